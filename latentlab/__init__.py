@@ -1,0 +1,1 @@
+"""latentlab: look into the latent space of pretrained latent-diffusion VAEs."""

@@ -1,0 +1,1 @@
+"""Finders: what a direction in latent space can be found from."""

@@ -1,0 +1,91 @@
+"""The exception tree: everything that latentlab raises on purpose.
+
+Every message reads *got → expected → do this*, in one line. The command line turns an
+error into that line and the exit code of its class; a library user catches
+:class:`LatentlabError` or one of its branches.
+"""
+
+from __future__ import annotations
+
+
+class LatentlabError(Exception):
+    """Something failed while running (exit code 1).
+
+    Parameters
+    ----------
+    got : str
+        What was found, with the user's own value in it.
+    expected : str
+        What would have been right.
+    advice : str
+        What to do next, as an imperative.
+
+    Examples
+    --------
+    >>> print(UsageError("span=0", "a span above 0", "pass --span 3.0"))
+    got span=0, expected a span above 0: pass --span 3.0
+    """
+
+    exit_code = 1
+
+    def __init__(self, got: str, expected: str, advice: str) -> None:
+        self.got = got
+        self.expected = expected
+        self.advice = advice
+        super().__init__(" ".join(f"got {got}, expected {expected}: {advice}".split()))
+
+
+class UsageError(LatentlabError):
+    """An option or argument has a value that makes no sense (exit code 2)."""
+
+    exit_code = 2
+
+
+class ShapeError(UsageError):
+    """An array has the wrong shape, or asks for more than its shape allows (exit code 2)."""
+
+
+class FileError(LatentlabError):
+    """A file or folder is missing, damaged or not what it should be (exit code 3)."""
+
+    exit_code = 3
+
+
+class ImageError(FileError):
+    """A picture cannot be read or is too small to encode (exit code 3)."""
+
+
+class ModelError(LatentlabError):
+    """A model is not available (exit code 4)."""
+
+    exit_code = 4
+
+
+class ModelNotFoundError(ModelError):
+    """No model has this name, path, repository or revision (exit code 4)."""
+
+
+class GatedModelError(ModelError):
+    """The repository asks for a licence to be accepted or a token (exit code 4)."""
+
+
+class DownloadError(ModelError):
+    """The hub cannot be reached or sent something unusable (exit code 4)."""
+
+
+class WeightsError(ModelError):
+    """The weights are damaged, unsafe or belong to another architecture (exit code 4)."""
+
+
+class NonFiniteError(LatentlabError):
+    """A model returned NaN or infinity (exit code 1)."""
+
+
+class MissingExtraError(LatentlabError):
+    """An optional dependency is not installed (exit code 1)."""
+
+
+class MemoryLimitError(LatentlabError):
+    """The work does not fit into memory, or onto the disk that stands in for it (exit code 5)."""
+
+    exit_code = 5

@@ -1,0 +1,193 @@
+"""The frozen types that flow: an image becomes a latent, a latent gets a neighborhood,
+a neighborhood gets a spectrum and directions.
+
+All latents are in *model space* (what the diffusion model sees), (C, h, w), float32 unless
+said. All pictures are (3, H, W) in [−1, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from latentlab.layouts import Layout
+
+
+@dataclass(frozen=True)
+class LatentSpec:
+    """What the latents of one model look like.
+
+    Parameters
+    ----------
+    name : str
+        How titles and folders call the model, such as ``"taef2"``.
+    channels : int
+        Latent channels C.
+    stride : int
+        A picture of H×W pixels has H/stride × W/stride latent cells.
+    multiple : int, optional
+        Sides of a picture must be multiples of this many pixels; 0 means ``stride``.
+    has_logvar : bool, optional
+        Whether encoding gives a log-variance beside the mean.
+    """
+
+    name: str
+    channels: int
+    stride: int
+    multiple: int = 0
+    has_logvar: bool = False
+
+    def __post_init__(self) -> None:
+        if self.multiple == 0:
+            object.__setattr__(self, "multiple", self.stride)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture ready to be encoded.
+
+    Parameters
+    ----------
+    pixels : Tensor, (3, H, W), float32 in [−1, 1]
+    name : str, the file's stem, for titles and folders
+    sha256 : str, of the file's bytes (of the pixels where there was no file)
+    preprocessing : str, what was done between the file and the pixels
+    """
+
+    pixels: Tensor
+    name: str = "picture"
+    sha256: str = ""
+    preprocessing: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """What an encoder says of a batch: a diagonal Gaussian in model space.
+
+    Parameters
+    ----------
+    mean : Tensor, (B, C, h, w)
+    logvar : Tensor, (B, C, h, w), natural log of the variance, or None where the family has none
+    """
+
+    mean: Tensor
+    logvar: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Latent:
+    """One picture's place in latent space.
+
+    Parameters
+    ----------
+    values : Tensor, (C, h, w), float32, model space; the posterior's mean
+    spec : LatentSpec
+    logvar : Tensor, (C, h, w), or None where the model has no posterior
+    picture : Picture, what was encoded; None for a latent that came from elsewhere
+    """
+
+    values: Tensor
+    spec: LatentSpec
+    logvar: Tensor | None = None
+    picture: Picture | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the picture's name, or ``"latent"``."""
+        return self.picture.name if self.picture else "latent"
+
+    def _repr_png_(self) -> bytes:
+        from latentlab.plots import draw_latent_rgb, png_bytes
+
+        return png_bytes(draw_latent_rgb(self))
+
+
+@dataclass(frozen=True, eq=False)
+class Neighborhood:
+    """Samples around one latent, as rows for PCA, and the way back.
+
+    Parameters
+    ----------
+    name : str, the sampler, such as ``"augment"``
+    samples : Tensor, (n_samples, n_features), float32, model space; may be mapped from disk
+    origin : Latent that the samples surround
+    layout : Layout that made the rows and lifts directions back to (C, h, w)
+    statement : str, what this neighborhood can and cannot tell
+    seed : int
+    options : the sampler's settings, JSON-ready
+    factors : name → Tensor (n_samples,), ground truth of each sample where it is known
+    """
+
+    name: str
+    samples: Tensor
+    origin: Latent
+    layout: Layout
+    statement: str
+    seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    factors: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def n_samples(self) -> int:
+        """Return the number of rows."""
+        return self.samples.shape[0]
+
+    @property
+    def n_features(self) -> int:
+        """Return the length of a row."""
+        return self.samples.shape[1]
+
+    def lift(self, direction: Tensor) -> Tensor:
+        """Return a direction (n_features,) as a change (C, h, w) of the latent."""
+        return self.layout.lift(direction)
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Variance along each principal component.
+
+    Parameters
+    ----------
+    explained_variance : Tensor, (n,), float64, descending, model-space units squared
+    total_variance : float, of all features together, also where only few components are known
+    n_samples, n_features : int, shape of the matrix that was analysed
+    """
+
+    explained_variance: Tensor
+    total_variance: float
+    n_samples: int
+    n_features: int
+
+    @property
+    def explained_variance_ratio(self) -> Tensor:
+        """Return each component's share of the total variance, (n,)."""
+        return self.explained_variance / self.total_variance
+
+    @property
+    def cumulative(self) -> Tensor:
+        """Return the share of the total variance in the first k components, (n,)."""
+        return self.explained_variance_ratio.cumsum(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Directions:
+    """Ways to leave a latent.
+
+    Parameters
+    ----------
+    vectors : Tensor, (k, C, h, w), float32; one unit along each, as a change of the latent
+    deviations : Tensor, (k,); one standard deviation of the neighborhood along each
+    shares : Tensor, (k,); each direction's share of the neighborhood's variance
+    labels : names for titles, such as ``"PC 1"``
+    finder : str, what found them, such as ``"pca"``
+    """
+
+    vectors: Tensor
+    deviations: Tensor
+    shares: Tensor
+    labels: tuple[str, ...]
+    finder: str

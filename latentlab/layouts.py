@@ -1,0 +1,201 @@
+"""How latents become feature vectors, and how a direction among them becomes a latent again.
+
+A layout is the pair *flatten* and *lift*. PCA sees rows of length ``n_features``; nobody but
+the layout knows whether such a row was a whole latent, one token or a k×k patch of it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from latentlab.errors import FileError, ShapeError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of latent cells: rows ``top:top+height``, columns ``left:left+width``."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def crop(self, latents: Tensor) -> Tensor:
+        """Return the window's part of latents (..., h, w), as a view (..., height, width)."""
+        rows = slice(self.top, self.top + self.height)
+        columns = slice(self.left, self.left + self.width)
+        return latents[..., rows, columns]
+
+
+@dataclass(frozen=True)
+class Layout(ABC):
+    """One way to read feature vectors off latents of one shape.
+
+    Parameters
+    ----------
+    shape : (C, h, w) of the latents
+    window : the part of the latents that is looked at; outside it a lifted direction is zero
+    """
+
+    shape: tuple[int, int, int]
+    window: Window
+
+    kind: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        _, height, width = self.shape
+        bottom = self.window.top + self.window.height
+        right = self.window.left + self.window.width
+        inside = min(self.window.top, self.window.left) >= 0 and bottom <= height and right <= width
+        if not inside or min(self.window.height, self.window.width) < 1:
+            raise ShapeError(
+                f"{self.window} on latents of {height}×{width} cells",
+                "a window of at least one cell inside the latent",
+                "choose a region inside the picture",
+            )
+
+    @property
+    @abstractmethod
+    def n_features(self) -> int:
+        """Return the length of one feature vector."""
+
+    @abstractmethod
+    def flatten(self, latents: Tensor) -> Tensor:
+        """Return the feature vectors (n, n_features) of latents (B, C, h, w)."""
+
+    @abstractmethod
+    def _spread(self, vector: Tensor) -> Tensor:
+        """Return a feature vector (n_features,) laid out over the window (C, height, width)."""
+
+    def lift(self, direction: Tensor) -> Tensor:
+        """Return a direction (n_features,) as a change (C, h, w) of the whole latent.
+
+        Raises
+        ------
+        ShapeError : the direction has another length than ``n_features``.
+        """
+        if tuple(direction.shape) != (self.n_features,):
+            raise ShapeError(
+                f"a direction of shape {tuple(direction.shape)}",
+                f"({self.n_features},) for {self.kind} of {self.shape}",
+                "pass one row of the components",
+            )
+        lifted = direction.new_zeros(self.shape)
+        self.window.crop(lifted).copy_(self._spread(direction))
+        return lifted
+
+    def describe(self) -> dict[str, Any]:
+        """Return the layout as JSON-ready facts, which :func:`layout_from` reads back."""
+        return {"kind": self.kind, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class WholeLayout(Layout):
+    """One row for each latent: all channels and cells of the window.
+
+    Examples
+    --------
+    >>> import torch
+    >>> layout = WholeLayout((4, 8, 8), Window(0, 0, 8, 8))
+    >>> rows = layout.flatten(torch.randn(5, 4, 8, 8))
+    >>> rows.shape, layout.lift(rows[0]).shape
+    (torch.Size([5, 256]), torch.Size([4, 8, 8]))
+    """
+
+    kind: ClassVar[str] = "whole"
+
+    @property
+    def n_features(self) -> int:
+        return self.shape[0] * self.window.height * self.window.width
+
+    def flatten(self, latents: Tensor) -> Tensor:
+        return self.window.crop(latents).flatten(1)
+
+    def _spread(self, vector: Tensor) -> Tensor:
+        return vector.view(self.shape[0], self.window.height, self.window.width)
+
+
+@dataclass(frozen=True)
+class TokenLayout(Layout):
+    """One row of C numbers for each cell; a lifted direction moves every cell alike."""
+
+    kind: ClassVar[str] = "tokens"
+
+    @property
+    def n_features(self) -> int:
+        return self.shape[0]
+
+    def flatten(self, latents: Tensor) -> Tensor:
+        return self.window.crop(latents).movedim(1, -1).reshape(-1, self.shape[0])
+
+    def _spread(self, vector: Tensor) -> Tensor:
+        return vector[:, None, None].expand(-1, self.window.height, self.window.width)
+
+
+@dataclass(frozen=True)
+class PatchLayout(Layout):
+    """One row for each k×k patch of cells (all positions); a lifted direction tiles the window.
+
+    Parameters
+    ----------
+    patch : int, side k of a patch in latent cells
+    """
+
+    patch: int = 2
+
+    kind: ClassVar[str] = "patches"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.patch <= min(self.window.height, self.window.width):
+            raise ShapeError(
+                f"patches of {self.patch}×{self.patch} cells",
+                f"a side of 1 to {min(self.window.height, self.window.width)}",
+                "lower the patch side or enlarge the picture or region",
+            )
+
+    @property
+    def n_features(self) -> int:
+        return self.shape[0] * self.patch**2
+
+    def flatten(self, latents: Tensor) -> Tensor:
+        windows = self.window.crop(latents).unfold(2, self.patch, 1).unfold(3, self.patch, 1)
+        return windows.permute(0, 2, 3, 1, 4, 5).reshape(-1, self.n_features)
+
+    def _spread(self, vector: Tensor) -> Tensor:
+        tile = vector.view(self.shape[0], self.patch, self.patch)
+        down = -(-self.window.height // self.patch)
+        across = -(-self.window.width // self.patch)
+        return tile.repeat(1, down, across)[:, : self.window.height, : self.window.width]
+
+
+LAYOUTS: dict[str, type[Layout]] = {
+    layout.kind: layout for layout in (WholeLayout, TokenLayout, PatchLayout)
+}
+
+
+def layout_from(facts: Mapping[str, Any]) -> Layout:
+    """Return the layout that :meth:`Layout.describe` wrote down.
+
+    Raises
+    ------
+    FileError : the facts name no known layout or lack a field.
+    """
+    fields = dict(facts)
+    try:
+        layout = LAYOUTS[fields.pop("kind")]
+        window = Window(**fields.pop("window"))
+        channels, height, width = fields.pop("shape")
+        return layout((channels, height, width), window, **fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileError(
+            f"a layout description that does not fit ({error!r})",
+            f"one of {', '.join(LAYOUTS)} with shape and window",
+            "run `latentlab pca` again",
+        ) from error

@@ -1,0 +1,1 @@
+"""The only rooms that know diffusers and the hub: foreign conventions end here."""

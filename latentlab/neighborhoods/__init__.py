@@ -1,0 +1,1 @@
+"""Samples around a latent: one sampler a file, all behind one registry."""
