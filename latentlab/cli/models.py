@@ -1,0 +1,121 @@
+"""``latentlab models``: the named models, what is on this disk, and their download."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latentlab.loaders.catalogue import CATALOGUE, CatalogueEntry, find_entry
+from latentlab.loaders.hub_cache import FetchedModel, cached
+
+if TYPE_CHECKING:
+    from latentlab.loaders.hub_client import Progress
+
+
+def models(
+    download: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Fetch this model into the hub's cache.")
+    ] = None,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object on stdout.")
+    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress bar, no hints.")
+    ] = False,
+) -> None:
+    """List the models that have a name, or download one of them."""
+    if download is None:
+        _list(json_output=json_output, quiet=quiet)
+    else:
+        _download(find_entry(download), json_output=json_output, offline=offline, quiet=quiet)
+
+
+def _list(*, json_output: bool, quiet: bool) -> None:
+    found = {name: _find(entry) for name, entry in CATALOGUE.items()}
+    if json_output:
+        rows = [_describe(entry, found[name]) for name, entry in CATALOGUE.items()]
+        typer.echo(json.dumps({"models": rows}, indent=2))
+        return
+    _print_table(found)
+    if not quiet:
+        typer.echo("Fetch one with: latentlab models --download NAME", err=True)
+
+
+def _download(entry: CatalogueEntry, *, json_output: bool, offline: bool, quiet: bool) -> None:
+    from latentlab.loaders.hub import fetch
+
+    with _progress_bar(shown=not quiet) as progress:
+        model = fetch(
+            entry.repo,
+            subfolder=entry.subfolder,
+            files=entry.files,
+            offline=offline,
+            progress=progress,
+        )
+    if json_output:
+        facts = _describe(entry, model) | {"from_cache": model.from_cache}
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        typer.echo(f"{entry.name}: {model.folder}")
+
+
+def _find(entry: CatalogueEntry) -> FetchedModel | None:
+    return cached(entry.repo, subfolder=entry.subfolder, files=entry.files)
+
+
+def _describe(entry: CatalogueEntry, model: FetchedModel | None) -> dict[str, Any]:
+    return asdict(entry) | {
+        "on_disk": model is not None,
+        "path": str(model.folder) if model else None,
+        "revision": model.revision if model else None,
+    }
+
+
+def _print_table(found: dict[str, FetchedModel | None]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("name", no_wrap=True)
+    table.add_column("family", no_wrap=True)
+    for heading in ("channels", "stride", "MB"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("license", overflow="fold")
+    table.add_column("gated")
+    table.add_column("on disk")
+    for name, entry in CATALOGUE.items():
+        table.add_row(
+            name,
+            entry.family,
+            str(entry.channels),
+            str(entry.stride),
+            f"{entry.size_mb:g}",
+            entry.license,
+            "yes" if entry.gated else "no",
+            "yes" if found[name] else "no",
+        )
+    Console().print(table)
+
+
+@contextmanager
+def _progress_bar(*, shown: bool) -> Iterator[Progress | None]:
+    """Give a function that moves a bar with the time left, on stderr."""
+    if not shown:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task("asking the hub", total=None)
+        yield lambda text, done, total: bar.update(
+            task, description=text, completed=done, total=total
+        )
