@@ -1,0 +1,103 @@
+"""Single files of AutoencoderKL and AutoencoderKLFlux2: architecture and names from the tensors.
+
+CompVis' names (``encoder.down.0.block.0``, as in ``ae.safetensors``) become diffusers'
+(``encoder.down_blocks.0.resnets.0``), and the configuration is read off the shapes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+NORM_GROUPS = 32
+"""Shapes do not tell the groups of a group norm; every published model of this layout has 32."""
+
+_ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
+
+_RENAMES = (
+    (r"^(encoder\.)?quant_conv\.", "quant_conv."),
+    (r"^(decoder\.)?post_quant_conv\.", "post_quant_conv."),
+    (r"^(encoder|decoder)\.norm_out\.", r"\1.conv_norm_out."),
+    (r"\.mid\.block_1\.", ".mid_block.resnets.0."),
+    (r"\.mid\.block_2\.", ".mid_block.resnets.1."),
+    (r"^encoder\.down\.(\d+)\.block\.", r"encoder.down_blocks.\1.resnets."),
+    (r"^encoder\.down\.(\d+)\.downsample\.", r"encoder.down_blocks.\1.downsamplers.0."),
+    (r"^decoder\.up\.(\d+)\.block\.", r"decoder.up_blocks.\1.resnets."),
+    (r"^decoder\.up\.(\d+)\.upsample\.", r"decoder.up_blocks.\1.upsamplers.0."),
+    (r"\.nin_shortcut\.", ".conv_shortcut."),
+)
+
+
+def rename_ldm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return CompVis' tensors under diffusers' names; 1×1 convolutions of attention turn linear.
+
+    CompVis counts the decoder's blocks from the picture, diffusers from the latent.
+    """
+    levels = _count(tensors, r"decoder\.up\.(\d+)\.")
+    renamed = {}
+    for key, tensor in tensors.items():
+        name = _rename_attention(_rename_block(key, levels))
+        linear = ".attentions." in name and tensor.ndim == 4
+        renamed[name] = tensor[:, :, 0, 0] if linear else tensor
+    return renamed
+
+
+def read_kl_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the options of AutoencoderKL or AutoencoderKLFlux2 that tensors' shapes tell.
+
+    Scale and shift to model space are not among them: see
+    :func:`latentlab.loaders.checkpoints.read_file`.
+
+    Raises
+    ------
+    KeyError : a tensor that tells them is missing.
+    """
+    widths = _widths(tensors, "encoder.down_blocks")
+    config: dict[str, Any] = {
+        "in_channels": tensors["encoder.conv_in.weight"].shape[1],
+        "out_channels": tensors["decoder.conv_out.weight"].shape[0],
+        "latent_channels": tensors["decoder.conv_in.weight"].shape[1],
+        "block_out_channels": widths,
+        "layers_per_block": _count(tensors, r"encoder\.down_blocks\.0\.resnets\.(\d+)\."),
+        "down_block_types": ("DownEncoderBlock2D",) * len(widths),
+        "up_block_types": ("UpDecoderBlock2D",) * len(widths),
+        "norm_num_groups": NORM_GROUPS,
+        "use_quant_conv": "quant_conv.weight" in tensors,
+        "use_post_quant_conv": "post_quant_conv.weight" in tensors,
+        "mid_block_add_attention": any(".mid_block.attentions." in key for key in tensors),
+    }
+    if "bn.running_mean" in tensors:
+        config["decoder_block_out_channels"] = _widths(tensors, "decoder.up_blocks")[::-1]
+    return config
+
+
+def _rename_block(key: str, levels: int) -> str:
+    for pattern, replacement in _RENAMES:
+        key = re.sub(pattern, replacement, key)
+    return re.sub(
+        r"^decoder\.up_blocks\.(\d+)\.",
+        lambda match: f"decoder.up_blocks.{levels - 1 - int(match[1])}.",
+        key,
+    )
+
+
+def _rename_attention(key: str) -> str:
+    match = re.fullmatch(r"(encoder|decoder)\.mid\.attn_1\.(\w+)\.(weight|bias)", key)
+    if not match or match[2] not in _ATTENTION:
+        return key
+    return f"{match[1]}.mid_block.attentions.0.{_ATTENTION[match[2]]}.{match[3]}"
+
+
+def _widths(tensors: Mapping[str, Tensor], blocks: str) -> tuple[int, ...]:
+    levels = _count(tensors, rf"{re.escape(blocks)}\.(\d+)\.")
+    return tuple(
+        tensors[f"{blocks}.{level}.resnets.0.conv1.weight"].shape[0] for level in range(levels)
+    )
+
+
+def _count(tensors: Mapping[str, Tensor], pattern: str) -> int:
+    matches = (re.match(pattern, key) for key in tensors)
+    return len({match[1] for match in matches if match})

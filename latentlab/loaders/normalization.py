@@ -1,0 +1,75 @@
+"""From a VAE's own latents to model space and back: one affine map for each channel.
+
+diffusers keeps these numbers in its pipelines; here they are read once, by each family, and
+applied in this file alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Model space = (latent − shift) · scale, channel by channel.
+
+    Parameters
+    ----------
+    shift, scale : tuple of float, one for each channel, or one for all of them
+
+    Examples
+    --------
+    >>> import torch
+    >>> flux = Affine(shift=(0.1159,), scale=(0.3611,))
+    >>> latents = torch.randn(1, 16, 4, 4)
+    >>> torch.allclose(flux.from_model(flux.to_model(latents)), latents, atol=1e-6)
+    True
+    >>> flux.describe()
+    '(z - 0.1159) * 0.3611'
+    """
+
+    shift: tuple[float, ...] = (0.0,)
+    scale: tuple[float, ...] = (1.0,)
+
+    def to_model(self, latents: Tensor) -> Tensor:
+        """Return latents (B, C, h, w) of the VAE in model space."""
+        return (latents - _per_channel(self.shift, latents)) * _per_channel(self.scale, latents)
+
+    def from_model(self, latents: Tensor) -> Tensor:
+        """Return model-space latents (B, C, h, w) as the VAE's decoder takes them."""
+        return latents / _per_channel(self.scale, latents) + _per_channel(self.shift, latents)
+
+    def logvar_to_model(self, logvar: Tensor) -> Tensor:
+        """Return the log-variance (B, C, h, w) in model space: logvar + 2 ln |scale|."""
+        gain = [2 * math.log(abs(scale)) for scale in self.scale]
+        return logvar + _per_channel(gain, logvar)
+
+    def describe(self) -> str:
+        """Return the formula with its numbers, for ``run.json``."""
+        if self.shift == (0.0,) and self.scale == (1.0,):
+            return "none: the model's own latents are model space"
+        return f"(z - {_digits(self.shift)}) * {_digits(self.scale)}"
+
+
+NORMALIZATIONS = {
+    "sd15": Affine(scale=(0.18215,)),
+    "sdxl": Affine(scale=(0.13025,)),
+    "sd3": Affine(shift=(0.0609,), scale=(1.5305,)),
+    "flux1": Affine(shift=(0.1159,), scale=(0.3611,)),
+}
+"""What the AutoencoderKL families that cannot be told apart by their shapes use."""
+
+
+def _per_channel(values: Sequence[float], like: Tensor) -> Tensor:
+    numbers = torch.tensor(values, dtype=like.dtype, device=like.device)
+    return numbers.view(1, -1, 1, 1)
+
+
+def _digits(values: Sequence[float]) -> str:
+    digits = [f"{value:.8g}" for value in values]
+    return digits[0] if len(digits) == 1 else f"[{', '.join(digits)}]"

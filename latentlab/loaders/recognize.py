@@ -1,0 +1,66 @@
+"""What a set of tensors is, judged by names and shapes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+_KL_KINDS = {4: "SD1.x or SDXL", 16: "FLUX.1 or SD3", 32: "FLUX.2"}
+
+_SIGNS = (
+    ("encoder.layers.0.weight", "AutoencoderTiny"),
+    ("decoder.layers.0.weight", "AutoencoderTiny"),
+    ("encoder.down.0.block.0.conv1.weight", "LDM"),
+    ("decoder.up.0.block.0.conv1.weight", "LDM"),
+    ("decoder.middle.0.residual.0.gamma", "Wan's original layout"),
+    ("decoder.mid_block.resnets.0.norm1.gamma", "AutoencoderKLWan or AutoencoderKLQwenImage"),
+    ("decoder.up_blocks.0.resnets.0.conv1.weight", "AutoencoderKL"),
+    ("encoder.down_blocks.0.resnets.0.conv1.weight", "AutoencoderKL"),
+    ("decoder.up_blocks.0.0.conv.weight", "AutoencoderDC"),
+    ("decoder.up_blocks.0.0.conv1.weight", "AutoencoderDC"),
+    ("encoder.1.conv.0.weight", "TAESD"),
+    ("decoder.3.conv.0.weight", "TAESD"),
+    ("1.conv.0.weight", "TAESD encoder"),
+    ("3.conv.0.weight", "TAESD decoder"),
+)
+"""Keys that only one family has; the first one present decides."""
+
+
+def guess_family(tensors: Mapping[str, Tensor]) -> str:
+    """Return the family whose names the tensors bear; empty if there is none.
+
+    ``"LDM"`` stands for CompVis' names of AutoencoderKL, with or without the statistics that
+    make it FLUX.2's; ``"TAESD encoder"`` and ``"TAESD decoder"`` are halves of a checkpoint.
+    """
+    family = next((family for key, family in _SIGNS if key in tensors), "")
+    if family == "AutoencoderKL" and "bn.running_mean" in tensors:
+        return "AutoencoderKLFlux2"
+    return family
+
+
+def describe_weights(tensors: Mapping[str, Tensor]) -> str:
+    """Return in a few words which family weights look like.
+
+    Examples
+    --------
+    >>> import torch
+    >>> describe_weights({"encoder.layers.0.weight": torch.zeros(64, 3, 3, 3)})
+    'these weights look like AutoencoderTiny'
+    """
+    family = guess_family(tensors)
+    if family in {"AutoencoderKL", "LDM"}:
+        return f"these weights look like AutoencoderKL with {_describe_channels(tensors)}"
+    if family:
+        return f"these weights look like {family}"
+    if any("transformer" in key or "diffusion_model" in key for key in tensors):
+        return "these weights look like a diffusion model, not like a VAE"
+    return "these weights look like none of the known families"
+
+
+def _describe_channels(tensors: Mapping[str, Tensor]) -> str:
+    if "decoder.conv_in.weight" not in tensors:
+        return "its decoder missing"
+    channels = tensors["decoder.conv_in.weight"].shape[1]
+    kind = _KL_KINDS.get(channels)
+    return f"{channels} latent channels" + (f": this looks like {kind}" if kind else "")

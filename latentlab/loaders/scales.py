@@ -1,0 +1,144 @@
+"""Which normalization a single AutoencoderKL file wants, when its shapes leave two.
+
+SD1.x and SDXL have the same shapes, and so have FLUX.1 and SD3; diffusers keeps what tells them
+apart in config.json, which a single file lacks. In this order: what the user says, a published
+file's SHA-256, the diffusion model in the same file, the file's own metadata, and at last an
+assumption, with a warning.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from latentlab.errors import UsageError
+from latentlab.loaders.normalization import NORMALIZATIONS
+from latentlab.loaders.weights import read_metadata
+
+CANDIDATES = {4: ("sd15", "sdxl"), 16: ("flux1", "sd3")}
+"""Latent channels → normalizations that are possible; the first one is assumed."""
+
+_PUBLISHED = {
+    "735e4c3a447a3255760d7f86845f09f937809baa529c17370d83e4c3758f3c75": "sd15",  # ft-mse-840000
+    "c6a580b13a5bc05a5e16e4dbb80608ff2ec251a162311590c1f34c013d7f3dab": "sd15",  # the same, .ckpt
+    "a1d993488569e928462932c8c38a0760b874d166399b14414135bd9c42df5815": "sd15",  # for diffusers
+    "63aeecb90ff7bc1c115395962d3e803571385b61938377bc7089b36e81e92e2e": "sdxl",  # sdxl_vae
+    "235745af8d86bf4a4c1b5b4f529868b37019a10f7c0b2e79ad0abca3a22bc6e1": "sdxl",  # fp16-fix
+    "afc8e28272cd15db3919bacdb6918ce9c1ed22e96cb12c4d5ed0fba823529e38": "flux1",  # ae
+    "f5b59a26851551b67ae1fe58d32e76486e1e812def4696a4bea97f16604d40a3": "flux1",  # for diffusers
+    "6ad8546282f0f74d6a1184585f1c9fe6f1509f38f284e7c4f7ed578554209859": "sd3",  # SD3.5's
+}
+
+_DIFFUSION_MODELS = (
+    ("model.diffusion_model.joint_blocks.", "sd3"),
+    ("model.diffusion_model.double_blocks.", "flux1"),
+    ("conditioner.embedders.", "sdxl"),
+    ("cond_stage_model.", "sd15"),
+)
+
+_ARCHITECTURES = (
+    ("stable-diffusion-xl", "sdxl"),
+    ("stable-diffusion-v1", "sd15"),
+    ("stable-diffusion-v2", "sd15"),
+    ("stable-diffusion-v3", "sd3"),
+    ("stable-diffusion-3", "sd3"),
+    ("flux.1", "flux1"),
+    ("flux-1", "flux1"),
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A normalization and why it was chosen.
+
+    Parameters
+    ----------
+    name : key of ``NORMALIZATIONS``; None stands for the identity
+    reason : str, for ``run.json``
+    """
+
+    name: str | None
+    reason: str
+
+    def options(self) -> dict[str, Any]:
+        """Return the options of AutoencoderKL that say the same."""
+        if self.name is None:
+            return {"scaling_factor": 1.0, "shift_factor": 0.0}
+        affine = NORMALIZATIONS[self.name]
+        return {"scaling_factor": affine.scale[0], "shift_factor": affine.shift[0]}
+
+
+def choose_normalization(
+    path: Path, keys: Iterable[str], sha256: str, channels: int, *, wanted: str | None = None
+) -> Choice:
+    """Return the normalization of an AutoencoderKL file, with a UserWarning where it is assumed.
+
+    Parameters
+    ----------
+    path : Path of the file
+    keys : names of all its tensors, those of a diffusion model included
+    sha256 : of the file
+    channels : latent channels
+    wanted : what the user says it is
+
+    Raises
+    ------
+    UsageError : the user's wish goes with other latent channels.
+    """
+    candidates = CANDIDATES.get(channels, ())
+    if wanted is not None:
+        _check_wish(path, wanted, channels, candidates)
+        return Choice(wanted, f"{wanted}, as asked for")
+    if sha256 in _PUBLISHED:
+        return Choice(_PUBLISHED[sha256], f"{_PUBLISHED[sha256]}, known by the file's SHA-256")
+    for name, source in (
+        (_find_diffusion_model(keys), "known by the diffusion model in the same file"),
+        (_find_architecture(path), "known by the file's metadata"),
+    ):
+        if name in candidates:
+            return Choice(name, f"{name}, {source}")
+    return _assume(path, channels, candidates)
+
+
+def _check_wish(path: Path, wanted: str, channels: int, candidates: tuple[str, ...]) -> None:
+    if wanted not in candidates:
+        raise UsageError(
+            f"@{wanted} for {path} of {channels} latent channels",
+            f"@{' or @'.join(candidates)}" if candidates else "no @ for so many channels",
+            "choose the normalization that belongs to the weights",
+        )
+
+
+def _find_diffusion_model(keys: Iterable[str]) -> str | None:
+    names = list(keys)
+    for start, name in _DIFFUSION_MODELS:
+        if any(key.startswith(start) for key in names):
+            return name
+    return None
+
+
+def _find_architecture(path: Path) -> str | None:
+    stated = read_metadata(path).get("modelspec.architecture", "").lower()
+    return next((name for sign, name in _ARCHITECTURES if sign in stated), None)
+
+
+def _assume(path: Path, channels: int, candidates: tuple[str, ...]) -> Choice:
+    if not candidates:
+        _warn(
+            f"{path.name} with {channels} latent channels does not say its scale to model space: "
+            "assumed 1; a diffusers folder with config.json would say it"
+        )
+        return Choice(None, "assumed, the file does not say")
+    name, other = candidates
+    _warn(
+        f"{path.name} does not say whether it is {name} or {other}: assumed {name}; "
+        f"pass {path.name}@{other}, or @{name} to silence this"
+    )
+    return Choice(name, f"{name}, assumed; the file could be {other}")
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, UserWarning, stacklevel=2)

@@ -1,0 +1,151 @@
+"""What every family promises, checked on one small random-weight model of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_models import TINY, save_tiny
+
+from latentlab.errors import ShapeError
+from latentlab.loaders import LatentVAE, load_vae
+from latentlab.loaders.families import FAMILIES
+
+POSTERIOR = {
+    "AutoencoderKL",
+    "AutoencoderKLFlux2",
+    "AutoencoderKLQwenImage",
+    "AutoencoderKLWan",
+}
+
+
+def test_every_family_has_a_tiny_model() -> None:
+    assert set(TINY) == set(FAMILIES)
+
+
+@pytest.fixture(scope="module", params=sorted(TINY))
+def vae(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LatentVAE:
+    folder = tmp_path_factory.mktemp("models") / request.param
+    save_tiny(request.param, folder)
+    return load_vae(folder, device="cpu")
+
+
+def pictures(batch: int = 2, height: int = 16, width: int = 24) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(batch, 3, height, width, generator=generator) * 2 - 1
+
+
+def test_family_and_name_are_those_of_the_folder(vae: LatentVAE) -> None:
+    assert vae.origin.family == vae.spec.name
+    assert Path(vae.origin.source).name == vae.spec.name
+
+
+def test_weights_carry_their_digest(vae: LatentVAE) -> None:
+    assert vae.origin.sha256
+    assert all(len(digest) == 64 for digest in vae.origin.sha256.values())
+
+
+def test_spec_is_that_of_the_tiny_model(vae: LatentVAE) -> None:
+    assert (vae.spec.channels, vae.spec.stride) == (4, 2)
+    assert vae.spec.multiple == (4 if vae.origin.family == "AutoencoderKLFlux2" else 2)
+    assert vae.spec.has_logvar == (vae.origin.family in POSTERIOR)
+
+
+def test_encode_and_decode_shapes(vae: LatentVAE) -> None:
+    posterior = vae.encode(pictures())
+    assert posterior.mean.shape == (2, 4, 8, 12)
+    assert vae.decode(posterior.mean).shape == (2, 3, 16, 24)
+
+
+def test_logvar_is_there_as_the_spec_says(vae: LatentVAE) -> None:
+    posterior = vae.encode(pictures())
+    if vae.spec.has_logvar:
+        assert posterior.logvar is not None
+        assert posterior.logvar.shape == posterior.mean.shape
+    else:
+        assert posterior.logvar is None
+
+
+def test_encoding_twice_gives_the_same(vae: LatentVAE) -> None:
+    first, second = vae.encode(pictures()), vae.encode(pictures())
+    assert torch.equal(first.mean, second.mean)
+
+
+def test_a_batch_equals_its_pictures_one_by_one(vae: LatentVAE) -> None:
+    batch = pictures(3)
+    together = vae.encode(batch).mean
+    singly = torch.cat([vae.encode(picture[None]).mean for picture in batch])
+    torch.testing.assert_close(together, singly, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        vae.decode(together),
+        torch.cat([vae.decode(latent[None]) for latent in together]),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def test_gradients_flow_through_encode(vae: LatentVAE) -> None:
+    images = pictures().requires_grad_()
+    vae.encode(images).mean.square().sum().backward()
+    assert images.grad is not None
+    assert torch.isfinite(images.grad).all()
+    assert images.grad.abs().max() > 0
+
+
+def test_gradients_flow_through_decode(vae: LatentVAE) -> None:
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    vae.decode(latents).square().sum().backward()
+    assert latents.grad is not None
+    assert torch.isfinite(latents.grad).all()
+    assert latents.grad.abs().max() > 0
+
+
+def test_decode_does_not_clamp(vae: LatentVAE) -> None:
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(2)) * 3
+    names = dict(vae.module.decoder.named_parameters())  # type: ignore[attr-defined]
+    bias = [tensor for name, tensor in names.items() if name.endswith("bias")][-1]
+    before = bias.clone()
+    try:
+        bias.add_(50)
+        assert vae.decode(latents).max() > 5
+    finally:
+        bias.copy_(before)
+
+
+def test_parameters_take_no_gradients_and_modules_are_in_eval_mode(vae: LatentVAE) -> None:
+    module = vae.module  # type: ignore[attr-defined]
+    assert not module.training
+    assert not any(parameter.requires_grad for parameter in module.parameters())
+
+
+def test_convolutions_are_channels_last(vae: LatentVAE) -> None:
+    weights = [p for p in vae.module.parameters() if p.ndim == 4]  # type: ignore[attr-defined]
+    assert weights
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 17, 16), (3, 16, 16), (1, 4, 16, 16), (1, 3, 0, 16)])
+def test_encode_refuses_other_shapes(vae: LatentVAE, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match="images of shape"):
+        vae.encode(torch.zeros(shape))
+
+
+def test_decode_refuses_other_channels(vae: LatentVAE) -> None:
+    with pytest.raises(ShapeError, match="latents of shape"):
+        vae.decode(torch.zeros(1, 5, 8, 8))
+
+
+def test_flux2_refuses_sides_that_leave_half_a_patch(tmp_path: Path) -> None:
+    save_tiny("AutoencoderKLFlux2", tmp_path)
+    with pytest.raises(ShapeError, match="multiples of 4"):
+        load_vae(tmp_path, device="cpu").encode(torch.zeros(1, 3, 18, 16))
+
+
+def test_half_precision_gives_float32_near_the_full_one(vae: LatentVAE, tmp_path: Path) -> None:
+    half = load_vae(vae.origin.source, dtype="bfloat16", device="cpu")
+    assert half.dtype == torch.bfloat16
+    latents, expected = half.encode(pictures()).mean, vae.encode(pictures()).mean
+    assert latents.dtype == torch.float32
+    assert (latents - expected).std() < 0.1 * expected.std()
+    assert half.decode(expected).dtype == torch.float32
