@@ -158,10 +158,40 @@ def test_existing_path_comes_before_a_name(folder: Path, monkeypatch: pytest.Mon
     assert load_vae("sd15").origin.source == str(folder.parent / "sd15")
 
 
-@pytest.mark.parametrize("source", ["./nothing", "/no/such", "~/nothing-here", "vae.safetensors"])
+@pytest.mark.parametrize(
+    "source",
+    ["./nothing", "/no/such", "~/nothing-here", "vae.safetensors", "models/kl/vae", "a.pth,b.pth"],
+)
 def test_missing_path_says_so(source: str) -> None:
     with pytest.raises(ModelNotFoundError, match="which does not exist"):
         load_vae(source)
+
+
+def test_link_to_a_file_without_suffix(tmp_path: Path) -> None:
+    module = save_tiny("TAESD", tmp_path / "pair")
+    save_file(module.state_dict(), tmp_path / "0a1b2c")
+    (tmp_path / "taef.safetensors").symlink_to(tmp_path / "0a1b2c")
+    linked = load_vae(tmp_path / "taef.safetensors")
+    assert linked.origin.source == str(tmp_path / "taef.safetensors")
+    assert torch.equal(encode(linked), encode(load_vae(tmp_path / "0a1b2c")))
+
+
+def test_relative_folder_is_kept_as_an_absolute_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert load_vae(".").origin.source == str(folder)
+    assert load_vae("../kl").spec.name == "kl"
+
+
+def test_weights_do_not_change_with_their_file(folder: Path) -> None:
+    vae = load_vae(folder)
+    before = encode(vae)
+    size = (folder / WEIGHTS).stat().st_size
+    with (folder / WEIGHTS).open("r+b") as stream:
+        stream.seek(size // 2)
+        stream.write(b"\xff" * (size - size // 2))
+    assert torch.equal(encode(vae), before)
 
 
 def test_misspelled_name_gets_the_near_ones() -> None:

@@ -185,9 +185,9 @@ def _build_empty(adapter: type[ModuleVAE], checkpoint: Checkpoint) -> nn.Module:
         ) as error:
             problem = str(error) or type(error).__name__
     raise WeightsError(
-        f"options for {checkpoint.family} in {checkpoint.where} that build no model ({problem})",
-        "the config.json that belongs to the weights",
-        "download the folder again",
+        f"{checkpoint.where}, from which no {checkpoint.family} can be built ({problem})",
+        "complete weights, and the config.json that belongs to them where there is one",
+        "download the model again",
     )
 
 
@@ -247,7 +247,8 @@ def _check_fit(module: nn.Module, tensors: Mapping[str, Tensor], checkpoint: Che
 def _place_module(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
     module = module.to(device, dtype).eval().requires_grad_(False)
     for parameter in module.parameters():
-        # nn.Module.to(memory_format=) would refuse the 5-D weights of video models
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        # a copy, because the weights may still be mapped from their file; one by one, because
+        # nn.Module.to(memory_format=) refuses the 5-D weights of video models
+        layout = torch.channels_last if parameter.ndim == 4 else torch.contiguous_format
+        parameter.data = parameter.data.clone(memory_format=layout)
     return module

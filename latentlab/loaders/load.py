@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -89,32 +91,43 @@ def load_vae(
 def _find_local(source: Source) -> tuple[Checkpoint, str, str] | None:
     """Return checkpoint, name and absolute source of what is on this disk; None for names."""
     if isinstance(source, tuple | list):
-        return _read_halves([Path(part) for part in source])
-    path = Path(source).expanduser()
+        return _read_halves(source)
+    path = _absolute(source)
     if path.is_dir():
-        return read_folder(path), _name_folder(path), str(path.resolve())
+        return read_folder(path), _name_folder(path), str(path)
     if path.exists():
-        return read_file(path), path.stem, str(path.resolve())
+        return read_file(path), path.stem, str(path)
     if isinstance(source, Path):
         raise _missing(str(source))
     plain, _, normalization = source.rpartition("@")
-    if plain and Path(plain).expanduser().is_file():
-        return _read_hinted(Path(plain).expanduser(), normalization)
-    parts = [Path(part.strip()).expanduser() for part in source.split(",")]
+    if plain and _absolute(plain).is_file():
+        return _read_hinted(_absolute(plain), normalization)
+    parts = source.split(",")
     if len(parts) == 2:
         return _read_halves(parts)
-    if source.startswith((".", "/", "~")) or "\\" in source or path.suffix in SUFFIXES:
+    if _looks_like_path(source):
         raise _missing(source)
     return None
 
 
-def _read_halves(parts: list[Path]) -> tuple[Checkpoint, str, str]:
+def _looks_like_path(source: str) -> bool:
+    starts = source.startswith((".", "/", "~")) or "\\" in source
+    nested = "/" in source and not _HUB_ID.fullmatch(source)
+    return starts or nested or Path(source).suffix in SUFFIXES
+
+
+def _absolute(source: str | Path) -> Path:
+    # links stay, for the hub's cache is made of links to files without names
+    return Path(os.path.normpath(Path(source).expanduser().absolute()))
+
+
+def _read_halves(parts: Sequence[str | Path]) -> tuple[Checkpoint, str, str]:
     if len(parts) != 2:
         raise UsageError(f"{len(parts)} paths", "an encoder and a decoder", "pass two paths")
-    for part in parts:
-        if not part.is_file():
-            raise _missing(str(part))
-    first, second = (part.resolve() for part in parts)
+    first, second = (_absolute(str(part).strip()) for part in parts)
+    for path in (first, second):
+        if not path.is_file():
+            raise _missing(str(path))
     return read_pair(first, second), first.parent.name, f"{first},{second}"
 
 
@@ -126,7 +139,7 @@ def _read_hinted(path: Path, normalization: str) -> tuple[Checkpoint, str, str]:
             "choose one of them or leave it out",
         )
     checkpoint = read_file(path, normalization=normalization)
-    return checkpoint, path.stem, f"{path.resolve()}@{normalization}"
+    return checkpoint, path.stem, f"{path}@{normalization}"
 
 
 def _load_from_hub(
@@ -156,8 +169,7 @@ def _load_from_hub(
 
 
 def _name_folder(folder: Path) -> str:
-    resolved = folder.resolve()
-    return resolved.parent.name if resolved.name == "vae" else resolved.name
+    return folder.parent.name if folder.name == "vae" else folder.name
 
 
 def _missing(source: str) -> ModelNotFoundError:

@@ -28,14 +28,15 @@ Shapes = Mapping[str, tuple[int, ...]]
 class Block(nn.Module):
     """relu(conv-relu-conv-relu-conv(x) + skip(x)), after x += pool(x) where there is a pool."""
 
-    def __init__(self, shapes: Shapes) -> None:
+    def __init__(self, shapes: Shapes, name: str) -> None:
         super().__init__()
-        first, second, third = (_conv(shapes, f"conv.{index}") for index in (0, 2, 4))
+        first, second, third = (_conv(shapes, f"{name}.conv.{index}") for index in (0, 2, 4))
         self.conv = nn.Sequential(
             first, nn.ReLU(inplace=True), second, nn.ReLU(inplace=True), third
         )
-        self.skip = _conv(shapes, "skip") if "skip.weight" in shapes else nn.Identity()
-        self.pool = _pool(shapes) if "pool.0.weight" in shapes else None
+        narrow = f"{name}.skip" if f"{name}.skip.weight" in shapes else None
+        self.skip = _conv(shapes, narrow) if narrow else nn.Identity()
+        self.pool = _pool(shapes, f"{name}.pool") if f"{name}.pool.0.weight" in shapes else None
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Return the block's output, (B, C, h, w)."""
@@ -136,7 +137,7 @@ def rename_tiny(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _encoder_layers(shapes: Shapes) -> list[nn.Module]:
     return [
-        Block(_below(str(index), shapes))
+        Block(shapes, str(index))
         if f"{index}.conv.0.weight" in shapes
         else _conv(shapes, str(index), stride=1 if f"{index}.bias" in shapes else 2)
         for index in range(_length(shapes))
@@ -147,7 +148,7 @@ def _decoder_layers(shapes: Shapes) -> list[nn.Module]:
     layers: list[nn.Module] = [SoftClamp(), _conv(shapes, "1"), nn.ReLU(inplace=True)]
     for index in range(3, _length(shapes)):
         if f"{index}.conv.0.weight" in shapes:
-            layers.append(Block(_below(str(index), shapes)))
+            layers.append(Block(shapes, str(index)))
         elif f"{index}.weight" in shapes:
             layers.append(_conv(shapes, str(index)))
         else:
@@ -173,7 +174,7 @@ def _conv(shapes: Shapes, name: str, *, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, side, stride, padding=side // 2, bias=bias)
 
 
-def _pool(shapes: Shapes) -> nn.Sequential:
-    widen = _conv(shapes, "pool.0")
+def _pool(shapes: Shapes, name: str) -> nn.Sequential:
+    widen = _conv(shapes, f"{name}.0")
     norm = nn.GroupNorm(POOL_GROUPS, widen.out_channels)
-    return nn.Sequential(widen, norm, nn.ReLU(inplace=True), _conv(shapes, "pool.3"))
+    return nn.Sequential(widen, norm, nn.ReLU(inplace=True), _conv(shapes, f"{name}.3"))

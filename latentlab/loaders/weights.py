@@ -64,7 +64,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         or is a pickle that wants to run code.
     """
     _check_readable(path)
-    tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    tensors = _read_safetensors(path) if _is_safetensors(path) else _read_pickle(path)
     if not tensors:
         raise WeightsError(
             f"{path} without tensors", "the weights of a VAE", "choose another weights file"
@@ -74,7 +74,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def read_metadata(path: Path) -> dict[str, str]:
     """Return what a safetensors file says of itself; nothing for other formats."""
-    if path.suffix != ".safetensors":
+    if not _is_safetensors(path):
         return {}
     with safe_open(path, framework="pt") as file:
         return dict(file.metadata() or {})
@@ -147,6 +147,12 @@ def _load_weights_only(path: Path) -> Any:
         # torch warns of odd pickle protocols and TorchScript before it refuses them
         warnings.simplefilter("ignore")
         return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+
+
+def _is_safetensors(path: Path) -> bool:
+    # a JSON header behind its length; the hub's cache keeps files without a suffix
+    with path.open("rb") as stream:
+        return path.suffix == ".safetensors" or stream.read(9)[8:] == b"{"
 
 
 def _is_zip(path: Path) -> bool:
