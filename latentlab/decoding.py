@@ -1,0 +1,189 @@
+"""Pillow's images as upright, opaque, 8-bit sRGB, and its errors as one clear line each."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+from latentlab.errors import ImageError, MemoryLimitError
+
+MAX_PIXELS = 178_000_000
+"""Largest picture that is read, in pixels; just below the size that Pillow itself refuses."""
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_EXIF_ORIENTATION = 0x0112
+
+# What Pillow's decoders raise on damaged data, depending on the format.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    RuntimeError,
+)
+
+
+@contextmanager
+def decoding(path: Path | str) -> Iterator[None]:
+    """Turn what Pillow raises into one clear line, and keep its warnings to itself."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            yield
+    except Image.DecompressionBombError as error:
+        raise _too_large(f"{path} with more") from error
+    except MemoryError as error:
+        raise MemoryLimitError(
+            f"{path}, too large for the free memory",
+            "a picture that fits",
+            "shrink it first",
+        ) from error
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{path}, which is no picture that Pillow can read",
+            "PNG, JPEG, WebP, TIFF or the like",
+            "convert it to PNG first",
+        ) from error
+    except PermissionError as error:
+        raise ImageError(
+            f"{path}, which may not be read", "a readable file", "change its permissions"
+        ) from error
+    except _DAMAGE as error:
+        raise ImageError(
+            f"{path}, which breaks off or is damaged ({error})",
+            "a complete picture",
+            "copy or download it again",
+        ) from error
+
+
+def _too_large(what: str) -> ImageError:
+    return ImageError(what, f"at most {MAX_PIXELS // 1_000_000} million pixels", "shrink it first")
+
+
+def load_upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
+    """Return the decoded image turned as its EXIF orientation says, and what was done to it.
+
+    Raises
+    ------
+    ImageError : more than ``MAX_PIXELS``; the header tells, nothing is decoded.
+    """
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_large(f"a picture of {image.width}×{image.height} pixels")
+    # Pillow keeps the high byte of 16-bit color, and forgets about it when the data are loaded.
+    deep = any(";16" in str(tile[3]) for tile in getattr(image, "tile", []))
+    notes = ["16 to 8 bit"] if deep else []
+    image.load()
+    if image.mode == "I" and image.format in ("PNG", "PPM"):
+        image = image.convert("I;16")
+    turn = _TURNS.get(_orientation(image))
+    if turn is None:
+        return image, notes
+    return image.transpose(turn), [*notes, "EXIF orientation applied"]
+
+
+def to_srgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
+    """Return any decoded image as opaque 8-bit sRGB (over white), and what was done to it."""
+    profile = image.info.get("icc_profile")
+    if image.mode in ("F", "I") or image.mode.startswith("I;16"):
+        image, notes = _to_8bit(image)
+    else:
+        notes = []
+    color, alpha = _split_alpha(image)
+    rgb, color_notes = _convert_color(color, profile)
+    notes += color_notes
+    if alpha is not None and alpha.getextrema() != (255, 255):
+        white = Image.new("RGB", rgb.size, (255, 255, 255))
+        white.paste(rgb, mask=alpha)
+        return white, [*notes, "transparency over white"]
+    return rgb, notes
+
+
+def _to_8bit(image: Image.Image) -> tuple[Image.Image, list[str]]:
+    """Return 16- or 32-bit grey as L: by its type where that says the range, else by its values."""
+    grey = np.asarray(image, np.float64)
+    if not np.isfinite(grey).all():
+        raise ImageError("a picture with NaN or infinite pixels", "finite pixels", "repair it")
+    low, high = float(grey.min()), float(grey.max())
+    if image.mode.startswith("I;16"):
+        low, high, note = 0.0, 65535.0, ""
+    elif image.mode == "F" and low >= 0 and high <= 1:
+        low, high, note = 0.0, 1.0, "range 0 to 1"
+    elif low >= 0 and high <= 65535:
+        high = 255.0 if high <= 255 else 65535.0
+        low, note = 0.0, f"range 0 to {high:.0f}"
+    else:
+        note = f"range {low:g} to {high:g}"
+    levels = (grey - low) * (255 / ((high - low) or 1))
+    return Image.fromarray((levels + 0.5).astype(np.uint8)), [note] if note else []
+
+
+def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """Return the 8-bit color channels and the opacity (L), or None where all is opaque."""
+    if image.mode in ("La", "RGBa"):
+        image = image.convert(image.mode.upper())
+    if image.mode not in ("LA", "RGBA") and "transparency" in image.info:
+        image = image.convert("RGBA")
+    if image.mode in ("LA", "PA", "RGBA"):
+        color = "L" if image.mode == "LA" else "RGB"
+        return image.convert(color), image.getchannel("A")
+    if image.mode in ("1", "P"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    return image, None
+
+
+def _convert_color(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, list[str]]:
+    """Return sRGB by the embedded profile; by Pillow's formula where there is none or a bad one."""
+    if not profile:
+        plain = ["CMYK without a profile"] if image.mode == "CMYK" else []
+        return image.convert("RGB"), plain
+    try:
+        transform = ImageCms.buildTransform(
+            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+            ImageCms.createProfile("sRGB"),
+            image.mode,
+            "RGB",
+        )
+        if image.mode == "RGB" and _is_identity(transform):
+            return image, []
+        converted = ImageCms.applyTransform(image, transform)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return image.convert("RGB"), ["unusable ICC profile ignored"]
+    return converted or image, ["ICC to sRGB"]
+
+
+def _is_identity(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Return whether a transform moves no color by more than rounding: the profile is sRGB."""
+    ramp = Image.linear_gradient("L")
+    probe = Image.merge("RGB", (ramp, ramp.rotate(90), ramp.rotate(180)))
+    moved = ImageCms.applyTransform(probe, transform) or probe
+    difference = np.asarray(probe, np.int16) - np.asarray(moved, np.int16)
+    return int(np.abs(difference).max()) <= 2
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except _DAMAGE:  # a picture with broken EXIF is still a picture
+        return 1

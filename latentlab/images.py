@@ -1,0 +1,368 @@
+"""Picture files to tensors (3, H, W) in [−1, 1] and back; no models here.
+
+Whatever the file holds, the result is upright, 8-bit, opaque sRGB before it is cropped to the
+model's grid. :attr:`Picture.preprocessing` says in words what was done on the way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from latentlab.decoding import MAX_PIXELS, decoding, load_upright, to_srgb
+from latentlab.errors import ImageError, ShapeError, UsageError
+from latentlab.files import replace_when_done, sha256_of_file
+from latentlab.latents import Picture
+from latentlab.video import read_video
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+PICTURE_SUFFIXES = (
+    *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm"),
+    *(".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+)
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
+
+
+def read_picture(
+    source: str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor | Picture,
+    *,
+    size: int | None = None,
+    multiple: int = 1,
+) -> Picture:
+    """Return a picture (3, H, W), float32 in [−1, 1], upright, opaque sRGB, on the model's grid.
+
+    Files and PIL images: EXIF orientation is applied; ICC profiles are converted to sRGB;
+    transparency is laid over white; 16-bit values are divided by 257; of an animation the first
+    frame is taken. Float arrays and tensors keep their precision.
+
+    Parameters
+    ----------
+    source : one of
+
+        * a path;
+        * a PIL image;
+        * a NumPy array (H, W) or (H, W, 1, 3 or 4): uint8 or uint16 (whole range), or, with 1 or
+          3 channels, float in [0, 1];
+        * a tensor (3, H, W) or (1, H, W): uint8, or float in **[−1, 1]**;
+        * a :class:`Picture`, which keeps its name and hash.
+    size : int, optional
+        Crop to the centred square, then Pillow's LANCZOS to size×size; smaller pictures are
+        enlarged. Without it the picture is cropped, centred, to multiples of ``multiple``.
+    multiple : int, optional
+        Sides are multiples of this many pixels (``LatentSpec.multiple``).
+
+    Raises
+    ------
+    ImageError : the file is missing, empty, damaged, no picture, or larger than ``MAX_PIXELS``;
+        or, without ``size``, a side is smaller than ``multiple``.
+    UsageError : ``size`` is no positive multiple of ``multiple``, or the source is none of these.
+    ShapeError : an array has another shape or values outside its range.
+    MemoryLimitError : the picture does not fit into memory.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> grey = np.full((70, 100), 255, np.uint8)
+    >>> picture = read_picture(grey, multiple=16)
+    >>> picture.pixels.shape, picture.preprocessing
+    (torch.Size([3, 64, 96]), 'centre crop 96×64')
+    """
+    _check_grid(size, multiple)
+    if isinstance(source, str | os.PathLike):
+        return _read_file(Path(source), size, multiple)
+    if isinstance(source, Picture):
+        return _refit(source, size, multiple)
+    if isinstance(source, torch.Tensor) and source.dtype == torch.uint8:
+        source = _channels_last(source)
+    if isinstance(source, np.ndarray) and source.dtype == np.uint8:
+        source = _image_of(source)
+    if isinstance(source, Image.Image):
+        name = Path(getattr(source, "filename", "") or "picture").stem
+        with decoding(name):
+            rgb, notes = _fit_image(source, size, multiple)
+        return _picture(rgb, notes, name)
+    return _refit(Picture(_pixels_of(source)), size, multiple)
+
+
+def read_frames(
+    path: str | os.PathLike[str],
+    *,
+    size: int | None = None,
+    multiple: int = 1,
+    limit: int | None = None,
+) -> Iterator[Picture]:
+    """Yield the frames of an animation or video, one at a time, named ``<stem>-<index>``.
+
+    GIF, WebP, APNG and multi-page TIFF are read by Pillow, video files by ffmpeg (at a constant
+    frame rate). Every frame goes the way of :func:`read_picture`; its hash is that of its
+    pixels.
+
+    Parameters
+    ----------
+    path : file; a still picture has one frame
+    size, multiple : as in :func:`read_picture`
+    limit : int, optional; stop after so many frames
+
+    Raises
+    ------
+    MissingExtraError : a video file without the extra ``video``.
+    ImageError : as in :func:`read_picture`; damage may show only at a later frame.
+    """
+    _check_grid(size, multiple)
+    file = Path(path)
+    _check_file(file)
+    frames = read_video(file) if file.suffix.lower() in VIDEO_SUFFIXES else _still_frames(file)
+    return _pictures_of(frames, file, size, multiple, limit)
+
+
+def list_pictures(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the picture files of a folder, by suffix, sorted by name; hidden files are skipped.
+
+    Raises
+    ------
+    ImageError : no such folder, or no picture in it.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise ImageError(f"{root}, which is no folder", "a folder of pictures", "check the path")
+    found = sorted(
+        path
+        for path in root.iterdir()
+        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+    )
+    if not found:
+        raise ImageError(
+            f"{root} without a picture in it",
+            f"files ending in {', '.join(PICTURE_SUFFIXES)}",
+            "name the folder that holds the pictures themselves",
+        )
+    return found
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Return uint8 pictures (…, H, W, 3) of pictures (…, 3, H, W) in [−1, 1].
+
+    Values outside are clamped; the rest are rounded to the nearest of 256 levels.
+
+    Examples
+    --------
+    >>> to_uint8(torch.tensor([-1.5, 0.0, 1.0]).view(3, 1, 1))
+    tensor([[[  0, 128, 255]]], dtype=torch.uint8)
+    """
+    levels = ((images.detach().float().clamp(-1, 1) + 1) * 127.5).round()
+    return levels.to(torch.uint8).movedim(-3, -1).contiguous()
+
+
+def from_uint8(images: Tensor) -> Tensor:
+    """Return pictures (…, 3, H, W), float32 in [−1, 1], of uint8 pictures (…, H, W, 3)."""
+    return (images.movedim(-1, -3).float() / 127.5 - 1).contiguous()
+
+
+def save_png(path: str | os.PathLike[str], array: NDArray[np.uint8]) -> Path:
+    """Write a uint8 array (H, W, 3) or (H, W) as PNG, complete or not at all; return its path.
+
+    Raises
+    ------
+    ShapeError : the array has another shape or type.
+    FileError : the file cannot be written.
+    """
+    pixels = np.asarray(array)
+    if pixels.dtype != np.uint8 or pixels.shape[2:] not in ((), (3,)) or pixels.size == 0:
+        raise ShapeError(
+            f"{pixels.dtype} of shape {pixels.shape}",
+            "uint8 (H, W, 3) or (H, W)",
+            "convert with latentlab.images.to_uint8",
+        )
+    with replace_when_done(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format="PNG")
+    return Path(path)
+
+
+# The grid
+
+
+def _check_grid(size: int | None, multiple: int) -> None:
+    if multiple < 1:
+        raise UsageError(f"multiple={multiple}", "at least 1 pixel", "pass the model's multiple")
+    if size is None or (0 < size <= MAX_PIXELS**0.5 and size % multiple == 0):
+        return
+    most = int(MAX_PIXELS**0.5) // multiple * multiple
+    below = min(max(size // multiple * multiple, 0), most)
+    near = [str(side) for side in (below, below + multiple) if 0 < side <= most]
+    raise UsageError(
+        f"--size {size}", f"a positive multiple of {multiple}", f"pass --size {' or '.join(near)}"
+    )
+
+
+def _crop_box(
+    width: int, height: int, size: int | None, multiple: int
+) -> tuple[int, int, int, int]:
+    """Return (left, top, right, bottom) of the centred square or of the centred multiples."""
+    if size is not None:
+        across = down = min(width, height)
+    else:
+        across, down = width // multiple * multiple, height // multiple * multiple
+    if min(across, down) < 1:
+        raise ImageError(
+            f"a picture of {width}×{height} pixels",
+            f"at least {multiple}×{multiple}",
+            f"enlarge it with --size {max(multiple, -(-256 // multiple) * multiple)}",
+        )
+    left, top = (width - across) // 2, (height - down) // 2
+    return left, top, left + across, top + down
+
+
+def _grid_notes(
+    box: tuple[int, int, int, int], whole: tuple[int, int], size: int | None
+) -> list[str]:
+    across, down = box[2] - box[0], box[3] - box[1]
+    notes = []
+    if (across, down) != whole:
+        notes.append(f"centre crop {across}×{down}")
+    if size is not None and across != size:
+        notes.append(f"LANCZOS {size}×{size}")
+    return notes
+
+
+# Files
+
+
+def _read_file(path: Path, size: int | None, multiple: int) -> Picture:
+    _check_file(path)
+    with decoding(path), Image.open(path) as image:
+        frames = getattr(image, "n_frames", 1)
+        rgb, notes = _fit_image(image, size, multiple)
+    if frames > 1:
+        notes = [f"first of {frames} frames", *notes]
+    return _picture(rgb, notes, path.stem, sha256_of_file(path))
+
+
+def _picture(rgb: Image.Image, notes: list[str], name: str, sha256: str | None = None) -> Picture:
+    pixels = from_uint8(torch.from_numpy(np.array(rgb)))
+    return Picture(pixels, name, sha256 or _sha256(pixels), "; ".join(notes) or "unchanged")
+
+
+def _sha256(pixels: Tensor) -> str:
+    return hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest()
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise ImageError(f"{path}, a folder", "one picture file", "name a picture inside it")
+    if not path.exists():
+        raise ImageError(f"{path}, which does not exist", "a picture file", "check the path")
+    if path.stat().st_size == 0:
+        raise ImageError(f"{path} with 0 bytes", "a picture file", "copy or download it again")
+
+
+def _pictures_of(
+    frames: Iterator[Image.Image], path: Path, size: int | None, multiple: int, limit: int | None
+) -> Iterator[Picture]:
+    for index, frame in enumerate(itertools.islice(frames, limit)):
+        with decoding(path):
+            rgb, notes = _fit_image(frame, size, multiple)
+        yield _picture(rgb, [f"frame {index}", *notes], f"{path.stem}-{index}")
+
+
+def _still_frames(path: Path) -> Iterator[Image.Image]:
+    """Yield the frames of an animated picture; each must be used before the next is asked for."""
+    with decoding(path):
+        image = Image.open(path)
+    with image:
+        for index in itertools.count():
+            with decoding(path):
+                try:
+                    image.seek(index)
+                except EOFError:
+                    return
+            yield image
+
+
+# PIL images to upright, opaque, 8-bit sRGB on the grid
+
+
+def _fit_image(
+    image: Image.Image, size: int | None, multiple: int
+) -> tuple[Image.Image, list[str]]:
+    """Return an RGB image on the grid, and what was done to it."""
+    upright, load_notes = load_upright(image)
+    box = _crop_box(*upright.size, size, multiple)
+    rgb, color_notes = to_srgb(upright.crop(box))
+    if size is not None:
+        rgb = rgb.resize((size, size), Image.Resampling.LANCZOS)
+    return rgb, load_notes + color_notes + _grid_notes(box, upright.size, size)
+
+
+# Arrays and tensors, which keep their precision
+
+
+def _refit(picture: Picture, size: int | None, multiple: int) -> Picture:
+    """Return a picture cropped and resized in float, clamped where LANCZOS overshoots."""
+    pixels = picture.pixels
+    height, width = pixels.shape[-2:]
+    left, top, right, bottom = box = _crop_box(width, height, size, multiple)
+    notes = _grid_notes(box, (width, height), size)
+    pixels = pixels[:, top:bottom, left:right].contiguous()
+    if size is not None and pixels.shape[-1] != size:
+        bands = [Image.fromarray(band.numpy()) for band in pixels]
+        scaled = [np.array(band.resize((size, size), Image.Resampling.LANCZOS)) for band in bands]
+        pixels = torch.from_numpy(np.stack(scaled)).clamp(-1, 1)
+    done = "; ".join([picture.preprocessing, *notes] if picture.preprocessing else notes)
+    return Picture(pixels, picture.name, picture.sha256 or _sha256(pixels), done or "unchanged")
+
+
+def _channels_last(pixels: Tensor) -> NDArray[Any]:
+    _check_channels(tuple(pixels.shape), 0, (1, 3))
+    array: NDArray[Any] = pixels.detach().cpu().movedim(0, -1).numpy()
+    return array
+
+
+def _image_of(array: NDArray[np.uint8]) -> Image.Image:
+    if array.ndim == 2:
+        array = array[..., None]
+    _check_channels(array.shape, -1, (1, 3, 4))
+    return Image.fromarray(np.ascontiguousarray(array[..., 0] if array.shape[-1] == 1 else array))
+
+
+def _pixels_of(source: object) -> Tensor:
+    """Return (3, H, W) in [−1, 1] of an array in [0, 1] or a tensor in [−1, 1]."""
+    if isinstance(source, torch.Tensor):
+        _check_channels(tuple(source.shape), 0, (1, 3))
+        pixels, low = source.detach().cpu().float(), -1
+    elif isinstance(source, np.ndarray) and source.dtype.kind in "fu":
+        array = source[..., None] if source.ndim == 2 else source
+        _check_channels(array.shape, -1, (1, 3))
+        unit = array.astype(np.float32) / (65535 if array.dtype == np.uint16 else 1)
+        pixels, low = torch.from_numpy(unit).movedim(-1, 0) * 2 - 1, 0
+    else:
+        raise UsageError(
+            f"a picture of type {getattr(source, 'dtype', type(source).__name__)}",
+            "a path, PIL image, uint8 or float array, tensor or Picture",
+            "pass one of these",
+        )
+    if not bool((pixels.abs() <= 1.001).all()):
+        raise UsageError(
+            "pixels outside the range or NaN",
+            f"{type(source).__name__} values from {low} to 1",
+            "rescale or clamp them first",
+        )
+    return pixels.clamp(-1, 1).expand(3, -1, -1).contiguous()
+
+
+def _check_channels(shape: tuple[int, ...], axis: int, channels: tuple[int, ...]) -> None:
+    if len(shape) == 3 and shape[axis] in channels and min(shape) > 0:
+        return
+    counts = " or ".join(map(str, channels))
+    layout = f"({counts}, H, W)" if axis == 0 else f"(H, W) or (H, W, {counts})"
+    raise ShapeError(f"a picture of shape {shape}", layout, "pass one picture, without a batch")

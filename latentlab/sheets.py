@@ -1,0 +1,230 @@
+"""Grids of pictures with labels: drawn once, filled for every frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from latentlab.animation import Frame
+from latentlab.errors import ShapeError
+
+_PAPER = (255, 255, 255)
+_INK = (32, 32, 32)
+_GUTTER = 4
+_MARGIN = 10
+_LABEL_WIDTH = 132
+_SMALL_TILE = 96
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """An empty grid with its labels drawn, ready for tiles.
+
+    Parameters
+    ----------
+    canvas : (H, W, 3), uint8
+    tile_size : (height, width) of a tile on the sheet
+    tops, lefts : where the rows and columns of tiles begin
+    """
+
+    canvas: Frame
+    tile_size: tuple[int, int]
+    tops: tuple[int, ...]
+    lefts: tuple[int, ...]
+
+    def draw(self, rows: Sequence[Sequence[Frame]]) -> Frame:
+        """Return the sheet (H, W, 3), uint8, with tiles (h, w, 3); short rows leave blanks.
+
+        Raises
+        ------
+        ShapeError : more rows or columns than the sheet has, or a tile that is not uint8 (h, w, 3).
+        """
+        if len(rows) > len(self.tops) or max(map(len, rows), default=0) > len(self.lefts):
+            raise ShapeError(
+                f"{len(rows)} rows of up to {max(map(len, rows), default=0)} tiles",
+                f"at most {len(self.tops)} rows of {len(self.lefts)}",
+                "lay out a larger sheet",
+            )
+        sheet = self.canvas.copy()
+        height, width = self.tile_size
+        for top, row in zip(self.tops, rows, strict=False):
+            for left, tile in zip(self.lefts, row, strict=False):
+                sheet[top : top + height, left : left + width] = _scale(tile, (height, width))
+        return sheet
+
+
+def lay_out_sheet(
+    tile_shape: tuple[int, ...],
+    *,
+    row_labels: Sequence[str],
+    columns: int,
+    column_labels: Sequence[str] | None = None,
+    title: str | None = None,
+    tile: int | None = None,
+) -> Sheet:
+    """Return a labelled, empty sheet for tiles of one shape.
+
+    Parameters
+    ----------
+    tile_shape : (h, w, …) of the tiles that will be drawn
+    row_labels : one for each row, wrapped to three lines in a column on the left; all empty
+        means no such column
+    columns : tiles in a row
+    column_labels : one for each column, above the grid, in at most two lines
+    title : first line of the sheet
+    tile : longest side of a tile in pixels; larger tiles are shrunk to it (LANCZOS). Tiles under
+        96 px are enlarged by a whole factor (nearest neighbor) to at least that, or to ``tile``.
+
+    Raises
+    ------
+    ShapeError : another number of column labels than columns, or nothing to show.
+
+    Examples
+    --------
+    >>> sheet = lay_out_sheet((64, 64, 3), row_labels=["PC 1", "PC 2"], columns=3)
+    >>> sheet.tile_size, len(sheet.tops), len(sheet.lefts)
+    ((128, 128), 2, 3)
+    """
+    if columns < 1 or not row_labels or len(column_labels or "x" * columns) != columns:
+        raise ShapeError(
+            f"{len(row_labels)} row labels, {columns} columns, "
+            f"{len(column_labels or ())} column labels",
+            "a label for every row, and for every column or none",
+            "pass labels that match the tiles",
+        )
+    height, width = _tile_size(tile_shape[0], tile_shape[1], tile)
+    label_lines = [_wrap(label, 13, _LABEL_WIDTH, 3) for label in row_labels]
+    first_left = _MARGIN + (_LABEL_WIDTH + _MARGIN if any(row_labels) else 0)
+    lefts = tuple(first_left + index * (width + _GUTTER) for index in range(columns))
+    sheet_width = lefts[-1] + width + _MARGIN
+    title_lines = _wrap(title or "", 15, sheet_width - 2 * _MARGIN, 3)
+    head_lines = [_wrap(label, 12, width, 2) for label in column_labels or ()]
+
+    title_bottom = _MARGIN + _text_height(title_lines, 15)
+    head_height = max((_text_height(lines, 12) for lines in head_lines), default=0)
+    first_top = title_bottom + head_height + (_GUTTER if head_height else 0)
+    tops = tuple(first_top + index * (height + _GUTTER) for index in range(len(row_labels)))
+    canvas = Image.new("RGB", (sheet_width, tops[-1] + height + _MARGIN), _PAPER)
+
+    pen = ImageDraw.Draw(canvas)
+    _write(pen, title_lines, 15, (_MARGIN, _MARGIN), "la")
+    for left, lines in zip(lefts, head_lines, strict=False):
+        at = (left + width // 2, first_top - _GUTTER - _text_height(lines, 12))
+        _write(pen, lines, 12, at, "ma")
+    for top, lines in zip(tops, label_lines, strict=True):
+        at = (_MARGIN, top + (height - _text_height(lines, 13)) // 2)
+        _write(pen, lines, 13, at, "la")
+    return Sheet(np.array(canvas), (height, width), tops, lefts)
+
+
+def compose_sheet(
+    rows: Sequence[Sequence[Frame]],
+    *,
+    row_labels: Sequence[str],
+    column_labels: Sequence[str] | None = None,
+    title: str | None = None,
+    tile: int | None = None,
+) -> Frame:
+    """Return one labelled picture (H, W, 3), uint8, of rows of tiles (h, w, 3).
+
+    The options are those of :func:`lay_out_sheet`, which draws the labels once for many frames.
+
+    Raises
+    ------
+    ShapeError : no tiles, or labels that do not match them.
+    """
+    if not rows or not rows[0] or len(rows) != len(row_labels):
+        raise ShapeError(
+            f"{len(rows)} rows of tiles and {len(row_labels)} row labels",
+            "as many, with at least one tile",
+            "pass a label for every row",
+        )
+    sheet = lay_out_sheet(
+        rows[0][0].shape,
+        row_labels=row_labels,
+        columns=max(map(len, rows)),
+        column_labels=column_labels,
+        title=title,
+        tile=tile,
+    )
+    return sheet.draw(rows)
+
+
+def _tile_size(height: int, width: int, tile: int | None) -> tuple[int, int]:
+    longest = max(height, width)
+    if tile is not None and longest > tile:
+        return max(1, round(height * tile / longest)), max(1, round(width * tile / longest))
+    if longest >= _SMALL_TILE:
+        return height, width
+    factor = -(-min(_SMALL_TILE, tile or _SMALL_TILE) // longest)
+    return height * factor, width * factor
+
+
+def _scale(tile: Frame, size: tuple[int, int]) -> Frame:
+    if tile.dtype != np.uint8 or tile.ndim != 3 or tile.shape[2] != 3:
+        raise ShapeError(
+            f"a tile of shape {tile.shape}, {tile.dtype}",
+            "uint8 (h, w, 3)",
+            "convert with latentlab.images.to_uint8",
+        )
+    if tile.shape[:2] == size:
+        return tile
+    shrink = tile.shape[0] > size[0] or tile.shape[1] > size[1]
+    kernel = Image.Resampling.LANCZOS if shrink else Image.Resampling.NEAREST
+    return np.asarray(Image.fromarray(tile).resize(size[::-1], kernel))
+
+
+# Text
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    import matplotlib
+
+    file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return ImageFont.truetype(str(file), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def _text_height(lines: Sequence[str], size: int) -> int:
+    return len(lines) * round(1.35 * size) + (4 if lines else 0)
+
+
+def _write(
+    pen: ImageDraw.ImageDraw, lines: Sequence[str], size: int, at: tuple[int, int], anchor: str
+) -> None:
+    for index, line in enumerate(lines):
+        below = (at[0], at[1] + index * round(1.35 * size))
+        pen.text(below, line, fill=_INK, font=_font(size), anchor=anchor)
+
+
+def _wrap(text: str, size: int, width: int, most: int) -> list[str]:
+    """Return at most so many lines of words, none wider than ``width`` pixels; … where cut."""
+    font = _font(size)
+    lines: list[str] = []
+    for paragraph in text.splitlines():
+        line = ""
+        for word in paragraph.split():
+            longer = f"{line} {word}".strip()
+            if line and font.getlength(longer) > width:
+                lines.append(line)
+                line = word
+            else:
+                line = longer
+        lines.append(line)
+    if len(lines) > most:
+        lines = [*lines[: most - 1], lines[most - 1] + "…"]
+    return [_cut(line, font, width) for line in lines]
+
+
+def _cut(line: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    if font.getlength(line) <= width:
+        return line
+    line = line.rstrip("…")
+    while line and font.getlength(line + "…") > width:
+        line = line[:-1]
+    return line + "…"
