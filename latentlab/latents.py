@@ -7,7 +7,7 @@ said. All pictures are (3, H, W) in [−1, 1].
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from latentlab.layouts import Layout
+
+Progress = Callable[[str, int, int], None]
+"""What long work calls: ``progress(what, done, total)``."""
 
 
 @dataclass(frozen=True)
@@ -88,17 +91,14 @@ class Latent:
     spec : LatentSpec
     logvar : Tensor, (C, h, w), or None where the model has no posterior
     picture : Picture, what was encoded; None for a latent that came from elsewhere
+    name : str, for titles and folders
     """
 
     values: Tensor
     spec: LatentSpec
     logvar: Tensor | None = None
     picture: Picture | None = None
-
-    @property
-    def name(self) -> str:
-        """Return the picture's name, or ``"latent"``."""
-        return self.picture.name if self.picture else "latent"
+    name: str = "latent"
 
     def _repr_png_(self) -> bytes:
         from latentlab.plots import draw_latent_rgb, png_bytes
@@ -184,6 +184,7 @@ class Directions:
     shares : Tensor, (k,); each direction's share of the neighborhood's variance
     labels : names for titles, such as ``"PC 1"``
     finder : str, what found them, such as ``"pca"``
+    basis : str, what they were found from, for titles
     """
 
     vectors: Tensor
@@ -191,3 +192,4 @@ class Directions:
     shares: Tensor
     labels: tuple[str, ...]
     finder: str
+    basis: str = ""

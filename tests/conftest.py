@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from linear_vae import LinearVAE, smooth_picture
+
+from latentlab.encoder import encode
+from latentlab.latents import Latent, Picture
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 _SKIPPED_SHARED: list[str] = []
@@ -38,3 +42,15 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("../shared is not beside this checkout")
     return SHARED
+
+
+@pytest.fixture
+def linear_vae() -> LinearVAE:
+    """Return a VAE whose every answer is known in closed form."""
+    return LinearVAE()
+
+
+@pytest.fixture
+def linear_latent(linear_vae: LinearVAE) -> Latent:
+    """Return the latent (6, 8, 10) of a smooth picture of 32×40 pixels."""
+    return encode(linear_vae, Picture(smooth_picture(), name="smooth"))

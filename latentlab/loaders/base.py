@@ -10,9 +10,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentlab.errors import ShapeError
 from latentlab.latents import LatentSpec, Posterior
@@ -86,6 +87,35 @@ class LatentVAE(ABC):
         """
         self._check_latents(latents)
         return self._decode(self._place(latents)).float()
+
+    def activation_bytes(self, height: int, width: int) -> int:
+        """Return about how many bytes one picture of H×W pixels needs while it passes through.
+
+        Measured on a small picture: the largest input and output of any layer, with as much
+        again for what skips over it. 0 where the model is no torch module.
+        """
+        return int(self._activation_bytes_per_pixel * height * width)
+
+    @cached_property
+    def _activation_bytes_per_pixel(self) -> float:
+        side = self.spec.multiple * max(1, 64 // self.spec.multiple)
+        largest = 0
+
+        def measure(_: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+            nonlocal largest
+            tensors = [x for x in (*inputs, output) if isinstance(x, Tensor)]
+            largest = max(largest, sum(x.numel() * x.element_size() for x in tensors))
+
+        models = [part for part in vars(self).values() if isinstance(part, nn.Module)]
+        leaves = [layer for model in models for layer in model.modules() if not [*layer.children()]]
+        hooks = [leaf.register_forward_hook(measure) for leaf in leaves]
+        try:
+            with torch.inference_mode():
+                self.decode(self.encode(torch.zeros(1, 3, side, side)).mean)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return 2 * largest / side**2
 
     @abstractmethod
     def _encode(self, images: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -1,0 +1,96 @@
+"""The way from a picture to a run folder, which ``pca`` and ``traverse`` share."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latentlab.cli.options import parse_region, parse_settings
+
+if TYPE_CHECKING:
+    from latentlab.latents import Neighborhood, Progress
+    from latentlab.loaders import LatentVAE
+    from latentlab.pca import PCA
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the options of the command line ask for, as they were written."""
+
+    image: str
+    size: int | None
+    neighborhood: str
+    samples: int | None
+    region: str | None
+    settings: list[str] | None
+    seed: int
+    components: int | None = None
+    randomized: bool = False
+
+
+def analyse(
+    vae: LatentVAE, request: Request, out: Path | None, progress: Progress | None
+) -> tuple[PCA, Path, dict[str, Any]]:
+    """Sample, fit and save; return the PCA, its run folder and the facts of ``pca.json``."""
+    from latentlab.runs import create_run
+
+    hood = sample(vae, request, progress)
+    found = fit(hood, request)
+    folder = out or create_run(hood.origin.name, vae.spec.name)
+    return found, folder, save(vae, hood, found, folder)
+
+
+def sample(vae: LatentVAE, request: Request, progress: Progress | None) -> Neighborhood:
+    """Return the neighborhood of the picture."""
+    from latentlab import encode, neighborhood
+    from latentlab.neighborhoods import make_sampler
+
+    chosen: dict[str, Any] = dict(parse_settings(request.settings))
+    # A clip is its own neighborhood, and a photo's folder holds its first candidates.
+    if request.neighborhood == "frames":
+        chosen.setdefault("video", request.image)
+    if request.neighborhood == "knn":
+        chosen.setdefault("folder", str(Path(request.image).parent))
+    make_sampler(request.neighborhood, chosen)  # a wrong option fails before the work starts
+    region = parse_region(request.region)
+    return neighborhood(
+        vae,
+        encode(vae, request.image, size=request.size),
+        request.neighborhood,
+        samples=request.samples,
+        seed=request.seed,
+        region=region,
+        progress=progress,
+        **chosen,
+    )
+
+
+def fit(hood: Neighborhood, request: Request) -> PCA:
+    """Return the exact PCA, or only the leading components when asked for."""
+    from latentlab.pca import KEPT_COMPONENTS, fit_pca, fit_randomized_pca
+
+    if not request.randomized:
+        return fit_pca(hood, n_components=request.components)
+    rank = min(hood.n_samples - 1, hood.n_features)
+    leading = request.components or min(KEPT_COMPONENTS, rank)
+    return fit_randomized_pca(hood, leading, seed=request.seed)
+
+
+def save(vae: LatentVAE, hood: Neighborhood, found: PCA, folder: Path) -> dict[str, Any]:
+    """Write a run's files; return the facts of ``pca.json`` with the files' paths."""
+    from latentlab.encoder import reconstruct
+    from latentlab.metrics.fidelity import psnr
+    from latentlab.runs import provenance, read_json, record, save_pca
+
+    picture = hood.origin.picture
+    quality = psnr(picture.pixels, reconstruct(vae, hood.origin)) if picture else None
+    files = save_pca(found, folder, {"reconstruction_psnr": quality, "statement": hood.statement})
+    settings = {
+        "seed": hood.seed,
+        "neighborhood": {"name": hood.name, **hood.options},
+        "n_samples": hood.n_samples,
+    }
+    files.append(record(folder, "pca", provenance(vae, hood.origin, sys.argv[1:], **settings)))
+    return {**read_json(folder / "pca.json"), "files": [str(path) for path in files]}

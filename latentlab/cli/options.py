@@ -1,0 +1,85 @@
+"""Options that several commands share, declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentlab.errors import UsageError
+
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m",
+        help="Catalogue name (see `latentlab models`), hub id, folder or checkpoint file.",
+    ),
+]  # fmt: skip
+Size = Annotated[
+    int | None,
+    typer.Option(help="Centre-crop to a square and resize to SIZE pixels; without it, as it is."),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …")]
+Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn at random.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder for the results; by default latentlab-runs/<picture>-<model>-<n>."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no messages.")]
+Offline = Annotated[bool, typer.Option(help="Never ask the network.")]
+Debug = Annotated[bool, typer.Option(help="Show the traceback of an error.")]
+NeighborhoodName = Annotated[
+    str,
+    typer.Option(
+        "--neighborhood", "-k",
+        help="augment, posterior, gaussian, reencode, tokens, patches, crops, knn or frames.",
+    ),
+]  # fmt: skip
+Samples = Annotated[
+    int | None,
+    typer.Option("--samples", "-n", help="How many samples; 256, or every token or patch."),
+]
+Region = Annotated[
+    str | None, typer.Option(help="Analyse only this part of the picture: x,y,width,height.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting of the neighborhood, NAME=VALUE, such as rotation=20."),
+]
+
+
+def parse_region(region: str | None) -> tuple[int, int, int, int] | None:
+    """Return x, y, width and height of ``--region``.
+
+    Raises
+    ------
+    UsageError : not four whole numbers.
+    """
+    if region is None:
+        return None
+    try:
+        x, y, width, height = (int(part) for part in region.split(","))
+    except ValueError as error:
+        raise UsageError(
+            f"--region {region}", "four whole numbers", "write --region x,y,width,height"
+        ) from error
+    return x, y, width, height
+
+
+def parse_settings(settings: list[str] | None) -> dict[str, str]:
+    """Return name → value of every ``--set NAME=VALUE``.
+
+    Raises
+    ------
+    UsageError : an entry without ``=``.
+    """
+    pairs = {}
+    for setting in settings or []:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting}", "NAME=VALUE", "write, say, --set rotation=20")
+        pairs[name.strip()] = value.strip()
+    return pairs

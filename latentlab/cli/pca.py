@@ -1,0 +1,90 @@
+"""``latentlab pca``: a picture's neighborhood, its principal components, and their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from latentlab.cli import options
+from latentlab.cli.analysis import Request, analyse
+from latentlab.cli.console import print_json, progress_bar, say
+from latentlab.defaults import DEFAULT_MODEL, DEFAULT_NEIGHBORHOOD
+
+
+def pca(
+    image: Annotated[str, typer.Argument(help="A picture file, or sample:flower, sample:china.")],
+    model: options.Model = DEFAULT_MODEL,
+    size: options.Size = None,
+    neighborhood: options.NeighborhoodName = DEFAULT_NEIGHBORHOOD,
+    samples: options.Samples = None,
+    region: options.Region = None,
+    settings: options.Settings = None,
+    components: Annotated[
+        int | None, typer.Option(help="How many components to keep; 64 or the rank.")
+    ] = None,
+    randomized: Annotated[
+        bool, typer.Option("--randomized", help="Approximate: the leading components only.")
+    ] = False,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    out: options.Out = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    offline: options.Offline = False,
+    debug: options.Debug = False,
+) -> None:
+    """Plot the cumulative explained variance of the latent neighborhood of a picture."""
+    from latentlab import load_vae
+
+    request = Request(
+        image, size, neighborhood, samples, region, settings, seed, components, randomized
+    )
+    say(f"loading {model}", quiet=quiet)
+    vae = load_vae(model, device=device, dtype=dtype, offline=offline)
+    with progress_bar(quiet=quiet) as progress:
+        _, _, facts = analyse(vae, request, out, progress)
+    if json:
+        print_json(facts)
+    elif not quiet:
+        _print_summary(facts)
+
+
+def _print_summary(facts: Mapping[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    size = f"N = {facts['n_samples']:,} · D = {facts['n_features']:,}"
+    where = f"{facts['picture']} · {facts['model']} · {facts['neighborhood']} neighborhood"
+    console.print(f"{where} · {size}", style="bold")
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for row in _summary_rows(facts):
+        table.add_row(*row)
+    console.print(table)
+    console.print(facts["statement"], style="dim")
+    for path in facts["files"]:
+        print(path)
+
+
+def _summary_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    from latentlab.metrics.spectrum import fit_curve
+    from latentlab.nulls import isotropic_spectrum
+
+    null = isotropic_spectrum(facts["n_samples"], facts["n_features"])
+    null_r2 = fit_curve(null.cumulative, logarithmic=True)[2]
+    corrected = facts["participation_ratio_corrected"]
+    unbiased = "∞" if corrected is None else f"{corrected:.1f}"
+    shares = facts["explained_variance_ratio"][:5]
+    return [
+        (f"variance of PC 1–{len(shares)}", ", ".join(f"{share:.1%}" for share in shares)),
+        ("k for 50, 90, 95, 99 %", ", ".join(str(facts[f"k{p}"]) for p in (50, 90, 95, 99))),
+        (
+            "participation ratio",
+            f"{facts['participation_ratio']:.1f} (freed of sampling bias: {unbiased})",
+        ),
+        ("R² of the log fit", f"{facts['log_fit_r2']:.3f} (isotropic noise: {null_r2:.3f})"),
+        ("reconstruction", f"{facts['reconstruction_psnr']:.2f} dB PSNR"),
+    ]

@@ -1,0 +1,100 @@
+"""How much memory there is, and matrices that may be larger."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from latentlab.errors import MemoryLimitError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MEMORY_VARIABLE = "LATENTLAB_MEMORY_GB"
+
+
+def available_memory() -> int:
+    """Return the bytes that may be used: what is free now, or LATENTLAB_MEMORY_GB if that is less.
+
+    Raises
+    ------
+    UsageError : the variable is set to something other than a positive number.
+    """
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    limit = os.environ.get(MEMORY_VARIABLE)
+    if not limit:
+        return free
+    try:
+        allowed = float(limit)
+    except ValueError:
+        allowed = 0.0
+    if not allowed > 0:
+        raise UsageError(
+            f"{MEMORY_VARIABLE}={limit}", "a positive number of gigabytes", "set it to, say, 8"
+        )
+    return min(free, int(allowed * 1e9))
+
+
+def allocate_matrix(rows: int, columns: int) -> Tensor:
+    """Return an uninitialized float32 matrix (rows, columns), on disk where memory is too small.
+
+    Half of the available memory is the limit; beyond it the matrix is mapped from an unnamed
+    file in the temporary folder (``TMPDIR``), which disappears with the matrix.
+
+    Raises
+    ------
+    MemoryLimitError : it fits neither into memory nor onto the disk.
+    """
+    import torch
+
+    size = rows * columns * 4
+    if size <= available_memory() // 2:
+        return torch.empty(rows, columns)
+    import shutil
+
+    import numpy as np
+
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if size > 0.9 * free:
+        raise MemoryLimitError(
+            f"{rows:,} samples of {columns:,} features ({size / 1e9:,.1f} GB)",
+            f"at most {available_memory() / 2e9:.1f} GB in memory or {0.9 * free / 1e9:.1f} GB "
+            f"in {folder}",
+            "lower --samples or --size, choose a --region, or set TMPDIR to a larger disk",
+        )
+    with tempfile.TemporaryFile(dir=folder) as file:
+        mapped = np.memmap(file, dtype=np.float32, mode="w+", shape=(rows, columns))
+    return torch.from_numpy(mapped)
+
+
+def check_memory(needed: int, what: str, advice: str) -> None:
+    """Raise MemoryLimitError where a step needs more bytes than are available."""
+    available = available_memory()
+    if needed > available:
+        raise MemoryLimitError(
+            f"{what}, which needs about {needed / 1e9:,.1f} GB",
+            f"at most {available / 1e9:.1f} GB",
+            advice,
+        )
+
+
+@contextmanager
+def memory_errors(what: str, advice: str) -> Iterator[None]:
+    """Turn an allocator's failure inside the block into a MemoryLimitError."""
+    import torch
+
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+        exhausted = not isinstance(error, RuntimeError) or "allocate memory" in str(error)
+        if not exhausted and not isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise MemoryLimitError(
+            f"no memory left for {what}", "enough for one batch", advice
+        ) from error

@@ -1,0 +1,180 @@
+"""The picture itself, slightly changed in known ways and encoded again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+
+from latentlab.encoder import batch_size, encode_batch
+from latentlab.errors import UsageError
+from latentlab.latents import Latent
+from latentlab.loaders.base import LatentVAE
+from latentlab.neighborhoods.base import Sampler, picture_of, register_neighborhood
+
+# Rec. 601 luma, and the chroma plane of YIQ in which a hue is an angle.
+_RGB_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+
+
+@register_neighborhood("augment")
+@dataclass(frozen=True)
+class Augment(Sampler):
+    """Shifted, turned, zoomed, recolored and blurred copies of the picture, re-encoded.
+
+    Each range is the largest change; 0 leaves that factor out. Values are drawn uniformly, gains
+    uniformly in their logarithm, and kept as the samples' ground truth.
+
+    Parameters
+    ----------
+    shift : float, fraction of the picture's side, both ways, in x and in y
+    rotation : float, degrees, both ways
+    zoom : float, largest zoom is ``1 + zoom``, smallest its inverse
+    brightness, contrast, saturation : float, largest gain is ``1 + value``, smallest its inverse
+    hue : float, degrees in the YIQ chroma plane, both ways
+    blur : float, largest standard deviation in pixels
+    """
+
+    shift: float = 0.05
+    rotation: float = 10.0
+    zoom: float = 0.15
+    brightness: float = 0.25
+    contrast: float = 0.25
+    saturation: float = 0.3
+    hue: float = 10.0
+    blur: float = 1.0
+
+    statement = (
+        "Copies of the picture with known, continuous changes, encoded again. It is the positive "
+        "control: about nine factors vary, so leading components should be coherent. The orbit of "
+        "these changes is curved, so more components than factors carry variance, and nothing "
+        "outside the chosen changes is seen."
+    )
+
+    def __post_init__(self) -> None:
+        ranges = vars(self)
+        for name, value in ranges.items():
+            if not 0 <= value < math.inf:
+                raise UsageError(
+                    f"{name}={value}", "a range of 0 or more", f"set {name} to 0 or more"
+                )
+        if not any(ranges.values()):
+            raise UsageError("all ranges 0", "at least one factor that varies", "raise one range")
+
+    def draw(
+        self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
+        pixels = picture_of(latent, self.name).pixels
+        factors = self.draw_factors(samples, generator)
+        for start in range(0, samples, batch_size(vae)):
+            rows = slice(start, start + batch_size(vae))
+            some = {name: values[rows] for name, values in factors.items()}
+            yield encode_batch(vae, change_picture(pixels, some)).mean, some
+
+    def draw_factors(self, samples: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return name → values (samples,) of every factor whose range is not 0."""
+        ranges = {
+            "shift_x": (-self.shift, self.shift),
+            "shift_y": (-self.shift, self.shift),
+            "rotation": (-self.rotation, self.rotation),
+            "zoom": _log_range(self.zoom),
+            "brightness": _log_range(self.brightness),
+            "contrast": _log_range(self.contrast),
+            "saturation": _log_range(self.saturation),
+            "hue": (-self.hue, self.hue),
+            "blur": (0.0, self.blur),
+        }
+        uniform = torch.rand(len(ranges), samples, generator=generator)
+        factors = {}
+        for row, (name, (low, high)) in zip(uniform, ranges.items(), strict=True):
+            if low == high:
+                continue
+            values = low + (high - low) * row
+            factors[name] = values.exp() if name in _GAINS else values
+        return factors
+
+
+_GAINS = ("zoom", "brightness", "contrast", "saturation")
+
+
+def _log_range(gain: float) -> tuple[float, float]:
+    return -math.log1p(gain), math.log1p(gain)
+
+
+def change_picture(pixels: Tensor, factors: Mapping[str, Tensor]) -> Tensor:
+    """Return changed copies (b, 3, H, W), in [−1, 1], of one picture (3, H, W).
+
+    Parameters
+    ----------
+    pixels : Tensor, (3, H, W) in [−1, 1]
+    factors : any of shift_x, shift_y (fractions of the width and height, positive to the right
+        and down), rotation (degrees, positive counterclockwise), zoom, brightness, contrast,
+        saturation (gains, 1 for no change), hue (degrees), blur (pixels); each (b,)
+
+    Notes
+    -----
+    Uncovered corners show the mirrored picture. Results are clamped to [−1, 1], as any picture
+    is when it is saved.
+    """
+    count = len(next(iter(factors.values())))
+    pictures = pixels.expand(count, -1, -1, -1)
+    pictures = blur(pictures, factors["blur"]) if "blur" in factors else pictures
+    if factors.keys() & {"shift_x", "shift_y", "rotation", "zoom"}:
+        pictures = _warp(pictures, factors)
+    return _recolor((pictures + 1) / 2, factors).clamp(0, 1) * 2 - 1
+
+
+def _warp(pictures: Tensor, factors: Mapping[str, Tensor]) -> Tensor:
+    """Return pictures turned and zoomed about their center, then shifted."""
+    count, _, height, width = pictures.shape
+    zero = torch.zeros(count)
+    angle = torch.deg2rad(factors.get("rotation", zero))
+    scale = 1 / factors.get("zoom", zero + 1)
+    cosine, sine = angle.cos() * scale, angle.sin() * scale
+    # grid_sample asks where each output pixel comes from, in units of half a side.
+    aspect = height / width
+    turn = torch.stack([cosine, -sine * aspect, sine / aspect, cosine], 1).view(-1, 2, 2)
+    shift = 2 * torch.stack([factors.get("shift_x", zero), factors.get("shift_y", zero)], 1)
+    theta = torch.cat([turn, -(turn @ shift[..., None])], 2)
+    grid = nnf.affine_grid(theta, list(pictures.shape), align_corners=False)
+    return nnf.grid_sample(
+        pictures, grid, mode="bicubic", padding_mode="reflection", align_corners=False
+    )
+
+
+def _recolor(pictures: Tensor, factors: Mapping[str, Tensor]) -> Tensor:
+    """Return pictures in [0, 1] with gains on light, contrast and chroma, and their hue turned."""
+    count = len(pictures)
+    one = torch.ones(count)
+    light = (factors.get("brightness", one))[:, None, None]
+    contrast = factors.get("contrast", one)[:, None, None]
+    saturation = factors.get("saturation", one)
+    angle = torch.deg2rad(factors.get("hue", 0 * one))
+    to_yiq = pictures.new_tensor(_RGB_TO_YIQ)
+    luma, *chroma = torch.einsum("ij,bjhw->ibhw", to_yiq, pictures)
+    mean = luma.mean((1, 2), keepdim=True)
+    luma = ((luma - mean) * contrast + mean) * light
+    cosine = (saturation * angle.cos())[:, None, None] * contrast * light
+    sine = (saturation * angle.sin())[:, None, None] * contrast * light
+    turned = (cosine * chroma[0] - sine * chroma[1], sine * chroma[0] + cosine * chroma[1])
+    return torch.einsum("ij,jbhw->bihw", to_yiq.inverse(), torch.stack([luma, *turned]))
+
+
+def blur(pictures: Tensor, deviations: Tensor) -> Tensor:
+    """Return pictures (b, 3, H, W) blurred by Gaussians of these deviations (b,) in pixels."""
+    count, channels, height, width = pictures.shape
+    radius = min(max(1, math.ceil(3 * float(deviations.max()))), height - 1, width - 1)
+    if radius < 1:
+        return pictures
+    offsets = torch.arange(-radius, radius + 1, dtype=pictures.dtype)
+    kernels = torch.exp(-0.5 * (offsets / deviations.clamp_min(1e-3)[:, None]).square())
+    kernels = (kernels / kernels.sum(1, keepdim=True)).repeat_interleave(channels, 0)[:, None]
+    planes = pictures.reshape(1, count * channels, height, width)
+    padded = nnf.pad(planes, (radius, radius, 0, 0), mode="reflect")
+    across = nnf.conv2d(padded, kernels[:, :, None, :], groups=count * channels)
+    padded = nnf.pad(across, (0, 0, radius, radius), mode="reflect")
+    down = nnf.conv2d(padded, kernels[:, :, :, None], groups=count * channels)
+    return down.view(count, channels, height, width)

@@ -1,0 +1,102 @@
+"""What every sampler is: settings, a statement, and latents drawn a few at a time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+from latentlab.errors import UsageError
+from latentlab.layouts import Layout, WholeLayout, Window
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from latentlab.latents import Latent, Picture
+    from latentlab.loaders.base import LatentVAE
+
+DEFAULT_SAMPLES = 256
+
+
+@dataclass(frozen=True)
+class Sampler(ABC):
+    """One way to surround a latent with others. Its fields are its options.
+
+    Class attributes
+    ----------------
+    name : how users call it
+    statement : one paragraph on what this neighborhood can and cannot tell
+    """
+
+    name: ClassVar[str]
+    statement: ClassVar[str]
+
+    @abstractmethod
+    def draw(
+        self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
+        """Yield latents (b, C, h, w), model space, with their factors, each (b,).
+
+        At most ``samples`` latents altogether; never all at once.
+        """
+
+    def layout(self, latent: Latent, window: Window) -> Layout:
+        """Return how rows are read off the latents: one for each latent unless overridden."""
+        return WholeLayout(shape_of(latent), window)
+
+    def n_latents(self, samples: int | None) -> int:
+        """Return how many latents to draw for this many samples asked for (None: the default)."""
+        return DEFAULT_SAMPLES if samples is None else samples
+
+
+SAMPLERS: dict[str, type[Sampler]] = {}
+
+SomeSampler = TypeVar("SomeSampler", bound=type[Sampler])
+
+
+def register_neighborhood(name: str) -> Callable[[SomeSampler], SomeSampler]:
+    """Return a class decorator that makes a sampler available under a name.
+
+    Examples
+    --------
+    >>> from latentlab.neighborhoods import SAMPLERS
+    >>> sorted(SAMPLERS)[:3]
+    ['augment', 'crops', 'frames']
+    """
+
+    def register(sampler: SomeSampler) -> SomeSampler:
+        sampler.name = name
+        SAMPLERS[name] = sampler
+        return sampler
+
+    return register
+
+
+def shape_of(latent: Latent) -> tuple[int, int, int]:
+    """Return a latent's (C, h, w) as plain numbers."""
+    channels, height, width = latent.values.shape
+    return channels, height, width
+
+
+def picture_of(latent: Latent, sampler: str) -> Picture:
+    """Return the picture that was encoded.
+
+    Raises
+    ------
+    UsageError : the latent came from elsewhere and has none.
+    """
+    if latent.picture is None:
+        raise UsageError(
+            "a latent without its picture",
+            f"an encoded picture, which {sampler!r} changes and encodes again",
+            "use latentlab.encode, or the neighborhood 'gaussian'",
+        )
+    return latent.picture
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raise UsageError unless an option is above zero."""
+    if not value > 0:
+        raise UsageError(f"{name}={value}", "a number above 0", f"raise {name}")

@@ -1,0 +1,64 @@
+"""Random crops of the picture, enlarged to its size and encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+
+from latentlab.encoder import encode_batch
+from latentlab.errors import UsageError
+from latentlab.latents import Latent
+from latentlab.loaders.base import LatentVAE
+from latentlab.neighborhoods.base import Sampler, picture_of, register_neighborhood
+
+
+@register_neighborhood("crops")
+@dataclass(frozen=True)
+class Crops(Sampler):
+    """Random parts of the picture, each enlarged to the whole picture's size.
+
+    Parameters
+    ----------
+    smallest : float, smallest crop as a fraction of the picture's sides; the largest is the whole
+    """
+
+    smallest: float = 0.5
+
+    statement = (
+        "Random crops, enlarged and encoded. It shows what varies between parts of the picture "
+        "and with scale; crops overlap, so the samples are correlated and fewer than N, and "
+        "differences between parts of one picture are no semantic directions."
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.smallest < 1:
+            raise UsageError(
+                f"smallest={self.smallest}", "a fraction between 0 and 1", "set it to 0.5"
+            )
+
+    def draw(
+        self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
+        pixels = picture_of(latent, self.name).pixels
+        height, width = pixels.shape[1:]
+        for extent, x, y in torch.rand(samples, 3, generator=generator).tolist():
+            scale = self.smallest + (1 - self.smallest) * extent
+            rows, columns = max(1, round(scale * height)), max(1, round(scale * width))
+            top, left = round(y * (height - rows)), round(x * (width - columns))
+            part = pixels[None, :, top : top + rows, left : left + columns]
+            enlarged = nnf.interpolate(
+                part, (height, width), mode="bicubic", antialias=True, align_corners=False
+            ).clamp(-1, 1)
+            factors = {
+                "scale": rows / height,
+                "x": (left + columns / 2) / width,
+                "y": (top + rows / 2) / height,
+            }
+            yield (
+                encode_batch(vae, enlarged).mean,
+                {name: torch.tensor([value]) for name, value in factors.items()},
+            )

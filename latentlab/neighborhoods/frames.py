@@ -1,0 +1,48 @@
+"""The frames of a video or an animated picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from latentlab.encoder import encode_batch
+from latentlab.errors import UsageError
+from latentlab.images import read_frames
+from latentlab.latents import Latent
+from latentlab.loaders.base import LatentVAE
+from latentlab.neighborhoods.base import Sampler, picture_of, register_neighborhood
+from latentlab.neighborhoods.knn import resized
+
+
+@register_neighborhood("frames")
+@dataclass(frozen=True)
+class Frames(Sampler):
+    """Frames of a clip, in order from its start, encoded.
+
+    Parameters
+    ----------
+    video : str, an animated GIF, WebP or PNG, or a video file
+    """
+
+    video: str = ""
+
+    statement = (
+        "The frames of a clip. It shows what moves and changes in this scene; consecutive frames "
+        "are alike, so the number of independent samples is far below N."
+    )
+
+    def __post_init__(self) -> None:
+        if not self.video:
+            raise UsageError("no video", "an animated picture or a video", "add --set video=FILE")
+
+    def draw(
+        self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
+        height, width = picture_of(latent, self.name).pixels.shape[1:]
+        for index, frame in enumerate(islice(read_frames(self.video), samples)):
+            picture = resized(frame.pixels, height, width)
+            yield encode_batch(vae, picture[None]).mean, {"time": torch.tensor([float(index)])}

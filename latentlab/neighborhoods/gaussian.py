@@ -1,0 +1,49 @@
+"""Isotropic noise around the latent: the negative control."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from latentlab.latents import Latent
+from latentlab.loaders.base import LatentVAE
+from latentlab.neighborhoods.base import Sampler, check_positive, register_neighborhood
+
+
+@register_neighborhood("gaussian")
+@dataclass(frozen=True)
+class Gaussian(Sampler):
+    """z + radius · std(z) · ε, with ε standard normal.
+
+    Parameters
+    ----------
+    radius : float, in standard deviations of the latent's own values
+    """
+
+    radius: float = 0.1
+
+    statement = (
+        "A ball of isotropic noise around the latent. It is the negative control: its spectrum "
+        "follows from N and D alone and says nothing about the model or the picture."
+    )
+
+    def __post_init__(self) -> None:
+        check_positive("radius", self.radius)
+
+    def draw(
+        self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
+        yield from ((batch, {}) for batch in noisy(latent, self.radius, samples, generator))
+
+
+def noisy(
+    latent: Latent, radius: float, samples: int, generator: torch.Generator
+) -> Iterator[Tensor]:
+    """Yield latents (1, C, h, w) with noise of radius · std(z), one at a time."""
+    scale = radius * float(latent.values.std())
+    for _ in range(samples):
+        noise = torch.randn(latent.values.shape, generator=generator)
+        yield (latent.values + scale * noise)[None]

@@ -1,0 +1,81 @@
+"""The nearest pictures of a folder, chosen in pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+
+from latentlab.encoder import encode_batch
+from latentlab.errors import ImageError, UsageError
+from latentlab.images import list_pictures, read_picture
+from latentlab.latents import Latent
+from latentlab.loaders.base import LatentVAE
+from latentlab.neighborhoods.base import Sampler, picture_of, register_neighborhood
+
+_THUMBNAIL = 32
+
+
+@register_neighborhood("knn")
+@dataclass(frozen=True)
+class NearestPictures(Sampler):
+    """The pictures of a folder that are nearest in pixels, encoded.
+
+    Nearness is the Euclidean distance of 32×32 RGB thumbnails, not of latents: neighbors chosen
+    in the space under analysis would be alike there by construction. Pictures that cannot be
+    read are passed over.
+
+    Parameters
+    ----------
+    folder : str, folder of pictures
+    """
+
+    folder: str = ""
+
+    statement = (
+        "The nearest pictures of a folder, chosen in pixels. It shows how different real pictures "
+        "of similar layout and color vary; the answer depends on the folder, and similar in "
+        "pixels is not similar in meaning."
+    )
+
+    def __post_init__(self) -> None:
+        if not self.folder:
+            raise UsageError("no folder", "a folder of pictures", "add --set folder=DIR")
+
+    def draw(
+        self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
+        pixels = picture_of(latent, self.name).pixels
+        height, width = pixels.shape[1:]
+        distances = []
+        for path in list_pictures(Path(self.folder)):
+            try:
+                candidate = read_picture(path, size=_THUMBNAIL)
+            except ImageError:
+                continue
+            difference = thumbnail(pixels) - candidate.pixels
+            distances.append((float(difference.square().mean().sqrt()), path))
+        for distance, path in sorted(distances)[:samples]:
+            other = resized(read_picture(path).pixels, height, width)
+            yield encode_batch(vae, other[None]).mean, {"distance": torch.tensor([distance])}
+
+
+def thumbnail(pixels: Tensor) -> Tensor:
+    """Return the central square of a picture (3, H, W) at 32×32 pixels."""
+    return resized(pixels, _THUMBNAIL, _THUMBNAIL)
+
+
+def resized(pixels: Tensor, height: int, width: int) -> Tensor:
+    """Return the largest central part of the target's shape, resized to (3, height, width)."""
+    _, rows, columns = pixels.shape
+    scale = min(rows / height, columns / width)
+    part_rows, part_columns = max(1, round(height * scale)), max(1, round(width * scale))
+    top, left = (rows - part_rows) // 2, (columns - part_columns) // 2
+    part = pixels[None, :, top : top + part_rows, left : left + part_columns]
+    return nnf.interpolate(
+        part, (height, width), mode="bicubic", antialias=True, align_corners=False
+    ).clamp(-1, 1)[0]

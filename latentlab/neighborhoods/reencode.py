@@ -1,0 +1,44 @@
+"""What the encoder–decoder loop makes of noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from latentlab.encoder import decode_each, encode_batch
+from latentlab.latents import Latent
+from latentlab.loaders.base import LatentVAE
+from latentlab.neighborhoods.base import Sampler, check_positive, register_neighborhood
+from latentlab.neighborhoods.gaussian import noisy
+
+
+@register_neighborhood("reencode")
+@dataclass(frozen=True)
+class Reencode(Sampler):
+    """E(D(z + radius · std(z) · ε)): noise, decoded and encoded again.
+
+    Parameters
+    ----------
+    radius : float, in standard deviations of the latent's own values
+    """
+
+    radius: float = 0.1
+
+    statement = (
+        "Noise around the latent, decoded and encoded again. It shows which noise the "
+        "encoder–decoder loop keeps and which it contracts; it says nothing about how pictures "
+        "of the same scene vary."
+    )
+
+    def __post_init__(self) -> None:
+        check_positive("radius", self.radius)
+
+    def draw(
+        self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
+        for batch in noisy(latent, self.radius, samples, generator):
+            picture = next(decode_each(vae, batch))
+            yield encode_batch(vae, picture[None]).mean, {}

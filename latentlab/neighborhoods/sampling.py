@@ -1,0 +1,162 @@
+"""From a sampler's name to the rows that PCA sees."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentlab.errors import ShapeError, UsageError
+from latentlab.latents import Latent, Neighborhood, Progress
+from latentlab.layouts import Window
+from latentlab.loaders.base import LatentVAE
+from latentlab.memory import allocate_matrix
+from latentlab.neighborhoods.base import SAMPLERS, Sampler
+
+
+def neighborhood(
+    vae: LatentVAE,
+    latent: Latent,
+    name: str = "augment",
+    *,
+    samples: int | None = None,
+    seed: int = 0,
+    region: tuple[int, int, int, int] | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Neighborhood:
+    """Return samples around a latent, as rows for PCA, with the way back to latents.
+
+    Parameters
+    ----------
+    vae : LatentVAE that encoded the latent
+    latent : Latent
+    name : str, one of ``SAMPLERS``: augment, posterior, gaussian, reencode, tokens, patches,
+        crops, knn, frames
+    samples : int, optional; number of rows. By default 256; for tokens and patches every
+        position (a smaller number draws some of them at random).
+    seed : int
+    region : (x, y, width, height) in pixels, optional; the part of the picture whose cells are
+        analysed. Every cell that it touches belongs to it.
+    progress : called as ``progress("sampling augment", done, total)``
+    **options : the sampler's own, such as ``radius=0.1`` or ``rotation=15``
+
+    Raises
+    ------
+    UsageError : unknown name or option, or a value that makes no sense.
+    ShapeError : fewer than two samples, or a region outside the picture.
+    MemoryLimitError : the samples fit neither into memory nor onto the disk.
+    """
+    sampler = make_sampler(name, options)
+    if samples is not None and samples < 2:
+        raise ShapeError(
+            f"samples={samples}", "at least 2, since one has no variance", "raise samples"
+        )
+    window = _window_of(region, latent)
+    layout = sampler.layout(latent, window)
+    generator = torch.Generator().manual_seed(seed)
+    rows, factors = _collect(sampler, vae, latent, layout, samples, generator, progress)
+    return Neighborhood(
+        name=name,
+        samples=_thin(rows, samples, generator),
+        origin=latent,
+        layout=layout,
+        statement=sampler.statement,
+        seed=seed,
+        options={**asdict(sampler), **({"region": list(region)} if region else {})},
+        factors=factors,
+    )
+
+
+def make_sampler(name: str, options: Mapping[str, Any]) -> Sampler:
+    """Return the sampler of this name with these options, converted to their types.
+
+    Raises
+    ------
+    UsageError : no such sampler or option, or a value of another type.
+    """
+    if name not in SAMPLERS:
+        raise UsageError(
+            f"neighborhood {name!r}", f"one of {', '.join(sorted(SAMPLERS))}", "choose one of them"
+        )
+    known = {field.name: type(field.default) for field in fields(SAMPLERS[name])}
+    for option in options:
+        if option not in known:
+            raise UsageError(
+                f"option {option!r} for neighborhood {name!r}",
+                f"one of {', '.join(known) or 'none: it has no options'}",
+                "remove or correct it",
+            )
+    return SAMPLERS[name](
+        **{option: _convert(option, value, known[option]) for option, value in options.items()}
+    )
+
+
+def _convert(option: str, value: Any, kind: type) -> Any:
+    try:
+        return kind(value)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{option}={value!r}", f"a value of type {kind.__name__}", f"correct {option}"
+        ) from error
+
+
+def _window_of(region: tuple[int, int, int, int] | None, latent: Latent) -> Window:
+    """Return the cells that a region in pixels touches: all of them without a region."""
+    stride = latent.spec.stride
+    height, width = latent.values.shape[-2:]
+    if region is None:
+        return Window(0, 0, height, width)
+    x, y, region_width, region_height = region
+    if (
+        min(x, y) < 0
+        or min(region_width, region_height) < 1
+        or (x + region_width > width * stride or y + region_height > height * stride)
+    ):
+        raise ShapeError(
+            f"region {x},{y},{region_width},{region_height}",
+            f"x,y,width,height inside the {width * stride}×{height * stride} picture",
+            "choose a part of the picture as it is encoded, after cropping and resizing",
+        )
+    top, left = y // stride, x // stride
+    bottom = math.ceil((y + region_height) / stride)
+    right = math.ceil((x + region_width) / stride)
+    return Window(top, left, bottom - top, right - left)
+
+
+def _collect(
+    sampler: Sampler,
+    vae: LatentVAE,
+    latent: Latent,
+    layout: Any,
+    samples: int | None,
+    generator: torch.Generator,
+    progress: Progress | None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return all rows (N, D), allocated once, and the factors of the latents."""
+    total = sampler.n_latents(samples)
+    rows_each = len(layout.flatten(latent.values[None]))
+    matrix = allocate_matrix(total * rows_each, layout.n_features)
+    done, factors = 0, defaultdict(list)
+    for latents, some in sampler.draw(vae, latent, total, generator):
+        rows = layout.flatten(latents)
+        matrix[done : done + len(rows)] = rows
+        done += len(rows)
+        for factor, values in some.items():
+            factors[factor].append(values)
+        if progress:
+            progress(f"sampling {sampler.name}", done // rows_each, total)
+    return matrix[:done], {name: torch.cat(values) for name, values in factors.items()}
+
+
+def _thin(rows: Tensor, samples: int | None, generator: torch.Generator) -> Tensor:
+    """Return at most this many of the rows, drawn without replacement, in their order."""
+    if samples is None or len(rows) <= samples:
+        return rows
+    chosen = torch.randperm(len(rows), generator=generator)[:samples]
+    return rows[chosen.sort().values]

@@ -1,0 +1,64 @@
+"""Parts of the one latent: its tokens and its patches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from latentlab.latents import Latent
+from latentlab.layouts import Layout, PatchLayout, TokenLayout, Window
+from latentlab.loaders.base import LatentVAE
+from latentlab.neighborhoods.base import Sampler, register_neighborhood, shape_of
+
+
+@dataclass(frozen=True)
+class _Parts(Sampler):
+    """The latent itself, once; the layout reads many rows off it."""
+
+    def draw(
+        self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
+        yield latent.values[None], {}
+
+    def n_latents(self, samples: int | None) -> int:
+        return 1
+
+
+@register_neighborhood("tokens")
+@dataclass(frozen=True)
+class Tokens(_Parts):
+    """Every cell of the latent as one sample of C numbers."""
+
+    statement = (
+        "The cells of one latent, C numbers each. It shows which mixtures of channels the picture "
+        "uses, well determined since C is small; neighboring cells are alike, so the number of "
+        "independent samples is far below N, and a direction moves all cells at once."
+    )
+
+    def layout(self, latent: Latent, window: Window) -> Layout:
+        return TokenLayout(shape_of(latent), window)
+
+
+@register_neighborhood("patches")
+@dataclass(frozen=True)
+class Patches(_Parts):
+    """Every k×k patch of cells as one sample.
+
+    Parameters
+    ----------
+    patch : int, side k in latent cells
+    """
+
+    patch: int = 2
+
+    statement = (
+        "All k×k patches of one latent. It shows local patterns such as edges and textures in "
+        "latent space; overlapping patches are strongly correlated, and stationary statistics "
+        "alone give a log-like curve."
+    )
+
+    def layout(self, latent: Latent, window: Window) -> Layout:
+        return PatchLayout(shape_of(latent), window, self.patch)

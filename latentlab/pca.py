@@ -1,0 +1,415 @@
+"""Exact, streaming and randomized principal components of any matrix or stream.
+
+All sums are float64 over blocks of a few megabytes, so that neither a float64 nor a centered
+copy of the samples ever exists.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from latentlab.errors import NonFiniteError, ShapeError, UsageError
+from latentlab.latents import Directions, Latent, Neighborhood, Spectrum
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from latentlab.layouts import Layout
+
+KEPT_COMPONENTS = 64
+_BLOCK_VALUES = 2**21  # 16 MB in float64
+
+
+@dataclass(frozen=True, eq=False)
+class PCA:
+    """Principal components of one neighborhood: its spectrum and its directions.
+
+    Parameters
+    ----------
+    spectrum : Spectrum, every eigenvalue (randomized: the first n_components)
+    components : Tensor, (n_components, n_features), float32, orthonormal rows
+    mean : Tensor, (n_features,), float32
+    neighborhood : str, what was sampled, such as ``"augment"``
+    layout : Layout that lifts components to latents; None for a plain matrix
+    origin : Latent that the samples surround; None for a plain matrix
+    seed, options : how the neighborhood was sampled
+    """
+
+    spectrum: Spectrum
+    components: Tensor
+    mean: Tensor
+    neighborhood: str = "matrix"
+    layout: Layout | None = None
+    origin: Latent | None = None
+    seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def center(self) -> Latent:
+        """Return the latent that the samples surround.
+
+        Raises
+        ------
+        UsageError : this is the PCA of a plain matrix.
+        """
+        if self.origin is None:
+            raise _no_latents()
+        return self.origin
+
+    @property
+    def description(self) -> str:
+        """Return what was analysed, for titles: neighborhood, N and D."""
+        size = f"N = {self.spectrum.n_samples:,}, D = {self.spectrum.n_features:,}"
+        return f"PCA of the {self.neighborhood} neighborhood ({size})"
+
+    @property
+    def directions(self) -> Directions:
+        """Return the kept components as directions of the whole latent.
+
+        Raises
+        ------
+        UsageError : this is the PCA of a plain matrix, whose rows are no latents.
+        """
+        if self.layout is None:
+            raise _no_latents()
+        k = len(self.components)
+        return Directions(
+            vectors=torch.stack([self.layout.lift(row) for row in self.components]),
+            deviations=self.spectrum.explained_variance[:k].sqrt(),
+            shares=self.spectrum.explained_variance_ratio[:k],
+            labels=tuple(f"PC {i + 1}" for i in range(k)),
+            finder="pca",
+            basis=self.description,
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers of ``pca.json`` that follow from the spectrum alone."""
+        from latentlab.metrics.spectrum import summarize_spectrum
+
+        spectrum = self.spectrum
+        return {
+            "neighborhood": self.neighborhood,
+            "n_samples": spectrum.n_samples,
+            "n_features": spectrum.n_features,
+            "total_variance": spectrum.total_variance,
+            "explained_variance": spectrum.explained_variance.tolist(),
+            "explained_variance_ratio": spectrum.explained_variance_ratio.tolist(),
+            "cumulative": spectrum.cumulative.tolist(),
+            **summarize_spectrum(spectrum),
+        }
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the cumulative variance beside that of isotropic noise; return the axes."""
+        from latentlab.plots import draw_cumulative
+
+        return draw_cumulative(self, ax=ax)
+
+    def save(self, folder: str) -> list[str]:
+        """Write figures, ``pca.safetensors`` and ``pca.json`` into a folder; return their paths."""
+        from latentlab.runs import save_pca
+
+        return [str(path) for path in save_pca(self, folder)]
+
+    def _repr_png_(self) -> bytes:
+        from latentlab.plots import draw_cumulative, new_figure, png_bytes
+
+        figure = new_figure()
+        draw_cumulative(self, ax=figure.add_subplot())
+        return png_bytes(figure)
+
+
+def fit_pca(samples: Neighborhood | Tensor, *, n_components: int | None = None) -> PCA:
+    """Principal components of one neighborhood, exact for any shape.
+
+    Centered, not scaled. The N×N Gram matrix where N ≤ D, else the D×D covariance, summed in
+    float64. Signs are fixed: the largest entry of each component is positive.
+
+    Parameters
+    ----------
+    samples : Neighborhood or Tensor, (n_samples, n_features), model-space units
+    n_components : int, optional; how many components to keep, at most the rank of the centered
+        samples. By default 64 or the rank. The spectrum is always complete.
+
+    Raises
+    ------
+    ShapeError : fewer than two samples, or more components than the rank.
+    NonFiniteError : the samples contain NaN or infinity.
+    UsageError : all samples are alike.
+
+    Examples
+    --------
+    >>> pca = fit_pca(torch.randn(40, 7, generator=torch.Generator().manual_seed(0)))
+    >>> pca.components.shape, round(float(pca.spectrum.cumulative[-1]), 6)
+    (torch.Size([7, 7]), 1.0)
+    """
+    matrix = _matrix_of(samples)
+    n_samples, n_features = matrix.shape
+    if n_samples <= n_features:
+        mean, scatter = _gram(matrix)
+    else:
+        mean, scatter = _covariance(torch.split(matrix, _rows_in_block(n_features)))
+    variances, vectors = _eigenpairs(scatter / (n_samples - 1))
+    spectrum = _spectrum(variances[: min(n_samples - 1, n_features)], n_samples, n_features)
+    kept = _components_to_keep(n_components, spectrum)
+    components = vectors[:, :kept].T
+    if n_samples <= n_features:
+        components = _combine_rows(components, matrix, mean)
+    return _result(samples, spectrum, components, mean)
+
+
+def fit_pca_stream(chunks: Iterable[Tensor], *, n_components: int | None = None) -> PCA:
+    """Principal components of rows that arrive in chunks, exact, in memory for D×D numbers.
+
+    Parameters
+    ----------
+    chunks : tensors (n_i, n_features), read once
+    n_components : int, optional; as for :func:`fit_pca`
+
+    Raises
+    ------
+    ShapeError, NonFiniteError, UsageError : as for :func:`fit_pca`.
+    """
+    counted = _RowCounter(chunks)
+    mean, scatter = _covariance(counted)
+    _check_matrix_shape(counted.rows, len(mean))
+    variances, vectors = _eigenpairs(scatter / (counted.rows - 1))
+    rank = min(counted.rows - 1, len(mean))
+    spectrum = _spectrum(variances[:rank], counted.rows, len(mean))
+    kept = _components_to_keep(n_components, spectrum)
+    return PCA(spectrum, _fix_signs(vectors[:, :kept].T).float(), mean.float())
+
+
+def fit_randomized_pca(
+    samples: Neighborhood | Tensor,
+    n_components: int,
+    *,
+    oversampling: int = 10,
+    iterations: int = 4,
+    seed: int = 0,
+) -> PCA:
+    """Leading principal components by randomized subspace iteration, approximate.
+
+    The total variance is exact, so shares are comparable with :func:`fit_pca`; only the first
+    n_components eigenvalues are known, each at most its true value. Source: Halko, Martinsson,
+    Tropp, 0909.4061, algorithm 4.4.
+
+    Parameters
+    ----------
+    samples : Neighborhood or Tensor, (n_samples, n_features)
+    n_components : int, at most the rank
+    oversampling : int, extra random directions
+    iterations : int, power iterations; two are too few for a flat spectrum
+    seed : int
+
+    Raises
+    ------
+    ShapeError, NonFiniteError, UsageError : as for :func:`fit_pca`.
+    """
+    matrix = _matrix_of(samples)
+    n_samples, n_features = matrix.shape
+    limit = min(n_samples - 1, n_features)
+    _check_component_count(n_components, limit, n_samples)
+    mean, total = _mean_and_variance(matrix)
+    centered = matrix - mean.to(matrix)
+    generator = torch.Generator().manual_seed(seed)
+    width = min(n_components + oversampling, limit)
+    basis = torch.randn(n_features, width, generator=generator).to(matrix)
+    for _ in range(iterations + 1):
+        basis = torch.linalg.qr(centered.T @ (centered @ basis))[0]
+    projected = (centered @ basis).double()
+    variances, rotation = _eigenpairs(projected.T @ projected / (n_samples - 1))
+    components = (basis.double() @ rotation[:, :n_components]).T
+    spectrum = Spectrum(variances[:n_components], total, n_samples, n_features)
+    _check_variance(total)
+    return _result(samples, spectrum, components, mean)
+
+
+def _no_latents() -> UsageError:
+    return UsageError(
+        "the PCA of a plain matrix",
+        "the PCA of a neighborhood, which can lift components to latents",
+        "pass latentlab.neighborhood(...) to fit_pca",
+    )
+
+
+def _matrix_of(samples: Neighborhood | Tensor) -> Tensor:
+    matrix = samples.samples if isinstance(samples, Neighborhood) else torch.as_tensor(samples)
+    if matrix.ndim != 2:
+        raise ShapeError(
+            f"samples of shape {tuple(matrix.shape)}",
+            "a matrix (n_samples, n_features)",
+            "flatten each sample into one row",
+        )
+    _check_matrix_shape(*matrix.shape)
+    return matrix
+
+
+def _check_matrix_shape(n_samples: int, n_features: int) -> None:
+    if n_samples < 2 or n_features < 1:
+        raise ShapeError(
+            f"{n_samples} samples of {n_features} features",
+            "at least two samples, since one has no variance",
+            "raise the number of samples",
+        )
+
+
+def _rows_in_block(n_columns: int) -> int:
+    return max(1, _BLOCK_VALUES // n_columns)
+
+
+def _column_blocks(matrix: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Yield slices of columns and those columns of the matrix in float64."""
+    width = max(64, _BLOCK_VALUES // len(matrix))
+    for start in range(0, matrix.shape[1], width):
+        columns = slice(start, start + width)
+        yield columns, matrix[:, columns].double()
+
+
+def _gram(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean (D,) and the Gram matrix (N, N) of the centered rows."""
+    mean = matrix.new_empty(matrix.shape[1], dtype=torch.float64)
+    gram = matrix.new_zeros(len(matrix), len(matrix), dtype=torch.float64)
+    for columns, block in _column_blocks(matrix):
+        mean[columns] = block.mean(0)
+        block -= mean[columns]
+        gram.addmm_(block, block.T)
+    return mean, gram
+
+
+def _covariance(chunks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the mean (D,) and the scatter matrix (D, D), merged chunk by chunk.
+
+    Source: Chan, Golub, LeVeque 1979, the pairwise update.
+    """
+    rows, mean, scatter = 0, torch.zeros(0), torch.zeros(0)
+    for chunk in chunks:
+        block = chunk.double()
+        block_mean = block.mean(0)
+        block = block - block_mean
+        if rows == 0:
+            rows, mean, scatter = len(block), block_mean, block.T @ block
+            continue
+        total = rows + len(block)
+        shift = block_mean - mean
+        scatter.addmm_(block.T, block).addr_(shift, shift, alpha=rows * len(block) / total)
+        mean = mean + shift * (len(block) / total)
+        rows = total
+    return mean, scatter
+
+
+class _RowCounter:
+    """Pass non-empty chunks through and count their rows."""
+
+    def __init__(self, chunks: Iterable[Tensor]) -> None:
+        self.chunks = chunks
+        self.rows = 0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for chunk in self.chunks:
+            self.rows += len(chunk)
+            if len(chunk):
+                yield chunk
+
+
+def _eigenpairs(symmetric: Tensor) -> tuple[Tensor, Tensor]:
+    """Return eigenvalues, descending and not negative, and eigenvectors as columns."""
+    if not torch.isfinite(symmetric).all():
+        raise NonFiniteError(
+            "NaN or infinite samples",
+            "finite latents",
+            "load the model with dtype float32 or bfloat16 and encode again",
+        )
+    values, vectors = torch.linalg.eigh(symmetric)
+    return values.flip(0).clamp_min(0), vectors.flip(1)
+
+
+def _spectrum(variances: Tensor, n_samples: int, n_features: int) -> Spectrum:
+    total = float(variances.sum())
+    _check_variance(total)
+    return Spectrum(variances.cpu(), total, n_samples, n_features)
+
+
+def _check_variance(total: float) -> None:
+    if not total > 0:
+        raise UsageError(
+            "samples that are all alike",
+            "samples that differ",
+            "widen the neighborhood's ranges, radius or region",
+        )
+
+
+def _numerical_rank(spectrum: Spectrum) -> int:
+    variances = spectrum.explained_variance
+    # Below this the Gram matrix holds rounding errors only.
+    floor = variances[0] * spectrum.n_samples * torch.finfo(torch.float64).eps
+    return int((variances > floor).sum())
+
+
+def _components_to_keep(n_components: int | None, spectrum: Spectrum) -> int:
+    rank = _numerical_rank(spectrum)
+    if n_components is None:
+        return min(KEPT_COMPONENTS, rank)
+    _check_component_count(n_components, rank, spectrum.n_samples)
+    return n_components
+
+
+def _check_component_count(n_components: int, rank: int, n_samples: int) -> None:
+    if not 1 <= n_components <= rank:
+        raise ShapeError(
+            f"n_components={n_components}",
+            f"1 to {rank}, since {n_samples} centered samples span {rank} dimensions here",
+            "raise samples or lower n_components",
+        )
+
+
+def _combine_rows(weights: Tensor, matrix: Tensor, mean: Tensor) -> Tensor:
+    """Return unit-length combinations (k, D) of the centered rows with weights (k, N)."""
+    combined = matrix.new_empty(len(weights), matrix.shape[1], dtype=torch.float32)
+    squares = weights.new_zeros(len(weights))
+    for columns, block in _column_blocks(matrix):
+        block -= mean[columns]
+        product = weights @ block
+        squares += product.square().sum(1)
+        combined[:, columns] = product
+    return combined.div_(squares.sqrt()[:, None].float())
+
+
+def _mean_and_variance(matrix: Tensor) -> tuple[Tensor, float]:
+    """Return the mean (D,) and the total variance of all features."""
+    mean = matrix.new_empty(matrix.shape[1], dtype=torch.float64)
+    total = 0.0
+    for columns, block in _column_blocks(matrix):
+        mean[columns] = block.mean(0)
+        total += float(block.var(0).sum())
+    if not math.isfinite(total):
+        _eigenpairs(mean.new_full((1, 1), math.nan))
+    return mean, total
+
+
+def _fix_signs(components: Tensor) -> Tensor:
+    largest = components.abs().argmax(1, keepdim=True)
+    return components * components.gather(1, largest).sign()
+
+
+def _result(
+    samples: Neighborhood | Tensor, spectrum: Spectrum, components: Tensor, mean: Tensor
+) -> PCA:
+    components = _fix_signs(components).float().cpu()
+    if not isinstance(samples, Neighborhood):
+        return PCA(spectrum, components, mean.float().cpu())
+    return PCA(
+        spectrum,
+        components,
+        mean.float().cpu(),
+        neighborhood=samples.name,
+        layout=samples.layout,
+        origin=samples.origin,
+        seed=samples.seed,
+        options=samples.options,
+    )

@@ -1,0 +1,255 @@
+"""Every picture of a result: functions take data and ``ax=``, return what they drew, never show."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from latentlab.metrics.spectrum import components_for, fit_curve
+from latentlab.nulls import isotropic_spectrum
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from latentlab.latents import Latent
+    from latentlab.pca import PCA
+    from latentlab.traversal import Trail, Walk
+
+# Okabe and Ito's colors, distinct for color-blind readers and in grey print.
+PALETTE = {
+    "data": "#0072B2",
+    "null": "#7F7F7F",
+    "log": "#D55E00",
+    "linear": "#009E73",
+    "mark": "#000000",
+}
+_DPI = 160
+_TILE = 192
+
+
+def new_figure(width: float = 6.8, height: float = 4.6) -> Figure:
+    """Return an empty figure, in inches, that no window shows: for files."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """Return a figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    # Without the software's version the same result has the same bytes after an upgrade.
+    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _axes_on_screen(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    axes: Axes = plt.subplots(figsize=(6.8, 4.6), layout="constrained")[1]
+    return axes
+
+
+def title_of(pca: PCA) -> str:
+    """Return two lines that say picture, model, neighborhood, N and D."""
+    where = f"{pca.origin.name} · {pca.origin.spec.name}\n" if pca.origin else ""
+    return f"{where}{pca.description}"
+
+
+def draw_cumulative(pca: PCA, *, ax: Axes | None = None) -> Axes:
+    """Draw the cumulative explained variance, what isotropic noise gives, and both fits.
+
+    Parameters
+    ----------
+    pca : PCA
+    ax : Axes, optional; a new figure without
+
+    Returns
+    -------
+    Axes : x counts components, y is the share of the total variance
+    """
+    ax = _axes_on_screen(ax)
+    cumulative = pca.spectrum.cumulative.numpy()
+    k = np.arange(1, len(cumulative) + 1)
+    null = isotropic_spectrum(pca.spectrum.n_samples, pca.spectrum.n_features).cumulative.numpy()
+    null_r2 = fit_curve(torch.from_numpy(null), logarithmic=True)[2]
+    noise_label = f"isotropic noise at this N and D (log fit R² {null_r2:.3f})"
+    ax.plot(np.arange(1, len(null) + 1), null, "--", color=PALETTE["null"], label=noise_label)
+    _draw_fit(ax, pca, logarithmic=True)
+    _draw_fit(ax, pca, logarithmic=False)
+    marker = "o-" if len(k) <= 64 else "-"
+    ax.plot(k, cumulative, marker, ms=3, lw=2, color=PALETTE["data"], label=pca.neighborhood)
+    _mark_k90(ax, pca)
+    ax.set(
+        xlabel="number of components k",
+        ylabel="cumulative share of variance",
+        xlim=(0, len(k) + 1),
+        ylim=(0, 1.04),
+    )
+    ax.set_title(title_of(pca), fontsize=10)
+    ax.grid(alpha=0.25, lw=0.5)
+    ax.legend(fontsize=8, loc="lower right", framealpha=0.9)
+    return ax
+
+
+def _draw_fit(ax: Axes, pca: PCA, *, logarithmic: bool) -> None:
+    cumulative = pca.spectrum.cumulative
+    intercept, slope, r2 = fit_curve(cumulative, logarithmic=logarithmic)
+    k = np.arange(1, len(cumulative) + 1)
+    x = np.log(k) if logarithmic else k
+    kind, formula = ("log", "a + b ln k") if logarithmic else ("linear", "a + b k")
+    label = f"{formula} (R² {r2:.3f})"
+    ax.plot(k, intercept + slope * x, lw=1, color=PALETTE[kind], label=label)
+
+
+def _mark_k90(ax: Axes, pca: PCA) -> None:
+    k90 = components_for(pca.spectrum.cumulative, 0.9)
+    if k90 is None:
+        return
+    ax.plot([k90, k90, 0], [0, 0.9, 0.9], ":", lw=1, color=PALETTE["mark"])
+    middle = k90 < 0.6 * len(pca.spectrum.cumulative)
+    ax.annotate(
+        f"k90 = {k90}",
+        (k90, 0.9),
+        xytext=(8, -14) if middle else (-8, 6),
+        textcoords="offset points",
+        ha="left" if middle else "right",
+        fontsize=9,
+    )
+
+
+def draw_eigenvalues(pca: PCA, *, ax: Axes | None = None) -> Axes:
+    """Draw the eigenvalues on log–log axes beside those of isotropic noise of equal variance."""
+    ax = _axes_on_screen(ax)
+    spectrum = pca.spectrum
+    null = isotropic_spectrum(spectrum.n_samples, spectrum.n_features)
+    noise = null.explained_variance * (spectrum.total_variance / spectrum.n_features)
+    positive = spectrum.explained_variance > 0
+    k = torch.arange(1, len(positive) + 1)
+    ax.loglog(range(1, len(noise) + 1), noise, "--", color=PALETTE["null"], label="isotropic noise")
+    ax.loglog(
+        k[positive],
+        spectrum.explained_variance[positive],
+        "o-",
+        ms=3,
+        lw=1,
+        color=PALETTE["data"],
+        label=pca.neighborhood,
+    )
+    ax.set(xlabel="component k", ylabel="eigenvalue (variance, model-space units²)")
+    ax.set_title(title_of(pca), fontsize=10)
+    ax.grid(alpha=0.25, lw=0.5, which="both")
+    ax.legend(fontsize=8)
+    return ax
+
+
+def latent_rgb(latent: Latent) -> NDArray[np.uint8]:
+    """Return the first three principal components of a latent's tokens as colors (h, w, 3).
+
+    Each component runs from its 1st to its 99th percentile; fewer channels leave colors dark.
+    """
+    from latentlab.layouts import TokenLayout, Window
+    from latentlab.pca import fit_pca
+
+    channels, height, width = latent.values.shape
+    layout = TokenLayout((channels, height, width), Window(0, 0, height, width))
+    tokens = layout.flatten(latent.values[None])
+    pca = fit_pca(tokens)
+    components = pca.components[:3]
+    scores = ((tokens - pca.mean) @ components.T).double().numpy()
+    low, high = np.percentile(scores, [1, 99], axis=0)
+    colors = np.zeros((height * width, 3), np.uint8)
+    scaled = (scores - low) / np.maximum(high - low, 1e-12)
+    colors[:, : len(components)] = np.rint(scaled.clip(0, 1) * 255)
+    return colors.reshape(height, width, 3)
+
+
+def draw_latent_rgb(latent: Latent) -> Figure:
+    """Draw the picture, where it is known, beside its latent's first three components as colors."""
+    from latentlab.images import to_uint8
+
+    panels: list[tuple[str, NDArray[np.uint8]]] = []
+    if latent.picture is not None:
+        panels.append((latent.name, to_uint8(latent.picture.pixels).numpy()))
+    channels, height, width = latent.values.shape
+    panels.append((f"{latent.spec.name}: PC 1–3 of {channels} channels as RGB", latent_rgb(latent)))
+    figure = new_figure(3.6 * len(panels) + 0.2, 3.6 * height / width + 0.5)
+    for ax, (title, pixels) in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
+        ax.imshow(pixels, interpolation="nearest")
+        ax.set_title(title, fontsize=10)
+        ax.set_axis_off()
+    return figure
+
+
+def walk_sheet(walk: Walk) -> NDArray[np.uint8]:
+    """Return all pictures of a walk as one labelled grid (H, W, 3): components by steps."""
+    from latentlab.sheets import compose_sheet
+
+    return compose_sheet(
+        [list(trail.frames.numpy()) for trail in walk.trails],
+        row_labels=[_trail_label(trail) for trail in walk.trails],
+        column_labels=[_sigma(float(alpha)) for alpha in walk.alphas],
+        title=walk.title,
+        tile=_TILE,
+    )
+
+
+def animate_walk(walk: Walk, path: Path, *, fps: float, loop: bool) -> Path:
+    """Write one animation with a labelled row for each component; return its path.
+
+    A row shows the trail's first picture, the moving one, and its last.
+    """
+    from latentlab.animation import write_animation
+    from latentlab.sheets import lay_out_sheet
+
+    sheet = lay_out_sheet(
+        tuple(walk.trails[0].frames.shape[1:]),
+        row_labels=[_trail_label(trail) for trail in walk.trails],
+        columns=3,
+        column_labels=[_sigma(float(walk.alphas[0])), "moving", _sigma(float(walk.alphas[-1]))],
+        title=walk.title,
+        tile=_TILE,
+    )
+    pictures = [trail.frames.numpy() for trail in walk.trails]
+    frames = [
+        sheet.draw([(trail[0], trail[step], trail[-1]) for trail in pictures])
+        for step in range(len(walk.alphas))
+    ]
+    return write_animation(path, frames, fps=fps, loop=loop, ping_pong=loop)
+
+
+def animate_trail(trail: Trail, path: Path, *, fps: float, loop: bool) -> Path:
+    """Write one component's pictures, full size and without labels; return the path."""
+    from latentlab.animation import write_animation
+
+    return write_animation(path, list(trail.frames.numpy()), fps=fps, loop=loop, ping_pong=loop)
+
+
+def walk_html(walk: Walk) -> str:
+    """Return the walk as an inline animation for a notebook."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = animate_walk(walk, Path(folder) / "walk.webp", fps=12, loop=True)
+        content = base64.b64encode(path.read_bytes()).decode()
+    alternative = f"{walk.title}: {len(walk.trails)} components, {len(walk.alphas)} steps"
+    return f'<img src="data:image/webp;base64,{content}" alt="{html.escape(alternative)}">'
+
+
+def _trail_label(trail: Trail) -> str:
+    return f"{trail.label}\n{trail.share:.1%} of variance"
+
+
+def _sigma(alpha: float) -> str:
+    return f"{alpha:+.1f} σ".replace("-", "\N{MINUS SIGN}") if round(alpha, 1) else "0 σ"

@@ -1,0 +1,282 @@
+"""A result folder: arrays in safetensors, facts in JSON, and where everything came from.
+
+No timestamps: the same command gives the same bytes on the same machine.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import re
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latentlab.errors import FileError
+from latentlab.files import replace_when_done
+from latentlab.latents import Latent, LatentSpec, Spectrum
+from latentlab.layouts import layout_from
+
+if TYPE_CHECKING:
+    from latentlab.loaders.base import LatentVAE
+    from latentlab.pca import PCA
+    from latentlab.traversal import Walk
+
+RUNS_FOLDER = Path("latentlab-runs")
+_LIBRARIES = ("torch", "diffusers", "numpy", "pillow", "scikit-learn", "matplotlib", "safetensors")
+
+
+def create_run(picture: str, model: str, root: Path = RUNS_FOLDER) -> Path:
+    """Return a new folder ``root/<picture>-<model>-<n>``, n counting up from 1."""
+    stem = f"{_plain(picture)}-{_plain(model)}"
+    number = 1
+    while True:
+        folder = root / f"{stem}-{number}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._")[:60] or "picture"
+
+
+def latest_run(root: Path = RUNS_FOLDER) -> Path:
+    """Return the run folder whose ``pca.json`` was written last.
+
+    Raises
+    ------
+    FileError : there is none.
+    """
+    runs = [path for path in root.glob("*/pca.json") if path.is_file()]
+    if not runs:
+        raise FileError(
+            f"no pca run in {root}",
+            "a picture or an earlier run",
+            "run `latentlab pca IMAGE` first, or pass IMAGE or --run DIR",
+        )
+    return max(runs, key=lambda path: (path.stat().st_mtime_ns, path)).parent
+
+
+def write_json(path: Path, facts: Mapping[str, Any]) -> Path:
+    """Write facts as JSON, whole or not at all; NaN and infinity become null. Return the path."""
+    text = json.dumps(finite(facts), indent=2, ensure_ascii=False, allow_nan=False)
+    with replace_when_done(path) as unfinished:
+        unfinished.write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+def finite(facts: Any) -> Any:
+    """Return facts with NaN and infinity replaced by None, as JSON has neither."""
+    if isinstance(facts, Mapping):
+        return {str(key): finite(value) for key, value in facts.items()}
+    if isinstance(facts, list | tuple):
+        return [finite(value) for value in facts]
+    return None if isinstance(facts, float) and not math.isfinite(facts) else facts
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file of a run.
+
+    Raises
+    ------
+    FileError : the file is missing, or no JSON object.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FileError(
+            f"{path} ({error})", "a file written by `latentlab pca`", "run `latentlab pca` again"
+        ) from error
+    if not isinstance(facts, dict):
+        raise FileError(f"{path} without an object", "a JSON object", "run `latentlab pca` again")
+    return facts
+
+
+def record(folder: Path, command: str, facts: Mapping[str, Any]) -> Path:
+    """Write under the command's name into ``run.json``, keeping what other commands wrote."""
+    path = folder / "run.json"
+    earlier = read_json(path) if path.exists() else {}
+    return write_json(path, {**earlier, command: facts})
+
+
+def recorded_model(folder: Path) -> dict[str, Any]:
+    """Return source, revision and sha256 of the model that made the pca run in a folder.
+
+    Raises
+    ------
+    FileError : ``run.json`` is missing or says nothing of it.
+    """
+    model = read_json(folder / "run.json").get("pca", {}).get("model", {})
+    if not {"source", "revision", "sha256"} <= model.keys():
+        raise FileError(
+            f"{folder / 'run.json'} without a model",
+            "the record of a `latentlab pca` run",
+            "run `latentlab pca` again",
+        )
+    return dict(model)
+
+
+def provenance(
+    vae: LatentVAE, latent: Latent, command_line: list[str], **settings: Any
+) -> dict[str, Any]:
+    """Return what it takes to repeat a run: versions, command, model, input and settings."""
+    return {
+        "command_line": command_line,
+        "model": {
+            "name": vae.spec.name,
+            "source": vae.origin.source,
+            "family": vae.origin.family,
+            "revision": vae.origin.revision,
+            "sha256": dict(vae.origin.sha256),
+            "normalization": vae.origin.normalization,
+            "dtype": str(vae.dtype).removeprefix("torch."),
+            "device": str(vae.device),
+        },
+        "input": {
+            "name": latent.name,
+            "sha256": latent.picture.sha256 if latent.picture else None,
+            "preprocessing": latent.picture.preprocessing if latent.picture else None,
+        },
+        **settings,
+        "versions": {
+            "latentlab": metadata.version("latentlab"),
+            "python": platform.python_version(),
+            **{library: metadata.version(library) for library in _LIBRARIES},
+        },
+        "platform": platform.platform(),
+    }
+
+
+def save_pca(pca: PCA, folder: str | Path, facts: Mapping[str, Any] | None = None) -> list[Path]:
+    """Write figures, ``pca.safetensors`` and ``pca.json`` into a folder; return their paths.
+
+    Parameters
+    ----------
+    pca : PCA
+    folder : created where missing; files of the same name are replaced
+    facts : added to ``pca.json``
+    """
+    from latentlab.plots import (
+        draw_cumulative,
+        draw_eigenvalues,
+        draw_latent_rgb,
+        new_figure,
+        png_bytes,
+    )
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = {"cumulative_variance.png": new_figure(), "eigenvalues.png": new_figure()}
+    draw_cumulative(pca, ax=figures["cumulative_variance.png"].add_subplot())
+    draw_eigenvalues(pca, ax=figures["eigenvalues.png"].add_subplot())
+    if pca.neighborhood == "tokens" and pca.origin is not None:
+        figures["latent_rgb.png"] = draw_latent_rgb(pca.origin)
+    files = [_write_bytes(folder / name, png_bytes(figure)) for name, figure in figures.items()]
+    files.append(_save_arrays(pca, folder / "pca.safetensors"))
+    files.append(folder / "pca.json")
+    described = {**_describe_origin(pca), **pca.summary(), **(facts or {})}
+    write_json(files[-1], {**described, "files": [path.name for path in files]})
+    return files
+
+
+def _write_bytes(path: Path, content: bytes) -> Path:
+    with replace_when_done(path) as unfinished:
+        unfinished.write_bytes(content)
+    return path
+
+
+def _save_arrays(pca: PCA, path: Path) -> Path:
+    from safetensors.torch import save_file
+
+    arrays = {
+        "components": pca.components,
+        "mean": pca.mean,
+        "explained_variance": pca.spectrum.explained_variance,
+    }
+    if pca.origin is not None:
+        arrays["origin"] = pca.origin.values
+    with replace_when_done(path) as unfinished:
+        save_file({name: array.contiguous() for name, array in arrays.items()}, unfinished)
+    return path
+
+
+def _describe_origin(pca: PCA) -> dict[str, Any]:
+    described: dict[str, Any] = {"seed": pca.seed, "options": dict(pca.options)}
+    if pca.layout is not None:
+        described["layout"] = pca.layout.describe()
+    if pca.origin is not None:
+        spec = pca.origin.spec
+        described |= {
+            "picture": pca.origin.name,
+            "model": spec.name,
+            "stride": spec.stride,
+            "multiple": spec.multiple,
+            "latent_mean": float(pca.origin.values.mean()),
+            "latent_std": float(pca.origin.values.std()),
+        }
+    return described
+
+
+def load_pca(folder: str | Path) -> PCA:
+    """Return the PCA that :func:`save_pca` wrote; its origin has no picture.
+
+    Raises
+    ------
+    FileError : a file is missing, damaged or does not fit the others.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from latentlab.pca import PCA
+
+    folder = Path(folder)
+    facts = read_json(folder / "pca.json")
+    try:
+        arrays = load_file(folder / "pca.safetensors")
+        origin = arrays["origin"]
+        spec = LatentSpec(facts["model"], origin.shape[0], facts["stride"], facts["multiple"])
+        return PCA(
+            spectrum=Spectrum(
+                arrays["explained_variance"],
+                facts["total_variance"],
+                facts["n_samples"],
+                facts["n_features"],
+            ),
+            components=arrays["components"],
+            mean=arrays["mean"],
+            neighborhood=facts["neighborhood"],
+            layout=layout_from(facts["layout"]),
+            origin=Latent(origin, spec, name=facts["picture"]),
+            seed=facts["seed"],
+            options=facts["options"],
+        )
+    except (OSError, SafetensorError, KeyError) as error:
+        raise FileError(
+            f"a damaged or incomplete run in {folder} ({error})",
+            "pca.json and pca.safetensors of one `latentlab pca` run",
+            "run `latentlab pca` again",
+        ) from error
+
+
+def save_walk(
+    walk: Walk, folder: Path, *, suffix: str = ".gif", fps: float = 12, loop: bool = True
+) -> list[Path]:
+    """Write the animations, ``sheet.png`` and ``traversal.json``; return their paths."""
+    from latentlab.images import save_png
+    from latentlab.plots import animate_trail, walk_sheet
+
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [walk.save(folder / f"traversal{suffix}", fps=fps, loop=loop)]
+    for index, trail in enumerate(walk.trails, 1):
+        path = folder / f"component_{index}{suffix}"
+        files.append(animate_trail(trail, path, fps=fps, loop=loop))
+    save_png(folder / "sheet.png", walk_sheet(walk))
+    files += [folder / "sheet.png", folder / "traversal.json"]
+    write_json(files[-1], {**walk.summary(), "files": [path.name for path in files]})
+    return files

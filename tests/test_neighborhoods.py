@@ -1,0 +1,331 @@
+"""One contract for every registered sampler, and each sampler's own promise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from linear_vae import LinearVAE, smooth_picture
+from PIL import Image
+
+from latentlab.encoder import encode
+from latentlab.errors import ImageError, ShapeError, UsageError
+from latentlab.images import to_uint8
+from latentlab.latents import Latent, LatentSpec
+from latentlab.loaders.base import LatentVAE
+from latentlab.neighborhoods import SAMPLERS, Augment, neighborhood
+from latentlab.neighborhoods.augment import blur, change_picture
+from latentlab.nulls import isotropic_edge
+from latentlab.pca import fit_pca
+
+SAMPLES = 12
+
+
+def save_smooth(path: Path, seed: int) -> Path:
+    Image.fromarray(to_uint8(smooth_picture(seed=seed)).numpy()).save(path)
+    return path
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> dict[str, dict[str, object]]:
+    """Return what each sampler cannot do without."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for seed in range(4):
+        save_smooth(folder / f"{seed}.png", seed)
+    clip = [Image.fromarray(to_uint8(smooth_picture(seed=seed)).numpy()) for seed in range(5)]
+    clip[0].save(tmp_path / "clip.gif", save_all=True, append_images=clip[1:])
+    return {"knn": {"folder": str(folder)}, "frames": {"video": str(tmp_path / "clip.gif")}}
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS))
+class TestEverySampler:
+    def test_rows_fit_the_layout_and_lift_to_the_latent(
+        self, name: str, linear_vae: LinearVAE, linear_latent: Latent, options: dict
+    ) -> None:
+        hood = neighborhood(
+            linear_vae, linear_latent, name, samples=SAMPLES, **options.get(name, {})
+        )
+        assert 2 <= hood.n_samples <= SAMPLES
+        assert hood.n_features == hood.layout.n_features
+        assert hood.lift(hood.samples[0]).shape == linear_latent.values.shape
+        assert torch.isfinite(hood.samples).all()
+
+    def test_the_seed_decides_and_another_seed_changes_what_is_random(
+        self, name: str, linear_vae: LinearVAE, linear_latent: Latent, options: dict
+    ) -> None:
+        first, again, other = (
+            neighborhood(
+                linear_vae, linear_latent, name, samples=SAMPLES, seed=seed, **options.get(name, {})
+            ).samples
+            for seed in (1, 1, 2)
+        )
+        assert torch.equal(first, again)
+        assert name in ("knn", "frames") or not torch.equal(first, other)
+
+    def test_a_region_restricts_rows_and_lifted_directions(
+        self, name: str, linear_vae: LinearVAE, linear_latent: Latent, options: dict
+    ) -> None:
+        hood = neighborhood(
+            linear_vae,
+            linear_latent,
+            name,
+            samples=SAMPLES,
+            region=(9, 4, 14, 17),
+            **options.get(name, {}),
+        )
+        lifted = hood.lift(torch.ones(hood.n_features))
+        inside = torch.zeros(8, 10, dtype=torch.bool)
+        inside[1:6, 2:6] = True  # pixels 4…20 by 9…22, in cells of 4
+        assert torch.equal(lifted.abs().sum(0) > 0, inside)
+
+    def test_factors_have_one_value_a_sample(
+        self, name: str, linear_vae: LinearVAE, linear_latent: Latent, options: dict
+    ) -> None:
+        hood = neighborhood(
+            linear_vae, linear_latent, name, samples=SAMPLES, **options.get(name, {})
+        )
+        for values in hood.factors.values():
+            assert values.shape == (hood.n_samples,)
+
+    def test_the_statement_is_a_paragraph_that_says_what_it_can_and_cannot_tell(
+        self, name: str, linear_vae: LinearVAE, linear_latent: Latent, options: dict
+    ) -> None:
+        assert len(SAMPLERS[name].statement.split()) >= 25
+
+
+def test_gaussian_stays_below_the_edge_of_chance(
+    linear_vae: LinearVAE, linear_latent: Latent
+) -> None:
+    hood = neighborhood(linear_vae, linear_latent, "gaussian", samples=128, radius=0.2)
+    spectrum = fit_pca(hood).spectrum
+    noise = spectrum.total_variance / spectrum.n_features
+    edge = noise * isotropic_edge(spectrum.n_samples, spectrum.n_features)
+    assert float(spectrum.explained_variance[0]) < 1.05 * edge
+    radius = 0.2 * float(linear_latent.values.std())
+    assert noise**0.5 == pytest.approx(radius, rel=0.02)
+
+
+def test_posterior_has_the_encoders_own_variances(
+    linear_vae: LinearVAE, linear_latent: Latent
+) -> None:
+    hood = neighborhood(linear_vae, linear_latent, "posterior", samples=400)
+    measured = hood.samples.view(400, 6, -1).var(0).mean(1)
+    torch.testing.assert_close(measured, linear_vae.log_variances.exp(), rtol=0.05, atol=0)
+
+
+def test_posterior_of_a_model_without_one_is_refused(
+    linear_vae: LinearVAE, linear_latent: Latent
+) -> None:
+    bare = Latent(linear_latent.values, linear_latent.spec)
+    with pytest.raises(UsageError, match="log-variance"):
+        neighborhood(linear_vae, bare, "posterior", samples=3)
+
+
+def test_reencoding_with_an_exact_inverse_leaves_gaussian_noise(
+    linear_vae: LinearVAE, linear_latent: Latent
+) -> None:
+    looped = neighborhood(linear_vae, linear_latent, "reencode", samples=5, seed=3)
+    direct = neighborhood(linear_vae, linear_latent, "gaussian", samples=5, seed=3)
+    torch.testing.assert_close(looped.samples, direct.samples, atol=1e-5, rtol=1e-4)
+
+
+def test_tokens_are_all_cells_of_the_latent(linear_vae: LinearVAE, linear_latent: Latent) -> None:
+    hood = neighborhood(linear_vae, linear_latent, "tokens")
+    assert torch.equal(hood.samples, linear_latent.values.flatten(1).T)
+
+
+def test_fewer_tokens_are_drawn_without_repetition(
+    linear_vae: LinearVAE, linear_latent: Latent
+) -> None:
+    hood = neighborhood(linear_vae, linear_latent, "tokens", samples=50)
+    assert len(hood.samples.unique(dim=0)) == 50
+
+
+def test_knn_returns_the_picture_itself_first_and_passes_over_what_is_no_picture(
+    linear_vae: LinearVAE, linear_latent: Latent, tmp_path: Path
+) -> None:
+    for seed in range(3):
+        save_smooth(tmp_path / f"{seed}.png", seed)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    hood = neighborhood(linear_vae, linear_latent, "knn", samples=9, folder=str(tmp_path))
+    assert hood.n_samples == 3
+    torch.testing.assert_close(hood.samples[0], linear_latent.values.flatten(), atol=0.05, rtol=0)
+    assert (hood.factors["distance"].diff() > 0).all()
+
+
+def test_frames_are_the_clips_frames_in_order(
+    linear_vae: LinearVAE, linear_latent: Latent, options: dict
+) -> None:
+    hood = neighborhood(linear_vae, linear_latent, "frames", **options["frames"])
+    assert hood.n_samples == 5
+    assert hood.factors["time"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_augment_keeps_the_factor_values_within_their_ranges(
+    linear_vae: LinearVAE, linear_latent: Latent
+) -> None:
+    hood = neighborhood(
+        linear_vae, linear_latent, samples=200, rotation=20, zoom=0.5, hue=0, blur=0
+    )
+    assert "hue" not in hood.factors
+    assert "blur" not in hood.factors
+    rotation, zoom = hood.factors["rotation"], hood.factors["zoom"]
+    assert -20 <= rotation.min() < -15 < 15 < rotation.max() <= 20
+    assert 1 / 1.5 <= zoom.min() < 0.75 < 1.3 < zoom.max() <= 1.5
+
+
+def test_changing_nothing_returns_the_picture() -> None:
+    picture = smooth_picture()
+    still = {name: torch.zeros(2) for name in ("shift_x", "shift_y", "rotation", "hue", "blur")}
+    still |= {name: torch.ones(2) for name in ("zoom", "brightness", "contrast", "saturation")}
+    changed = change_picture(picture, still)
+    torch.testing.assert_close(changed, picture.expand(2, -1, -1, -1), atol=2e-5, rtol=0)
+
+
+def test_positive_shifts_go_right_and_down() -> None:
+    picture = torch.full((3, 40, 40), -1.0)
+    picture[:, 18:22, 18:22] = 1
+    factors = {"shift_x": torch.tensor([0.25]), "shift_y": torch.tensor([0.1])}
+    rows, columns = (change_picture(picture, factors)[0, 0] > 0.5).nonzero(as_tuple=True)
+    assert float(columns.double().mean()) == pytest.approx(19.5 + 10, abs=0.01)
+    assert float(rows.double().mean()) == pytest.approx(19.5 + 4, abs=0.01)
+
+
+def test_positive_rotation_is_counterclockwise_also_in_an_oblong_picture() -> None:
+    picture = torch.full((3, 40, 80), -1.0)
+    picture[:, 18:22, 55:59] = 1  # to the right of the center
+    turned = change_picture(picture, {"rotation": torch.tensor([90.0])})[0, 0]
+    rows, columns = (turned > 0.5).nonzero(as_tuple=True)
+    assert float(columns.double().mean()) == pytest.approx(39.5, abs=0.3)
+    assert float(rows.double().mean()) == pytest.approx(19.5 - 17, abs=0.3)
+
+
+def test_zoom_enlarges() -> None:
+    picture = torch.full((3, 60, 60), -1.0)
+    picture[:, 25:35, 25:35] = 1
+    zoomed = change_picture(picture, {"zoom": torch.tensor([2.0])})[0, 0]
+    assert int((zoomed > 0).sum()) == pytest.approx(400, rel=0.05)
+
+
+def test_color_gains_do_what_their_names_say() -> None:
+    picture = smooth_picture() * 0.3
+    luma = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+
+    def light(pictures: torch.Tensor) -> torch.Tensor:
+        return (((pictures[0] + 1) / 2) * luma).sum(0)
+
+    before = light(picture[None])
+    gain = torch.tensor([1.2])
+    torch.testing.assert_close(light(change_picture(picture, {"brightness": gain})), before * 1.2)
+    contrasted = light(change_picture(picture, {"contrast": gain}))
+    torch.testing.assert_close(contrasted.std(), before.std() * 1.2)
+    torch.testing.assert_close(contrasted.mean(), before.mean())
+    for name, value in (("saturation", 1.2), ("hue", 30.0)):
+        recolored = change_picture(picture, {name: torch.tensor([value])})
+        torch.testing.assert_close(light(recolored), before, atol=2e-4, rtol=0)
+        assert (recolored[0] - picture).abs().max() > 0.01
+    gray = change_picture(picture, {"saturation": torch.tensor([0.0])})[0]
+    torch.testing.assert_close(gray[0], gray[2], atol=2e-3, rtol=0)
+
+
+def test_blur_equals_scipys_gaussian_filter() -> None:
+    from scipy.ndimage import gaussian_filter
+
+    picture = smooth_picture() + 0.1 * torch.randn(3, 32, 40)
+    blurred = blur(picture.expand(2, -1, -1, -1), torch.tensor([1.5, 0.0]))
+    expected = gaussian_filter(picture[1].numpy(), 1.5, mode="mirror", radius=5)
+    np.testing.assert_allclose(blurred[0, 1].numpy(), expected, atol=1e-5)
+    torch.testing.assert_close(blurred[1], picture)
+
+
+def test_pictures_are_encoded_a_batch_at_a_time(
+    linear_vae: LinearVAE, linear_latent: Latent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    original = LatentVAE.encode
+
+    def watch(self: LatentVAE, images: torch.Tensor):
+        sizes.append(len(images))
+        return original(self, images)
+
+    monkeypatch.setattr(LatentVAE, "encode", watch)
+    neighborhood(linear_vae, linear_latent, "augment", samples=40)
+    assert max(sizes) < 40
+    assert sum(sizes) == 40
+
+
+def test_progress_ends_at_the_total(linear_vae: LinearVAE, linear_latent: Latent) -> None:
+    calls: list[tuple[str, int, int]] = []
+    neighborhood(
+        linear_vae, linear_latent, "crops", samples=6, progress=lambda *call: calls.append(call)
+    )
+    assert calls[-1] == ("sampling crops", 6, 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "message"),
+    [
+        ("augment", {"rotate": 3}, "shift, rotation, zoom"),
+        ("augment", {"rotation": "far"}, "float"),
+        ("augment", {"zoom": -1}, "0 or more"),
+        ("augment", dict.fromkeys(vars(Augment()), 0), "at least one factor"),
+        ("gaussian", {"radius": 0}, "above 0"),
+        ("tokens", {"patch": 2}, "no options"),
+        ("crops", {"smallest": 1.5}, "between 0 and 1"),
+        ("knn", {}, "folder=DIR"),
+        ("frames", {}, "video=FILE"),
+        ("spiral", {}, "augment, crops"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(
+    linear_vae: LinearVAE, linear_latent: Latent, name: str, wrong: dict, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        neighborhood(linear_vae, linear_latent, name, samples=4, **wrong)
+
+
+@pytest.mark.parametrize("region", [(0, 0, 41, 8), (-4, 0, 8, 8), (0, 0, 0, 8), (8, 30, 8, 8)])
+def test_regions_outside_the_picture_are_refused(
+    linear_vae: LinearVAE, linear_latent: Latent, region: tuple[int, int, int, int]
+) -> None:
+    with pytest.raises(ShapeError, match="40×32 picture"):
+        neighborhood(linear_vae, linear_latent, "gaussian", samples=4, region=region)
+
+
+def test_one_sample_is_refused(linear_vae: LinearVAE, linear_latent: Latent) -> None:
+    with pytest.raises(ShapeError, match="at least 2"):
+        neighborhood(linear_vae, linear_latent, "gaussian", samples=1)
+
+
+def test_a_latent_without_its_picture_cannot_be_augmented(linear_vae: LinearVAE) -> None:
+    bare = Latent(torch.zeros(6, 8, 8), LatentSpec("linear", 6, 4))
+    with pytest.raises(UsageError, match="encoded picture"):
+        neighborhood(linear_vae, bare, "augment", samples=4)
+
+
+def test_an_empty_folder_has_no_neighbors(
+    linear_vae: LinearVAE, linear_latent: Latent, tmp_path: Path
+) -> None:
+    with pytest.raises(ImageError):
+        neighborhood(linear_vae, linear_latent, "knn", samples=4, folder=str(tmp_path))
+
+
+def test_samples_beyond_memory_go_to_disk_and_give_the_same(
+    linear_vae: LinearVAE, linear_latent: Latent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_memory = neighborhood(linear_vae, linear_latent, "gaussian", samples=40)
+    monkeypatch.setenv("LATENTLAB_MEMORY_GB", "0.0001")
+    on_disk = neighborhood(linear_vae, linear_latent, "gaussian", samples=40)
+    assert torch.equal(in_memory.samples, on_disk.samples)
+    torch.testing.assert_close(fit_pca(in_memory).components, fit_pca(on_disk).components)
+
+
+def test_encoding_keeps_the_posterior_and_the_picture(linear_vae: LinearVAE) -> None:
+    latent = encode(linear_vae, smooth_picture())
+    assert latent.logvar is not None
+    assert latent.logvar.shape == latent.values.shape == (6, 8, 10)
+    assert latent.picture is not None
+    assert torch.equal(latent.picture.pixels, smooth_picture())

@@ -1,0 +1,150 @@
+"""Walks on the linear VAE, where every frame and every score has a closed form."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from linear_vae import LinearVAE
+
+from latentlab.errors import ShapeError, UsageError
+from latentlab.images import to_uint8
+from latentlab.latents import Directions, Latent
+from latentlab.metrics.fidelity import psnr
+from latentlab.metrics.walks import score_path
+from latentlab.neighborhoods import neighborhood
+from latentlab.pca import PCA, fit_pca
+from latentlab.traversal import traverse
+
+
+@pytest.fixture
+def small_pca(linear_vae: LinearVAE, linear_latent: Latent) -> PCA:
+    return fit_pca(neighborhood(linear_vae, linear_latent, "augment", samples=20))
+
+
+def test_frames_are_the_decoded_steps_in_standard_deviations(
+    linear_vae: LinearVAE, linear_latent: Latent, small_pca: PCA
+) -> None:
+    walk = traverse(linear_vae, linear_latent, small_pca, components=2, span=2.0, steps=5)
+    assert walk.alphas.tolist() == [-2, -1, 0, 1, 2]
+    deviation = small_pca.spectrum.explained_variance[1].sqrt()
+    step = deviation * small_pca.layout.lift(small_pca.components[1])
+    expected = linear_vae.decode((linear_latent.values - 2 * step.float())[None])[0]
+    assert torch.equal(walk.trails[1].frames[0], to_uint8(expected))
+    assert walk.trails[0].share == pytest.approx(
+        float(small_pca.spectrum.explained_variance_ratio[0])
+    )
+
+
+@pytest.mark.parametrize(("steps", "decodes"), [(5, 3 * 4 + 1), (4, 3 * 4), (2, 3 * 2)])
+def test_the_center_is_decoded_once_for_all_components(
+    linear_vae: LinearVAE, linear_latent: Latent, small_pca: PCA, steps: int, decodes: int
+) -> None:
+    linear_vae.decoded = 0
+    walk = traverse(linear_vae, linear_latent, small_pca, components=3, steps=steps)
+    assert walk.decodes == decodes == linear_vae.decoded
+
+
+def test_a_linear_decoder_walks_straight(
+    linear_vae: LinearVAE, linear_latent: Latent, small_pca: PCA
+) -> None:
+    trail = traverse(linear_vae, linear_latent, small_pca, components=1, steps=7).trails[0]
+    assert trail.scores.flicker == pytest.approx(0, abs=1e-4)
+    assert trail.scores.monotonicity == 1
+    assert trail.drift == pytest.approx(0, abs=1e-4)
+    deviation = small_pca.spectrum.explained_variance[0].sqrt()
+    step = (deviation * small_pca.layout.lift(small_pca.components[0])).float()
+    change = linear_vae.decode(step[None]).abs().mean() / 2
+    assert trail.scores.pixel_change == pytest.approx(float(change), rel=1e-4)
+
+
+def test_drift_is_the_distance_to_the_reencoded_end(linear_vae: LinearVAE) -> None:
+    class Forgetful(LinearVAE):
+        def _encode(self, images: torch.Tensor):
+            mean, logvar = super()._encode(images)
+            return 0.5 * mean, logvar
+
+    latent = Latent(torch.zeros(6, 8, 8), linear_vae.spec)
+    vector = torch.zeros(1, 6, 8, 8)
+    vector[0, 0, 0, 0] = 1
+    away = Directions(vector, torch.tensor([2.0]), torch.tensor([1.0]), ("away",), "test")
+    trail = traverse(Forgetful(), latent, away, components=1, span=3.0, steps=4).trails[0]
+    assert trail.drift == pytest.approx(3.0)  # ends at ±6, half of which is forgotten
+    assert trail.drift_relative == pytest.approx(0.5)
+
+
+def test_scores_of_unrelated_frames_and_of_a_circle() -> None:
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(200, 3, 16, 16, generator=generator).mul(0.1)
+    assert score_path(noise, 1.0).flicker == pytest.approx(math.sqrt(3), rel=0.02)
+    angles = torch.linspace(0, 2 * math.pi, 41)[:, None, None, None]
+    plane = torch.linalg.qr(torch.randn(768, 2, generator=generator))[0]
+    circle = (angles.cos() * plane[:, 0].view(3, 16, 16)) + (
+        angles.sin() * plane[:, 1].view(3, 16, 16)
+    )
+    scores = score_path(circle, 0.1)
+    assert abs(scores.monotonicity) < 0.1
+    assert scores.flicker == pytest.approx(2 * math.sin(math.pi / 40), rel=1e-3)
+
+
+def test_clipped_counts_values_beyond_the_range() -> None:
+    frames = torch.zeros(2, 3, 4, 4)
+    frames[0, 0] = 1.01
+    frames[1, :, 0] = -1.2
+    frames[1, :, 1] = 1.003  # within half an 8-bit level
+    assert score_path(frames, 1.0).clipped == pytest.approx((16 + 12) / 96)
+
+
+def test_frames_that_never_change_score_nothing() -> None:
+    scores = score_path(torch.zeros(4, 3, 4, 4), 1.0)
+    assert scores.pixel_change == scores.flicker == scores.monotonicity == scores.clipped == 0
+
+
+@given(st.floats(0.1, 10))
+def test_pixel_change_is_measured_for_each_standard_deviation(step: float) -> None:
+    frames = torch.stack([torch.full((3, 2, 2), value) for value in (-0.5, 0.0, 0.5)])
+    assert score_path(frames, step).pixel_change == pytest.approx(0.25 / step)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"span": 0.0}, "above 0"),
+        ({"span": -1.0}, "above 0"),
+        ({"span": math.nan}, "above 0"),
+        ({"span": math.inf}, "above 0"),
+        ({"steps": 1}, "at least 2"),
+        ({"components": 0}, "1 or more"),
+    ],
+)
+def test_steps_that_make_no_sense_are_refused(
+    linear_vae: LinearVAE, linear_latent: Latent, small_pca: PCA, wrong: dict, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        traverse(linear_vae, linear_latent, small_pca, **wrong)
+
+
+def test_more_components_than_there_are_is_refused(
+    linear_vae: LinearVAE, linear_latent: Latent, small_pca: PCA
+) -> None:
+    with pytest.raises(ShapeError, match="components=40, expected 1 to 19"):
+        traverse(linear_vae, linear_latent, small_pca, components=40)
+
+
+def test_directions_of_another_size_are_refused(linear_vae: LinearVAE, small_pca: PCA) -> None:
+    other = Latent(torch.zeros(6, 4, 4), linear_vae.spec)
+    with pytest.raises(ShapeError, match="like the latent"):
+        traverse(linear_vae, other, small_pca)
+
+
+def test_psnr_equals_scikit_images() -> None:
+    from skimage.metrics import peak_signal_noise_ratio
+
+    first = torch.rand(3, 9, 9, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    other = (first + 0.1).clamp(-1, 1)
+    expected = peak_signal_noise_ratio(first.numpy(), other.numpy(), data_range=2)
+    assert psnr(first, other) == pytest.approx(expected, rel=1e-6)
+    assert psnr(first, first) == math.inf
