@@ -21,6 +21,7 @@ from latentlab.decoding import MAX_PIXELS, decoding, load_upright, to_srgb
 from latentlab.errors import ImageError, ShapeError, UsageError
 from latentlab.files import replace_when_done, sha256_of_file
 from latentlab.latents import Picture
+from latentlab.samples import PREFIX, sample_path
 from latentlab.video import read_video
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def read_picture(
     ----------
     source : one of
 
-        * a path;
+        * a path, or ``"sample:flower"`` or ``"sample:china"``, scikit-learn's pictures;
         * a PIL image;
         * a NumPy array (H, W) or (H, W, 1, 3 or 4): uint8 or uint16 (whole range), or, with 1 or
           3 channels, float in [0, 1];
@@ -79,6 +80,8 @@ def read_picture(
     (torch.Size([3, 64, 96]), 'centre crop 96×64')
     """
     _check_grid(size, multiple)
+    if isinstance(source, str) and source.startswith(PREFIX):
+        source = sample_path(source)
     if isinstance(source, str | os.PathLike):
         return _read_file(Path(source), size, multiple)
     if isinstance(source, Picture):

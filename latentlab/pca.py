@@ -1,12 +1,7 @@
-"""Exact, streaming and randomized principal components of any matrix or stream.
-
-All sums are float64 over blocks of a few megabytes, so that neither a float64 nor a centered
-copy of the samples ever exists.
-"""
+"""Exact, streaming and randomized principal components of any matrix or stream."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,8 +9,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from latentlab.errors import NonFiniteError, ShapeError, UsageError
+from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Directions, Latent, Neighborhood, Spectrum
+from latentlab.scatter import (
+    combine_rows,
+    eigenpairs,
+    gram_matrix,
+    mean_and_variance,
+    rows_in_block,
+    scatter_matrix,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
     from latentlab.layouts import Layout
 
 KEPT_COMPONENTS = 64
-_BLOCK_VALUES = 2**21  # 16 MB in float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,15 +153,15 @@ def fit_pca(samples: Neighborhood | Tensor, *, n_components: int | None = None) 
     matrix = _matrix_of(samples)
     n_samples, n_features = matrix.shape
     if n_samples <= n_features:
-        mean, scatter = _gram(matrix)
+        mean, scatter = gram_matrix(matrix)
     else:
-        mean, scatter = _covariance(torch.split(matrix, _rows_in_block(n_features)))
-    variances, vectors = _eigenpairs(scatter / (n_samples - 1))
+        mean, scatter = scatter_matrix(torch.split(matrix, rows_in_block(n_features)))
+    variances, vectors = eigenpairs(scatter / (n_samples - 1))
     spectrum = _spectrum(variances[: min(n_samples - 1, n_features)], n_samples, n_features)
     kept = _components_to_keep(n_components, spectrum)
     components = vectors[:, :kept].T
     if n_samples <= n_features:
-        components = _combine_rows(components, matrix, mean)
+        components = combine_rows(components, matrix, mean)
     return _result(samples, spectrum, components, mean)
 
 
@@ -176,9 +178,9 @@ def fit_pca_stream(chunks: Iterable[Tensor], *, n_components: int | None = None)
     ShapeError, NonFiniteError, UsageError : as for :func:`fit_pca`.
     """
     counted = _RowCounter(chunks)
-    mean, scatter = _covariance(counted)
+    mean, scatter = scatter_matrix(counted)
     _check_matrix_shape(counted.rows, len(mean))
-    variances, vectors = _eigenpairs(scatter / (counted.rows - 1))
+    variances, vectors = eigenpairs(scatter / (counted.rows - 1))
     rank = min(counted.rows - 1, len(mean))
     spectrum = _spectrum(variances[:rank], counted.rows, len(mean))
     kept = _components_to_keep(n_components, spectrum)
@@ -215,7 +217,7 @@ def fit_randomized_pca(
     n_samples, n_features = matrix.shape
     limit = min(n_samples - 1, n_features)
     _check_component_count(n_components, limit, n_samples)
-    mean, total = _mean_and_variance(matrix)
+    mean, total = mean_and_variance(matrix)
     centered = matrix - mean.to(matrix)
     generator = torch.Generator().manual_seed(seed)
     width = min(n_components + oversampling, limit)
@@ -223,7 +225,7 @@ def fit_randomized_pca(
     for _ in range(iterations + 1):
         basis = torch.linalg.qr(centered.T @ (centered @ basis))[0]
     projected = (centered @ basis).double()
-    variances, rotation = _eigenpairs(projected.T @ projected / (n_samples - 1))
+    variances, rotation = eigenpairs(projected.T @ projected / (n_samples - 1))
     components = (basis.double() @ rotation[:, :n_components]).T
     spectrum = Spectrum(variances[:n_components], total, n_samples, n_features)
     _check_variance(total)
@@ -259,50 +261,6 @@ def _check_matrix_shape(n_samples: int, n_features: int) -> None:
         )
 
 
-def _rows_in_block(n_columns: int) -> int:
-    return max(1, _BLOCK_VALUES // n_columns)
-
-
-def _column_blocks(matrix: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Yield slices of columns and those columns of the matrix in float64."""
-    width = max(64, _BLOCK_VALUES // len(matrix))
-    for start in range(0, matrix.shape[1], width):
-        columns = slice(start, start + width)
-        yield columns, matrix[:, columns].double()
-
-
-def _gram(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean (D,) and the Gram matrix (N, N) of the centered rows."""
-    mean = matrix.new_empty(matrix.shape[1], dtype=torch.float64)
-    gram = matrix.new_zeros(len(matrix), len(matrix), dtype=torch.float64)
-    for columns, block in _column_blocks(matrix):
-        mean[columns] = block.mean(0)
-        block -= mean[columns]
-        gram.addmm_(block, block.T)
-    return mean, gram
-
-
-def _covariance(chunks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the mean (D,) and the scatter matrix (D, D), merged chunk by chunk.
-
-    Source: Chan, Golub, LeVeque 1979, the pairwise update.
-    """
-    rows, mean, scatter = 0, torch.zeros(0), torch.zeros(0)
-    for chunk in chunks:
-        block = chunk.double()
-        block_mean = block.mean(0)
-        block = block - block_mean
-        if rows == 0:
-            rows, mean, scatter = len(block), block_mean, block.T @ block
-            continue
-        total = rows + len(block)
-        shift = block_mean - mean
-        scatter.addmm_(block.T, block).addr_(shift, shift, alpha=rows * len(block) / total)
-        mean = mean + shift * (len(block) / total)
-        rows = total
-    return mean, scatter
-
-
 class _RowCounter:
     """Pass non-empty chunks through and count their rows."""
 
@@ -315,18 +273,6 @@ class _RowCounter:
             self.rows += len(chunk)
             if len(chunk):
                 yield chunk
-
-
-def _eigenpairs(symmetric: Tensor) -> tuple[Tensor, Tensor]:
-    """Return eigenvalues, descending and not negative, and eigenvectors as columns."""
-    if not torch.isfinite(symmetric).all():
-        raise NonFiniteError(
-            "NaN or infinite samples",
-            "finite latents",
-            "load the model with dtype float32 or bfloat16 and encode again",
-        )
-    values, vectors = torch.linalg.eigh(symmetric)
-    return values.flip(0).clamp_min(0), vectors.flip(1)
 
 
 def _spectrum(variances: Tensor, n_samples: int, n_features: int) -> Spectrum:
@@ -366,30 +312,6 @@ def _check_component_count(n_components: int, rank: int, n_samples: int) -> None
             f"1 to {rank}, since {n_samples} centered samples span {rank} dimensions here",
             "raise samples or lower n_components",
         )
-
-
-def _combine_rows(weights: Tensor, matrix: Tensor, mean: Tensor) -> Tensor:
-    """Return unit-length combinations (k, D) of the centered rows with weights (k, N)."""
-    combined = matrix.new_empty(len(weights), matrix.shape[1], dtype=torch.float32)
-    squares = weights.new_zeros(len(weights))
-    for columns, block in _column_blocks(matrix):
-        block -= mean[columns]
-        product = weights @ block
-        squares += product.square().sum(1)
-        combined[:, columns] = product
-    return combined.div_(squares.sqrt()[:, None].float())
-
-
-def _mean_and_variance(matrix: Tensor) -> tuple[Tensor, float]:
-    """Return the mean (D,) and the total variance of all features."""
-    mean = matrix.new_empty(matrix.shape[1], dtype=torch.float64)
-    total = 0.0
-    for columns, block in _column_blocks(matrix):
-        mean[columns] = block.mean(0)
-        total += float(block.var(0).sum())
-    if not math.isfinite(total):
-        _eigenpairs(mean.new_full((1, 1), math.nan))
-    return mean, total
 
 
 def _fix_signs(components: Tensor) -> Tensor:

@@ -70,6 +70,15 @@ def test_by_default_64_components_are_kept_of_a_complete_spectrum() -> None:
     assert len(pca.spectrum.explained_variance) == 99
 
 
+@pytest.mark.parametrize("fit", [fit_pca, lambda samples: fit_randomized_pca(samples, 2)])
+@pytest.mark.parametrize("shape", [(10, 30), (30, 10)])
+def test_the_samples_are_left_as_they_were(fit, shape: tuple[int, int]) -> None:
+    samples = colored(*shape).double()
+    before = samples.clone()
+    fit(samples)
+    assert torch.equal(samples, before)
+
+
 def test_a_large_common_offset_costs_no_accuracy() -> None:
     samples = torch.randn(30, 500, generator=torch.Generator().manual_seed(2))
     spectrum = fit_pca(samples + 1000).spectrum

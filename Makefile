@@ -1,0 +1,35 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# The real weights beside this checkout where they are; else the catalogue's, from the hub.
+DEMO_MODEL ?= $(or $(wildcard ../shared/models/taef2),taef2)
+DEMO_PICTURE ?= sample:flower
+
+.PHONY: setup demo test lint bench clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/latentlab pca $(DEMO_PICTURE) --model $(DEMO_MODEL) --size 256
+	$(BIN)/latentlab traverse --components 5
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python scripts/bench
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,33 @@
+"""Pictures that are always there: those that scikit-learn carries."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from latentlab.errors import ImageError
+
+PREFIX = "sample:"
+SAMPLES = ("flower", "china")
+
+
+def sample_path(source: str) -> Path:
+    """Return the file of ``sample:flower`` or ``sample:china``, without importing scikit-learn.
+
+    Raises
+    ------
+    ImageError : no such sample, or scikit-learn came without its pictures.
+
+    Examples
+    --------
+    >>> sample_path("sample:flower").name
+    'flower.jpg'
+    """
+    name = source.removeprefix(PREFIX)
+    spec = find_spec("sklearn")
+    folder = Path(spec.origin).parent / "datasets" / "images" if spec and spec.origin else Path()
+    path = folder / f"{name}.jpg"
+    if name not in SAMPLES or not path.is_file():
+        known = " or ".join(PREFIX + sample for sample in SAMPLES)
+        raise ImageError(f"{source!r}", known, "choose one of these, or pass a file")
+    return path

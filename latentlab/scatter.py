@@ -1,0 +1,105 @@
+"""The large sums behind PCA, in float64 over blocks of a few megabytes.
+
+Neither a float64 nor a centered copy of the samples ever exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from latentlab.errors import NonFiniteError
+
+_BLOCK_VALUES = 2**21  # 16 MB in float64
+
+
+def rows_in_block(n_columns: int) -> int:
+    """Return how many rows of this many columns make one block."""
+    return max(1, _BLOCK_VALUES // n_columns)
+
+
+def _column_blocks(matrix: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Yield slices of columns and those columns of the matrix in float64."""
+    width = max(64, _BLOCK_VALUES // len(matrix))
+    for start in range(0, matrix.shape[1], width):
+        columns = slice(start, start + width)
+        yield columns, matrix[:, columns].to(torch.float64, copy=True)
+
+
+def gram_matrix(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean (D,) of rows (N, D) and the Gram matrix (N, N) of the centered rows."""
+    mean = matrix.new_empty(matrix.shape[1], dtype=torch.float64)
+    gram = matrix.new_zeros(len(matrix), len(matrix), dtype=torch.float64)
+    for columns, block in _column_blocks(matrix):
+        mean[columns] = block.mean(0)
+        block -= mean[columns]
+        gram.addmm_(block, block.T)
+    return mean, gram
+
+
+def scatter_matrix(chunks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the mean (D,) of all rows and the scatter matrix (D, D), merged chunk by chunk.
+
+    Source: Chan, Golub, LeVeque 1979, the pairwise update.
+    """
+    rows, mean, scatter = 0, torch.zeros(0), torch.zeros(0)
+    for chunk in chunks:
+        block = chunk.double()
+        block_mean = block.mean(0)
+        block = block - block_mean
+        if rows == 0:
+            rows, mean, scatter = len(block), block_mean, block.T @ block
+            continue
+        total = rows + len(block)
+        shift = block_mean - mean
+        scatter.addmm_(block.T, block).addr_(shift, shift, alpha=rows * len(block) / total)
+        mean = mean + shift * (len(block) / total)
+        rows = total
+    return mean, scatter
+
+
+def eigenpairs(symmetric: Tensor) -> tuple[Tensor, Tensor]:
+    """Return eigenvalues, descending and not negative, and eigenvectors as columns.
+
+    Raises
+    ------
+    NonFiniteError : NaN or infinity in the matrix.
+    """
+    _check_finite(symmetric)
+    values, vectors = torch.linalg.eigh(symmetric)
+    return values.flip(0).clamp_min(0), vectors.flip(1)
+
+
+def combine_rows(weights: Tensor, matrix: Tensor, mean: Tensor) -> Tensor:
+    """Return unit-length combinations (k, D) of the centered rows with weights (k, N)."""
+    combined = matrix.new_empty(len(weights), matrix.shape[1], dtype=torch.float32)
+    squares = weights.new_zeros(len(weights))
+    for columns, block in _column_blocks(matrix):
+        block -= mean[columns]
+        product = weights @ block
+        squares += product.square().sum(1)
+        combined[:, columns] = product
+    return combined.div_(squares.sqrt()[:, None].float())
+
+
+def mean_and_variance(matrix: Tensor) -> tuple[Tensor, float]:
+    """Return the mean (D,) and the total variance of all features."""
+    mean = matrix.new_empty(matrix.shape[1], dtype=torch.float64)
+    total = 0.0
+    for columns, block in _column_blocks(matrix):
+        mean[columns] = block.mean(0)
+        total += float(block.var(0).sum())
+    _check_finite(mean)
+    return mean, total
+
+
+def _check_finite(sums: Tensor) -> None:
+    # A sum is finite only where all that went into it is.
+    if not torch.isfinite(sums).all():
+        raise NonFiniteError(
+            "NaN or infinite samples",
+            "finite latents",
+            "load the model with dtype float32 or bfloat16 and encode again",
+        )

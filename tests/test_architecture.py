@@ -1,0 +1,109 @@
+"""The rooms of the house: who may import whom, read from the source."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import latentlab
+
+PACKAGE = Path(latentlab.__file__).parent
+SOURCES = sorted(path for path in PACKAGE.rglob("*.py"))
+HEAVY = {"torch", "numpy", "diffusers", "sklearn", "matplotlib", "scipy", "PIL", "huggingface_hub"}
+
+# Room → what it knows nothing of. A prefix stands for everything below it.
+KNOWS_NOTHING_OF = {
+    "errors": ["latentlab", *HEAVY],
+    "latents": ["latentlab.images", "latentlab.loaders", "matplotlib", "diffusers", "PIL"],
+    "layouts": ["latentlab.loaders", "latentlab.images", "latentlab.pca", "diffusers"],
+    "images": ["latentlab.loaders", "latentlab.encoder", "diffusers"],
+    "loaders": ["sklearn", "matplotlib", "latentlab.cli", "latentlab.pca", "latentlab.plots"],
+    "encoder": ["latentlab.neighborhoods", "latentlab.pca", "latentlab.cli", "matplotlib"],
+    "neighborhoods": ["latentlab.pca", "latentlab.plots", "latentlab.cli", "matplotlib"],
+    "pca": ["latentlab.loaders", "latentlab.images", "latentlab.encoder", "PIL"],
+    "nulls": ["latentlab.loaders", "latentlab.images", "latentlab.encoder"],
+    "metrics": ["latentlab.cli", "latentlab.plots", "matplotlib", "latentlab.loaders"],
+    "traversal": ["latentlab.animation", "latentlab.cli", "matplotlib"],
+    "animation": ["latentlab.loaders", "latentlab.encoder", "latentlab.pca", "diffusers"],
+    "sheets": ["latentlab.loaders", "latentlab.encoder", "latentlab.pca", "diffusers"],
+    "plots": ["latentlab.loaders", "latentlab.encoder", "latentlab.cli", "diffusers"],
+    "runs": ["diffusers", "latentlab.cli", "latentlab.encoder"],
+}
+
+
+def imports_of(path: Path, *, at_top_only: bool = False) -> set[str]:
+    """Return the dotted names that a file imports at run time."""
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if at_top_only else _run_time_nodes(tree)
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def _run_time_nodes(tree: ast.AST) -> list[ast.AST]:
+    """Return all nodes but those under ``if TYPE_CHECKING``."""
+    nodes = []
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        nodes += [child, *_run_time_nodes(child)]
+    return nodes
+
+
+def room_of(path: Path) -> str:
+    """Return the module or subpackage of latentlab that a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_nothing_that_it_should_not_know(path: Path) -> None:
+    forbidden = KNOWS_NOTHING_OF.get(room_of(path), [])
+    found = {
+        name
+        for name in imports_of(path)
+        for prefix in forbidden
+        if name == prefix or name.startswith(prefix + ".")
+    }
+    assert not found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_loaders_know_diffusers_and_the_hub(path: Path) -> None:
+    foreign = {name.split(".")[0] for name in imports_of(path)} & {"diffusers", "huggingface_hub"}
+    assert not foreign or room_of(path) == "loaders"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nothing_but_the_command_line_prints(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    printing = [call for call in calls if getattr(call.func, "id", "") == "print"]
+    assert not printing or room_of(path) == "cli"
+
+
+@pytest.mark.parametrize("room", ["cli", "errors", "latents", "defaults", "samples", "__init__"])
+def test_rooms_that_every_command_opens_import_nothing_heavy(room: str) -> None:
+    paths = [path for path in SOURCES if room_of(path) == room]
+    assert paths
+    for path in paths:
+        heavy = {name.split(".")[0] for name in imports_of(path, at_top_only=True)} & HEAVY
+        assert not heavy, path
+
+
+def test_modules_are_short() -> None:
+    long = {path.name: len(path.read_text().splitlines()) for path in SOURCES}
+    assert not {name: lines for name, lines in long.items() if lines > 400}
+
+
+def test_exported_names_exist_and_are_documented() -> None:
+    for name in latentlab.__all__:
+        assert getattr(latentlab, name).__doc__, name
+    assert set(dir(latentlab)) == set(latentlab.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = latentlab.nonsense
