@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers.utils import logging as diffusers_logging
 from tiny_models import TINY, save_tiny
 
 from latentlab.errors import ShapeError
@@ -123,6 +124,15 @@ def test_convolutions_are_channels_last(vae: LatentVAE) -> None:
     weights = [p for p in vae.module.parameters() if p.ndim == 4]  # type: ignore[attr-defined]
     assert weights
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+
+
+def test_diffusers_has_nothing_to_say(vae: LatentVAE, caplog: pytest.LogCaptureFixture) -> None:
+    diffusers_logging.enable_propagation()
+    try:
+        load_vae(vae.origin.source, device="cpu", dtype="bfloat16")
+    finally:
+        diffusers_logging.disable_propagation()
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 17, 16), (3, 16, 16), (1, 4, 16, 16), (1, 3, 0, 16)])

@@ -245,10 +245,11 @@ def _check_fit(module: nn.Module, tensors: Mapping[str, Tensor], checkpoint: Che
 
 
 def _place_module(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    module = module.to(device, dtype).eval().requires_grad_(False)
-    for parameter in module.parameters():
-        # a copy, because the weights may still be mapped from their file; one by one, because
-        # nn.Module.to(memory_format=) refuses the 5-D weights of video models
-        layout = torch.channels_last if parameter.ndim == 4 else torch.contiguous_format
-        parameter.data = parameter.data.clone(memory_format=layout)
-    return module
+    # one by one, because diffusers' own to() talks to stderr and torch's refuses a memory format
+    # for the 5-D weights of video models; as copies, because the weights may still be mapped
+    # from their file
+    for tensor in (*module.parameters(), *module.buffers()):
+        layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
+        kind = dtype if tensor.is_floating_point() else tensor.dtype
+        tensor.data = tensor.data.to(device, kind, copy=True, memory_format=layout)
+    return module.eval().requires_grad_(False)
