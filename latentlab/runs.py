@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 import re
 from collections.abc import Mapping
@@ -14,12 +15,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentlab.errors import FileError
+from latentlab.errors import FileError, ShapeError
 from latentlab.files import replace_when_done
 from latentlab.latents import Latent, LatentSpec, Spectrum
 from latentlab.layouts import layout_from
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from latentlab.layouts import Layout
     from latentlab.loaders.base import LatentVAE
     from latentlab.pca import PCA
     from latentlab.traversal import Walk
@@ -31,6 +35,7 @@ _LIBRARIES = ("torch", "diffusers", "numpy", "pillow", "scikit-learn", "matplotl
 def create_run(picture: str, model: str, root: Path = RUNS_FOLDER) -> Path:
     """Return a new folder ``root/<picture>-<model>-<n>``, n counting up from 1."""
     stem = f"{_plain(picture)}-{_plain(model)}"
+    check_folder(root)
     number = 1
     while True:
         folder = root / f"{stem}-{number}"
@@ -40,6 +45,19 @@ def create_run(picture: str, model: str, root: Path = RUNS_FOLDER) -> Path:
             number += 1
         else:
             return folder
+
+
+def check_folder(folder: Path) -> None:
+    """Raise FileError where a folder neither exists nor can be made, or may not be written."""
+    existing = folder.absolute()
+    while not (existing.exists() or existing.is_symlink()):
+        existing = existing.parent
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise FileError(
+            f"{folder}, where nothing can be written because of {existing}",
+            "a writable folder, or a new one",
+            "choose another --out",
+        )
 
 
 def _plain(name: str) -> str:
@@ -171,7 +189,7 @@ def save_pca(pca: PCA, folder: str | Path, facts: Mapping[str, Any] | None = Non
     )
 
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_folder(folder)
     figures = {"cumulative_variance.png": new_figure(), "eigenvalues.png": new_figure()}
     draw_cumulative(pca, ax=figures["cumulative_variance.png"].add_subplot())
     draw_eigenvalues(pca, ax=figures["eigenvalues.png"].add_subplot())
@@ -192,7 +210,7 @@ def _write_bytes(path: Path, content: bytes) -> Path:
 
 
 def _save_arrays(pca: PCA, path: Path) -> Path:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     arrays = {
         "components": pca.components,
@@ -201,9 +219,8 @@ def _save_arrays(pca: PCA, path: Path) -> Path:
     }
     if pca.origin is not None:
         arrays["origin"] = pca.origin.values
-    with replace_when_done(path) as unfinished:
-        save_file({name: array.contiguous() for name, array in arrays.items()}, unfinished)
-    return path
+    # save_file would hide the file from everybody else (mode 0600).
+    return _write_bytes(path, save({name: array.contiguous() for name, array in arrays.items()}))
 
 
 def _describe_origin(pca: PCA) -> dict[str, Any]:
@@ -240,6 +257,8 @@ def load_pca(folder: str | Path) -> PCA:
     try:
         arrays = load_file(folder / "pca.safetensors")
         origin = arrays["origin"]
+        layout = layout_from(facts["layout"])
+        _check_shapes(arrays, layout)
         spec = LatentSpec(facts["model"], origin.shape[0], facts["stride"], facts["multiple"])
         return PCA(
             spectrum=Spectrum(
@@ -251,17 +270,32 @@ def load_pca(folder: str | Path) -> PCA:
             components=arrays["components"],
             mean=arrays["mean"],
             neighborhood=facts["neighborhood"],
-            layout=layout_from(facts["layout"]),
+            layout=layout,
             origin=Latent(origin, spec, name=facts["picture"]),
             seed=facts["seed"],
             options=facts["options"],
         )
-    except (OSError, SafetensorError, KeyError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, ShapeError) as error:
         raise FileError(
             f"a damaged or incomplete run in {folder} ({error})",
             "pca.json and pca.safetensors of one `latentlab pca` run",
             "run `latentlab pca` again",
         ) from error
+
+
+def _check_shapes(arrays: Mapping[str, Tensor], layout: Layout) -> None:
+    """Raise ValueError where arrays of a run do not fit one another or the layout."""
+    count = len(arrays["components"])
+    expected = {
+        "origin": layout.shape,
+        "mean": (layout.n_features,),
+        "components": (count, layout.n_features),
+    }
+    for name, shape in expected.items():
+        if tuple(arrays[name].shape) != shape:
+            raise ValueError(f"{name} of shape {tuple(arrays[name].shape)} instead of {shape}")
+    if len(arrays["explained_variance"]) < count:
+        raise ValueError(f"{count} components without their variances")
 
 
 def save_walk(
@@ -271,7 +305,7 @@ def save_walk(
     from latentlab.images import save_png
     from latentlab.plots import animate_trail, walk_sheet
 
-    folder.mkdir(parents=True, exist_ok=True)
+    check_folder(folder)
     files = [walk.save(folder / f"traversal{suffix}", fps=fps, loop=loop)]
     for index, trail in enumerate(walk.trails, 1):
         path = folder / f"component_{index}{suffix}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ class Request:
     region: str | None
     settings: list[str] | None
     seed: int
+    command_line: list[str]
     components: int | None = None
     randomized: bool = False
 
@@ -39,32 +39,49 @@ def analyse(
     hood = sample(vae, request, progress)
     found = fit(hood, request)
     folder = out or create_run(hood.origin.name, vae.spec.name)
-    return found, folder, save(vae, hood, found, folder)
+    return found, folder, save(vae, hood, found, folder, request.command_line)
+
+
+def check(request: Request, out: Path | None) -> None:
+    """Refuse what can be refused before a model is loaded.
+
+    Raises
+    ------
+    UsageError : an option that makes no sense whatever the picture.
+    FileError : the results could not be written.
+    """
+    from latentlab.neighborhoods import make_sampler
+    from latentlab.runs import RUNS_FOLDER, check_folder
+
+    parse_region(request.region)
+    make_sampler(request.neighborhood, _sampler_options(request))
+    check_folder(out or RUNS_FOLDER)
 
 
 def sample(vae: LatentVAE, request: Request, progress: Progress | None) -> Neighborhood:
     """Return the neighborhood of the picture."""
     from latentlab import encode, neighborhood
-    from latentlab.neighborhoods import make_sampler
 
-    chosen: dict[str, Any] = dict(parse_settings(request.settings))
-    # A clip is its own neighborhood, and a photo's folder holds its first candidates.
-    if request.neighborhood == "frames":
-        chosen.setdefault("video", request.image)
-    if request.neighborhood == "knn":
-        chosen.setdefault("folder", str(Path(request.image).parent))
-    make_sampler(request.neighborhood, chosen)  # a wrong option fails before the work starts
-    region = parse_region(request.region)
     return neighborhood(
         vae,
         encode(vae, request.image, size=request.size),
         request.neighborhood,
         samples=request.samples,
         seed=request.seed,
-        region=region,
+        region=parse_region(request.region),
         progress=progress,
-        **chosen,
+        **_sampler_options(request),
     )
+
+
+def _sampler_options(request: Request) -> dict[str, str]:
+    chosen = parse_settings(request.settings)
+    # A clip is its own neighborhood, and a photo's folder holds its first candidates.
+    if request.neighborhood == "frames":
+        chosen.setdefault("video", request.image)
+    if request.neighborhood == "knn":
+        chosen.setdefault("folder", str(Path(request.image).parent))
+    return chosen
 
 
 def fit(hood: Neighborhood, request: Request) -> PCA:
@@ -78,7 +95,9 @@ def fit(hood: Neighborhood, request: Request) -> PCA:
     return fit_randomized_pca(hood, leading, seed=request.seed)
 
 
-def save(vae: LatentVAE, hood: Neighborhood, found: PCA, folder: Path) -> dict[str, Any]:
+def save(
+    vae: LatentVAE, hood: Neighborhood, found: PCA, folder: Path, command_line: list[str]
+) -> dict[str, Any]:
     """Write a run's files; return the facts of ``pca.json`` with the files' paths."""
     from latentlab.encoder import reconstruct
     from latentlab.metrics.fidelity import psnr
@@ -92,5 +111,5 @@ def save(vae: LatentVAE, hood: Neighborhood, found: PCA, folder: Path) -> dict[s
         "neighborhood": {"name": hood.name, **hood.options},
         "n_samples": hood.n_samples,
     }
-    files.append(record(folder, "pca", provenance(vae, hood.origin, sys.argv[1:], **settings)))
+    files.append(record(folder, "pca", provenance(vae, hood.origin, command_line, **settings)))
     return {**read_json(folder / "pca.json"), "files": [str(path) for path in files]}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Annotated
 
-import click
 import typer
 
 from latentlab.cli.models import models
@@ -21,8 +21,8 @@ app = typer.Typer(
     name="latentlab",
     help="Look into the latent space around a picture, for latent-diffusion VAEs.",
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # drawing the help with rich would double the time of --help
 )
 app.command("pca")(pca)
 app.command("traverse")(traverse)
@@ -52,41 +52,45 @@ def main(arguments: Sequence[str] | None = None) -> None:
     0 done; 1 failed while running; 2 wrong usage; 3 bad input picture or file; 4 model not
     available; 5 out of memory; 130 interrupted.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(run(arguments, debug="--debug" in arguments))
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
-def run(arguments: list[str], *, debug: bool = False) -> int:
-    """Run the command line and return its exit code; with debug, errors keep their traceback."""
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit code; ``--debug`` shows an error's traceback."""
+    given = list(arguments) or ["--help"]
     try:
-        return int(app(arguments, standalone_mode=False) or 0)
-    except (click.Abort, KeyboardInterrupt):
-        return _fail("interrupted; files with their final names are complete", INTERRUPTED)
-    except click.exceptions.Exit as leaving:
-        return leaving.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except LatentlabError as error:
-        if debug:
-            raise
-        return _fail(str(error), error.exit_code)
-    except MemoryError:
-        if debug:
-            raise
-        return _fail("out of memory: lower --size or --samples", OUT_OF_MEMORY)
-    except OSError as error:
-        if debug:
-            raise
-        return _fail(f"{error}: check the path, its permissions and the free space", 1)
-    except Exception as error:  # the last line of defense against a traceback
-        if debug:
-            raise
-        name = type(error).__name__
-        first = (str(error).splitlines() or [""])[0]
-        return _fail(f"unexpected {name}: {first} (run again with --debug and report it)", 1)
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+        code = int(app(given, prog_name="latentlab", obj=given, standalone_mode=False) or 0)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except Exception as error:  # noqa: BLE001 (the last line of defense against a traceback)
+        message, code = _explain(error)
+        if "--debug" in given:
+            traceback.print_exception(error)
+        _complain(message)
+        return code
+    if code == INTERRUPTED:
+        _complain("interrupted; files with their final names are complete")
     return code
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """Return an error's message, in one line, and its exit code."""
+    first = (str(error).splitlines() or [""])[0]
+    match error:
+        case LatentlabError():
+            return str(error), error.exit_code
+        case typer.TyperException():
+            told = " ".join(error.format_message().split()).rstrip(".")
+            return f"{told}: see `latentlab --help`", error.exit_code
+        case MemoryError():
+            return "out of memory: lower --size or --samples", OUT_OF_MEMORY
+        case RuntimeError() if "out of memory" in first or "allocate memory" in first:
+            return "out of memory: lower --size or --samples", OUT_OF_MEMORY
+        case OSError():
+            return f"{first}: check the path, its permissions and the free space", 1
+    name = type(error).__name__
+    return f"unexpected {name}: {first} (run again with --debug and report it)", 1
+
+
+def _complain(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)

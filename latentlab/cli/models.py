@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latentlab.cli import options
 from latentlab.loaders.catalogue import CATALOGUE, CatalogueEntry, find_entry
 from latentlab.loaders.hub_cache import FetchedModel, cached
 
@@ -21,13 +22,10 @@ def models(
     download: Annotated[
         str | None, typer.Option(metavar="NAME", help="Fetch this model into the hub's cache.")
     ] = None,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object on stdout.")
-    ] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress bar, no hints.")
-    ] = False,
+    json_output: options.Json = False,
+    offline: options.Offline = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
 ) -> None:
     """List the models that have a name, or download one of them."""
     if download is None:

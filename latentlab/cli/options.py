@@ -29,8 +29,8 @@ Out = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no messages.")]
-Offline = Annotated[bool, typer.Option(help="Never ask the network.")]
-Debug = Annotated[bool, typer.Option(help="Show the traceback of an error.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never ask the network.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 NeighborhoodName = Annotated[
     str,
     typer.Option(

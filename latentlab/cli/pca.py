@@ -8,12 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.analysis import Request, analyse
+from latentlab.cli.analysis import Request, analyse, check
 from latentlab.cli.console import print_json, progress_bar, say
 from latentlab.defaults import DEFAULT_MODEL, DEFAULT_NEIGHBORHOOD
 
 
 def pca(
+    context: typer.Context,
     image: Annotated[str, typer.Argument(help="A picture file, or sample:flower, sample:china.")],
     model: options.Model = DEFAULT_MODEL,
     size: options.Size = None,
@@ -36,12 +37,22 @@ def pca(
     offline: options.Offline = False,
     debug: options.Debug = False,
 ) -> None:
-    """Plot the cumulative explained variance of the latent neighborhood of a picture."""
+    """Plot the cumulative explained variance around a picture."""
     from latentlab import load_vae
 
     request = Request(
-        image, size, neighborhood, samples, region, settings, seed, components, randomized
+        image,
+        size,
+        neighborhood,
+        samples,
+        region,
+        settings,
+        seed,
+        context.obj,
+        components,
+        randomized,
     )
+    check(request, out)
     say(f"loading {model}", quiet=quiet)
     vae = load_vae(model, device=device, dtype=dtype, offline=offline)
     with progress_bar(quiet=quiet) as progress:

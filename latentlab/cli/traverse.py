@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.analysis import Request, analyse
+from latentlab.cli.analysis import Request, analyse, check
 from latentlab.cli.console import print_json, progress_bar, say
 from latentlab.defaults import DEFAULT_MODEL, DEFAULT_NEIGHBORHOOD
 from latentlab.errors import FileError, UsageError
@@ -32,6 +31,7 @@ class Format(StrEnum):
 
 
 def traverse(
+    context: typer.Context,
     image: Annotated[
         str | None, typer.Argument(help="A picture; without it, the latest pca run goes on.")
     ] = None,
@@ -63,16 +63,17 @@ def traverse(
     offline: options.Offline = False,
     debug: options.Debug = False,
 ) -> None:
-    """Step along the top components of a picture's neighborhood and write decoded animations."""
+    """Step along the top components and write decoded animations."""
     from latentlab import load_vae
     from latentlab import traverse as walk_along
-    from latentlab.runs import load_pca
+    from latentlab.runs import check_folder, load_pca, read_json, save_walk
     from latentlab.traversal import check_steps
 
     check_steps(components, span, steps)
     if image is None:
         _refuse_picture_options(size, samples, region, settings, neighborhood)
         folder = _run_to_resume(run)
+        check_folder(out or folder)
         say(f"going on with {folder}", quiet=quiet)
         found = load_pca(folder)
         vae = _load_model_of(folder, model, device, dtype, offline=offline)
@@ -80,7 +81,9 @@ def traverse(
     else:
         _refuse_run(run)
         kind = neighborhood or DEFAULT_NEIGHBORHOOD
-        request = Request(image, size, kind, samples, region, settings, seed)
+        request = Request(image, size, kind, samples, region, settings, seed, context.obj)
+        check(request, out)
+        say(f"loading {model or DEFAULT_MODEL}", quiet=quiet)
         vae = load_vae(model or DEFAULT_MODEL, device=device, dtype=dtype, offline=offline)
         with progress_bar(quiet=quiet) as progress:
             found, folder, _ = analyse(vae, request, out, progress)
@@ -94,7 +97,9 @@ def traverse(
             steps=steps,
             progress=progress,
         )
-    facts = _save(walk, vae, found, folder, format, fps, loop=loop)
+    files = save_walk(walk, folder, suffix=f".{format.value}", fps=fps, loop=loop)
+    files.append(_record(walk, vae, found, folder, context.obj))
+    facts = {**read_json(folder / "traversal.json"), "files": [str(path) for path in files]}
     if json:
         print_json(facts)
     elif not quiet:
@@ -151,17 +156,11 @@ def _load_model_of(
     return vae
 
 
-def _save(
-    walk: Walk, vae: LatentVAE, found: PCA, folder: Path, format: Format, fps: float, *, loop: bool
-) -> dict[str, Any]:
-    from latentlab.runs import provenance, read_json, record, save_walk
+def _record(walk: Walk, vae: LatentVAE, found: PCA, folder: Path, command_line: list[str]) -> Path:
+    from latentlab.runs import provenance, record
 
-    files = save_walk(walk, folder, suffix=f".{format.value}", fps=fps, loop=loop)
     settings = {"alphas": walk.alphas.tolist(), "components": len(walk.trails)}
-    files.append(
-        record(folder, "traverse", provenance(vae, found.center, sys.argv[1:], **settings))
-    )
-    return {**read_json(folder / "traversal.json"), "files": [str(path) for path in files]}
+    return record(folder, "traverse", provenance(vae, found.center, command_line, **settings))
 
 
 def _print_summary(facts: Mapping[str, Any]) -> None:
