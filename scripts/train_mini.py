@@ -1,0 +1,468 @@
+"""Train ``mini``, the small KL autoencoder that comes with latentlab, on a folder of photos.
+
+``python scripts/train_mini.py --data DIR --out RUN`` writes into RUN
+
+- ``checkpoint.pt``: weights, their moving average, optimizer and step, replaced every few minutes;
+- ``log.jsonl``: one line for every --log-every steps;
+- ``mini/``: the averaged weights as a diffusers folder (config.json, fp16 safetensors);
+- ``scores.json``: PSNR and SSIM on photos that were not trained on, beside the linear code's.
+
+Crops and noise are functions of (seed, step) alone. A run that was stopped and goes on with
+--resume therefore ends in the same weights as one that never stopped. (With another --steps it
+goes on under the new schedule.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import pickle
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from mini_data import (
+    PhotoFolder,
+    bundled_photos,
+    psnr,
+    read_folder,
+    sample_crops,
+    scaled_copies,
+    score,
+    to_pixels,
+    to_tensor,
+)
+from mini_linear import fit_decoder, fit_patch_pca, reconstruct, start_from_linear
+from torch import Tensor, nn
+
+from latentlab.errors import FileError, LatentlabError, UsageError
+
+LATENT_CHANNELS = 16
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides which weights come out, besides the photos."""
+
+    steps: int = 9000
+    seed: int = 0
+    channels: tuple[int, ...] = (16, 32, 64, 128)
+    batch: int = 16
+    crop: int = 64
+    last_crop: int = 128
+    last_part: float = 0.15
+    rate: float = 2e-3
+    warm_up: int = 200
+    decay: float = 1e-3
+    clip: float = 1.0
+    average: float = 0.999
+    l1: float = 0.5
+    l2: float = 10.0
+    kl: float = 1e-5
+    validation: int = 20
+
+
+@dataclass
+class Run:
+    """What training changes: the model, its moving average, the optimizer and the step."""
+
+    vae: nn.Module
+    averaged: nn.Module
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+
+
+def build_vae(channels: tuple[int, ...]) -> nn.Module:
+    """An ``AutoencoderKL`` with 16 latent channels, no attention and no quant convolutions."""
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * len(channels),
+        up_block_types=("UpDecoderBlock2D",) * len(channels),
+        block_out_channels=channels,
+        layers_per_block=1,
+        latent_channels=LATENT_CHANNELS,
+        norm_num_groups=1,
+        sample_size=256,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+        mid_block_add_attention=False,
+    ).to(memory_format=torch.channels_last)
+
+
+def start_run(recipe: Recipe, pixels: np.ndarray | None, device: torch.device) -> Run:
+    """A run at step 0, encoder and decoder close to the linear code of the photos.
+
+    Without photos the weights are random: for a checkpoint to replace.
+    """
+    torch.manual_seed(recipe.seed)
+    vae = build_vae(recipe.channels)
+    if pixels is not None:
+        start_from_linear(vae, fit_patch_pca(pixels, LATENT_CHANNELS))
+        fit_decoder(vae, to_tensor(pixels[:: math.ceil(len(pixels) / 48)]))
+    averaged = build_vae(recipe.channels)
+    averaged.load_state_dict(vae.state_dict())
+    vae, averaged = vae.to(device).train(), averaged.to(device).eval().requires_grad_(False)
+    matrices = [p for p in vae.parameters() if p.ndim > 1]
+    vectors = [p for p in vae.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": recipe.decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return Run(vae, averaged, torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.99)))
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Linear warm-up, then a cosine down to a hundredth of the top rate at the last step."""
+    warm = min(1.0, (step + 1) / recipe.warm_up)
+    done = max(0.0, (step - recipe.warm_up) / max(1, recipe.steps - recipe.warm_up))
+    return recipe.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+
+
+def crops_at(recipe: Recipe, copies: dict[int, np.ndarray], step: int) -> Tensor:
+    """The batch of a step: small crops first, then fewer large ones, with as many pixels."""
+    last = step >= recipe.steps * (1 - recipe.last_part)
+    crop = recipe.last_crop if last else recipe.crop
+    batch = max(1, recipe.batch * recipe.crop**2 // crop**2)
+    return sample_crops(copies, seed=recipe.seed, step=step, batch=batch, crop=crop)
+
+
+def losses(recipe: Recipe, vae: nn.Module, images: Tensor, *, step: int) -> dict[str, Tensor]:
+    """Reconstruction from one posterior sample, and KL divergence from N(0, 1) a latent value.
+
+    ``loss = l1 * mean|d| + l2 * mean d^2 + kl * mean KL`` with images in [-1, 1].
+    """
+    noise = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+    posterior = vae.encode(images).latent_dist
+    mean, logvar = posterior.mean.float(), posterior.logvar.float()
+    epsilon = torch.randn(mean.shape, generator=noise).to(mean)
+    difference = vae.decode(mean + torch.exp(0.5 * logvar) * epsilon).sample.float() - images
+    l1, l2 = difference.abs().mean(), difference.square().mean()
+    kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+    return {"loss": recipe.l1 * l1 + recipe.l2 * l2 + recipe.kl * kl, "l1": l1, "l2": l2, "kl": kl}
+
+
+def train_step(recipe: Recipe, run: Run, images: Tensor) -> dict[str, Tensor]:
+    """One step of AdamW with clipped gradients, then of the moving average of the weights."""
+    device = next(run.vae.parameters()).device
+    images = images.to(device, memory_format=torch.channels_last)
+    for group in run.optimizer.param_groups:
+        group["lr"] = learning_rate(recipe, run.step)
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        parts = losses(recipe, run.vae, images, step=run.step)
+    run.optimizer.zero_grad(set_to_none=True)
+    parts["loss"].backward()
+    norm = nn.utils.clip_grad_norm_(run.vae.parameters(), recipe.clip)
+    run.optimizer.step()
+    keep = min(recipe.average, (1 + run.step) / (10 + run.step))
+    with torch.no_grad():
+        old, new = list(run.averaged.parameters()), list(run.vae.parameters())
+        torch._foreach_lerp_(old, new, 1 - keep)
+    run.step += 1
+    return {key: value.detach() for key, value in parts.items()} | {"gradient": norm.detach()}
+
+
+@torch.no_grad()
+def round_trip(vae: nn.Module, pixels: np.ndarray) -> np.ndarray:
+    """uint8 pictures (N, H, W, 3) through posterior mean and decoder."""
+    device = next(vae.parameters()).device
+    copies = []
+    for photo in pixels:
+        image = to_tensor(photo[None]).to(device, memory_format=torch.channels_last)
+        copies.append(to_pixels(vae.decode(vae.encode(image).latent_dist.mean).sample))
+    return np.concatenate(copies)
+
+
+def mean_psnr(vae: nn.Module, pixels: np.ndarray) -> float:
+    """Mean PSNR of the round trip, in dB."""
+    return float(
+        np.mean([psnr(a, b) for a, b in zip(pixels, round_trip(vae, pixels), strict=True)])
+    )
+
+
+@torch.no_grad()
+def latent_statistics(vae: nn.Module, pixels: np.ndarray) -> dict[str, list[float] | float]:
+    """Mean and standard deviation of the latents of whole photos, and the posterior's log-variance.
+
+    ``mean`` and ``deviation`` are over all values, ``channel_deviations`` and
+    ``channel_logvars`` (medians) one number a channel.
+    """
+    device = next(vae.parameters()).device
+    means, logvars = [], []
+    for photo in pixels:
+        image = to_tensor(photo[None]).to(device, memory_format=torch.channels_last)
+        posterior = vae.encode(image).latent_dist
+        means.append(posterior.mean.double().cpu())
+        logvars.append(posterior.logvar.double().cpu())
+    z, v = torch.cat(means).transpose(0, 1).flatten(1), torch.cat(logvars).transpose(0, 1)
+    return {
+        "mean": z.mean().item(),
+        "deviation": z.std().item(),
+        "channel_means": z.mean(1).tolist(),
+        "channel_deviations": z.std(1).tolist(),
+        "channel_logvars": v.flatten(1).median(1).values.tolist(),
+    }
+
+
+def export(vae: nn.Module, folder: Path, pixels: np.ndarray) -> dict[str, list[float] | float]:
+    """Write a diffusers folder in fp16 whose factors give model space mean 0 and deviation 1."""
+    rounded = build_vae(tuple(vae.config.block_out_channels))
+    rounded.load_state_dict({k: v.half().float() for k, v in vae.state_dict().items()})
+    statistics = latent_statistics(rounded.eval(), pixels)
+    rounded.register_to_config(
+        scaling_factor=1 / statistics["deviation"], shift_factor=statistics["mean"]
+    )
+    temporary = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    rounded.half().save_pretrained(temporary)
+    for file in temporary.iterdir():
+        file.chmod(0o644)  # a package is read by others than who built it
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.replace(folder)
+    return statistics
+
+
+def scores(vae: nn.Module, training: np.ndarray, held_out: dict[str, np.ndarray]) -> dict:
+    """PSNR and SSIM of each held-out photo and their means, for the VAE and for the linear code."""
+    pixels = np.stack(list(held_out.values()))
+    linear = fit_patch_pca(training, LATENT_CHANNELS)
+    out = {}
+    for name, copies in (
+        ("mini", round_trip(vae, pixels)),
+        ("linear", reconstruct(linear, pixels)),
+    ):
+        pairs = score(pixels, copies)
+        out[name] = {
+            "psnr": float(np.mean([p for p, _ in pairs])),
+            "ssim": float(np.mean([s for _, s in pairs])),
+            "photos": {
+                photo: {"psnr": p, "ssim": s} for photo, (p, s) in zip(held_out, pairs, strict=True)
+            },
+        }
+    return out
+
+
+def write_json(value: object, path: Path) -> None:
+    """Write a JSON file in one move."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def save_checkpoint(run: Run, recipe: Recipe, photos: int, path: Path) -> None:
+    """Replace the checkpoint in one move; it loads with ``weights_only=True``."""
+    state = {
+        "recipe": json.dumps(asdict(recipe)),
+        "photos": photos,
+        "step": run.step,
+        "vae": run.vae.state_dict(),
+        "averaged": run.averaged.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+    }
+    temporary = path.with_name(f".{path.name}.part")
+    torch.save(state, temporary)
+    temporary.replace(path)
+
+
+def load_checkpoint(run: Run, recipe: Recipe, photos: int, path: Path) -> None:
+    """Put a run where its checkpoint left it.
+
+    Only the number of steps may differ from the checkpoint's recipe: the rate then follows the
+    new schedule from here on, which makes a run longer or shorter, and another one.
+
+    Raises
+    ------
+    FileError
+        There is no checkpoint, it is damaged, or it belongs to another recipe or other photos.
+    """
+    if not path.is_file():
+        raise FileError(f"no file {path}", "the checkpoint of a run to resume", "drop --resume")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise FileError(f"damaged {path}", "a checkpoint", "delete it and start again") from error
+    then, now = json.loads(state["recipe"]), json.loads(json.dumps(asdict(recipe)))
+    if (then | {"steps": recipe.steps}, state["photos"]) != (now, photos):
+        raise FileError(
+            f"{path} of {state['photos']} photos and {then}",
+            f"{photos} photos and {now}",
+            "pass another --out, or the options of that run",
+        )
+    run.vae.load_state_dict(state["vae"])
+    run.averaged.load_state_dict(state["averaged"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.step = state["step"]
+
+
+def trim_log(path: Path, step: int) -> None:
+    """Drop the lines of steps that will be done again."""
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[list[int]]:
+    """A list that fills when Ctrl-C or a kill arrives, so that a step is never cut in half."""
+    signals: list[int] = []
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda received, _frame: signals.append(received))
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def train(
+    run: Run,
+    recipe: Recipe,
+    pixels: np.ndarray,
+    *,
+    out: Path,
+    photos: int,
+    checkpoint_every: float = 180.0,
+    log_every: int = 100,
+    minutes: float = math.inf,
+    export_always: bool = False,
+) -> bool:
+    """Take steps until the recipe's last one, a signal or the end of ``minutes``; True when done.
+
+    The last ``recipe.validation`` photos are not trained on; every log line holds their mean PSNR.
+    """
+    training, validation = split(pixels, recipe)
+    copies = scaled_copies(training)
+    begin = saved = logged = time.monotonic()
+    seen = 0
+    with asked_to_stop() as signals:
+        while run.step < recipe.steps:
+            images = crops_at(recipe, copies, run.step)
+            parts = train_step(recipe, run, images)
+            seen += len(images)
+            if not torch.isfinite(parts["loss"]):
+                raise LatentlabError(
+                    f"loss {parts['loss'].item()} at step {run.step}",
+                    "a finite loss",
+                    "lower the rate and resume from the checkpoint",
+                )
+            now = time.monotonic()
+            stop = bool(signals) or now - begin > 60 * minutes
+            if run.step % log_every == 0 or run.step == recipe.steps:
+                line = {"step": run.step} | {k: round(v.item(), 6) for k, v in parts.items()}
+                line["psnr"] = round(mean_psnr(run.averaged, validation), 3)
+                line["pictures_per_s"] = round(seen / (now - logged), 2)
+                write_line(line, out / "log.jsonl")
+                logged, seen = time.monotonic(), 0
+            if stop or now - saved > checkpoint_every or run.step == recipe.steps:
+                save_checkpoint(run, recipe, photos, out / "checkpoint.pt")
+                saved = time.monotonic()
+                if export_always:
+                    export(run.averaged, out / "mini", training[:64])
+            if stop:
+                break
+    return run.step == recipe.steps
+
+
+def split(pixels: np.ndarray, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """Photos to train on, and evenly spaced ones to validate with."""
+    chosen = np.linspace(0, len(pixels) - 1, min(recipe.validation, len(pixels) - 1)).astype(int)
+    held = np.isin(np.arange(len(pixels)), chosen)
+    return pixels[~held], pixels[held]
+
+
+def write_line(line: dict, path: Path) -> None:
+    """Append one JSON line to the log, and show it on stderr."""
+    with path.open("a", encoding="utf-8") as log:
+        log.write(json.dumps(line) + "\n")
+    print("  ".join(f"{key} {value}" for key, value in line.items()), file=sys.stderr, flush=True)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of photos")
+    parser.add_argument("--out", type=Path, default=Path("mini-run"), help="folder of the run")
+    parser.add_argument("--steps", type=int, default=Recipe.steps, help="length of the schedule")
+    parser.add_argument("--seed", type=int, default=Recipe.seed)
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after; resume later")
+    parser.add_argument("--export", action="store_true", help="export at every checkpoint too")
+    parser.add_argument("--threads", type=int, default=None, help="processor threads")
+    parser.add_argument("--checkpoint-every", type=float, default=180.0, metavar="SECONDS")
+    parser.add_argument("--log-every", type=int, default=100, metavar="STEPS")
+    for name in ("rate", "batch", "l1", "l2", "kl"):
+        kind = type(getattr(Recipe, name))
+        parser.add_argument(f"--{name}", type=kind, default=getattr(Recipe, name))
+    parser.add_argument("--channels", type=int, nargs=4, default=Recipe.channels)
+    return parser.parse_args(arguments)
+
+
+def run_from(options: argparse.Namespace) -> None:
+    """The whole program after its options: photos, run, training, export, scores."""
+    if options.steps < 1:
+        raise UsageError(f"--steps {options.steps}", "at least 1", "pass --steps 9000")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    chosen = {k: getattr(options, k) for k in ("steps", "seed", "rate", "batch", "l1", "l2", "kl")}
+    recipe = Recipe(**chosen, channels=tuple(options.channels))
+    options.out.mkdir(parents=True, exist_ok=True)
+    checkpoint = options.out / "checkpoint.pt"
+    if checkpoint.exists() and not options.resume:
+        raise UsageError(f"{checkpoint} of an earlier run", "an empty --out", "pass --resume")
+    photos: PhotoFolder = read_folder(options.data)
+    skipped = f", {len(photos.skipped)} skipped ({', '.join(photos.skipped[:5])})"
+    count = f"{len(photos.names)} photos{skipped if photos.skipped else ''}"
+    print(f"{count} from {options.data}", file=sys.stderr, flush=True)
+    if len(photos.names) < 2:
+        raise FileError(f"{count} in {options.data}", "at least 2", "pass a folder with more")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    training, _ = split(photos.pixels, recipe)
+    run = start_run(recipe, None if options.resume else training, device)
+    if options.resume:
+        load_checkpoint(run, recipe, len(photos.names), checkpoint)
+    trim_log(options.out / "log.jsonl", run.step)
+    done = train(
+        run,
+        recipe,
+        photos.pixels,
+        out=options.out,
+        photos=len(photos.names),
+        checkpoint_every=options.checkpoint_every,
+        log_every=options.log_every,
+        minutes=options.minutes,
+        export_always=options.export,
+    )
+    if not done:
+        print(f"stopped at step {run.step} of {recipe.steps}: go on with --resume", file=sys.stderr)
+        return
+    statistics = export(run.averaged, options.out / "mini", training)
+    exported = type(run.averaged).from_pretrained(options.out / "mini").eval()
+    results = scores(exported, training, bundled_photos()) | {"latents": statistics}
+    write_json(results, options.out / "scores.json")
+    for name in ("mini", "linear"):
+        figures = results[name]
+        print(f"{name}: PSNR {figures['psnr']:.2f} dB, SSIM {figures['ssim']:.3f}", file=sys.stderr)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train, and turn what went wrong into one line and an exit code."""
+    try:
+        run_from(parse(arguments))
+    except LatentlabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
