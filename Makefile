@@ -21,7 +21,7 @@ demo: setup
 	$(BIN)/latentlab traverse --components 5
 
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -129,6 +129,7 @@ def test_name_of_the_catalogue(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         "files": entry.files,
         "revision": None,
         "offline": True,
+        "progress": None,
     }
     assert (vae.spec.name, vae.origin.source, vae.origin.revision) == ("sd15", "sd15", "abc123")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from latentlab.errors import ModelNotFoundError, UsageError
+from latentlab.latents import Progress
 from latentlab.loaders import dc, flux2, kl, taesd, tiny, video  # noqa: F401  (they register)
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.checkpoints import read_file, read_folder, read_pair
@@ -37,6 +38,7 @@ def load_vae(
     dtype: str | torch.dtype = "auto",
     revision: str | None = None,
     offline: bool = False,
+    progress: Progress | None = None,
 ) -> LatentVAE:
     """Return a pretrained VAE whose latents are model space, whatever its family.
 
@@ -58,6 +60,7 @@ def load_vae(
     dtype : of the weights; "auto" is float32
     revision : branch, tag or commit of a hub repository
     offline : never ask the network
+    progress : called as ``progress(what, done, total)`` in bytes while a model is downloaded
 
     Returns
     -------
@@ -85,7 +88,10 @@ def load_vae(
             )
         checkpoint, name, where = local
         return build_vae(checkpoint, name=name, source=where, device=place, dtype=kind)
-    return _load_from_hub(str(source), place, kind, revision, offline)
+    checkpoint, name, commit = _fetch(str(source), revision, progress, offline=offline)
+    return build_vae(
+        checkpoint, name=name, source=str(source), revision=commit, device=place, dtype=kind
+    )
 
 
 def _find_local(source: Source) -> tuple[Checkpoint, str, str] | None:
@@ -142,9 +148,10 @@ def _read_hinted(path: Path, normalization: str) -> tuple[Checkpoint, str, str]:
     return checkpoint, path.stem, f"{path}@{normalization}"
 
 
-def _load_from_hub(
-    source: str, device: torch.device, dtype: torch.dtype, revision: str | None, offline: bool
-) -> LatentVAE:
+def _fetch(
+    source: str, revision: str | None, progress: Progress | None, *, offline: bool
+) -> tuple[Checkpoint, str, str]:
+    """Return checkpoint, name and commit of a catalogue name or hub repository."""
     from latentlab.loaders.catalogue import find_entry
     from latentlab.loaders.hub import fetch
 
@@ -156,16 +163,15 @@ def _load_from_hub(
     else:
         entry = find_entry(source)
         name, repo, subfolder, files = entry.name, entry.repo, entry.subfolder, entry.files
-    fetched = fetch(repo, subfolder=subfolder, files=files, revision=revision, offline=offline)
-    checkpoint = read_folder(fetched.folder, only=files)
-    return build_vae(
-        checkpoint,
-        name=name,
-        source=source,
-        revision=fetched.revision,
-        device=device,
-        dtype=dtype,
+    fetched = fetch(
+        repo,
+        subfolder=subfolder,
+        files=files,
+        revision=revision,
+        offline=offline,
+        progress=progress,
     )
+    return read_folder(fetched.folder, only=files), name, fetched.revision
 
 
 def _name_folder(folder: Path) -> str:

@@ -38,9 +38,9 @@ class Augment(Sampler):
     blur : float, largest standard deviation in pixels
     """
 
-    shift: float = 0.05
-    rotation: float = 10.0
-    zoom: float = 0.15
+    shift: float = 0.02
+    rotation: float = 4.0
+    zoom: float = 0.08
     brightness: float = 0.25
     contrast: float = 0.25
     saturation: float = 0.3
