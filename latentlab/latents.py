@@ -49,7 +49,7 @@ class LatentSpec:
             object.__setattr__(self, "multiple", self.stride)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Picture:
     """A picture ready to be encoded.
 
@@ -66,8 +66,11 @@ class Picture:
     sha256: str = ""
     preprocessing: str = ""
 
+    def __repr__(self) -> str:
+        return f"Picture({self.name!r}, {_shape(self.pixels)} in [−1, 1], {self.preprocessing})"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Posterior:
     """What an encoder says of a batch: a diagonal Gaussian in model space.
 
@@ -80,8 +83,11 @@ class Posterior:
     mean: Tensor
     logvar: Tensor | None = None
 
+    def __repr__(self) -> str:
+        return f"Posterior({_shape(self.mean)}, logvar={self.logvar is not None})"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Latent:
     """One picture's place in latent space.
 
@@ -100,13 +106,16 @@ class Latent:
     picture: Picture | None = None
     name: str = "latent"
 
+    def __repr__(self) -> str:
+        return f"Latent({self.name!r} in {self.spec.name}, {_shape(self.values)})"
+
     def _repr_png_(self) -> bytes:
         from latentlab.plots import draw_latent_rgb, png_bytes
 
         return png_bytes(draw_latent_rgb(self))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Neighborhood:
     """Samples around one latent, as rows for PCA, and the way back.
 
@@ -145,8 +154,12 @@ class Neighborhood:
         """Return a direction (n_features,) as a change (C, h, w) of the latent."""
         return self.layout.lift(direction)
 
+    def __repr__(self) -> str:
+        size = f"N = {self.n_samples:,}, D = {self.n_features:,}"
+        return f"Neighborhood({self.name!r} of {self.origin.name!r}, {size})"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Spectrum:
     """Variance along each principal component.
 
@@ -172,8 +185,12 @@ class Spectrum:
         """Return the share of the total variance in the first k components, (n,)."""
         return self.explained_variance_ratio.cumsum(0)
 
+    def __repr__(self) -> str:
+        size = f"N = {self.n_samples:,}, D = {self.n_features:,}"
+        return f"Spectrum({len(self.explained_variance)} eigenvalues, {size})"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Directions:
     """Ways to leave a latent.
 
@@ -193,3 +210,10 @@ class Directions:
     labels: tuple[str, ...]
     finder: str
     basis: str = ""
+
+    def __repr__(self) -> str:
+        return f"Directions({len(self.labels)} by {self.finder}: {', '.join(self.labels[:3])} …)"
+
+
+def _shape(tensor: Tensor) -> str:
+    return "×".join(str(side) for side in tensor.shape)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 KEPT_COMPONENTS = 64
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PCA:
     """Principal components of one neighborhood: its spectrum and its directions.
 
@@ -117,6 +117,9 @@ class PCA:
         from latentlab.runs import save_pca
 
         return [str(path) for path in save_pca(self, folder)]
+
+    def __repr__(self) -> str:
+        return f"{self.description}, {len(self.components)} components kept"
 
     def _repr_png_(self) -> bytes:
         from latentlab.plots import draw_cumulative, new_figure, png_bytes

@@ -186,7 +186,7 @@ def draw_latent_rgb(latent: Latent) -> Figure:
         panels.append((latent.name, to_uint8(latent.picture.pixels).numpy()))
     channels, height, width = latent.values.shape
     panels.append((f"{latent.spec.name}: PC 1–3 of {channels} channels as RGB", latent_rgb(latent)))
-    figure = new_figure(3.6 * len(panels) + 0.2, 3.6 * height / width + 0.5)
+    figure = new_figure(3.6 * len(panels) + 0.2, 3.6 * height / width + 0.35)
     for ax, (title, pixels) in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
         ax.imshow(pixels, interpolation="nearest")
         ax.set_title(title, fontsize=10)

@@ -22,7 +22,7 @@ from latentlab.metrics.walks import PathScores, score_path
 from latentlab.pca import PCA
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trail:
     """The pictures along one direction.
 
@@ -43,8 +43,11 @@ class Trail:
     drift: float
     drift_relative: float
 
+    def __repr__(self) -> str:
+        return f"Trail({self.label!r}, {len(self.frames)} pictures, {self.scores})"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Walk:
     """A traversal: one trail for each direction, all from −span to +span.
 
@@ -93,6 +96,10 @@ class Walk:
         from latentlab.plots import walk_sheet
 
         return Image.fromarray(walk_sheet(self))
+
+    def __repr__(self) -> str:
+        where = self.title.replace("\n", ", ")
+        return f"Walk({where}: {len(self.trails)} components × {len(self.alphas)} steps)"
 
     def _repr_html_(self) -> str:
         from latentlab.plots import walk_html

@@ -38,9 +38,9 @@ class Augment(Sampler):
     blur : float, largest standard deviation in pixels
     """
 
-    shift: float = 0.02
-    rotation: float = 4.0
-    zoom: float = 0.08
+    shift: float = 0.015
+    rotation: float = 3.0
+    zoom: float = 0.06
     brightness: float = 0.25
     contrast: float = 0.25
     saturation: float = 0.3

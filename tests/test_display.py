@@ -1,0 +1,114 @@
+"""What a notebook shows: pictures and animations, and one line of text beside them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+import torch
+from linear_vae import LinearVAE
+from PIL import Image
+
+from latentlab.latents import Latent, LatentSpec, Posterior, Spectrum
+from latentlab.neighborhoods import neighborhood
+from latentlab.pca import PCA, fit_pca
+from latentlab.plots import draw_cumulative, draw_eigenvalues, latent_rgb, new_figure
+from latentlab.traversal import traverse
+
+
+@pytest.fixture
+def small_pca(linear_vae: LinearVAE, linear_latent: Latent) -> PCA:
+    return fit_pca(neighborhood(linear_vae, linear_latent, "augment", samples=20))
+
+
+def opened(content: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(content))
+
+
+def test_a_latent_shows_its_first_components_beside_its_picture(linear_latent: Latent) -> None:
+    shown = opened(linear_latent._repr_png_())
+    assert shown.format == "PNG"
+    assert shown.width > 1.6 * shown.height
+
+
+def test_a_pca_shows_its_curve(small_pca: PCA) -> None:
+    assert opened(small_pca._repr_png_()).size == (1088, 736)
+
+
+def test_a_walk_shows_an_animation(
+    linear_vae: LinearVAE, linear_latent: Latent, small_pca: PCA
+) -> None:
+    html = traverse(linear_vae, linear_latent, small_pca, components=2, steps=4)._repr_html_()
+    found = re.fullmatch(r'<img src="data:image/webp;base64,([^"]+)" alt="[^"]+">', html)
+    assert found
+    assert opened(base64.b64decode(found[1])).n_frames == 6  # there and back
+
+
+def test_a_walks_plot_is_its_sheet(
+    linear_vae: LinearVAE, linear_latent: Latent, small_pca: PCA
+) -> None:
+    walk = traverse(linear_vae, linear_latent, small_pca, components=2, steps=5)
+    assert walk.plot().width > 5 * 96
+
+
+def test_plot_draws_into_the_axes_it_is_given_and_returns_them(small_pca: PCA) -> None:
+    ax = new_figure().add_subplot()
+    assert small_pca.plot(ax) is ax
+    curve = max(ax.lines, key=lambda line: line.get_linewidth())
+    np.testing.assert_allclose(curve.get_ydata(), small_pca.spectrum.cumulative)
+    text = " ".join(label.get_text() for label in ax.get_legend().get_texts())
+    assert "isotropic noise" in text
+    assert "b ln k" in text
+    assert "N = 20, D = 480" in ax.get_title()
+    assert any("k90" in note.get_text() for note in ax.texts)
+
+
+def test_plot_without_axes_makes_a_figure_that_notebooks_show(small_pca: PCA) -> None:
+    import matplotlib.pyplot as plt
+
+    try:
+        assert small_pca.plot().figure.number in plt.get_fignums()
+    finally:
+        plt.close("all")
+
+
+def test_eigenvalues_are_drawn_on_log_log_axes(small_pca: PCA) -> None:
+    ax = draw_eigenvalues(small_pca, ax=new_figure().add_subplot())
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+
+
+def test_a_curve_of_two_samples_can_be_drawn() -> None:
+    draw_cumulative(fit_pca(torch.randn(2, 5)), ax=new_figure().add_subplot())
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 8])
+def test_colors_are_the_leading_components_of_the_tokens(channels: int) -> None:
+    values = torch.zeros(channels, 4, 5)
+    values[channels - 1] = torch.arange(20.0).view(4, 5)  # one channel varies, along the cells
+    colors = latent_rgb(Latent(values, LatentSpec("x", channels, 8)))
+    assert colors.shape == (4, 5, 3)
+    red = colors[..., 0].ravel().astype(int)
+    assert (np.diff(red) >= 0).all()
+    assert red[0] == 0
+    assert red[-1] == 255
+    assert not colors[..., 1:].any()
+
+
+def test_text_is_one_short_line(
+    linear_vae: LinearVAE, linear_latent: Latent, small_pca: PCA
+) -> None:
+    hood = neighborhood(linear_vae, linear_latent, "tokens")
+    walk = traverse(linear_vae, linear_latent, small_pca, components=1, steps=2)
+    results = [
+        linear_latent, linear_latent.picture, hood, small_pca, small_pca.spectrum,
+        small_pca.directions, walk, walk.trails[0], Posterior(torch.zeros(1, 2, 3, 4)),
+        Spectrum(torch.ones(2), 2.0, 3, 4), linear_vae,
+    ]  # fmt: skip
+    for result in results:
+        text = repr(result)
+        assert len(text) < 200, text
+        assert "\n" not in text
+        assert "tensor(" not in text
