@@ -85,7 +85,8 @@ def write_json(path: Path, facts: Mapping[str, Any]) -> Path:
     """Write facts as JSON, whole or not at all; NaN and infinity become null. Return the path."""
     text = json.dumps(finite(facts), indent=2, ensure_ascii=False, allow_nan=False)
     with replace_when_done(path) as unfinished:
-        unfinished.write_text(text + "\n", encoding="utf-8")
+        # A file's name may hold bytes that are no text: they become JSON's own escapes.
+        unfinished.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     return path
 
 
@@ -130,14 +131,16 @@ def recorded_model(folder: Path) -> dict[str, Any]:
     ------
     FileError : ``run.json`` is missing or says nothing of it.
     """
-    model = read_json(folder / "run.json").get("pca", {}).get("model", {})
-    if not {"source", "revision", "sha256"} <= model.keys():
+    facts = read_json(folder / "run.json")
+    try:
+        model = facts["pca"]["model"]
+        return {name: model[name] for name in ("source", "revision", "sha256")}
+    except (KeyError, TypeError) as error:
         raise FileError(
             f"{folder / 'run.json'} without a model",
             "the record of a `latentlab pca` run",
             "run `latentlab pca` again",
-        )
-    return dict(model)
+        ) from error
 
 
 def provenance(
@@ -259,11 +262,12 @@ def load_pca(folder: str | Path) -> PCA:
         origin = arrays["origin"]
         layout = layout_from(facts["layout"])
         _check_shapes(arrays, layout)
-        spec = LatentSpec(facts["model"], origin.shape[0], facts["stride"], facts["multiple"])
+        stride, multiple = int(facts["stride"]), int(facts["multiple"])
+        spec = LatentSpec(str(facts["model"]), origin.shape[0], stride, multiple)
         return PCA(
             spectrum=Spectrum(
                 arrays["explained_variance"],
-                facts["total_variance"],
+                float(facts["total_variance"]),
                 facts["n_samples"],
                 facts["n_features"],
             ),

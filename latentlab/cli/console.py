@@ -19,10 +19,10 @@ def say(message: str, *, quiet: bool = False) -> None:
 
 
 def print_json(facts: Mapping[str, Any]) -> None:
-    """Print exactly one JSON object on stdout."""
+    """Print exactly one JSON object on stdout, in ASCII, which every terminal and pipe takes."""
     from latentlab.runs import finite
 
-    print(json.dumps(finite(facts), ensure_ascii=False, allow_nan=False))
+    print(json.dumps(finite(facts), allow_nan=False))
 
 
 @contextmanager

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -16,6 +17,9 @@ from latentlab.errors import LatentlabError
 
 INTERRUPTED = 130
 OUT_OF_MEMORY = 5
+_NO_MEMORY = (
+    "got no memory left, expected enough for every step: lower --size, --samples or --steps"
+)
 
 app = typer.Typer(
     name="latentlab",
@@ -59,7 +63,9 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; ``--debug`` shows an error's traceback."""
     given = list(arguments) or ["--help"]
     try:
-        code = int(app(given, prog_name="latentlab", obj=given, standalone_mode=False) or 0)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = int(app(given, prog_name="latentlab", obj=given, standalone_mode=False) or 0)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:  # noqa: BLE001 (the last line of defense against a traceback)
@@ -83,13 +89,28 @@ def _explain(error: Exception) -> tuple[str, int]:
             told = " ".join(error.format_message().split()).rstrip(".")
             return f"{told}: see `latentlab --help`", error.exit_code
         case MemoryError():
-            return "out of memory: lower --size or --samples", OUT_OF_MEMORY
+            return _NO_MEMORY, OUT_OF_MEMORY
         case RuntimeError() if "out of memory" in first or "allocate memory" in first:
-            return "out of memory: lower --size or --samples", OUT_OF_MEMORY
+            return _NO_MEMORY, OUT_OF_MEMORY
         case OSError():
-            return f"{first}: check the path, its permissions and the free space", 1
+            return (
+                f"got {first}, expected files that can be read and written: "
+                "check the path, its permissions and the free space",
+                1,
+            )
     name = type(error).__name__
     return f"unexpected {name}: {first} (run again with --debug and report it)", 1
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def _complain(message: str) -> None:

@@ -22,7 +22,9 @@ Size = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn at random.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**63 - 1, help="Seed of everything that is drawn at random.")
+]
 Out = Annotated[
     Path | None,
     typer.Option(help="Folder for the results; by default latentlab-runs/<picture>-<model>-<n>."),

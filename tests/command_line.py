@@ -1,0 +1,86 @@
+"""What tests of the command line share: a small model, a small picture, and a way to call it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from linear_vae import smooth_picture
+from PIL import Image
+from tiny_models import save_tiny
+
+from latentlab.cli.main import run
+from latentlab.images import to_uint8
+
+SIZE = 64
+
+
+@dataclass(frozen=True)
+class Called:
+    """Exit code and output of one call."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return the one JSON object on stdout."""
+        assert self.code == 0, self.err
+        facts = json.loads(self.out)
+        assert isinstance(facts, dict)
+        return facts
+
+    @property
+    def error(self) -> str:
+        """Return the one line of a failure: stdout is empty and stderr holds nothing else."""
+        assert self.out == ""
+        lines = [line for line in self.err.splitlines() if not line.startswith("loading ")]
+        assert len(lines) == 1, self.err
+        assert lines[0].startswith("error: ")
+        return lines[0]
+
+
+class CommandLine:
+    """Calls commands in this process."""
+
+    def __init__(self, model: Path, picture: Path, capture: pytest.CaptureFixture[str]) -> None:
+        self.model = str(model)
+        self.picture = str(picture)
+        self._capture = capture
+
+    def __call__(self, *arguments: object) -> Called:
+        self._capture.readouterr()
+        code = run([str(argument) for argument in arguments])
+        return Called(code, *self._capture.readouterr())
+
+    def pca(self, *arguments: object, picture: object = None, samples: object = 6) -> Called:
+        """Call ``pca`` of the small picture with the small model, as JSON."""
+        return self(
+            *("pca", picture or self.picture, "-m", self.model, "--size", SIZE),
+            *("--samples", samples, "--json", *arguments),
+        )
+
+
+def save_picture(path: Path, height: int = 70, width: int = 90) -> Path:
+    """Write a smooth picture and return its path."""
+    Image.fromarray(to_uint8(smooth_picture(height, width)).numpy()).save(path)
+    return path
+
+
+def save_model(folder: Path) -> Path:
+    """Write a small AutoencoderKL (4 channels, stride 2) and return its folder."""
+    save_tiny("AutoencoderKL", folder)
+    return folder
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    """Return the contents of every file below a folder, hidden ones too."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
