@@ -1,0 +1,110 @@
+"""Exact PCA beside scikit-learn's: time, memory and how right the eigenvalues are."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from timing import Target, time_in_turn
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+COMPONENTS = 50
+METHODS = ("latentlab", "full", "randomized")
+SHAPES = ((512, 65_536), (512, 16_384), (1024, 65_536))
+FULL_ROUNDS = 3
+TARGET_SHAPE = (512, 65_536)
+
+
+def draw_samples(rows: int, columns: int) -> torch.Tensor:
+    """Return samples (rows, columns), float32, whose spectrum falls as that of pictures does."""
+    import torch
+
+    samples = torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))
+    return samples.mul_(torch.arange(1, columns + 1).rsqrt())
+
+
+def fit_with(method: str, samples: torch.Tensor) -> Any:
+    """Return the PCA of samples by latentlab, or by scikit-learn with this ``svd_solver``."""
+    kept = min(COMPONENTS, min(samples.shape) - 1)
+    if method == "latentlab":
+        from latentlab.pca import fit_pca
+
+        return fit_pca(samples, n_components=kept)
+    from sklearn.decomposition import PCA
+
+    return PCA(kept, svd_solver=method, random_state=0).fit(samples.numpy())
+
+
+def measure_pca(shape: tuple[int, int], rounds: int, *, memory: bool = True) -> dict[str, Any]:
+    """Return times, peak memory and eigenvalue errors of each method for samples of one shape."""
+    samples = draw_samples(*shape)
+    jobs = {method: partial(fit_with, method, samples) for method in METHODS}
+    timings = time_in_turn(jobs, rounds, fewer={"full": min(rounds, FULL_ROUNDS)})
+    exact = exact_eigenvalues(samples)
+    ours = timings["latentlab"].median
+    return {
+        "shape": list(shape),
+        "components": min(COMPONENTS, min(shape) - 1),
+        "methods": {
+            method: {
+                "seconds": timing.median,
+                "all_seconds": timing.seconds,
+                "ratio": timing.median / ours,
+                "eigenvalue_error": relative_error(timing.result, exact),
+                "peak_over_samples": _peak_over_samples(method, shape) if memory else None,
+            }
+            for method, timing in timings.items()
+        },
+    }
+
+
+def pca_targets(rows: list[dict[str, Any]]) -> list[Target]:
+    """Return the figures of the target's shape, if it was measured, beside their bounds."""
+    targets = []
+    for row in rows:
+        if tuple(row["shape"]) == TARGET_SHAPE:
+            methods, where = row["methods"], "exact PCA of {}×{:,}: ".format(*TARGET_SHAPE)
+            targets += [
+                Target(f"{where}full / latentlab, time", methods["full"]["ratio"], 10.0),
+                Target(f"{where}randomized / latentlab, time", methods["randomized"]["ratio"], 1.0),
+            ]
+            peak = methods["latentlab"]["peak_over_samples"]
+            if peak is not None:
+                targets.append(Target(f"{where}peak memory / samples", peak, 1.5, at_least=False))
+    return targets
+
+
+def exact_eigenvalues(samples: torch.Tensor) -> NDArray[np.float64]:
+    """Return all variances by NumPy's singular values of the centered samples in float64."""
+    import numpy as np
+
+    centered = samples.double().numpy()
+    centered -= centered.mean(0)
+    values: NDArray[np.float64] = np.linalg.svd(centered, compute_uv=False)
+    return values**2 / (len(samples) - 1)
+
+
+def relative_error(fitted: Any, exact: NDArray[np.float64]) -> float:
+    """Return the largest relative error of the eigenvalues that a method kept."""
+    import numpy as np
+
+    if hasattr(fitted, "spectrum"):
+        found = fitted.spectrum.explained_variance[: len(fitted.components)].numpy()
+    else:
+        found = fitted.explained_variance_
+    return float(np.abs(found / exact[: len(found)] - 1).max())
+
+
+def _peak_over_samples(method: str, shape: tuple[int, int]) -> float:
+    script = Path(__file__).with_name("peak_memory.py")
+    command = [sys.executable, str(script), method, *map(str, shape)]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return float(json.loads(answer)["peak_bytes"]) / (4 * shape[0] * shape[1])
