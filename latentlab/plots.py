@@ -128,6 +128,7 @@ def _mark_k90(ax: Axes, pca: PCA) -> None:
         textcoords="offset points",
         ha="left" if middle else "right",
         fontsize=9,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5},
     )
 
 

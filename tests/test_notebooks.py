@@ -1,0 +1,31 @@
+"""The notebooks run from a clean kernel and show their pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
+
+
+def shown_types(notebook: nbformat.NotebookNode) -> set[str]:
+    """Return the MIME types that the notebook's cells show."""
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    return {kind for out in outputs for kind in out.get("data", {})}
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.filterwarnings("default")  # the kernel's own libraries warn about themselves
+def test_a_notebook_runs_from_a_clean_kernel(path: Path, shared: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    assert {"image/png", "text/html"} <= shown_types(notebook), "saved without its pictures"
+    for cell in notebook.cells:
+        cell.pop("outputs", None)
+        if cell.cell_type == "code":
+            cell.outputs = []
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": path.parent}}).execute()
+    assert {"image/png", "text/html"} <= shown_types(notebook)

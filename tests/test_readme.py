@@ -1,0 +1,76 @@
+"""What the README shows runs: its Python, its commands, its files; every command is in it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from latentlab.cli.main import app, run
+from latentlab.loaders import hub
+from latentlab.loaders.catalogue import CATALOGUE
+from latentlab.neighborhoods import SAMPLERS, base
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: Path) -> Path:
+    """Serve taef2 from ../shared instead of the hub, sample little, and work in a new folder."""
+    folder = shared / "models" / "taef2"
+    files = tuple(path.name for path in folder.glob("*.pth"))
+    monkeypatch.setitem(CATALOGUE, "taef2", replace(CATALOGUE["taef2"], files=files))
+    local = hub.FetchedModel(folder, "local")
+    monkeypatch.setattr(hub, "fetch", lambda *_args, **_options: local)
+    monkeypatch.setattr(base, "DEFAULT_SAMPLES", 8)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.shared
+def test_the_python_of_the_readme_runs(small_world: Path) -> None:
+    (code,) = blocks("python")
+    smaller = code.replace("samples=256", "samples=8").replace("steps=16", "steps=3")
+    assert smaller != code
+    exec(compile(smaller, "README.md", "exec"), {})
+    assert (small_world / "traversal.gif").stat().st_size > 10_000
+
+
+@pytest.mark.shared
+def test_the_commands_of_the_readme_run(small_world: Path) -> None:
+    commands = [line[2:] for block in blocks("console") for line in block.splitlines()]
+    ours = [shlex.split(line)[1:] for line in commands if line.startswith("latentlab ")]
+    assert [arguments[0] for arguments in ours] == ["pca", "traverse"]
+    for arguments in ours:
+        assert run(arguments) == 0
+    files = {path.name for path in small_world.rglob("*") if path.is_file()}
+    named = re.findall(r"`([a-z_]+\.(?:png|json|safetensors|gif))`", README)
+    assert set(named) - files == {"latent_rgb.png"}  # only for tokens
+
+
+def test_every_command_and_neighborhood_is_in_the_readme() -> None:
+    for command in app.registered_commands:
+        assert f"latentlab {command.name}" in README
+    for name in SAMPLERS:
+        assert f"`{name}`" in README
+
+
+def test_every_picture_and_link_of_the_readme_is_there() -> None:
+    targets = re.findall(r"\]\(([^)]+)\)", README)
+    local = [target for target in targets if "://" not in target]
+    assert len(local) >= 3
+    assert not [target for target in local if not (ROOT / target).is_file()]
+
+
+def test_make_targets_named_in_the_readme_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"`?make ([a-z]+)", README):
+        assert f"\n{target}:" in makefile
