@@ -87,7 +87,7 @@ def write_animation(
     """
     target = Path(path)
     writer = _writer_for(target.suffix)
-    _check_fps(fps, 50 if target.suffix.lower() == ".gif" else 240)
+    check_fps(target.suffix, fps)
     shown = list(frames)
     _check_frames(shown)
     if ping_pong:
@@ -119,9 +119,11 @@ def _writer_for(suffix: str) -> Callable[[Path, list[Frame], float, bool], None]
         ) from None
 
 
-def _check_fps(fps: float, most: int) -> None:
+def check_fps(suffix: str, fps: float) -> None:
+    """Raise UsageError where a format, named by its suffix, cannot show so many frames a second."""
+    most = 50 if suffix.lower() == ".gif" else 240
     if not 0.1 <= fps <= most:
-        raise UsageError(f"--fps {fps:g}", f"0.1 to {most} in this format", "pass --fps 12")
+        raise UsageError(f"--fps {fps:g}", f"0.1 to {most} in {suffix[1:]}", "pass --fps 12")
 
 
 def _check_frames(frames: list[Frame]) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Directions, Latent, Neighborhood, Spectrum
+from latentlab.memory import check_memory
 from latentlab.scatter import (
     combine_rows,
     eigenpairs,
@@ -41,6 +42,7 @@ class PCA:
     layout : Layout that lifts components to latents; None for a plain matrix
     origin : Latent that the samples surround; None for a plain matrix
     seed, options : how the neighborhood was sampled
+    factors : name → Tensor (n_samples,), ground truth of each sample where it is known
     """
 
     spectrum: Spectrum
@@ -51,6 +53,7 @@ class PCA:
     origin: Latent | None = None
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+    factors: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def center(self) -> Latent:
@@ -155,6 +158,7 @@ def fit_pca(samples: Neighborhood | Tensor, *, n_components: int | None = None) 
     """
     matrix = _matrix_of(samples)
     n_samples, n_features = matrix.shape
+    _check_room(min(n_samples, n_features))
     if n_samples <= n_features:
         mean, scatter = gram_matrix(matrix)
     else:
@@ -278,6 +282,15 @@ class _RowCounter:
                 yield chunk
 
 
+def _check_room(side: int) -> None:
+    # The matrix itself, its eigenvectors and the workspace of the eigensolver.
+    check_memory(
+        4 * 8 * side**2,
+        f"the exact PCA of a {side:,}×{side:,} matrix",
+        "lower the number of samples, or ask for a randomized PCA",
+    )
+
+
 def _spectrum(variances: Tensor, n_samples: int, n_features: int) -> Spectrum:
     total = float(variances.sum())
     _check_variance(total)
@@ -318,8 +331,9 @@ def _check_component_count(n_components: int, rank: int, n_samples: int) -> None
 
 
 def _fix_signs(components: Tensor) -> Tensor:
-    largest = components.abs().argmax(1, keepdim=True)
-    return components * components.gather(1, largest).sign()
+    """Return components (k, D), in place, with the largest entry of each positive."""
+    negative = components.amax(1) < -components.amin(1)
+    return components.mul_(1 - 2 * negative[:, None].to(components))
 
 
 def _result(
@@ -337,4 +351,5 @@ def _result(
         origin=samples.origin,
         seed=samples.seed,
         options=samples.options,
+        factors=samples.factors,
     )

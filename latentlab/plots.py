@@ -63,6 +63,12 @@ def _axes_on_screen(ax: Axes | None) -> Axes:
     return axes
 
 
+def _set_title(ax: Axes, title: str) -> None:
+    # A picture's name may hold dollar signs, which are no formula, and bytes that are no text.
+    shown = title.encode("utf-8", "replace").decode("utf-8")
+    ax.set_title(shown, fontsize=10, parse_math=False)
+
+
 def title_of(pca: PCA) -> str:
     """Return two lines that say picture, model, neighborhood, N and D."""
     where = f"{pca.origin.name} · {pca.origin.spec.name}\n" if pca.origin else ""
@@ -99,7 +105,7 @@ def draw_cumulative(pca: PCA, *, ax: Axes | None = None) -> Axes:
         xlim=(0, len(k) + 1),
         ylim=(0, 1.04),
     )
-    ax.set_title(title_of(pca), fontsize=10)
+    _set_title(ax, title_of(pca))
     ax.grid(alpha=0.25, lw=0.5)
     ax.legend(fontsize=8, loc="lower right", framealpha=0.9)
     return ax
@@ -151,7 +157,7 @@ def draw_eigenvalues(pca: PCA, *, ax: Axes | None = None) -> Axes:
         label=pca.neighborhood,
     )
     ax.set(xlabel="component k", ylabel="eigenvalue (variance, model-space units²)")
-    ax.set_title(title_of(pca), fontsize=10)
+    _set_title(ax, title_of(pca))
     ax.grid(alpha=0.25, lw=0.5, which="both")
     ax.legend(fontsize=8)
     return ax
@@ -190,7 +196,7 @@ def draw_latent_rgb(latent: Latent) -> Figure:
     figure = new_figure(3.6 * len(panels) + 0.2, 3.6 * height / width + 0.35)
     for ax, (title, pixels) in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
         ax.imshow(pixels, interpolation="nearest")
-        ax.set_title(title, fontsize=10)
+        _set_title(ax, title)
         ax.set_axis_off()
     return figure
 

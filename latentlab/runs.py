@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from latentlab.traversal import Walk
 
 RUNS_FOLDER = Path("latentlab-runs")
+_FACTOR = "factor."
 _LIBRARIES = ("torch", "diffusers", "numpy", "pillow", "scikit-learn", "matplotlib", "safetensors")
 
 
@@ -222,6 +223,7 @@ def _save_arrays(pca: PCA, path: Path) -> Path:
     }
     if pca.origin is not None:
         arrays["origin"] = pca.origin.values
+    arrays |= {f"{_FACTOR}{name}": values for name, values in pca.factors.items()}
     # save_file would hide the file from everybody else (mode 0600).
     return _write_bytes(path, save({name: array.contiguous() for name, array in arrays.items()}))
 
@@ -278,6 +280,11 @@ def load_pca(folder: str | Path) -> PCA:
             origin=Latent(origin, spec, name=facts["picture"]),
             seed=facts["seed"],
             options=facts["options"],
+            factors={
+                name.removeprefix(_FACTOR): array
+                for name, array in arrays.items()
+                if name.startswith(_FACTOR)
+            },
         )
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, ShapeError) as error:
         raise FileError(

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from latentlab.errors import NonFiniteError
 
-_BLOCK_VALUES = 2**21  # 16 MB in float64
+_BLOCK_VALUES = 2**20  # 8 MB in float64
+_STRIP_ROWS = 128
 
 
 def rows_in_block(n_columns: int) -> int:
@@ -21,11 +22,14 @@ def rows_in_block(n_columns: int) -> int:
 
 
 def _column_blocks(matrix: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Yield slices of columns and those columns of the matrix in float64."""
-    width = max(64, _BLOCK_VALUES // len(matrix))
-    for start in range(0, matrix.shape[1], width):
-        columns = slice(start, start + width)
-        yield columns, matrix[:, columns].to(torch.float64, copy=True)
+    """Yield slices of columns and those columns in float64, all in the same memory."""
+    n_rows, n_columns = matrix.shape
+    width = min(n_columns, max(64, _BLOCK_VALUES // n_rows))
+    memory = matrix.new_empty(n_rows * width, dtype=torch.float64)
+    for start in range(0, n_columns, width):
+        columns = slice(start, min(start + width, n_columns))
+        block = memory[: n_rows * (columns.stop - start)].view(n_rows, -1)
+        yield columns, block.copy_(matrix[:, columns])
 
 
 def gram_matrix(matrix: Tensor) -> tuple[Tensor, Tensor]:
@@ -35,8 +39,8 @@ def gram_matrix(matrix: Tensor) -> tuple[Tensor, Tensor]:
     for columns, block in _column_blocks(matrix):
         mean[columns] = block.mean(0)
         block -= mean[columns]
-        gram.addmm_(block, block.T)
-    return mean, gram
+        _add_products(gram, block)
+    return mean, _mirror_lower(gram)
 
 
 def scatter_matrix(chunks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
@@ -50,14 +54,32 @@ def scatter_matrix(chunks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
         block_mean = block.mean(0)
         block = block - block_mean
         if rows == 0:
-            rows, mean, scatter = len(block), block_mean, block.T @ block
-            continue
+            mean, scatter = block_mean, block.new_zeros(len(block_mean), len(block_mean))
+        _add_products(scatter, block.T)
         total = rows + len(block)
         shift = block_mean - mean
-        scatter.addmm_(block.T, block).addr_(shift, shift, alpha=rows * len(block) / total)
+        scatter.addr_(shift, shift, alpha=rows * len(block) / total)
         mean = mean + shift * (len(block) / total)
         rows = total
-    return mean, scatter
+    return mean, _mirror_lower(scatter)
+
+
+def _add_products(symmetric: Tensor, vectors: Tensor) -> None:
+    """Add the inner products of vectors (n, m) to the lower triangle of a matrix (n, n).
+
+    A strip of rows at a time, up to the diagonal: little more than half of all products.
+    """
+    for start in range(0, len(vectors), _STRIP_ROWS):
+        stop = start + _STRIP_ROWS
+        symmetric[start:stop, :stop].addmm_(vectors[start:stop], vectors[:stop].T)
+
+
+def _mirror_lower(symmetric: Tensor) -> Tensor:
+    """Return the matrix (n, n) whose upper triangle was filled, in place, with its lower one."""
+    for start in range(0, len(symmetric), _STRIP_ROWS):
+        stop = start + _STRIP_ROWS
+        symmetric[:start, start:stop] = symmetric[start:stop, :start].T
+    return symmetric
 
 
 def eigenpairs(symmetric: Tensor) -> tuple[Tensor, Tensor]:

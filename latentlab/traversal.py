@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,10 +144,10 @@ def traverse(
     check_steps(components, span, steps)
     _check_directions(found, latent, components)
     alphas = torch.linspace(-span, span, steps)
-    paths = [_latents_along(latent, found, k, alphas) for k in range(components)]
-    decoder = _SharingDecoder(vae, paths, progress)
+    paths = [partial(_latents_along, latent, found, k, alphas) for k in range(components)]
+    decoder = _SharingDecoder(vae, (path() for path in paths), progress)
     trails = tuple(
-        _trail(vae, decoder, path, found, k, float(alphas[1] - alphas[0]))
+        _trail(vae, decoder, path(), found, k, float(alphas[1] - alphas[0]))
         for k, path in enumerate(paths)
     )
     title = f"{latent.name} · {latent.spec.name}\n{found.basis or found.finder}"
@@ -188,7 +189,7 @@ def _latents_along(latent: Latent, found: Directions, k: int, alphas: Tensor) ->
 class _SharingDecoder:
     """Decodes latents one at a time and equal latents once."""
 
-    def __init__(self, vae: LatentVAE, paths: list[Tensor], progress: Progress | None) -> None:
+    def __init__(self, vae: LatentVAE, paths: Iterable[Tensor], progress: Progress | None) -> None:
         self.vae = vae
         self.progress = progress
         self.decodes = 0

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -119,12 +120,12 @@ def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> No
 
 
 def _feed(stream: Any, frames: list[NDArray[np.uint8]]) -> None:
-    try:
+    # ffmpeg may end early; its exit code and log say why. Closing flushes, and so may fail again.
+    with suppress(BrokenPipeError):
         for frame in frames:
             stream.write(frame.tobytes())
+    with suppress(BrokenPipeError):
         stream.close()
-    except BrokenPipeError:  # ffmpeg ended early; its exit code and log say why
-        return
 
 
 def _pad_to_even(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -134,7 +134,10 @@ def test_each_model_is_fetched_whole(hub: HubStub, app: typer.Typer, name: str) 
     assert present == set(CATALOGUE[name].files)
 
 
-def test_progress_goes_to_stderr_only(hub: HubStub, app: typer.Typer) -> None:
+def test_progress_goes_to_stderr_only(
+    hub: HubStub, app: typer.Typer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # for rich this is a terminal
     stdout, stderr = _run(app, "--download", "taesd", "--json")
     json.loads(stdout)
     assert "madebyollin/taesd" in stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +74,15 @@ def test_plot_without_axes_makes_a_figure_that_notebooks_show(small_pca: PCA) ->
         assert small_pca.plot().figure.number in plt.get_fignums()
     finally:
         plt.close("all")
+
+
+@pytest.mark.parametrize("name", ["$\\frac$", "a_b^c$", "\udcff"])
+def test_names_that_look_like_formulas_or_are_no_text_are_drawn(
+    linear_latent: Latent, small_pca: PCA, name: str
+) -> None:
+    origin = replace(linear_latent, name=name)
+    assert opened(replace(small_pca, origin=origin)._repr_png_()).format == "PNG"
+    assert opened(origin._repr_png_()).format == "PNG"
 
 
 def test_eigenvalues_are_drawn_on_log_log_axes(small_pca: PCA) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import decomposition
 
-from latentlab.errors import NonFiniteError, ShapeError, UsageError
+from latentlab.errors import MemoryLimitError, NonFiniteError, ShapeError, UsageError
 from latentlab.latents import Neighborhood
 from latentlab.layouts import WholeLayout, Window
 from latentlab.pca import KEPT_COMPONENTS, fit_pca, fit_pca_stream, fit_randomized_pca
@@ -184,6 +184,12 @@ def test_nan_is_refused(fit, shape: tuple[int, int]) -> None:
     samples[3, 4] = torch.nan
     with pytest.raises(NonFiniteError, match="NaN"):
         fit(samples)
+
+
+def test_a_gram_matrix_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LATENTLAB_MEMORY_GB", "0.0001")
+    with pytest.raises(MemoryLimitError, match=r"100×100 matrix.*randomized"):
+        fit_pca(torch.randn(100, 200))
 
 
 def test_vectors_and_volumes_are_refused() -> None:

@@ -164,6 +164,16 @@ def test_a_saved_pca_comes_back_as_it_was(fitted: PCA, tmp_path: Path) -> None:
     assert torch.equal(again.directions.vectors, fitted.directions.vectors)
 
 
+def test_the_ground_truth_of_the_samples_is_kept(
+    linear_vae: LinearVAE, linear_latent: Latent, tmp_path: Path
+) -> None:
+    hood = neighborhood(linear_vae, linear_latent, "augment", samples=7)
+    save_pca(fit_pca(hood), tmp_path)
+    factors = load_pca(tmp_path).factors
+    assert factors.keys() == hood.factors.keys()
+    assert torch.equal(factors["rotation"], hood.factors["rotation"])
+
+
 def test_the_pca_of_a_plain_matrix_can_be_saved_but_not_walked(tmp_path: Path) -> None:
     matrix = torch.randn(9, 5, generator=torch.Generator().manual_seed(0))
     save_pca(fit_pca(matrix), tmp_path)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentlab.cli.console import progress_bar, say
 from latentlab.cli.options import parse_region, parse_settings
+from latentlab.samples import PREFIX
 
 if TYPE_CHECKING:
     from latentlab.latents import Neighborhood, Progress
@@ -28,6 +30,30 @@ class Request:
     command_line: list[str]
     components: int | None = None
     randomized: bool = False
+
+
+def load(
+    model: str,
+    device: str,
+    dtype: str,
+    *,
+    revision: str | None = None,
+    offline: bool,
+    quiet: bool,
+) -> LatentVAE:
+    """Return the model, showing the download where there is one."""
+    from latentlab import load_vae
+
+    say(f"loading {model}", quiet=quiet)
+    with progress_bar(quiet=quiet, in_bytes=True) as progress:
+        return load_vae(
+            model,
+            device=device,
+            dtype=dtype,
+            revision=revision,
+            offline=offline,
+            progress=progress,
+        )
 
 
 def analyse(
@@ -79,7 +105,7 @@ def _sampler_options(request: Request) -> dict[str, str]:
     # A clip is its own neighborhood, and a photo's folder holds its first candidates.
     if request.neighborhood == "frames":
         chosen.setdefault("video", request.image)
-    if request.neighborhood == "knn":
+    if request.neighborhood == "knn" and not request.image.startswith(PREFIX):
         chosen.setdefault("folder", str(Path(request.image).parent))
     return chosen
 

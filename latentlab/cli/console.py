@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -26,11 +27,15 @@ def print_json(facts: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def progress_bar(*, quiet: bool = False) -> Iterator[Progress | None]:
-    """Yield a callable that draws progress and the time left on stderr; None when quiet."""
+def progress_bar(*, quiet: bool = False, in_bytes: bool = False) -> Iterator[Progress | None]:
+    """Yield a callable that draws progress and the time left on stderr; None when quiet.
+
+    Where stderr is no terminal, work that goes on says so in a line now and then.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
+        DownloadColumn,
         MofNCompleteColumn,
         Progress,
         TextColumn,
@@ -39,13 +44,16 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Progress | None]:
     )
 
     console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+    if quiet:
         yield None
+        return
+    if not console.is_terminal:
+        yield _Diary()
         return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        DownloadColumn() if in_bytes else MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -59,3 +67,22 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Progress | None]:
             bars.update(tasks[what], completed=done, total=total)
 
         yield show
+
+
+class _Diary:
+    """Progress for log files: a line for each half minute of work."""
+
+    interval = 30.0
+
+    def __init__(self) -> None:
+        self.started: dict[str, float] = {}
+        self.said = time.monotonic()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        begun = self.started.setdefault(what, now)
+        if now - self.said < self.interval or not 0 < done < total:
+            return
+        self.said = now
+        left = (now - begun) / done * (total - done)
+        say(f"{what}: {done} of {total}, about {left:.0f} s left")

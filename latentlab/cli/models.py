@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from latentlab.cli import options
+from latentlab.cli.console import progress_bar
 from latentlab.loaders.catalogue import CATALOGUE, CatalogueEntry, find_entry
 from latentlab.loaders.hub_cache import FetchedModel, cached
-
-if TYPE_CHECKING:
-    from latentlab.loaders.hub_client import Progress
 
 
 def models(
@@ -48,7 +44,7 @@ def _list(*, json_output: bool, quiet: bool) -> None:
 def _download(entry: CatalogueEntry, *, json_output: bool, offline: bool, quiet: bool) -> None:
     from latentlab.loaders.hub import fetch
 
-    with _progress_bar(shown=not quiet) as progress:
+    with progress_bar(quiet=quiet, in_bytes=True) as progress:
         model = fetch(
             entry.repo,
             subfolder=entry.subfolder,
@@ -99,21 +95,3 @@ def _print_table(found: dict[str, FetchedModel | None]) -> None:
             "yes" if found[name] else "no",
         )
     Console().print(table)
-
-
-@contextmanager
-def _progress_bar(*, shown: bool) -> Iterator[Progress | None]:
-    """Give a function that moves a bar with the time left, on stderr."""
-    if not shown:
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task("asking the hub", total=None)
-        yield lambda text, done, total: bar.update(
-            task, description=text, completed=done, total=total
-        )

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.analysis import Request, analyse, check
-from latentlab.cli.console import print_json, progress_bar, say
+from latentlab.cli.analysis import Request, analyse, check, load
+from latentlab.cli.console import print_json, progress_bar
 from latentlab.defaults import DEFAULT_MODEL, DEFAULT_NEIGHBORHOOD
 
 
@@ -38,8 +38,6 @@ def pca(
     debug: options.Debug = False,
 ) -> None:
     """Plot the cumulative explained variance around a picture."""
-    from latentlab import load_vae
-
     request = Request(
         image,
         size,
@@ -53,8 +51,7 @@ def pca(
         randomized,
     )
     check(request, out)
-    say(f"loading {model}", quiet=quiet)
-    vae = load_vae(model, device=device, dtype=dtype, offline=offline)
+    vae = load(model, device, dtype, offline=offline, quiet=quiet)
     with progress_bar(quiet=quiet) as progress:
         _, _, facts = analyse(vae, request, out, progress)
     if json:

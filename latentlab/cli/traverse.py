@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.analysis import Request, analyse, check
+from latentlab.cli.analysis import Request, analyse, check, load
 from latentlab.cli.console import print_json, progress_bar, say
 from latentlab.defaults import DEFAULT_MODEL, DEFAULT_NEIGHBORHOOD
 from latentlab.errors import FileError, UsageError
@@ -64,27 +64,30 @@ def traverse(
     debug: options.Debug = False,
 ) -> None:
     """Step along the top components and write decoded animations."""
-    from latentlab import load_vae
     from latentlab import traverse as walk_along
+    from latentlab.animation import check_fps
+    from latentlab.pca import KEPT_COMPONENTS
     from latentlab.runs import check_folder, load_pca, read_json, save_walk
     from latentlab.traversal import check_steps
 
     check_steps(components, span, steps)
+    suffix = f".{format.value}"
+    check_fps(suffix, fps)
     if image is None:
         _refuse_picture_options(size, samples, region, settings, neighborhood)
         folder = _run_to_resume(run)
         check_folder(out or folder)
         say(f"going on with {folder}", quiet=quiet)
         found = load_pca(folder)
-        vae = _load_model_of(folder, model, device, dtype, offline=offline)
+        vae = _load_model_of(folder, model, device, dtype, offline=offline, quiet=quiet)
         folder = out or folder
     else:
         _refuse_run(run)
         kind = neighborhood or DEFAULT_NEIGHBORHOOD
-        request = Request(image, size, kind, samples, region, settings, seed, context.obj)
+        more = components if components > KEPT_COMPONENTS else None
+        request = Request(image, size, kind, samples, region, settings, seed, context.obj, more)
         check(request, out)
-        say(f"loading {model or DEFAULT_MODEL}", quiet=quiet)
-        vae = load_vae(model or DEFAULT_MODEL, device=device, dtype=dtype, offline=offline)
+        vae = load(model or DEFAULT_MODEL, device, dtype, offline=offline, quiet=quiet)
         with progress_bar(quiet=quiet) as progress:
             found, folder, _ = analyse(vae, request, out, progress)
     with progress_bar(quiet=quiet) as progress:
@@ -97,7 +100,7 @@ def traverse(
             steps=steps,
             progress=progress,
         )
-    files = save_walk(walk, folder, suffix=f".{format.value}", fps=fps, loop=loop)
+    files = save_walk(walk, folder, suffix=suffix, fps=fps, loop=loop)
     files.append(_record(walk, vae, found, folder, context.obj))
     facts = {**read_json(folder / "traversal.json"), "files": [str(path) for path in files]}
     if json:
@@ -133,19 +136,19 @@ def _run_to_resume(run: Path | None) -> Path:
 
 
 def _load_model_of(
-    folder: Path, model: str | None, device: str, dtype: str, *, offline: bool
+    folder: Path, model: str | None, device: str, dtype: str, *, offline: bool, quiet: bool
 ) -> LatentVAE:
     """Return the model asked for, or the run's own, which must not have changed since."""
-    from latentlab import load_vae
     from latentlab.runs import recorded_model
 
     recorded = recorded_model(folder)
-    vae = load_vae(
+    vae = load(
         model or recorded["source"],
-        device=device,
-        dtype=dtype,
+        device,
+        dtype,
         revision=None if model else recorded["revision"],
         offline=offline,
+        quiet=quiet,
     )
     if model is None and dict(vae.origin.sha256) != recorded["sha256"]:
         raise FileError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -97,6 +98,6 @@ def picture_of(latent: Latent, sampler: str) -> Picture:
 
 
 def check_positive(name: str, value: float) -> None:
-    """Raise UsageError unless an option is above zero."""
-    if not value > 0:
-        raise UsageError(f"{name}={value}", "a number above 0", f"raise {name}")
+    """Raise UsageError unless an option is above zero and finite."""
+    if not 0 < value < math.inf:
+        raise UsageError(f"{name}={value}", "a number above 0", f"set {name} to, say, 0.1")
