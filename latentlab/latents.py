@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from torch import Tensor
 
     from latentlab.layouts import Layout
@@ -108,6 +109,12 @@ class Latent:
 
     def __repr__(self) -> str:
         return f"Latent({self.name!r} in {self.spec.name}, {_shape(self.values)})"
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the first three principal components of the cells as colors; return the axes."""
+        from latentlab.plots import draw_latent
+
+        return draw_latent(self, ax=ax)
 
     def _repr_png_(self) -> bytes:
         from latentlab.plots import draw_latent_rgb, png_bytes

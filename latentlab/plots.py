@@ -184,21 +184,36 @@ def latent_rgb(latent: Latent) -> NDArray[np.uint8]:
     return colors.reshape(height, width, 3)
 
 
+def draw_latent(latent: Latent, *, ax: Axes | None = None) -> Axes:
+    """Draw a latent's first three principal components as colors."""
+    title = f"{latent.spec.name}: PC 1–3 of {latent.values.shape[0]} channels as RGB"
+    return _draw_pixels(_axes_on_screen(ax), latent_rgb(latent), title)
+
+
 def draw_latent_rgb(latent: Latent) -> Figure:
     """Draw the picture, where it is known, beside its latent's first three components as colors."""
     from latentlab.images import to_uint8
 
-    panels: list[tuple[str, NDArray[np.uint8]]] = []
+    known = latent.picture is not None
+    height, width = latent.values.shape[-2:]
+    figure = new_figure(3.6 * (1 + known) + 0.2, 3.6 * height / width + 0.35)
+    panels = np.ravel(figure.subplots(1, 1 + known))
     if latent.picture is not None:
-        panels.append((latent.name, to_uint8(latent.picture.pixels).numpy()))
-    channels, height, width = latent.values.shape
-    panels.append((f"{latent.spec.name}: PC 1–3 of {channels} channels as RGB", latent_rgb(latent)))
-    figure = new_figure(3.6 * len(panels) + 0.2, 3.6 * height / width + 0.35)
-    for ax, (title, pixels) in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
-        ax.imshow(pixels, interpolation="nearest")
-        _set_title(ax, title)
-        ax.set_axis_off()
+        _draw_pixels(panels[0], to_uint8(latent.picture.pixels).numpy(), latent.name)
+    draw_latent(latent, ax=panels[-1])
     return figure
+
+
+def draw_walk(walk: Walk, *, ax: Axes | None = None) -> Axes:
+    """Draw all pictures of a walk as one labelled grid: components by steps."""
+    return _draw_pixels(_axes_on_screen(ax), walk_sheet(walk), "")
+
+
+def _draw_pixels(ax: Axes, pixels: NDArray[np.uint8], title: str) -> Axes:
+    ax.imshow(pixels, interpolation="nearest")
+    _set_title(ax, title)
+    ax.set_axis_off()
+    return ax
 
 
 def walk_sheet(walk: Walk) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,6 +21,9 @@ from latentlab.latents import Directions, Latent, Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.metrics.walks import PathScores, score_path
 from latentlab.pca import PCA
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -90,13 +93,11 @@ class Walk:
 
         return animate_walk(self, Path(path), fps=fps, loop=loop)
 
-    def plot(self) -> Any:
-        """Return the sheet (components × steps) as a PIL image."""
-        from PIL import Image
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the sheet, components × steps; return the axes."""
+        from latentlab.plots import draw_walk
 
-        from latentlab.plots import walk_sheet
-
-        return Image.fromarray(walk_sheet(self))
+        return draw_walk(self, ax=ax)
 
     def __repr__(self) -> str:
         where = self.title.replace("\n", ", ")

@@ -87,8 +87,9 @@ def sample_crops(
     """Random crops (batch, 3, crop, crop) in [-1, 1], a pure function of ``(seed, step)``."""
     rng = np.random.default_rng([seed, step])
     crops = np.empty((batch, crop, crop, 3), np.uint8)
+    large_enough = [side for side in SCALES if copies[side].shape[1] >= crop]
     for k in range(batch):
-        photos = copies[SCALES[rng.integers(len(SCALES))]]
+        photos = copies[large_enough[rng.integers(len(large_enough))]]
         top, left = rng.integers(photos.shape[1] - crop + 1, size=2)
         cut = photos[rng.integers(len(photos)), top : top + crop, left : left + crop]
         crops[k] = cut[:, ::-1] if rng.random() < 0.5 else cut

@@ -51,9 +51,7 @@ class Recipe:
     seed: int = 0
     channels: tuple[int, ...] = (16, 32, 64, 128)
     batch: int = 16
-    crop: int = 64
-    last_crop: int = 128
-    last_part: float = 0.15
+    crops: tuple[int, ...] = (64, 128, 256)
     rate: float = 2e-3
     warm_up: int = 200
     decay: float = 1e-3
@@ -75,14 +73,22 @@ class Run:
     step: int = 0
 
 
-def start_run(recipe: Recipe, pixels: np.ndarray | None, device: torch.device) -> Run:
+def start_run(
+    recipe: Recipe,
+    pixels: np.ndarray | None,
+    device: torch.device,
+    weights: Path | None = None,
+) -> Run:
     """A run at step 0, encoder and decoder close to the linear code of the photos.
 
-    Without photos the weights are random: for a checkpoint to replace.
+    With ``weights``, the folder of an exported model, it starts from those. Without photos the
+    weights are random: for a checkpoint to replace.
     """
     torch.manual_seed(recipe.seed)
     vae = build_vae(recipe.channels)
-    if pixels is not None:
+    if weights is not None:
+        vae.load_state_dict(type(vae).from_pretrained(weights).state_dict())
+    elif pixels is not None:
         start_from_linear(vae, fit_patch_pca(pixels, LATENT_CHANNELS))
         fit_decoder(vae, to_tensor(pixels[:: math.ceil(len(pixels) / 48)]))
     averaged = build_vae(recipe.channels)
@@ -105,10 +111,13 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 
 
 def crops_at(recipe: Recipe, copies: dict[int, np.ndarray], step: int) -> Tensor:
-    """The batch of a step: small crops first, then fewer large ones, with as many pixels."""
-    last = step >= recipe.steps * (1 - recipe.last_part)
-    crop = recipe.last_crop if last else recipe.crop
-    batch = max(1, recipe.batch * recipe.crop**2 // crop**2)
+    """The batch of a step: sizes of crops take turns, larger crops being fewer.
+
+    Group norms see a crop's own statistics. Trained on 64 px alone, a network loses 1.3 dB on
+    256 px pictures against the same pictures cut into tiles.
+    """
+    crop = recipe.crops[step % len(recipe.crops)]
+    batch = max(1, recipe.batch * recipe.crops[0] ** 2 // crop**2)
     return sample_crops(copies, seed=recipe.seed, step=step, batch=batch, crop=crop)
 
 
@@ -291,6 +300,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("mini-run"), help="folder of the run")
     parser.add_argument("--steps", type=int, default=Recipe.steps, help="length of the schedule")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
+    parser.add_argument("--start", type=Path, help="exported model to start from")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after; resume later")
     parser.add_argument("--export", action="store_true", help="export at every checkpoint too")
@@ -324,7 +334,7 @@ def run_from(options: argparse.Namespace) -> None:
         raise FileError(f"{count} in {options.data}", "at least 2", "pass a folder with more")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     training, _ = split(photos.pixels, recipe)
-    run = start_run(recipe, None if options.resume else training, device)
+    run = start_run(recipe, None if options.resume else training, device, options.start)
     if options.resume:
         load_checkpoint(run, recipe, len(photos.names), checkpoint)
     trim_log(options.out / "log.jsonl", run.step)

@@ -52,7 +52,17 @@ def test_a_walks_plot_is_its_sheet(
     linear_vae: LinearVAE, linear_latent: Latent, small_pca: PCA
 ) -> None:
     walk = traverse(linear_vae, linear_latent, small_pca, components=2, steps=5)
-    assert walk.plot().width > 5 * 96
+    ax = new_figure().add_subplot()
+    assert walk.plot(ax) is ax
+    height, width = ax.images[0].get_array().shape[:2]
+    assert width > 5 * 96
+    assert height > 2 * 76
+
+
+def test_a_latents_plot_is_its_colors(linear_latent: Latent) -> None:
+    ax = new_figure().add_subplot()
+    assert linear_latent.plot(ax) is ax
+    np.testing.assert_array_equal(ax.images[0].get_array(), latent_rgb(linear_latent))
 
 
 def test_plot_draws_into_the_axes_it_is_given_and_returns_them(small_pca: PCA) -> None:

@@ -23,15 +23,14 @@ from latentlab.errors import FileError
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 mini_data = importlib.import_module("mini_data")
 mini_linear = importlib.import_module("mini_linear")
+mini_model = importlib.import_module("mini_model")
 train_mini = importlib.import_module("train_mini")
 
 TINY = train_mini.Recipe(
     steps=4,
     channels=(14, 14, 50, 50),
     batch=4,
-    crop=16,
-    last_crop=32,
-    last_part=0.5,
+    crops=(16, 32),
     warm_up=2,
     validation=1,
 )
@@ -145,6 +144,20 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path, started: obje
     with pytest.raises(FileError, match="damaged"):
         train_mini.load_checkpoint(run, TINY, 4, path)
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_sizes_of_crops_take_turns_with_as_many_pixels(photos: np.ndarray) -> None:
+    copies = dict.fromkeys(mini_data.SCALES, photos)
+    shapes = [train_mini.crops_at(TINY, copies, step).shape for step in range(3)]
+    assert shapes == [(4, 3, 16, 16), (1, 3, 32, 32), (4, 3, 16, 16)]
+
+
+def test_a_run_can_start_from_an_exported_model(photos: np.ndarray, tmp_path: Path) -> None:
+    first = train_mini.start_run(TINY, photos, CPU)
+    mini_model.export(first.vae, tmp_path, photos)
+    second = train_mini.start_run(TINY, photos, CPU, tmp_path)
+    for old, new in zip(first.vae.parameters(), second.vae.parameters(), strict=True):
+        torch.testing.assert_close(new, old.half().float(), rtol=0, atol=0)
 
 
 def test_crops_depend_on_seed_and_step_alone_and_come_from_the_photos(photos: np.ndarray) -> None:
