@@ -36,7 +36,7 @@ from PIL import Image
 
 from latentlab.errors import ShapeError, UsageError
 from latentlab.files import replace_when_done
-from latentlab.video import write_mp4
+from latentlab.video import ffmpeg_program, write_mp4
 
 Frame: TypeAlias = NDArray[np.uint8]
 
@@ -87,7 +87,7 @@ def write_animation(
     """
     target = Path(path)
     writer = _writer_for(target.suffix)
-    check_fps(target.suffix, fps)
+    check_format(target.suffix, fps)
     shown = list(frames)
     _check_frames(shown)
     if ping_pong:
@@ -119,11 +119,19 @@ def _writer_for(suffix: str) -> Callable[[Path, list[Frame], float, bool], None]
         ) from None
 
 
-def check_fps(suffix: str, fps: float) -> None:
-    """Raise UsageError where a format, named by its suffix, cannot show so many frames a second."""
+def check_format(suffix: str, fps: float) -> None:
+    """Refuse early what could not be written in the end.
+
+    Raises
+    ------
+    UsageError : a format, named by its suffix, cannot show so many frames a second.
+    MissingExtraError : ``.mp4`` without ffmpeg.
+    """
     most = 50 if suffix.lower() == ".gif" else 240
     if not 0.1 <= fps <= most:
         raise UsageError(f"--fps {fps:g}", f"0.1 to {most} in {suffix[1:]}", "pass --fps 12")
+    if suffix.lower() == ".mp4":
+        ffmpeg_program()
 
 
 def _check_frames(frames: list[Frame]) -> None:

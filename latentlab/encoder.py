@@ -58,7 +58,7 @@ def encode_batch(vae: LatentVAE, images: Tensor) -> Posterior:
     height, width = images.shape[-2:]
     what = f"encoding {height}×{width} pixels with {vae.spec.name}"
     _check_room(vae, height, width, what)
-    with torch.inference_mode(), memory_errors(what, _ADVICE):
+    with torch.no_grad(), memory_errors(what, _ADVICE):
         posterior = vae.encode(images)
     check_finite(posterior.mean, f"latents from {vae.spec.name} in {vae.dtype}")
     logvar = None if posterior.logvar is None else posterior.logvar.cpu()
@@ -77,7 +77,7 @@ def decode_each(vae: LatentVAE, latents: Tensor) -> Iterator[Tensor]:
     what = f"decoding {height}×{width} pixels with {vae.spec.name}"
     _check_room(vae, height, width, what)
     for batch in torch.split(latents, batch_size(vae)):
-        with torch.inference_mode(), memory_errors(what, _ADVICE):
+        with torch.no_grad(), memory_errors(what, _ADVICE):
             pictures = vae.decode(batch)
         check_finite(pictures, f"pictures from {vae.spec.name} in {vae.dtype}")
         yield from pictures.cpu()

@@ -10,8 +10,9 @@ import hashlib
 import itertools
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -32,13 +33,14 @@ PICTURE_SUFFIXES = (
     *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm"),
     *(".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
 )
+Target: TypeAlias = tuple[int, int] | None
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 
 
 def read_picture(
     source: str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor | Picture,
     *,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
     multiple: int = 1,
 ) -> Picture:
     """Return a picture (3, H, W), float32 in [−1, 1], upright, opaque sRGB, on the model's grid.
@@ -57,9 +59,10 @@ def read_picture(
           3 channels, float in [0, 1];
         * a tensor (3, H, W) or (1, H, W): uint8, or float in **[−1, 1]**;
         * a :class:`Picture`, which keeps its name and hash.
-    size : int, optional
+    size : int, or (height, width), optional
         Crop to the centred square, then Pillow's LANCZOS to size×size; smaller pictures are
-        enlarged. Without it the picture is cropped, centred, to multiples of ``multiple``.
+        enlarged. (height, width): the centred part of that shape instead of a square. Without
+        it the picture is cropped, centred, to multiples of ``multiple``.
     multiple : int, optional
         Sides are multiples of this many pixels (``LatentSpec.multiple``).
 
@@ -79,13 +82,13 @@ def read_picture(
     >>> picture.pixels.shape, picture.preprocessing
     (torch.Size([3, 64, 96]), 'centre crop 96×64')
     """
-    _check_grid(size, multiple)
+    target = _target(size, multiple)
     if isinstance(source, str) and source.startswith(PREFIX):
         source = sample_path(source)
     if isinstance(source, str | os.PathLike):
-        return _read_file(Path(source), size, multiple)
+        return _read_file(Path(source), target, multiple)
     if isinstance(source, Picture):
-        return _refit(source, size, multiple)
+        return _refit(source, target, multiple)
     if isinstance(source, torch.Tensor) and source.dtype == torch.uint8:
         source = _channels_last(source)
     if isinstance(source, np.ndarray) and source.dtype == np.uint8:
@@ -93,15 +96,15 @@ def read_picture(
     if isinstance(source, Image.Image):
         name = Path(getattr(source, "filename", "") or "picture").stem
         with decoding(name):
-            rgb, notes = _fit_image(source, size, multiple)
+            rgb, notes = _fit_image(source, target, multiple)
         return _picture(rgb, notes, name)
-    return _refit(Picture(_pixels_of(source)), size, multiple)
+    return _refit(Picture(_pixels_of(source)), target, multiple)
 
 
 def read_frames(
     path: str | os.PathLike[str],
     *,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
     multiple: int = 1,
     limit: int | None = None,
 ) -> Iterator[Picture]:
@@ -122,11 +125,11 @@ def read_frames(
     MissingExtraError : a video file without the extra ``video``.
     ImageError : as in :func:`read_picture`; damage may show only at a later frame.
     """
-    _check_grid(size, multiple)
+    target = _target(size, multiple)
     file = Path(path)
     _check_file(file)
     frames = read_video(file) if file.suffix.lower() in VIDEO_SUFFIXES else _still_frames(file)
-    return _pictures_of(frames, file, size, multiple, limit)
+    return _pictures_of(frames, file, target, multiple, limit)
 
 
 def list_pictures(folder: str | os.PathLike[str]) -> list[Path]:
@@ -195,25 +198,36 @@ def save_png(path: str | os.PathLike[str], array: NDArray[np.uint8]) -> Path:
 # The grid
 
 
-def _check_grid(size: int | None, multiple: int) -> None:
+def _target(size: int | tuple[int, int] | None, multiple: int) -> Target:
+    """Return (height, width) that a size stands for, checked; None for no size."""
     if multiple < 1:
         raise UsageError(f"multiple={multiple}", "at least 1 pixel", "pass the model's multiple")
-    if size is None or (0 < size <= MAX_PIXELS**0.5 and size % multiple == 0):
+    if size is None:
+        return None
+    height, width = (size, size) if isinstance(size, int) else size
+    for side in (height, width):
+        _check_side(side, multiple)
+    return height, width
+
+
+def _check_side(side: int, multiple: int) -> None:
+    if not isinstance(side, int):
+        raise UsageError(f"size={side!r}", "a whole number of pixels", "pass, say, size=256")
+    if 0 < side <= MAX_PIXELS**0.5 and side % multiple == 0:
         return
     most = int(MAX_PIXELS**0.5) // multiple * multiple
-    below = min(max(size // multiple * multiple, 0), most)
+    below = min(max(side // multiple * multiple, 0), most)
     near = [str(side) for side in (below, below + multiple) if 0 < side <= most]
     raise UsageError(
-        f"--size {size}", f"a positive multiple of {multiple}", f"pass --size {' or '.join(near)}"
+        f"--size {side}", f"a positive multiple of {multiple}", f"pass --size {' or '.join(near)}"
     )
 
 
-def _crop_box(
-    width: int, height: int, size: int | None, multiple: int
-) -> tuple[int, int, int, int]:
-    """Return (left, top, right, bottom) of the centred square or of the centred multiples."""
-    if size is not None:
-        across = down = min(width, height)
+def _crop_box(width: int, height: int, target: Target, multiple: int) -> tuple[int, int, int, int]:
+    """Return (left, top, right, bottom) of the centred part of the target's shape, or multiples."""
+    if target is not None:
+        scale = min(height / target[0], width / target[1])
+        across, down = max(1, round(target[1] * scale)), max(1, round(target[0] * scale))
     else:
         across, down = width // multiple * multiple, height // multiple * multiple
     if min(across, down) < 1:
@@ -227,28 +241,35 @@ def _crop_box(
 
 
 def _grid_notes(
-    box: tuple[int, int, int, int], whole: tuple[int, int], size: int | None
+    box: tuple[int, int, int, int], whole: tuple[int, int], target: Target
 ) -> list[str]:
     across, down = box[2] - box[0], box[3] - box[1]
     notes = []
     if (across, down) != whole:
         notes.append(f"centre crop {across}×{down}")
-    if size is not None and across != size:
-        notes.append(f"LANCZOS {size}×{size}")
+    if target is not None and (down, across) != target:
+        notes.append(f"LANCZOS {target[1]}×{target[0]}")
     return notes
 
 
 # Files
 
 
-def _read_file(path: Path, size: int | None, multiple: int) -> Picture:
+def _read_file(path: Path, target: Target, multiple: int) -> Picture:
     _check_file(path)
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return _first_frame(path, target, multiple)
     with decoding(path), Image.open(path) as image:
         frames = getattr(image, "n_frames", 1)
-        rgb, notes = _fit_image(image, size, multiple)
+        rgb, notes = _fit_image(image, target, multiple)
     if frames > 1:
         notes = [f"first of {frames} frames", *notes]
     return _picture(rgb, notes, path.stem, sha256_of_file(path))
+
+
+def _first_frame(path: Path, target: Target, multiple: int) -> Picture:
+    picture = next(_pictures_of(read_video(path), path, target, multiple, 1))
+    return replace(picture, name=path.stem, sha256=sha256_of_file(path))
 
 
 def _picture(rgb: Image.Image, notes: list[str], name: str, sha256: str | None = None) -> Picture:
@@ -270,11 +291,11 @@ def _check_file(path: Path) -> None:
 
 
 def _pictures_of(
-    frames: Iterator[Image.Image], path: Path, size: int | None, multiple: int, limit: int | None
+    frames: Iterator[Image.Image], path: Path, target: Target, multiple: int, limit: int | None
 ) -> Iterator[Picture]:
     for index, frame in enumerate(itertools.islice(frames, limit)):
         with decoding(path):
-            rgb, notes = _fit_image(frame, size, multiple)
+            rgb, notes = _fit_image(frame, target, multiple)
         yield _picture(rgb, [f"frame {index}", *notes], f"{path.stem}-{index}")
 
 
@@ -295,31 +316,29 @@ def _still_frames(path: Path) -> Iterator[Image.Image]:
 # PIL images to upright, opaque, 8-bit sRGB on the grid
 
 
-def _fit_image(
-    image: Image.Image, size: int | None, multiple: int
-) -> tuple[Image.Image, list[str]]:
+def _fit_image(image: Image.Image, target: Target, multiple: int) -> tuple[Image.Image, list[str]]:
     """Return an RGB image on the grid, and what was done to it."""
     upright, load_notes = load_upright(image)
-    box = _crop_box(*upright.size, size, multiple)
+    box = _crop_box(*upright.size, target, multiple)
     rgb, color_notes = to_srgb(upright.crop(box))
-    if size is not None:
-        rgb = rgb.resize((size, size), Image.Resampling.LANCZOS)
-    return rgb, load_notes + color_notes + _grid_notes(box, upright.size, size)
+    if target is not None:
+        rgb = rgb.resize(target[::-1], Image.Resampling.LANCZOS)
+    return rgb, load_notes + color_notes + _grid_notes(box, upright.size, target)
 
 
 # Arrays and tensors, which keep their precision
 
 
-def _refit(picture: Picture, size: int | None, multiple: int) -> Picture:
+def _refit(picture: Picture, target: Target, multiple: int) -> Picture:
     """Return a picture cropped and resized in float, clamped where LANCZOS overshoots."""
     pixels = picture.pixels
     height, width = pixels.shape[-2:]
-    left, top, right, bottom = box = _crop_box(width, height, size, multiple)
-    notes = _grid_notes(box, (width, height), size)
+    left, top, right, bottom = box = _crop_box(width, height, target, multiple)
+    notes = _grid_notes(box, (width, height), target)
     pixels = pixels[:, top:bottom, left:right].contiguous()
-    if size is not None and pixels.shape[-1] != size:
+    if target is not None and tuple(pixels.shape[1:]) != target:
         bands = [Image.fromarray(band.numpy()) for band in pixels]
-        scaled = [np.array(band.resize((size, size), Image.Resampling.LANCZOS)) for band in bands]
+        scaled = [np.array(band.resize(target[::-1], Image.Resampling.LANCZOS)) for band in bands]
         pixels = torch.from_numpy(np.stack(scaled)).clamp(-1, 1)
     done = "; ".join([picture.preprocessing, *notes] if picture.preprocessing else notes)
     return Picture(pixels, picture.name, picture.sha256 or _sha256(pixels), done or "unchanged")

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from latentlab.errors import UsageError
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from torch import Tensor
@@ -46,6 +48,12 @@ class LatentSpec:
     has_logvar: bool = False
 
     def __post_init__(self) -> None:
+        if min(self.channels, self.stride) < 1 or self.multiple % self.stride:
+            raise UsageError(
+                f"{self.channels} channels, stride {self.stride} and multiple {self.multiple}",
+                "at least 1 channel and pixel, and a multiple of the stride",
+                "correct the LatentSpec",
+            )
         if self.multiple == 0:
             object.__setattr__(self, "multiple", self.stride)
 
@@ -110,6 +118,12 @@ class Latent:
     def __repr__(self) -> str:
         return f"Latent({self.name!r} in {self.spec.name}, {_shape(self.values)})"
 
+    @property
+    def title(self) -> str:
+        """Return picture, model and size in pixels, for titles."""
+        height, width = (side * self.spec.stride for side in self.values.shape[-2:])
+        return f"{self.name} · {self.spec.name} · {width}×{height} px"
+
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the first three principal components of the cells as colors; return the axes."""
         from latentlab.plots import draw_latent
@@ -135,6 +149,7 @@ class Neighborhood:
     statement : str, what this neighborhood can and cannot tell
     seed : int
     options : the sampler's settings, JSON-ready
+    label : str, the name and what would change the numbers, such as ``"gaussian, radius 0.1"``
     factors : name → Tensor (n_samples,), ground truth of each sample where it is known
     """
 
@@ -145,6 +160,7 @@ class Neighborhood:
     statement: str
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
     factors: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -191,6 +207,11 @@ class Spectrum:
     def cumulative(self) -> Tensor:
         """Return the share of the total variance in the first k components, (n,)."""
         return self.explained_variance_ratio.cumsum(0)
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether every eigenvalue is known, not only the leading ones."""
+        return len(self.explained_variance) == min(self.n_samples - 1, self.n_features)
 
     def __repr__(self) -> str:
         size = f"N = {self.n_samples:,}, D = {self.n_features:,}"

@@ -69,8 +69,23 @@ def allocate_matrix(rows: int, columns: int) -> Tensor:
             "lower --samples or --size, choose a --region, or set TMPDIR to a larger disk",
         )
     with tempfile.TemporaryFile(dir=folder) as file:
+        _reserve(file.fileno(), size, folder)
         mapped = np.memmap(file, dtype=np.float32, mode="w+", shape=(rows, columns))
     return torch.from_numpy(mapped)
+
+
+def _reserve(descriptor: int, size: int, folder: str) -> None:
+    """Take the file's blocks now: a disk that fills up later would end the process."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        raise MemoryLimitError(
+            f"no room for {size / 1e9:,.1f} GB of samples in {folder} ({error.strerror})",
+            "a disk that holds them",
+            "lower --samples or --size, or set TMPDIR to a larger disk",
+        ) from error
 
 
 def check_memory(needed: int, what: str, advice: str) -> None:

@@ -13,10 +13,12 @@ from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Directions, Latent, Neighborhood, Spectrum
 from latentlab.memory import check_memory
 from latentlab.scatter import (
+    collect_rows,
     combine_rows,
     eigenpairs,
     gram_matrix,
     mean_and_variance,
+    project_rows,
     rows_in_block,
     scatter_matrix,
 )
@@ -41,7 +43,7 @@ class PCA:
     neighborhood : str, what was sampled, such as ``"augment"``
     layout : Layout that lifts components to latents; None for a plain matrix
     origin : Latent that the samples surround; None for a plain matrix
-    seed, options : how the neighborhood was sampled
+    seed, options, label : how the neighborhood was sampled
     factors : name → Tensor (n_samples,), ground truth of each sample where it is known
     """
 
@@ -53,6 +55,7 @@ class PCA:
     origin: Latent | None = None
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
     factors: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -69,9 +72,16 @@ class PCA:
 
     @property
     def description(self) -> str:
-        """Return what was analysed, for titles: neighborhood, N and D."""
+        """Return what was analysed, for titles: neighborhood, its settings, N and D."""
         size = f"N = {self.spectrum.n_samples:,}, D = {self.spectrum.n_features:,}"
-        return f"PCA of the {self.neighborhood} neighborhood ({size})"
+        name, *settings = (self.label or self.neighborhood).split(", ")
+        return f"PCA of the {', '.join([f'{name} neighborhood', *settings])} ({size})"
+
+    @property
+    def title(self) -> str:
+        """Return two lines that say picture, model and size, then what was analysed."""
+        where = f"{self.origin.title}\n" if self.origin else ""
+        return f"{where}{self.description}"
 
     @property
     def directions(self) -> Directions:
@@ -81,11 +91,20 @@ class PCA:
         ------
         UsageError : this is the PCA of a plain matrix, whose rows are no latents.
         """
+        return self.leading(len(self.components))
+
+    def leading(self, k: int) -> Directions:
+        """Return the first k components as directions, or all that were kept if fewer.
+
+        Raises
+        ------
+        UsageError : this is the PCA of a plain matrix, whose rows are no latents.
+        """
         if self.layout is None:
             raise _no_latents()
-        k = len(self.components)
+        k = min(k, len(self.components))
         return Directions(
-            vectors=torch.stack([self.layout.lift(row) for row in self.components]),
+            vectors=torch.stack([self.layout.lift(row) for row in self.components[:k]]),
             deviations=self.spectrum.explained_variance[:k].sqrt(),
             shares=self.spectrum.explained_variance_ratio[:k],
             labels=tuple(f"PC {i + 1}" for i in range(k)),
@@ -158,7 +177,7 @@ def fit_pca(samples: Neighborhood | Tensor, *, n_components: int | None = None) 
     """
     matrix = _matrix_of(samples)
     n_samples, n_features = matrix.shape
-    _check_room(min(n_samples, n_features))
+    check_room(min(n_samples, n_features))
     if n_samples <= n_features:
         mean, scatter = gram_matrix(matrix)
     else:
@@ -225,13 +244,14 @@ def fit_randomized_pca(
     limit = min(n_samples - 1, n_features)
     _check_component_count(n_components, limit, n_samples)
     mean, total = mean_and_variance(matrix)
-    centered = matrix - mean.to(matrix)
+    center = mean.to(matrix)
     generator = torch.Generator().manual_seed(seed)
     width = min(n_components + oversampling, limit)
     basis = torch.randn(n_features, width, generator=generator).to(matrix)
     for _ in range(iterations + 1):
-        basis = torch.linalg.qr(centered.T @ (centered @ basis))[0]
-    projected = (centered @ basis).double()
+        scores = project_rows(matrix, center, basis)
+        basis = torch.linalg.qr(collect_rows(matrix, center, scores))[0]
+    projected = project_rows(matrix, center, basis).double()
     variances, rotation = eigenpairs(projected.T @ projected / (n_samples - 1))
     components = (basis.double() @ rotation[:, :n_components]).T
     spectrum = Spectrum(variances[:n_components], total, n_samples, n_features)
@@ -276,13 +296,22 @@ class _RowCounter:
         self.rows = 0
 
     def __iter__(self) -> Iterator[Tensor]:
+        width = None
         for chunk in self.chunks:
+            width = chunk.shape[-1] if width is None else width
+            if chunk.ndim != 2 or chunk.shape[1] != width:
+                raise ShapeError(
+                    f"a chunk of shape {tuple(chunk.shape)}",
+                    f"(rows, {width}) like the first",
+                    "pass matrices with the same features",
+                )
             self.rows += len(chunk)
             if len(chunk):
                 yield chunk
 
 
-def _check_room(side: int) -> None:
+def check_room(side: int) -> None:
+    """Raise MemoryLimitError where the exact PCA of min(N, D) = side needs too much memory."""
     # The matrix itself, its eigenvectors and the workspace of the eigensolver.
     check_memory(
         4 * 8 * side**2,
@@ -351,5 +380,6 @@ def _result(
         origin=samples.origin,
         seed=samples.seed,
         options=samples.options,
+        label=samples.label,
         factors=samples.factors,
     )

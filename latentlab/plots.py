@@ -69,12 +69,6 @@ def _set_title(ax: Axes, title: str) -> None:
     ax.set_title(shown, fontsize=10, parse_math=False)
 
 
-def title_of(pca: PCA) -> str:
-    """Return two lines that say picture, model, neighborhood, N and D."""
-    where = f"{pca.origin.name} · {pca.origin.spec.name}\n" if pca.origin else ""
-    return f"{where}{pca.description}"
-
-
 def draw_cumulative(pca: PCA, *, ax: Axes | None = None) -> Axes:
     """Draw the cumulative explained variance, what isotropic noise gives, and both fits.
 
@@ -94,8 +88,9 @@ def draw_cumulative(pca: PCA, *, ax: Axes | None = None) -> Axes:
     null_r2 = fit_curve(torch.from_numpy(null), logarithmic=True)[2]
     noise_label = f"isotropic noise at this N and D (log fit R² {null_r2:.3f})"
     ax.plot(np.arange(1, len(null) + 1), null, "--", color=PALETTE["null"], label=noise_label)
-    _draw_fit(ax, pca, logarithmic=True)
-    _draw_fit(ax, pca, logarithmic=False)
+    if pca.spectrum.is_complete:
+        _draw_fit(ax, pca, logarithmic=True)
+        _draw_fit(ax, pca, logarithmic=False)
     marker = "o-" if len(k) <= 64 else "-"
     ax.plot(k, cumulative, marker, ms=3, lw=2, color=PALETTE["data"], label=pca.neighborhood)
     _mark_k90(ax, pca)
@@ -105,7 +100,7 @@ def draw_cumulative(pca: PCA, *, ax: Axes | None = None) -> Axes:
         xlim=(0, len(k) + 1),
         ylim=(0, 1.04),
     )
-    _set_title(ax, title_of(pca))
+    _set_title(ax, pca.title)
     ax.grid(alpha=0.25, lw=0.5)
     ax.legend(fontsize=8, loc="lower right", framealpha=0.9)
     return ax
@@ -157,7 +152,7 @@ def draw_eigenvalues(pca: PCA, *, ax: Axes | None = None) -> Axes:
         label=pca.neighborhood,
     )
     ax.set(xlabel="component k", ylabel="eigenvalue (variance, model-space units²)")
-    _set_title(ax, title_of(pca))
+    _set_title(ax, pca.title)
     ax.grid(alpha=0.25, lw=0.5, which="both")
     ax.legend(fontsize=8)
     return ax
@@ -166,7 +161,8 @@ def draw_eigenvalues(pca: PCA, *, ax: Axes | None = None) -> Axes:
 def latent_rgb(latent: Latent) -> NDArray[np.uint8]:
     """Return the first three principal components of a latent's tokens as colors (h, w, 3).
 
-    Each component runs from its 1st to its 99th percentile; fewer channels leave colors dark.
+    Each component runs from its 1st to its 99th percentile; fewer channels leave colors dark, and
+    a latent without any differences is gray.
     """
     from latentlab.layouts import TokenLayout, Window
     from latentlab.pca import fit_pca
@@ -174,6 +170,8 @@ def latent_rgb(latent: Latent) -> NDArray[np.uint8]:
     channels, height, width = latent.values.shape
     layout = TokenLayout((channels, height, width), Window(0, 0, height, width))
     tokens = layout.flatten(latent.values[None])
+    if len(tokens) < 2 or not tokens.var(0).any():
+        return np.full((height, width, 3), 128, np.uint8)
     pca = fit_pca(tokens)
     components = pca.components[:3]
     scores = ((tokens - pca.mean) @ components.T).double().numpy()

@@ -11,6 +11,7 @@ import os
 import platform
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 RUNS_FOLDER = Path("latentlab-runs")
 _FACTOR = "factor."
+_ELSEWHERE = ".latest"
+_RESULTS = {".png", ".gif", ".webp", ".apng", ".mp4", ".json", ".safetensors"}
 _LIBRARIES = ("torch", "diffusers", "numpy", "pillow", "scikit-learn", "matplotlib", "safetensors")
 
 
@@ -72,7 +75,13 @@ def latest_run(root: Path = RUNS_FOLDER) -> Path:
     ------
     FileError : there is none.
     """
-    runs = [path for path in root.glob("*/pca.json") if path.is_file()]
+    elsewhere = root / _ELSEWHERE
+    candidates = [*root.glob("*/pca.json")]
+    if elsewhere.is_file():
+        candidates.append(
+            Path(elsewhere.read_text(encoding="utf-8", errors="replace")) / "pca.json"
+        )
+    runs = [path for path in candidates if path.is_file()]
     if not runs:
         raise FileError(
             f"no pca run in {root}",
@@ -80,6 +89,15 @@ def latest_run(root: Path = RUNS_FOLDER) -> Path:
             "run `latentlab pca IMAGE` first, or pass IMAGE or --run DIR",
         )
     return max(runs, key=lambda path: (path.stat().st_mtime_ns, path)).parent
+
+
+def remember_run(folder: Path, root: Path = RUNS_FOLDER) -> None:
+    """Note a run that lies outside ``root``, so that :func:`latest_run` finds it."""
+    if folder.absolute().parent == root.absolute():
+        return
+    # A note is no result: where none can be written, `--run DIR` still names the folder.
+    with suppress(OSError, FileError, UnicodeError), replace_when_done(root / _ELSEWHERE) as note:
+        note.write_text(str(folder.absolute()), encoding="utf-8")
 
 
 def write_json(path: Path, facts: Mapping[str, Any]) -> Path:
@@ -119,14 +137,18 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def record(folder: Path, command: str, facts: Mapping[str, Any]) -> Path:
-    """Write under the command's name into ``run.json``, keeping what other commands wrote."""
+    """Write under the command's name into ``run.json``; return its path.
+
+    What other commands wrote is kept, unless this is a new ``pca``, with which a run begins.
+    """
     path = folder / "run.json"
-    earlier = read_json(path) if path.exists() else {}
+    starts_anew = command == "pca" or not path.exists()
+    earlier = {} if starts_anew else read_json(path)
     return write_json(path, {**earlier, command: facts})
 
 
 def recorded_model(folder: Path) -> dict[str, Any]:
-    """Return source, revision and sha256 of the model that made the pca run in a folder.
+    """Return source, revision, sha256 and dtype of the model that made the pca run in a folder.
 
     Raises
     ------
@@ -135,7 +157,7 @@ def recorded_model(folder: Path) -> dict[str, Any]:
     facts = read_json(folder / "run.json")
     try:
         model = facts["pca"]["model"]
-        return {name: model[name] for name in ("source", "revision", "sha256")}
+        return {name: model[name] for name in ("source", "revision", "sha256", "dtype")}
     except (KeyError, TypeError) as error:
         raise FileError(
             f"{folder / 'run.json'} without a model",
@@ -194,6 +216,7 @@ def save_pca(pca: PCA, folder: str | Path, facts: Mapping[str, Any] | None = Non
 
     folder = Path(folder)
     check_folder(folder)
+    earlier = _listed_files(folder, "pca.json", "traversal.json")
     figures = {"cumulative_variance.png": new_figure(), "eigenvalues.png": new_figure()}
     draw_cumulative(pca, ax=figures["cumulative_variance.png"].add_subplot())
     draw_eigenvalues(pca, ax=figures["eigenvalues.png"].add_subplot())
@@ -204,7 +227,23 @@ def save_pca(pca: PCA, folder: str | Path, facts: Mapping[str, Any] | None = Non
     files.append(folder / "pca.json")
     described = {**_describe_origin(pca), **pca.summary(), **(facts or {})}
     write_json(files[-1], {**described, "files": [path.name for path in files]})
+    _remove_stale(earlier, files)
     return files
+
+
+def _listed_files(folder: Path, *records: str) -> set[Path]:
+    """Return the files of a folder that the ``files`` of earlier JSON records name."""
+    listed: set[Path] = set()
+    for name in records:
+        with suppress(FileError):  # none, or damaged: it names nothing
+            files = read_json(folder / name).get("files") or []
+            listed |= {folder / Path(str(file)).name for file in files}
+    return {path for path in listed if path.suffix in _RESULTS}
+
+
+def _remove_stale(earlier: set[Path], files: list[Path]) -> None:
+    for path in earlier - set(files):
+        path.unlink(missing_ok=True)
 
 
 def _write_bytes(path: Path, content: bytes) -> Path:
@@ -229,7 +268,12 @@ def _save_arrays(pca: PCA, path: Path) -> Path:
 
 
 def _describe_origin(pca: PCA) -> dict[str, Any]:
-    described: dict[str, Any] = {"seed": pca.seed, "options": dict(pca.options)}
+    described: dict[str, Any] = {
+        "seed": pca.seed,
+        "options": dict(pca.options),
+        "label": pca.label,
+        "title": pca.title,
+    }
     if pca.layout is not None:
         described["layout"] = pca.layout.describe()
     if pca.origin is not None:
@@ -261,6 +305,8 @@ def load_pca(folder: str | Path) -> PCA:
     facts = read_json(folder / "pca.json")
     try:
         arrays = load_file(folder / "pca.safetensors")
+        if "layout" not in facts:
+            raise ValueError("the PCA of a plain matrix, which no latent belongs to")
         origin = arrays["origin"]
         layout = layout_from(facts["layout"])
         _check_shapes(arrays, layout)
@@ -280,6 +326,7 @@ def load_pca(folder: str | Path) -> PCA:
             origin=Latent(origin, spec, name=facts["picture"]),
             seed=facts["seed"],
             options=facts["options"],
+            label=str(facts["label"]),
             factors={
                 name.removeprefix(_FACTOR): array
                 for name, array in arrays.items()
@@ -317,6 +364,7 @@ def save_walk(
     from latentlab.plots import animate_trail, walk_sheet
 
     check_folder(folder)
+    earlier = _listed_files(folder, "traversal.json")
     files = [walk.save(folder / f"traversal{suffix}", fps=fps, loop=loop)]
     for index, trail in enumerate(walk.trails, 1):
         path = folder / f"component_{index}{suffix}"
@@ -324,4 +372,5 @@ def save_walk(
     save_png(folder / "sheet.png", walk_sheet(walk))
     files += [folder / "sheet.png", folder / "traversal.json"]
     write_json(files[-1], {**walk.summary(), "files": [path.name for path in files]})
+    _remove_stale(earlier, files)
     return files

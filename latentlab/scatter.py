@@ -106,6 +106,21 @@ def combine_rows(weights: Tensor, matrix: Tensor, mean: Tensor) -> Tensor:
     return combined.div_(squares.sqrt()[:, None].float())
 
 
+def project_rows(matrix: Tensor, mean: Tensor, basis: Tensor) -> Tensor:
+    """Return the centered rows (N, D) times a basis (D, k), a block at a time."""
+    blocks = torch.split(matrix, rows_in_block(matrix.shape[1]))
+    return torch.cat([(block - mean) @ basis for block in blocks])
+
+
+def collect_rows(matrix: Tensor, mean: Tensor, scores: Tensor) -> Tensor:
+    """Return the transposed centered rows (D, N) times scores (N, k), a block at a time."""
+    rows = rows_in_block(matrix.shape[1])
+    total = torch.zeros_like(mean)[:, None].expand(-1, scores.shape[1]).clone()
+    for block, some in zip(torch.split(matrix, rows), torch.split(scores, rows), strict=True):
+        total.addmm_((block - mean).T, some)
+    return total
+
+
 def mean_and_variance(matrix: Tensor) -> tuple[Tensor, float]:
     """Return the mean (D,) and the total variance of all features."""
     mean = matrix.new_empty(matrix.shape[1], dtype=torch.float64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -24,6 +23,9 @@ from latentlab.pca import PCA
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+_LARGEST_SPAN = 1e6
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -141,8 +143,8 @@ def traverse(
     ShapeError : more components than there are, or directions of another model or size.
     NonFiniteError, MemoryLimitError : as for :func:`latentlab.encode`.
     """
-    found = directions.directions if isinstance(directions, PCA) else directions
     check_steps(components, span, steps)
+    found = directions.leading(components) if isinstance(directions, PCA) else directions
     _check_directions(found, latent, components)
     alphas = torch.linspace(-span, span, steps)
     paths = [partial(_latents_along, latent, found, k, alphas) for k in range(components)]
@@ -151,17 +153,21 @@ def traverse(
         _trail(vae, decoder, path(), found, k, float(alphas[1] - alphas[0]))
         for k, path in enumerate(paths)
     )
-    title = f"{latent.name} · {latent.spec.name}\n{found.basis or found.finder}"
+    title = f"{latent.title}\n{found.basis or found.finder}"
     return Walk(trails, alphas, decoder.decodes, title)
 
 
 def check_steps(components: int, span: float, steps: int) -> None:
     """Raise UsageError where numbers of components or steps, or the span, make no sense."""
-    if components < 1:
+    if not isinstance(components, int) or components < 1:
         raise UsageError(f"components={components}", "1 or more", "pass --components 5")
-    if not 0 < span < math.inf:
-        raise UsageError(f"span={span}", "a span above 0 standard deviations", "pass --span 3.0")
-    if steps < 2:
+    if not 0 < span <= _LARGEST_SPAN:
+        raise UsageError(
+            f"span={span}",
+            f"a span above 0 and up to {_LARGEST_SPAN:g} standard deviations",
+            "pass --span 3.0",
+        )
+    if not isinstance(steps, int) or steps < 2:
         raise UsageError(f"steps={steps}", "at least 2 steps", "pass --steps 16")
 
 

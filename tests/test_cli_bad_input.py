@@ -19,6 +19,8 @@ from command_line import SIZE, Called, CommandLine, files_in, save_model, save_p
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from latentlab.animation import write_animation
+from latentlab.errors import MissingExtraError, NonFiniteError
 from latentlab.images import read_picture
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -308,7 +310,12 @@ def test_frames_of_a_still_and_knn_of_one_photo_have_too_few_samples(
 ) -> None:
     shutil.copy(cli.picture, tmp_path / "only.png")
     for name in ("frames", "knn"):
-        refused(cli.pca("-k", name, picture="only.png"), 2, "1 samples", "at least two")
+        refused(
+            cli.pca("-k", name, picture="only.png"),
+            2,
+            f"1 sample from {name}",
+            "folder of more pictures",
+        )
 
 
 def test_equal_pictures_have_no_variance(cli: CommandLine, tmp_path: Path) -> None:
@@ -628,3 +635,74 @@ def test_an_error_of_the_system_that_nobody_foresaw_is_one_line(
 
     monkeypatch.setattr("latentlab.pca.fit_pca", fail)
     refused(cli.pca(), 1, "photo.png", "Input/output error")
+
+
+# Numbers that do not exist
+
+
+@pytest.mark.parametrize("samples", [2, 3])
+def test_so_few_samples_that_fits_make_no_sense_still_give_a_summary(
+    cli: CommandLine, samples: int
+) -> None:
+    called = cli(
+        *("pca", cli.picture, "-m", cli.model, "--size", SIZE, "-k", "gaussian"),
+        *("--samples", samples, "--out", "few"),
+    )
+    assert called.code == 0, called.err
+    assert "–" in called.out
+    assert str(Path("few/pca.json")) in called.out
+
+
+def test_a_randomized_summary_has_no_numbers_that_need_the_whole_spectrum(
+    cli: CommandLine,
+) -> None:
+    options = ("-k", "gaussian", "--randomized", "--components", 2)
+    facts = cli.pca(*options, samples=30).facts
+    assert len(facts["explained_variance"]) == 2
+    for name in ("participation_ratio", "participation_ratio_corrected", "log_fit_r2", "k90"):
+        assert facts[name] is None
+
+
+def test_brackets_in_a_name_are_no_markup(cli: CommandLine, tmp_path: Path) -> None:
+    shutil.copy(cli.picture, tmp_path / "photo[final].png")
+    called = cli("pca", "photo[final].png", "-m", cli.model, "--size", SIZE, "-k", "tokens")
+    assert "photo[final]" in called.out.splitlines()[0]
+
+
+def test_too_many_samples_for_the_eigenproblem_are_refused_before_the_first(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LATENTLAB_MEMORY_GB", "0.01")
+    monkeypatch.setattr("latentlab.neighborhoods.gaussian.noisy", None)
+    refused(cli.pca("-k", "gaussian", samples=4000), 5, "randomized")
+
+
+def test_a_decoder_that_fails_does_so_before_the_samples(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overflow(*_arguments: object) -> None:
+        raise NonFiniteError("NaN pictures", "finite numbers", "use --dtype float32")
+
+    monkeypatch.setattr("latentlab.encoder.reconstruct", overflow)
+    monkeypatch.setattr("latentlab.neighborhoods.gaussian.noisy", None)
+    refused(cli.pca("-k", "gaussian"), 1, "float32")
+
+
+def test_mp4_without_ffmpeg_is_refused_before_the_walk(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise MissingExtraError("no ffmpeg", "ffmpeg", "run pip install 'latentlab[video]'")
+
+    monkeypatch.setattr("latentlab.animation.ffmpeg_program", missing)
+    monkeypatch.setattr("latentlab.traversal.decode_each", None)
+    assert cli.pca("-k", "gaussian", "--out", "run").code == 0
+    refused(cli("traverse", "--run", "run", "--format", "mp4"), 1, "latentlab[video]")
+
+
+def test_a_video_is_its_own_neighborhood(cli: CommandLine, tmp_path: Path) -> None:
+    frames = [np.full((64, 64, 3), level, np.uint8) for level in (0, 80, 160, 240)]
+    write_animation(tmp_path / "clip.mp4", frames, ping_pong=False)
+    facts = cli.pca("-k", "frames", picture="clip.mp4").facts
+    assert facts["n_samples"] == 4
+    assert facts["picture"] == "clip"

@@ -117,6 +117,13 @@ def test_colors_are_the_leading_components_of_the_tokens(channels: int) -> None:
     assert not colors[..., 1:].any()
 
 
+@pytest.mark.parametrize("shape", [(4, 1, 1), (4, 3, 3)])
+def test_a_latent_without_differences_is_gray(shape: tuple[int, int, int]) -> None:
+    colors = latent_rgb(Latent(torch.ones(shape), LatentSpec("x", 4, 8)))
+    assert colors.shape == (*shape[1:], 3)
+    assert (colors == 128).all()
+
+
 def test_text_is_one_short_line(
     linear_vae: LinearVAE, linear_latent: Latent, small_pca: PCA
 ) -> None:

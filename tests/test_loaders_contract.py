@@ -104,8 +104,9 @@ def test_gradients_flow_through_decode(vae: LatentVAE) -> None:
 
 def test_decode_does_not_clamp(vae: LatentVAE) -> None:
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(2)) * 3
-    names = dict(vae.module.decoder.named_parameters())  # type: ignore[attr-defined]
-    bias = [tensor for name, tensor in names.items() if name.endswith("bias")][-1]
+    names = dict(vae.module.named_parameters())  # type: ignore[attr-defined]
+    last = [name for name in names if name.endswith("bias") and name.startswith("decoder.")]
+    bias = names[last[-1] if last else "mean"]
     before = bias.clone()
     try:
         bias.add_(50)

@@ -11,7 +11,7 @@ import torch
 from linear_vae import LinearVAE, smooth_picture
 from tiny_models import save_tiny
 
-from latentlab.encoder import decode_each, encode, encode_batch
+from latentlab.encoder import decode_each, encode, encode_batch, reconstruct
 from latentlab.errors import MemoryLimitError, NonFiniteError, UsageError
 from latentlab.loaders import load_vae
 from latentlab.memory import allocate_matrix, available_memory, memory_errors
@@ -102,3 +102,23 @@ def test_nan_from_a_model_is_refused_with_the_dtype_to_choose() -> None:
 
     with pytest.raises(NonFiniteError, match="--dtype float32"):
         encode(Overflowing(), smooth_picture())
+
+
+def test_what_encode_and_reconstruct_return_can_take_part_in_gradients() -> None:
+    vae = LinearVAE()
+    latent = encode(vae, smooth_picture())
+    weight = torch.ones(1, requires_grad=True)
+    vae.decode((latent.values * weight)[None]).square().sum().backward()
+    (reconstruct(vae, latent) * weight).sum().backward()
+    assert weight.grad is not None
+    assert float(weight.grad) != 0
+
+
+def test_a_disk_that_is_full_is_an_error_and_not_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setenv("LATENTLAB_MEMORY_GB", "0.001")
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(MemoryLimitError, match="No space left"):
+        allocate_matrix(1000, 1000)

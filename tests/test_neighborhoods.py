@@ -153,6 +153,7 @@ def test_knn_returns_the_picture_itself_first_and_passes_over_what_is_no_picture
     hood = neighborhood(linear_vae, linear_latent, "knn", samples=9, folder=str(tmp_path))
     assert hood.n_samples == 3
     torch.testing.assert_close(hood.samples[0], linear_latent.values.flatten(), atol=0.05, rtol=0)
+    assert float(hood.factors["distance"][0]) < 0.01
     assert (hood.factors["distance"].diff() > 0).all()
 
 
@@ -330,3 +331,44 @@ def test_encoding_keeps_the_posterior_and_the_picture(linear_vae: LinearVAE) -> 
     assert latent.logvar.shape == latent.values.shape == (6, 8, 10)
     assert latent.picture is not None
     assert torch.equal(latent.picture.pixels, smooth_picture())
+
+
+def test_a_file_is_its_own_nearest_picture_to_the_last_bit(
+    linear_vae: LinearVAE, tmp_path: Path
+) -> None:
+    for seed in range(2):
+        save_smooth(tmp_path / f"{seed}.png", seed)
+    latent = encode(linear_vae, tmp_path / "1.png", size=24)
+    hood = neighborhood(linear_vae, latent, "knn", samples=2, folder=str(tmp_path))
+    assert float(hood.factors["distance"][0]) == 0
+    assert torch.equal(hood.samples[0], latent.values.flatten())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "label"),
+    [
+        ("augment", {}, "augment"),
+        ("augment", {"rotation": 20, "hue": 0}, "augment, rotation 20, hue 0"),
+        ("gaussian", {}, "gaussian, radius 0.1"),
+        ("tokens", {"region": (0, 4, 8, 8)}, "tokens, region 0,4,8,8"),
+    ],
+)
+def test_labels_say_what_would_change_the_numbers(
+    linear_vae: LinearVAE, linear_latent: Latent, name: str, options: dict, label: str
+) -> None:
+    assert neighborhood(linear_vae, linear_latent, name, samples=3, **options).label == label
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"samples": 4.0}, {"seed": 2**64}, {"region": (0, 0, 10)}, {"region": (0.5, 0, 9, 9)}]
+)
+def test_values_of_the_wrong_kind_are_refused(
+    linear_vae: LinearVAE, linear_latent: Latent, wrong: dict
+) -> None:
+    with pytest.raises(UsageError):
+        neighborhood(linear_vae, linear_latent, "gaussian", **{"samples": 4, **wrong})
+
+
+def test_half_a_cell_is_no_patch(linear_vae: LinearVAE, linear_latent: Latent) -> None:
+    with pytest.raises(UsageError, match=r"patch=2\.7"):
+        neighborhood(linear_vae, linear_latent, "patches", patch=2.7)

@@ -192,6 +192,12 @@ def test_a_gram_matrix_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPa
         fit_pca(torch.randn(100, 200))
 
 
+@pytest.mark.parametrize("chunks", [[torch.ones(3)], [torch.ones(3, 4), torch.ones(3, 5)]])
+def test_chunks_that_do_not_fit_are_refused(chunks: list[torch.Tensor]) -> None:
+    with pytest.raises(ShapeError, match="chunk of shape"):
+        fit_pca_stream(chunks)
+
+
 def test_vectors_and_volumes_are_refused() -> None:
     with pytest.raises(ShapeError, match="matrix"):
         fit_pca(torch.zeros(3, 4, 5))

@@ -25,6 +25,7 @@ from latentlab.runs import (
     read_json,
     record,
     recorded_model,
+    remember_run,
     save_pca,
     save_walk,
     write_json,
@@ -125,15 +126,52 @@ def test_json_that_is_no_object_is_refused(content: str, tmp_path: Path) -> None
 def test_commands_record_side_by_side(tmp_path: Path) -> None:
     record(tmp_path, "pca", {"seed": 1})
     record(tmp_path, "traverse", {"seed": 2})
-    path = record(tmp_path, "pca", {"seed": 3})
-    assert read_json(path) == {"pca": {"seed": 3}, "traverse": {"seed": 2}}
+    path = record(tmp_path, "traverse", {"seed": 3})
+    assert read_json(path) == {"pca": {"seed": 1}, "traverse": {"seed": 3}}
+
+
+def test_a_new_pca_begins_the_record_anew(tmp_path: Path) -> None:
+    record(tmp_path, "pca", {"seed": 1})
+    record(tmp_path, "traverse", {"seed": 2})
+    assert read_json(record(tmp_path, "pca", {"seed": 3})) == {"pca": {"seed": 3}}
+
+
+def test_a_folder_used_again_keeps_nothing_of_the_earlier_run(
+    linear_vae: LinearVAE, linear_latent: Latent, fitted: PCA, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.png").write_bytes(b"not a result")
+    tokens = fit_pca(neighborhood(linear_vae, linear_latent, "tokens"))
+    save_pca(tokens, tmp_path)
+    save_walk(traverse(linear_vae, linear_latent, tokens, components=3, steps=2), tmp_path)
+    save_walk(traverse(linear_vae, linear_latent, tokens, components=2, steps=2), tmp_path)
+    assert not (tmp_path / "component_3.gif").exists()
+    assert (tmp_path / "component_2.gif").exists()
+    files = save_pca(fitted, tmp_path)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {path.name for path in files} | {"mine.png"}
+
+
+def test_the_latest_run_may_lie_elsewhere(fitted: PCA, tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    save_pca(fitted, create_run("a", "b", root))
+    outside = tmp_path / "outside"
+    save_pca(fitted, outside)
+    os.utime(outside / "pca.json", ns=(2**61, 2**61))
+    assert latest_run(root).name == "a-b-1"
+    remember_run(outside, root)
+    assert latest_run(root) == outside
 
 
 def test_the_recorded_model_is_that_of_the_pca(
     linear_vae: LinearVAE, linear_latent: Latent, tmp_path: Path
 ) -> None:
     record(tmp_path, "pca", provenance(linear_vae, linear_latent, ["pca", "x.png"], seed=4))
-    assert recorded_model(tmp_path) == {"source": "tests", "revision": None, "sha256": {}}
+    assert recorded_model(tmp_path) == {
+        "source": "tests",
+        "revision": None,
+        "sha256": {},
+        "dtype": "float32",
+    }
     facts = read_json(tmp_path / "run.json")["pca"]
     assert facts["command_line"] == ["pca", "x.png"]
     assert facts["seed"] == 4
@@ -178,7 +216,7 @@ def test_the_pca_of_a_plain_matrix_can_be_saved_but_not_walked(tmp_path: Path) -
     matrix = torch.randn(9, 5, generator=torch.Generator().manual_seed(0))
     save_pca(fit_pca(matrix), tmp_path)
     assert read_json(tmp_path / "pca.json")["n_features"] == 5
-    with pytest.raises(FileError, match="origin"):
+    with pytest.raises(FileError, match="plain matrix"):
         load_pca(tmp_path)
 
 

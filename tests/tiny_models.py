@@ -6,6 +6,7 @@ it: a diffusers folder, or TAESD's two files.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from latentlab.loaders.linear import PatchTransform
 from latentlab.loaders.taesd import TAESD
 
 LEVELS: dict[str, Any] = {
@@ -135,6 +137,16 @@ def taesd_shapes(*, width: int = 8, channels: int = 4, pooled: bool = True) -> d
     }
 
 
+def tiny_patches() -> nn.Module:
+    """Return an orthonormal transform of 2×2 patches to 4 channels."""
+    module = PatchTransform(4, 2)
+    generator = torch.Generator().manual_seed(9)
+    rows = torch.linalg.qr(torch.randn(12, 12, generator=generator))[0][:4].contiguous()
+    module.basis.data = rows.reshape(4, 3, 2, 2).contiguous()
+    module.mean.data = 0.1 * torch.randn(3, 2, 2, generator=generator)
+    return module.eval()
+
+
 TINY: dict[str, Callable[..., nn.Module]] = {
     "AutoencoderKL": tiny_kl,
     "AutoencoderKLFlux2": tiny_flux2,
@@ -142,6 +154,7 @@ TINY: dict[str, Callable[..., nn.Module]] = {
     "AutoencoderDC": tiny_dc,
     "AutoencoderKLQwenImage": tiny_qwen,
     "AutoencoderKLWan": tiny_wan,
+    "PatchTransform": tiny_patches,
     "TAESD": tiny_taesd,
 }
 
@@ -217,6 +230,10 @@ def save_tiny(family: str, folder: Path, **options: Any) -> nn.Module:
     folder.mkdir(parents=True, exist_ok=True)
     if family == "TAESD":
         save_halves(module, folder)
+    elif isinstance(module, PatchTransform):
+        config = {"_class_name": family, "latent_channels": 4, "patch_size": 2}
+        (folder / "config.json").write_text(json.dumps(config))
+        save_file(module.state_dict(), folder / "diffusion_pytorch_model.safetensors")
     else:
         module.save_pretrained(folder)  # type: ignore[operator]
     return module

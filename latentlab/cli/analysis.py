@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from latentlab.cli.console import progress_bar, say
 from latentlab.cli.options import parse_region, parse_settings
+from latentlab.errors import UsageError
 from latentlab.samples import PREFIX
 
 if TYPE_CHECKING:
-    from latentlab.latents import Neighborhood, Progress
+    from latentlab.latents import Latent, Neighborhood, Progress
     from latentlab.loaders import LatentVAE
     from latentlab.pca import PCA
 
@@ -60,12 +61,20 @@ def analyse(
     vae: LatentVAE, request: Request, out: Path | None, progress: Progress | None
 ) -> tuple[PCA, Path, dict[str, Any]]:
     """Sample, fit and save; return the PCA, its run folder and the facts of ``pca.json``."""
-    from latentlab.runs import create_run
+    from latentlab import encode, read_picture, reconstruct
+    from latentlab.metrics.fidelity import psnr
+    from latentlab.runs import create_run, remember_run
 
-    hood = sample(vae, request, progress)
+    picture = read_picture(request.image, size=request.size, multiple=vae.spec.multiple)
+    latent = encode(vae, picture)
+    # Before the long part, so that a decoder that fails does so early.
+    quality = psnr(picture.pixels, reconstruct(vae, latent))
+    hood = sample(vae, latent, request, progress)
     found = fit(hood, request)
-    folder = out or create_run(hood.origin.name, vae.spec.name)
-    return found, folder, save(vae, hood, found, folder, request.command_line)
+    folder = out or create_run(latent.name, vae.spec.name)
+    facts = save(vae, hood, found, folder, request.command_line, quality)
+    remember_run(folder)
+    return found, folder, facts
 
 
 def check(request: Request, out: Path | None) -> None:
@@ -79,18 +88,26 @@ def check(request: Request, out: Path | None) -> None:
     from latentlab.neighborhoods import make_sampler
     from latentlab.runs import RUNS_FOLDER, check_folder
 
+    if request.samples is not None and request.samples < 2:
+        raise UsageError(f"--samples {request.samples}", "at least 2", "raise --samples")
     parse_region(request.region)
     make_sampler(request.neighborhood, _sampler_options(request))
     check_folder(out or RUNS_FOLDER)
 
 
-def sample(vae: LatentVAE, request: Request, progress: Progress | None) -> Neighborhood:
-    """Return the neighborhood of the picture."""
-    from latentlab import encode, neighborhood
+def sample(
+    vae: LatentVAE, latent: Latent, request: Request, progress: Progress | None
+) -> Neighborhood:
+    """Return the neighborhood of the latent."""
+    from latentlab import neighborhood
+    from latentlab.neighborhoods.base import DEFAULT_SAMPLES
+    from latentlab.pca import check_room
 
+    if not request.randomized:
+        check_room(min(request.samples or DEFAULT_SAMPLES, latent.values.numel()))
     return neighborhood(
         vae,
-        encode(vae, request.image, size=request.size),
+        latent,
         request.neighborhood,
         samples=request.samples,
         seed=request.seed,
@@ -122,15 +139,16 @@ def fit(hood: Neighborhood, request: Request) -> PCA:
 
 
 def save(
-    vae: LatentVAE, hood: Neighborhood, found: PCA, folder: Path, command_line: list[str]
+    vae: LatentVAE,
+    hood: Neighborhood,
+    found: PCA,
+    folder: Path,
+    command_line: list[str],
+    quality: float,
 ) -> dict[str, Any]:
     """Write a run's files; return the facts of ``pca.json`` with the files' paths."""
-    from latentlab.encoder import reconstruct
-    from latentlab.metrics.fidelity import psnr
     from latentlab.runs import provenance, read_json, record, save_pca
 
-    picture = hood.origin.picture
-    quality = psnr(picture.pixels, reconstruct(vae, hood.origin)) if picture else None
     files = save_pca(found, folder, {"reconstruction_psnr": quality, "statement": hood.statement})
     settings = {
         "seed": hood.seed,

@@ -26,6 +26,11 @@ def print_json(facts: Mapping[str, Any]) -> None:
     print(json.dumps(finite(facts), allow_nan=False))
 
 
+def shown(value: float | None, form: str) -> str:
+    """Return a number in a format, or a dash where there is none."""
+    return "–" if value is None else format(value, form)
+
+
 @contextmanager
 def progress_bar(*, quiet: bool = False, in_bytes: bool = False) -> Iterator[Progress | None]:
     """Yield a callable that draws progress and the time left on stderr; None when quiet.

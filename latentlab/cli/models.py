@@ -10,6 +10,7 @@ import typer
 
 from latentlab.cli import options
 from latentlab.cli.console import progress_bar
+from latentlab.loaders.built_in import BUILT_IN
 from latentlab.loaders.catalogue import CATALOGUE, CatalogueEntry, find_entry
 from latentlab.loaders.hub_cache import FetchedModel, cached
 
@@ -33,8 +34,11 @@ def models(
 def _list(*, json_output: bool, quiet: bool) -> None:
     found = {name: _find(entry) for name, entry in CATALOGUE.items()}
     if json_output:
+        built_in = [
+            {"name": name, "built_in": True, "note": note} for name, note in BUILT_IN.items()
+        ]
         rows = [_describe(entry, found[name]) for name, entry in CATALOGUE.items()]
-        typer.echo(json.dumps({"models": rows}, indent=2))
+        typer.echo(json.dumps({"built_in": built_in, "models": rows}, indent=2))
         return
     _print_table(found)
     if not quiet:
@@ -94,4 +98,7 @@ def _print_table(found: dict[str, FetchedModel | None]) -> None:
             "yes" if entry.gated else "no",
             "yes" if found[name] else "no",
         )
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for name, note in BUILT_IN.items():
+        console.print(f"{name} (built in): {note}", highlight=False, markup=False)

@@ -9,7 +9,7 @@ import typer
 
 from latentlab.cli import options
 from latentlab.cli.analysis import Request, analyse, check, load
-from latentlab.cli.console import print_json, progress_bar
+from latentlab.cli.console import print_json, progress_bar, shown
 from latentlab.defaults import DEFAULT_MODEL, DEFAULT_NEIGHBORHOOD
 
 
@@ -64,10 +64,8 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
-    size = f"N = {facts['n_samples']:,} · D = {facts['n_features']:,}"
-    where = f"{facts['picture']} · {facts['model']} · {facts['neighborhood']} neighborhood"
-    console.print(f"{where} · {size}", style="bold")
+    console = Console(highlight=False, markup=False)
+    console.print(facts["title"], style="bold")
     table = Table(show_header=False, box=None, pad_edge=False)
     for row in _summary_rows(facts):
         table.add_row(*row)
@@ -83,16 +81,18 @@ def _summary_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
     null = isotropic_spectrum(facts["n_samples"], facts["n_features"])
     null_r2 = fit_curve(null.cumulative, logarithmic=True)[2]
-    corrected = facts["participation_ratio_corrected"]
-    unbiased = "∞" if corrected is None else f"{corrected:.1f}"
+    unbiased = shown(facts["participation_ratio_corrected"], ".1f")
     shares = facts["explained_variance_ratio"][:5]
     return [
         (f"variance of PC 1–{len(shares)}", ", ".join(f"{share:.1%}" for share in shares)),
-        ("k for 50, 90, 95, 99 %", ", ".join(str(facts[f"k{p}"]) for p in (50, 90, 95, 99))),
+        ("k for 50, 90, 95, 99 %", ", ".join(shown(facts[f"k{p}"], "d") for p in (50, 90, 95, 99))),
         (
             "participation ratio",
-            f"{facts['participation_ratio']:.1f} (freed of sampling bias: {unbiased})",
+            f"{shown(facts['participation_ratio'], '.1f')} (freed of sampling bias: {unbiased})",
         ),
-        ("R² of the log fit", f"{facts['log_fit_r2']:.3f} (isotropic noise: {null_r2:.3f})"),
-        ("reconstruction", f"{facts['reconstruction_psnr']:.2f} dB PSNR"),
+        (
+            "R² of the log fit",
+            f"{shown(facts['log_fit_r2'], '.3f')} (isotropic noise: {null_r2:.3f})",
+        ),
+        ("reconstruction", f"{shown(facts['reconstruction_psnr'], '.2f')} dB PSNR"),
     ]

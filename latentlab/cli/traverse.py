@@ -11,7 +11,7 @@ import typer
 
 from latentlab.cli import options
 from latentlab.cli.analysis import Request, analyse, check, load
-from latentlab.cli.console import print_json, progress_bar, say
+from latentlab.cli.console import print_json, progress_bar, say, shown
 from latentlab.defaults import DEFAULT_MODEL, DEFAULT_NEIGHBORHOOD
 from latentlab.errors import FileError, UsageError
 
@@ -54,7 +54,9 @@ def traverse(
     samples: options.Samples = None,
     region: options.Region = None,
     settings: options.Settings = None,
-    seed: options.Seed = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**63 - 1, help="As for pca; needs IMAGE; 0.")
+    ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     out: options.Out = None,
@@ -65,16 +67,16 @@ def traverse(
 ) -> None:
     """Step along the top components and write decoded animations."""
     from latentlab import traverse as walk_along
-    from latentlab.animation import check_fps
+    from latentlab.animation import check_format
     from latentlab.pca import KEPT_COMPONENTS
     from latentlab.runs import check_folder, load_pca, read_json, save_walk
     from latentlab.traversal import check_steps
 
     check_steps(components, span, steps)
     suffix = f".{format.value}"
-    check_fps(suffix, fps)
+    check_format(suffix, fps)
     if image is None:
-        _refuse_picture_options(size, samples, region, settings, neighborhood)
+        _refuse_picture_options(size, samples, region, settings, neighborhood, seed)
         folder = _run_to_resume(run)
         check_folder(out or folder)
         say(f"going on with {folder}", quiet=quiet)
@@ -85,7 +87,9 @@ def traverse(
         _refuse_run(run)
         kind = neighborhood or DEFAULT_NEIGHBORHOOD
         more = components if components > KEPT_COMPONENTS else None
-        request = Request(image, size, kind, samples, region, settings, seed, context.obj, more)
+        request = Request(
+            image, size, kind, samples, region, settings, seed or 0, context.obj, more
+        )
         check(request, out)
         vae = load(model or DEFAULT_MODEL, device, dtype, offline=offline, quiet=quiet)
         with progress_bar(quiet=quiet) as progress:
@@ -112,7 +116,7 @@ def traverse(
 def _refuse_picture_options(*given: object) -> None:
     if any(option is not None for option in given):
         raise UsageError(
-            "--size, --samples, --region, --set or --neighborhood without IMAGE",
+            "--size, --samples, --region, --set, --neighborhood or --seed without IMAGE",
             "a picture that they apply to",
             "pass IMAGE, or leave them out to go on with a pca run",
         )
@@ -145,7 +149,7 @@ def _load_model_of(
     vae = load(
         model or recorded["source"],
         device,
-        dtype,
+        recorded["dtype"] if dtype == "auto" and not model else dtype,
         revision=None if model else recorded["revision"],
         offline=offline,
         quiet=quiet,
@@ -171,20 +175,20 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("", "variance", "change/σ", "monotone", "flicker", "drift", "clipped"):
+    for heading in ("", "variance", "change/σ", "monotone", "flicker", "drift at ±span", "clipped"):
         table.add_column(heading, justify="right" if heading else "left")
     for row in facts["components"]:
         table.add_row(
             row["label"],
-            f"{row['explained_variance_ratio']:.1%}",
-            f"{row['pixel_change']:.4f}",
-            f"{row['monotonicity']:.2f}",
-            f"{row['flicker']:.2f}",
-            f"{row['drift_relative']:.3f}",
-            f"{row['clipped']:.1%}",
+            shown(row["explained_variance_ratio"], ".1%"),
+            shown(row["pixel_change"], ".4f"),
+            shown(row["monotonicity"], ".2f"),
+            shown(row["flicker"], ".2f"),
+            shown(row["drift_relative"], ".3f"),
+            shown(row["clipped"], ".1%"),
         )
-    console = Console(highlight=False)
-    console.print(facts["title"].replace("\n", " · "), style="bold")
+    console = Console(highlight=False, markup=False)
+    console.print(facts["title"], style="bold")
     console.print(table)
     for path in facts["files"]:
         print(path)

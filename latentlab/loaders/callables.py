@@ -95,8 +95,13 @@ def _split(encoded: Encoded) -> tuple[Tensor, Tensor | None]:
         return encoded.mean, encoded.logvar
     if isinstance(encoded, Tensor):
         return encoded, None
-    mean, logvar = encoded
-    return mean, logvar
+    if isinstance(encoded, tuple) and len(encoded) == 2:
+        return encoded
+    raise ShapeError(
+        f"{type(encoded).__name__} from encode",
+        "a Tensor, (mean, logvar) or a Posterior",
+        "return one of these",
+    )
 
 
 def _check_shape(tensor: Tensor | None, wanted: tuple[int, ...], function: str) -> None:

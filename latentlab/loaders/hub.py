@@ -15,6 +15,7 @@ from pathlib import Path
 from huggingface_hub import constants
 
 from latentlab.errors import DownloadError, ModelError, ModelNotFoundError
+from latentlab.latents import Progress
 from latentlab.loaders.hub_cache import (
     FetchedModel,
     cache_root,
@@ -27,7 +28,7 @@ from latentlab.loaders.hub_cache import (
     remove_damaged,
     snapshot_folder,
 )
-from latentlab.loaders.hub_client import Listing, Meter, Progress, download_file, list_files
+from latentlab.loaders.hub_client import Listing, Meter, download_file, list_files
 from latentlab.loaders.hub_errors import Request, disk_full, missing_file, not_on_disk
 
 __all__ = ["FetchedModel", "Progress", "cached", "fetch"]

@@ -18,11 +18,9 @@ from typing import Any, ClassVar, TypeVar
 from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError
 
+from latentlab.latents import Progress
 from latentlab.loaders.hub_cache import is_commit
 from latentlab.loaders.hub_errors import Request, explain, truncated
-
-Progress = Callable[[str, int, int], None]
-"""Called with a description, the bytes that are here and the bytes that are needed."""
 
 _PATIENCE = 4.0
 _RESTARTS = 1

@@ -11,8 +11,9 @@ import torch
 
 from latentlab.errors import ModelNotFoundError, UsageError
 from latentlab.latents import Progress
-from latentlab.loaders import dc, flux2, kl, taesd, tiny, video  # noqa: F401  (they register)
+from latentlab.loaders import dc, flux2, kl, linear, taesd, tiny, video  # noqa: F401  (register)
 from latentlab.loaders.base import LatentVAE
+from latentlab.loaders.built_in import BUILT_IN, built_in_folder
 from latentlab.loaders.checkpoints import read_file, read_folder, read_pair
 from latentlab.loaders.families import Checkpoint, build_vae
 from latentlab.loaders.normalization import NORMALIZATIONS
@@ -49,7 +50,7 @@ def load_vae(
     ----------
     source : one of
 
-        - a name of the catalogue, such as ``"flux1"``;
+        - a built-in model, such as ``"linear"``, or a name of the catalogue, such as ``"flux1"``;
         - a hub repository, ``"owner/name"`` or ``"owner/name:subfolder"``;
         - a folder: of diffusers, of a pipeline with ``vae/``, or with TAESD's two files;
         - a weights file. Files of SD1.x and SDXL look alike, as do FLUX.1's and SD3's: where
@@ -105,6 +106,8 @@ def _find_local(source: Source) -> tuple[Checkpoint, str, str] | None:
         return read_file(path), path.stem, str(path)
     if isinstance(source, Path):
         raise _missing(str(source))
+    if source in BUILT_IN:
+        return read_folder(built_in_folder(source)), source, source
     plain, _, normalization = source.rpartition("@")
     if plain and _absolute(plain).is_file():
         return _read_hinted(_absolute(plain), normalization)

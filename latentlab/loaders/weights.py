@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import pickletools
 import struct
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from latentlab.errors import WeightsError
+from latentlab.files import sha256_of_file
 
 SUFFIXES = (".safetensors", ".pth", ".ckpt", ".pt", ".bin")
 """Kinds of weights files, the preferred one first."""
@@ -45,8 +45,7 @@ def hash_file(path: Path) -> str:
     WeightsError : the file cannot be read.
     """
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256_of_file(path)
     except OSError as error:
         raise _unreadable(path, error) from error
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 from torch import Tensor
@@ -15,7 +14,6 @@ from latentlab.images import read_frames
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods.base import Sampler, picture_of, register_neighborhood
-from latentlab.neighborhoods.knn import resized
 
 
 @register_neighborhood("frames")
@@ -42,7 +40,8 @@ class Frames(Sampler):
     def draw(
         self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
     ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
-        height, width = picture_of(latent, self.name).pixels.shape[1:]
-        for index, frame in enumerate(islice(read_frames(self.video), samples)):
-            picture = resized(frame.pixels, height, width)
-            yield encode_batch(vae, picture[None]).mean, {"time": torch.tensor([float(index)])}
+        pixels = picture_of(latent, self.name).pixels
+        shape = (pixels.shape[1], pixels.shape[2])
+        for index, frame in enumerate(read_frames(self.video, size=shape, limit=samples)):
+            encoded = encode_batch(vae, frame.pixels[None]).mean
+            yield encoded, {"time": torch.tensor([float(index)])}

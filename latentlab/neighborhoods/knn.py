@@ -50,32 +50,19 @@ class NearestPictures(Sampler):
         self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
     ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
         pixels = picture_of(latent, self.name).pixels
-        height, width = pixels.shape[1:]
+        shape = (pixels.shape[1], pixels.shape[2])
         distances = []
         for path in list_pictures(Path(self.folder)):
             try:
-                candidate = read_picture(path, size=_THUMBNAIL)
+                candidate = read_picture(path, size=shape)
             except ImageError:
                 continue
-            difference = thumbnail(pixels) - candidate.pixels
+            difference = _thumbnail(pixels) - _thumbnail(candidate.pixels)
             distances.append((float(difference.square().mean().sqrt()), path))
         for distance, path in sorted(distances)[:samples]:
-            other = resized(read_picture(path).pixels, height, width)
+            other = read_picture(path, size=shape).pixels
             yield encode_batch(vae, other[None]).mean, {"distance": torch.tensor([distance])}
 
 
-def thumbnail(pixels: Tensor) -> Tensor:
-    """Return the central square of a picture (3, H, W) at 32×32 pixels."""
-    return resized(pixels, _THUMBNAIL, _THUMBNAIL)
-
-
-def resized(pixels: Tensor, height: int, width: int) -> Tensor:
-    """Return the largest central part of the target's shape, resized to (3, height, width)."""
-    _, rows, columns = pixels.shape
-    scale = min(rows / height, columns / width)
-    part_rows, part_columns = max(1, round(height * scale)), max(1, round(width * scale))
-    top, left = (rows - part_rows) // 2, (columns - part_columns) // 2
-    part = pixels[None, :, top : top + part_rows, left : left + part_columns]
-    return nnf.interpolate(
-        part, (height, width), mode="bicubic", antialias=True, align_corners=False
-    ).clamp(-1, 1)[0]
+def _thumbnail(pixels: Tensor) -> Tensor:
+    return nnf.adaptive_avg_pool2d(pixels, (_THUMBNAIL, _THUMBNAIL))

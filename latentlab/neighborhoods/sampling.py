@@ -53,10 +53,12 @@ def neighborhood(
     MemoryLimitError : the samples fit neither into memory nor onto the disk.
     """
     sampler = make_sampler(name, options)
-    if samples is not None and samples < 2:
+    if samples is not None and (not isinstance(samples, int) or samples < 2):
         raise ShapeError(
             f"samples={samples}", "at least 2, since one has no variance", "raise samples"
         )
+    if not (isinstance(seed, int) and 0 <= seed < 2**63):
+        raise UsageError(f"seed={seed}", "a whole number from 0 to 2⁶³ − 1", "pass, say, seed=0")
     window = _window_of(region, latent)
     layout = sampler.layout(latent, window)
     generator = torch.Generator().manual_seed(seed)
@@ -69,8 +71,21 @@ def neighborhood(
         statement=sampler.statement,
         seed=seed,
         options={**asdict(sampler), **({"region": list(region)} if region else {})},
+        label=_label(sampler, region),
         factors=factors,
     )
+
+
+def _label(sampler: Sampler, region: tuple[int, int, int, int] | None) -> str:
+    """Return the sampler's name, the numbers that were chosen for it, and the region."""
+    numbers = [field for field in fields(sampler) if not isinstance(field.default, str)]
+    chosen = [
+        f"{field.name} {getattr(sampler, field.name):g}"
+        for field in numbers
+        if len(numbers) == 1 or getattr(sampler, field.name) != field.default
+    ]
+    where = [f"region {','.join(map(str, region))}"] if region else []
+    return ", ".join([sampler.name, *chosen, *where])
 
 
 def make_sampler(name: str, options: Mapping[str, Any]) -> Sampler:
@@ -99,7 +114,10 @@ def make_sampler(name: str, options: Mapping[str, Any]) -> Sampler:
 
 def _convert(option: str, value: Any, kind: type) -> Any:
     try:
-        return kind(value)
+        converted = kind(value)
+        if kind is int and float(value) != converted:
+            raise ValueError("a fraction")
+        return converted
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"{option}={value!r}", f"a value of type {kind.__name__}", f"correct {option}"
@@ -112,6 +130,8 @@ def _window_of(region: tuple[int, int, int, int] | None, latent: Latent) -> Wind
     height, width = latent.values.shape[-2:]
     if region is None:
         return Window(0, 0, height, width)
+    if len(region) != 4 or not all(isinstance(number, int) for number in region):
+        raise ShapeError(f"region {region}", "four whole numbers", "pass (x, y, width, height)")
     x, y, region_width, region_height = region
     if (
         min(x, y) < 0
@@ -151,6 +171,12 @@ def _collect(
             factors[factor].append(values)
         if progress:
             progress(f"sampling {sampler.name}", done // rows_each, total)
+    if done < 2:
+        raise UsageError(
+            f"{done} sample from {sampler.name}",
+            "at least 2, since one has no variance",
+            "pass a larger picture or region, a longer clip or a folder of more pictures",
+        )
     return matrix[:done], {name: torch.cat(values) for name, values in factors.items()}
 
 

@@ -1,0 +1,93 @@
+"""The models that come with latentlab: whole, checked, and the linear one known in closed form."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from latentlab import encode, load_vae, reconstruct
+from latentlab.errors import WeightsError
+from latentlab.loaders.base import LatentVAE
+from latentlab.loaders.built_in import BUILT_IN, MODELS_FOLDER, SUMS, built_in_folder
+from latentlab.metrics.fidelity import psnr
+
+
+@pytest.fixture(params=["linear", "linear32"])
+def linear(request: pytest.FixtureRequest) -> LatentVAE:
+    return load_vae(request.param)
+
+
+def test_every_built_in_model_has_its_files_in_the_sums() -> None:
+    listed = {line.split()[1] for line in (MODELS_FOLDER / SUMS).read_text().splitlines()}
+    present = {
+        path.relative_to(MODELS_FOLDER).as_posix()
+        for path in MODELS_FOLDER.glob("*/*")
+        if path.is_file()
+    }
+    assert listed == present
+    assert {Path(file).parent.name for file in listed} == set(BUILT_IN)
+
+
+def test_the_basis_is_orthonormal(linear: LatentVAE) -> None:
+    rows = load_file(built_in_folder(linear.spec.name) / "diffusion_pytorch_model.safetensors")
+    basis = rows["basis"].flatten(1).double()
+    identity = torch.eye(linear.spec.channels, dtype=torch.float64)
+    torch.testing.assert_close(basis @ basis.T, identity, atol=1e-6, rtol=0)
+    assert linear.spec.stride == 8
+    assert not linear.spec.has_logvar
+
+
+def test_encoding_equals_numpys_projection_of_the_patches(linear: LatentVAE) -> None:
+    rows = load_file(built_in_folder(linear.spec.name) / "diffusion_pytorch_model.safetensors")
+    images = torch.rand(2, 3, 24, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    patches = images.numpy().reshape(2, 3, 3, 8, 2, 8).transpose(0, 2, 4, 1, 3, 5)
+    centered = patches - rows["mean"].numpy()
+    expected = np.einsum("nijabc,kabc->nkij", centered, rows["basis"].numpy())
+    np.testing.assert_allclose(linear.encode(images).mean.numpy(), expected, atol=1e-5)
+
+
+def test_the_decoder_is_the_encoders_transpose(linear: LatentVAE) -> None:
+    generator = torch.Generator().manual_seed(1)
+    z = torch.randn(1, linear.spec.channels, 2, 3, generator=generator)
+    x = torch.randn(1, 3, 16, 24, generator=generator)
+    zero_image, zero_latent = torch.zeros_like(x), torch.zeros_like(z)
+    encoded = linear.encode(x).mean - linear.encode(zero_image).mean
+    decoded = linear.decode(z) - linear.decode(zero_latent)
+    torch.testing.assert_close((encoded * z).sum(), (decoded * x).sum(), rtol=1e-4, atol=1e-4)
+
+
+def test_what_was_decoded_encodes_to_the_same_latent(linear: LatentVAE) -> None:
+    z = torch.randn(1, linear.spec.channels, 4, 4, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(linear.encode(linear.decode(z)).mean, z, atol=1e-5, rtol=0)
+
+
+def test_more_components_reconstruct_better() -> None:
+    quality = {}
+    for name in ("linear", "linear32"):
+        vae = load_vae(name)
+        latent = encode(vae, "sample:china", size=256)
+        quality[name] = psnr(latent.picture.pixels, reconstruct(vae, latent))
+    assert 22 < quality["linear"] < quality["linear32"] - 2
+
+
+def test_a_damaged_file_of_the_package_is_one_clear_error(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(MODELS_FOLDER, models)
+    weights = models / "linear" / "diffusion_pytorch_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"SHA-256 .* instead of .*install latentlab again"):
+        built_in_folder("linear", models)
+    assert built_in_folder("linear32", models).is_dir()
+    weights.unlink()
+    with pytest.raises(WeightsError, match="is missing"):
+        built_in_folder("linear", models)
+    (models / SUMS).unlink()
+    with pytest.raises(WeightsError, match="SHA256SUMS, which is missing"):
+        built_in_folder("linear32", models)
