@@ -175,7 +175,7 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("", "variance", "change/σ", "monotone", "flicker", "drift at ±span", "clipped"):
+    for heading in ("", "variance", "change/σ", "monotone", "flicker", "drift / ‖z‖", "clipped"):
         table.add_column(heading, justify="right" if heading else "left")
     for row in facts["components"]:
         table.add_row(

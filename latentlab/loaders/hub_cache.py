@@ -157,7 +157,10 @@ def find_flaw(path: Path) -> str | None:
 
 def remove_damaged(path: Path) -> None:
     """Remove a file of the cache together with the blob it links to, so that it is fetched anew."""
-    path.resolve().unlink(missing_ok=True)
+    blob = path.resolve()
+    # A link that leads out of the cache is not ours to follow.
+    if blob.is_relative_to(cache_root().resolve()):
+        blob.unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 
 
