@@ -272,4 +272,7 @@ def _trail_label(trail: Trail) -> str:
 
 
 def _sigma(alpha: float) -> str:
-    return f"{alpha:+.1f} σ".replace("-", "\N{MINUS SIGN}") if round(alpha, 1) else "0 σ"
+    if not round(alpha, 2):
+        return "0 σ"
+    digits = f"{alpha:+.2f}".rstrip("0").rstrip(".")
+    return f"{digits} σ".replace("-", "\N{MINUS SIGN}")
