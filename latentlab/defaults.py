@@ -1,4 +1,97 @@
-"""Choices made for users who make none."""
+"""Choices made for users who make none, and where users write theirs down."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from latentlab.errors import UsageError
 
 DEFAULT_MODEL = "taef2"
 DEFAULT_NEIGHBORHOOD = "augment"
+MODEL_VARIABLE = "LATENTLAB_MODEL"
+
+
+@dataclass(frozen=True)
+class ChosenModel:
+    """A model's name and who chose it.
+
+    Parameters
+    ----------
+    name : str, what :func:`latentlab.load_vae` takes
+    chosen_by : str, such as ``"--model"``, or ``"default"``
+    """
+
+    name: str
+    chosen_by: str
+
+    def announce(self) -> str:
+        """Return the line that says which model is used and how to choose another."""
+        if self.chosen_by != "default":
+            return f"loading {self.name} (chosen by {self.chosen_by})"
+        return (
+            f"loading {self.name}, the default; choose another with --model NAME, {MODEL_VARIABLE} "
+            "or [tool.latentlab] in pyproject.toml (see `latentlab models`)"
+        )
+
+
+def choose_model(asked: str | None = None, folder: Path | None = None) -> ChosenModel:
+    """Return the model to use: the first of those asked for, configured and default.
+
+    In this order: ``asked`` (``--model``), the variable LATENTLAB_MODEL, ``model`` under
+    ``[tool.latentlab]`` of the nearest ``pyproject.toml`` that has such a table, ``model`` in the
+    user's ``latentlab/config.toml`` under XDG_CONFIG_HOME or ``~/.config``, and the default.
+
+    Parameters
+    ----------
+    asked : str, optional
+    folder : Path, optional; where to begin looking for ``pyproject.toml``: the current folder
+
+    Raises
+    ------
+    UsageError : a configuration file that is no TOML, or a model that is no text.
+
+    Examples
+    --------
+    >>> choose_model("flux1")
+    ChosenModel(name='flux1', chosen_by='--model')
+    """
+    if asked:
+        return ChosenModel(asked, "--model")
+    if variable := os.environ.get(MODEL_VARIABLE):
+        return ChosenModel(variable, MODEL_VARIABLE)
+    start = (folder or Path.cwd()).absolute()
+    for path in (home / "pyproject.toml" for home in (start, *start.parents)):
+        table = _read_toml(path).get("tool", {}).get("latentlab")
+        if table is not None:
+            return _model_in(table, path) or ChosenModel(DEFAULT_MODEL, "default")
+    path = _user_file()
+    return _model_in(_read_toml(path), path) or ChosenModel(DEFAULT_MODEL, "default")
+
+
+def _user_file() -> Path:
+    home = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(home) if home else Path.home() / ".config") / "latentlab" / "config.toml"
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        return {}  # not there, or not ours to read
+    except ValueError as error:
+        raise UsageError(f"{path} ({error})", "a TOML file", "correct it") from error
+
+
+def _model_in(table: Any, path: Path) -> ChosenModel | None:
+    model = table.get("model") if isinstance(table, dict) else table
+    if model is None:
+        return None
+    if not isinstance(model, str) or not model:
+        raise UsageError(
+            f"model = {model!r} in {path}", "a name in quotes", 'write, say, model = "flux1"'
+        )
+    return ChosenModel(model, str(path))

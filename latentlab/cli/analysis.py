@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentlab.cli.console import progress_bar, say
 from latentlab.cli.options import parse_region, parse_settings
+from latentlab.defaults import ChosenModel
 from latentlab.errors import UsageError
 from latentlab.samples import PREFIX
 
@@ -34,7 +35,7 @@ class Request:
 
 
 def load(
-    model: str,
+    model: ChosenModel,
     device: str,
     dtype: str,
     *,
@@ -45,10 +46,10 @@ def load(
     """Return the model, showing the download where there is one."""
     from latentlab import load_vae
 
-    say(f"loading {model}", quiet=quiet)
+    say(model.announce(), quiet=quiet)
     with progress_bar(quiet=quiet, in_bytes=True) as progress:
         return load_vae(
-            model,
+            model.name,
             device=device,
             dtype=dtype,
             revision=revision,

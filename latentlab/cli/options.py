@@ -10,10 +10,11 @@ import typer
 from latentlab.errors import UsageError
 
 Model = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--model", "-m",
-        help="Catalogue name (see `latentlab models`), hub id, folder or checkpoint file.",
+        help="Name (see `latentlab models`), hub id, folder or file; else LATENTLAB_MODEL, "
+        "[tool.latentlab] in pyproject.toml, the default.",
     ),
 ]  # fmt: skip
 Size = Annotated[

@@ -10,13 +10,13 @@ import typer
 from latentlab.cli import options
 from latentlab.cli.analysis import Request, analyse, check, load
 from latentlab.cli.console import print_json, progress_bar, shown
-from latentlab.defaults import DEFAULT_MODEL, DEFAULT_NEIGHBORHOOD
+from latentlab.defaults import DEFAULT_NEIGHBORHOOD, choose_model
 
 
 def pca(
     context: typer.Context,
     image: Annotated[str, typer.Argument(help="A picture file, or sample:flower, sample:china.")],
-    model: options.Model = DEFAULT_MODEL,
+    model: options.Model = None,
     size: options.Size = None,
     neighborhood: options.NeighborhoodName = DEFAULT_NEIGHBORHOOD,
     samples: options.Samples = None,
@@ -51,7 +51,7 @@ def pca(
         randomized,
     )
     check(request, out)
-    vae = load(model, device, dtype, offline=offline, quiet=quiet)
+    vae = load(choose_model(model), device, dtype, offline=offline, quiet=quiet)
     with progress_bar(quiet=quiet) as progress:
         _, _, facts = analyse(vae, request, out, progress)
     if json:

@@ -12,7 +12,7 @@ import typer
 from latentlab.cli import options
 from latentlab.cli.analysis import Request, analyse, check, load
 from latentlab.cli.console import print_json, progress_bar, say, shown
-from latentlab.defaults import DEFAULT_MODEL, DEFAULT_NEIGHBORHOOD
+from latentlab.defaults import DEFAULT_NEIGHBORHOOD, ChosenModel, choose_model
 from latentlab.errors import FileError, UsageError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def traverse(
             image, size, kind, samples, region, settings, seed or 0, context.obj, more
         )
         check(request, out)
-        vae = load(model or DEFAULT_MODEL, device, dtype, offline=offline, quiet=quiet)
+        vae = load(choose_model(model), device, dtype, offline=offline, quiet=quiet)
         with progress_bar(quiet=quiet) as progress:
             found, folder, _ = analyse(vae, request, out, progress)
     with progress_bar(quiet=quiet) as progress:
@@ -147,7 +147,7 @@ def _load_model_of(
 
     recorded = recorded_model(folder)
     vae = load(
-        model or recorded["source"],
+        choose_model(model) if model else ChosenModel(recorded["source"], f"the run in {folder}"),
         device,
         recorded["dtype"] if dtype == "auto" and not model else dtype,
         revision=None if model else recorded["revision"],

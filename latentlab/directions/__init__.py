@@ -1,1 +1,0 @@
-"""Finders: what a direction in latent space can be found from."""
