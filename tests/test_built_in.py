@@ -91,3 +91,56 @@ def test_a_damaged_file_of_the_package_is_one_clear_error(tmp_path: Path) -> Non
     (models / SUMS).unlink()
     with pytest.raises(WeightsError, match="SHA256SUMS, which is missing"):
         built_in_folder("linear32", models)
+
+
+@pytest.fixture(scope="module")
+def mini() -> LatentVAE:
+    return load_vae("mini")
+
+
+def photos() -> dict[str, np.ndarray]:
+    from skimage import data
+    from sklearn.datasets import load_sample_image
+
+    samples = {name: load_sample_image(f"{name}.jpg") for name in ("china", "flower")}
+    return samples | {name: getattr(data, name)() for name in ("astronaut", "chelsea", "coffee")}
+
+
+def test_mini_loads_with_plain_diffusers_and_agrees(mini: LatentVAE) -> None:
+    from diffusers import AutoencoderKL
+
+    plain = AutoencoderKL.from_pretrained(built_in_folder("mini")).float().eval()
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        raw = plain.encode(images).latent_dist.mean
+        expected = (raw - plain.config.shift_factor) * plain.config.scaling_factor
+        torch.testing.assert_close(mini.encode(images).mean, expected, atol=1e-4, rtol=1e-4)
+        decoded = plain.decode(raw).sample
+        torch.testing.assert_close(mini.decode(expected), decoded, atol=1e-3, rtol=1e-3)
+
+
+def test_mini_beats_the_linear_control_on_every_photo_and_28_db_on_average(
+    mini: LatentVAE,
+) -> None:
+    control = load_vae("linear")
+    quality = []
+    for name, pixels in photos().items():
+        latent, plain = (encode(vae, pixels, size=256) for vae in (mini, control))
+        quality.append(psnr(latent.picture.pixels, reconstruct(mini, latent)))
+        assert quality[-1] > psnr(plain.picture.pixels, reconstruct(control, plain)), name
+    assert np.mean(quality) >= 28.0
+
+
+def test_minis_model_space_is_standardized_with_a_narrow_posterior(mini: LatentVAE) -> None:
+    latents = [encode(mini, pixels, size=256) for pixels in photos().values()]
+    values = torch.stack([latent.values for latent in latents])
+    assert abs(float(values.mean())) < 0.1
+    assert float(values.std()) == pytest.approx(1, abs=0.15)
+    assert (values.std((0, 2, 3)) > 0.05).all(), "a collapsed channel"
+    logvar = torch.stack([latent.logvar for latent in latents])
+    assert -25 < float(logvar.mean()) < -8
+
+
+def test_built_in_models_are_small() -> None:
+    size = sum(path.stat().st_size for path in built_in_folder("mini").iterdir())
+    assert size <= 8e6

@@ -14,6 +14,7 @@ from latentlab.errors import WeightsError
 MODELS_FOLDER = Path(__file__).resolve().parents[1] / "models"
 SUMS = "SHA256SUMS"
 BUILT_IN = {
+    "mini": "a small KL autoencoder, 16 channels, trained on 1,000 photos",
     "linear": "principal components of 8×8 patches, 16 channels: the control",
     "linear32": "principal components of 8×8 patches, 32 channels: the control",
 }
