@@ -3,8 +3,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# The real weights beside this checkout where they are; else the catalogue's, from the hub.
-DEMO_MODEL ?= $(or $(wildcard ../shared/models/taef2),taef2)
 DEMO_PICTURE ?= sample:flower
 
 .PHONY: setup demo test lint bench clean
@@ -17,7 +15,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 demo: setup
-	$(BIN)/latentlab pca $(DEMO_PICTURE) --model $(DEMO_MODEL) --size 256
+	$(BIN)/latentlab pca $(DEMO_PICTURE) --size 256
 	$(BIN)/latentlab traverse --components 5
 
 test: setup

@@ -10,7 +10,7 @@ from typing import Any
 
 from latentlab.errors import UsageError
 
-DEFAULT_MODEL = "taef2"
+DEFAULT_MODEL = "mini"
 DEFAULT_NEIGHBORHOOD = "augment"
 MODEL_VARIABLE = "LATENTLAB_MODEL"
 
