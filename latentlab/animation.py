@@ -13,17 +13,19 @@ octree, a palette a frame            0.1 s  33.1–36.9  40.7–44.7  1.6 MB  1.
 octree, one palette, error diffused  0.1 s  32.6–35.4  46.9–51.8  2.0 MB  1.2
 ffmpeg, one palette, error diffused  2.5 s  32.2–35.1  42.3–44.1  2.0 MB  0.9
 ffmpeg, one palette, Bayer scale 3   1.9 s  33.5–36.0  40.5–42.4  1.9 MB  0
-here                                 0.5 s  34.1–36.6  43.4–45.5  2.0 MB  0
+here, median-cut palette             0.5 s  34.1–36.6  43.4–45.5  2.0 MB  0
 ===================================  =====  =========  =========  ======  ======
 
 Palettes that change from frame to frame and diffused errors make still parts of a picture
-crawl: flicker that is not in the data. ffmpeg's own palette was slower and further from the
-source, so it is not used for GIF, and the same frames give the same bytes on every machine
-that has the same Pillow.
+crawl: flicker that is not in the data. So the palette comes from ffmpeg where that is installed,
+else from a median cut, and the dither is always the one here. On 30 frames of each of the two
+sample pictures both palettes are good: 34.9 and 35.7 dB with ffmpeg's, 34.6 and 35.7 dB with the
+median cut; blurred 44.4 and 44.0 against 44.9 and 45.9 dB.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
@@ -36,7 +38,7 @@ from PIL import Image
 
 from latentlab.errors import ShapeError, UsageError
 from latentlab.files import replace_when_done
-from latentlab.video import ffmpeg_program, write_mp4
+from latentlab.video import ffmpeg_program, generate_palette, write_mp4
 
 Frame: TypeAlias = NDArray[np.uint8]
 
@@ -210,11 +212,22 @@ def _quantized(frames: list[Frame]) -> list[Image.Image]:
 
 
 def _shared_palette(frames: list[Frame]) -> Image.Image:
-    """Return an image with the median-cut palette of a sample of all frames, refined by k-means."""
-    pixels = np.concatenate([frame.reshape(-1, 3) for frame in frames[:: len(frames) // 32 + 1]])
-    sample = pixels[:: len(pixels) // _PALETTE_SAMPLES + 1]
-    strip = Image.fromarray(np.ascontiguousarray(sample[None]))
-    return strip.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1)
+    """Return a palette image for all frames: ffmpeg's colors where it is installed, else ours."""
+    shown = frames[:: len(frames) // 32 + 1]
+    stride = math.isqrt(sum(frame[..., 0].size for frame in shown) // _PALETTE_SAMPLES) + 1
+    sample = [np.ascontiguousarray(frame[::stride, ::stride]) for frame in shown]
+    colors = generate_palette(sample)
+    if colors is None:
+        return _median_cut(sample)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(colors)
+    return palette
+
+
+def _median_cut(sample: list[Frame]) -> Image.Image:
+    """Return an image with the median-cut palette of some frames, refined by k-means."""
+    pixels = np.concatenate([frame.reshape(-1, 3) for frame in sample])
+    return Image.fromarray(pixels[None]).quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1)
 
 
 def _dither_pattern(height: int, width: int) -> NDArray[np.int16]:

@@ -119,6 +119,29 @@ def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> No
         )
 
 
+def generate_palette(frames: list[NDArray[np.uint8]]) -> bytes | None:
+    """Return 256 RGB colors for all frames (H, W, 3), as 768 bytes, by ffmpeg's palettegen.
+
+    None where no ffmpeg is installed, or where the one that is fails.
+    """
+    try:
+        program = ffmpeg_program()
+    except MissingExtraError:
+        return None
+    height, width, _ = frames[0].shape
+    raw = ("-f", "rawvideo", "-pix_fmt", "rgb24")
+    source = (*raw, "-s", f"{width}x{height}", "-i", "-")
+    generate = ("-vf", "palettegen=reserve_transparent=0", "-frames:v", "1", *raw, "-")
+    pixels = b"".join(frame.tobytes() for frame in frames)
+    try:
+        done = subprocess.run(
+            [program, "-v", "error", *source, *generate], input=pixels, capture_output=True
+        )
+    except OSError:
+        return None
+    return done.stdout if done.returncode == 0 and len(done.stdout) == 3 * 256 else None
+
+
 def _feed(stream: Any, frames: list[NDArray[np.uint8]]) -> None:
     # ffmpeg may end early; its exit code and log say why. Closing flushes, and so may fail again.
     with suppress(BrokenPipeError):

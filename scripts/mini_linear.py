@@ -58,7 +58,7 @@ def reconstruct(pca: PatchPCA, pixels: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def start_from_linear(vae: nn.Module, pca: PatchPCA, *, logvar: float = -10.0) -> None:
+def start_from_linear(vae: nn.Module, pca: PatchPCA, *, logvar: float) -> None:
     """Give an ``AutoencoderKL`` the whitened patch PCA as its encoder, and silence its branches.
 
     The stride-2 convolutions gather pixels into 3, 12, then as many mixtures of the 48 as the next

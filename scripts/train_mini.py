@@ -59,7 +59,9 @@ class Recipe:
     average: float = 0.999
     l1: float = 0.5
     l2: float = 10.0
-    kl: float = 1e-5
+    kl: float = 5e-8
+    logvar: float = -18.0
+    precision: str = "float32"
     validation: int = 20
 
 
@@ -89,7 +91,8 @@ def start_run(
     if weights is not None:
         vae.load_state_dict(type(vae).from_pretrained(weights).state_dict())
     elif pixels is not None:
-        start_from_linear(vae, fit_patch_pca(pixels, LATENT_CHANNELS))
+        pca = fit_patch_pca(pixels, LATENT_CHANNELS)
+        start_from_linear(vae, pca, logvar=recipe.logvar)
         fit_decoder(vae, to_tensor(pixels[:: math.ceil(len(pixels) / 48)]))
     averaged = build_vae(recipe.channels)
     averaged.load_state_dict(vae.state_dict())
@@ -142,7 +145,7 @@ def train_step(recipe: Recipe, run: Run, images: Tensor) -> dict[str, Tensor]:
     images = images.to(device, memory_format=torch.channels_last)
     for group in run.optimizer.param_groups:
         group["lr"] = learning_rate(recipe, run.step)
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
         parts = losses(recipe, run.vae, images, step=run.step)
     run.optimizer.zero_grad(set_to_none=True)
     parts["loss"].backward()
@@ -307,7 +310,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=None, help="processor threads")
     parser.add_argument("--checkpoint-every", type=float, default=180.0, metavar="SECONDS")
     parser.add_argument("--log-every", type=int, default=100, metavar="STEPS")
-    for name in ("rate", "batch", "l1", "l2", "kl"):
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default=Recipe.precision,
+        help="of the network's products; bfloat16 is faster where the processor has it",
+    )
+    for name in ("rate", "batch", "l1", "l2", "kl", "logvar"):
         kind = type(getattr(Recipe, name))
         parser.add_argument(f"--{name}", type=kind, default=getattr(Recipe, name))
     parser.add_argument("--channels", type=int, nargs=4, default=Recipe.channels)
@@ -320,8 +329,8 @@ def run_from(options: argparse.Namespace) -> None:
         raise UsageError(f"--steps {options.steps}", "at least 1", "pass --steps 9000")
     if options.threads:
         torch.set_num_threads(options.threads)
-    chosen = {k: getattr(options, k) for k in ("steps", "seed", "rate", "batch", "l1", "l2", "kl")}
-    recipe = Recipe(**chosen, channels=tuple(options.channels))
+    names = ("steps", "seed", "rate", "batch", "l1", "l2", "kl", "logvar", "precision")
+    recipe = Recipe(**{k: getattr(options, k) for k in names}, channels=tuple(options.channels))
     options.out.mkdir(parents=True, exist_ok=True)
     checkpoint = options.out / "checkpoint.pt"
     if checkpoint.exists() and not options.resume:

@@ -16,6 +16,7 @@ from latentlab.animation import bounce, write_animation
 from latentlab.errors import FileError, MissingExtraError, ShapeError, UsageError
 from latentlab.images import read_frames, to_uint8
 from latentlab.sheets import compose_sheet, lay_out_sheet
+from latentlab.video import generate_palette
 
 LOSSLESS = (".png", ".apng")
 PILLOW = (".gif", ".webp", *LOSSLESS)
@@ -79,6 +80,14 @@ def test_a_single_frame_is_an_animation_too(tmp_path: Path, suffix: str) -> None
 # Faithfulness
 
 
+@pytest.fixture(params=["ffmpeg", "median cut"])
+def palette(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return whose 256 colors a GIF gets: ffmpeg's, or ours where no ffmpeg is installed."""
+    if request.param == "median cut":
+        monkeypatch.setattr("latentlab.animation.generate_palette", lambda frames: None)
+    return str(request.param)
+
+
 @pytest.mark.parametrize("suffix", LOSSLESS)
 def test_apng_keeps_every_pixel(tmp_path: Path, suffix: str) -> None:
     frames = photo_walk(3)
@@ -87,14 +96,14 @@ def test_apng_keeps_every_pixel(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize(("suffix", "decibels"), [(".gif", 34), (".webp", 38), (".mp4", 36)])
-def test_photos_stay_close(tmp_path: Path, suffix: str, decibels: float) -> None:
+def test_photos_stay_close(tmp_path: Path, suffix: str, decibels: float, palette: str) -> None:
     frames = photo_walk()
     seen = read(write_animation(tmp_path / f"a{suffix}", frames, ping_pong=False))
     for frame, shown in zip(frames, seen, strict=True):
         assert peak_signal_noise_ratio(frame, shown) >= decibels
 
 
-def test_a_smooth_ramp_shows_no_bands_in_a_gif(tmp_path: Path) -> None:
+def test_a_smooth_ramp_shows_no_bands_in_a_gif(tmp_path: Path, palette: str) -> None:
     ramp = np.linspace(60, 200, 256)[None, :, None].repeat(96, 0)
     ramp = np.rint(ramp * [0.6, 0.8, 1.0]).astype(np.uint8)
     photos = [np.concatenate([ramp, data.astronaut()[:160, 100:356]])] * 2
@@ -105,7 +114,7 @@ def test_a_smooth_ramp_shows_no_bands_in_a_gif(tmp_path: Path) -> None:
     assert np.abs(smooth - expected).max() <= 5
 
 
-def test_still_parts_of_a_gif_stand_still(tmp_path: Path) -> None:
+def test_still_parts_of_a_gif_stand_still(tmp_path: Path, palette: str) -> None:
     frames = [frame.copy() for frame in photo_walk()]
     for frame in frames:
         frame[:, :120] = frames[0][:, :120]
@@ -113,10 +122,30 @@ def test_still_parts_of_a_gif_stand_still(tmp_path: Path) -> None:
     assert all(np.array_equal(frame[:, :120], seen[0][:, :120]) for frame in seen)
 
 
-def test_white_paper_stays_plain_in_a_gif(tmp_path: Path) -> None:
+def test_white_paper_stays_plain_in_a_gif(tmp_path: Path, palette: str) -> None:
     frames = [np.pad(f, ((30, 30), (30, 30), (0, 0)), constant_values=255) for f in photo_walk(3)]
     border = read(write_animation(tmp_path / "a.gif", frames))[1][:30]
     assert border.min() == border.max() >= 250
+
+
+def test_a_gif_has_the_colors_of_ffmpegs_palette_where_it_is_installed(tmp_path: Path) -> None:
+    # Frames so small that all of their pixels are the sample.
+    frames = [np.ascontiguousarray(frame[:60, :60]) for frame in photo_walk(3)]
+    colors = np.frombuffer(generate_palette(frames) or b"", np.uint8).reshape(-1, 3)
+    assert len(colors) == 256
+    shown = read(write_animation(tmp_path / "a.gif", frames, ping_pong=False))
+    used = {tuple(color) for frame in shown for color in frame.reshape(-1, 3)}
+    assert used <= {tuple(color) for color in colors}
+
+
+@pytest.mark.parametrize("program", ["false", "/no/such/program"])
+def test_a_broken_ffmpeg_costs_no_gif(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    monkeypatch.setattr("latentlab.video.ffmpeg_program", lambda: program)
+    frames = photo_walk(2)
+    shown = read(write_animation(tmp_path / "a.gif", frames))
+    assert peak_signal_noise_ratio(frames[0], shown[0]) >= 34
 
 
 @pytest.mark.parametrize("suffix", [*PILLOW, ".mp4"])
