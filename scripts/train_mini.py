@@ -5,29 +5,29 @@
 - ``checkpoint.pt``: weights, their moving average, optimizer and step, replaced every few minutes;
 - ``log.jsonl``: one line for every --log-every steps;
 - ``mini/``: the averaged weights as a diffusers folder (config.json, fp16 safetensors);
+- ``linear/``, ``linear32/``: the linear controls, fitted to the same photos;
 - ``scores.json``: PSNR and SSIM on photos that were not trained on, beside the linear code's.
 
 Crops and noise are functions of (seed, step) alone. A run that was stopped and goes on with
 --resume therefore ends in the same weights as one that never stopped. (With another --steps it
-goes on under the new schedule.)
+goes on under the new schedule.) ``python scripts/package_models.py RUN`` puts the models into the
+package, ``python scripts/score_mini.py`` measures them there.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import pickle
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from linear_models import write_linear_models
 from mini_data import (
     PhotoFolder,
     bundled_photos,
@@ -38,41 +38,18 @@ from mini_data import (
 )
 from mini_linear import fit_decoder, fit_patch_pca, start_from_linear
 from mini_model import LATENT_CHANNELS, build_vae, export, mean_psnr, scores
+from mini_run import (
+    Recipe,
+    Run,
+    load_checkpoint,
+    save_checkpoint,
+    trim_log,
+    write_json,
+    write_line,
+)
 from torch import Tensor, nn
 
 from latentlab.errors import FileError, LatentlabError, UsageError
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides which weights come out, besides the photos."""
-
-    steps: int = 9000
-    seed: int = 0
-    channels: tuple[int, ...] = (16, 32, 64, 128)
-    batch: int = 16
-    crops: tuple[int, ...] = (64, 128, 256)
-    rate: float = 2e-3
-    warm_up: int = 200
-    decay: float = 1e-3
-    clip: float = 1.0
-    average: float = 0.999
-    l1: float = 0.5
-    l2: float = 10.0
-    kl: float = 5e-8
-    logvar: float = -18.0
-    precision: str = "float32"
-    validation: int = 20
-
-
-@dataclass
-class Run:
-    """What training changes: the model, its moving average, the optimizer and the step."""
-
-    vae: nn.Module
-    averaged: nn.Module
-    optimizer: torch.optim.Optimizer
-    step: int = 0
 
 
 def start_run(
@@ -159,66 +136,6 @@ def train_step(recipe: Recipe, run: Run, images: Tensor) -> dict[str, Tensor]:
     return {key: value.detach() for key, value in parts.items()} | {"gradient": norm.detach()}
 
 
-def write_json(value: object, path: Path) -> None:
-    """Write a JSON file in one move."""
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
-
-
-def save_checkpoint(run: Run, recipe: Recipe, photos: int, path: Path) -> None:
-    """Replace the checkpoint in one move; it loads with ``weights_only=True``."""
-    state = {
-        "recipe": json.dumps(asdict(recipe)),
-        "photos": photos,
-        "step": run.step,
-        "vae": run.vae.state_dict(),
-        "averaged": run.averaged.state_dict(),
-        "optimizer": run.optimizer.state_dict(),
-    }
-    temporary = path.with_name(f".{path.name}.part")
-    torch.save(state, temporary)
-    temporary.replace(path)
-
-
-def load_checkpoint(run: Run, recipe: Recipe, photos: int, path: Path) -> None:
-    """Put a run where its checkpoint left it.
-
-    Only the number of steps may differ from the checkpoint's recipe: the rate then follows the
-    new schedule from here on, which makes a run longer or shorter, and another one.
-
-    Raises
-    ------
-    FileError
-        There is no checkpoint, it is damaged, or it belongs to another recipe or other photos.
-    """
-    if not path.is_file():
-        raise FileError(f"no file {path}", "the checkpoint of a run to resume", "drop --resume")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise FileError(f"damaged {path}", "a checkpoint", "delete it and start again") from error
-    then, now = json.loads(state["recipe"]), json.loads(json.dumps(asdict(recipe)))
-    if (then | {"steps": recipe.steps}, state["photos"]) != (now, photos):
-        raise FileError(
-            f"{path} of {state['photos']} photos and {then}",
-            f"{photos} photos and {now}",
-            "pass another --out, or the options of that run",
-        )
-    run.vae.load_state_dict(state["vae"])
-    run.averaged.load_state_dict(state["averaged"])
-    run.optimizer.load_state_dict(state["optimizer"])
-    run.step = state["step"]
-
-
-def trim_log(path: Path, step: int) -> None:
-    """Drop the lines of steps that will be done again."""
-    if path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-
-
 @contextmanager
 def asked_to_stop() -> Iterator[list[int]]:
     """A list that fills when Ctrl-C or a kill arrives, so that a step is never cut in half."""
@@ -289,13 +206,6 @@ def split(pixels: np.ndarray, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     return pixels[~held], pixels[held]
 
 
-def write_line(line: dict, path: Path) -> None:
-    """Append one JSON line to the log, and show it on stderr."""
-    with path.open("a", encoding="utf-8") as log:
-        log.write(json.dumps(line) + "\n")
-    print("  ".join(f"{key} {value}" for key, value in line.items()), file=sys.stderr, flush=True)
-
-
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -326,7 +236,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def run_from(options: argparse.Namespace) -> None:
     """The whole program after its options: photos, run, training, export, scores."""
     if options.steps < 1:
-        raise UsageError(f"--steps {options.steps}", "at least 1", "pass --steps 9000")
+        raise UsageError(f"--steps {options.steps}", "at least 1", "pass --steps 16000")
     if options.threads:
         torch.set_num_threads(options.threads)
     names = ("steps", "seed", "rate", "batch", "l1", "l2", "kl", "logvar", "precision")
@@ -362,6 +272,7 @@ def run_from(options: argparse.Namespace) -> None:
         print(f"stopped at step {run.step} of {recipe.steps}: go on with --resume", file=sys.stderr)
         return
     statistics = export(run.averaged, options.out / "mini", training)
+    write_linear_models(options.out, training)
     exported = type(run.averaged).from_pretrained(options.out / "mini").eval()
     results = scores(exported, training, bundled_photos()) | {"latents": statistics}
     write_json(results, options.out / "scores.json")

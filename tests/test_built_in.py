@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from latentlab import encode, load_vae, reconstruct
 from latentlab.errors import WeightsError
+from latentlab.images import to_uint8
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.built_in import BUILT_IN, MODELS_FOLDER, SUMS, built_in_folder
 from latentlab.metrics.fidelity import psnr
@@ -129,6 +130,17 @@ def test_mini_beats_the_linear_control_on_every_photo_and_28_db_on_average(
         quality.append(psnr(latent.picture.pixels, reconstruct(mini, latent)))
         assert quality[-1] > psnr(plain.picture.pixels, reconstruct(control, plain)), name
     assert np.mean(quality) >= 28.0
+
+
+def test_mini_keeps_the_structure_of_photos(mini: LatentVAE) -> None:
+    from skimage.metrics import structural_similarity
+
+    similar = []
+    for pixels in photos().values():
+        latent = encode(mini, pixels, size=256)
+        pair = [to_uint8(p).numpy() for p in (latent.picture.pixels, reconstruct(mini, latent))]
+        similar.append(structural_similarity(*pair, channel_axis=2, gaussian_weights=True))
+    assert np.mean(similar) >= 0.85
 
 
 def test_minis_model_space_is_standardized_with_a_narrow_posterior(mini: LatentVAE) -> None:

@@ -18,12 +18,16 @@ import torch
 from PIL import Image
 from sklearn.decomposition import PCA
 
+from latentlab import encode, load_vae, reconstruct
 from latentlab.errors import FileError
+from latentlab.loaders.built_in import built_in_folder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 mini_data = importlib.import_module("mini_data")
 mini_linear = importlib.import_module("mini_linear")
 mini_model = importlib.import_module("mini_model")
+package_models = importlib.import_module("package_models")
+score_mini = importlib.import_module("score_mini")
 train_mini = importlib.import_module("train_mini")
 
 TINY = train_mini.Recipe(
@@ -32,6 +36,7 @@ TINY = train_mini.Recipe(
     batch=4,
     crops=(16, 32),
     warm_up=2,
+    precision="float32",
     validation=1,
 )
 CPU = torch.device("cpu")
@@ -231,7 +236,7 @@ def test_patch_pca_agrees_with_scikit_learn(photos: np.ndarray) -> None:
 def test_the_encoder_starts_as_the_whitened_patch_pca(photos: np.ndarray) -> None:
     pca = mini_linear.fit_patch_pca(photos, 16)
     vae = train_mini.build_vae((16, 32, 64, 64))
-    mini_linear.start_from_linear(vae, pca)
+    mini_linear.start_from_linear(vae, pca, logvar=-10.0)
     with torch.no_grad():
         posterior = vae.encode(mini_data.to_tensor(photos)).latent_dist
     white = (mini_linear.patches(photos / 127.5 - 1) - pca.mean) @ pca.components.T / pca.deviations
@@ -243,7 +248,7 @@ def test_the_encoder_starts_as_the_whitened_patch_pca(photos: np.ndarray) -> Non
 
 def test_the_fitted_decoder_starts_far_above_a_random_one(photos: np.ndarray) -> None:
     vae = train_mini.build_vae(TINY.channels)
-    mini_linear.start_from_linear(vae, mini_linear.fit_patch_pca(photos[:3], 16))
+    mini_linear.start_from_linear(vae, mini_linear.fit_patch_pca(photos[:3], 16), logvar=-10.0)
     random = train_mini.mean_psnr(vae, photos[3:])
     mini_linear.fit_decoder(vae, mini_data.to_tensor(photos[:3]))
     assert train_mini.mean_psnr(vae, photos[3:]) > random + 10
@@ -300,3 +305,39 @@ def test_photos_to_judge_by_are_square_color_pictures() -> None:
 def test_all_shared_photos_can_be_read(shared: Path) -> None:
     read = mini_data.read_folder(shared / "data" / "photos", limit=20)
     assert (len(read.names), read.skipped) == (20, ())
+
+
+def test_a_run_ends_with_models_that_the_package_takes(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, models = tmp_path / "run", tmp_path / "models"
+    sizes = ["--channels", "14", "14", "50", "50", "--batch", "1", "--precision", "float32"]
+    assert train_mini.main(["--data", str(folder), "--out", str(run), "--steps", "1", *sizes]) == 0
+    written = json.loads((run / "scores.json").read_text())
+    assert written["linear"]["psnr"] > 20
+    assert package_models.main([str(run), "--models", str(models)]) == 0
+    for name in ("mini", "linear", "linear32"):
+        assert built_in_folder(name, models).is_dir()
+    assert load_vae(str(models / "linear32")).spec.channels == 32
+    (run / "mini" / "config.json").unlink()
+    assert package_models.main([str(run), "--models", str(tmp_path / "none")]) == 3
+    assert "mini/config.json" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_scores_of_a_model_are_those_of_scikit_image(
+    tmp_path: Path, folder: Path, photos: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from skimage.metrics import peak_signal_noise_ratio
+
+    out = tmp_path / "scores.json"
+    arguments = ["--model", "linear32", "--photos", str(folder), "--samples", "6"]
+    assert score_mini.main([*arguments, "--json", str(out)]) == 0
+    facts = json.loads(out.read_text())
+    vae = load_vae("linear32")
+    copy_of_first = mini_data.to_pixels(reconstruct(vae, encode(vae, photos[0]))[None])[0]
+    expected = peak_signal_noise_ratio(photos[0], copy_of_first)
+    assert facts["photos"]["0.png"]["psnr"] == pytest.approx(expected)
+    assert facts["photos"]["0.png"]["psnr"] > facts["linear"]["0.png"]["psnr"]
+    assert set(facts["augment"]) == {"0.png", "1.png", "2.png"}
+    assert "| mean |" in capsys.readouterr().out
