@@ -14,6 +14,7 @@ from latentlab.encoder import encode
 from latentlab.errors import ImageError, ShapeError, UsageError
 from latentlab.images import to_uint8
 from latentlab.latents import Latent, LatentSpec
+from latentlab.loaders import load_vae
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods import SAMPLERS, Augment, neighborhood
 from latentlab.neighborhoods.augment import blur, change_picture
@@ -106,6 +107,24 @@ def test_gaussian_stays_below_the_edge_of_chance(
     assert float(spectrum.explained_variance[0]) < 1.05 * edge
     radius = 0.2 * float(linear_latent.values.std())
     assert noise**0.5 == pytest.approx(radius, rel=0.02)
+
+
+def gaussian_excess(vae: LatentVAE) -> float:
+    """Return the largest eigenvalue of a gaussian neighborhood over the edge of chance."""
+    hood = neighborhood(vae, encode(vae, "sample:flower", size=128), "gaussian", samples=128)
+    spectrum = fit_pca(hood).spectrum
+    noise = spectrum.total_variance / spectrum.n_features
+    return float(spectrum.explained_variance[0]) / (noise * isotropic_edge(128, hood.n_features))
+
+
+@pytest.mark.parametrize("model", ["mini", "linear", "linear32"])
+def test_gaussian_shows_nothing_on_any_built_in_model(model: str) -> None:
+    assert 0.9 < gaussian_excess(load_vae(model)) < 1.05
+
+
+@pytest.mark.shared
+def test_gaussian_shows_nothing_on_taef2(shared: Path) -> None:
+    assert 0.9 < gaussian_excess(load_vae(shared / "models" / "taef2")) < 1.05
 
 
 def test_posterior_has_the_encoders_own_variances(
