@@ -146,7 +146,7 @@ def _check_frames(frames: list[Frame]) -> None:
             raise ShapeError(
                 f"frame {index} of shape {frame.shape}, {frame.dtype}",
                 f"uint8 (H, W, 3), all of one size, as frame 0 of shape {first}",
-                "convert with latentlab.images.to_uint8 and bring the frames to one size",
+                "convert with latentlab.arrays.to_uint8 and bring the frames to one size",
             )
 
 

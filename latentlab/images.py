@@ -12,15 +12,17 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from latentlab.decoding import MAX_PIXELS, decoding, load_upright, to_srgb
-from latentlab.errors import ImageError, ShapeError, UsageError
+from latentlab.arrays import channels_last, from_uint8, image_of, pixels_of
+from latentlab.decoding import decoding, load_upright, to_srgb
+from latentlab.errors import ImageError, ShapeError
 from latentlab.files import replace_when_done, sha256_of_file
+from latentlab.grid import Target, crop_box, grid_notes, target_of
 from latentlab.latents import Picture
 from latentlab.samples import PREFIX, sample_path
 from latentlab.video import read_video
@@ -33,7 +35,6 @@ PICTURE_SUFFIXES = (
     *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm"),
     *(".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
 )
-Target: TypeAlias = tuple[int, int] | None
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 
 
@@ -82,7 +83,7 @@ def read_picture(
     >>> picture.pixels.shape, picture.preprocessing
     (torch.Size([3, 64, 96]), 'centre crop 96×64')
     """
-    target = _target(size, multiple)
+    target = target_of(size, multiple)
     if isinstance(source, str) and source.startswith(PREFIX):
         source = sample_path(source)
     if isinstance(source, str | os.PathLike):
@@ -90,15 +91,15 @@ def read_picture(
     if isinstance(source, Picture):
         return _refit(source, target, multiple)
     if isinstance(source, torch.Tensor) and source.dtype == torch.uint8:
-        source = _channels_last(source)
+        source = channels_last(source)
     if isinstance(source, np.ndarray) and source.dtype == np.uint8:
-        source = _image_of(source)
+        source = image_of(source)
     if isinstance(source, Image.Image):
         name = Path(getattr(source, "filename", "") or "picture").stem
         with decoding(name):
             rgb, notes = _fit_image(source, target, multiple)
         return _picture(rgb, notes, name)
-    return _refit(Picture(_pixels_of(source)), target, multiple)
+    return _refit(Picture(pixels_of(source)), target, multiple)
 
 
 def read_frames(
@@ -125,7 +126,7 @@ def read_frames(
     MissingExtraError : a video file without the extra ``video``.
     ImageError : as in :func:`read_picture`; damage may show only at a later frame.
     """
-    target = _target(size, multiple)
+    target = target_of(size, multiple)
     file = Path(path)
     _check_file(file)
     frames = read_video(file) if file.suffix.lower() in VIDEO_SUFFIXES else _still_frames(file)
@@ -156,25 +157,6 @@ def list_pictures(folder: str | os.PathLike[str]) -> list[Path]:
     return found
 
 
-def to_uint8(images: Tensor) -> Tensor:
-    """Return uint8 pictures (…, H, W, 3) of pictures (…, 3, H, W) in [−1, 1].
-
-    Values outside are clamped; the rest are rounded to the nearest of 256 levels.
-
-    Examples
-    --------
-    >>> to_uint8(torch.tensor([-1.5, 0.0, 1.0]).view(3, 1, 1))
-    tensor([[[  0, 128, 255]]], dtype=torch.uint8)
-    """
-    levels = ((images.detach().float().clamp(-1, 1) + 1) * 127.5).round()
-    return levels.to(torch.uint8).movedim(-3, -1).contiguous()
-
-
-def from_uint8(images: Tensor) -> Tensor:
-    """Return pictures (…, 3, H, W), float32 in [−1, 1], of uint8 pictures (…, H, W, 3)."""
-    return (images.movedim(-1, -3).float() / 127.5 - 1).contiguous()
-
-
 def save_png(path: str | os.PathLike[str], array: NDArray[np.uint8]) -> Path:
     """Write a uint8 array (H, W, 3) or (H, W) as PNG, complete or not at all; return its path.
 
@@ -188,71 +170,11 @@ def save_png(path: str | os.PathLike[str], array: NDArray[np.uint8]) -> Path:
         raise ShapeError(
             f"{pixels.dtype} of shape {pixels.shape}",
             "uint8 (H, W, 3) or (H, W)",
-            "convert with latentlab.images.to_uint8",
+            "convert with latentlab.arrays.to_uint8",
         )
     with replace_when_done(path) as temporary:
         Image.fromarray(pixels).save(temporary, format="PNG")
     return Path(path)
-
-
-# The grid
-
-
-def _target(size: int | tuple[int, int] | None, multiple: int) -> Target:
-    """Return (height, width) that a size stands for, checked; None for no size."""
-    if multiple < 1:
-        raise UsageError(f"multiple={multiple}", "at least 1 pixel", "pass the model's multiple")
-    if size is None:
-        return None
-    height, width = (size, size) if isinstance(size, int) else size
-    for side in (height, width):
-        _check_side(side, multiple)
-    return height, width
-
-
-def _check_side(side: int, multiple: int) -> None:
-    if not isinstance(side, int):
-        raise UsageError(f"size={side!r}", "a whole number of pixels", "pass, say, size=256")
-    if 0 < side <= MAX_PIXELS**0.5 and side % multiple == 0:
-        return
-    most = int(MAX_PIXELS**0.5) // multiple * multiple
-    below = min(max(side // multiple * multiple, 0), most)
-    near = [str(side) for side in (below, below + multiple) if 0 < side <= most]
-    raise UsageError(
-        f"--size {side}", f"a positive multiple of {multiple}", f"pass --size {' or '.join(near)}"
-    )
-
-
-def _crop_box(width: int, height: int, target: Target, multiple: int) -> tuple[int, int, int, int]:
-    """Return (left, top, right, bottom) of the centred part of the target's shape, or multiples."""
-    if target is not None:
-        scale = min(height / target[0], width / target[1])
-        across, down = max(1, round(target[1] * scale)), max(1, round(target[0] * scale))
-    else:
-        across, down = width // multiple * multiple, height // multiple * multiple
-    if min(across, down) < 1:
-        raise ImageError(
-            f"a picture of {width}×{height} pixels",
-            f"at least {multiple}×{multiple}",
-            f"enlarge it with --size {max(multiple, -(-256 // multiple) * multiple)}",
-        )
-    left, top = (width - across) // 2, (height - down) // 2
-    return left, top, left + across, top + down
-
-
-def _grid_notes(
-    box: tuple[int, int, int, int], whole: tuple[int, int], target: Target
-) -> list[str]:
-    across, down = box[2] - box[0], box[3] - box[1]
-    notes = []
-    if (across, down) != whole:
-        notes.append(f"centre crop {across}×{down}")
-    if target is not None and (down, across) != target:
-        notes.append(f"LANCZOS {target[1]}×{target[0]}")
-    return notes
-
-
-# Files
 
 
 def _read_file(path: Path, target: Target, multiple: int) -> Picture:
@@ -319,11 +241,11 @@ def _still_frames(path: Path) -> Iterator[Image.Image]:
 def _fit_image(image: Image.Image, target: Target, multiple: int) -> tuple[Image.Image, list[str]]:
     """Return an RGB image on the grid, and what was done to it."""
     upright, load_notes = load_upright(image)
-    box = _crop_box(*upright.size, target, multiple)
+    box = crop_box(*upright.size, target, multiple)
     rgb, color_notes = to_srgb(upright.crop(box))
     if target is not None:
         rgb = rgb.resize(target[::-1], Image.Resampling.LANCZOS)
-    return rgb, load_notes + color_notes + _grid_notes(box, upright.size, target)
+    return rgb, load_notes + color_notes + grid_notes(box, upright.size, target)
 
 
 # Arrays and tensors, which keep their precision
@@ -333,8 +255,8 @@ def _refit(picture: Picture, target: Target, multiple: int) -> Picture:
     """Return a picture cropped and resized in float, clamped where LANCZOS overshoots."""
     pixels = picture.pixels
     height, width = pixels.shape[-2:]
-    left, top, right, bottom = box = _crop_box(width, height, target, multiple)
-    notes = _grid_notes(box, (width, height), target)
+    left, top, right, bottom = box = crop_box(width, height, target, multiple)
+    notes = grid_notes(box, (width, height), target)
     pixels = pixels[:, top:bottom, left:right].contiguous()
     if target is not None and tuple(pixels.shape[1:]) != target:
         bands = [Image.fromarray(band.numpy()) for band in pixels]
@@ -342,49 +264,3 @@ def _refit(picture: Picture, target: Target, multiple: int) -> Picture:
         pixels = torch.from_numpy(np.stack(scaled)).clamp(-1, 1)
     done = "; ".join([picture.preprocessing, *notes] if picture.preprocessing else notes)
     return Picture(pixels, picture.name, picture.sha256 or _sha256(pixels), done or "unchanged")
-
-
-def _channels_last(pixels: Tensor) -> NDArray[Any]:
-    _check_channels(tuple(pixels.shape), 0, (1, 3))
-    array: NDArray[Any] = pixels.detach().cpu().movedim(0, -1).numpy()
-    return array
-
-
-def _image_of(array: NDArray[np.uint8]) -> Image.Image:
-    if array.ndim == 2:
-        array = array[..., None]
-    _check_channels(array.shape, -1, (1, 3, 4))
-    return Image.fromarray(np.ascontiguousarray(array[..., 0] if array.shape[-1] == 1 else array))
-
-
-def _pixels_of(source: object) -> Tensor:
-    """Return (3, H, W) in [−1, 1] of an array in [0, 1] or a tensor in [−1, 1]."""
-    if isinstance(source, torch.Tensor):
-        _check_channels(tuple(source.shape), 0, (1, 3))
-        pixels, low = source.detach().cpu().float(), -1
-    elif isinstance(source, np.ndarray) and source.dtype.kind in "fu":
-        array = source[..., None] if source.ndim == 2 else source
-        _check_channels(array.shape, -1, (1, 3))
-        unit = array.astype(np.float32) / (65535 if array.dtype == np.uint16 else 1)
-        pixels, low = torch.from_numpy(unit).movedim(-1, 0) * 2 - 1, 0
-    else:
-        raise UsageError(
-            f"a picture of type {getattr(source, 'dtype', type(source).__name__)}",
-            "a path, PIL image, uint8 or float array, tensor or Picture",
-            "pass one of these",
-        )
-    if not bool((pixels.abs() <= 1.001).all()):
-        raise UsageError(
-            "pixels outside the range or NaN",
-            f"{type(source).__name__} values from {low} to 1",
-            "rescale or clamp them first",
-        )
-    return pixels.clamp(-1, 1).expand(3, -1, -1).contiguous()
-
-
-def _check_channels(shape: tuple[int, ...], axis: int, channels: tuple[int, ...]) -> None:
-    if len(shape) == 3 and shape[axis] in channels and min(shape) > 0:
-        return
-    counts = " or ".join(map(str, channels))
-    layout = f"({counts}, H, W)" if axis == 0 else f"(H, W) or (H, W, {counts})"
-    raise ShapeError(f"a picture of shape {shape}", layout, "pass one picture, without a batch")

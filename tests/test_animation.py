@@ -13,8 +13,9 @@ from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
 from latentlab.animation import bounce, write_animation
+from latentlab.arrays import to_uint8
 from latentlab.errors import FileError, MissingExtraError, ShapeError, UsageError
-from latentlab.images import read_frames, to_uint8
+from latentlab.images import read_frames
 from latentlab.sheets import compose_sheet, lay_out_sheet
 from latentlab.video import generate_palette
 

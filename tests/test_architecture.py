@@ -18,6 +18,8 @@ KNOWS_NOTHING_OF = {
     "errors": ["latentlab", *HEAVY],
     "latents": ["latentlab.images", "latentlab.loaders", "matplotlib", "diffusers", "PIL"],
     "layouts": ["latentlab.loaders", "latentlab.images", "latentlab.pca", "diffusers"],
+    "arrays": ["latentlab.loaders", "latentlab.encoder", "latentlab.images", "diffusers"],
+    "grid": ["torch", "numpy", "latentlab.loaders", "latentlab.images", "diffusers"],
     "images": ["latentlab.loaders", "latentlab.encoder", "diffusers"],
     "loaders": ["sklearn", "matplotlib", "latentlab.cli", "latentlab.pca", "latentlab.plots"],
     "encoder": ["latentlab.neighborhoods", "latentlab.pca", "latentlab.cli", "matplotlib"],
