@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from latentlab.errors import UsageError
+from latentlab.loaders.catalogue import find_entry
 
 DEFAULT_MODEL = "mini"
 DEFAULT_NEIGHBORHOOD = "augment"
@@ -32,9 +33,11 @@ class ChosenModel:
         """Return the line that says which model is used and how to choose another."""
         if self.chosen_by != "default":
             return f"loading {self.name} (chosen by {self.chosen_by})"
+        larger = find_entry("flux1")
         return (
-            f"loading {self.name}, the default; choose another with --model NAME, {MODEL_VARIABLE} "
-            "or [tool.latentlab] in pyproject.toml (see `latentlab models`)"
+            f"loading {self.name}, the default; for another, --model {larger.name} (downloads "
+            f"{larger.size_mb:g} MB; see `latentlab models`), {MODEL_VARIABLE}, or model = "
+            f'"{larger.name}" under [tool.latentlab] in pyproject.toml or in {_user_file()}'
         )
 
 

@@ -30,7 +30,12 @@ def configure(path: Path, text: str) -> None:
 def test_without_any_choice_it_is_the_default_and_says_how_to_choose(home: Path) -> None:
     chosen = choose_model()
     assert chosen.name == DEFAULT_MODEL
-    for way in ("--model", MODEL_VARIABLE, "[tool.latentlab]"):
+    for way in (
+        "--model flux1 (downloads 168 MB",
+        MODEL_VARIABLE,
+        "[tool.latentlab]",
+        "config.toml",
+    ):
         assert way in chosen.announce()
 
 
