@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from latentlab.errors import ShapeError, UsageError
-from latentlab.latents import Directions, Latent, Neighborhood, Spectrum
+from latentlab.latents import Directions, Latent, Neighborhood, Spectrum, describe_samples
 from latentlab.memory import check_memory
 from latentlab.scatter import (
     collect_rows,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from latentlab.layouts import Layout
 
 KEPT_COMPONENTS = 64
+VARIANCE = "variance (model-space units²)"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -73,9 +74,9 @@ class PCA:
     @property
     def description(self) -> str:
         """Return what was analysed, for titles: neighborhood, its settings, N and D."""
-        size = f"N = {self.spectrum.n_samples:,}, D = {self.spectrum.n_features:,}"
-        name, *settings = (self.label or self.neighborhood).split(", ")
-        return f"PCA of the {', '.join([f'{name} neighborhood', *settings])} ({size})"
+        spectrum = self.spectrum
+        label = self.label or self.neighborhood
+        return f"PCA of the {describe_samples(label, spectrum.n_samples, spectrum.n_features)}"
 
     @property
     def title(self) -> str:
@@ -110,6 +111,11 @@ class PCA:
             labels=tuple(f"PC {i + 1}" for i in range(k)),
             finder="pca",
             basis=self.description,
+            rows=self.components[:k],
+            layout=self.layout,
+            strengths=self.spectrum.explained_variance[:k],
+            strength_name=VARIANCE,
+            baseline_strength=self.spectrum.total_variance / self.spectrum.n_features,
         )
 
     def summary(self) -> dict[str, Any]:
