@@ -12,6 +12,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from latentlab.directions import find, register_finder
+    from latentlab.directions.agreement import compare
+    from latentlab.directions.labels import held_out, label, with_labels
     from latentlab.encoder import encode, reconstruct
     from latentlab.errors import LatentlabError
     from latentlab.images import read_picture
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
     from latentlab.traversal import Walk, traverse
 
 _HOMES = {
+    "directions": ("find", "register_finder"),
+    "directions.agreement": ("compare",),
+    "directions.labels": ("held_out", "label", "with_labels"),
     "encoder": ("encode", "reconstruct"),
     "errors": ("LatentlabError",),
     "images": ("read_picture",),
@@ -63,18 +69,24 @@ __all__ = [
     "Posterior",
     "Spectrum",
     "Walk",
+    "compare",
     "encode",
+    "find",
     "fit_pca",
     "fit_pca_stream",
     "fit_randomized_pca",
+    "held_out",
+    "label",
     "load_pca",
     "load_vae",
     "neighborhood",
     "read_picture",
     "reconstruct",
     "register_family",
+    "register_finder",
     "register_neighborhood",
     "traverse",
+    "with_labels",
     "wrap_vae",
 ]
 

@@ -220,7 +220,7 @@ def walk_sheet(walk: Walk) -> NDArray[np.uint8]:
 
     return compose_sheet(
         [list(trail.frames.numpy()) for trail in walk.trails],
-        row_labels=[_trail_label(trail) for trail in walk.trails],
+        row_labels=[trail.caption for trail in walk.trails],
         column_labels=[_sigma(float(alpha)) for alpha in walk.alphas],
         title=walk.title,
         tile=_TILE,
@@ -237,7 +237,7 @@ def animate_walk(walk: Walk, path: Path, *, fps: float, loop: bool) -> Path:
 
     sheet = lay_out_sheet(
         tuple(walk.trails[0].frames.shape[1:]),
-        row_labels=[_trail_label(trail) for trail in walk.trails],
+        row_labels=[trail.caption for trail in walk.trails],
         columns=3,
         column_labels=[_sigma(float(walk.alphas[0])), "moving", _sigma(float(walk.alphas[-1]))],
         title=walk.title,
@@ -265,10 +265,6 @@ def walk_html(walk: Walk) -> str:
         content = base64.b64encode(path.read_bytes()).decode()
     alternative = f"{walk.title}: {len(walk.trails)} components, {len(walk.alphas)} steps"
     return f'<img src="data:image/webp;base64,{content}" alt="{html.escape(alternative)}">'
-
-
-def _trail_label(trail: Trail) -> str:
-    return f"{trail.label}\n{trail.share:.1%} of variance"
 
 
 def _sigma(alpha: float) -> str:

@@ -21,8 +21,8 @@ def make_registered(
     registry : name → dataclass whose fields all have defaults, which say the types
     kind : str, what the registry holds, for messages
     name : str
-    options : field → value; text becomes a number where the default is one; functions and modules, in
-        place of a name, are taken as they are
+    options : field → value; text becomes a number where the default is one; functions and
+        modules, in place of a name, are taken as they are
 
     Raises
     ------

@@ -35,6 +35,7 @@ class Trail:
     Parameters
     ----------
     label : str, such as ``"PC 1"``
+    caption : str, lines to write beside the pictures: label, strength, meaning
     share : float, the direction's share of the neighborhood's variance
     frames : Tensor, (steps, H, W, 3), uint8
     scores : PathScores
@@ -43,6 +44,7 @@ class Trail:
     """
 
     label: str
+    caption: str
     share: float
     frames: Tensor
     scores: PathScores
@@ -79,6 +81,7 @@ class Walk:
                 {
                     "index": index,
                     "label": trail.label,
+                    "caption": trail.caption,
                     "explained_variance_ratio": trail.share,
                     **asdict(trail.scores),
                     "drift": trail.drift,
@@ -242,6 +245,7 @@ def _trail(
     drift = sum(drifts) / len(drifts)
     return Trail(
         label=found.labels[k],
+        caption=found.captions[k],
         share=float(found.shares[k]),
         frames=torch.stack(pictures),
         scores=scores,

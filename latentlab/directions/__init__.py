@@ -4,18 +4,24 @@
 """
 
 from latentlab.directions.base import FINDERS, Finder, Found, Scene, register_finder
+from latentlab.directions.difference import Difference
 from latentlab.directions.finding import find, make_finder
+from latentlab.directions.ica import IndependentComponents
 from latentlab.directions.pca import PrincipalComponents
 from latentlab.directions.random import RandomDirections
+from latentlab.directions.sparse_pca import SparseComponents
 from latentlab.directions.supervised import Supervised
 
 __all__ = [
     "FINDERS",
+    "Difference",
     "Finder",
     "Found",
+    "IndependentComponents",
     "PrincipalComponents",
     "RandomDirections",
     "Scene",
+    "SparseComponents",
     "Supervised",
     "find",
     "make_finder",

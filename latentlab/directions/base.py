@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from latentlab.loaders.base import LatentVAE
 
 USUAL_COUNT = 8
+
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -82,6 +84,17 @@ class Scene:
         if k <= len(self.pca.components):
             return self.pca
         return fit_pca(self.neighborhood, n_components=k)
+
+    def once(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
+        """Return what ``make`` gives, made the first time that this key is asked for."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        kept: Kept = self._kept[key]
+        return kept
+
+    @cached_property
+    def _kept(self) -> dict[Hashable, Any]:
+        return {}
 
     def generator(self) -> torch.Generator:
         """Return a fresh generator with the scene's seed."""
@@ -187,11 +200,12 @@ def numbered(prefix: str, k: int) -> tuple[str, ...]:
 def random_rows(k: int, n_features: int, generator: torch.Generator) -> Tensor:
     """Return k orthonormal rows (k, n_features), float32, uniform over all directions."""
     gaussian = torch.randn(n_features, k, generator=generator, dtype=torch.float64)
-    return torch.linalg.qr(gaussian)[0].T.float().contiguous()
+    basis: Tensor = torch.linalg.qr(gaussian)[0]
+    return basis.T.float().contiguous()
 
 
 def unit_rows(rows: Tensor) -> Tensor:
     """Return rows (k, D) of unit length, float32, with the largest entry of each positive."""
-    scaled = rows / rows.norm(dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
+    scaled: Tensor = rows / rows.norm(dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
     negative = scaled.amax(1) < -scaled.amin(1)
     return (scaled * (1 - 2 * negative[:, None].to(scaled))).float()

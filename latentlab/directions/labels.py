@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latentlab.directions.base import random_rows
 from latentlab.directions.supervised import standardized_factors
 from latentlab.encoder import decode_each
 from latentlab.errors import UsageError
@@ -26,6 +27,7 @@ from latentlab.neighborhoods import neighborhood as sample_neighborhood
 from latentlab.scatter import project_rows
 
 LABEL_SAMPLES = 64
+_RANDOM_DIRECTIONS = 64
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,12 @@ class Label:
     Parameters
     ----------
     direction : str, such as ``"PC 1"``
-    factor : str, the factor or statistic of the largest \\|ρ\\|
+    factor : str, the factor or statistic of the largest |ρ|
     rho : float, its Spearman correlation, with its sign
     source : ``"factor"`` (held-out samples), ``"statistic"`` (pictures of random mixes)
-    threshold : float, the largest \\|ρ\\| of an unrelated direction stays below it in 95 of 100
+    threshold : float, the largest |ρ| of an unrelated direction stays below it in 95 of 100
+    baseline : float, mean over random directions of their largest |ρ| with the same factors,
+        which is large where few factors carry most of the variance; None for statistics
     text : str, what to write beside the direction
     factors : factor → ρ, empty where the neighborhood knows none
     statistics : statistic → ρ
@@ -49,6 +53,7 @@ class Label:
     rho: float
     source: str
     threshold: float
+    baseline: float | None
     text: str
     factors: Mapping[str, float] = field(default_factory=dict)
     statistics: Mapping[str, float] = field(default_factory=dict)
@@ -72,13 +77,15 @@ class Correlations:
     source : ``"factor"`` or ``"statistic"``
     names : what was correlated with
     rho : Tensor, (k, len(names)), float64
-    threshold : float, 95 % of unrelated directions have a largest \\|ρ\\| below it
+    threshold : float, 95 % of unrelated directions have a largest |ρ| below it
+    baseline : float, mean largest |ρ| of random directions, where it costs nothing to know
     """
 
     source: str
     names: tuple[str, ...]
     rho: Tensor
     threshold: float
+    baseline: float | None = None
 
     def of(self, k: int) -> dict[str, float]:
         """Return name → ρ of direction k."""
@@ -89,7 +96,7 @@ def label(
     vae: LatentVAE,
     latent: Latent,
     directions: Directions,
-    neighborhood: Neighborhood | None = None,
+    fresh: Neighborhood | None = None,
     *,
     samples: int = LABEL_SAMPLES,
     seed: int = 0,
@@ -97,28 +104,38 @@ def label(
 ) -> tuple[Label, ...]:
     """Return what each direction goes along with, or that it is nothing known.
 
-    Where the neighborhood has ground truth, the factor that correlates most with a direction's
-    scores on fresh samples, if above chance; else the picture statistic that correlates most with
-    the direction's part in random mixes.
+    Where fresh samples are given, the factor that correlates most with their scores along the
+    direction, if above chance; else the picture statistic that correlates most with the
+    direction's part in random mixes. Above chance is not yet a meaning: where few factors
+    carry most of the variance, random directions correlate with them as well (``baseline``).
 
     Parameters
     ----------
     vae : LatentVAE
     latent : Latent
     directions : Directions
-    neighborhood : Neighborhood, optional; without it only statistics are used
-    samples : int, how many fresh samples, and how many mixes
+    fresh : Neighborhood, optional; samples that no finder has seen, see :func:`held_out`. Without
+        it only statistics are used.
+    samples : int, how many mixes
     seed : int
     progress : called as ``progress("labelling", done, total)``
 
     Raises
     ------
     UsageError : fewer than 8 samples, from which no rank correlation can be told from chance.
+
+    Examples
+    --------
+    >>> from latentlab import encode, find, load_vae, neighborhood
+    >>> vae = load_vae("linear")
+    >>> z = encode(vae, "sample:flower", size=64)
+    >>> found = find(vae, z, neighborhood(vae, z, "tokens"), 1)
+    >>> label(vae, z, found)[0].text
+    '≈ measured brightness (ρ 1.00)'
     """
     if samples < 8:
         raise UsageError(f"{samples} samples for labels", "at least 8", "leave it at 64")
-    sources = []
-    fresh = None if neighborhood is None else held_out(vae, neighborhood, samples, progress)
+    sources: list[Correlations] = []
     if fresh is not None:
         sources.append(factor_correlations(directions, fresh, seed=seed))
     sources.append(
@@ -168,7 +185,11 @@ def factor_correlations(
     """Return ρ between the scores of fresh samples along each direction and each factor."""
     names, values = standardized_factors(fresh.factors)
     rho = spearman(scores_along(directions, fresh), values)
-    return Correlations("factor", names, rho, _threshold(values, seed))
+    generator = torch.Generator().manual_seed(seed)
+    count = min(_RANDOM_DIRECTIONS, fresh.n_features)
+    chance = replace(directions, rows=random_rows(count, fresh.n_features, generator))
+    baseline = spearman(scores_along(chance, fresh), values).abs().amax(1).mean()
+    return Correlations("factor", names, rho, _threshold(values, seed), float(baseline))
 
 
 def scores_along(directions: Directions, neighborhood: Neighborhood) -> Tensor:
@@ -234,9 +255,7 @@ def _label(direction: str, k: int, sources: list[Correlations]) -> Label:
     rhos = {source.source: source.of(k) for source in sources}
     best = [max(source.of(k).items(), key=lambda item: abs(item[1])) for source in sources]
     known = [
-        index
-        for index, source in enumerate(sources)
-        if abs(best[index][1]) > source.threshold
+        index for index, source in enumerate(sources) if abs(best[index][1]) > source.threshold
     ]
     chosen = known[0] if known else 0
     (name, rho), source = best[chosen], sources[chosen]
@@ -252,6 +271,7 @@ def _label(direction: str, k: int, sources: list[Correlations]) -> Label:
         rho,
         source.source,
         source.threshold,
+        source.baseline,
         text,
         rhos.get("factor", {}),
         rhos.get("statistic", {}),

@@ -25,9 +25,7 @@ class PrincipalComponents(Finder):
 
     def search(self, scene: Scene, k: int) -> Found:
         pca = scene.components(k)
-        return Found(
-            pca.components[:k], pca.spectrum.explained_variance[:k], numbered("PC", k)
-        )
+        return Found(pca.components[:k], pca.spectrum.explained_variance[:k], numbered("PC", k))
 
     def measure(self, scene: Scene, rows: Tensor) -> Tensor:
         return scene.variances(rows)

@@ -68,4 +68,5 @@ def _solve(gram: Tensor, targets: Tensor, penalties: Tensor) -> Tensor:
     """Return (gram + penalty)⁻¹ targets for every penalty, (penalties, N, m)."""
     values, vectors = torch.linalg.eigh(gram)
     spread = values.clamp_min(0) + penalties[:, None]
-    return vectors @ ((vectors.T @ targets) / spread[..., None])
+    dual: Tensor = vectors @ ((vectors.T @ targets) / spread[..., None])
+    return dual

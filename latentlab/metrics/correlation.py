@@ -57,4 +57,5 @@ def _unit_ranks(columns: Tensor) -> Tensor:
 
     ranks = torch.from_numpy(rankdata(columns.double().cpu().numpy(), axis=0))
     centered = ranks - ranks.mean(0)
-    return centered / centered.norm(dim=0).clamp_min(1e-12)
+    unit: Tensor = centered / centered.norm(dim=0).clamp_min(1e-12)
+    return unit

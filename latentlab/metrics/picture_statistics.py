@@ -43,7 +43,8 @@ def contrast(yiq: Tensor) -> Tensor:
 
 def saturation(yiq: Tensor) -> Tensor:
     """Return the mean distance from gray (n,) in the chroma plane of YIQ, 0 to about 0.63."""
-    return yiq[:, 1:].norm(dim=1).mean((1, 2))
+    chroma: Tensor = yiq[:, 1:].norm(dim=1)
+    return chroma.mean((1, 2))
 
 
 def hue(yiq: Tensor) -> Tensor:
