@@ -200,8 +200,10 @@ def numbered(prefix: str, k: int) -> tuple[str, ...]:
 def random_rows(k: int, n_features: int, generator: torch.Generator) -> Tensor:
     """Return k orthonormal rows (k, n_features), float32, uniform over all directions."""
     gaussian = torch.randn(n_features, k, generator=generator, dtype=torch.float64)
-    basis: Tensor = torch.linalg.qr(gaussian)[0]
-    return basis.T.float().contiguous()
+    basis, triangle = torch.linalg.qr(gaussian)
+    # Without their signs the first entries would lean to one side (Mezzadri 2007).
+    rows: Tensor = (basis * triangle.diagonal().sign()).T
+    return rows.float().contiguous()
 
 
 def unit_rows(rows: Tensor) -> Tensor:

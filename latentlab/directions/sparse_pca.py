@@ -35,11 +35,12 @@ class SparseComponents(Finder):
 
     Parameters
     ----------
-    sparsity : float, above 0; the penalty, in units of the root mean square of a feature's length
+    sparsity : float, above 0; the penalty, in units of the root mean square of what the k-th
+        principal component adds to a feature
     leading : int, how many principal components the samples are reduced to
     """
 
-    sparsity: float = 0.3
+    sparsity: float = 1.0
     leading: int = 32
 
     statement = (
@@ -51,7 +52,7 @@ class SparseComponents(Finder):
 
     def __post_init__(self) -> None:
         if not 0 < self.sparsity < float("inf"):
-            raise UsageError(f"sparsity={self.sparsity}", "a number above 0", "set it to 0.3")
+            raise UsageError(f"sparsity={self.sparsity}", "a number above 0", "set it to 1")
         if self.leading < 1:
             raise UsageError(f"leading={self.leading}", "1 or more", "set it to 32")
 
@@ -60,7 +61,7 @@ class SparseComponents(Finder):
         components = pca.components[: self.leading]
         deviations = pca.spectrum.explained_variance[: len(components)].sqrt()
         reduced = deviations[:, None] * components.double()
-        penalty = self.sparsity * float(reduced.square().sum(0).mean().sqrt())
+        penalty = self.sparsity * float(reduced[k - 1].square().mean().sqrt())
         rows, notes = _sparse_components(reduced, k, penalty, scene.seed)
         if not bool(rows.any(1).all()):
             raise UsageError(
