@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from latentlab.neighborhoods import neighborhood, register_neighborhood
     from latentlab.pca import PCA, fit_pca, fit_pca_stream, fit_randomized_pca
     from latentlab.runs import load_pca
+    from latentlab.transfers import Transfer, transfer
     from latentlab.traversal import Walk, traverse
 
 _HOMES = {
@@ -53,6 +54,7 @@ _HOMES = {
     "neighborhoods": ("neighborhood", "register_neighborhood"),
     "pca": ("PCA", "fit_pca", "fit_pca_stream", "fit_randomized_pca"),
     "runs": ("load_pca",),
+    "transfers": ("Transfer", "transfer"),
     "traversal": ("Walk", "traverse"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -68,6 +70,7 @@ __all__ = [
     "Picture",
     "Posterior",
     "Spectrum",
+    "Transfer",
     "Walk",
     "compare",
     "encode",
@@ -85,6 +88,7 @@ __all__ = [
     "register_family",
     "register_finder",
     "register_neighborhood",
+    "transfer",
     "traverse",
     "with_labels",
     "wrap_vae",

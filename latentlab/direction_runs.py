@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from latentlab.directions.labels import Label
     from latentlab.layouts import Layout
+    from latentlab.transfers import Transfer
     from latentlab.traversal import Walk
 
 ARRAYS = "directions.safetensors"
@@ -113,6 +114,22 @@ def _save_arrays(directions: Directions, latent: Latent, path: Path) -> Path:
     }
     arrays |= {name: array for name, array in optional.items() if array is not None}
     return write_bytes(path, save({name: array.contiguous() for name, array in arrays.items()}))
+
+
+def save_transfer(transfer: Transfer, folder: Path) -> list[Path]:
+    """Write ``transfer.png``, ``transfer_sheet.png`` and ``transfer.json``; return their paths."""
+    from latentlab.images import save_png
+    from latentlab.plots import png_bytes
+    from latentlab.transfer_plots import draw_transfer, transfer_sheet
+
+    check_folder(folder)
+    files = [
+        write_bytes(folder / "transfer.png", png_bytes(draw_transfer(transfer))),
+        save_png(folder / "transfer_sheet.png", transfer_sheet(transfer)),
+        folder / "transfer.json",
+    ]
+    write_json(files[-1], {**transfer.summary(), "files": [path.name for path in files]})
+    return files
 
 
 def load_directions(folder: str | Path) -> tuple[Directions, Latent]:

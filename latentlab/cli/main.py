@@ -13,6 +13,7 @@ import typer
 from latentlab.cli.directions import directions
 from latentlab.cli.models import models
 from latentlab.cli.pca import pca
+from latentlab.cli.transfer import transfer
 from latentlab.cli.traverse import traverse
 from latentlab.errors import LatentlabError
 
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command("pca")(pca)
 app.command("traverse")(traverse)
 app.command("directions")(directions)
+app.command("transfer")(transfer)
 app.command("models")(models)
 
 
