@@ -216,13 +216,24 @@ def statistic_correlations(
     """Return ρ between each direction's part in random mixes and what their pictures show.
 
     The latents are z + Σ a_j σ_j v_j with standard normal a_j, so that every direction is judged
-    by what it adds while all others vary as well.
+    by what it adds while all others vary as well. The a_j are uncorrelated in the sample, so that
+    none is credited with what another does.
     """
-    generator = torch.Generator().manual_seed(seed)
-    parts = torch.randn(samples, len(directions.vectors), generator=generator)
+    parts = _uncorrelated_parts(samples, len(directions.vectors), seed)
     measured = _measure_mixes(vae, latent, directions, parts, progress)
     names, values = tuple(measured), torch.stack(list(measured.values()), 1)
     return Correlations("statistic", names, spearman(parts, values), _threshold(values, seed))
+
+
+def _uncorrelated_parts(samples: int, k: int, seed: int) -> Tensor:
+    """Return normal numbers (samples, k) of mean 0 and variance 1, uncorrelated while k allows."""
+    parts = torch.randn(samples, k, generator=torch.Generator().manual_seed(seed))
+    if k >= samples:
+        return parts
+    centered = parts - parts.mean(0)
+    basis, triangle = torch.linalg.qr(centered)
+    uncorrelated: Tensor = basis * triangle.diagonal().sign() * (samples - 1) ** 0.5
+    return uncorrelated
 
 
 def _measure_mixes(
@@ -253,7 +264,7 @@ def _threshold(values: Tensor, seed: int) -> float:
 def _label(direction: str, k: int, sources: list[Correlations]) -> Label:
     """Return the first source's best name if above chance, else the next one's, else nothing."""
     rhos = {source.source: source.of(k) for source in sources}
-    best = [max(source.of(k).items(), key=lambda item: abs(item[1])) for source in sources]
+    best = [_largest(source.of(k)) for source in sources]
     known = [
         index for index, source in enumerate(sources) if abs(best[index][1]) > source.threshold
     ]
@@ -276,6 +287,11 @@ def _label(direction: str, k: int, sources: list[Correlations]) -> Label:
         rhos.get("factor", {}),
         rhos.get("statistic", {}),
     )
+
+
+def _largest(rhos: Mapping[str, float]) -> tuple[str, float]:
+    # Equal up to rounding, such as brightness and the center of all light: the first is simpler.
+    return max(rhos.items(), key=lambda item: round(abs(item[1]), 6))
 
 
 def short(rho: float) -> str:
