@@ -216,7 +216,7 @@ def fit_pca_stream(chunks: Iterable[Tensor], *, n_components: int | None = None)
     rank = min(counted.rows - 1, len(mean))
     spectrum = _spectrum(variances[:rank], counted.rows, len(mean))
     kept = _components_to_keep(n_components, spectrum)
-    return PCA(spectrum, _fix_signs(vectors[:, :kept].T).float(), mean.float())
+    return PCA(spectrum, fix_signs(vectors[:, :kept].T).float(), mean.float())
 
 
 def fit_randomized_pca(
@@ -365,7 +365,7 @@ def _check_component_count(n_components: int, rank: int, n_samples: int) -> None
         )
 
 
-def _fix_signs(components: Tensor) -> Tensor:
+def fix_signs(components: Tensor) -> Tensor:
     """Return components (k, D), in place, with the largest entry of each positive."""
     negative = components.amax(1) < -components.amin(1)
     return components.mul_(1 - 2 * negative[:, None].to(components))
@@ -374,7 +374,7 @@ def _fix_signs(components: Tensor) -> Tensor:
 def _result(
     samples: Neighborhood | Tensor, spectrum: Spectrum, components: Tensor, mean: Tensor
 ) -> PCA:
-    components = _fix_signs(components).float().cpu()
+    components = fix_signs(components).float().cpu()
     if not isinstance(samples, Neighborhood):
         return PCA(spectrum, components, mean.float().cpu())
     return PCA(
