@@ -7,6 +7,7 @@ from latentlab.directions.base import FINDERS, Finder, Found, Scene, register_fi
 from latentlab.directions.difference import Difference
 from latentlab.directions.finding import find, make_finder
 from latentlab.directions.ica import IndependentComponents
+from latentlab.directions.jacobian import DecoderJacobian
 from latentlab.directions.pca import PrincipalComponents
 from latentlab.directions.random import RandomDirections
 from latentlab.directions.sparse_pca import SparseComponents
@@ -14,6 +15,7 @@ from latentlab.directions.supervised import Supervised
 
 __all__ = [
     "FINDERS",
+    "DecoderJacobian",
     "Difference",
     "Finder",
     "Found",
