@@ -83,6 +83,8 @@ def describe_directions(directions: Directions, latent: Latent) -> dict[str, Any
         "residuals": _listed(directions.residuals),
         "matvecs": directions.matvecs,
         "deviations": _listed(directions.deviations),
+        "steps": _listed(directions.steps),
+        "step_unit": directions.step_unit,
         "explained_variance_ratio": _listed(directions.shares),
         "meanings": list(directions.meanings),
         "notes": list(directions.notes),
@@ -111,6 +113,7 @@ def _save_arrays(directions: Directions, latent: Latent, path: Path) -> Path:
         "rows": directions.rows,
         "strengths": directions.strengths,
         "residuals": directions.residuals,
+        "steps": directions.steps,
     }
     arrays |= {name: array for name, array in optional.items() if array is not None}
     return write_bytes(path, save({name: array.contiguous() for name, array in arrays.items()}))
@@ -167,6 +170,8 @@ def load_directions(folder: str | Path) -> tuple[Directions, Latent]:
             matvecs=int(facts["matvecs"]),
             meanings=tuple(facts["meanings"]),
             notes=tuple(facts["notes"]),
+            steps=arrays.get("steps"),
+            step_unit=str(facts["step_unit"]),
         )
         return directions, Latent(origin, spec, name=str(facts["picture"]))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, ShapeError) as error:

@@ -245,6 +245,9 @@ class Directions:
     matvecs : int, products with the decoder's Jacobian or its transpose that were computed
     meanings : what each changes, such as ``"≈ brightness (ρ .97)"``, where it was looked at
     notes : what the finder has to say of its result, such as that it did not converge
+    steps : Tensor, (k,), float64; the length of one step of a walk, where it is not the deviation:
+        a finder that does not look at the samples finds directions along which they hardly vary
+    step_unit : str, what one step is called, such as ``"σ"``
     """
 
     vectors: Tensor
@@ -262,6 +265,13 @@ class Directions:
     matvecs: int = 0
     meanings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    steps: Tensor | None = None
+    step_unit: str = "σ"
+
+    @property
+    def step_lengths(self) -> Tensor:
+        """Return the length (k,) of one step of a walk along each."""
+        return self.deviations if self.steps is None else self.steps
 
     @property
     def captions(self) -> tuple[str, ...]:

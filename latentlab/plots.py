@@ -222,7 +222,7 @@ def walk_sheet(walk: Walk) -> NDArray[np.uint8]:
     return compose_sheet(
         [list(trail.frames.numpy()) for trail in walk.trails],
         row_labels=[trail.caption for trail in walk.trails],
-        column_labels=[sigma_label(float(alpha)) for alpha in walk.alphas],
+        column_labels=[sigma_label(float(alpha), walk.unit) for alpha in walk.alphas],
         title=walk.title,
         tile=_TILE,
     )
@@ -241,9 +241,9 @@ def animate_walk(walk: Walk, path: Path, *, fps: float, loop: bool) -> Path:
         row_labels=[trail.caption for trail in walk.trails],
         columns=3,
         column_labels=[
-            sigma_label(float(walk.alphas[0])),
+            sigma_label(float(walk.alphas[0]), walk.unit),
             "moving",
-            sigma_label(float(walk.alphas[-1])),
+            sigma_label(float(walk.alphas[-1]), walk.unit),
         ],
         title=walk.title,
         tile=_TILE,
@@ -272,9 +272,9 @@ def walk_html(walk: Walk) -> str:
     return f'<img src="data:image/webp;base64,{content}" alt="{html.escape(alternative)}">'
 
 
-def sigma_label(alpha: float) -> str:
+def sigma_label(alpha: float, unit: str = "σ") -> str:
     """Return a step as columns are labelled, such as ``"+1.5 σ"``."""
     if not round(alpha, 2):
-        return "0 σ"
+        return f"0 {unit}"
     digits = f"{alpha:+.2f}".rstrip("0").rstrip(".")
-    return f"{digits} σ".replace("-", "\N{MINUS SIGN}")
+    return f"{digits} {unit}".replace("-", "\N{MINUS SIGN}")

@@ -28,7 +28,7 @@ def draw_transfer(transfer: Transfer) -> Figure:
     _draw_cosines(changes, transfer, transfer.cosines, transfer.random_cosines)
     _draw_cosines(scores, transfer, transfer.label_cosines, transfer.random_label_cosines)
     changes.set_ylabel(f"cosine with {transfer.origin}")
-    set_title(changes, f"change of the picture at ±{transfer.alpha:g} σ")
+    set_title(changes, f"change of the picture at ±{transfer.alpha:g} {transfer.unit}")
     set_title(scores, "what is moved: correlations with picture statistics")
     handles, names = changes.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize=8)
@@ -63,7 +63,7 @@ def transfer_sheet(transfer: Transfer) -> NDArray[np.uint8]:
     from latentlab.sheets import compose_sheet
 
     by_direction = transfer.frames.transpose(0, 1)
-    ends = [sigma_label(-transfer.alpha), sigma_label(transfer.alpha)]
+    ends = [sigma_label(sign * transfer.alpha, transfer.unit) for sign in (-1, 1)]
     return compose_sheet(
         [[*row.flatten(0, 1).numpy()] for row in by_direction],
         row_labels=[

@@ -33,13 +33,14 @@ class Transfer:
     labels : k names of the directions
     origin : str, the picture that they were found at
     targets : names of the t other pictures
-    alpha : float, the step both ways, in standard deviations of the origin's neighborhood
+    alpha : float, the step both ways, in ``unit``
     cosines : Tensor, (t, k), float64; of the change of the target with that of the origin
     random_cosines : Tensor, (t, r), the same for random directions, with steps of equal length
     label_cosines : Tensor, (t, k); of the correlations with picture statistics
     random_label_cosines : Tensor, (t, r)
     frames : Tensor, (1 + t, k, 2, H, W, 3), uint8; each picture at −alpha and +alpha
     title : str
+    unit : str, of alpha, such as ``"σ"`` of the origin's neighborhood along each direction
     seed : int, of the bootstrap
     """
 
@@ -53,6 +54,7 @@ class Transfer:
     random_label_cosines: Tensor
     frames: Tensor
     title: str
+    unit: str = "σ"
     seed: int = 0
 
     def summary(self) -> dict[str, Any]:
@@ -62,6 +64,7 @@ class Transfer:
             "origin": self.origin,
             "directions": list(self.labels),
             "alpha": self.alpha,
+            "unit": self.unit,
             **self._compare(slice(None)),
             "pairs": [
                 {
@@ -166,6 +169,7 @@ def transfer(
         ),
         frames=torch.stack([look.frames for look in looks]),
         title=f"{origin.title}\n{directions.basis}",
+        unit=directions.step_unit,
         seed=seed,
     )
 
@@ -232,8 +236,8 @@ def _change(
 ) -> tuple[Tensor, Tensor]:
     """Return half the differences (k, pixels) of pictures at ±alpha, and those (k, 2, H, W, 3)."""
     changes, frames = [], []
-    for vector, deviation in zip(directions.vectors, directions.deviations, strict=True):
-        step = alpha * float(deviation) * vector
+    for vector, length in zip(directions.vectors, directions.step_lengths, strict=True):
+        step = alpha * float(length) * vector
         low, high = decode_each(vae, torch.stack([latent.values - step, latent.values + step]))
         changes.append(((high - low) / 2).flatten())
         frames.append(torch.stack([to_uint8(low), to_uint8(high)]))
@@ -247,11 +251,12 @@ def _random_like(directions: Directions, seed: int) -> Directions:
     generator = torch.Generator().manual_seed(seed)
     count = min(RANDOM_DIRECTIONS, layout.n_features)
     rows = random_rows(count, layout.n_features, generator)
-    deviation = float(directions.deviations.mean())
+    length = float(directions.step_lengths.mean())
     return replace(
         directions,
         vectors=torch.stack([layout.lift(row) for row in rows]),
-        deviations=torch.full((count,), deviation),
+        deviations=torch.full((count,), length),
+        steps=None,
         shares=torch.zeros(count),
         labels=tuple(f"random {index}" for index in range(1, count + 1)),
         rows=rows,

@@ -17,7 +17,7 @@ from latentlab.directions.ridge import fit_ridge, fold_of
 from latentlab.directions.sparse_pca import _sparse_components
 from latentlab.directions.supervised import standardized_factors
 from latentlab.encoder import encode
-from latentlab.errors import UsageError
+from latentlab.errors import LatentlabError, UsageError
 from latentlab.images import to_uint8
 from latentlab.latents import Directions, Latent, Neighborhood
 from latentlab.layouts import WholeLayout, Window
@@ -167,6 +167,96 @@ def test_supervised_reads_known_factors_off_real_latents(shared: Path) -> None:
         assert table[name].found > 0.9, table[name]
         assert table[name].found > table[name].random
     assert table["brightness"].found > 0.85 > table["brightness"].pca
+
+
+# jacobian
+
+
+class ScaledVAE(LinearVAE):
+    """Decodes each channel with a gain of its own: 1, 2, … 6."""
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        return super()._decode(latents * torch.arange(1.0, 7.0)[:, None, None])
+
+
+def dense(vae: LinearVAE, hood: Neighborhood) -> Tensor:
+    """Return the decoder's matrix (pixels, n_features) in a neighborhood's features."""
+    lifted = torch.stack([hood.lift(row) for row in torch.eye(hood.n_features)])
+    return vae.decode(lifted).flatten(1).double().T
+
+
+@pytest.mark.parametrize(
+    ("name", "region"), [("gaussian", None), ("gaussian", (4, 4, 12, 8)), ("tokens", None)]
+)
+def test_jacobian_is_the_svd_of_the_decoders_matrix(
+    name: str, region: tuple[int, int, int, int] | None, linear_latent: Latent
+) -> None:
+    vae = ScaledVAE()
+    hood = neighborhood(vae, linear_latent, name, samples=40, region=region)
+    found = find(vae, linear_latent, hood, 5, finder="jacobian", tolerance=1e-6)
+    matrix = dense(vae, hood)
+    expected = torch.linalg.svdvals(matrix)[:5]
+    torch.testing.assert_close(found.strengths, expected, rtol=1e-5, atol=0)
+    changes = (matrix @ found.rows.double().T).norm(dim=0)
+    torch.testing.assert_close(changes, expected, rtol=1e-4, atol=0)
+    assert found.residuals is not None
+    assert float(found.residuals.max()) <= 1e-3  # gains that occur 80 times end in rounding
+    assert 10 <= found.matvecs <= 160
+    # Of isotropic rows, E‖Jv‖² is the mean of all squared singular values.
+    mean = float(torch.linalg.svdvals(matrix).square().mean().sqrt())
+    assert found.baseline_strength == pytest.approx(mean, rel=0.06)
+
+
+def test_a_step_of_the_jacobian_changes_the_picture_as_one_along_the_first_component(
+    linear_latent: Latent,
+) -> None:
+    vae = ScaledVAE()
+    hood = neighborhood(vae, linear_latent, "augment", samples=40)
+    found = find(vae, linear_latent, hood, 3, finder="jacobian")
+    pca = find(vae, linear_latent, hood, 1)
+    matrix = dense(vae, hood)
+    step = matrix @ (pca.rows[0].double() * pca.deviations[0])
+    steps = matrix @ (found.rows.double() * found.step_lengths[:, None]).T
+    torch.testing.assert_close(steps.norm(dim=0), step.norm().expand(3), rtol=1e-4, atol=0)
+    assert found.step_unit == "σ of PC 1"
+    assert pca.step_unit == "σ"
+
+
+def test_jacobian_measures_change_where_it_is_told_to(linear_latent: Latent) -> None:
+    vae = ScaledVAE()
+    hood = neighborhood(vae, linear_latent, "tokens")
+
+    def red(pictures: Tensor) -> Tensor:
+        return pictures[:, 0]
+
+    found = find(vae, linear_latent, hood, 2, finder="jacobian", features=red, tolerance=1e-6)
+    red_rows = dense(vae, hood)[: 32 * 40]
+    torch.testing.assert_close(
+        found.strengths, torch.linalg.svdvals(red_rows)[:2], rtol=1e-5, atol=0
+    )
+    with pytest.raises(UsageError, match="features 'nonsense'"):
+        find(vae, linear_latent, hood, 2, finder="jacobian", features="nonsense")
+
+
+def test_a_search_that_ends_early_says_so(linear_latent: Latent) -> None:
+    vae = ScaledVAE()
+    hood = neighborhood(vae, linear_latent, "gaussian", samples=20)
+    found = find(vae, linear_latent, hood, 4, finder="jacobian", max_products=10, tolerance=1e-4)
+    (note,) = found.notes
+    assert "not converged after" in note
+    assert found.matvecs <= 10
+    with pytest.raises(UsageError, match="max_products=1"):
+        find(vae, linear_latent, hood, 4, finder="jacobian", max_products=1)
+
+
+def test_a_decoder_that_answers_nothing_is_refused(linear_latent: Latent) -> None:
+    class Deaf(LinearVAE):
+        def _decode(self, latents: Tensor) -> Tensor:
+            return 0 * super()._decode(latents)
+
+    hood = neighborhood(Deaf(), linear_latent, "gaussian", samples=20)
+    with pytest.raises(LatentlabError, match=r"got .*expected"):
+        find(Deaf(), linear_latent, hood, 4, finder="jacobian")
 
 
 # ica

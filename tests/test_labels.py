@@ -115,6 +115,34 @@ def test_known_factors_come_before_statistics_and_say_where_they_are_from(
     ]
 
 
+def test_finders_that_look_at_no_samples_are_named_by_what_the_picture_shows(
+    linear_vae: LinearVAE, linear_latent: Latent
+) -> None:
+    hood = neighborhood(linear_vae, linear_latent, "augment", samples=40)
+    fresh = held_out(linear_vae, hood)
+    for finder in ("random", "jacobian"):
+        found = find(linear_vae, linear_latent, hood, 3, finder=finder)
+        labels = label(linear_vae, linear_latent, found, fresh)
+        assert {one.source for one in labels} == {"statistic"}
+        assert labels[0].factors.keys() == hood.factors.keys()
+
+
+def test_a_label_that_random_directions_exceed_says_so(
+    linear_vae: LinearVAE, linear_latent: Latent
+) -> None:
+    hood = neighborhood(linear_vae, linear_latent, "augment", samples=40)
+    found = find(linear_vae, linear_latent, hood, 20)
+    labels = label(linear_vae, linear_latent, found, held_out(linear_vae, hood))
+    weak = [
+        one
+        for one in labels
+        if one.source == "factor" and one.is_known and abs(one.rho) < (one.baseline or 0)
+    ]
+    assert weak
+    assert all(", random ." in one.text for one in weak)
+    assert ", random" not in max(labels, key=lambda one: abs(one.rho)).text
+
+
 @pytest.mark.parametrize("name", ["tokens", "gaussian", "posterior"])
 def test_neighborhoods_without_factors_have_no_held_out_samples(
     name: str, linear_vae: LinearVAE, linear_latent: Latent

@@ -74,6 +74,11 @@ class Scene:
             )
         return mean, total
 
+    @property
+    def leading(self) -> tuple[Tensor, float]:
+        """Return the first principal component (1, D) and the samples' deviation along it."""
+        return self.pca.components[:1], float(self.pca.spectrum.explained_variance[0]) ** 0.5
+
     @cached_property
     def pca(self) -> PCA:
         """Return the PCA of the samples, with up to 64 components."""
@@ -158,6 +163,10 @@ class Finder(ABC):
     @abstractmethod
     def measure(self, scene: Scene, rows: Tensor) -> Tensor:
         """Return the strength (k,), float64, of any unit rows (k, n_features)."""
+
+    def steps(self, scene: Scene, found: Found) -> tuple[Tensor, str] | None:
+        """Return lengths (k,) of a walk's steps and their unit; None for the deviations, in σ."""
+        return None
 
     def limit(self, scene: Scene) -> tuple[int, str]:
         """Return how many directions there can be, and why not more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -100,8 +101,7 @@ def directions_from_rows(scene: Scene, rows: Tensor, labels: tuple[str, ...]) ->
 
 
 def _directions(finder: Finder, scene: Scene, found: Found) -> Directions:
-    from dataclasses import replace
-
+    steps, unit = finder.steps(scene, found) or (None, "σ")
     basis = f"{finder.name} directions in the {scene.neighborhood.description}"
     return replace(
         directions_from_rows(scene, found.rows, found.labels),
@@ -113,6 +113,8 @@ def _directions(finder: Finder, scene: Scene, found: Found) -> Directions:
         residuals=found.residuals,
         matvecs=found.matvecs,
         notes=found.notes,
+        steps=steps,
+        step_unit=unit,
     )
 
 

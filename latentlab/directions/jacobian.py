@@ -13,6 +13,8 @@ from latentlab.errors import UsageError
 if TYPE_CHECKING:
     from latentlab.pullback import DecoderMap
 
+_NEGLIGIBLE = 1e-2
+
 
 @register_finder("jacobian")
 @dataclass(frozen=True)
@@ -20,8 +22,9 @@ class DecoderJacobian(Finder):
     """Top right singular vectors of the decoder's Jacobian at the latent.
 
     Nothing is sampled: the neighborhood says in which features and which region to look, and how
-    long a step is. Strength is the singular value: the length of the change of all pixel values,
-    in [−1, 1], for one unit of the latent; for other rows, the same length.
+    far to walk: a step changes the picture, to first order, as much as a standard deviation along
+    the first principal component does. Strength is the singular value: the length of the change
+    of all pixel values, in [−1, 1], for one unit of the latent; for other rows, the same length.
 
     Parameters
     ----------
@@ -73,6 +76,16 @@ class DecoderJacobian(Finder):
         changes = self._decoder(scene).push(rows)
         lengths: Tensor = changes.flatten(1).double().norm(dim=1)
         return lengths
+
+    def steps(self, scene: Scene, found: Found) -> tuple[Tensor, str]:
+        """Return steps that change the picture as much as a standard deviation along PC 1.
+
+        To first order: the samples need not vary along these directions at all.
+        """
+        component, deviation = scene.leading
+        change = float(self.measure(scene, component)[0]) * deviation
+        floor = _NEGLIGIBLE * float(found.strengths.max())
+        return change / found.strengths.clamp_min(floor), "σ of PC 1"
 
     def limit(self, scene: Scene) -> tuple[int, str]:
         if self.max_products < 2:

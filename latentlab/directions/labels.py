@@ -43,7 +43,7 @@ class Label:
     threshold : float, the largest |ρ| of an unrelated direction stays below it in 95 of 100
     baseline : float, mean over random directions of their largest |ρ| with the same factors,
         which is large where few factors carry most of the variance; None for statistics
-    text : str, what to write beside the direction
+    text : str, what to write beside the direction; with the baseline where that is larger
     factors : factor → ρ, empty where the neighborhood knows none
     statistics : statistic → ρ
     """
@@ -105,9 +105,10 @@ def label(
     """Return what each direction goes along with, or that it is nothing known.
 
     Where fresh samples are given, the factor that correlates most with their scores along the
-    direction, if above chance; else the picture statistic that correlates most with the
-    direction's part in random mixes. Above chance is not yet a meaning: where few factors
-    carry most of the variance, random directions correlate with them as well (``baseline``).
+    direction, if above chance; else, and for finders that do not look at samples, the picture
+    statistic that correlates most with the direction's part in random mixes. Above chance is not
+    yet a meaning: where few factors carry most of the variance, random directions correlate with
+    them as well (``baseline``).
 
     Parameters
     ----------
@@ -143,7 +144,9 @@ def label(
             vae, latent, directions, samples=samples, seed=seed, progress=progress
         )
     )
-    return tuple(_label(name, k, sources) for k, name in enumerate(directions.labels))
+    # Samples that hardly vary along a direction say little of what it does to the picture.
+    naming = sources if directions.steps is None else sources[-1:]
+    return tuple(_label(name, k, sources, naming) for k, name in enumerate(directions.labels))
 
 
 def with_labels(directions: Directions, labels: tuple[Label, ...]) -> Directions:
@@ -215,9 +218,9 @@ def statistic_correlations(
 ) -> Correlations:
     """Return ρ between each direction's part in random mixes and what their pictures show.
 
-    The latents are z + Σ a_j σ_j v_j with standard normal a_j, so that every direction is judged
-    by what it adds while all others vary as well. The a_j are uncorrelated in the sample, so that
-    none is credited with what another does.
+    The latents are z + Σ a_j s_j v_j, s_j a walk's step (σ_j), with standard normal a_j, so that
+    every direction is judged by what it adds while all others vary as well. The a_j are
+    uncorrelated in the sample, so that none is credited with what another does.
     """
     parts = _uncorrelated_parts(samples, len(directions.vectors), seed)
     measured = _measure_mixes(vae, latent, directions, parts, progress)
@@ -244,7 +247,8 @@ def _measure_mixes(
     progress: Progress | None,
 ) -> dict[str, Tensor]:
     """Return statistic → values (samples,) of the pictures of mixes; hues as turns from z's."""
-    steps = directions.vectors * directions.deviations.to(directions.vectors)[:, None, None, None]
+    lengths = directions.step_lengths.to(directions.vectors)
+    steps = directions.vectors * lengths[:, None, None, None]
     center = measure_pictures(next(decode_each(vae, latent.values[None]))[None])
     each = []
     for done, part in enumerate(parts, 1):
@@ -261,18 +265,21 @@ def _threshold(values: Tensor, seed: int) -> float:
     return chance_threshold(values, generator=torch.Generator().manual_seed(seed))
 
 
-def _label(direction: str, k: int, sources: list[Correlations]) -> Label:
-    """Return the first source's best name if above chance, else the next one's, else nothing."""
+def _label(
+    direction: str, k: int, sources: list[Correlations], naming: list[Correlations]
+) -> Label:
+    """Return the first naming source's best name if above chance, else the next's, else none."""
     rhos = {source.source: source.of(k) for source in sources}
-    best = [_largest(source.of(k)) for source in sources]
-    known = [
-        index for index, source in enumerate(sources) if abs(best[index][1]) > source.threshold
-    ]
+    best = [_largest(source.of(k)) for source in naming]
+    known = [index for index, source in enumerate(naming) if abs(best[index][1]) > source.threshold]
     chosen = known[0] if known else 0
-    (name, rho), source = best[chosen], sources[chosen]
+    (name, rho), source = best[chosen], naming[chosen]
     measured = "measured " if source.source == "statistic" else ""
+    # A careful reader wants to know where a random direction does as well.
+    exceeded = source.baseline is not None and abs(rho) < source.baseline
+    beside = f", random {short(source.baseline or 0)}" if exceeded else ""
     text = (
-        f"≈ {measured}{name} (ρ {short(rho)})"
+        f"≈ {measured}{name} (ρ {short(rho)}{beside})"
         if known
         else f"no known factor (largest ρ {short(rho)}, {measured}{name})"
     )

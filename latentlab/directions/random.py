@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from latentlab.directions.base import (
@@ -23,6 +24,8 @@ class RandomDirections(Finder):
     """Orthonormal directions, uniform over the feature space. Strength is the variance along each.
 
     They have no order; the variance of a random direction is the total divided by D on average.
+    Since samples hardly vary along any, walks take steps as long as one standard deviation along
+    the first principal component.
     """
 
     statement = (
@@ -38,6 +41,11 @@ class RandomDirections(Finder):
 
     def measure(self, scene: Scene, rows: Tensor) -> Tensor:
         return scene.variances(rows)
+
+    def steps(self, scene: Scene, found: Found) -> tuple[Tensor, str]:
+        """Return steps as long as a standard deviation along the first principal component."""
+        deviation = scene.leading[1]
+        return torch.full((len(found.rows),), deviation, dtype=torch.float64), "σ of PC 1"
 
     def limit(self, scene: Scene) -> tuple[int, str]:
         return scene.n_features, f"the features span {scene.n_features} dimensions"
