@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from latentlab.directions import find, register_finder
     from latentlab.directions.agreement import compare
-    from latentlab.directions.labels import held_out, label, with_labels
+    from latentlab.directions.correlations import held_out
+    from latentlab.directions.labels import label, with_labels
     from latentlab.encoder import encode, reconstruct
     from latentlab.errors import LatentlabError
     from latentlab.images import read_picture
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "directions": ("find", "register_finder"),
     "directions.agreement": ("compare",),
-    "directions.labels": ("held_out", "label", "with_labels"),
+    "directions.correlations": ("held_out",),
+    "directions.labels": ("label", "with_labels"),
     "encoder": ("encode", "reconstruct"),
     "errors": ("LatentlabError",),
     "images": ("read_picture",),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from latentlab.directions.base import random_rows
-from latentlab.directions.labels import LABEL_SAMPLES, statistic_correlations
+from latentlab.directions.correlations import LABEL_SAMPLES, statistic_correlations
 from latentlab.encoder import decode_each
 from latentlab.errors import ShapeError, UsageError
 from latentlab.images import to_uint8

@@ -117,6 +117,7 @@ def test_neighborhoods_without_factors_are_labelled_by_statistics(search: Any) -
     ("finder", "options", "count"),
     [
         ("random", ["--components", 3], 3),
+        ("jacobian", ["--components", 2, "--features", "blurred"], 2),
         ("ica", ["--components", 2, "--set", "leading=4"], 2),
         ("sparse-pca", ["--components", 2, "--set", "sparsity=0.5", "--set", "hue=0"], 2),
         ("supervised", [], 9),
@@ -148,7 +149,8 @@ def test_the_summary_says_strength_chance_meaning_and_agreement(
 
 def test_the_same_command_gives_the_same_bytes(search: Any) -> None:
     for folder in ("a", "b"):
-        assert search("--components", 2, "--out", folder).code == 0
+        options = ("-k", "tokens", "--components", 2, "--out", folder)
+        assert search(*options, samples=100).code == 0
     first, again = files_in(Path("a")), files_in(Path("b"))
     assert first.pop("run.json") != again.pop("run.json")  # which hold the command line
     assert first == again
@@ -173,7 +175,8 @@ def test_traverse_walks_along_what_a_finder_finds_and_labels_the_rows(
 
 
 def test_traverse_goes_on_with_a_directions_run(cli: CommandLine, search: Any) -> None:
-    assert search("--finder", "random", "--components", 3, "--out", "found").code == 0
+    options = ("--finder", "random", "-k", "gaussian", "--components", 3)
+    assert search(*options, "--out", "found").code == 0
     again = cli("traverse", "--run", "found", "--steps", 3, "--json").facts
     assert [component["label"] for component in again["components"]] == [
         "random 1",
@@ -245,6 +248,7 @@ def test_transfer_says_how_alike_the_changes_are_beside_chance(
         (["--finder", "difference", "--set", "other=missing.png"], 3, "missing.png"),
         (["--finder", "difference", "--set", "positive=x", "--set", "negative=y"], 3, "y"),
         (["--finder", "supervised", "-k", "gaussian"], 2, "without known factors"),
+        (["--compare", "supervised", "-k", "gaussian"], 2, "without known factors"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentlab.directions import Scene, find, make_finder
-from latentlab.directions.labels import held_out
+from latentlab.directions.correlations import held_out
 from latentlab.directions.ridge import fit_ridge, fold_of
 from latentlab.directions.sparse_pca import _sparse_components
 from latentlab.directions.supervised import standardized_factors

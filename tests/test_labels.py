@@ -11,15 +11,14 @@ from scipy.stats import spearmanr
 
 from latentlab.directions import find
 from latentlab.directions.base import Scene
-from latentlab.directions.factor_table import read_factors
-from latentlab.directions.finding import directions_from_rows
-from latentlab.directions.labels import (
+from latentlab.directions.correlations import (
     factor_correlations,
     held_out,
-    label,
     statistic_correlations,
-    with_labels,
 )
+from latentlab.directions.factor_table import read_factors
+from latentlab.directions.finding import directions_from_rows
+from latentlab.directions.labels import label, with_labels
 from latentlab.encoder import encode
 from latentlab.errors import UsageError
 from latentlab.latents import Directions, Latent, Neighborhood, Picture

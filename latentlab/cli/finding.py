@@ -91,13 +91,13 @@ def find(
     vae: LatentVAE, request: analysis.Request, search: Search, progress: Progress | None
 ) -> Result:
     """Encode, sample, find, label and compare."""
-    from latentlab import encode, read_picture
+    from latentlab import encode, held_out, label, read_picture, with_labels
     from latentlab import find as find_directions
-    from latentlab.directions.labels import held_out, label, with_labels
 
     picture = read_picture(request.image, size=request.size, multiple=vae.spec.multiple)
     latent = encode(vae, picture)
     hood = analysis.sample(vae, latent, request, progress)
+    _check_compared(vae, latent, hood, search)
     directions = find_directions(
         vae,
         latent,
@@ -117,7 +117,17 @@ def find(
         if fresh is not None:
             facts["factors"] = _factor_table(directions, hood, fresh, request.seed)
     found = Result(directions, latent, hood, labels, facts)
-    return replace(found, facts={**facts, "agreement": _agreement(vae, found, request, search)})
+    agreement = _agreement(vae, found, request, search, progress)
+    return replace(found, facts={**facts, "agreement": agreement})
+
+
+def _check_compared(vae: LatentVAE, latent: Latent, hood: Neighborhood, search: Search) -> None:
+    """Refuse comparisons with finders that have no use for this neighborhood, before the search."""
+    from latentlab.directions import Scene, make_finder
+
+    scene = Scene(vae, latent, hood)
+    for name in search.compare:
+        make_finder(name, {}).limit(scene)
 
 
 def _factor_table(
@@ -129,21 +139,27 @@ def _factor_table(
 
 
 def _agreement(
-    vae: LatentVAE, found: Result, request: analysis.Request, search: Search
+    vae: LatentVAE,
+    found: Result,
+    request: analysis.Request,
+    search: Search,
+    progress: Progress | None,
 ) -> dict[str, Any]:
     from latentlab import compare
     from latentlab import find as find_directions
+    from latentlab.directions import Scene, make_finder
 
+    scene = Scene(vae, found.latent, found.neighborhood)
     agreement = {}
-    count: int | None = len(found.directions.labels)
     for name in search.compare:
         other = find_directions(
             vae,
             found.latent,
             found.neighborhood,
-            count if name in ("pca", "random", "jacobian") else None,
+            min(len(found.directions.labels), make_finder(name, {}).limit(scene)[0]),
             finder=name,
             seed=request.seed,
+            progress=progress,
         )
         agreement[name] = compare(found.directions, other).describe()
     return agreement

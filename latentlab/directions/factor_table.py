@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from latentlab.directions.base import random_rows
-from latentlab.directions.labels import scores_along
+from latentlab.directions.correlations import scores_along
 from latentlab.directions.supervised import standardized_factors
 from latentlab.latents import Directions, Neighborhood
 from latentlab.metrics.correlation import spearman
@@ -57,7 +57,7 @@ def read_factors(
     ----------
     directions : Directions found in the neighborhood
     neighborhood : Neighborhood that components are fitted to
-    fresh : Neighborhood of held-out samples, see :func:`latentlab.directions.labels.held_out`
+    fresh : Neighborhood of held-out samples, see :func:`latentlab.held_out`
     seed : int, of the random directions
     """
     names, values = standardized_factors(fresh.factors)
