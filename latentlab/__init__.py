@@ -12,6 +12,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from latentlab.directions import find, register_finder
+    from latentlab.directions.agreement import compare
+    from latentlab.directions.correlations import held_out
+    from latentlab.directions.labels import label, with_labels
     from latentlab.encoder import encode, reconstruct
     from latentlab.errors import LatentlabError
     from latentlab.images import read_picture
@@ -28,9 +32,14 @@ if TYPE_CHECKING:
     from latentlab.neighborhoods import neighborhood, register_neighborhood
     from latentlab.pca import PCA, fit_pca, fit_pca_stream, fit_randomized_pca
     from latentlab.runs import load_pca
+    from latentlab.transfers import Transfer, transfer
     from latentlab.traversal import Walk, traverse
 
 _HOMES = {
+    "directions": ("find", "register_finder"),
+    "directions.agreement": ("compare",),
+    "directions.correlations": ("held_out",),
+    "directions.labels": ("label", "with_labels"),
     "encoder": ("encode", "reconstruct"),
     "errors": ("LatentlabError",),
     "images": ("read_picture",),
@@ -47,6 +56,7 @@ _HOMES = {
     "neighborhoods": ("neighborhood", "register_neighborhood"),
     "pca": ("PCA", "fit_pca", "fit_pca_stream", "fit_randomized_pca"),
     "runs": ("load_pca",),
+    "transfers": ("Transfer", "transfer"),
     "traversal": ("Walk", "traverse"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -62,19 +72,27 @@ __all__ = [
     "Picture",
     "Posterior",
     "Spectrum",
+    "Transfer",
     "Walk",
+    "compare",
     "encode",
+    "find",
     "fit_pca",
     "fit_pca_stream",
     "fit_randomized_pca",
+    "held_out",
+    "label",
     "load_pca",
     "load_vae",
     "neighborhood",
     "read_picture",
     "reconstruct",
     "register_family",
+    "register_finder",
     "register_neighborhood",
+    "transfer",
     "traverse",
+    "with_labels",
     "wrap_vae",
 ]
 

@@ -81,6 +81,10 @@ class NonFiniteError(LatentlabError):
     """A model returned NaN or infinity (exit code 1)."""
 
 
+class ZeroJacobianError(LatentlabError):
+    """The decoded picture does not answer to small changes of the latent (exit code 1)."""
+
+
 class MissingExtraError(LatentlabError):
     """An optional dependency is not installed (exit code 1)."""
 

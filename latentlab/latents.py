@@ -173,6 +173,11 @@ class Neighborhood:
         """Return the length of a row."""
         return self.samples.shape[1]
 
+    @property
+    def description(self) -> str:
+        """Return what was sampled, for titles: the name, its settings, N and D."""
+        return describe_samples(self.label or self.name, *self.samples.shape)
+
     def lift(self, direction: Tensor) -> Tensor:
         """Return a direction (n_features,) as a change (C, h, w) of the latent."""
         return self.layout.lift(direction)
@@ -230,6 +235,19 @@ class Directions:
     labels : names for titles, such as ``"PC 1"``
     finder : str, what found them, such as ``"pca"``
     basis : str, what they were found from, for titles
+    rows : Tensor, (k, n_features), float32, unit length; the same as feature vectors, which the
+        layout lifts to ``vectors``; None for directions that came from elsewhere
+    layout : Layout that lifts the rows
+    strengths : Tensor, (k,), float64; the finder's own measure of each, see ``strength_name``
+    strength_name : str, the measure with its unit in brackets, such as ``"variance (units²)"``
+    baseline_strength : float, mean of the same measure over random directions
+    residuals : Tensor, (k,), how far each is from exact, where the finder iterates
+    matvecs : int, products with the decoder's Jacobian or its transpose that were computed
+    meanings : what each changes, such as ``"≈ brightness (ρ .97)"``, where it was looked at
+    notes : what the finder has to say of its result, such as that it did not converge
+    steps : Tensor, (k,), float64; the length of one step of a walk, where it is not the deviation:
+        a finder that does not look at the samples finds directions along which they hardly vary
+    step_unit : str, what one step is called, such as ``"σ"``
     """
 
     vectors: Tensor
@@ -238,9 +256,52 @@ class Directions:
     labels: tuple[str, ...]
     finder: str
     basis: str = ""
+    rows: Tensor | None = None
+    layout: Layout | None = None
+    strengths: Tensor | None = None
+    strength_name: str = ""
+    baseline_strength: float | None = None
+    residuals: Tensor | None = None
+    matvecs: int = 0
+    meanings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    steps: Tensor | None = None
+    step_unit: str = "σ"
+
+    @property
+    def step_lengths(self) -> Tensor:
+        """Return the length (k,) of one step of a walk along each."""
+        return self.deviations if self.steps is None else self.steps
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """Return what to write beside the pictures of each: name, strength, meaning; in lines."""
+        lines = [[label, self._strength_line(k)] for k, label in enumerate(self.labels)]
+        for line, meaning in zip(lines, self.meanings, strict=False):
+            line.append(meaning)
+        return tuple("\n".join(line) for line in lines)
+
+    def _strength_line(self, k: int) -> str:
+        if self.strengths is None or self.strength_name.startswith("variance"):
+            return f"{float(self.shares[k]):.1%} of variance"
+        measure, _, _ = self.strength_name.partition(" (")
+        return f"{measure} {float(self.strengths[k]):.3g}"
 
     def __repr__(self) -> str:
         return f"Directions({len(self.labels)} by {self.finder}: {', '.join(self.labels[:3])} …)"
+
+
+def describe_samples(label: str, n_samples: int, n_features: int) -> str:
+    """Return how titles name the samples of a neighborhood.
+
+    Examples
+    --------
+    >>> describe_samples("gaussian, radius 0.1", 256, 16384)
+    'gaussian neighborhood, radius 0.1 (N = 256, D = 16,384)'
+    """
+    name, *settings = label.split(", ")
+    size = f"N = {n_samples:,}, D = {n_features:,}"
+    return f"{', '.join([f'{name} neighborhood', *settings])} ({size})"
 
 
 def _shape(tensor: Tensor) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from latentlab.errors import ShapeError, UsageError
-from latentlab.latents import Directions, Latent, Neighborhood, Spectrum
+from latentlab.latents import Directions, Latent, Neighborhood, Spectrum, describe_samples
 from latentlab.memory import check_memory
 from latentlab.scatter import (
     collect_rows,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from latentlab.layouts import Layout
 
 KEPT_COMPONENTS = 64
+VARIANCE = "variance (model-space units²)"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -73,9 +74,9 @@ class PCA:
     @property
     def description(self) -> str:
         """Return what was analysed, for titles: neighborhood, its settings, N and D."""
-        size = f"N = {self.spectrum.n_samples:,}, D = {self.spectrum.n_features:,}"
-        name, *settings = (self.label or self.neighborhood).split(", ")
-        return f"PCA of the {', '.join([f'{name} neighborhood', *settings])} ({size})"
+        spectrum = self.spectrum
+        label = self.label or self.neighborhood
+        return f"PCA of the {describe_samples(label, spectrum.n_samples, spectrum.n_features)}"
 
     @property
     def title(self) -> str:
@@ -110,6 +111,11 @@ class PCA:
             labels=tuple(f"PC {i + 1}" for i in range(k)),
             finder="pca",
             basis=self.description,
+            rows=self.components[:k],
+            layout=self.layout,
+            strengths=self.spectrum.explained_variance[:k],
+            strength_name=VARIANCE,
+            baseline_strength=self.spectrum.total_variance / self.spectrum.n_features,
         )
 
     def summary(self) -> dict[str, Any]:
@@ -210,7 +216,7 @@ def fit_pca_stream(chunks: Iterable[Tensor], *, n_components: int | None = None)
     rank = min(counted.rows - 1, len(mean))
     spectrum = _spectrum(variances[:rank], counted.rows, len(mean))
     kept = _components_to_keep(n_components, spectrum)
-    return PCA(spectrum, _fix_signs(vectors[:, :kept].T).float(), mean.float())
+    return PCA(spectrum, fix_signs(vectors[:, :kept].T).float(), mean.float())
 
 
 def fit_randomized_pca(
@@ -359,7 +365,7 @@ def _check_component_count(n_components: int, rank: int, n_samples: int) -> None
         )
 
 
-def _fix_signs(components: Tensor) -> Tensor:
+def fix_signs(components: Tensor) -> Tensor:
     """Return components (k, D), in place, with the largest entry of each positive."""
     negative = components.amax(1) < -components.amin(1)
     return components.mul_(1 - 2 * negative[:, None].to(components))
@@ -368,7 +374,7 @@ def _fix_signs(components: Tensor) -> Tensor:
 def _result(
     samples: Neighborhood | Tensor, spectrum: Spectrum, components: Tensor, mean: Tensor
 ) -> PCA:
-    components = _fix_signs(components).float().cpu()
+    components = fix_signs(components).float().cpu()
     if not isinstance(samples, Neighborhood):
         return PCA(spectrum, components, mean.float().cpu())
     return PCA(

@@ -63,7 +63,8 @@ def _axes_on_screen(ax: Axes | None) -> Axes:
     return axes
 
 
-def _set_title(ax: Axes, title: str) -> None:
+def set_title(ax: Axes, title: str) -> None:
+    """Write a title as it is: no formulas, no bytes that are no text."""
     # A picture's name may hold dollar signs, which are no formula, and bytes that are no text.
     shown = title.encode("utf-8", "replace").decode("utf-8")
     ax.set_title(shown, fontsize=10, parse_math=False)
@@ -100,7 +101,7 @@ def draw_cumulative(pca: PCA, *, ax: Axes | None = None) -> Axes:
         xlim=(0, len(k) + 1),
         ylim=(0, 1.04),
     )
-    _set_title(ax, pca.title)
+    set_title(ax, pca.title)
     ax.grid(alpha=0.25, lw=0.5)
     ax.legend(fontsize=8, loc="lower right", framealpha=0.9)
     return ax
@@ -152,7 +153,7 @@ def draw_eigenvalues(pca: PCA, *, ax: Axes | None = None) -> Axes:
         label=pca.neighborhood,
     )
     ax.set(xlabel="component k", ylabel="eigenvalue (variance, model-space units²)")
-    _set_title(ax, pca.title)
+    set_title(ax, pca.title)
     ax.grid(alpha=0.25, lw=0.5, which="both")
     ax.legend(fontsize=8)
     return ax
@@ -209,7 +210,7 @@ def draw_walk(walk: Walk, *, ax: Axes | None = None) -> Axes:
 
 def _draw_pixels(ax: Axes, pixels: NDArray[np.uint8], title: str) -> Axes:
     ax.imshow(pixels, interpolation="nearest")
-    _set_title(ax, title)
+    set_title(ax, title)
     ax.set_axis_off()
     return ax
 
@@ -220,8 +221,8 @@ def walk_sheet(walk: Walk) -> NDArray[np.uint8]:
 
     return compose_sheet(
         [list(trail.frames.numpy()) for trail in walk.trails],
-        row_labels=[_trail_label(trail) for trail in walk.trails],
-        column_labels=[_sigma(float(alpha)) for alpha in walk.alphas],
+        row_labels=[trail.caption for trail in walk.trails],
+        column_labels=[sigma_label(float(alpha), walk.unit) for alpha in walk.alphas],
         title=walk.title,
         tile=_TILE,
     )
@@ -237,9 +238,13 @@ def animate_walk(walk: Walk, path: Path, *, fps: float, loop: bool) -> Path:
 
     sheet = lay_out_sheet(
         tuple(walk.trails[0].frames.shape[1:]),
-        row_labels=[_trail_label(trail) for trail in walk.trails],
+        row_labels=[trail.caption for trail in walk.trails],
         columns=3,
-        column_labels=[_sigma(float(walk.alphas[0])), "moving", _sigma(float(walk.alphas[-1]))],
+        column_labels=[
+            sigma_label(float(walk.alphas[0]), walk.unit),
+            "moving",
+            sigma_label(float(walk.alphas[-1]), walk.unit),
+        ],
         title=walk.title,
         tile=_TILE,
     )
@@ -267,12 +272,9 @@ def walk_html(walk: Walk) -> str:
     return f'<img src="data:image/webp;base64,{content}" alt="{html.escape(alternative)}">'
 
 
-def _trail_label(trail: Trail) -> str:
-    return f"{trail.label}\n{trail.share:.1%} of variance"
-
-
-def _sigma(alpha: float) -> str:
+def sigma_label(alpha: float, unit: str = "σ") -> str:
+    """Return a step as columns are labelled, such as ``"+1.5 σ"``."""
     if not round(alpha, 2):
-        return "0 σ"
+        return f"0 {unit}"
     digits = f"{alpha:+.2f}".rstrip("0").rstrip(".")
-    return f"{digits} σ".replace("-", "\N{MINUS SIGN}")
+    return f"{digits} {unit}".replace("-", "\N{MINUS SIGN}")

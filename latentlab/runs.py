@@ -118,7 +118,7 @@ def finite(facts: Any) -> Any:
     return None if isinstance(facts, float) and not math.isfinite(facts) else facts
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, command: str = "pca") -> dict[str, Any]:
     """Return the object in a JSON file of a run.
 
     Raises
@@ -129,10 +129,14 @@ def read_json(path: Path) -> dict[str, Any]:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise FileError(
-            f"{path} ({error})", "a file written by `latentlab pca`", "run `latentlab pca` again"
+            f"{path} ({error})",
+            f"a file written by `latentlab {command}`",
+            f"run `latentlab {command}` again",
         ) from error
     if not isinstance(facts, dict):
-        raise FileError(f"{path} without an object", "a JSON object", "run `latentlab pca` again")
+        raise FileError(
+            f"{path} without an object", "a JSON object", f"run `latentlab {command}` again"
+        )
     return facts
 
 
@@ -147,8 +151,8 @@ def record(folder: Path, command: str, facts: Mapping[str, Any]) -> Path:
     return write_json(path, {**earlier, command: facts})
 
 
-def recorded_model(folder: Path) -> dict[str, Any]:
-    """Return source, revision, sha256 and dtype of the model that made the pca run in a folder.
+def recorded_model(folder: Path, command: str = "pca") -> dict[str, Any]:
+    """Return source, revision, sha256 and dtype of the model that made the run in a folder.
 
     Raises
     ------
@@ -156,13 +160,13 @@ def recorded_model(folder: Path) -> dict[str, Any]:
     """
     facts = read_json(folder / "run.json")
     try:
-        model = facts["pca"]["model"]
+        model = facts[command]["model"]
         return {name: model[name] for name in ("source", "revision", "sha256", "dtype")}
     except (KeyError, TypeError) as error:
         raise FileError(
             f"{folder / 'run.json'} without a model",
-            "the record of a `latentlab pca` run",
-            "run `latentlab pca` again",
+            f"the record of a `latentlab {command}` run",
+            f"run `latentlab {command}` again",
         ) from error
 
 
@@ -216,22 +220,22 @@ def save_pca(pca: PCA, folder: str | Path, facts: Mapping[str, Any] | None = Non
 
     folder = Path(folder)
     check_folder(folder)
-    earlier = _listed_files(folder, "pca.json", "traversal.json")
+    earlier = listed_files(folder, "pca.json", "traversal.json")
     figures = {"cumulative_variance.png": new_figure(), "eigenvalues.png": new_figure()}
     draw_cumulative(pca, ax=figures["cumulative_variance.png"].add_subplot())
     draw_eigenvalues(pca, ax=figures["eigenvalues.png"].add_subplot())
     if pca.neighborhood == "tokens" and pca.origin is not None:
         figures["latent_rgb.png"] = draw_latent_rgb(pca.origin)
-    files = [_write_bytes(folder / name, png_bytes(figure)) for name, figure in figures.items()]
+    files = [write_bytes(folder / name, png_bytes(figure)) for name, figure in figures.items()]
     files.append(_save_arrays(pca, folder / "pca.safetensors"))
     files.append(folder / "pca.json")
     described = {**_describe_origin(pca), **pca.summary(), **(facts or {})}
     write_json(files[-1], {**described, "files": [path.name for path in files]})
-    _remove_stale(earlier, files)
+    remove_stale(earlier, files)
     return files
 
 
-def _listed_files(folder: Path, *records: str) -> set[Path]:
+def listed_files(folder: Path, *records: str) -> set[Path]:
     """Return the files of a folder that the ``files`` of earlier JSON records name."""
     listed: set[Path] = set()
     for name in records:
@@ -241,12 +245,14 @@ def _listed_files(folder: Path, *records: str) -> set[Path]:
     return {path for path in listed if path.suffix in _RESULTS}
 
 
-def _remove_stale(earlier: set[Path], files: list[Path]) -> None:
+def remove_stale(earlier: set[Path], files: list[Path]) -> None:
+    """Remove files of an earlier result that the new one did not write again."""
     for path in earlier - set(files):
         path.unlink(missing_ok=True)
 
 
-def _write_bytes(path: Path, content: bytes) -> Path:
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write a file whole or not at all; return its path."""
     with replace_when_done(path) as unfinished:
         unfinished.write_bytes(content)
     return path
@@ -264,7 +270,7 @@ def _save_arrays(pca: PCA, path: Path) -> Path:
         arrays["origin"] = pca.origin.values
     arrays |= {f"{_FACTOR}{name}": values for name, values in pca.factors.items()}
     # save_file would hide the file from everybody else (mode 0600).
-    return _write_bytes(path, save({name: array.contiguous() for name, array in arrays.items()}))
+    return write_bytes(path, save({name: array.contiguous() for name, array in arrays.items()}))
 
 
 def _describe_origin(pca: PCA) -> dict[str, Any]:
@@ -364,7 +370,7 @@ def save_walk(
     from latentlab.plots import animate_trail, walk_sheet
 
     check_folder(folder)
-    earlier = _listed_files(folder, "traversal.json")
+    earlier = listed_files(folder, "traversal.json")
     files = [walk.save(folder / f"traversal{suffix}", fps=fps, loop=loop)]
     for index, trail in enumerate(walk.trails, 1):
         path = folder / f"component_{index}{suffix}"
@@ -372,5 +378,5 @@ def save_walk(
     save_png(folder / "sheet.png", walk_sheet(walk))
     files += [folder / "sheet.png", folder / "traversal.json"]
     write_json(files[-1], {**walk.summary(), "files": [path.name for path in files]})
-    _remove_stale(earlier, files)
+    remove_stale(earlier, files)
     return files

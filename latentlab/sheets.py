@@ -72,7 +72,7 @@ def lay_out_sheet(
     Parameters
     ----------
     tile_shape : (h, w, …) of the tiles that will be drawn
-    row_labels : one for each row, wrapped to three lines in a column on the left; all empty
+    row_labels : one for each row, wrapped to six lines in a column on the left; all empty
         means no such column
     columns : tiles in a row
     column_labels : one for each column, above the grid, in at most two lines
@@ -98,7 +98,7 @@ def lay_out_sheet(
             "pass labels that match the tiles",
         )
     height, width = _tile_size(tile_shape[0], tile_shape[1], tile)
-    label_lines = [_wrap(label, 13, _LABEL_WIDTH, 3) for label in row_labels]
+    label_lines = [_wrap(label, 13, _LABEL_WIDTH, 6) for label in row_labels]
     first_left = _MARGIN + (_LABEL_WIDTH + _MARGIN if any(row_labels) else 0)
     lefts = tuple(first_left + index * (width + _GUTTER) for index in range(columns))
     sheet_width = lefts[-1] + width + _MARGIN

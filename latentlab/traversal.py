@@ -35,6 +35,7 @@ class Trail:
     Parameters
     ----------
     label : str, such as ``"PC 1"``
+    caption : str, lines to write beside the pictures: label, strength, meaning
     share : float, the direction's share of the neighborhood's variance
     frames : Tensor, (steps, H, W, 3), uint8
     scores : PathScores
@@ -43,6 +44,7 @@ class Trail:
     """
 
     label: str
+    caption: str
     share: float
     frames: Tensor
     scores: PathScores
@@ -63,22 +65,26 @@ class Walk:
     alphas : Tensor, (steps,), standard deviations of the neighborhood
     decodes : int, how many latents were decoded
     title : str, picture, model and finder, for sheets
+    unit : str, of the alphas
     """
 
     trails: tuple[Trail, ...]
     alphas: Tensor
     decodes: int
     title: str
+    unit: str = "σ"
 
     def summary(self) -> dict[str, Any]:
         """Return the contents of ``traversal.json``."""
         return {
             "title": self.title,
             "alphas": [round(alpha, 6) for alpha in self.alphas.tolist()],
+            "unit": self.unit,
             "components": [
                 {
                     "index": index,
                     "label": trail.label,
+                    "caption": trail.caption,
                     "explained_variance_ratio": trail.share,
                     **asdict(trail.scores),
                     "drift": trail.drift,
@@ -124,8 +130,9 @@ def traverse(
     """Return the pictures along the first directions, from −span to +span standard deviations.
 
     The latents are z + α σ_k v_k: σ_k is the neighborhood's standard deviation along direction k,
-    so spans are comparable between directions. Equal latents are decoded once; with an odd number
-    of steps that is the center frame, which all directions share.
+    so spans are comparable between directions; some finders have ``steps`` of their own instead.
+    Equal latents are decoded once; with an odd number of steps that is the center frame, which all
+    directions share.
 
     Parameters
     ----------
@@ -154,7 +161,7 @@ def traverse(
         for k, path in enumerate(paths)
     )
     title = f"{latent.title}\n{found.basis or found.finder}"
-    return Walk(trails, alphas, decoder.decodes, title)
+    return Walk(trails, alphas, decoder.decodes, title, found.step_unit)
 
 
 def check_steps(components: int, span: float, steps: int) -> None:
@@ -189,7 +196,7 @@ def _check_directions(found: Directions, latent: Latent, components: int) -> Non
 
 def _latents_along(latent: Latent, found: Directions, k: int, alphas: Tensor) -> Tensor:
     """Return the latents (steps, C, h, w) at these standard deviations along direction k."""
-    step = float(found.deviations[k]) * found.vectors[k]
+    step = float(found.step_lengths[k]) * found.vectors[k]
     return latent.values + alphas[:, None, None, None] * step
 
 
@@ -242,6 +249,7 @@ def _trail(
     drift = sum(drifts) / len(drifts)
     return Trail(
         label=found.labels[k],
+        caption=found.captions[k],
         share=float(found.shares[k]),
         frames=torch.stack(pictures),
         scores=scores,

@@ -11,8 +11,10 @@ from typing import Annotated, TextIO
 
 import typer
 
+from latentlab.cli.directions import directions
 from latentlab.cli.models import models
 from latentlab.cli.pca import pca
+from latentlab.cli.transfer import transfer
 from latentlab.cli.traverse import traverse
 from latentlab.errors import LatentlabError
 
@@ -31,6 +33,8 @@ app = typer.Typer(
 )
 app.command("pca")(pca)
 app.command("traverse")(traverse)
+app.command("directions")(directions)
+app.command("transfer")(transfer)
 app.command("models")(models)
 
 

@@ -52,6 +52,23 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting of the neighborhood, NAME=VALUE, such as rotation=20."),
 ]
+FinderName = Annotated[
+    str,
+    typer.Option(
+        help="pca, jacobian, ica, sparse-pca, random, supervised or difference.",
+    ),
+]
+FinderSettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="A setting of the finder or the neighborhood, NAME=VALUE, such as other=B.jpg.",
+    ),
+]
+Features = Annotated[
+    str | None,
+    typer.Option(help="Where jacobian measures change: identity, blurred or laplacian."),
+]
 
 
 def parse_region(region: str | None) -> tuple[int, int, int, int] | None:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentlab.cli import options
+from latentlab.cli import finding, options
 from latentlab.cli.analysis import Request, analyse, check, load
 from latentlab.cli.console import print_json, progress_bar, say, shown
 from latentlab.defaults import DEFAULT_NEIGHBORHOOD, ChosenModel, choose_model
 from latentlab.errors import FileError, UsageError
 
 if TYPE_CHECKING:
+    from latentlab.latents import Directions, Latent
     from latentlab.loaders import LatentVAE
     from latentlab.pca import PCA
     from latentlab.traversal import Walk
+
+_USUAL = 5
 
 
 class Format(StrEnum):
@@ -35,9 +39,24 @@ def traverse(
     image: Annotated[
         str | None, typer.Argument(help="A picture; without it, the latest pca run goes on.")
     ] = None,
-    run: Annotated[Path | None, typer.Option(help="The pca run to go on with.")] = None,
-    components: Annotated[int, typer.Option(help="How many components to walk along.")] = 5,
-    steps: Annotated[int, typer.Option(help="Pictures along each component.")] = 16,
+    run: Annotated[
+        Path | None, typer.Option(help="The pca or directions run to go on with.")
+    ] = None,
+    finder: Annotated[
+        str | None,
+        typer.Option(help="Walk along what this finder finds (see directions); needs IMAGE; pca."),
+    ] = None,
+    labels: Annotated[
+        bool | None,
+        typer.Option(
+            "--labels/--no-labels",
+            help="Write beside each row what it goes along with; the default with --finder.",
+        ),
+    ] = None,
+    components: Annotated[
+        int | None, typer.Option(help="How many directions to walk along; 5, or all if fewer.")
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Pictures along each direction.")] = 16,
     span: Annotated[
         float, typer.Option(help="How far, both ways, in the neighborhood's standard deviations.")
     ] = 3.0,
@@ -53,7 +72,8 @@ def traverse(
     ] = None,
     samples: options.Samples = None,
     region: options.Region = None,
-    settings: options.Settings = None,
+    settings: options.FinderSettings = None,
+    features: options.Features = None,
     seed: Annotated[
         int | None, typer.Option(min=0, max=2**63 - 1, help="As for pca; needs IMAGE; 0.")
     ] = None,
@@ -65,47 +85,144 @@ def traverse(
     offline: options.Offline = False,
     debug: options.Debug = False,
 ) -> None:
-    """Step along the top components and write decoded animations."""
-    from latentlab import traverse as walk_along
+    """Step along the top components, or other directions, and write decoded animations."""
     from latentlab.animation import check_format
-    from latentlab.pca import KEPT_COMPONENTS
-    from latentlab.runs import check_folder, load_pca, read_json, save_walk
+    from latentlab.runs import save_walk
     from latentlab.traversal import check_steps
 
-    check_steps(components, span, steps)
+    check_steps(_USUAL if components is None else components, span, steps)
     suffix = f".{format.value}"
     check_format(suffix, fps)
+    place = _Machine(model, device, dtype, offline, quiet)
     if image is None:
-        _refuse_picture_options(size, samples, region, settings, neighborhood, seed)
-        folder = _run_to_resume(run)
-        check_folder(out or folder)
-        say(f"going on with {folder}", quiet=quiet)
-        found = load_pca(folder)
-        vae = _load_model_of(folder, model, device, dtype, offline=offline, quiet=quiet)
-        folder = out or folder
+        _refuse_picture_options(
+            size, samples, region, settings, neighborhood, seed, finder, labels, features
+        )
+        start = _resume(run, out, place)
     else:
         _refuse_run(run)
         kind = neighborhood or DEFAULT_NEIGHBORHOOD
-        more = components if components > KEPT_COMPONENTS else None
         request = Request(
-            image, size, kind, samples, region, settings, seed or 0, context.obj, more
+            image, size, kind, samples, region, settings, seed or 0, context.obj, components
         )
-        check(request, out)
-        vae = load(choose_model(model), device, dtype, offline=offline, quiet=quiet)
-        with progress_bar(quiet=quiet) as progress:
-            found, folder, _ = analyse(vae, request, out, progress)
+        if finder or labels or features:
+            start = _find(request, finder or "pca", labels is not False, features, out, place)
+        else:
+            start = _analyse(request, out, place)
+    walk = _walk(start, components, span, steps, quiet=quiet)
+    files = save_walk(walk, start.folder, suffix=suffix, fps=fps, loop=loop)
+    files.append(_record(walk, start, context.obj))
+    _report(start.folder, files, json=json, quiet=quiet)
+
+
+@dataclass(frozen=True)
+class _Machine:
+    """Which model, where and how."""
+
+    model: str | None
+    device: str
+    dtype: str
+    offline: bool
+    quiet: bool
+
+    def load(self) -> LatentVAE:
+        return load(
+            choose_model(self.model),
+            self.device,
+            self.dtype,
+            offline=self.offline,
+            quiet=self.quiet,
+        )
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where a walk begins: the model, a latent, what to walk along, where the results go."""
+
+    vae: LatentVAE
+    latent: Latent
+    found: PCA | Directions
+    folder: Path
+
+
+def _resume(run: Path | None, out: Path | None, place: _Machine) -> _Start:
+    """Return the start that an earlier run wrote down."""
+    from latentlab.direction_runs import FACTS, load_directions
+    from latentlab.runs import check_folder, load_pca
+
+    folder = _run_to_resume(run)
+    check_folder(out or folder)
+    say(f"going on with {folder}", quiet=place.quiet)
+    if (folder / "pca.json").is_file() or not (folder / FACTS).is_file():
+        pca = load_pca(folder)
+        return _Start(_load_model_of(folder, "pca", place), pca.center, pca, out or folder)
+    directions, latent = load_directions(folder)
+    vae = _load_model_of(folder, "directions", place)
+    return _Start(vae, latent, directions, out or folder)
+
+
+def _analyse(request: Request, out: Path | None, place: _Machine) -> _Start:
+    """Return the start that a new pca run gives."""
+    from latentlab.pca import KEPT_COMPONENTS
+
+    beyond = request.components is not None and request.components > KEPT_COMPONENTS
+    request = request if beyond else replace(request, components=None)
+    check(request, out)
+    vae = place.load()
+    with progress_bar(quiet=place.quiet) as progress:
+        found, folder, _ = analyse(vae, request, out, progress)
+    return _Start(vae, found.center, found, folder)
+
+
+def _find(
+    request: Request,
+    finder: str,
+    labels: bool,
+    features: str | None,
+    out: Path | None,
+    place: _Machine,
+) -> _Start:
+    """Return the start that a new directions run gives."""
+    from latentlab.runs import create_run
+
+    request, search = finding.plan(
+        request,
+        finder,
+        components=request.components,
+        labels=labels,
+        compare="none",
+        features=features,
+    )
+    finding.check(request, search, out)
+    vae = place.load()
+    with progress_bar(quiet=place.quiet) as progress:
+        found = finding.find(vae, request, search, progress)
+    folder = out or create_run(found.latent.name, vae.spec.name)
+    finding.save(vae, found, folder, request.command_line)
+    return _Start(vae, found.latent, found.directions, folder)
+
+
+def _walk(start: _Start, components: int | None, span: float, steps: int, *, quiet: bool) -> Walk:
+    from latentlab import traverse as walk_along
+    from latentlab.pca import PCA
+
+    found = start.found
+    there_are = len(found.components if isinstance(found, PCA) else found.vectors)
     with progress_bar(quiet=quiet) as progress:
-        walk = walk_along(
-            vae,
-            found.center,
+        return walk_along(
+            start.vae,
+            start.latent,
             found,
-            components=components,
+            components=min(_USUAL, there_are) if components is None else components,
             span=span,
             steps=steps,
             progress=progress,
         )
-    files = save_walk(walk, folder, suffix=suffix, fps=fps, loop=loop)
-    files.append(_record(walk, vae, found, folder, context.obj))
+
+
+def _report(folder: Path, files: list[Path], *, json: bool, quiet: bool) -> None:
+    from latentlab.runs import read_json
+
     facts = {**read_json(folder / "traversal.json"), "files": [str(path) for path in files]}
     if json:
         print_json(facts)
@@ -116,9 +233,10 @@ def traverse(
 def _refuse_picture_options(*given: object) -> None:
     if any(option is not None for option in given):
         raise UsageError(
-            "--size, --samples, --region, --set, --neighborhood or --seed without IMAGE",
+            "--size, --samples, --region, --set, --neighborhood, --seed, --finder, --labels or "
+            "--features without IMAGE",
             "a picture that they apply to",
-            "pass IMAGE, or leave them out to go on with a pca run",
+            "pass IMAGE, or leave them out to go on with a run",
         )
 
 
@@ -128,46 +246,50 @@ def _refuse_run(run: Path | None) -> None:
 
 
 def _run_to_resume(run: Path | None) -> Path:
+    from latentlab.direction_runs import FACTS
     from latentlab.runs import latest_run
 
     if run is None:
         return latest_run()
-    if not (run / "pca.json").is_file():
+    if not any((run / name).is_file() for name in ("pca.json", FACTS)):
         raise FileError(
-            f"--run {run}", "a folder with a pca.json", "pass a folder that `latentlab pca` wrote"
+            f"--run {run}",
+            f"a folder with a pca.json or {FACTS}",
+            "pass a folder that `latentlab pca` or `latentlab directions` wrote",
         )
     return run
 
 
-def _load_model_of(
-    folder: Path, model: str | None, device: str, dtype: str, *, offline: bool, quiet: bool
-) -> LatentVAE:
+def _load_model_of(folder: Path, command: str, place: _Machine) -> LatentVAE:
     """Return the model asked for, or the run's own, which must not have changed since."""
     from latentlab.runs import recorded_model
 
-    recorded = recorded_model(folder)
+    recorded = recorded_model(folder, command)
+    if place.model:
+        return place.load()
     vae = load(
-        choose_model(model) if model else ChosenModel(recorded["source"], f"the run in {folder}"),
-        device,
-        recorded["dtype"] if dtype == "auto" and not model else dtype,
-        revision=None if model else recorded["revision"],
-        offline=offline,
-        quiet=quiet,
+        ChosenModel(recorded["source"], f"the run in {folder}"),
+        place.device,
+        recorded["dtype"] if place.dtype == "auto" else place.dtype,
+        revision=recorded["revision"],
+        offline=place.offline,
+        quiet=place.quiet,
     )
-    if model is None and dict(vae.origin.sha256) != recorded["sha256"]:
+    if dict(vae.origin.sha256) != recorded["sha256"]:
         raise FileError(
             f"weights of {recorded['source']} that differ from those of {folder}",
             "the weights that the run was made with",
-            "run `latentlab pca` again, or choose with --model",
+            f"run `latentlab {command}` again, or choose with --model",
         )
     return vae
 
 
-def _record(walk: Walk, vae: LatentVAE, found: PCA, folder: Path, command_line: list[str]) -> Path:
+def _record(walk: Walk, start: _Start, command_line: list[str]) -> Path:
     from latentlab.runs import provenance, record
 
     settings = {"alphas": walk.alphas.tolist(), "components": len(walk.trails)}
-    return record(folder, "traverse", provenance(vae, found.center, command_line, **settings))
+    facts = provenance(start.vae, start.latent, command_line, **settings)
+    return record(start.folder, "traverse", facts)
 
 
 def _print_summary(facts: Mapping[str, Any]) -> None:

@@ -10,14 +10,12 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
+from latentlab.colors import RGB_TO_YIQ, to_yiq
 from latentlab.encoder import batch_size, encode_batch
 from latentlab.errors import UsageError
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
-from latentlab.neighborhoods.base import Sampler, picture_of, register_neighborhood
-
-# Rec. 601 luma, and the chroma plane of YIQ in which a hue is an angle.
-_RGB_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+from latentlab.neighborhoods.base import GAINS, Sampler, picture_of, register_neighborhood
 
 
 @register_neighborhood("augment")
@@ -93,11 +91,8 @@ class Augment(Sampler):
             if low == high:
                 continue
             values = low + (high - low) * row
-            factors[name] = values.exp() if name in _GAINS else values
+            factors[name] = values.exp() if name in GAINS else values
         return factors
-
-
-_GAINS = ("zoom", "brightness", "contrast", "saturation")
 
 
 def _log_range(gain: float) -> tuple[float, float]:
@@ -153,14 +148,14 @@ def _recolor(pictures: Tensor, factors: Mapping[str, Tensor]) -> Tensor:
     contrast = factors.get("contrast", one)[:, None, None]
     saturation = factors.get("saturation", one)
     angle = torch.deg2rad(factors.get("hue", 0 * one))
-    to_yiq = pictures.new_tensor(_RGB_TO_YIQ)
-    luma, *chroma = torch.einsum("ij,bjhw->ibhw", to_yiq, pictures)
+    luma, *chroma = to_yiq(pictures).unbind(1)
     mean = luma.mean((1, 2), keepdim=True)
     luma = ((luma - mean) * contrast + mean) * light
     cosine = (saturation * angle.cos())[:, None, None] * contrast * light
     sine = (saturation * angle.sin())[:, None, None] * contrast * light
     turned = (cosine * chroma[0] - sine * chroma[1], sine * chroma[0] + cosine * chroma[1])
-    return torch.einsum("ij,jbhw->bihw", to_yiq.inverse(), torch.stack([luma, *turned]))
+    to_rgb = pictures.new_tensor(RGB_TO_YIQ).inverse()
+    return torch.einsum("ij,jbhw->bihw", to_rgb, torch.stack([luma, *turned]))
 
 
 def blur(pictures: Tensor, deviations: Tensor) -> Tensor:

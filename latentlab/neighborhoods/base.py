@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from latentlab.loaders.base import LatentVAE
 
 DEFAULT_SAMPLES = 256
+GAINS = ("zoom", "scale", "brightness", "contrast", "saturation")
+"""Factors that multiply: their natural scale is the logarithm."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from latentlab.layouts import Window
 from latentlab.loaders.base import LatentVAE
 from latentlab.memory import allocate_matrix
 from latentlab.neighborhoods.base import SAMPLERS, Sampler
+from latentlab.registry import make_registered
 
 
 def neighborhood(
@@ -95,33 +96,7 @@ def make_sampler(name: str, options: Mapping[str, Any]) -> Sampler:
     ------
     UsageError : no such sampler or option, or a value of another type.
     """
-    if name not in SAMPLERS:
-        raise UsageError(
-            f"neighborhood {name!r}", f"one of {', '.join(sorted(SAMPLERS))}", "choose one of them"
-        )
-    known = {field.name: type(field.default) for field in fields(SAMPLERS[name])}
-    for option in options:
-        if option not in known:
-            raise UsageError(
-                f"option {option!r} for neighborhood {name!r}",
-                f"one of {', '.join(known) or 'none: it has no options'}",
-                "remove or correct it",
-            )
-    return SAMPLERS[name](
-        **{option: _convert(option, value, known[option]) for option, value in options.items()}
-    )
-
-
-def _convert(option: str, value: Any, kind: type) -> Any:
-    try:
-        converted = kind(value)
-        if kind is int and float(value) != converted:
-            raise ValueError("a fraction")
-        return converted
-    except (TypeError, ValueError) as error:
-        raise UsageError(
-            f"{option}={value!r}", f"a value of type {kind.__name__}", f"correct {option}"
-        ) from error
+    return make_registered(SAMPLERS, "neighborhood", name, options)
 
 
 def _window_of(region: tuple[int, int, int, int] | None, latent: Latent) -> Window:

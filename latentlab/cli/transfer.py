@@ -1,0 +1,129 @@
+"""``latentlab transfer``: do directions found at one picture do the same at others?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latentlab.cli import finding, options
+from latentlab.cli.analysis import Request, load
+from latentlab.cli.console import print_json, progress_bar
+from latentlab.defaults import DEFAULT_NEIGHBORHOOD, choose_model
+from latentlab.errors import UsageError
+
+if TYPE_CHECKING:
+    from latentlab.latents import Latent
+    from latentlab.loaders import LatentVAE
+
+
+def transfer(
+    context: typer.Context,
+    images: Annotated[
+        list[str], typer.Argument(help="The picture that directions are found at, then others.")
+    ],
+    finder: options.FinderName = "pca",
+    components: Annotated[int, typer.Option(help="How many directions.")] = 5,
+    alpha: Annotated[
+        float, typer.Option(help="Step both ways, in the neighborhood's standard deviations.")
+    ] = 2.0,
+    features: options.Features = None,
+    model: options.Model = None,
+    size: options.Size = None,
+    neighborhood: options.NeighborhoodName = DEFAULT_NEIGHBORHOOD,
+    samples: options.Samples = None,
+    region: options.Region = None,
+    settings: options.FinderSettings = None,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    out: options.Out = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    offline: options.Offline = False,
+    debug: options.Debug = False,
+) -> None:
+    """Compare what directions change at the picture they were found at and at others."""
+    from latentlab import transfer as measure
+    from latentlab.direction_runs import save_transfer
+    from latentlab.runs import create_run, provenance, read_json, record
+
+    if len(images) < 2:
+        raise UsageError(f"one picture, {images[0]}", "at least two", "pass A.jpg B.jpg …")
+    if not 0 < alpha <= 1e6:
+        raise UsageError(f"--alpha {alpha:g}", "a number above 0", "pass --alpha 2")
+    request = Request(images[0], size, neighborhood, samples, region, settings, seed, context.obj)
+    request, search = finding.plan(
+        request, finder, components=components, labels=False, compare="none", features=features
+    )
+    finding.check(request, search, out)
+    vae = load(choose_model(model), device, dtype, offline=offline, quiet=quiet)
+    with progress_bar(quiet=quiet) as progress:
+        targets = _encode(vae, images, size)
+        found = finding.find(vae, request, search, progress)
+        moved = measure(
+            vae,
+            found.latent,
+            found.directions,
+            targets,
+            alpha=alpha,
+            seed=seed,
+            progress=progress,
+        )
+    folder = out or create_run(found.latent.name, vae.spec.name)
+    files = finding.save(vae, found, folder, context.obj)["files"]
+    files += [str(path) for path in save_transfer(moved, folder)]
+    settings_of_run = {"images": images, "alpha": alpha, "seed": seed}
+    record(folder, "transfer", provenance(vae, found.latent, context.obj, **settings_of_run))
+    facts = {
+        **read_json(folder / "transfer.json", "transfer"),
+        "finder": found.directions.finder,
+        "files": files,
+    }
+    if json:
+        print_json(facts)
+    elif not quiet:
+        _print_summary(facts)
+
+
+def _encode(vae: LatentVAE, images: list[str], size: int | None) -> list[Latent]:
+    """Return the latents of all pictures but the first, whose size they must have."""
+    from latentlab import encode
+    from latentlab.transfers import check_targets
+
+    origin, *targets = [encode(vae, image, size) for image in images]
+    check_targets(origin, targets)
+    return targets
+
+
+def _print_summary(facts: Mapping[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in (
+        "cosine with the change at",
+        "picture change",
+        "random",
+        "label scores",
+        "random",
+    ):
+        table.add_column(heading, justify="left" if "with" in heading else "right")
+    for pair in [*facts["pairs"], {**facts, "target": "all"}]:
+        cells = [
+            _with_interval(pair[measure][mean], pair[measure][interval])
+            for measure in ("picture_change", "label_scores")
+            for mean, interval in (("cosine", "interval"), ("random", "random_interval"))
+        ]
+        table.add_row(f"{facts['origin']}: {pair['target']}", *cells)
+    console = Console(highlight=False, markup=False)
+    console.print(facts["title"], style="bold")
+    console.print(table)
+    for path in facts["files"]:
+        print(path)
+
+
+def _with_interval(mean: float, interval: list[float]) -> str:
+    low, high = interval
+    return f"{mean:.2f} ({low:.2f} to {high:.2f})"

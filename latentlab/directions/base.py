@@ -1,0 +1,222 @@
+"""What every finder is: settings, a statement, a search, and a measure of how strong rows are."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor
+
+from latentlab.errors import UsageError
+from latentlab.pca import PCA, fit_pca
+from latentlab.scatter import mean_and_variance, project_rows
+
+if TYPE_CHECKING:
+    from latentlab.latents import Latent, Neighborhood, Progress
+    from latentlab.loaders.base import LatentVAE
+
+USUAL_COUNT = 8
+
+Kept = TypeVar("Kept")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Scene:
+    """What a finder looks at: a latent, the samples around it, and the model of both.
+
+    Parameters
+    ----------
+    vae : LatentVAE
+    latent : Latent
+    neighborhood : Neighborhood of the latent
+    seed : int
+    progress : called as ``progress(what, done, total)``
+    """
+
+    vae: LatentVAE
+    latent: Latent
+    neighborhood: Neighborhood
+    seed: int = 0
+    progress: Progress | None = None
+
+    @property
+    def n_samples(self) -> int:
+        """Return the number of samples."""
+        return self.neighborhood.n_samples
+
+    @property
+    def n_features(self) -> int:
+        """Return the length of a row."""
+        return self.neighborhood.n_features
+
+    @property
+    def mean(self) -> Tensor:
+        """Return the samples' mean (n_features,), float64."""
+        return self._moments[0]
+
+    @property
+    def total_variance(self) -> float:
+        """Return the samples' variance, of all features together."""
+        return self._moments[1]
+
+    @cached_property
+    def _moments(self) -> tuple[Tensor, float]:
+        mean, total = mean_and_variance(self.neighborhood.samples)
+        if not total > 0:
+            raise UsageError(
+                "samples that are all alike",
+                "samples that differ",
+                "widen the neighborhood's ranges, radius or region",
+            )
+        return mean, total
+
+    @property
+    def leading(self) -> tuple[Tensor, float]:
+        """Return the first principal component (1, D) and the samples' deviation along it."""
+        return self.pca.components[:1], float(self.pca.spectrum.explained_variance[0]) ** 0.5
+
+    @cached_property
+    def pca(self) -> PCA:
+        """Return the PCA of the samples, with up to 64 components."""
+        return fit_pca(self.neighborhood)
+
+    def components(self, k: int) -> PCA:
+        """Return the PCA of the samples with at least k components; ShapeError beyond the rank."""
+        if k <= len(self.pca.components):
+            return self.pca
+        return fit_pca(self.neighborhood, n_components=k)
+
+    def once(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
+        """Return what ``make`` gives, made the first time that this key is asked for."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        kept: Kept = self._kept[key]
+        return kept
+
+    @cached_property
+    def _kept(self) -> dict[Hashable, Any]:
+        return {}
+
+    def generator(self) -> torch.Generator:
+        """Return a fresh generator with the scene's seed."""
+        return torch.Generator().manual_seed(self.seed)
+
+    def scores(self, rows: Tensor) -> Tensor:
+        """Return the centered samples' places (n_samples, k), float64, along rows (k, D)."""
+        return project_rows(self.neighborhood.samples, self.mean, rows.double().T)
+
+    def variances(self, rows: Tensor) -> Tensor:
+        """Return the samples' variance (k,), float64, along unit rows (k, D)."""
+        return self.scores(rows).var(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a search gives.
+
+    Parameters
+    ----------
+    rows : Tensor, (k, n_features), float32, unit length
+    strengths : Tensor, (k,), float64
+    labels : a name for each
+    residuals : Tensor, (k,), or None where the answer is exact
+    matvecs : int, products with the decoder's Jacobian or its transpose
+    notes : what a careful reader must know of this result
+    """
+
+    rows: Tensor
+    strengths: Tensor
+    labels: tuple[str, ...]
+    residuals: Tensor | None = None
+    matvecs: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finder(ABC):
+    """One way to find directions around a latent. Its fields are its options.
+
+    Class attributes
+    ----------------
+    name : how users call it
+    statement : one paragraph on what its directions can and cannot tell
+    strength_name : what ``measure`` measures, with its unit in brackets
+    orthonormal : whether its rows are orthonormal, not only of unit length
+    cross_validated : whether its strengths come from samples that the rows were not fitted to,
+        and are therefore below what ``measure`` says of the same rows
+    """
+
+    name: ClassVar[str]
+    statement: ClassVar[str]
+    strength_name: ClassVar[str]
+    orthonormal: ClassVar[bool] = False
+    cross_validated: ClassVar[bool] = False
+
+    @abstractmethod
+    def search(self, scene: Scene, k: int) -> Found:
+        """Return k directions, the strongest first where they have an order."""
+
+    @abstractmethod
+    def measure(self, scene: Scene, rows: Tensor) -> Tensor:
+        """Return the strength (k,), float64, of any unit rows (k, n_features)."""
+
+    def steps(self, scene: Scene, found: Found) -> tuple[Tensor, str] | None:
+        """Return lengths (k,) of a walk's steps and their unit; None for the deviations, in σ."""
+        return None
+
+    def limit(self, scene: Scene) -> tuple[int, str]:
+        """Return how many directions there can be, and why not more."""
+        rank = min(scene.n_samples - 1, scene.n_features)
+        return rank, f"{scene.n_samples} centered samples span at most {rank} dimensions"
+
+    def usual_count(self, scene: Scene) -> int:
+        """Return how many directions to find where nobody says."""
+        return min(USUAL_COUNT, self.limit(scene)[0])
+
+
+FINDERS: dict[str, type[Finder]] = {}
+
+SomeFinder = TypeVar("SomeFinder", bound=type[Finder])
+
+
+def register_finder(name: str) -> Callable[[SomeFinder], SomeFinder]:
+    """Return a class decorator that makes a finder available under a name.
+
+    Examples
+    --------
+    >>> from latentlab.directions import FINDERS
+    >>> "pca" in FINDERS
+    True
+    """
+
+    def register(finder: SomeFinder) -> SomeFinder:
+        finder.name = name
+        FINDERS[name] = finder
+        return finder
+
+    return register
+
+
+def numbered(prefix: str, k: int) -> tuple[str, ...]:
+    """Return k names: the prefix and 1 to k."""
+    return tuple(f"{prefix} {index}" for index in range(1, k + 1))
+
+
+def random_rows(k: int, n_features: int, generator: torch.Generator) -> Tensor:
+    """Return k orthonormal rows (k, n_features), float32, uniform over all directions."""
+    gaussian = torch.randn(n_features, k, generator=generator, dtype=torch.float64)
+    basis, triangle = torch.linalg.qr(gaussian)
+    # Without their signs the first entries would lean to one side (Mezzadri 2007).
+    rows: Tensor = (basis * triangle.diagonal().sign()).T
+    return rows.float().contiguous()
+
+
+def unit_rows(rows: Tensor) -> Tensor:
+    """Return rows (k, D) of unit length, float32, with the largest entry of each positive."""
+    scaled: Tensor = rows / rows.norm(dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
+    negative = scaled.amax(1) < -scaled.amin(1)
+    return (scaled * (1 - 2 * negative[:, None].to(scaled))).float()

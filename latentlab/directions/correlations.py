@@ -1,0 +1,157 @@
+"""Rank correlations of directions with what varies: known factors, and what pictures show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from latentlab.directions.base import random_rows
+from latentlab.directions.supervised import standardized_factors
+from latentlab.encoder import decode_each
+from latentlab.errors import UsageError
+from latentlab.latents import Directions, Latent, Neighborhood, Progress
+from latentlab.loaders.base import LatentVAE
+from latentlab.metrics.correlation import chance_threshold, spearman
+from latentlab.metrics.picture_statistics import measure_pictures
+from latentlab.neighborhoods import neighborhood as sample_neighborhood
+from latentlab.scatter import project_rows
+
+LABEL_SAMPLES = 64
+_RANDOM_DIRECTIONS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Correlations:
+    """Rank correlations of directions with one kind of things that vary.
+
+    Parameters
+    ----------
+    source : ``"factor"`` or ``"statistic"``
+    names : what was correlated with
+    rho : Tensor, (k, len(names)), float64
+    threshold : float, 95 % of unrelated directions have a largest |ρ| below it
+    baseline : float, mean largest |ρ| of random directions, where it costs nothing to know
+    """
+
+    source: str
+    names: tuple[str, ...]
+    rho: Tensor
+    threshold: float
+    baseline: float | None = None
+
+    def of(self, k: int) -> dict[str, float]:
+        """Return name → ρ of direction k."""
+        return dict(zip(self.names, self.rho[k].tolist(), strict=True))
+
+
+def held_out(
+    vae: LatentVAE,
+    neighborhood: Neighborhood,
+    samples: int = LABEL_SAMPLES,
+    progress: Progress | None = None,
+) -> Neighborhood | None:
+    """Return fresh samples of a neighborhood, from the next seed; None where it knows no factors.
+
+    None as well where the sampler draws nothing at random: its samples would be the same again.
+    """
+    if not neighborhood.factors:
+        return None
+    options = {name: value for name, value in neighborhood.options.items() if name != "region"}
+    region = neighborhood.options.get("region")
+    fresh = sample_neighborhood(
+        vae,
+        neighborhood.origin,
+        neighborhood.name,
+        samples=samples,
+        seed=(neighborhood.seed + 1) % 2**63,
+        region=tuple(region) if region else None,
+        progress=progress,
+        **options,
+    )
+    seen = neighborhood.samples[: fresh.n_samples]
+    return None if torch.equal(fresh.samples[: len(seen)], seen) else fresh
+
+
+def factor_correlations(
+    directions: Directions, fresh: Neighborhood, *, seed: int = 0
+) -> Correlations:
+    """Return ρ between the scores of fresh samples along each direction and each factor."""
+    names, values = standardized_factors(fresh.factors)
+    rho = spearman(scores_along(directions, fresh), values)
+    generator = torch.Generator().manual_seed(seed)
+    count = min(_RANDOM_DIRECTIONS, fresh.n_features)
+    chance = replace(directions, rows=random_rows(count, fresh.n_features, generator))
+    baseline = spearman(scores_along(chance, fresh), values).abs().amax(1).mean()
+    return Correlations("factor", names, rho, _threshold(values, seed), float(baseline))
+
+
+def scores_along(directions: Directions, neighborhood: Neighborhood) -> Tensor:
+    """Return the samples' places (N, k), float64, along each direction, from their mean."""
+    if directions.rows is None or directions.rows.shape[1] != neighborhood.n_features:
+        raise UsageError(
+            f"{directions!r} and {neighborhood!r}",
+            "directions that were found in this neighborhood's features",
+            "find them with latentlab.find in the same neighborhood",
+        )
+    mean = neighborhood.samples.double().mean(0)
+    return project_rows(neighborhood.samples, mean, directions.rows.double().T)
+
+
+def statistic_correlations(
+    vae: LatentVAE,
+    latent: Latent,
+    directions: Directions,
+    *,
+    samples: int = LABEL_SAMPLES,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Correlations:
+    """Return ρ between each direction's part in random mixes and what their pictures show.
+
+    The latents are z + Σ a_j s_j v_j, s_j a walk's step (σ_j), with standard normal a_j, so that
+    every direction is judged by what it adds while all others vary as well. The a_j are
+    uncorrelated in the sample, so that none is credited with what another does.
+    """
+    parts = _uncorrelated_parts(samples, len(directions.vectors), seed)
+    measured = _measure_mixes(vae, latent, directions, parts, progress)
+    names, values = tuple(measured), torch.stack(list(measured.values()), 1)
+    return Correlations("statistic", names, spearman(parts, values), _threshold(values, seed))
+
+
+def _uncorrelated_parts(samples: int, k: int, seed: int) -> Tensor:
+    """Return normal numbers (samples, k) of mean 0 and variance 1, uncorrelated while k allows."""
+    parts = torch.randn(samples, k, generator=torch.Generator().manual_seed(seed))
+    if k >= samples:
+        return parts
+    centered = parts - parts.mean(0)
+    basis, triangle = torch.linalg.qr(centered)
+    uncorrelated: Tensor = basis * triangle.diagonal().sign() * (samples - 1) ** 0.5
+    return uncorrelated
+
+
+def _measure_mixes(
+    vae: LatentVAE,
+    latent: Latent,
+    directions: Directions,
+    parts: Tensor,
+    progress: Progress | None,
+) -> dict[str, Tensor]:
+    """Return statistic → values (samples,) of the pictures of mixes; hues as turns from z's."""
+    lengths = directions.step_lengths.to(directions.vectors)
+    steps = directions.vectors * lengths[:, None, None, None]
+    center = measure_pictures(next(decode_each(vae, latent.values[None]))[None])
+    each = []
+    for done, part in enumerate(parts, 1):
+        mixed = latent.values + torch.einsum("k,kchw->chw", part, steps)
+        each.append(measure_pictures(next(decode_each(vae, mixed[None]))[None]))
+        if progress:
+            progress("labelling", done, len(parts))
+    measured = {name: torch.cat([one[name] for one in each]) for name in center}
+    measured["hue"] = (measured["hue"] - center["hue"] + 180) % 360 - 180
+    return measured
+
+
+def _threshold(values: Tensor, seed: int) -> float:
+    return chance_threshold(values, generator=torch.Generator().manual_seed(seed))

@@ -1,0 +1,187 @@
+"""The way from one picture, or one folder of pictures, to another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from latentlab.directions.base import Finder, Found, Scene, register_finder
+from latentlab.directions.ridge import FOLDS, fold_of
+from latentlab.encoder import encode_batch
+from latentlab.errors import UsageError
+from latentlab.images import list_pictures, read_picture
+
+_METHODS = ("means", "discriminant")
+
+
+@register_finder("difference")
+@dataclass(frozen=True)
+class Difference(Finder):
+    """The difference of two latents, of two folders' mean latents, or their linear discriminant.
+
+    It leads from the picture to ``other``, or from ``negative`` to ``positive``; pictures are
+    cropped and resized to the size of the one that is looked at. Strength is the separation: the
+    distance of the two sides along the direction, in standard deviations within a side. For one
+    picture that is the neighborhood's; for folders it is cross-validated, since thousands of
+    features always separate a few pictures that the direction was fitted to.
+
+    Parameters
+    ----------
+    other : str, a picture
+    positive, negative : str, folders of at least two pictures each, instead of ``other``
+    method : ``"means"``, or ``"discriminant"``: the inverse covariance within the folders,
+        shrunk, times the difference of their means
+    shrinkage : float in (0, 1], how far that covariance is drawn to a multiple of the identity
+    """
+
+    other: str = ""
+    positive: str = ""
+    negative: str = ""
+    method: str = "means"
+    shrinkage: float = 0.1
+
+    statement = (
+        "The way from one picture or folder to another. It contains everything in which the two "
+        "differ, wanted or not; few pictures a side make a direction that separates those "
+        "pictures and no others."
+    )
+    strength_name = "separation (in standard deviations within a side)"
+    cross_validated = True
+
+    def __post_init__(self) -> None:
+        folders = bool(self.positive) + bool(self.negative)
+        if bool(self.other) == bool(folders) or folders == 1:
+            raise UsageError(
+                f"other={self.other!r}, positive={self.positive!r}, negative={self.negative!r}",
+                "another picture, or two folders",
+                "add --set other=B.jpg, or --set positive=DIR --set negative=DIR",
+            )
+        if self.method not in _METHODS or (self.other and self.method != "means"):
+            raise UsageError(
+                f"method={self.method!r}{' between two pictures' if self.other else ''}",
+                "means, or discriminant between two folders",
+                "correct the setting method",
+            )
+        if not 0 < self.shrinkage <= 1:
+            raise UsageError(
+                f"shrinkage={self.shrinkage}", "above 0, up to 1", "set shrinkage to 0.1"
+            )
+
+    def search(self, scene: Scene, k: int) -> Found:
+        sides = self._sides(scene)
+        row = self._fit(*sides)[None]
+        strengths = self.measure(scene, row) if self.other else self._cross_validate(scene, *sides)
+        return Found(row.float(), strengths, (self._name(scene),))
+
+    def measure(self, scene: Scene, rows: Tensor) -> Tensor:
+        negative, positive = self._sides(scene)
+        distance = (positive.mean(0) - negative.mean(0)) @ rows.double().T
+        if self.other:
+            return distance.abs() / scene.variances(rows).sqrt()
+        return _separation(negative @ rows.double().T, positive @ rows.double().T).abs()
+
+    def limit(self, scene: Scene) -> tuple[int, str]:
+        return 1, "two sides have one difference"
+
+    def _name(self, scene: Scene) -> str:
+        if self.other:
+            return f"{scene.latent.name} → {Path(self.other).stem}"
+        return f"{Path(self.negative).name} → {Path(self.positive).name}"
+
+    def _sides(self, scene: Scene) -> tuple[Tensor, Tensor]:
+        """Return feature rows (n, D), float64, of both sides, one for each picture."""
+        return scene.once((self, "sides"), lambda: (self._from(scene), self._to(scene)))
+
+    def _from(self, scene: Scene) -> Tensor:
+        if self.other:
+            return _features(scene, scene.latent.values)
+        return torch.cat([*_encode_folder(scene, self.negative)])
+
+    def _to(self, scene: Scene) -> Tensor:
+        if self.other:
+            return _encode_picture(scene, self.other)
+        return torch.cat([*_encode_folder(scene, self.positive)])
+
+    def _fit(self, negative: Tensor, positive: Tensor) -> Tensor:
+        """Return the unit direction (D,), float64, from one side to the other."""
+        difference = positive.mean(0) - negative.mean(0)
+        if not float(difference.norm()) > 0:
+            raise UsageError(
+                "two sides that are alike", "pictures that differ", "choose another picture"
+            )
+        if self.method == "discriminant":
+            difference = _discriminant(negative, positive, self.shrinkage)
+        unit: Tensor = difference / difference.norm()
+        return unit
+
+    def _cross_validate(self, scene: Scene, negative: Tensor, positive: Tensor) -> Tensor:
+        """Return the separation (1,) of pictures that the direction was not fitted to."""
+        generator = scene.generator()
+        folds = min(FOLDS, len(negative), len(positive))
+        fold_n, fold_p = (fold_of(len(side), folds, generator) for side in (negative, positive))
+        scores_n, scores_p = negative.new_empty(len(negative)), positive.new_empty(len(positive))
+        for fold in range(folds):
+            seen_n, seen_p = negative[fold_n != fold], positive[fold_p != fold]
+            direction = self._fit(seen_n, seen_p)
+            low, high = seen_n.mean(0) @ direction, seen_p.mean(0) @ direction
+            # Every fold has its own direction: its training means are 0 and 1.
+            scores_n[fold_n == fold] = (negative[fold_n == fold] @ direction - low) / (high - low)
+            scores_p[fold_p == fold] = (positive[fold_p == fold] @ direction - low) / (high - low)
+        return _separation(scores_n[:, None], scores_p[:, None]).clamp_min(0)
+
+
+def _separation(negative: Tensor, positive: Tensor) -> Tensor:
+    """Return the distance (k,) of the means of scores (n, k) over their pooled deviation."""
+    freedom = len(negative) + len(positive) - 2
+    squares = sum((side - side.mean(0)).square().sum(0) for side in (negative, positive))
+    within = (torch.as_tensor(squares) / freedom).sqrt().clamp_min(1e-300)
+    return (positive.mean(0) - negative.mean(0)) / within
+
+
+def _discriminant(negative: Tensor, positive: Tensor, shrinkage: float) -> Tensor:
+    """Return the shrunk inverse covariance within sides times their difference, (D,).
+
+    Through the Gram matrix of the n centered pictures (Woodbury), as D is far larger than n.
+    """
+    difference = positive.mean(0) - negative.mean(0)
+    within = torch.cat([negative - negative.mean(0), positive - positive.mean(0)])
+    gram = within @ within.T
+    if not float(gram.trace()) > 0:
+        raise UsageError(
+            "folders whose pictures are all alike", "pictures that differ", "use method=means"
+        )
+    ridge = shrinkage * float(gram.trace()) / within.shape[1]
+    inner = gram * (1 - shrinkage) + ridge * torch.eye(len(within), dtype=gram.dtype)
+    projected = torch.linalg.solve(inner, within @ difference)
+    direction: Tensor = difference - (1 - shrinkage) * (within.T @ projected)
+    return direction
+
+
+def _encode_folder(scene: Scene, folder: str) -> Iterator[Tensor]:
+    pictures = list_pictures(Path(folder))
+    if len(pictures) < 2:
+        raise UsageError(
+            f"{len(pictures)} pictures in {folder}",
+            "at least 2, since a side needs a spread",
+            "add pictures, or compare two with --set other=B.jpg",
+        )
+    for done, path in enumerate(pictures, 1):
+        yield _encode_picture(scene, str(path))
+        if scene.progress:
+            scene.progress(f"encoding {Path(folder).name}", done, len(pictures))
+
+
+def _encode_picture(scene: Scene, source: str) -> Tensor:
+    """Return the features (1, D), float64, of a picture at the size of the scene's."""
+    height, width = (side * scene.latent.spec.stride for side in scene.latent.values.shape[1:])
+    picture = read_picture(source, size=(height, width))
+    return _features(scene, encode_batch(scene.vae, picture.pixels[None]).mean[0])
+
+
+def _features(scene: Scene, values: Tensor) -> Tensor:
+    # Many rows of one latent, such as its tokens, count as their mean.
+    return scene.neighborhood.layout.flatten(values[None]).double().mean(0, keepdim=True)

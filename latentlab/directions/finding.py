@@ -1,0 +1,146 @@
+"""From a finder's name to directions, each with its strength and what chance has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentlab.directions.base import FINDERS, Finder, Found, Scene, random_rows
+from latentlab.errors import ShapeError, UsageError
+from latentlab.latents import Directions, Latent, Neighborhood, Progress
+from latentlab.loaders.base import LatentVAE
+from latentlab.registry import make_registered
+
+BASELINE_DIRECTIONS = 16
+# The baseline must not be what the finder `random` draws from the same seed.
+_BASELINE_SEED = 7_368_787
+
+
+def find(
+    vae: LatentVAE,
+    latent: Latent,
+    neighborhood: Neighborhood,
+    k: int | None = None,
+    *,
+    finder: str | Finder = "pca",
+    seed: int = 0,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Directions:
+    """Return k directions around a latent, each with its strength and that of random directions.
+
+    Parameters
+    ----------
+    vae : LatentVAE
+    latent : Latent
+    neighborhood : Neighborhood of the latent; its features are the space that is searched, and
+        its standard deviations the steps of walks
+    k : int, optional; how many directions. By default 8, or as many as there are.
+    finder : str or Finder; one of ``FINDERS``: pca, jacobian, ica, sparse-pca, random,
+        supervised, difference
+    seed : int
+    progress : called as ``progress(what, done, total)``
+    **options : the finder's own, such as ``other="B.jpg"``
+
+    Raises
+    ------
+    UsageError : unknown finder or option, or a neighborhood that the finder has no use for.
+    ShapeError : more directions than there can be, or a neighborhood of another shape.
+    NonFiniteError : NaN or infinity in the samples or in what the model returns.
+
+    Examples
+    --------
+    >>> from latentlab import encode, load_vae, neighborhood
+    >>> vae = load_vae("linear")
+    >>> z = encode(vae, "sample:flower", size=64)
+    >>> found = find(vae, z, neighborhood(vae, z, "tokens"), 2)
+    >>> found, bool(found.strengths[0] > 3 * found.baseline_strength)
+    (Directions(2 by pca: PC 1, PC 2 …), True)
+    """
+    chosen = finder if isinstance(finder, Finder) else make_finder(finder, options)
+    _check_fit(latent, neighborhood)
+    scene = Scene(vae, latent, neighborhood, seed, progress)
+    found = chosen.search(scene, _count(chosen, scene, k))
+    return _directions(chosen, scene, found)
+
+
+def make_finder(name: str, options: Mapping[str, Any]) -> Finder:
+    """Return the finder of this name with these options, converted to their types.
+
+    Raises
+    ------
+    UsageError : no such finder or option, or a value of another type.
+    """
+    return make_registered(FINDERS, "finder", name, options)
+
+
+def baseline_rows(scene: Scene) -> Tensor:
+    """Return the random directions (16, or D if fewer; n_features) that stand for chance."""
+    generator = torch.Generator().manual_seed((scene.seed + _BASELINE_SEED) % 2**63)
+    return random_rows(min(BASELINE_DIRECTIONS, scene.n_features), scene.n_features, generator)
+
+
+def directions_from_rows(scene: Scene, rows: Tensor, labels: tuple[str, ...]) -> Directions:
+    """Return unit rows (k, n_features) as directions with the scene's standard deviations."""
+    variances = scene.variances(rows)
+    layout = scene.neighborhood.layout
+    return Directions(
+        vectors=torch.stack([layout.lift(row) for row in rows]),
+        deviations=variances.sqrt(),
+        shares=variances / scene.total_variance,
+        labels=labels,
+        finder="rows",
+        basis=f"directions in the {scene.neighborhood.description}",
+        rows=rows,
+        layout=layout,
+    )
+
+
+def _directions(finder: Finder, scene: Scene, found: Found) -> Directions:
+    steps, unit = finder.steps(scene, found) or (None, "σ")
+    basis = f"{finder.name} directions in the {scene.neighborhood.description}"
+    return replace(
+        directions_from_rows(scene, found.rows, found.labels),
+        finder=finder.name,
+        basis=basis,
+        strengths=found.strengths,
+        strength_name=finder.strength_name,
+        baseline_strength=float(finder.measure(scene, baseline_rows(scene)).mean()),
+        residuals=found.residuals,
+        matvecs=found.matvecs,
+        notes=found.notes,
+        steps=steps,
+        step_unit=unit,
+    )
+
+
+def _count(finder: Finder, scene: Scene, k: int | None) -> int:
+    most, reason = finder.limit(scene)
+    if k is None:
+        return finder.usual_count(scene)
+    if not isinstance(k, int) or not 1 <= k <= most:
+        raise ShapeError(
+            f"{k} directions asked of {finder.name!r}",
+            f"1 to {most}, since {reason}",
+            "lower --components, or choose another finder or more samples",
+        )
+    return k
+
+
+def _check_fit(latent: Latent, neighborhood: Neighborhood) -> None:
+    if tuple(latent.values.shape) != neighborhood.layout.shape:
+        raise ShapeError(
+            f"a neighborhood of latents of shape {neighborhood.layout.shape}",
+            f"{tuple(latent.values.shape)} like the latent",
+            "sample the neighborhood around this latent",
+        )
+    if neighborhood.n_samples < 2:
+        raise UsageError(
+            f"{neighborhood.n_samples} samples",
+            "at least 2, since one has no variance",
+            "raise the number of samples",
+        )

@@ -1,0 +1,108 @@
+"""The decoder's leading singular directions: what changes the picture most, from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from latentlab.directions.base import Finder, Found, Scene, numbered, register_finder
+from latentlab.errors import UsageError
+
+if TYPE_CHECKING:
+    from latentlab.pullback import DecoderMap
+
+_NEGLIGIBLE = 1e-2
+
+
+@register_finder("jacobian")
+@dataclass(frozen=True)
+class DecoderJacobian(Finder):
+    """Top right singular vectors of the decoder's Jacobian at the latent.
+
+    Nothing is sampled: the neighborhood says in which features and which region to look, and how
+    far to walk: a step changes the picture, to first order, as much as a standard deviation along
+    the first principal component does. Strength is the singular value: the length of the change
+    of all pixel values, in [−1, 1], for one unit of the latent; for other rows, the same length.
+
+    Parameters
+    ----------
+    features : str, or any callable or module from pictures (b, 3, H, W) to features (b, …); where
+        change is measured: ``"identity"``, ``"blurred"``, ``"laplacian"``
+    tolerance : float, largest relative residual to stop at
+    max_products : int, products with the Jacobian or its transpose after which to stop anyway
+    """
+
+    features: str = "identity"
+    tolerance: float = 1e-2
+    max_products: int = 160
+
+    statement = (
+        "The directions along which the decoded picture changes fastest, whatever was sampled. "
+        "They hold for small steps from this latent and for the chosen measure of change; what "
+        "changes most pixels need not be what looks most different."
+    )
+    strength_name = "singular value (picture units [−1, 1] per unit of latent)"
+    orthonormal = True
+
+    def search(self, scene: Scene, k: int) -> Found:
+        from latentlab.pullback import top_singular
+
+        decoder = self._decoder(scene)
+        top = top_singular(
+            decoder,
+            k,
+            tolerance=self.tolerance,
+            max_products=self.max_products,
+            seed=scene.seed,
+            progress=scene.progress,
+        )
+        worst = float(top.residuals.max())
+        note = (
+            f"not converged after {top.products} products: the largest relative residual is "
+            f"{worst:.1g} instead of {self.tolerance:g}; raise the setting max_products"
+        )
+        return Found(
+            top.rows,
+            top.values,
+            numbered("J", k),
+            residuals=top.residuals,
+            matvecs=top.products,
+            notes=() if worst <= self.tolerance else (note,),
+        )
+
+    def measure(self, scene: Scene, rows: Tensor) -> Tensor:
+        changes = self._decoder(scene).push(rows)
+        lengths: Tensor = changes.flatten(1).double().norm(dim=1)
+        return lengths
+
+    def steps(self, scene: Scene, found: Found) -> tuple[Tensor, str]:
+        """Return steps that change the picture as much as a standard deviation along PC 1.
+
+        To first order: the samples need not vary along these directions at all.
+        """
+        component, deviation = scene.leading
+        change = float(self.measure(scene, component)[0]) * deviation
+        floor = _NEGLIGIBLE * float(found.strengths.max())
+        return change / found.strengths.clamp_min(floor), "σ of PC 1"
+
+    def limit(self, scene: Scene) -> tuple[int, str]:
+        if self.max_products < 2:
+            raise UsageError(
+                f"max_products={self.max_products}", "2 or more", "set max_products to 160"
+            )
+        return scene.n_features, f"the features span {scene.n_features} dimensions"
+
+    def _decoder(self, scene: Scene) -> DecoderMap:
+        from latentlab.pullback import decoder_map
+
+        return scene.once(
+            (type(self), id(self.features)),
+            lambda: decoder_map(
+                scene.vae,
+                scene.latent,
+                layout=scene.neighborhood.layout,
+                features=self.features,
+            ),
+        )

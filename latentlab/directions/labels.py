@@ -1,0 +1,173 @@
+"""What directions mean: rank correlations with known factors and with what the picture shows.
+
+Two sources, each beside what chance gives. *Factors*: fresh samples of the neighborhood, that no
+finder has seen, are projected onto each direction; their scores are correlated with each factor.
+*Statistics*: pictures of random mixes of the directions are measured; each direction's part in
+the mix is correlated with brightness, contrast and so on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from latentlab.directions.correlations import (
+    LABEL_SAMPLES,
+    Correlations,
+    factor_correlations,
+    statistic_correlations,
+)
+from latentlab.errors import UsageError
+from latentlab.latents import Directions, Latent, Neighborhood, Progress
+from latentlab.loaders.base import LatentVAE
+
+
+@dataclass(frozen=True)
+class Label:
+    """What one direction goes along with.
+
+    Parameters
+    ----------
+    direction : str, such as ``"PC 1"``
+    factor : str, the factor or statistic of the largest |ρ|
+    rho : float, its Spearman correlation, with its sign
+    source : ``"factor"`` (held-out samples), ``"statistic"`` (pictures of random mixes)
+    threshold : float, the largest |ρ| of an unrelated direction stays below it in 95 of 100
+    baseline : float, mean over random directions of their largest |ρ| with the same factors,
+        which is large where few factors carry most of the variance; None for statistics
+    text : str, what to write beside the direction; with the baseline where that is larger
+    factors : factor → ρ, empty where the neighborhood knows none
+    statistics : statistic → ρ
+    """
+
+    direction: str
+    factor: str
+    rho: float
+    source: str
+    threshold: float
+    baseline: float | None
+    text: str
+    factors: Mapping[str, float] = field(default_factory=dict)
+    statistics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def is_known(self) -> bool:
+        """Return whether the correlation exceeds what chance gives."""
+        return abs(self.rho) > self.threshold
+
+    def describe(self) -> dict[str, Any]:
+        """Return the label as JSON-ready facts."""
+        return asdict(self)
+
+
+def label(
+    vae: LatentVAE,
+    latent: Latent,
+    directions: Directions,
+    fresh: Neighborhood | None = None,
+    *,
+    samples: int = LABEL_SAMPLES,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[Label, ...]:
+    """Return what each direction goes along with, or that it is nothing known.
+
+    Where fresh samples are given, the factor that correlates most with their scores along the
+    direction, if above chance; else, and for finders that do not look at samples, the picture
+    statistic that correlates most with the direction's part in random mixes. Above chance is not
+    yet a meaning: where few factors carry most of the variance, random directions correlate with
+    them as well (``baseline``).
+
+    Parameters
+    ----------
+    vae : LatentVAE
+    latent : Latent
+    directions : Directions
+    fresh : Neighborhood, optional; samples that no finder has seen, see
+        :func:`latentlab.held_out`. Without
+        it only statistics are used.
+    samples : int, how many mixes
+    seed : int
+    progress : called as ``progress("labelling", done, total)``
+
+    Raises
+    ------
+    UsageError : fewer than 8 samples, from which no rank correlation can be told from chance.
+
+    Examples
+    --------
+    >>> from latentlab import encode, find, load_vae, neighborhood
+    >>> vae = load_vae("linear")
+    >>> z = encode(vae, "sample:flower", size=64)
+    >>> found = find(vae, z, neighborhood(vae, z, "tokens"), 1)
+    >>> label(vae, z, found)[0].text
+    '≈ measured brightness (ρ 1.00)'
+    """
+    if samples < 8:
+        raise UsageError(f"{samples} samples for labels", "at least 8", "leave it at 64")
+    sources: list[Correlations] = []
+    if fresh is not None:
+        sources.append(factor_correlations(directions, fresh, seed=seed))
+    sources.append(
+        statistic_correlations(
+            vae, latent, directions, samples=samples, seed=seed, progress=progress
+        )
+    )
+    # Samples that hardly vary along a direction say little of what it does to the picture.
+    naming = sources if directions.steps is None else sources[-1:]
+    return tuple(_label(name, k, sources, naming) for k, name in enumerate(directions.labels))
+
+
+def with_labels(directions: Directions, labels: tuple[Label, ...]) -> Directions:
+    """Return the directions with their labels' texts as meanings."""
+    return replace(directions, meanings=tuple(label.text for label in labels))
+
+
+def _label(
+    direction: str, k: int, sources: list[Correlations], naming: list[Correlations]
+) -> Label:
+    """Return the first naming source's best name if above chance, else the next's, else none."""
+    rhos = {source.source: source.of(k) for source in sources}
+    best = [_largest(source.of(k)) for source in naming]
+    known = [index for index, source in enumerate(naming) if abs(best[index][1]) > source.threshold]
+    chosen = known[0] if known else 0
+    (name, rho), source = best[chosen], naming[chosen]
+    measured = "measured " if source.source == "statistic" else ""
+    # A careful reader wants to know where a random direction does as well.
+    exceeded = source.baseline is not None and abs(rho) < source.baseline
+    beside = f", random {short(source.baseline or 0)}" if exceeded else ""
+    text = (
+        f"≈ {measured}{name} (ρ {short(rho)}{beside})"
+        if known
+        else f"no known factor (largest ρ {short(rho)}, {measured}{name})"
+    )
+    return Label(
+        direction,
+        name,
+        rho,
+        source.source,
+        source.threshold,
+        source.baseline,
+        text,
+        rhos.get("factor", {}),
+        rhos.get("statistic", {}),
+    )
+
+
+def _largest(rhos: Mapping[str, float]) -> tuple[str, float]:
+    # Equal up to rounding, such as brightness and the center of all light: the first is simpler.
+    return max(rhos.items(), key=lambda item: round(abs(item[1]), 6))
+
+
+def short(rho: float) -> str:
+    """Return a correlation as papers write it.
+
+    Examples
+    --------
+    >>> short(-0.973), short(0.214), short(1.0)
+    ('−.97', '.21', '1.00')
+    """
+    digits = f"{abs(rho):.2f}"
+    sign = "\N{MINUS SIGN}" if rho < 0 and float(digits) else ""
+    return sign + (digits[1:] if digits.startswith("0") else digits)

@@ -1,0 +1,92 @@
+"""Regression of the known factors on the latent: one direction for each factor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from latentlab.directions.base import Finder, Found, Scene, register_finder
+from latentlab.directions.ridge import FOLDS, fit_ridge
+from latentlab.errors import ShapeError, UsageError
+from latentlab.metrics.correlation import spearman
+from latentlab.neighborhoods.base import GAINS
+from latentlab.scatter import combine_rows, gram_matrix
+
+
+@register_finder("supervised")
+@dataclass(frozen=True)
+class Supervised(Finder):
+    """Ridge regression of each known factor on the samples; its weights are the direction.
+
+    Gains enter as logarithms. The penalty is chosen for each factor by 5-fold cross-validation.
+    Directions point to where their factor grows. Strength is |Spearman| between a factor and
+    what was predicted for samples left out of the fit; for other rows, the largest |Spearman|
+    between their scores and any factor.
+    """
+
+    statement = (
+        "For each known factor, the direction that predicts it best. It shows whether a factor "
+        "can be read linearly; a direction that reads a factor well need not be the one along "
+        "which the factor changes, and nothing is found that was not varied on purpose."
+    )
+    strength_name = "|Spearman| (with the factor, cross-validated)"
+    cross_validated = True
+
+    def search(self, scene: Scene, k: int) -> Found:
+        _check_samples(scene.n_samples)
+        names, targets = standardized_factors(scene.neighborhood.factors)
+        mean, gram = gram_matrix(scene.neighborhood.samples)
+        dual, predictions, _ = fit_ridge(gram, targets, generator=scene.generator())
+        # A fit that predicts the opposite has found nothing.
+        agreement = spearman(predictions, targets).diagonal().clamp_min(0)
+        order = agreement.argsort(descending=True, stable=True)[:k]
+        return Found(
+            combine_rows(dual.T[order], scene.neighborhood.samples, mean),
+            agreement[order],
+            tuple(names[index] for index in order.tolist()),
+        )
+
+    def measure(self, scene: Scene, rows: Tensor) -> Tensor:
+        _, targets = standardized_factors(scene.neighborhood.factors)
+        return spearman(scene.scores(rows), targets).abs().amax(1)
+
+    def limit(self, scene: Scene) -> tuple[int, str]:
+        count = len(standardized_factors(scene.neighborhood.factors)[0])
+        return count, f"{count} factors vary in this neighborhood"
+
+    def usual_count(self, scene: Scene) -> int:
+        return self.limit(scene)[0]
+
+
+def standardized_factors(factors: Mapping[str, Tensor]) -> tuple[tuple[str, ...], Tensor]:
+    """Return names and values (n, m), float64, of the factors that vary, zero mean, unit variance.
+
+    Raises
+    ------
+    UsageError : no factor is known, or none varies.
+    """
+    columns = {}
+    for name, values in factors.items():
+        natural = values.double().log() if name in GAINS else values.double()
+        deviation = float(natural.std()) if len(natural) > 1 else 0.0
+        if deviation > 0:
+            columns[name] = (natural - natural.mean()) / deviation
+    if not columns:
+        raise UsageError(
+            "a neighborhood without known factors that vary",
+            "one with ground truth, such as augment or crops",
+            "choose --neighborhood augment, or another --finder",
+        )
+    return tuple(columns), torch.stack(list(columns.values()), 1)
+
+
+def _check_samples(n_samples: int) -> None:
+    if n_samples < 2 * FOLDS:
+        raise ShapeError(
+            f"{n_samples} samples for {FOLDS}-fold cross-validation",
+            f"at least {2 * FOLDS}",
+            "raise --samples, best to 256",
+        )

@@ -1,0 +1,96 @@
+"""What can be read off a picture without a model: light, color, sharpness, where the light is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from latentlab.colors import to_yiq
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def measure_pictures(pictures: Tensor) -> dict[str, Tensor]:
+    """Return name → values (n,), float64, of every picture statistic.
+
+    Parameters
+    ----------
+    pictures : Tensor, (n, 3, H, W) in [−1, 1]; values beyond are clamped, as they are when saved
+
+    Examples
+    --------
+    >>> import torch
+    >>> statistics = measure_pictures(torch.zeros(1, 3, 8, 8))
+    >>> list(statistics)
+    ['brightness', 'contrast', 'saturation', 'hue', 'sharpness', 'x position', 'y position']
+    >>> round(float(statistics["brightness"]), 6), float(statistics["x position"])
+    (0.5, 0.5)
+    """
+    yiq = to_yiq((pictures.double().clamp(-1, 1) + 1) / 2)
+    return {name: statistic(yiq) for name, statistic in _STATISTICS.items()}
+
+
+def brightness(yiq: Tensor) -> Tensor:
+    """Return the mean luma (n,), 0 black to 1 white, of pictures (n, 3, H, W) in YIQ."""
+    return yiq[:, 0].mean((1, 2))
+
+
+def contrast(yiq: Tensor) -> Tensor:
+    """Return the standard deviation of the luma (n,), 0 to ½."""
+    return yiq[:, 0].flatten(1).std(1, correction=0)
+
+
+def saturation(yiq: Tensor) -> Tensor:
+    """Return the mean distance from gray (n,) in the chroma plane of YIQ, 0 to about 0.63."""
+    chroma: Tensor = yiq[:, 1:].norm(dim=1)
+    return chroma.mean((1, 2))
+
+
+def hue(yiq: Tensor) -> Tensor:
+    """Return the angle (n,) of the mean chroma in degrees, −180 to 180; 0 for a gray picture."""
+    import torch
+
+    first, second = yiq[:, 1:].mean((2, 3)).unbind(1)
+    return torch.rad2deg(torch.atan2(second, first))
+
+
+def sharpness(yiq: Tensor) -> Tensor:
+    """Return the RMS difference of neighboring pixels' luma over its standard deviation (n,).
+
+    It does not change with brightness or contrast; 0 for a picture of one luma.
+    """
+    luma = yiq[:, 0]
+    squares = luma.diff(dim=1).square().mean((1, 2)) + luma.diff(dim=2).square().mean((1, 2))
+    return squares.sqrt() / contrast(yiq).clamp_min(1e-12)
+
+
+def horizontal_position(yiq: Tensor) -> Tensor:
+    """Return where the light's center of mass lies (n,), 0 at the left edge and 1 at the right."""
+    return _center_of_mass(yiq[:, 0].mean(1))
+
+
+def vertical_position(yiq: Tensor) -> Tensor:
+    """Return where the light's center of mass lies (n,), 0 at the top edge and 1 at the bottom."""
+    return _center_of_mass(yiq[:, 0].mean(2))
+
+
+def _center_of_mass(profile: Tensor) -> Tensor:
+    """Return the mean position, 0 to 1, of light spread as (n, cells); ½ for black pictures."""
+    import torch
+
+    cells = profile.shape[1]
+    centers = (torch.arange(cells).to(profile) + 0.5) / cells
+    light = profile.clamp_min(0) + 1e-12
+    return (light @ centers) / light.sum(1)
+
+
+_STATISTICS: dict[str, Callable[[Tensor], Tensor]] = {
+    "brightness": brightness,
+    "contrast": contrast,
+    "saturation": saturation,
+    "hue": hue,
+    "sharpness": sharpness,
+    "x position": horizontal_position,
+    "y position": vertical_position,
+}

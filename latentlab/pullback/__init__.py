@@ -1,0 +1,31 @@
+"""The geometry that a decoder pulls back from pictures to latents."""
+
+from __future__ import annotations
+
+from latentlab.pullback.features import FEATURES, make_features, register_features
+from latentlab.pullback.products import DecoderMap, decoder_map
+from latentlab.pullback.singular import SingularDirections, top_singular
+from latentlab.pullback.subspaces import (
+    grassmann_distance,
+    principal_angles,
+    random_overlap,
+    random_overlap_deviation,
+    subspace_overlap,
+    turning,
+)
+
+__all__ = [
+    "FEATURES",
+    "DecoderMap",
+    "SingularDirections",
+    "decoder_map",
+    "make_features",
+    "register_features",
+    "top_singular",
+    "grassmann_distance",
+    "principal_angles",
+    "random_overlap",
+    "random_overlap_deviation",
+    "subspace_overlap",
+    "turning",
+]

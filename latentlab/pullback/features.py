@@ -1,0 +1,194 @@
+"""The space in which a change of the picture is measured.
+
+A feature map takes pictures (b, 3, H, W) in [−1, 1], not clamped, to features (b, …), each picture
+for itself, and lets gradients through. Lengths among features stand for how large a change is:
+with the identity, the Euclidean length of the change of all pixel values.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, conv2d, interpolate, pad
+
+from latentlab.errors import UsageError
+
+Features = Callable[[Tensor], Tensor]
+
+_TRUNCATE = 4.0
+
+
+@dataclass(frozen=True)
+class FeatureMap(ABC):
+    """One way to look at pictures. Its fields are its options."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Return features (b, …) of pictures (b, 3, H, W)."""
+
+
+FEATURES: dict[str, type[FeatureMap]] = {}
+
+_Map = TypeVar("_Map", bound=type[FeatureMap])
+
+
+def register_features(name: str) -> Callable[[_Map], _Map]:
+    """Return a class decorator that makes a feature map available under a name."""
+
+    def register(feature_map: _Map) -> _Map:
+        feature_map.name = name
+        FEATURES[name] = feature_map
+        return feature_map
+
+    return register
+
+
+def make_features(
+    features: str | Features = "identity", options: Mapping[str, Any] | None = None
+) -> Features:
+    """Return the feature map of a name, with its options; a callable is returned as it is.
+
+    Parameters
+    ----------
+    features : ``"identity"``, ``"blurred"``, ``"laplacian"``, or any callable or torch module
+        from pictures (b, 3, H, W) in [−1, 1] to tensors (b, …)
+    options : of the named map, such as ``{"sigma": 3}``
+
+    Raises
+    ------
+    UsageError : no such name or option, or an option's value that makes no sense.
+
+    Examples
+    --------
+    >>> make_features("blurred", {"sigma": 3})
+    Blurred(sigma=3.0)
+    """
+    if not isinstance(features, str):
+        return features
+    if features not in FEATURES:
+        raise UsageError(
+            f"features {features!r}", f"one of {', '.join(FEATURES)}", "choose one, or a callable"
+        )
+    known = {field.name: type(field.default) for field in fields(FEATURES[features])}
+    given = dict(options or {})
+    for option, value in given.items():
+        if option not in known:
+            raise UsageError(
+                f"option {option!r} for features {features!r}",
+                f"one of {', '.join(known) or 'none: they have no options'}",
+                "remove or correct it",
+            )
+        given[option] = _convert(option, value, known[option])
+    return FEATURES[features](**given)
+
+
+def features_name(features: Features) -> str:
+    """Return what titles and records call a feature map."""
+    if isinstance(features, FeatureMap):
+        return str(features) if fields(features) else features.name
+    return str(getattr(features, "__name__", type(features).__name__))
+
+
+@register_features("identity")
+@dataclass(frozen=True)
+class Identity(FeatureMap):
+    """The pixel values themselves: every change counts alike, wherever it is and how fine."""
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Return the pictures (b, 3, H, W)."""
+        return pictures
+
+    def __repr__(self) -> str:
+        return "identity"
+
+
+@register_features("blurred")
+@dataclass(frozen=True)
+class Blurred(FeatureMap):
+    """The pictures after a Gaussian blur: what only fine grain changes does not count.
+
+    Parameters
+    ----------
+    sigma : float, above 0, in pixels; the kernel ends at 4 sigma, and edges repeat outwards
+    """
+
+    sigma: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sigma < math.inf:
+            raise UsageError(f"sigma={self.sigma}", "pixels above 0", "set sigma to, say, 2")
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Return blurred pictures (b, 3, H, W)."""
+        radius = max(1, int(_TRUNCATE * self.sigma + 0.5))
+        offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
+        weights = torch.exp(-0.5 * (offsets / self.sigma) ** 2)
+        kernel = (weights / weights.sum()).to(pictures)
+        channels = pictures.shape[1]
+        across = kernel.view(1, 1, 1, -1).expand(channels, -1, -1, -1)
+        wide = pad(pictures, (radius, radius, 0, 0), mode="replicate")
+        rows = conv2d(wide, across.contiguous(), groups=channels)
+        tall = pad(rows, (0, 0, radius, radius), mode="replicate")
+        return conv2d(tall, across.transpose(2, 3).contiguous(), groups=channels)
+
+
+@register_features("laplacian")
+@dataclass(frozen=True)
+class LaplacianPyramid(FeatureMap):
+    """Octaves of the picture side by side, each finer one counting less.
+
+    Each level is the picture less its means over 2×2 pixels, and the next is made of those means,
+    times 2. The parts of one level are orthogonal, so that all levels together have the picture's
+    own energy, ‖levels‖ = ‖picture‖: with falloff 1 lengths are those of the identity. With less,
+    a change of broad light and color counts more than one of fine grain. (Burt and Adelson's
+    smooth pyramid, 1983, is redundant: its lengths depend on how a change lies to the grid of
+    every level, and have no such yardstick.)
+
+    Parameters
+    ----------
+    levels : int, how many octaves, at least 1; fewer where a side can no longer be halved
+    falloff : float, above 0; each octave counts so many times the next coarser, the means once
+    """
+
+    levels: int = 4
+    falloff: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.levels < 1 or not 0 < self.falloff < math.inf:
+            raise UsageError(
+                f"levels={self.levels} and falloff={self.falloff}",
+                "at least 1 level and a falloff above 0",
+                "set, say, levels=4 and falloff=0.5",
+            )
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Return all levels, from fine to coarse, as rows (b, n)."""
+        bands = []
+        for _ in range(self.levels):
+            if pictures.shape[-1] % 2 or pictures.shape[-2] % 2:
+                break
+            means = avg_pool2d(pictures, 2)
+            bands.append(pictures - interpolate(means, scale_factor=2, mode="nearest"))
+            pictures = 2 * means
+        weighted = [self.falloff ** (len(bands) - index) * band for index, band in enumerate(bands)]
+        return torch.cat([level.flatten(1) for level in (*weighted, pictures)], dim=1)
+
+
+def _convert(option: str, value: Any, kind: type) -> Any:
+    try:
+        converted = kind(value)
+        if kind is int and float(value) != converted:
+            raise ValueError("a fraction")
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{option}={value!r}", f"a value of type {kind.__name__}", f"correct {option}"
+        ) from error
+    return converted

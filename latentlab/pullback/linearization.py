@@ -1,0 +1,193 @@
+"""A function at one point as a linear map: products with its Jacobian and with the transpose.
+
+Both products go through the graph of one forward and one backward pass, which is kept: a product
+with the transpose is a backward pass, and since that pass is linear in what it carries, going
+back through *it* is a product with the Jacobian. Each costs about as much as the function itself.
+torch's forward mode computes the function anew for every product, which made three to four
+evaluations of it on the decoders measured, and fails on group norms of channels-last tensors; it
+stands in where an operation can be differentiated only once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.autograd.function import Function
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+
+Settings = tuple[Any, Any, Any, int]
+"""Stride, padding, dilation and groups of a convolution."""
+
+
+class Linearization:
+    """The Jacobian J of a function of batches at one point, as products.
+
+    Parameters
+    ----------
+    function : maps (b, *in) to (b, *out), each row for itself; parameters may require gradients
+    point : Tensor, (*in)
+    copies : int, how many products one pass computes
+
+    Attributes
+    ----------
+    value : Tensor, (*out), the function at the point
+    is_constant : bool, whether autograd sees no way from the value back to the point
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor], point: Tensor, *, copies: int) -> None:
+        self.function = function
+        self._point = point.detach().expand(copies, *point.shape).clone().requires_grad_()
+        with torch.enable_grad(), _twice_differentiable():
+            self._value = function(self._point)
+        self.value = self._value[0].detach()
+        self.is_constant = not self._value.requires_grad
+
+    def pull(self, cotangents: Tensor) -> Tensor:
+        """Return Jᵀ times each row: (copies, *in) of cotangents (copies, *out)."""
+        (pulled,) = torch.autograd.grad(
+            self._value, self._point, cotangents, retain_graph=True, materialize_grads=True
+        )
+        return pulled
+
+    def push(self, tangents: Tensor) -> Tensor:
+        """Return J times each row: (copies, *out) of tangents (copies, *in)."""
+        if self._transposed is None:
+            return self._push_forward(tangents)
+        probe, pulled = self._transposed
+        (pushed,) = torch.autograd.grad(
+            pulled, probe, tangents, retain_graph=True, materialize_grads=True
+        )
+        return pushed
+
+    @cached_property
+    def _transposed(self) -> tuple[Tensor, Tensor] | None:
+        """Return a probe (copies, *out) and Jᵀ times it, in a graph; None where there is none."""
+        probe = torch.zeros_like(self._value).requires_grad_()
+        try:
+            (pulled,) = torch.autograd.grad(
+                self._value, self._point, probe, create_graph=True, materialize_grads=True
+            )
+            torch.autograd.grad(pulled, probe, torch.zeros_like(pulled), retain_graph=True)
+        except (RuntimeError, NotImplementedError) as error:
+            if isinstance(error, torch.OutOfMemoryError) or "memory" in str(error):
+                raise
+            return None
+        return probe, pulled
+
+    def _push_forward(self, tangents: Tensor) -> Tensor:
+        with torch.no_grad(), forward_ad.dual_level(), _twice_differentiable():
+            dual = forward_ad.make_dual(  # type: ignore[no-untyped-call]
+                self._point.detach(), tangents
+            )
+            pushed: Tensor | None = forward_ad.unpack_dual(  # type: ignore[no-untyped-call]
+                self.function(dual)
+            ).tangent
+        return torch.zeros_like(self._value) if pushed is None else pushed
+
+
+@contextmanager
+def _twice_differentiable() -> Iterator[None]:
+    """Let attention, convolutions and group norms be differentiated twice, and forward."""
+    with sdpa_kernel(SDPBackend.MATH), _Replacements():
+        yield
+
+
+class _Replacements(TorchFunctionMode):
+    """Inside, convolutions are ours, and group norms that go forward get contiguous input."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func is torch.conv2d:
+            return _convolve(*args, **(kwargs or {}))
+        # torch's forward formula views its input, which channels-last tensors do not allow.
+        if func is torch.nn.functional.group_norm and not torch.is_grad_enabled():
+            args = (args[0].contiguous(), *args[1:])
+        return func(*args, **(kwargs or {}))
+
+
+def _convolve(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    settings = (stride, padding, dilation, groups)
+    if isinstance(padding, str) or not (torch.is_grad_enabled() and input.requires_grad):
+        return torch.conv2d(input, weight, bias, *settings)
+    convolved: Tensor = _Convolution.apply(  # type: ignore[no-untyped-call]
+        input, weight.detach(), bias, settings
+    )
+    return convolved
+
+
+class _Convolution(Function):
+    """A convolution by fixed weights, whose second derivative is one convolution.
+
+    torch's own computes the gradient of the weights beside it, whether it is wanted or not.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, settings: Settings
+    ) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.place = hidden.shape, _format_of(hidden), settings
+        return torch.conv2d(hidden, weight, bias, *settings)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (weight,) = ctx.saved_tensors
+        pulled = _TransposedConvolution.apply(  # type: ignore[no-untyped-call]
+            gradients[0], weight, ctx.place
+        )
+        return pulled, None, None, None
+
+
+class _TransposedConvolution(Function):
+    """The transpose of a convolution, whose own transpose is that convolution."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, weight: Tensor, place: Any) -> Tensor:
+        shape, form, settings = place
+        ctx.save_for_backward(weight)
+        ctx.settings = settings
+        stride, padding, dilation, groups = settings
+        like = torch.empty(shape, dtype=gradient.dtype, device=gradient.device, memory_format=form)
+        transposed: Tensor = torch.ops.aten.convolution_backward(
+            gradient,
+            like,
+            weight,
+            None,
+            *(_pair(setting) for setting in (stride, padding, dilation)),
+            False,
+            [0, 0],
+            groups,
+            [True, False, False],
+        )[0]
+        return transposed
+
+    @staticmethod
+    def backward(ctx: Any, *tangents: Tensor) -> tuple[Tensor, None, None]:
+        (weight,) = ctx.saved_tensors
+        return torch.conv2d(tangents[0], weight, None, *ctx.settings), None, None
+
+
+def _pair(setting: Any) -> list[int]:
+    return [setting, setting] if isinstance(setting, int) else list(setting)
+
+
+def _format_of(hidden: Tensor) -> torch.memory_format:
+    if hidden.is_contiguous(memory_format=torch.channels_last):
+        return torch.channels_last
+    return torch.contiguous_format

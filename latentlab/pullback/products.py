@@ -1,0 +1,246 @@
+"""The decoder around one latent: how fast the picture changes along any direction.
+
+No Jacobian is ever formed, for that of 256 px has billions of entries; there are only products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from latentlab.encoder import batch_size
+from latentlab.errors import NonFiniteError, ShapeError, ZeroJacobianError
+from latentlab.latents import Latent
+from latentlab.layouts import Layout, WholeLayout, Window
+from latentlab.loaders.base import LatentVAE
+from latentlab.memory import memory_errors
+from latentlab.pullback.features import Features, make_features
+from latentlab.pullback.linearization import Linearization
+
+_ADVICE = "lower --size, or choose another --device"
+_LIMIT = 1 - 1e-6
+
+
+@dataclass
+class ProductCount:
+    """How many products were computed.
+
+    Parameters
+    ----------
+    pushed : int, products with the Jacobian (jvp)
+    pulled : int, products with its transpose (vjp)
+    """
+
+    pushed: int = 0
+    pulled: int = 0
+
+    @property
+    def total(self) -> int:
+        """Return the number of products of both kinds."""
+        return self.pushed + self.pulled
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DecoderMap:
+    """The map v ↦ features(D(z + lift(v))) of rows around one latent, as its derivative at 0.
+
+    Features of the picture are measured in its units, [−1, 1] from black to white, and rows in
+    those of the latent's model space: a gain against pictures in [0, 1] is half of these.
+
+    Parameters
+    ----------
+    vae : LatentVAE
+    values : Tensor, (C, h, w), model space; where the decoder is looked at
+    layout : Layout that lifts rows (n_features,) to changes (C, h, w) of the latent; its window
+        restricts them to a region
+    features : maps pictures (b, 3, H, W) to the features (b, …) in which change is measured
+    count : ProductCount, which every product raises
+
+    Notes
+    -----
+    The first product keeps the decoder's intermediate results for all that follow: memory is
+    about that of training on one picture (on a GPU, 16), whatever the number of products.
+    """
+
+    vae: LatentVAE
+    values: Tensor
+    layout: Layout
+    features: Features
+    count: ProductCount = field(default_factory=ProductCount)
+
+    def __post_init__(self) -> None:
+        if tuple(self.values.shape) != self.layout.shape:
+            raise ShapeError(
+                f"a latent of shape {tuple(self.values.shape)}",
+                f"{self.layout.shape} like the layout",
+                "use the layout of a neighborhood of the same latent",
+            )
+
+    @property
+    def n_features(self) -> int:
+        """Return the length D of a row."""
+        return self.layout.n_features
+
+    @property
+    def value(self) -> Tensor:
+        """Return the features (…) of the decoded picture, on the CPU."""
+        return self._linear.value.cpu()
+
+    def push(self, rows: Tensor) -> Tensor:
+        """Return J times each row: changes (b, …) of the features for each unit along a row.
+
+        Parameters
+        ----------
+        rows : Tensor, (b, D)
+
+        Raises
+        ------
+        ShapeError : rows of another length.
+        NonFiniteError : NaN in a product.
+        ZeroJacobianError : the decoder's code cuts the way back to the latent.
+        MemoryLimitError : the decoder's intermediate results do not fit into memory.
+        """
+        self._check(rows, (self.n_features,), "rows")
+        lifted = torch.stack([self.layout.lift(row) for row in rows])
+        pushed = self._in_batches(lifted, self._linear.push)
+        self.count.pushed += len(rows)
+        return self._finite(pushed, f"change of the picture in product {self.count.total} (jvp)")
+
+    def pull(self, changes: Tensor) -> Tensor:
+        """Return Jᵀ times each change: rows (b, D) of changes (b, …) of the features.
+
+        Errors as for :meth:`push`.
+        """
+        self._check(changes, tuple(self._linear.value.shape), "changes")
+        pulled = self._drop(self._in_batches(changes, self._linear.pull))
+        self.count.pulled += len(changes)
+        return self._finite(pulled, f"row in product {self.count.total} (vjp)")
+
+    def moved_to(self, values: Tensor) -> DecoderMap:
+        """Return the map around another latent (C, h, w), with the same count."""
+        return replace(self, values=values)
+
+    def clipped(self) -> float:
+        """Return the share of the decoded values at or beyond ±1 in the layout's window.
+
+        Where a decoder clamps its output, no latent changes those.
+        """
+        with torch.no_grad():
+            picture = self.vae.decode(self.values[None])[0]
+        window, stride = self.layout.window, self.vae.spec.stride
+        sides = (window.top, window.left, window.height, window.width)
+        seen = Window(*(stride * side for side in sides)).crop(picture)
+        return float((seen.abs() >= _LIMIT).double().mean())
+
+    def zero_jacobian(self, what: str = "") -> ZeroJacobianError:
+        """Return the error that says why nothing changes the picture, and where."""
+        name = self.vae.spec.name
+        window = self.layout.window
+        where = f"the {window.width}×{window.height} cells at ({window.left}, {window.top})"
+        clipped = self.clipped()
+        reason = (
+            f"{clipped:.0%} of its values lie at or beyond ±1, where {name} clamps them"
+            if clipped > 0
+            else f"{name} gives the same picture whatever the latent"
+        )
+        return ZeroJacobianError(
+            f"a picture that does not change along {what or 'any direction'} in {where} ({reason})",
+            "a decoder that answers to small changes of its latent",
+            "choose another picture or region, or a model that does not clamp here",
+        )
+
+    @cached_property
+    def _linear(self) -> Linearization:
+        height, width = (side * self.vae.spec.stride for side in self.values.shape[-2:])
+        name = self.vae.spec.name
+        with memory_errors(f"the derivative of {name} at {height}×{width} pixels", _ADVICE):
+            point = self.values.to(self.vae.device)
+            linear = Linearization(self._decode, point, copies=batch_size(self.vae))
+        if linear.is_constant:
+            raise ZeroJacobianError(
+                f"pictures or features of {name} that carry no gradients",
+                "a decoder and features that autograd can go through",
+                "remove torch.no_grad and detach from them",
+            )
+        self._finite(linear.value, "value of the picture or its features")
+        return linear
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        return self.features(self.vae.decode(latents))
+
+    def _in_batches(self, batch: Tensor, product: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return products with any number of rows, on the CPU, a full pass at a time."""
+        copies = batch_size(self.vae)
+        results = []
+        for part in torch.split(batch.to(self._linear.value), copies):
+            missing = copies - len(part)
+            full = torch.cat([part, part.new_zeros(missing, *part.shape[1:])])
+            with memory_errors(f"a product with the derivative of {self.vae.spec.name}", _ADVICE):
+                results.append(product(full)[: len(part)].cpu())
+        return torch.cat(results)
+
+    def _drop(self, lifted: Tensor) -> Tensor:
+        """Return the transpose of lifting: rows (b, D) of gradients (b, C, h, w)."""
+        rows = lifted.new_zeros(len(lifted), self.n_features, requires_grad=True)
+        with torch.enable_grad():
+            spread = torch.stack([self.layout.lift(row) for row in rows])
+        return torch.autograd.grad(spread, rows, lifted)[0]
+
+    def _check(self, batch: Tensor, shape: tuple[int, ...], what: str) -> None:
+        if batch.ndim < 1 or tuple(batch.shape[1:]) != shape or not len(batch):
+            raise ShapeError(
+                f"{what} of shape {tuple(batch.shape)}",
+                f"(b, {', '.join(map(str, shape))})",
+                "pass a batch in this map's layout and features",
+            )
+
+    def _finite(self, result: Tensor, what: str) -> Tensor:
+        if not bool(torch.isfinite(result).all()):
+            raise NonFiniteError(
+                f"NaN or infinity in the {what} with {self.vae.spec.name} in {self.vae.dtype}",
+                "finite numbers",
+                "use --dtype float32, or look at the decoder for roots or divisions at 0",
+            )
+        return result
+
+
+def decoder_map(
+    vae: LatentVAE,
+    latent: Latent,
+    *,
+    layout: Layout | None = None,
+    features: str | Features = "identity",
+) -> DecoderMap:
+    """Return how the picture changes around a latent, as products with the decoder's Jacobian.
+
+    Parameters
+    ----------
+    vae : LatentVAE
+    latent : Latent
+    layout : Layout, optional; which rows there are, such as a neighborhood's own. By default
+        whole latents.
+    features : the name of a feature map, or any callable; see
+        :func:`latentlab.pullback.features.make_features`
+
+    Raises
+    ------
+    ShapeError : a layout for latents of another shape.
+    UsageError : no such features.
+
+    Examples
+    --------
+    >>> import latentlab
+    >>> vae = latentlab.load_vae("linear")
+    >>> latent = latentlab.encode(vae, "sample:flower", size=64)
+    >>> around = decoder_map(vae, latent)
+    >>> change = around.push(torch.eye(around.n_features)[:2])
+    >>> change.shape, round(float(change[0].norm()), 4)
+    (torch.Size([2, 3, 64, 64]), 1.0)
+    """
+    channels, height, width = latent.values.shape
+    whole = WholeLayout((channels, height, width), Window(0, 0, height, width))
+    return DecoderMap(vae, latent.values, layout or whole, make_features(features))

@@ -1,0 +1,270 @@
+"""Whether directions found at one picture do the same at another, beside random directions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from latentlab.directions.base import random_rows
+from latentlab.directions.correlations import LABEL_SAMPLES, statistic_correlations
+from latentlab.encoder import decode_each
+from latentlab.errors import ShapeError, UsageError
+from latentlab.images import to_uint8
+from latentlab.latents import Directions, Latent, Progress
+from latentlab.loaders.base import LatentVAE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RANDOM_DIRECTIONS = 16
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Transfer:
+    """How alike directions change the picture they were found at and other pictures.
+
+    Parameters
+    ----------
+    labels : k names of the directions
+    origin : str, the picture that they were found at
+    targets : names of the t other pictures
+    alpha : float, the step both ways, in ``unit``
+    cosines : Tensor, (t, k), float64; of the change of the target with that of the origin
+    random_cosines : Tensor, (t, r), the same for random directions, with steps of equal length
+    label_cosines : Tensor, (t, k); of the correlations with picture statistics
+    random_label_cosines : Tensor, (t, r)
+    frames : Tensor, (1 + t, k, 2, H, W, 3), uint8; each picture at −alpha and +alpha
+    title : str
+    unit : str, of alpha, such as ``"σ"`` of the origin's neighborhood along each direction
+    seed : int, of the bootstrap
+    """
+
+    labels: tuple[str, ...]
+    origin: str
+    targets: tuple[str, ...]
+    alpha: float
+    cosines: Tensor
+    random_cosines: Tensor
+    label_cosines: Tensor
+    random_label_cosines: Tensor
+    frames: Tensor
+    title: str
+    unit: str = "σ"
+    seed: int = 0
+
+    def summary(self) -> dict[str, Any]:
+        """Return the contents of ``transfer.json``."""
+        return {
+            "title": self.title,
+            "origin": self.origin,
+            "directions": list(self.labels),
+            "alpha": self.alpha,
+            "unit": self.unit,
+            **self._compare(slice(None)),
+            "pairs": [
+                {
+                    "target": name,
+                    **self._compare(slice(index, index + 1)),
+                    "cosines": self.cosines[index].tolist(),
+                    "label_cosines": self.label_cosines[index].tolist(),
+                }
+                for index, name in enumerate(self.targets)
+            ],
+        }
+
+    def _compare(self, targets: slice) -> dict[str, Any]:
+        """Return the means over directions and these targets, with 95 % intervals."""
+        measures = {
+            "picture_change": (self.cosines, self.random_cosines),
+            "label_scores": (self.label_cosines, self.random_label_cosines),
+        }
+        return {
+            name: {
+                "cosine": float(found[targets].mean()),
+                "interval": bootstrap_interval(found[targets].mean(0), seed=self.seed),
+                "random": float(chance[targets].mean()),
+                "random_interval": bootstrap_interval(chance[targets].mean(0), seed=self.seed),
+            }
+            for name, (found, chance) in measures.items()
+        }
+
+    def plot(self) -> Figure:
+        """Draw the cosines of every direction beside those of random ones; return the figure."""
+        from latentlab.transfer_plots import draw_transfer
+
+        return draw_transfer(self)
+
+    def __repr__(self) -> str:
+        mean = float(self.cosines.mean())
+        return f"Transfer({self.origin!r} to {len(self.targets)} pictures: cosine {mean:.2f})"
+
+
+def transfer(
+    vae: LatentVAE,
+    origin: Latent,
+    directions: Directions,
+    targets: Sequence[Latent],
+    *,
+    alpha: float = 2.0,
+    samples: int = LABEL_SAMPLES,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Transfer:
+    """Return whether directions found at one latent change other pictures in the same way.
+
+    A direction's change of a picture is (D(z + α σ v) − D(z − α σ v)) / 2; the cosine of two
+    such changes is 1 where the same pixels change alike. Label scores are a direction's
+    correlations with picture statistics; their cosine is 1 where the same is moved, wherever it
+    lies. Sixteen random directions with steps of the mean length say what chance gives, which is
+    much where a decoder is nearly linear.
+
+    Parameters
+    ----------
+    vae : LatentVAE
+    origin : Latent that the directions were found at
+    directions : Directions
+    targets : other latents, of the same model and size
+    alpha : float, above 0; step in standard deviations
+    samples : int, mixes for the label scores
+    seed : int
+    progress : called as ``progress("transfer", done, total)``
+
+    Raises
+    ------
+    UsageError : no targets, or an alpha that makes no sense.
+    ShapeError : latents of different size.
+    """
+    check_targets(origin, targets)
+    if not 0 < alpha <= 1e6:
+        raise UsageError(f"alpha={alpha}", "a number above 0", "pass alpha=2")
+    if directions.layout is None:
+        raise UsageError(
+            f"{directions!r} without a layout", "directions that a finder found", "use find"
+        )
+    chance = _random_like(directions, seed)
+    latents = [origin, *targets]
+    looks: list[_Look] = []
+    for done, latent in enumerate(latents, 1):
+        looks.append(_look(vae, latent, directions, chance, alpha, samples, seed))
+        if progress:
+            progress("transfer", done, len(latents))
+    first, *others = looks
+    return Transfer(
+        labels=directions.labels,
+        origin=origin.name,
+        targets=tuple(latent.name for latent in targets),
+        alpha=alpha,
+        cosines=torch.stack([_cosines(first.changes, other.changes) for other in others]),
+        random_cosines=torch.stack(
+            [_cosines(first.random_changes, other.random_changes) for other in others]
+        ),
+        label_cosines=torch.stack([_cosines(first.scores, other.scores) for other in others]),
+        random_label_cosines=torch.stack(
+            [_cosines(first.random_scores, other.random_scores) for other in others]
+        ),
+        frames=torch.stack([look.frames for look in looks]),
+        title=f"{origin.title}\n{directions.basis}",
+        unit=directions.step_unit,
+        seed=seed,
+    )
+
+
+def check_targets(origin: Latent, targets: Sequence[Latent]) -> None:
+    """Raise UsageError without targets, ShapeError where a target has another size."""
+    if not targets:
+        raise UsageError("one picture", "at least two, to go from one to another", "pass more")
+    for target in targets:
+        if target.values.shape != origin.values.shape:
+            raise ShapeError(
+                f"pictures of different size: {target.title} and {origin.title}",
+                "pictures of one size",
+                "pass --size 256, or another size for all",
+            )
+
+
+def bootstrap_interval(values: Tensor, *, seed: int = 0, level: float = 0.95) -> list[float]:
+    """Return the interval [low, high] of the mean of values (n,), by resampling them.
+
+    Examples
+    --------
+    >>> bootstrap_interval(torch.tensor([1.0, 1.0, 1.0]))
+    [1.0, 1.0]
+    """
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randint(len(values), (_RESAMPLES, len(values)), generator=generator)
+    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=values.dtype)
+    interval: list[float] = values[chosen].mean(1).quantile(tails).tolist()
+    return interval
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """What directions and random ones change at one latent."""
+
+    changes: Tensor
+    random_changes: Tensor
+    scores: Tensor
+    random_scores: Tensor
+    frames: Tensor
+
+
+def _look(
+    vae: LatentVAE,
+    latent: Latent,
+    directions: Directions,
+    chance: Directions,
+    alpha: float,
+    samples: int,
+    seed: int,
+) -> _Look:
+    changes, frames = _change(vae, latent, directions, alpha)
+    random_changes, _ = _change(vae, latent, chance, alpha)
+    scores, random_scores = (
+        statistic_correlations(vae, latent, some, samples=samples, seed=seed).rho
+        for some in (directions, chance)
+    )
+    return _Look(changes, random_changes, scores, random_scores, frames)
+
+
+def _change(
+    vae: LatentVAE, latent: Latent, directions: Directions, alpha: float
+) -> tuple[Tensor, Tensor]:
+    """Return half the differences (k, pixels) of pictures at ±alpha, and those (k, 2, H, W, 3)."""
+    changes, frames = [], []
+    for vector, length in zip(directions.vectors, directions.step_lengths, strict=True):
+        step = alpha * float(length) * vector
+        low, high = decode_each(vae, torch.stack([latent.values - step, latent.values + step]))
+        changes.append(((high - low) / 2).flatten())
+        frames.append(torch.stack([to_uint8(low), to_uint8(high)]))
+    return torch.stack(changes), torch.stack(frames)
+
+
+def _random_like(directions: Directions, seed: int) -> Directions:
+    """Return random directions whose steps are as long as the mean step of these."""
+    layout = directions.layout
+    assert layout is not None  # checked by `transfer`
+    generator = torch.Generator().manual_seed(seed)
+    count = min(RANDOM_DIRECTIONS, layout.n_features)
+    rows = random_rows(count, layout.n_features, generator)
+    length = float(directions.step_lengths.mean())
+    return replace(
+        directions,
+        vectors=torch.stack([layout.lift(row) for row in rows]),
+        deviations=torch.full((count,), length),
+        steps=None,
+        shares=torch.zeros(count),
+        labels=tuple(f"random {index}" for index in range(1, count + 1)),
+        rows=rows,
+    )
+
+
+def _cosines(first: Tensor, other: Tensor) -> Tensor:
+    """Return the cosine (k,), float64, of each pair of rows; 0 where one of them is zero."""
+    lengths = first.double().norm(dim=1) * other.double().norm(dim=1)
+    products = (first.double() * other.double()).sum(1)
+    return torch.where(lengths > 0, products / lengths.clamp_min(1e-300), 0.0)

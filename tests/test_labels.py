@@ -1,0 +1,223 @@
+"""Labels on the linear VAE, where it is known what each direction changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from linear_vae import LinearVAE, smooth_picture
+from scipy.stats import spearmanr
+
+from latentlab.directions import find
+from latentlab.directions.base import Scene
+from latentlab.directions.correlations import (
+    factor_correlations,
+    held_out,
+    statistic_correlations,
+)
+from latentlab.directions.factor_table import read_factors
+from latentlab.directions.finding import directions_from_rows
+from latentlab.directions.labels import label, with_labels
+from latentlab.encoder import encode
+from latentlab.errors import UsageError
+from latentlab.latents import Directions, Latent, Neighborhood, Picture
+from latentlab.neighborhoods import neighborhood
+
+
+@pytest.fixture
+def complete_vae() -> LinearVAE:
+    """Return a VAE that keeps every picture whole."""
+    return LinearVAE(channels=48)
+
+
+@pytest.fixture
+def gray_latent(complete_vae: LinearVAE) -> Latent:
+    """Return the latent of a faint picture, which no change of it clips."""
+    return encode(complete_vae, Picture(0.3 * smooth_picture(), name="faint"))
+
+
+def towards(vae: LinearVAE, latent: Latent, *changes: torch.Tensor) -> Directions:
+    """Return directions whose pictures change as given, each a (3, 32, 40)."""
+    hood = neighborhood(vae, latent, "gaussian", samples=50, radius=0.3)
+    rows = torch.stack([vae.encode(change[None]).mean.flatten() for change in changes])
+    rows = rows / rows.norm(dim=1, keepdim=True)
+    names = tuple(f"d{index}" for index in range(len(changes)))
+    return directions_from_rows(Scene(vae, latent, hood), rows, names)
+
+
+def test_directions_of_known_pictures_are_called_what_they_are(
+    complete_vae: LinearVAE, gray_latent: Latent
+) -> None:
+    ones = torch.ones(3, 32, 40)
+    ramp = torch.linspace(-1, 1, 40).expand(3, 32, 40)
+    found = towards(complete_vae, gray_latent, ones, -ones, ramp)
+    (alone,) = label(complete_vae, gray_latent, towards(complete_vae, gray_latent, ones))
+    assert alone.text == "≈ measured brightness (ρ 1.00)"
+    brighter, darker, right = label(complete_vae, gray_latent, found)
+    assert brighter.statistics["brightness"] > 0.5
+    assert darker.statistics["brightness"] < -0.5
+    assert right.statistics["x position"] > 0.9
+    assert right.source == "statistic"
+    assert right.is_known
+
+
+def test_what_moves_nothing_is_called_nothing_known(
+    complete_vae: LinearVAE, gray_latent: Latent
+) -> None:
+    ones, other = torch.ones(3, 32, 40), smooth_picture(seed=9)
+    found = towards(complete_vae, gray_latent, ones, other)
+    found = replace(found, deviations=torch.tensor([1.0, 0.0], dtype=torch.float64))
+    _, nothing = label(complete_vae, gray_latent, found)
+    assert not nothing.is_known
+    assert nothing.text.startswith("no known factor (largest ρ ")
+    assert nothing.factor in nothing.text
+
+
+def test_factors_of_held_out_samples_are_correlated_as_scipy_would(
+    linear_vae: LinearVAE, linear_latent: Latent
+) -> None:
+    hood = neighborhood(linear_vae, linear_latent, "augment", samples=40, seed=5)
+    fresh = held_out(linear_vae, hood, 64)
+    again = neighborhood(linear_vae, linear_latent, "augment", samples=64, seed=6)
+    assert fresh is not None
+    assert torch.equal(fresh.samples, again.samples)
+    found = find(linear_vae, linear_latent, hood, 3)
+    correlations = factor_correlations(found, fresh)
+    scores = (again.samples.double() @ found.rows.double().T).numpy()
+    for k in range(3):
+        for name, value in correlations.of(k).items():
+            expected = spearmanr(scores[:, k], again.factors[name].numpy()).statistic
+            assert value == pytest.approx(expected, abs=1e-9)
+    assert 0.3 < correlations.threshold < 0.45
+    assert correlations.baseline == pytest.approx(0.5, abs=0.25)
+
+
+def test_known_factors_come_before_statistics_and_say_where_they_are_from(
+    linear_vae: LinearVAE, linear_latent: Latent
+) -> None:
+    hood = neighborhood(linear_vae, linear_latent, "augment", samples=60)
+    found = find(linear_vae, linear_latent, hood, finder="supervised")
+    labels = label(linear_vae, linear_latent, found, held_out(linear_vae, hood))
+    best = labels[0]
+    assert (best.direction, best.factor, best.source) == (best.factor, best.factor, "factor")
+    assert best.text == f"≈ {best.factor} (ρ {best.rho:.2f})".replace("0.", ".")
+    assert best.factors.keys() == hood.factors.keys()
+    assert "sharpness" in best.statistics
+    facts = best.describe()
+    assert {"direction", "factor", "rho", "source", "threshold", "baseline"} <= facts.keys()
+    meant = with_labels(found, labels)
+    assert meant.captions[0].splitlines() == [
+        best.direction,
+        f"|Spearman| {float(found.strengths[0]):.3g}",
+        best.text,
+    ]
+
+
+def test_finders_that_look_at_no_samples_are_named_by_what_the_picture_shows(
+    linear_vae: LinearVAE, linear_latent: Latent
+) -> None:
+    hood = neighborhood(linear_vae, linear_latent, "augment", samples=40)
+    fresh = held_out(linear_vae, hood)
+    for finder in ("random", "jacobian"):
+        found = find(linear_vae, linear_latent, hood, 3, finder=finder)
+        labels = label(linear_vae, linear_latent, found, fresh)
+        assert {one.source for one in labels} == {"statistic"}
+        assert labels[0].factors.keys() == hood.factors.keys()
+
+
+def test_a_label_that_random_directions_exceed_says_so(
+    linear_vae: LinearVAE, linear_latent: Latent
+) -> None:
+    hood = neighborhood(linear_vae, linear_latent, "augment", samples=40)
+    found = find(linear_vae, linear_latent, hood, 20)
+    labels = label(linear_vae, linear_latent, found, held_out(linear_vae, hood))
+    weak = [
+        one
+        for one in labels
+        if one.source == "factor" and one.is_known and abs(one.rho) < (one.baseline or 0)
+    ]
+    assert weak
+    assert all(", random ." in one.text for one in weak)
+    assert ", random" not in max(labels, key=lambda one: abs(one.rho)).text
+
+
+@pytest.mark.parametrize("name", ["tokens", "gaussian", "posterior"])
+def test_neighborhoods_without_factors_have_no_held_out_samples(
+    name: str, linear_vae: LinearVAE, linear_latent: Latent
+) -> None:
+    hood = neighborhood(linear_vae, linear_latent, name, samples=20)
+    assert held_out(linear_vae, hood) is None
+
+
+def test_samples_that_are_not_drawn_at_random_are_not_held_out(
+    linear_vae: LinearVAE, linear_latent: Latent, tmp_path
+) -> None:
+    from PIL import Image
+
+    from latentlab.images import to_uint8
+
+    frames = [Image.fromarray(to_uint8(smooth_picture(seed=seed)).numpy()) for seed in range(6)]
+    frames[0].save(tmp_path / "clip.gif", save_all=True, append_images=frames[1:])
+    video = str(tmp_path / "clip.gif")
+    hood = neighborhood(linear_vae, linear_latent, "frames", video=video)
+    assert hood.factors
+    assert held_out(linear_vae, hood) is None
+
+
+def test_regions_keep_their_region_when_held_out(
+    linear_vae: LinearVAE, linear_latent: Latent
+) -> None:
+    hood = neighborhood(
+        linear_vae, linear_latent, "augment", samples=20, region=(0, 0, 16, 16), rotation=9.0
+    )
+    fresh = held_out(linear_vae, hood, 12)
+    assert fresh is not None
+    assert fresh.layout == hood.layout
+    assert fresh.options == hood.options
+
+
+def test_hues_do_not_jump_at_half_a_turn(complete_vae: LinearVAE) -> None:
+    # A picture whose hue is 180°: its copies lie on both sides of the jump.
+    from latentlab.colors import RGB_TO_YIQ
+
+    to_rgb = torch.tensor(RGB_TO_YIQ).inverse()
+    cyan, turned = (to_rgb @ torch.tensor(yiq) for yiq in ((0.5, -0.2, 0.0), (0.0, 0.0, 1.0)))
+    flat = (cyan * 2 - 1)[:, None, None].expand(3, 32, 40)
+    latent = encode(complete_vae, Picture(flat.contiguous(), name="cyan"))
+    found = towards(complete_vae, latent, turned[:, None, None].expand(3, 32, 40))
+    found = replace(found, deviations=torch.tensor([0.5]))
+    correlations = statistic_correlations(complete_vae, latent, found)
+    assert correlations.of(0)["hue"] == pytest.approx(-1)
+
+
+def test_too_few_samples_and_foreign_directions_are_refused(
+    linear_vae: LinearVAE, linear_latent: Latent
+) -> None:
+    hood = neighborhood(linear_vae, linear_latent, "augment", samples=20)
+    found = find(linear_vae, linear_latent, hood, 2)
+    with pytest.raises(UsageError, match="at least 8"):
+        label(linear_vae, linear_latent, found, samples=4)
+    tokens = neighborhood(linear_vae, linear_latent, "tokens")
+    with pytest.raises(UsageError, match="in this neighborhood's features"):
+        factor_correlations(found, replace(tokens, factors=hood.factors))
+
+
+def test_the_table_of_factors_has_the_best_component_and_the_best_random_direction(
+    linear_vae: LinearVAE, linear_latent: Latent
+) -> None:
+    hood = neighborhood(linear_vae, linear_latent, "augment", samples=60)
+    fresh = held_out(linear_vae, hood, 64)
+    assert isinstance(fresh, Neighborhood)
+    found = find(linear_vae, linear_latent, hood, 2, finder="supervised")
+    table = {row.factor: row for row in read_factors(found, hood, fresh)}
+    assert table.keys() == hood.factors.keys()
+    components = find(linear_vae, linear_latent, hood, 59).rows.double()
+    scores = fresh.samples.double() @ components.T
+    for name, row in table.items():
+        rho = [abs(spearmanr(column, fresh.factors[name]).statistic) for column in scores.T.numpy()]
+        assert row.pca == pytest.approx(max(rho), abs=1e-6)
+        assert row.component == rho.index(max(rho)) + 1
+        assert 0 < row.random < 1
+    own = found.labels[0]
+    assert table[own].direction == own

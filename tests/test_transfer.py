@@ -1,0 +1,116 @@
+"""Transfer where the answer is known: a linear decoder, and one that looks at the picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from linear_vae import LinearVAE, smooth_picture
+from torch import Tensor
+
+from latentlab.directions import find
+from latentlab.encoder import encode
+from latentlab.errors import ShapeError, UsageError
+from latentlab.latents import Directions, Latent, Picture
+from latentlab.neighborhoods import neighborhood
+from latentlab.sheets import _SMALL_TILE
+from latentlab.transfer_plots import draw_transfer, transfer_sheet
+from latentlab.transfers import bootstrap_interval, transfer
+
+
+class TurningVAE(LinearVAE):
+    """Decodes with a gain of +1 or −1 at each cell, the sign of its first channel."""
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        gain = latents[:, :1].sign()
+        return super()._decode(torch.cat([latents[:, :1], gain * latents[:, 1:]], 1))
+
+
+def latent_of(vae: LinearVAE, seed: int, *, sign: int = 1) -> Latent:
+    latent = encode(vae, Picture(0.3 * smooth_picture(seed=seed), name=f"picture{seed}"))
+    values = latent.values.clone()
+    values[0] = sign * (values[0].abs() + 3)
+    return Latent(values, latent.spec, picture=latent.picture, name=latent.name)
+
+
+def without_first_channel(vae: LinearVAE, latent: Latent, k: int = 4) -> Directions:
+    hood = neighborhood(vae, latent, "gaussian", samples=30)
+    hood.samples[:, : 8 * 10] = 0
+    return find(vae, latent, hood, k)
+
+
+def test_everything_transfers_through_a_linear_decoder_so_chance_is_one(
+    linear_vae: LinearVAE,
+) -> None:
+    origin, *others = (latent_of(linear_vae, seed) for seed in range(3))
+    found = without_first_channel(linear_vae, origin)
+    moved = transfer(linear_vae, origin, found, others)
+    assert moved.cosines.shape == (2, 4)
+    assert moved.random_cosines.shape == (2, 16)
+    torch.testing.assert_close(moved.cosines, torch.ones(2, 4).double(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(moved.random_cosines, torch.ones(2, 16).double(), atol=1e-5, rtol=0)
+    facts = moved.summary()
+    assert facts["picture_change"]["cosine"] == pytest.approx(1, abs=1e-5)
+    assert facts["picture_change"]["random"] == pytest.approx(1, abs=1e-5)
+    assert [pair["target"] for pair in facts["pairs"]] == ["picture1", "picture2"]
+
+
+def test_a_decoder_that_turns_the_change_around_has_cosine_minus_one() -> None:
+    vae = TurningVAE()
+    origin, same, opposite = latent_of(vae, 0), latent_of(vae, 1), latent_of(vae, 2, sign=-1)
+    moved = transfer(vae, origin, without_first_channel(vae, origin), [same, opposite])
+    torch.testing.assert_close(moved.cosines[0], torch.ones(4).double(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(moved.cosines[1], -torch.ones(4).double(), atol=1e-5, rtol=0)
+    assert float(moved.label_cosines[0].mean()) > float(moved.label_cosines[1].mean())
+    assert float(moved.label_cosines[1].mean()) < 0
+
+
+def test_frames_are_the_decoded_steps(linear_vae: LinearVAE) -> None:
+    from latentlab.images import to_uint8
+
+    origin, other = latent_of(linear_vae, 0), latent_of(linear_vae, 1)
+    found = without_first_channel(linear_vae, origin)
+    moved = transfer(linear_vae, origin, found, [other], alpha=1.5)
+    assert moved.frames.shape == (2, 4, 2, 32, 40, 3)
+    step = 1.5 * float(found.deviations[2]) * found.vectors[2]
+    expected = to_uint8(linear_vae.decode((other.values + step)[None])[0])
+    assert torch.equal(moved.frames[1, 2, 1], expected)
+
+
+def test_the_interval_is_that_of_scipys_bootstrap() -> None:
+    from scipy.stats import bootstrap
+
+    values = torch.rand(12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    low, high = bootstrap_interval(values)
+    said = bootstrap((values.numpy(),), np.mean, method="percentile", random_state=0)
+    assert low == pytest.approx(said.confidence_interval.low, abs=0.02)
+    assert high == pytest.approx(said.confidence_interval.high, abs=0.02)
+
+
+def test_what_makes_no_sense_is_refused(linear_vae: LinearVAE) -> None:
+    origin = latent_of(linear_vae, 0)
+    found = without_first_channel(linear_vae, origin)
+    with pytest.raises(UsageError, match="at least two"):
+        transfer(linear_vae, origin, found, [])
+    smaller = Latent(torch.zeros(6, 4, 4), linear_vae.spec, name="small")
+    with pytest.raises(ShapeError, match=r"different size: small .* 16×16 px and picture0"):
+        transfer(linear_vae, origin, found, [smaller])
+    for alpha in (0.0, -1.0, float("nan")):
+        with pytest.raises(UsageError, match="above 0"):
+            transfer(linear_vae, origin, found, [origin], alpha=alpha)
+    foreign = Directions(found.vectors, found.deviations, found.shares, found.labels, "test")
+    with pytest.raises(UsageError, match="without a layout"):
+        transfer(linear_vae, origin, foreign, [origin])
+
+
+def test_the_figure_and_the_sheet_show_every_direction_and_target(linear_vae: LinearVAE) -> None:
+    origin, *others = (latent_of(linear_vae, seed) for seed in range(3))
+    moved = transfer(linear_vae, origin, without_first_channel(linear_vae, origin), others)
+    axes = draw_transfer(moved).axes
+    assert len(axes) == 2
+    points = [line for line in axes[0].lines if line.get_marker() not in ("None", "")]
+    assert [line.get_label() for line in points] == ["picture1", "picture2"]
+    np.testing.assert_allclose(points[1].get_ydata(), moved.cosines[1])
+    height, width, _ = transfer_sheet(moved).shape
+    assert width > 6 * _SMALL_TILE
+    assert height > 4 * 32
