@@ -10,6 +10,7 @@ from typing import Annotated, TextIO
 
 import typer
 
+from latentlab.cli.interpolate import interpolate
 from latentlab.cli.models import models
 from latentlab.cli.pca import pca
 from latentlab.cli.traverse import traverse
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command("pca")(pca)
 app.command("traverse")(traverse)
+app.command("interpolate")(interpolate)
 app.command("models")(models)
 
 

@@ -41,6 +41,9 @@ def traverse(
     span: Annotated[
         float, typer.Option(help="How far, both ways, in the neighborhood's standard deviations.")
     ] = 3.0,
+    curved: Annotated[
+        bool, typer.Option("--curved", help="Find each direction anew at every step; slower.")
+    ] = False,
     format: Annotated[Format, typer.Option(help="File format of the animations.")] = Format.gif,
     fps: Annotated[float, typer.Option(help="Pictures a second.")] = 12,
     loop: Annotated[bool, typer.Option(help="Play for ever, there and back; or once.")] = True,
@@ -66,7 +69,6 @@ def traverse(
     debug: options.Debug = False,
 ) -> None:
     """Step along the top components and write decoded animations."""
-    from latentlab import traverse as walk_along
     from latentlab.animation import check_format
     from latentlab.pca import KEPT_COMPONENTS
     from latentlab.runs import check_folder, load_pca, read_json, save_walk
@@ -91,19 +93,14 @@ def traverse(
             image, size, kind, samples, region, settings, seed or 0, context.obj, more
         )
         check(request, out)
+        if curved:
+            _refuse_tokens(kind)
         vae = load(choose_model(model), device, dtype, offline=offline, quiet=quiet)
         with progress_bar(quiet=quiet) as progress:
             found, folder, _ = analyse(vae, request, out, progress)
     with progress_bar(quiet=quiet) as progress:
-        walk = walk_along(
-            vae,
-            found.center,
-            found,
-            components=components,
-            span=span,
-            steps=steps,
-            progress=progress,
-        )
+        options = {"components": components, "span": span, "steps": steps, "progress": progress}
+        walk = _walk(vae, found, options, curved=curved, seed=seed or 0)
     files = save_walk(walk, folder, suffix=suffix, fps=fps, loop=loop)
     files.append(_record(walk, vae, found, folder, context.obj))
     facts = {**read_json(folder / "traversal.json"), "files": [str(path) for path in files]}
@@ -125,6 +122,28 @@ def _refuse_picture_options(*given: object) -> None:
 def _refuse_run(run: Path | None) -> None:
     if run is not None:
         raise UsageError("IMAGE and --run", "one of the two", "leave one out")
+
+
+def _refuse_tokens(neighborhood: str) -> None:
+    """Raise UsageError where the neighborhood's rows are no whole latents."""
+    from latentlab.neighborhoods import SAMPLERS
+    from latentlab.neighborhoods.base import Sampler
+
+    if SAMPLERS[neighborhood].layout is not Sampler.layout:
+        raise UsageError(
+            f"--curved with --neighborhood {neighborhood}",
+            "a neighborhood of whole latents, such as augment or gaussian",
+            "choose another --neighborhood, or leave --curved out",
+        )
+
+
+def _walk(vae: LatentVAE, found: PCA, options: dict[str, Any], *, curved: bool, seed: int) -> Walk:
+    from latentlab.curved import traverse_curved
+    from latentlab.traversal import traverse as walk_along
+
+    if curved:
+        return traverse_curved(vae, found.center, found, seed=seed, **options)
+    return walk_along(vae, found.center, found, **options)
 
 
 def _run_to_resume(run: Path | None) -> Path:
@@ -175,9 +194,12 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("", "variance", "change/σ", "monotone", "flicker", "drift / ‖z‖", "clipped"):
+    curved = facts.get("curved", False)
+    headings = ["", "variance", "change/σ", "monotone", "flicker", "drift / ‖z‖", "clipped"]
+    for heading in [*headings, *(["turned"] if curved else [])]:
         table.add_column(heading, justify="right" if heading else "left")
     for row in facts["components"]:
+        turned = [f"{sum(row['turning']):.2f} rad"] if curved else []
         table.add_row(
             row["label"],
             shown(row["explained_variance_ratio"], ".1%"),
@@ -186,6 +208,7 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
             shown(row["flicker"], ".2f"),
             shown(row["drift_relative"], ".3f"),
             shown(row["clipped"], ".1%"),
+            *turned,
         )
     console = Console(highlight=False, markup=False)
     console.print(facts["title"], style="bold")
