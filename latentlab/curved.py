@@ -1,15 +1,16 @@
 """Walks that follow a direction as it turns: the local frame is found anew at every step.
 
 A straight walk keeps the direction that was right at its beginning. Here each step goes along
-the previous direction's counterpart in the span of the directions that change the picture most
-*there*: its orthogonal projection onto that span, at length 1. That keeps its orientation, and
-goes through places where two singular values meet and their vectors trade names.
+the previous direction's local counterpart. For one of the directions that change the picture
+most, that is its projection onto the span of those that do so *there*, which keeps its
+orientation, and goes through places where two singular values meet and their vectors trade
+names. For any other it is the direction that makes the same change of the picture.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -33,7 +34,8 @@ from latentlab.traversal import Walk, check_directions, check_steps, decode_path
 FRAME = 4
 STEP_PRODUCTS = 24
 _TOLERANCE = 0.03
-_LEAST_HELD = 1e-3
+_IN_FRAME = 0.9
+_GRADIENT_STEPS = 4
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,8 +47,9 @@ class CurvedPath:
     latents : Tensor, (steps, C, h, w)
     turning : Tensor, (steps,), radians; Grassmann distance of the frame at each latent from that
         at its neighbor on the way to the center, 0 at the center itself
-    held : Tensor, (steps,), in [0, 1]; length of the previous direction's projection onto the
-        frame at each latent: 1 where the direction goes on as it was
+    held : Tensor, (steps,), up to 1; cosine of the direction at each latent with the one it
+        follows, 1 where it goes on as it was; at the center, the share of the direction that the
+        frame holds
     gains : Tensor, (steps,); change of the features for one unit along the direction there
     products : int, how many products with Jacobians it took
     """
@@ -91,13 +94,9 @@ class _Place:
     values: Tensor
     frame: SingularDirections
     row: Tensor
+    gain: float
     turning: float
     held: float
-
-    @property
-    def gain(self) -> float:
-        along = self.frame.rows.double() @ self.row
-        return float((along * self.frame.values).norm())
 
 
 def traverse_curved(
@@ -131,7 +130,7 @@ def traverse_curved(
 
     Raises
     ------
-    UsageError : a layout of tokens or patches, or a direction without any local counterpart.
+    UsageError : a layout of tokens or patches, or a frame that turns away from its direction.
     ShapeError, NonFiniteError, MemoryLimitError : as for :func:`latentlab.traverse`.
     ZeroJacobianError : the decoder does not answer to its latent somewhere along the walk.
     """
@@ -170,8 +169,9 @@ def follow(
 
     From the center outwards, each step goes straight along the current direction; then the frame,
     the span of the directions that change the picture most, is found again in a few products
-    from the last one, and the direction is projected onto it. So is the first direction at the
-    center: one that the decoder hardly answers to is replaced by what the frame holds of it.
+    from the last one. A direction of the frame is projected onto the new one. Any other, which
+    that would turn into something else, goes on as the direction that changes the picture there
+    as it did before (damped least squares, in 11 products).
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def follow(
 
     Raises
     ------
-    UsageError : a layout of tokens or patches, or a direction orthogonal to a frame.
+    UsageError : a layout of tokens or patches, or a frame that turns away from its direction.
     ZeroJacobianError, NonFiniteError, MemoryLimitError : as for
         :func:`latentlab.pullback.top_singular`.
     """
@@ -192,13 +192,13 @@ def follow(
     begun = center.count.total
     frame = frame or top_singular(center, min(FRAME, center.n_features), seed=seed)
     row = center.layout.flatten(direction[None])[0].double()
-    row, held = _project(row / row.norm(), frame)
-    here = _Place(center.values, frame, row, 0.0, held)
+    row = row / row.norm()
+    held = float((frame.rows.double() @ row).norm())
+    here = _Place(center.values, frame, row, _gain(center, row), 0.0, held)
     ahead = offsets[offsets > 0].tolist()
     behind = (-offsets[offsets < 0]).flip(0).tolist()
-    back = _Place(center.values, frame, -row, 0.0, held)
     onward = list(_outward(center, here, ahead, max_products, seed))
-    return_way = list(_outward(center, back, behind, max_products, seed))
+    return_way = list(_outward(center, replace(here, row=-row), behind, max_products, seed))
     middle = [here] * int((offsets == 0).sum())
     places = [*reversed(return_way), *middle, *onward]
     return CurvedPath(
@@ -221,15 +221,16 @@ def check_whole(layout: Layout) -> None:
 
 
 def _outward(
-    center: DecoderMap, place: _Place, distances: list[float], max_products: int, seed: int
+    decoder: DecoderMap, place: _Place, distances: list[float], max_products: int, seed: int
 ) -> Iterator[_Place]:
     """Yield the places at ascending distances from the center."""
     reached = 0.0
+    in_frame = place.held >= _IN_FRAME
     for distance in distances:
-        move = (distance - reached) * center.layout.lift(place.row.float())
-        values = place.values + move
+        move = (distance - reached) * decoder.layout.lift(place.row.float())
+        there = decoder.moved_to(place.values + move)
         frame = top_singular(
-            center.moved_to(values),
+            there,
             len(place.frame.values),
             tolerance=_TOLERANCE,
             max_products=max_products,
@@ -237,21 +238,60 @@ def _outward(
             start=place.frame.rows,
             seed=seed,
         )
-        row, held = _project(place.row, frame)
-        turned = grassmann_distance(place.frame.rows, frame.rows)
-        place, reached = _Place(values, frame, row, turned, held), distance
+        row = _project(place.row, frame) if in_frame else _same_change(decoder, there, place.row)
+        place = _Place(
+            values=there.values,
+            frame=frame,
+            row=row,
+            gain=_gain(there, row),
+            turning=grassmann_distance(place.frame.rows, frame.rows),
+            held=float(row @ place.row),
+        )
+        decoder, reached = there, distance
         yield place
 
 
-def _project(row: Tensor, frame: SingularDirections) -> tuple[Tensor, float]:
-    """Return a unit row's projection onto a frame, at length 1, and its length before."""
+def _project(row: Tensor, frame: SingularDirections) -> Tensor:
+    """Return a unit row's projection onto the span of a frame, at length 1.
+
+    Raises
+    ------
+    UsageError : the frame is orthogonal to the row.
+    """
     basis = frame.rows.double()
     projected = (basis @ row) @ basis
-    held = float(projected.norm())
-    if held < _LEAST_HELD:
+    if not float(projected.norm()) > 0:
         raise UsageError(
-            f"a direction of which the {len(basis)} strongest local ones hold {held:.1e}",
-            "a direction that the decoder answers to",
-            "walk straight, without --curved, or along a jacobian direction",
+            "a direction that is orthogonal to all that the decoder answers to",
+            "one that changes the picture all along the walk",
+            "walk less far, or straight, without --curved",
         )
-    return projected / held, held
+    unit: Tensor = projected / projected.norm()
+    return unit
+
+
+def _same_change(here: DecoderMap, there: DecoderMap, row: Tensor) -> Tensor:
+    """Return the unit row that changes the picture there as a unit row changes it here.
+
+    It minimizes ‖J'd' − Jd‖² + g²‖d' − d‖², g = ‖Jd‖, by a few steps of conjugate gradients from
+    d' = d: what the decoder answers to more than to d follows the picture, the rest stays.
+    """
+    wanted = here.push(row[None].float())
+    damping = float(wanted.norm()) ** 2
+    missing = there.pull(wanted - there.push(row[None].float()))[0].double()
+    correction, search = torch.zeros_like(row), missing.clone()
+    for _ in range(_GRADIENT_STEPS):
+        energy = float(missing @ missing)
+        if not energy > 0:
+            break
+        image = there.pull(there.push(search[None].float()))[0].double() + damping * search
+        length = energy / float(search @ image)
+        correction = correction + length * search
+        missing = missing - length * image
+        search = missing + float(missing @ missing) / energy * search
+    followed: Tensor = (row + correction) / (row + correction).norm()
+    return followed
+
+
+def _gain(decoder: DecoderMap, row: Tensor) -> float:
+    return float(decoder.push(row[None].float()).norm())

@@ -47,10 +47,10 @@ def draw_changes(paths: Sequence[Interpolation], *, ax: Axes | None = None) -> A
     top = max(float(path.changes.max()) for path in paths)
     ax.set(
         xlabel="frame",
-        ylabel="RMS change from the frame before (of values in [−1, 1])",
+        ylabel="RMS change from the last frame, range 2",
         ylim=(0, 1.35 * max(top, even, 1e-9)),
     )
-    set_title(ax, paths[0].title)
+    set_title(ax, paths[0].title.partition("\n")[0])
     ax.grid(alpha=0.25, lw=0.5)
     ax.legend(fontsize=8, loc="upper center", framealpha=0.9)
     return ax
