@@ -11,6 +11,7 @@ from linear_vae import LinearVAE, smooth_picture
 from PIL import Image
 from torch import Tensor
 
+from latentlab.arrays import to_uint8
 from latentlab.directions import Scene, find, make_finder
 from latentlab.directions.correlations import held_out
 from latentlab.directions.ridge import fit_ridge, fold_of
@@ -18,7 +19,6 @@ from latentlab.directions.sparse_pca import _sparse_components
 from latentlab.directions.supervised import standardized_factors
 from latentlab.encoder import encode
 from latentlab.errors import LatentlabError, UsageError
-from latentlab.images import to_uint8
 from latentlab.latents import Directions, Latent, Neighborhood
 from latentlab.layouts import WholeLayout, Window
 from latentlab.neighborhoods import neighborhood

@@ -155,7 +155,7 @@ def test_samples_that_are_not_drawn_at_random_are_not_held_out(
 ) -> None:
     from PIL import Image
 
-    from latentlab.images import to_uint8
+    from latentlab.arrays import to_uint8
 
     frames = [Image.fromarray(to_uint8(smooth_picture(seed=seed)).numpy()) for seed in range(6)]
     frames[0].save(tmp_path / "clip.gif", save_all=True, append_images=frames[1:])
