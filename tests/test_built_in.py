@@ -30,7 +30,7 @@ def test_every_built_in_model_has_its_files_in_the_sums() -> None:
         if path.is_file()
     }
     assert listed == present
-    assert {Path(file).parent.name for file in listed} == set(BUILT_IN)
+    assert {Path(file).parent.name for file in listed} - {"digits"} == set(BUILT_IN)
 
 
 def test_the_basis_is_orthonormal(linear: LatentVAE) -> None:

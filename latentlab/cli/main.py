@@ -10,6 +10,7 @@ from typing import Annotated, TextIO
 
 import typer
 
+from latentlab.cli.digits import digits
 from latentlab.cli.models import models
 from latentlab.cli.pca import pca
 from latentlab.cli.traverse import traverse
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command("pca")(pca)
 app.command("traverse")(traverse)
 app.command("models")(models)
+app.add_typer(digits, name="digits")
 
 
 def _print_version(wanted: bool) -> None:
