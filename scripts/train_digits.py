@@ -31,8 +31,8 @@ from latentlab.errors import LatentlabError
 from latentlab.shipped import MODELS_FOLDER
 
 CONFIG = DigitsConfig("cvae", latent=8, hidden=(208,))
-RECIPE = Recipe(epochs=100, beta=Beta(2.5))
-SEEDS = range(4)
+RECIPE = Recipe(epochs=60, beta=Beta(2.5))
+SEEDS = range(3)
 SCREENING = 4
 MEASURED = 10_000
 TILT = 3

@@ -162,8 +162,8 @@ class TrainingFilm:
         self.tiles = []
         for column in range(count):
             above, below = (self.figure.add_subplot(grid[row, column]) for row in (0, 1))
-            _show(above, ink(originals.pictures)[column])
-            self.tiles.append(_show(below, ink(frames[0] / 255)[column]))
+            show_tile(above, ink(originals.pictures)[column])
+            self.tiles.append(show_tile(below, ink(frames[0] / 255)[column]))
             if column == 0:
                 for ax, what in ((above, "original"), (below, "decoded")):
                     ax.set_ylabel(what, rotation=0, ha="right", va="center", fontsize=8)
@@ -195,7 +195,7 @@ class TrainingFilm:
         for curve, part in zip(self.curves, ("train", "test"), strict=True):
             curve.set_data(epochs, [entry[part]["total"] for entry in seen])
         self.point.set_data(epochs[-1:], [entry["test"]["total"] for entry in seen[-1:]])
-        return _pixels(self.figure)
+        return figure_pixels(self.figure)
 
     def all(self, most: int = 120) -> list[Frame]:
         """Return the frames of all epochs, evenly thinned to at most so many, the last held."""
@@ -204,7 +204,8 @@ class TrainingFilm:
         return frames + frames[-1:] * 12
 
 
-def _show(ax: Axes, tile: Frame) -> Any:
+def show_tile(ax: Axes, tile: Frame) -> Any:
+    """Draw a tile with a thin frame and no ticks; return the image, whose data may change."""
     image = ax.imshow(tile, interpolation="nearest", vmin=0, vmax=255)
     ax.set(xticks=[], yticks=[])
     for spine in ax.spines.values():
@@ -212,7 +213,7 @@ def _show(ax: Axes, tile: Frame) -> Any:
     return image
 
 
-def _pixels(figure: Figure) -> Frame:
+def figure_pixels(figure: Figure) -> Frame:
     """Return a drawn figure's pixels (H, W, 3), uint8."""
     canvas: Any = figure.canvas
     canvas.draw()

@@ -87,8 +87,6 @@ def sort_latents(model: DigitsModel, digits: Digits, *, tilt_at: int = 3) -> Dig
     order = [index for index in kl.argsort(descending=True).tolist() if index != tilt]
     order.insert(min(tilt_at, len(order)), tilt)
     mean = rho.mean(0)
-    leading = np.where(
-        np.arange(len(mean)) == tilt, FACTORS.index("slant"), np.abs(mean).argmax(1)
-    )
+    leading = np.where(np.arange(len(mean)) == tilt, FACTORS.index("slant"), np.abs(mean).argmax(1))
     facing = np.where(mean[np.arange(len(mean)), leading] < 0, -1, 1)
     return reorder_latents(model, order, facing[order].tolist())

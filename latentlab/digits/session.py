@@ -200,7 +200,7 @@ def _film(trainer: Trainer, data: DigitsData) -> TrainingFilm:
 
 def unit_of(trainer: Trainer) -> str:
     """Return the unit of the losses."""
-    return "nats" if trainer.model.config.is_variational else "squared error, summed over pixels"
+    return "nats" if trainer.model.config.is_variational else "squared error"
 
 
 def title_of(config: DigitsConfig, recipe: Recipe, data: str) -> str:

@@ -29,7 +29,10 @@ def discretize(values: ArrayLike, *, bins: int = BINS) -> NDArray[np.int64]:
         return np.stack(numbered, axis=1).astype(np.int64)
     low, high = columns.min(0), columns.max(0)
     width = np.where(high > low, high - low, 1.0)
-    return np.minimum((columns - low) / width * bins, bins - 1).astype(np.int64)
+    binned: NDArray[np.int64] = np.minimum((columns - low) / width * bins, bins - 1).astype(
+        np.int64
+    )
+    return binned
 
 
 def mutual_information(codes: NDArray[np.int64], factors: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -44,9 +44,7 @@ def sap(
     return float((ordered[-1] - second).mean())
 
 
-def _squared_correlations(
-    z: NDArray[np.float64], v: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _squared_correlations(z: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return r² (L, K)."""
     first, second = z - z.mean(0), v - v.mean(0)
     norms = np.square(first).sum(0)[:, None] * np.square(second).sum(0)

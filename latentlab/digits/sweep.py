@@ -1,0 +1,191 @@
+"""What β buys: reconstruction against disentanglement and active units, over several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentlab.digits.data import DigitsData
+from latentlab.digits.factors import subset, table_of_factors
+from latentlab.digits.measure import measure_losses
+from latentlab.digits.models import DigitsConfig
+from latentlab.digits.morphology import FACTORS
+from latentlab.digits.training import Recipe, Trainer
+from latentlab.plots import PALETTE, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from latentlab.latents import Progress
+
+FIGURES = (
+    "reconstruction",
+    "kl",
+    "total",
+    "active_units",
+    "tilt_rho",
+    "tilt_rho_chance",
+    "mig",
+    "disentanglement",
+    "rotated_mig",
+)
+"""What is measured of each trained model, on the test set."""
+
+_CONFIDENCE = 0.95
+_MEASURED = 3000
+
+
+@dataclass(frozen=True, eq=False)
+class BetaSweep:
+    """Figures of models that differ in β and seed only.
+
+    Parameters
+    ----------
+    betas : weights of the KL term
+    seeds : seeds
+    values : name → array (betas, seeds)
+    """
+
+    betas: tuple[float, ...]
+    seeds: tuple[int, ...]
+    values: dict[str, NDArray[np.float64]]
+
+
+def sweep_betas(
+    config: DigitsConfig,
+    recipe: Recipe,
+    data: DigitsData,
+    betas: Sequence[float],
+    seeds: Sequence[int],
+    *,
+    progress: Progress | None = None,
+) -> BetaSweep:
+    """Train a model for every β and seed and measure each on the test set.
+
+    Parameters
+    ----------
+    config, recipe : of every model; the recipe's β and seed are replaced
+    progress : called as ``progress("training", epochs done, epochs in all)``
+    """
+    values = {name: np.zeros((len(betas), len(seeds))) for name in FIGURES}
+    done, total = 0, len(betas) * len(seeds) * recipe.epochs
+    shown = subset(data.test, _MEASURED)
+    for row, beta in enumerate(betas):
+        for column, seed in enumerate(seeds):
+            trainer = Trainer(
+                config, replace(recipe, beta=replace(recipe.beta, final=beta), seed=seed), data
+            )
+            while not trainer.is_done:
+                trainer.run_epoch()
+                done += 1
+                if progress:
+                    progress("training", done, total)
+            losses = measure_losses(trainer.model, data.test, seed=seed)
+            table = table_of_factors(trainer.model, shown, seed=seed)
+            found = {
+                "reconstruction": losses.reconstruction,
+                "kl": losses.kl,
+                "total": losses.total,
+                "active_units": losses.active_units,
+                "tilt_rho": table.rho[:, FACTORS.index("slant")].max(),
+                "tilt_rho_chance": table.rho_chance[:, FACTORS.index("slant")].max(),
+                "mig": table.scores.mig,
+                "disentanglement": table.scores.dci["disentanglement"],
+                "rotated_mig": np.mean([score.mig for score in table.rotated]),
+            }
+            for name, value in found.items():
+                values[name][row, column] = value
+    return BetaSweep(tuple(betas), tuple(seeds), values)
+
+
+def interval(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean over seeds and half the width of its 95 % interval (Student's t).
+
+    0 with one seed, which tells nothing of chance.
+
+    Parameters
+    ----------
+    values : array, (betas, seeds)
+
+    Examples
+    --------
+    >>> mean, half = interval(np.array([[1.0, 2.0, 3.0]]))
+    >>> float(mean[0]), float(half[0].round(3))
+    (2.0, 2.484)
+    """
+    from scipy.stats import t
+
+    count = values.shape[1]
+    mean: NDArray[np.float64] = values.mean(1)
+    if count < 2:
+        return mean, np.zeros_like(mean)
+    half = t.ppf((1 + _CONFIDENCE) / 2, count - 1) * values.std(1, ddof=1) / np.sqrt(count)
+    return mean, half
+
+
+def describe_sweep(sweep: BetaSweep) -> dict[str, Any]:
+    """Return the contents of ``sweep.json``: a row for each β."""
+    rows: list[dict[str, Any]] = []
+    for index, beta in enumerate(sweep.betas):
+        row: dict[str, Any] = {"beta": beta}
+        for name, values in sweep.values.items():
+            mean, half = interval(values)
+            row[name] = {
+                "mean": float(mean[index]),
+                "interval": float(half[index]) if len(sweep.seeds) > 1 else None,
+                "values": values[index].tolist(),
+            }
+        rows.append(row)
+    return {"seeds": list(sweep.seeds), "confidence": _CONFIDENCE, "betas": rows}
+
+
+def draw_sweep(sweep: BetaSweep, *, title: str) -> Figure:
+    """Draw losses, disentanglement and active units against β, with intervals over seeds."""
+    figure = new_figure(10.2, 3.6)
+    losses, scores, active = figure.subplots(1, 3)
+    for name, key in (("total", "data"), ("reconstruction", "linear"), ("kl", "log")):
+        _draw(losses, sweep, name, "KL" if name == "kl" else name, PALETTE[key])
+    losses.set(ylabel="loss on the test set (nats)", ylim=(0, None))
+    for name, label, key in (
+        ("tilt_rho", "|ρ| of the tilt with the slant", "data"),
+        ("disentanglement", "DCI disentanglement", "linear"),
+        ("mig", "MIG", "log"),
+    ):
+        _draw(scores, sweep, name, label, PALETTE[key])
+    for name, label, style in (
+        ("tilt_rho_chance", "|ρ|, pictures shuffled", "s--"),
+        ("rotated_mig", "MIG, latents rotated", "^--"),
+    ):
+        _draw(scores, sweep, name, label, PALETTE["null"], style)
+    scores.set(ylabel="score (0 to 1)", ylim=(0, 1.32), yticks=(0, 0.25, 0.5, 0.75, 1))
+    _draw(active, sweep, "active_units", "active units", PALETTE["data"])
+    active.set(ylabel="active units", ylim=(0, None))
+    for ax in (losses, scores, active):
+        _label_betas(ax, sweep.betas)
+    losses.legend(fontsize=7, framealpha=0.9)
+    scores.legend(fontsize=6.5, framealpha=0.9, loc="upper center", ncols=2)
+    chance = f"mean and 95 % interval of {len(sweep.seeds)} seeds"
+    said = chance if len(sweep.seeds) > 1 else "one seed: no interval"
+    figure.suptitle(f"{title}; {said}", fontsize=10, parse_math=False)
+    return figure
+
+
+def _draw(ax: Axes, sweep: BetaSweep, name: str, label: str, color: str, style: str = "o-") -> None:
+    mean, half = interval(sweep.values[name])
+    ax.errorbar(
+        sweep.betas, mean, half, fmt=style, ms=4, lw=1.4, capsize=3, color=color, label=label
+    )
+
+
+def _label_betas(ax: Axes, betas: Sequence[float]) -> None:
+    if min(betas) > 0:
+        ax.set_xscale("log")
+    ax.set_xticks(list(betas), [f"{beta:g}" for beta in betas], minor=False)
+    ax.minorticks_off()
+    ax.set_xlabel("β, weight of the KL term")
+    ax.grid(alpha=0.25, lw=0.5)
