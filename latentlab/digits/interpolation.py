@@ -208,7 +208,7 @@ class InterpolationFilm:
         behind: tuple[NDArray[np.float64], NDArray[np.int64]] | None,
         kind: str,
     ) -> None:
-        reach = max(2.2, 1.15 * float(np.abs(track).max()))
+        reach = max(2.3, 1.25 * float(np.abs(track).max()))
         if behind is not None:
             colors = np.array(LABEL_COLORS)[behind[1]]
             ax.scatter(behind[0][:, 0], behind[0][:, 1], s=5, lw=0, alpha=0.35, c=colors)
@@ -220,7 +220,15 @@ class InterpolationFilm:
         ax.plot(*track.T, "-", lw=2, color=PALETTE["data"])
         for point, name in ((track[0], "$z_i$"), (track[-1], "$z_e$")):
             ax.plot(*point, "o", ms=6, color=PALETTE["data"])
-            ax.annotate(name, point, xytext=(7, 7), textcoords="offset points", fontsize=11)
+            inward = -9 if point[0] > 0.6 * reach else 7
+            ax.annotate(
+                name,
+                point,
+                xytext=(inward, 9),
+                textcoords="offset points",
+                ha="right" if inward < 0 else "left",
+                fontsize=11,
+            )
         self.points.append(ax.plot(*track[0], "o", ms=9, color=PALETTE["log"], zorder=5)[0])
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
         ax.set(xlabel=plane.names[0], ylabel=plane.names[1])
