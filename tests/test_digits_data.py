@@ -93,7 +93,11 @@ BIG = struct.pack(">HBB3I", 0, 8, 3, 2**31, 1000, 1000)
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        (LABELS, gzip.compress(idx(np.zeros((3, 2, 2)))), "begins with 00000803, expected 00000801"),
+        (
+            LABELS,
+            gzip.compress(idx(np.zeros((3, 2, 2)))),
+            "begins with 00000803, expected 00000801",
+        ),
         (PICTURES, b"P5 not at all", "begins with 5035206|begins with 5035206e"),
         (PICTURES, b"", "begins with nothing"),
         (PICTURES, idx(np.zeros((30, 8, 8)))[:-1], "only 1,919 bytes .* expected the 1,920"),

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentlab.digits.figures import figure_pixels, ink, show_tile
+from latentlab.digits.figures import figure_pixels, freeze_layout, ink, show_tile
 from latentlab.digits.models import DigitsModel
 from latentlab.errors import ShapeError, UsageError
 from latentlab.plots import LABEL_COLORS, PALETTE, new_figure
@@ -199,6 +199,8 @@ class InterpolationFilm:
         for path, track, (left, right) in zip(paths, self.tracks, panels, strict=True):
             self._draw_plane(left, plane, track, behind, path.kind)
             self.tiles.append(show_tile(right, ink(path.pictures)[0]))
+            right.set_title(" ", fontsize=9)  # room for what each frame says there
+        freeze_layout(self.figure)
 
     def _draw_plane(
         self,
@@ -220,14 +222,16 @@ class InterpolationFilm:
         ax.plot(*track.T, "-", lw=2, color=PALETTE["data"])
         for point, name in ((track[0], "$z_i$"), (track[-1], "$z_e$")):
             ax.plot(*point, "o", ms=6, color=PALETTE["data"])
-            inward = -9 if point[0] > 0.6 * reach else 7
+            outward = 1.6 * point / max(float(np.linalg.norm(point)), 1e-6)
             ax.annotate(
                 name,
                 point,
-                xytext=(inward, 9),
+                xytext=9 * outward,
                 textcoords="offset points",
-                ha="right" if inward < 0 else "left",
+                ha="center",
+                va="center",
                 fontsize=11,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
             )
         self.points.append(ax.plot(*track[0], "o", ms=9, color=PALETTE["log"], zorder=5)[0])
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentlab.digits.data import DigitsData
-from latentlab.digits.factors import subset, table_of_factors
-from latentlab.digits.measure import measure_losses
+from latentlab.digits.factors import headline, subset
+from latentlab.digits.measure import encode_digits, measure_losses
 from latentlab.digits.models import DigitsConfig
-from latentlab.digits.morphology import FACTORS
+from latentlab.digits.morphology import measure_digits
 from latentlab.digits.training import Recipe, Trainer
 from latentlab.plots import PALETTE, new_figure
 
@@ -78,6 +78,7 @@ def sweep_betas(
     values = {name: np.zeros((len(betas), len(seeds))) for name in FIGURES}
     done, total = 0, len(betas) * len(seeds) * recipe.epochs
     shown = subset(data.test, _MEASURED)
+    factors = measure_digits(shown.pictures.numpy())
     for row, beta in enumerate(betas):
         for column, seed in enumerate(seeds):
             trainer = Trainer(
@@ -89,17 +90,12 @@ def sweep_betas(
                 if progress:
                     progress("training", done, total)
             losses = measure_losses(trainer.model, data.test, seed=seed)
-            table = table_of_factors(trainer.model, shown, seed=seed)
             found = {
                 "reconstruction": losses.reconstruction,
                 "kl": losses.kl,
                 "total": losses.total,
                 "active_units": losses.active_units,
-                "tilt_rho": table.rho[:, FACTORS.index("slant")].max(),
-                "tilt_rho_chance": table.rho_chance[:, FACTORS.index("slant")].max(),
-                "mig": table.scores.mig,
-                "disentanglement": table.scores.dci["disentanglement"],
-                "rotated_mig": np.mean([score.mig for score in table.rotated]),
+                **headline(encode_digits(trainer.model, shown), factors, seed=seed),
             }
             for name, value in found.items():
                 values[name][row, column] = value
