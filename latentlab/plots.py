@@ -32,6 +32,19 @@ PALETTE = {
     "linear": "#009E73",
     "mark": "#000000",
 }
+# Tol's muted scheme and gray: ten labels that color-blind readers can tell apart.
+LABEL_COLORS = (
+    "#332288",
+    "#88CCEE",
+    "#44AA99",
+    "#117733",
+    "#999933",
+    "#DDCC77",
+    "#CC6677",
+    "#882255",
+    "#AA4499",
+    "#777777",
+)
 _DPI = 160
 _TILE = 192
 

@@ -192,12 +192,17 @@ def provenance(
             "preprocessing": latent.picture.preprocessing if latent.picture else None,
         },
         **settings,
-        "versions": {
-            "latentlab": metadata.version("latentlab"),
-            "python": platform.python_version(),
-            **{library: metadata.version(library) for library in _LIBRARIES},
-        },
+        "versions": library_versions(),
         "platform": platform.platform(),
+    }
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of latentlab, Python and the libraries that results depend on."""
+    return {
+        "latentlab": metadata.version("latentlab"),
+        "python": platform.python_version(),
+        **{library: metadata.version(library) for library in _LIBRARIES},
     }
 
 

@@ -21,12 +21,21 @@ KNOWS_NOTHING_OF = {
     "arrays": ["latentlab.loaders", "latentlab.encoder", "latentlab.images", "diffusers"],
     "grid": ["torch", "numpy", "latentlab.loaders", "latentlab.images", "diffusers"],
     "images": ["latentlab.loaders", "latentlab.encoder", "diffusers"],
-    "loaders": ["sklearn", "matplotlib", "latentlab.cli", "latentlab.pca", "latentlab.plots"],
+    "loaders": [
+        *("sklearn", "matplotlib", "latentlab.cli", "latentlab.digits", "latentlab.pca"),
+        "latentlab.plots",
+    ],
     "encoder": ["latentlab.neighborhoods", "latentlab.pca", "latentlab.cli", "matplotlib"],
     "neighborhoods": ["latentlab.pca", "latentlab.plots", "latentlab.cli", "matplotlib"],
     "pca": ["latentlab.loaders", "latentlab.images", "latentlab.encoder", "PIL"],
     "nulls": ["latentlab.loaders", "latentlab.images", "latentlab.encoder"],
-    "metrics": ["latentlab.cli", "latentlab.plots", "matplotlib", "latentlab.loaders"],
+    "metrics": [
+        "latentlab.digits",
+        "latentlab.cli",
+        "latentlab.plots",
+        "matplotlib",
+        "latentlab.loaders",
+    ],
     "directions": ["latentlab.plots", "latentlab.runs", "latentlab.cli", "matplotlib", "PIL"],
     "transfers": ["latentlab.plots", "latentlab.runs", "latentlab.cli", "matplotlib"],
     "registry": ["latentlab.latents", *HEAVY],
@@ -42,6 +51,11 @@ KNOWS_NOTHING_OF = {
     "transfer_plots": ["latentlab.loaders", "latentlab.encoder", "latentlab.cli"],
     "direction_runs": ["diffusers", "latentlab.cli", "latentlab.encoder"],
     "plots": ["latentlab.loaders", "latentlab.encoder", "latentlab.cli", "diffusers"],
+    "digits": [
+        *("latentlab.loaders", "latentlab.cli", "latentlab.encoder", "latentlab.neighborhoods"),
+        *("latentlab.pca", "latentlab.traversal", "diffusers"),
+    ],
+    "shipped": ["latentlab.loaders", "latentlab.digits", "latentlab.cli", *HEAVY],
     "runs": ["diffusers", "latentlab.cli", "latentlab.encoder"],
 }
 

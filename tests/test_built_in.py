@@ -14,8 +14,9 @@ from latentlab import encode, load_vae, reconstruct
 from latentlab.arrays import to_uint8
 from latentlab.errors import WeightsError
 from latentlab.loaders.base import LatentVAE
-from latentlab.loaders.built_in import BUILT_IN, MODELS_FOLDER, SUMS, built_in_folder
+from latentlab.loaders.built_in import BUILT_IN
 from latentlab.metrics.fidelity import psnr
+from latentlab.shipped import MODELS_FOLDER, SUMS, shipped_folder
 
 
 @pytest.fixture(params=["linear", "linear32"])
@@ -31,11 +32,11 @@ def test_every_built_in_model_has_its_files_in_the_sums() -> None:
         if path.is_file()
     }
     assert listed == present
-    assert {Path(file).parent.name for file in listed} == set(BUILT_IN)
+    assert {Path(file).parent.name for file in listed} - {"digits"} == set(BUILT_IN)
 
 
 def test_the_basis_is_orthonormal(linear: LatentVAE) -> None:
-    rows = load_file(built_in_folder(linear.spec.name) / "diffusion_pytorch_model.safetensors")
+    rows = load_file(shipped_folder(linear.spec.name) / "diffusion_pytorch_model.safetensors")
     basis = rows["basis"].flatten(1).double()
     identity = torch.eye(linear.spec.channels, dtype=torch.float64)
     torch.testing.assert_close(basis @ basis.T, identity, atol=1e-6, rtol=0)
@@ -44,7 +45,7 @@ def test_the_basis_is_orthonormal(linear: LatentVAE) -> None:
 
 
 def test_encoding_equals_numpys_projection_of_the_patches(linear: LatentVAE) -> None:
-    rows = load_file(built_in_folder(linear.spec.name) / "diffusion_pytorch_model.safetensors")
+    rows = load_file(shipped_folder(linear.spec.name) / "diffusion_pytorch_model.safetensors")
     images = torch.rand(2, 3, 24, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     patches = images.numpy().reshape(2, 3, 3, 8, 2, 8).transpose(0, 2, 4, 1, 3, 5)
     centered = patches - rows["mean"].numpy()
@@ -84,14 +85,14 @@ def test_a_damaged_file_of_the_package_is_one_clear_error(tmp_path: Path) -> Non
     content[-1] ^= 1
     weights.write_bytes(content)
     with pytest.raises(WeightsError, match=r"SHA-256 .* instead of .*install latentlab again"):
-        built_in_folder("linear", models)
-    assert built_in_folder("linear32", models).is_dir()
+        shipped_folder("linear", models)
+    assert shipped_folder("linear32", models).is_dir()
     weights.unlink()
     with pytest.raises(WeightsError, match="is missing"):
-        built_in_folder("linear", models)
+        shipped_folder("linear", models)
     (models / SUMS).unlink()
     with pytest.raises(WeightsError, match="SHA256SUMS, which is missing"):
-        built_in_folder("linear32", models)
+        shipped_folder("linear32", models)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def photos() -> dict[str, np.ndarray]:
 def test_mini_loads_with_plain_diffusers_and_agrees(mini: LatentVAE) -> None:
     from diffusers import AutoencoderKL
 
-    plain = AutoencoderKL.from_pretrained(built_in_folder("mini")).float().eval()
+    plain = AutoencoderKL.from_pretrained(shipped_folder("mini")).float().eval()
     images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
         raw = plain.encode(images).latent_dist.mean
@@ -154,5 +155,5 @@ def test_minis_model_space_is_standardized_with_a_narrow_posterior(mini: LatentV
 
 
 def test_built_in_models_are_small() -> None:
-    size = sum(path.stat().st_size for path in built_in_folder("mini").iterdir())
+    size = sum(path.stat().st_size for path in shipped_folder("mini").iterdir())
     assert size <= 8e6

@@ -20,7 +20,7 @@ from sklearn.decomposition import PCA
 
 from latentlab import encode, load_vae, reconstruct
 from latentlab.errors import FileError
-from latentlab.loaders.built_in import built_in_folder
+from latentlab.shipped import shipped_folder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 mini_data = importlib.import_module("mini_data")
@@ -317,7 +317,7 @@ def test_a_run_ends_with_models_that_the_package_takes(
     assert written["linear"]["psnr"] > 20
     assert package_models.main([str(run), "--models", str(models)]) == 0
     for name in ("mini", "linear", "linear32"):
-        assert built_in_folder(name, models).is_dir()
+        assert shipped_folder(name, models).is_dir()
     assert load_vae(str(models / "linear32")).spec.channels == 32
     (run / "mini" / "config.json").unlink()
     assert package_models.main([str(run), "--models", str(tmp_path / "none")]) == 3

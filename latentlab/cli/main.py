@@ -11,6 +11,7 @@ from typing import Annotated, TextIO
 
 import typer
 
+from latentlab.cli.digits import digits
 from latentlab.cli.directions import directions
 from latentlab.cli.interpolate import interpolate
 from latentlab.cli.models import models
@@ -38,6 +39,7 @@ app.command("directions")(directions)
 app.command("transfer")(transfer)
 app.command("interpolate")(interpolate)
 app.command("models")(models)
+app.add_typer(digits, name="digits")
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,65 +1,8 @@
-"""Models that come with latentlab, and whose files are checked before they are used.
+"""The VAEs that come with latentlab, each a folder of ``latentlab/models`` in diffusers' layout."""
 
-Each is a folder of ``latentlab/models`` in diffusers' layout; ``SHA256SUMS`` beside them names
-every file's digest, as the command ``sha256sum`` writes it.
-"""
-
-from __future__ import annotations
-
-import hashlib
-from pathlib import Path
-
-from latentlab.errors import WeightsError
-
-MODELS_FOLDER = Path(__file__).resolve().parents[1] / "models"
-SUMS = "SHA256SUMS"
 BUILT_IN = {
     "mini": "a small KL autoencoder, 16 channels, trained on 1,000 photos",
     "linear": "principal components of 8×8 patches, 16 channels: the control",
     "linear32": "principal components of 8×8 patches, 32 channels: the control",
 }
 """Name → what it is."""
-
-
-def built_in_folder(name: str, models: Path = MODELS_FOLDER) -> Path:
-    """Return the folder of a built-in model after checking every file in it.
-
-    Raises
-    ------
-    WeightsError : a file is missing or is not the one that was shipped.
-
-    Examples
-    --------
-    >>> sorted(path.name for path in built_in_folder("linear").iterdir())
-    ['config.json', 'diffusion_pytorch_model.safetensors']
-    """
-    folder = models / name
-    for file, digest in _read_sums(models).items():
-        if Path(file).parent.name == name:
-            _check_file(models / file, digest)
-    return folder
-
-
-def _read_sums(models: Path) -> dict[str, str]:
-    try:
-        lines = (models / SUMS).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise _damaged(models / SUMS, "is missing") from error
-    return {file: digest for digest, file in (line.split(maxsplit=1) for line in lines)}
-
-
-def _check_file(path: Path, digest: str) -> None:
-    try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise _damaged(path, "is missing") from error
-    if found != digest:
-        raise _damaged(path, f"has SHA-256 {found[:12]}… instead of {digest[:12]}…")
-
-
-def _damaged(path: Path, problem: str) -> WeightsError:
-    return WeightsError(
-        f"the built-in {path}, which {problem}",
-        "the file as latentlab ships it",
-        "install latentlab again (pip install --force-reinstall --no-deps latentlab)",
-    )

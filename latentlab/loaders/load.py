@@ -13,11 +13,12 @@ from latentlab.errors import ModelNotFoundError, UsageError
 from latentlab.latents import Progress
 from latentlab.loaders import dc, flux2, kl, linear, taesd, tiny, video  # noqa: F401  (register)
 from latentlab.loaders.base import LatentVAE
-from latentlab.loaders.built_in import BUILT_IN, built_in_folder
+from latentlab.loaders.built_in import BUILT_IN
 from latentlab.loaders.checkpoints import read_file, read_folder, read_pair
 from latentlab.loaders.families import Checkpoint, build_vae
 from latentlab.loaders.normalization import NORMALIZATIONS
 from latentlab.loaders.weights import SUFFIXES
+from latentlab.shipped import shipped_folder
 
 Source = str | Path | tuple[str | Path, str | Path]
 
@@ -107,7 +108,7 @@ def _find_local(source: Source) -> tuple[Checkpoint, str, str] | None:
     if isinstance(source, Path):
         raise _missing(str(source))
     if source in BUILT_IN:
-        return read_folder(built_in_folder(source)), source, source
+        return read_folder(shipped_folder(source)), source, source
     plain, _, normalization = source.rpartition("@")
     if plain and _absolute(plain).is_file():
         return _read_hinted(_absolute(plain), normalization)

@@ -1,0 +1,1 @@
+"""The small world where everything can be trained: handwritten digits, from data to figures."""

@@ -1,0 +1,190 @@
+"""Pictures of digits with labels: MNIST from its files, or scikit-learn's small set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentlab.digits.idx import read_idx_labels, read_idx_pictures
+from latentlab.errors import FileError
+from latentlab.files import sha256_of_file
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from latentlab.latents import Progress
+
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+"""Part → the names of its pictures and labels, with or without ``.gz``."""
+
+_TEST_SHARE = 5
+_LARGEST_SIDE = 128
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Digits:
+    """Pictures and their labels.
+
+    Parameters
+    ----------
+    pictures : Tensor, (N, 1, H, H), float32 in [0, 1], ink is 1
+    labels : Tensor, (N,), int64, 0 to 9
+    """
+
+    pictures: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"Digits({len(self)} pictures of {self.size}×{self.size})"
+
+    @property
+    def size(self) -> int:
+        """Side of a picture in pixels."""
+        return int(self.pictures.shape[-1])
+
+    def first(self, count: int) -> Digits:
+        """Return the first so many."""
+        return Digits(self.pictures[:count], self.labels[:count])
+
+    def to(self, device: torch.device | str) -> Digits:
+        """Return them on a device."""
+        return Digits(self.pictures.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class DigitsData:
+    """A training and a test set, and where they came from.
+
+    Parameters
+    ----------
+    name : what ``--data`` said: ``mnist``, ``digits`` or a folder
+    train, test : Digits
+    sha256 : file name → digest of each file read; empty for ``digits``
+    """
+
+    name: str
+    train: Digits
+    test: Digits
+    sha256: Mapping[str, str] = field(default_factory=dict)
+
+
+def load_data(name: str, *, offline: bool = False, progress: Progress | None = None) -> DigitsData:
+    """Return the data that ``--data`` names.
+
+    Parameters
+    ----------
+    name : ``digits``, scikit-learn's 1,797 pictures of 8×8 (every fifth is for testing);
+        ``mnist``, downloaded once into the cache; or a folder with MNIST's four IDX files
+    offline : never ask the network
+    progress : called as ``progress(what, bytes so far, bytes in all)`` while downloading
+
+    Raises
+    ------
+    FileError : no such folder, or files in it that are missing, damaged or do not match.
+    DownloadError : ``mnist`` could not be fetched.
+
+    Examples
+    --------
+    >>> data = load_data("digits")
+    >>> data.train, len(data.test)
+    (Digits(1437 pictures of 8×8), 360)
+    """
+    if name == "digits":
+        return _small_set()
+    if name == "mnist":
+        from latentlab.digits.download import fetch_mnist
+
+        folder = fetch_mnist(offline=offline, progress=progress)
+    else:
+        folder = Path(name)
+    return read_folder(folder, name=name)
+
+
+def read_folder(folder: Path, *, name: str | None = None) -> DigitsData:
+    """Return the data in a folder with MNIST's four IDX files, gzipped or not.
+
+    Raises
+    ------
+    FileError : a file is missing, damaged, or does not match the others.
+    """
+    if not folder.is_dir():
+        raise FileError(
+            f"--data {folder}",
+            "digits, mnist, or a folder with MNIST's four files",
+            "pass --data digits to need no files",
+        )
+    paths = {part: [_find(folder, stem) for stem in stems] for part, stems in FILES.items()}
+    train, test = (_read_pair(*paths[part]) for part in ("train", "test"))
+    if train.size != test.size:
+        raise FileError(
+            f"training pictures of {train.size} px and test pictures of {test.size} px",
+            "one size",
+            "use files of one data set",
+        )
+    sums = {path.name: sha256_of_file(path) for pair in paths.values() for path in pair}
+    return DigitsData(name or str(folder), train, test, sums)
+
+
+def _find(folder: Path, stem: str) -> Path:
+    # Some mirrors write a dot instead of the last but one hyphen.
+    for name in (stem, f"{stem}.gz", stem.replace("-idx", ".idx")):
+        if (folder / name).is_file():
+            return folder / name
+    raise FileError(
+        f"{folder} without {stem} or {stem}.gz",
+        "MNIST's four IDX files",
+        "add the file, or pass --data mnist to download them",
+    )
+
+
+def _read_pair(pictures_path: Path, labels_path: Path) -> Digits:
+    pictures, labels = read_idx_pictures(pictures_path), read_idx_labels(labels_path)
+    if len(pictures) != len(labels):
+        raise FileError(
+            f"{len(pictures):,} pictures in {pictures_path.name} and {len(labels):,} labels in "
+            f"{labels_path.name}",
+            "as many of both",
+            "use files of one data set",
+        )
+    height, width = pictures.shape[1:]
+    if height != width or not 4 <= height <= _LARGEST_SIDE:
+        raise FileError(
+            f"pictures of {height}×{width} in {pictures_path}",
+            f"squares of 4 to {_LARGEST_SIDE} px",
+            "check that this is MNIST or a data set of its kind",
+        )
+    if labels.max() > 9:
+        raise FileError(
+            f"the label {labels.max()} in {labels_path}", "0 to 9", "use a data set of ten classes"
+        )
+    return _digits(pictures, labels, 255)
+
+
+def _digits(pictures: NDArray[np.uint8], labels: NDArray[np.uint8], white: float) -> Digits:
+    scaled = torch.from_numpy(pictures.astype(np.float32)) / white
+    return Digits(scaled[:, None], torch.from_numpy(labels.astype(np.int64)))
+
+
+def _small_set() -> DigitsData:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    everything = _digits(bunch.images.astype(np.uint8), bunch.target.astype(np.uint8), 16)
+    held_out = torch.arange(len(everything)) % _TEST_SHARE == 0
+    train, test = (
+        Digits(everything.pictures[chosen], everything.labels[chosen])
+        for chosen in (~held_out, held_out)
+    )
+    return DigitsData("digits", train, test)

@@ -1,0 +1,239 @@
+"""The networks: pictures of digits to a few latent numbers and back.
+
+One shape of encoder and decoder for all three models. ``encoder(pictures, label)`` takes pictures
+(B, 1, H, W) in [0, 1] and labels (B,), int64, and returns mean and log-variance, both (B, L);
+``decoder(z, label)`` takes z (B, L), float32, and returns Bernoulli logits (B, 1, H, W), of which
+the sigmoid is the picture. Only the conditional model looks at the label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from latentlab.errors import FileError, UsageError
+
+MODELS = ("autoencoder", "vae", "cvae")
+NETWORKS = ("mlp", "conv")
+CLASSES = 10
+DEFAULT_HIDDEN = {"mlp": (400,), "conv": (16, 32)}
+# Beyond e^±10 a posterior is a point or the whole space; the clamp keeps early steps finite.
+_LOGVAR_LIMIT = 10.0
+
+
+@dataclass(frozen=True)
+class DigitsConfig:
+    """What a digits model is made of.
+
+    Parameters
+    ----------
+    model : ``autoencoder``, ``vae`` or ``cvae`` (encoder and decoder both see the label)
+    latent : int, L, how many latent numbers
+    network : ``mlp`` or ``conv``
+    hidden : widths of the hidden layers of an MLP, or channels of the two convolutions; the
+        decoder has them in reverse
+    size : int, side of the pictures in pixels, a multiple of 4 for ``conv``
+    classes : int, how many labels
+
+    Raises
+    ------
+    UsageError : a name that is unknown or a number that makes no sense.
+
+    Examples
+    --------
+    >>> DigitsConfig("cvae", latent=8).hidden
+    (400,)
+    """
+
+    model: str = "cvae"
+    latent: int = 8
+    network: str = "mlp"
+    hidden: tuple[int, ...] = ()
+    size: int = 28
+    classes: int = CLASSES
+
+    def __post_init__(self) -> None:
+        _check_choice("--model", self.model, MODELS)
+        _check_choice("--network", self.network, NETWORKS)
+        object.__setattr__(self, "hidden", tuple(self.hidden) or DEFAULT_HIDDEN[self.network])
+        if not 1 <= self.latent <= 256:
+            raise UsageError(f"--latent {self.latent}", "1 to 256", "pass --latent 8")
+        if min(self.hidden) < 1 or (self.network == "conv" and len(self.hidden) != 2):
+            raise UsageError(
+                f"hidden widths {self.hidden}",
+                "positive numbers, and two of them for --network conv",
+                "pass --hidden 400 for mlp or --hidden 16,32 for conv",
+            )
+        if self.network == "conv" and self.size % 4:
+            raise UsageError(
+                f"pictures of {self.size} px", "a multiple of 4 for conv", "use --network mlp"
+            )
+
+    @property
+    def sees_label(self) -> bool:
+        """Whether encoder and decoder are told the label."""
+        return self.model == "cvae"
+
+    @property
+    def is_variational(self) -> bool:
+        """Whether the code is a distribution."""
+        return self.model != "autoencoder"
+
+    def describe(self) -> dict[str, Any]:
+        """Return the fields for ``config.json``."""
+        return {**asdict(self), "hidden": list(self.hidden)}
+
+
+def config_from(facts: Mapping[str, Any]) -> DigitsConfig:
+    """Return the config that :meth:`DigitsConfig.describe` described.
+
+    Raises
+    ------
+    FileError : fields are missing or make no sense.
+
+    Examples
+    --------
+    >>> config_from(DigitsConfig("vae", latent=2).describe()).latent
+    2
+    """
+    try:
+        return DigitsConfig(
+            model=str(facts["model"]),
+            latent=int(facts["latent"]),
+            network=str(facts["network"]),
+            hidden=tuple(int(width) for width in facts["hidden"]),
+            size=int(facts["size"]),
+            classes=int(facts["classes"]),
+        )
+    except (KeyError, TypeError, ValueError, UsageError) as error:
+        raise FileError(
+            f"the description of a model that makes no sense ({error})",
+            "config.json as `latentlab digits train` writes it",
+            "train again",
+        ) from error
+
+
+def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"{option} {value}", f"one of {', '.join(choices)}", "choose one of them")
+
+
+class Encoder(nn.Module):
+    """Pictures (B, 1, H, W) in [0, 1] and labels (B,) to mean and log-variance, both (B, L)."""
+
+    def __init__(self, config: DigitsConfig) -> None:
+        super().__init__()
+        self.config = config
+        told = config.classes if config.sees_label else 0
+        if config.network == "conv":
+            self.body, width = _convolutions(config)
+            self.head = _dense(width + told, 2 * config.latent)
+        else:
+            self.body = nn.Sequential(nn.Flatten())
+            widths = (config.size**2 + told, *config.hidden, 2 * config.latent)
+            self.head = _dense(*widths)
+
+    def forward(self, pictures: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        features = _with_label(self.body(pictures), label, self.config)
+        mean, logvar = self.head(features).chunk(2, dim=1)
+        return mean, logvar.clamp(-_LOGVAR_LIMIT, _LOGVAR_LIMIT)
+
+
+class Decoder(nn.Module):
+    """Latents z (B, L) and labels (B,) to Bernoulli logits (B, 1, H, W)."""
+
+    def __init__(self, config: DigitsConfig) -> None:
+        super().__init__()
+        self.config = config
+        told = config.classes if config.sees_label else 0
+        if config.network == "conv":
+            self.head, self.body = _transposed_convolutions(config, config.latent + told)
+        else:
+            widths = (config.latent + told, *reversed(config.hidden), config.size**2)
+            self.head = _dense(*widths)
+            self.body = nn.Sequential(nn.Unflatten(1, (1, config.size, config.size)))
+
+    def forward(self, z: Tensor, label: Tensor) -> Tensor:
+        logits: Tensor = self.body(self.head(_with_label(z, label, self.config)))
+        return logits
+
+
+class DigitsModel(nn.Module):
+    """An encoder and a decoder that belong together.
+
+    Examples
+    --------
+    >>> model = DigitsModel(DigitsConfig("cvae", latent=8))
+    >>> mean, logvar = model.encoder(torch.zeros(2, 1, 28, 28), torch.tensor([3, 7]))
+    >>> mean.shape, model.pictures(mean, torch.tensor([3, 7])).shape
+    (torch.Size([2, 8]), torch.Size([2, 1, 28, 28]))
+    """
+
+    def __init__(self, config: DigitsConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+
+    @torch.no_grad()
+    def pictures(self, z: Tensor, label: Tensor) -> Tensor:
+        """Return the pictures (B, 1, H, W), in [0, 1], of latents (B, L) and labels (B,)."""
+        return torch.sigmoid(self.decoder(z, label))
+
+
+def build_model(config: DigitsConfig, *, seed: int = 0) -> DigitsModel:
+    """Return a model whose initial weights depend on the seed alone.
+
+    PyTorch's layers draw from the global generator only: its state is put back afterwards.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return DigitsModel(config)
+
+
+def _with_label(features: Tensor, label: Tensor, config: DigitsConfig) -> Tensor:
+    if not config.sees_label:
+        return features
+    told = functional.one_hot(label, config.classes).to(features.dtype)
+    return torch.cat((features, told), dim=1)
+
+
+def _dense(*widths: int) -> nn.Sequential:
+    """Return linear layers of these widths with ReLU between them."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def _convolutions(config: DigitsConfig) -> tuple[nn.Sequential, int]:
+    first, second = config.hidden
+    body = nn.Sequential(
+        nn.Conv2d(1, first, 4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(first, second, 4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+    )
+    return body, second * (config.size // 4) ** 2
+
+
+def _transposed_convolutions(
+    config: DigitsConfig, width: int
+) -> tuple[nn.Sequential, nn.Sequential]:
+    first, second = config.hidden
+    side = config.size // 4
+    head = nn.Sequential(nn.Linear(width, second * side**2), nn.ReLU())
+    body = nn.Sequential(
+        nn.Unflatten(1, (second, side, side)),
+        nn.ConvTranspose2d(second, first, 4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.ConvTranspose2d(first, 1, 4, stride=2, padding=1),
+    )
+    return head, body

@@ -1,0 +1,106 @@
+"""Disentanglement, completeness, informativeness (Eastwood and Williams 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True)
+class DCI:
+    """How factors can be read from latents.
+
+    Parameters
+    ----------
+    disentanglement : float in [0, 1], whether a latent serves one factor only
+    completeness : float in [0, 1], whether a factor needs one latent only
+    informativeness : float, mean accuracy (classes) or R² (continuous) on the test rows
+    """
+
+    disentanglement: float
+    completeness: float
+    informativeness: float
+
+
+def dci(
+    codes: ArrayLike,
+    factors: ArrayLike,
+    test_codes: ArrayLike,
+    test_factors: ArrayLike,
+    *,
+    seed: int = 0,
+    trees: int = 100,
+) -> DCI:
+    """Return the scores of gradient-boosted trees that read each factor from the latents.
+
+    Parameters
+    ----------
+    codes, test_codes : array, (N, L) and (M, L)
+    factors, test_factors : array, (N, K) and (M, K); whole numbers are classes
+    seed : int, of the trees
+    trees : int, in each ensemble
+    """
+    z, v, test_z, test_v = map(np.asarray, (codes, factors, test_codes, test_factors))
+    classify = bool(np.issubdtype(v.dtype, np.integer))
+    found = [
+        _read_factor(z, v[:, k], test_z, test_v[:, k], classify=classify, seed=seed, trees=trees)
+        for k in range(v.shape[1])
+    ]
+    importance = np.stack([column for column, _ in found], axis=1)
+    quality = float(np.mean([score for _, score in found]))
+    return DCI(disentanglement_of(importance), completeness_of(importance), quality)
+
+
+def _read_factor(
+    z: NDArray[np.float64],
+    v: NDArray[np.float64],
+    test_z: NDArray[np.float64],
+    test_v: NDArray[np.float64],
+    *,
+    classify: bool,
+    seed: int,
+    trees: int,
+) -> tuple[NDArray[np.float64], float]:
+    """Return the latents' importances (L,) and the score on the test rows."""
+    from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
+
+    kind = GradientBoostingClassifier if classify else GradientBoostingRegressor
+    reader = kind(n_estimators=trees, random_state=seed).fit(z, v)
+    return np.abs(reader.feature_importances_), float(reader.score(test_z, test_v))
+
+
+def disentanglement_of(importance: NDArray[np.float64]) -> float:
+    """Return Σᵢ ρᵢ (1 − H_K(Rᵢ)) of importances (L, K): entropies to the base K.
+
+    Examples
+    --------
+    >>> disentanglement_of(np.eye(3))
+    1.0
+    """
+    shares = importance.sum(1) / max(importance.sum(), np.finfo(float).tiny)
+    return float(shares @ (1 - _relative_entropy(importance)))
+
+
+def completeness_of(importance: NDArray[np.float64]) -> float:
+    """Return Σⱼ ρⱼ (1 − H_L(R·ⱼ)) of importances (L, K): entropies to the base L.
+
+    Examples
+    --------
+    >>> completeness_of(np.array([[0.5, 0.5], [0.5, 0.5]]))
+    0.0
+    """
+    return disentanglement_of(importance.T)
+
+
+def _relative_entropy(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each row's entropy, as a share of the most that so many columns can have."""
+    if rows.shape[1] < 2:
+        return np.zeros(len(rows))
+    sums = rows.sum(1, keepdims=True)
+    even = 1 / rows.shape[1]
+    shares = np.divide(rows, sums, out=np.full_like(rows, even, dtype=float), where=sums > 0)
+    logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    entropies: NDArray[np.float64] = -(shares * logs).sum(1) / np.log(rows.shape[1])
+    return entropies

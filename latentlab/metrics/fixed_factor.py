@@ -1,0 +1,39 @@
+"""Batches of rows that agree in one factor, which two of the metrics are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+BATCH = 64
+"""Rows in a batch."""
+
+
+def agreeing_batches(
+    factors: NDArray[np.int64], count: int, rng: np.random.Generator, *, batch: int = BATCH
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Yield a factor k and indices (batch,) of rows that have one value of it, ``count`` times.
+
+    Factor and value are drawn at random, the value as often as it occurs; rows may repeat.
+
+    Parameters
+    ----------
+    factors : array, (N, K), whole numbers
+    """
+    groups = [_groups(column) for column in factors.T]
+    for _ in range(count):
+        factor = int(rng.integers(len(groups)))
+        order, starts, sizes = groups[factor]
+        value = factors[rng.integers(len(factors)), factor]
+        within = rng.integers(sizes[value], size=batch)
+        yield factor, order[starts[value] + within]
+
+
+def _groups(
+    column: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows sorted by value, and where each value's rows begin and how many they are."""
+    sizes = np.bincount(column)
+    return np.argsort(column, kind="stable"), np.cumsum(sizes) - sizes, sizes

@@ -1,0 +1,43 @@
+"""Modularity (Ridgeway and Mozer 2018): whether each latent tells of one factor only."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from latentlab.metrics.mutual_information import BINS, discretize, mutual_information
+
+
+def modularity(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS) -> float:
+    """Return the mean over latents of 1 − Σ_{k≠best} I² / (I²_best (K − 1)), in [0, 1].
+
+    Parameters
+    ----------
+    codes : array, (N, L)
+    factors : array, (N, K); floats are binned, whole numbers are classes
+
+    Examples
+    --------
+    >>> grid = np.indices((5, 5)).reshape(2, -1).T
+    >>> modularity(grid, grid)
+    1.0
+    """
+    return modularity_of(
+        mutual_information(discretize(codes, bins=bins), discretize(factors, bins=bins))
+    )
+
+
+def modularity_of(information: NDArray[np.float64]) -> float:
+    """Return the modularity of a table of mutual information (L, K); an empty latent counts 0.
+
+    Examples
+    --------
+    >>> modularity_of(np.vstack((np.eye(2), np.zeros((1, 2))))) == 2 / 3
+    True
+    """
+    squares = np.square(information)
+    best = squares.max(1)
+    rest = squares.sum(1) - best
+    others = max(1, information.shape[1] - 1)
+    spread = np.divide(rest, best * others, out=np.ones_like(best), where=best > 0)
+    return float((1 - spread).mean())
