@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from latentlab.encoder import encode, reconstruct
     from latentlab.errors import LatentlabError
     from latentlab.images import read_picture
+    from latentlab.interpolation import Interpolation, interpolate
     from latentlab.latents import (
         Directions,
         Latent,
@@ -43,6 +44,7 @@ _HOMES = {
     "encoder": ("encode", "reconstruct"),
     "errors": ("LatentlabError",),
     "images": ("read_picture",),
+    "interpolation": ("Interpolation", "interpolate"),
     "latents": (
         "Directions",
         "Latent",
@@ -64,6 +66,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "PCA",
     "Directions",
+    "Interpolation",
     "Latent",
     "LatentSpec",
     "LatentVAE",
@@ -81,6 +84,7 @@ __all__ = [
     "fit_pca_stream",
     "fit_randomized_pca",
     "held_out",
+    "interpolate",
     "label",
     "load_pca",
     "load_vae",

@@ -54,7 +54,8 @@ def png_bytes(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _axes_on_screen(ax: Axes | None) -> Axes:
+def axes_on_screen(ax: Axes | None) -> Axes:
+    """Return the axes given, or those of a new figure."""
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt
@@ -64,7 +65,7 @@ def _axes_on_screen(ax: Axes | None) -> Axes:
 
 
 def set_title(ax: Axes, title: str) -> None:
-    """Write a title as it is: no formulas, no bytes that are no text."""
+    """Write a title as it is, whatever a picture's name holds."""
     # A picture's name may hold dollar signs, which are no formula, and bytes that are no text.
     shown = title.encode("utf-8", "replace").decode("utf-8")
     ax.set_title(shown, fontsize=10, parse_math=False)
@@ -82,7 +83,7 @@ def draw_cumulative(pca: PCA, *, ax: Axes | None = None) -> Axes:
     -------
     Axes : x counts components, y is the share of the total variance
     """
-    ax = _axes_on_screen(ax)
+    ax = axes_on_screen(ax)
     cumulative = pca.spectrum.cumulative.numpy()
     k = np.arange(1, len(cumulative) + 1)
     null = isotropic_spectrum(pca.spectrum.n_samples, pca.spectrum.n_features).cumulative.numpy()
@@ -136,7 +137,7 @@ def _mark_k90(ax: Axes, pca: PCA) -> None:
 
 def draw_eigenvalues(pca: PCA, *, ax: Axes | None = None) -> Axes:
     """Draw the eigenvalues on log–log axes beside those of isotropic noise of equal variance."""
-    ax = _axes_on_screen(ax)
+    ax = axes_on_screen(ax)
     spectrum = pca.spectrum
     null = isotropic_spectrum(spectrum.n_samples, spectrum.n_features)
     noise = null.explained_variance * (spectrum.total_variance / spectrum.n_features)
@@ -186,7 +187,7 @@ def latent_rgb(latent: Latent) -> NDArray[np.uint8]:
 def draw_latent(latent: Latent, *, ax: Axes | None = None) -> Axes:
     """Draw a latent's first three principal components as colors."""
     title = f"{latent.spec.name}: PC 1–3 of {latent.values.shape[0]} channels as RGB"
-    return _draw_pixels(_axes_on_screen(ax), latent_rgb(latent), title)
+    return _draw_pixels(axes_on_screen(ax), latent_rgb(latent), title)
 
 
 def draw_latent_rgb(latent: Latent) -> Figure:
@@ -205,7 +206,7 @@ def draw_latent_rgb(latent: Latent) -> Figure:
 
 def draw_walk(walk: Walk, *, ax: Axes | None = None) -> Axes:
     """Draw all pictures of a walk as one labelled grid: components by steps."""
-    return _draw_pixels(_axes_on_screen(ax), walk_sheet(walk), "")
+    return _draw_pixels(axes_on_screen(ax), walk_sheet(walk), "")
 
 
 def _draw_pixels(ax: Axes, pixels: NDArray[np.uint8], title: str) -> Axes:

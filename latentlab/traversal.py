@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -152,16 +152,43 @@ def traverse(
     """
     check_steps(components, span, steps)
     found = directions.leading(components) if isinstance(directions, PCA) else directions
-    _check_directions(found, latent, components)
+    check_directions(found, latent, components)
     alphas = torch.linspace(-span, span, steps)
     paths = [partial(_latents_along, latent, found, k, alphas) for k in range(components)]
+    trails, decodes = decode_paths(vae, paths, found, alphas, progress=progress)
+    return Walk(trails, alphas, decodes, walk_title(latent, found), found.step_unit)
+
+
+def decode_paths(
+    vae: LatentVAE,
+    paths: Sequence[Callable[[], Tensor]],
+    found: Directions,
+    alphas: Tensor,
+    *,
+    progress: Progress | None = None,
+) -> tuple[tuple[Trail, ...], int]:
+    """Return the trail of each path, and how many latents were decoded.
+
+    Parameters
+    ----------
+    vae : LatentVAE
+    paths : one function a direction, which returns the latents (steps, C, h, w) of its path, the
+        same at every call
+    found : Directions, which name the trails
+    alphas : Tensor, (steps,), evenly spaced
+    progress : called as ``progress("decoding", done, total)``
+    """
     decoder = _SharingDecoder(vae, (path() for path in paths), progress)
     trails = tuple(
         _trail(vae, decoder, path(), found, k, float(alphas[1] - alphas[0]))
         for k, path in enumerate(paths)
     )
-    title = f"{latent.title}\n{found.basis or found.finder}"
-    return Walk(trails, alphas, decoder.decodes, title, found.step_unit)
+    return trails, decoder.decodes
+
+
+def walk_title(latent: Latent, found: Directions) -> str:
+    """Return two lines for the sheet of a walk: picture and model, then the directions."""
+    return f"{latent.title}\n{found.basis or found.finder}"
 
 
 def check_steps(components: int, span: float, steps: int) -> None:
@@ -178,7 +205,8 @@ def check_steps(components: int, span: float, steps: int) -> None:
         raise UsageError(f"steps={steps}", "at least 2 steps", "pass --steps 16")
 
 
-def _check_directions(found: Directions, latent: Latent, components: int) -> None:
+def check_directions(found: Directions, latent: Latent, components: int) -> None:
+    """Raise ShapeError where directions are too few, or of another model or size."""
     available = len(found.vectors)
     if components > available:
         raise ShapeError(

@@ -158,7 +158,7 @@ def test_products_in_any_layout_are_those_with_the_lifted_rows(
     changes = rows(2, jacobian.shape[0])
     pulled = around.pull(changes.view(2, 3, 32, 40)).numpy()
     np.testing.assert_allclose(pulled, changes.numpy() @ jacobian, atol=1e-4)
-    found = top_singular(around, 3)
+    found = top_singular(around, 3, tolerance=1e-3)
     expected = np.linalg.svd(jacobian, compute_uv=False)[:3]
     np.testing.assert_allclose(found.values.numpy(), expected, rtol=1e-5)
 
@@ -211,38 +211,32 @@ def dense_32(vae: LatentVAE, latent: Latent) -> tuple[np.ndarray, np.ndarray, np
 
 
 @pytest.mark.shared
-def test_taef2_agrees_with_a_dense_jacobian(shared: Path) -> None:
+def test_taef2_agrees_with_scipys_lanczos_in_float64(shared: Path) -> None:
     vae = load_vae(str(shared / "models" / "taef2"), device="cpu", dtype="float32")
-    latent = encode(vae, "sample:china", size=32)
-    expected = dense_32(vae, latent)[1][:6]
-    found = top_singular(decoder_map(vae, latent), 6, tolerance=1e-3)
-    np.testing.assert_allclose(found.values.numpy(), expected, rtol=1e-3)
-
-
-@pytest.mark.shared
-def test_taef2_agrees_with_scipys_lanczos_on_finite_differences(shared: Path) -> None:
-    vae = load_vae(str(shared / "models" / "taef2"), device="cpu", dtype="float32")
-    latent = encode(vae, str(shared / "data" / "photos" / "n02510455_giant_panda.jpg"), size=64)
-    point = latent.values[None]
+    latent = encode(vae, str(shared / "data" / "photos" / "n02510455_giant_panda.jpg"), size=32)
+    exact: Any = copy.deepcopy(vae)
+    exact.module.double()
+    point = latent.values[None].double()
 
     def times(vector: np.ndarray) -> np.ndarray:
-        axis = torch.from_numpy(vector.ravel()).float().view_as(point)
-        step = 3e-2 / axis.norm()
+        axis = torch.from_numpy(vector.ravel()).view_as(point)
+        step = 1e-5 / axis.norm()
         with torch.no_grad():
-            change = vae.decode(point + step * axis) - vae.decode(point - step * axis)
-        return (change.double() / (2 * step)).flatten().numpy()
+            ahead, behind = exact._decode(torch.cat([point + step * axis, point - step * axis]))
+        return ((ahead - behind) / (2 * step)).flatten().numpy()
 
     def transposed(vector: np.ndarray) -> np.ndarray:
-        change = torch.from_numpy(vector.ravel()).float().view(1, 3, 64, 64)
-        pulled = torch.autograd.functional.vjp(vae.decode, point, change)[1]
-        return pulled.flatten().double().numpy()
+        change = torch.from_numpy(vector.ravel()).view(1, 3, 32, 32)
+        return torch.autograd.functional.vjp(exact._decode, point, change)[1].flatten().numpy()
 
-    operator = LinearOperator((3 * 64 * 64, point.numel()), matvec=times, rmatvec=transposed)
+    shape = 3 * 32 * 32, point.numel()
+    operator = LinearOperator(shape, matvec=times, rmatvec=transposed, dtype=np.float64)
     start = np.random.default_rng(1).standard_normal(point.numel())
     expected = svds(operator, k=4, tol=1e-3, v0=start, return_singular_vectors=False)
     found = top_singular(decoder_map(vae, latent), 8)
+    assert found.converged
     assert found.products <= 160
-    np.testing.assert_allclose(found.values[:4].numpy(), np.sort(expected)[::-1], rtol=0.01)
+    np.testing.assert_allclose(found.values[:4].numpy(), np.sort(expected)[::-1], rtol=1e-3)
 
 
 def test_a_value_that_occurs_twice_is_found_twice() -> None:

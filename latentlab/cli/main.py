@@ -11,6 +11,7 @@ from typing import Annotated, TextIO
 import typer
 
 from latentlab.cli.directions import directions
+from latentlab.cli.interpolate import interpolate
 from latentlab.cli.models import models
 from latentlab.cli.pca import pca
 from latentlab.cli.transfer import transfer
@@ -34,6 +35,7 @@ app.command("pca")(pca)
 app.command("traverse")(traverse)
 app.command("directions")(directions)
 app.command("transfer")(transfer)
+app.command("interpolate")(interpolate)
 app.command("models")(models)
 
 

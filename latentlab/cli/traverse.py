@@ -60,6 +60,9 @@ def traverse(
     span: Annotated[
         float, typer.Option(help="How far, both ways, in the neighborhood's standard deviations.")
     ] = 3.0,
+    curved: Annotated[
+        bool, typer.Option("--curved", help="Find each direction anew at every step; slower.")
+    ] = False,
     format: Annotated[Format, typer.Option(help="File format of the animations.")] = Format.gif,
     fps: Annotated[float, typer.Option(help="Pictures a second.")] = 12,
     loop: Annotated[bool, typer.Option(help="Play for ever, there and back; or once.")] = True,
@@ -102,6 +105,8 @@ def traverse(
     else:
         _refuse_run(run)
         kind = neighborhood or DEFAULT_NEIGHBORHOOD
+        if curved:
+            _refuse_tokens(kind)
         request = Request(
             image, size, kind, samples, region, settings, seed or 0, context.obj, components
         )
@@ -109,7 +114,7 @@ def traverse(
             start = _find(request, finder or "pca", labels is not False, features, out, place)
         else:
             start = _analyse(request, out, place)
-    walk = _walk(start, components, span, steps, quiet=quiet)
+    walk = _walk(start, components, span, steps, curved=curved, seed=seed or 0, quiet=quiet)
     files = save_walk(walk, start.folder, suffix=suffix, fps=fps, loop=loop)
     files.append(_record(walk, start, context.obj))
     _report(start.folder, files, json=json, quiet=quiet)
@@ -202,22 +207,33 @@ def _find(
     return _Start(vae, found.latent, found.directions, folder)
 
 
-def _walk(start: _Start, components: int | None, span: float, steps: int, *, quiet: bool) -> Walk:
+def _walk(
+    start: _Start,
+    components: int | None,
+    span: float,
+    steps: int,
+    *,
+    curved: bool,
+    seed: int,
+    quiet: bool,
+) -> Walk:
     from latentlab import traverse as walk_along
+    from latentlab.curved import traverse_curved
     from latentlab.pca import PCA
 
     found = start.found
     there_are = len(found.components if isinstance(found, PCA) else found.vectors)
+    how: dict[str, Any] = {
+        "components": min(_USUAL, there_are) if components is None else components,
+        "span": span,
+        "steps": steps,
+    }
     with progress_bar(quiet=quiet) as progress:
-        return walk_along(
-            start.vae,
-            start.latent,
-            found,
-            components=min(_USUAL, there_are) if components is None else components,
-            span=span,
-            steps=steps,
-            progress=progress,
-        )
+        if curved:
+            return traverse_curved(
+                start.vae, start.latent, found, seed=seed, progress=progress, **how
+            )
+        return walk_along(start.vae, start.latent, found, progress=progress, **how)
 
 
 def _report(folder: Path, files: list[Path], *, json: bool, quiet: bool) -> None:
@@ -243,6 +259,19 @@ def _refuse_picture_options(*given: object) -> None:
 def _refuse_run(run: Path | None) -> None:
     if run is not None:
         raise UsageError("IMAGE and --run", "one of the two", "leave one out")
+
+
+def _refuse_tokens(neighborhood: str) -> None:
+    """Raise UsageError where the neighborhood's rows are no whole latents."""
+    from latentlab.neighborhoods import SAMPLERS
+    from latentlab.neighborhoods.base import Sampler
+
+    if SAMPLERS[neighborhood].layout is not Sampler.layout:
+        raise UsageError(
+            f"--curved with --neighborhood {neighborhood}",
+            "a neighborhood of whole latents, such as augment or gaussian",
+            "choose another --neighborhood, or leave --curved out",
+        )
 
 
 def _run_to_resume(run: Path | None) -> Path:
@@ -297,9 +326,12 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("", "variance", "change/σ", "monotone", "flicker", "drift / ‖z‖", "clipped"):
+    curved = facts.get("curved", False)
+    headings = ["", "variance", "change/σ", "monotone", "flicker", "drift / ‖z‖", "clipped"]
+    for heading in [*headings, *(["turned"] if curved else [])]:
         table.add_column(heading, justify="right" if heading else "left")
     for row in facts["components"]:
+        turned = [f"{sum(row['turning']):.2f} rad"] if curved else []
         table.add_row(
             row["label"],
             shown(row["explained_variance_ratio"], ".1%"),
@@ -308,6 +340,7 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
             shown(row["flicker"], ".2f"),
             shown(row["drift_relative"], ".3f"),
             shown(row["clipped"], ".1%"),
+            *turned,
         )
     console = Console(highlight=False, markup=False)
     console.print(facts["title"], style="bold")

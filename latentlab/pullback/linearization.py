@@ -10,6 +10,7 @@ stands in where an operation can be differentiated only once.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -82,7 +83,7 @@ class Linearization:
         return probe, pulled
 
     def _push_forward(self, tangents: Tensor) -> Tensor:
-        with torch.no_grad(), forward_ad.dual_level(), _twice_differentiable():
+        with torch.no_grad(), _forward_mode(), _twice_differentiable():
             dual = forward_ad.make_dual(  # type: ignore[no-untyped-call]
                 self._point.detach(), tangents
             )
@@ -97,6 +98,15 @@ def _twice_differentiable() -> Iterator[None]:
     """Let attention, convolutions and group norms be differentiated twice, and forward."""
     with sdpa_kernel(SDPBackend.MATH), _Replacements():
         yield
+
+
+@contextmanager
+def _forward_mode() -> Iterator[None]:
+    """Open a level of dual numbers; torch compiles its formulas by a function it deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with forward_ad.dual_level():
+            yield
 
 
 class _Replacements(TorchFunctionMode):

@@ -1,0 +1,297 @@
+"""Walks that follow a direction as it turns: the local frame is found anew at every step.
+
+A straight walk keeps the direction that was right at its beginning. Here each step goes along
+the previous direction's local counterpart. For one of the directions that change the picture
+most, that is its projection onto the span of those that do so *there*, which keeps its
+orientation, and goes through places where two singular values meet and their vectors trade
+names. For any other it is the direction that makes the same change of the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentlab.errors import UsageError
+from latentlab.latents import Directions, Latent, Progress
+from latentlab.layouts import Layout, WholeLayout
+from latentlab.loaders.base import LatentVAE
+from latentlab.pca import PCA
+from latentlab.pullback import (
+    DecoderMap,
+    SingularDirections,
+    decoder_map,
+    grassmann_distance,
+    top_singular,
+)
+from latentlab.pullback.features import Features
+from latentlab.traversal import Walk, check_directions, check_steps, decode_paths, walk_title
+
+FRAME = 4
+STEP_PRODUCTS = 24
+_TOLERANCE = 0.03
+_IN_FRAME = 0.9
+_GRADIENT_STEPS = 4
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CurvedPath:
+    """Latents along one direction that turns with the decoder.
+
+    Parameters
+    ----------
+    latents : Tensor, (steps, C, h, w)
+    turning : Tensor, (steps,), radians; Grassmann distance of the frame at each latent from that
+        at its neighbor on the way to the center, 0 at the center itself
+    held : Tensor, (steps,), up to 1; cosine of the direction at each latent with the one it
+        follows, 1 where it goes on as it was; at the center, the share of the direction that the
+        frame holds
+    gains : Tensor, (steps,); change of the features for one unit along the direction there
+    products : int, how many products with Jacobians it took
+    """
+
+    latents: Tensor
+    turning: Tensor
+    held: Tensor
+    gains: Tensor
+    products: int
+
+    def __repr__(self) -> str:
+        turned = float(self.turning.sum())
+        return f"CurvedPath({len(self.latents)} latents, {turned:.2f} rad turned)"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CurvedWalk(Walk):
+    """A traversal along curved paths; see :class:`latentlab.traversal.Walk`.
+
+    Parameters
+    ----------
+    paths : one CurvedPath a trail
+    """
+
+    paths: tuple[CurvedPath, ...] = ()
+
+    def summary(self) -> dict[str, Any]:
+        """Return the contents of ``traversal.json``, with what each path adds to a straight one."""
+        facts = super().summary()
+        for component, path in zip(facts["components"], self.paths, strict=True):
+            component["turning"] = path.turning.tolist()
+            component["held"] = path.held.tolist()
+            component["gains"] = path.gains.tolist()
+        products = sum(path.products for path in self.paths)
+        return {**facts, "curved": True, "frame": FRAME, "products": products}
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where a walk has come to: a latent, its frame, and the way on as a row of the layout."""
+
+    values: Tensor
+    frame: SingularDirections
+    row: Tensor
+    gain: float
+    turning: float
+    held: float
+
+
+def traverse_curved(
+    vae: LatentVAE,
+    latent: Latent,
+    directions: PCA | Directions,
+    *,
+    layout: Layout | None = None,
+    features: str | Features = "identity",
+    components: int = 5,
+    span: float = 3.0,
+    steps: int = 16,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> CurvedWalk:
+    """Return the pictures along directions that turn with the decoder, with scores and turning.
+
+    As :func:`latentlab.traverse`, but each of the steps, σ_k long for each standard deviation,
+    goes along the local counterpart of direction k: see :func:`follow`.
+
+    Parameters
+    ----------
+    vae : LatentVAE
+    latent : Latent, where the walk passes at α = 0
+    directions : PCA of a neighborhood, or Directions
+    layout : WholeLayout, optional; by default the PCA's own, or whole latents
+    features : in which change is measured, as for :func:`latentlab.pullback.decoder_map`
+    components, span, steps : as for :func:`latentlab.traverse`
+    seed : int
+    progress : called as ``progress(what, done, total)``
+
+    Raises
+    ------
+    UsageError : a layout of tokens or patches, or a frame that turns away from its direction.
+    ShapeError, NonFiniteError, MemoryLimitError : as for :func:`latentlab.traverse`.
+    ZeroJacobianError : the decoder does not answer to its latent somewhere along the walk.
+    """
+    check_steps(components, span, steps)
+    if isinstance(directions, PCA):
+        layout = layout or directions.layout
+    found = directions.leading(components) if isinstance(directions, PCA) else directions
+    check_directions(found, latent, components)
+    center = decoder_map(vae, latent, layout=layout, features=features)
+    check_whole(center.layout)
+    frame = top_singular(center, min(FRAME, center.n_features), seed=seed, progress=progress)
+    alphas = torch.linspace(-span, span, steps)
+    paths = []
+    for k in range(components):
+        step = float(found.step_lengths[k])
+        path = follow(center, found.vectors[k], step * alphas, frame=frame, seed=seed)
+        paths.append(path)
+        if progress:
+            progress("following", k + 1, components)
+    ways = [lambda path=path: path.latents for path in paths]
+    trails, decodes = decode_paths(vae, ways, found, alphas, progress=progress)
+    title = f"{walk_title(latent, found)}, followed as it turns"
+    return CurvedWalk(trails, alphas, decodes, title, found.step_unit, tuple(paths))
+
+
+def follow(
+    center: DecoderMap,
+    direction: Tensor,
+    offsets: Tensor,
+    *,
+    frame: SingularDirections | None = None,
+    max_products: int = STEP_PRODUCTS,
+    seed: int = 0,
+) -> CurvedPath:
+    """Return the latents at these distances along a direction that turns with the decoder.
+
+    From the center outwards, each step goes straight along the current direction; then the frame,
+    the span of the directions that change the picture most, is found again in a few products
+    from the last one. A direction of the frame is projected onto the new one. Any other, which
+    that would turn into something else, goes on as the direction that changes the picture there
+    as it did before (damped least squares, in 11 products).
+
+    Parameters
+    ----------
+    center : DecoderMap in a layout of whole latents, maybe of a region
+    direction : Tensor, (C, h, w); its sign and direction count, not its length
+    offsets : Tensor, (steps,), ascending; distances from the center in model-space units
+    frame : SingularDirections at the center, if they are known; else the first 4
+    max_products : int, products for the frame at each step
+    seed : int
+
+    Raises
+    ------
+    UsageError : a layout of tokens or patches, or a frame that turns away from its direction.
+    ZeroJacobianError, NonFiniteError, MemoryLimitError : as for
+        :func:`latentlab.pullback.top_singular`.
+    """
+    check_whole(center.layout)
+    begun = center.count.total
+    frame = frame or top_singular(center, min(FRAME, center.n_features), seed=seed)
+    row = center.layout.flatten(direction[None])[0].double()
+    row = row / row.norm()
+    held = float((frame.rows.double() @ row).norm())
+    here = _Place(center.values, frame, row, _gain(center, row), 0.0, held)
+    ahead = offsets[offsets > 0].tolist()
+    behind = (-offsets[offsets < 0]).flip(0).tolist()
+    onward = list(_outward(center, here, ahead, max_products, seed))
+    return_way = list(_outward(center, replace(here, row=-row), behind, max_products, seed))
+    middle = [here] * int((offsets == 0).sum())
+    places = [*reversed(return_way), *middle, *onward]
+    return CurvedPath(
+        latents=torch.stack([place.values for place in places]),
+        turning=torch.tensor([place.turning for place in places]),
+        held=torch.tensor([place.held for place in places]),
+        gains=torch.tensor([place.gain for place in places]),
+        products=center.count.total - begun,
+    )
+
+
+def check_whole(layout: Layout) -> None:
+    """Raise UsageError where rows are no whole latents: a cell or patch has no frame of its own."""
+    if not isinstance(layout, WholeLayout):
+        raise UsageError(
+            f"a curved walk along {layout.kind}",
+            "directions of whole latents, such as those of augment, gaussian or jacobian",
+            "choose another --neighborhood, or leave --curved out",
+        )
+
+
+def _outward(
+    decoder: DecoderMap, place: _Place, distances: list[float], max_products: int, seed: int
+) -> Iterator[_Place]:
+    """Yield the places at ascending distances from the center."""
+    reached = 0.0
+    in_frame = place.held >= _IN_FRAME
+    for distance in distances:
+        move = (distance - reached) * decoder.layout.lift(place.row.float())
+        there = decoder.moved_to(place.values + move)
+        frame = top_singular(
+            there,
+            len(place.frame.values),
+            tolerance=_TOLERANCE,
+            max_products=max_products,
+            check_steps=0,
+            start=place.frame.rows,
+            seed=seed,
+        )
+        row = _project(place.row, frame) if in_frame else _same_change(decoder, there, place.row)
+        place = _Place(
+            values=there.values,
+            frame=frame,
+            row=row,
+            gain=_gain(there, row),
+            turning=grassmann_distance(place.frame.rows, frame.rows),
+            held=float(row @ place.row),
+        )
+        decoder, reached = there, distance
+        yield place
+
+
+def _project(row: Tensor, frame: SingularDirections) -> Tensor:
+    """Return a unit row's projection onto the span of a frame, at length 1.
+
+    Raises
+    ------
+    UsageError : the frame is orthogonal to the row.
+    """
+    basis = frame.rows.double()
+    projected = (basis @ row) @ basis
+    if not float(projected.norm()) > 0:
+        raise UsageError(
+            "a direction that is orthogonal to all that the decoder answers to",
+            "one that changes the picture all along the walk",
+            "walk less far, or straight, without --curved",
+        )
+    unit: Tensor = projected / projected.norm()
+    return unit
+
+
+def _same_change(here: DecoderMap, there: DecoderMap, row: Tensor) -> Tensor:
+    """Return the unit row that changes the picture there as a unit row changes it here.
+
+    It minimizes ‖J'd' − Jd‖² + g²‖d' − d‖², g = ‖Jd‖, by a few steps of conjugate gradients from
+    d' = d: what the decoder answers to more than to d follows the picture, the rest stays.
+    """
+    wanted = here.push(row[None].float())
+    damping = float(wanted.norm()) ** 2
+    missing = there.pull(wanted - there.push(row[None].float()))[0].double()
+    correction, search = torch.zeros_like(row), missing.clone()
+    for _ in range(_GRADIENT_STEPS):
+        energy = float(missing @ missing)
+        if not energy > 0:
+            break
+        image = there.pull(there.push(search[None].float()))[0].double() + damping * search
+        length = energy / float(search @ image)
+        correction = correction + length * search
+        missing = missing - length * image
+        search = missing + float(missing @ missing) / energy * search
+    followed: Tensor = (row + correction) / (row + correction).norm()
+    return followed
+
+
+def _gain(decoder: DecoderMap, row: Tensor) -> float:
+    return float(decoder.push(row[None].float()).norm())

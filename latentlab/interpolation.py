@@ -1,0 +1,304 @@
+"""From one picture to another through latent space, and how evenly the picture changes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentlab.encoder import decode_each, encode_batch
+from latentlab.errors import ShapeError, UsageError
+from latentlab.images import to_uint8
+from latentlab.latents import Latent, Progress
+from latentlab.loaders.base import LatentVAE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PATHS = ("linear", "slerp", "arc")
+_EVEN = 1.02
+_ROUNDS = 8
+_PARALLEL = 1e-4
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Interpolation:
+    """The pictures on a path between two latents.
+
+    Parameters
+    ----------
+    path : str, ``"linear"``, ``"slerp"`` or ``"arc"``
+    positions : Tensor, (steps,), float64 from 0 to 1; where on the path each frame lies
+    latents : Tensor, (steps, C, h, w)
+    frames : Tensor, (steps, H, W, 3), uint8
+    changes : Tensor, (steps − 1,), float64; root mean square change of the values of a picture,
+        in units of [−1, 1], from each frame to the next
+    straight : float, the same between the first frame and the last
+    drifts : Tensor, (steps,), ‖E(D(z)) − z‖ / ‖z‖ of each latent
+    title : str, for sheets
+    decodes : int, how many latents were decoded
+    """
+
+    path: str
+    positions: Tensor
+    latents: Tensor
+    frames: Tensor
+    changes: Tensor
+    straight: float
+    drifts: Tensor
+    title: str
+    decodes: int
+
+    @property
+    def length(self) -> float:
+        """Return the length of the path in picture space: the sum of all changes."""
+        return float(self.changes.sum())
+
+    @property
+    def detour(self) -> float:
+        """Return the length over that of the straight line in pixels, which is a cross-fade; ≥ 1.
+
+        NaN between two equal pictures.
+        """
+        return self.length / self.straight if self.straight else math.nan
+
+    @property
+    def speed_ratio(self) -> float:
+        """Return the largest change over the smallest; 1 for an even path, NaN for a still one."""
+        slowest = float(self.changes.min())
+        return float(self.changes.max()) / slowest if slowest else math.nan
+
+    def summary(self) -> dict[str, Any]:
+        """Return the facts of ``interpolation.json`` on this path."""
+        return {
+            "path": self.path,
+            "steps": len(self.frames),
+            "positions": self.positions.tolist(),
+            "changes": self.changes.tolist(),
+            "length": self.length,
+            "straight": self.straight,
+            "detour": self.detour,
+            "speed_ratio": self.speed_ratio,
+            "drift_relative": self.drifts.tolist(),
+            "decodes": self.decodes,
+        }
+
+    def save(self, path: str | Path, *, fps: float = 12, loop: bool = True) -> Path:
+        """Write the frames as an animation; the format follows the suffix. Return its path."""
+        from latentlab.path_plots import animate_interpolation
+
+        return animate_interpolation(self, Path(path), fps=fps, loop=loop)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw how much the picture changes from frame to frame; return the axes."""
+        from latentlab.path_plots import draw_changes
+
+        return draw_changes([self], ax=ax)
+
+    def __repr__(self) -> str:
+        return f"Interpolation({self.path}, {len(self.frames)} frames, detour {self.detour:.3f})"
+
+
+def interpolate(
+    vae: LatentVAE,
+    first: Latent,
+    last: Latent,
+    *,
+    path: str = "linear",
+    steps: int = 24,
+    progress: Progress | None = None,
+) -> Interpolation:
+    """Return the pictures on a path from one latent to another, ends included.
+
+    Parameters
+    ----------
+    vae : LatentVAE
+    first, last : Latent, of one model and size
+    path : str
+
+        * ``"linear"``: the straight line in latent space, at even steps;
+        * ``"slerp"``: the arc of a circle through both latents around the origin, at even angles,
+          along which lengths stay those of the ends;
+        * ``"arc"``: the straight line, at the positions where consecutive decoded pictures are
+          equally far apart: the speed in picture space is constant. The positions are found by
+          decoding, and moving them to where the polyline of pictures has equal pieces, until the
+          largest change is at most 1.02 times the smallest, in at most 8 rounds.
+    steps : int, at least 3; frames, ends included
+    progress : called as ``progress("decoding", done, total)``
+
+    Raises
+    ------
+    UsageError : an unknown path, too few steps, or a slerp between opposite latents.
+    ShapeError : latents of different sizes or models.
+    NonFiniteError, MemoryLimitError : as for :func:`latentlab.encode`.
+
+    Examples
+    --------
+    >>> import latentlab
+    >>> vae = latentlab.load_vae("linear")
+    >>> ends = [latentlab.encode(vae, f"sample:{name}", size=64) for name in ("flower", "china")]
+    >>> interpolate(vae, *ends, steps=5)  # a linear decoder goes straight
+    Interpolation(linear, 5 frames, detour 1.000)
+    """
+    check_interpolation(path, steps)
+    _check_ends(vae, first, last)
+    way = _great_circle(first.values, last.values) if path == "slerp" else None
+    line = way or (lambda position: torch.lerp(first.values, last.values, position))
+    film = _Film(vae, line, steps, _ROUNDS if path == "arc" else 1, progress)
+    positions = torch.linspace(0, 1, steps, dtype=torch.float64)
+    if path == "arc":
+        positions = _even_positions(film, positions)
+    return replace(film.shoot(positions), path=path, title=_title(first, last, path))
+
+
+def check_interpolation(path: str, steps: int) -> None:
+    """Raise UsageError where a path or a number of steps makes no sense."""
+    if path not in PATHS:
+        raise UsageError(f"path {path!r}", f"one of {', '.join(PATHS)}", "pass --path linear")
+    if not isinstance(steps, int) or steps < 3:
+        raise UsageError(f"steps={steps}", "at least 3 steps", "pass --steps 24")
+
+
+class _Film:
+    """Decodes a path at any positions, and counts."""
+
+    def __init__(
+        self,
+        vae: LatentVAE,
+        way: Callable[[float], Tensor],
+        steps: int,
+        rounds: int,
+        progress: Progress | None,
+    ) -> None:
+        self.vae = vae
+        self.way = way
+        self.progress = progress
+        self.decodes = 0
+        self.total = steps * rounds
+
+    def picture(self, position: float) -> Tensor:
+        """Return the picture (3, H, W) at a position."""
+        picture = next(decode_each(self.vae, self.way(position)[None]))
+        self.decodes += 1
+        if self.progress:
+            self.progress("decoding", self.decodes, max(self.total, self.decodes))
+        return picture
+
+    def changes(self, positions: Tensor) -> Tensor:
+        """Return the changes (n − 1,) between pictures at these positions."""
+        found, previous = [], None
+        for position in positions.tolist():
+            picture = self.picture(position)
+            if previous is not None:
+                found.append(_change(previous, picture))
+            previous = picture
+        return torch.tensor(found, dtype=torch.float64)
+
+    def shoot(self, positions: Tensor) -> Interpolation:
+        """Return the frames at these positions with all that is measured on them."""
+        latents = torch.stack([self.way(position) for position in positions.tolist()])
+        frames, changes, drifts = [], [], []
+        start = previous = None
+        for latent, position in zip(latents, positions.tolist(), strict=True):
+            picture = self.picture(position)
+            again = encode_batch(self.vae, picture[None]).mean[0]
+            drifts.append(float((again - latent).norm() / latent.norm()))
+            frames.append(to_uint8(picture))
+            if previous is None:
+                start = picture
+            else:
+                changes.append(_change(previous, picture))
+            previous = picture
+        assert start is not None
+        assert previous is not None
+        return Interpolation(
+            path="",
+            positions=positions,
+            latents=latents,
+            frames=torch.stack(frames),
+            changes=torch.tensor(changes, dtype=torch.float64),
+            straight=_change(start, previous),
+            drifts=torch.tensor(drifts),
+            title="",
+            decodes=self.decodes,
+        )
+
+
+def _change(before: Tensor, after: Tensor) -> float:
+    return math.sqrt(float((after - before).double().square().mean()))
+
+
+def _even_positions(film: _Film, positions: Tensor) -> Tensor:
+    """Return positions at which consecutive pictures are about equally far apart."""
+    best, unevenness = positions, math.inf
+    for _ in range(_ROUNDS - 1):
+        changes = film.changes(positions)
+        slowest = float(changes.min())
+        if not float(changes.max()) > 0:
+            return positions
+        ratio = float(changes.max()) / slowest if slowest else math.inf
+        if ratio < unevenness:
+            best, unevenness = positions, ratio
+        if ratio <= _EVEN:
+            break
+        reached = torch.cat([torch.zeros(1, dtype=torch.float64), changes.cumsum(0)])
+        wanted = np.linspace(0, float(reached[-1]), len(positions))
+        positions = torch.from_numpy(np.interp(wanted, reached.numpy(), positions.numpy()))
+    return best
+
+
+def _great_circle(first: Tensor, last: Tensor) -> Callable[[float], Tensor] | None:
+    """Return the slerp of two latents as a function of the position; None where they are parallel.
+
+    Raises
+    ------
+    UsageError : the latents are opposite, so that every great circle joins them.
+    """
+    flat = first.double().flatten(), last.double().flatten()
+    cosine = float(torch.nn.functional.cosine_similarity(*flat, dim=0))
+    angle = math.acos(max(-1.0, min(1.0, cosine)))
+    if math.pi - angle < _PARALLEL:
+        raise UsageError(
+            "a slerp between opposite latents", "latents less than 180° apart", "use --path linear"
+        )
+    if angle < _PARALLEL:
+        return None
+
+    def at(position: float) -> Tensor:
+        before = math.sin((1 - position) * angle) / math.sin(angle)
+        after = math.sin(position * angle) / math.sin(angle)
+        return before * first + after * last
+
+    return at
+
+
+def _check_ends(vae: LatentVAE, first: Latent, last: Latent) -> None:
+    stride = vae.spec.stride
+    sizes = [
+        f"{latent.values.shape[-1] * stride}×{latent.values.shape[-2] * stride} px"
+        for latent in (first, last)
+    ]
+    if first.values.shape[1:] != last.values.shape[1:]:
+        raise ShapeError(
+            f"{first.name} of {sizes[0]} and {last.name} of {sizes[1]}",
+            "two pictures of one size",
+            "pass --size 256, which crops and resizes both",
+        )
+    channels = {vae.spec.channels, first.values.shape[0], last.values.shape[0]}
+    if len(channels) > 1:
+        raise ShapeError(
+            f"latents of {first.values.shape[0]} and {last.values.shape[0]} channels",
+            f"{vae.spec.channels} channels, as {vae.spec.name} has",
+            "encode both pictures with the same model",
+        )
+
+
+def _title(first: Latent, last: Latent, path: str) -> str:
+    _, where = first.title.split(" · ", 1)
+    return f"{first.name} to {last.name} · {where}\n{path} path"
