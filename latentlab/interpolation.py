@@ -260,7 +260,8 @@ def _great_circle(first: Tensor, last: Tensor) -> Callable[[float], Tensor] | No
     ------
     UsageError : the latents are opposite, so that every great circle joins them.
     """
-    cosine = float(torch.nn.functional.cosine_similarity(first.flatten(), last.flatten(), dim=0))
+    flat = first.double().flatten(), last.double().flatten()
+    cosine = float(torch.nn.functional.cosine_similarity(*flat, dim=0))
     angle = math.acos(max(-1.0, min(1.0, cosine)))
     if math.pi - angle < _PARALLEL:
         raise UsageError(

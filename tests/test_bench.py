@@ -46,6 +46,9 @@ def test_whole_suite_on_tiny_sizes(tmp_path: Path, capsys: pytest.CaptureFixture
         assert 0 < row["share"] < 1.5
     assert report["job"]["gflop"]["neighborhood"] == pytest.approx(4 * report["vae"][0]["gflop"])
     assert report["job"]["decodes"] == 2 * 3 - 1
+    jacobian = report["jacobian"]
+    assert 16 <= jacobian["products"] <= 160
+    assert jacobian["product_over_decode"] > 0
     assert [row["heavy_imports"] for row in report["start"][:2]] == [[], []]
     assert "whole job" in capsys.readouterr().out
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -106,17 +105,16 @@ def traverse(
     else:
         _refuse_run(run)
         kind = neighborhood or DEFAULT_NEIGHBORHOOD
+        if curved:
+            _refuse_tokens(kind)
         request = Request(
             image, size, kind, samples, region, settings, seed or 0, context.obj, components
         )
-        if curved:
-            _refuse_parts(kind)
         if finder or labels or features:
             start = _find(request, finder or "pca", labels is not False, features, out, place)
         else:
             start = _analyse(request, out, place)
-    pace = _Pace(components, span, steps, curved, seed or 0)
-    walk = _walk(start, pace, quiet=quiet)
+    walk = _walk(start, components, span, steps, curved=curved, seed=seed or 0, quiet=quiet)
     files = save_walk(walk, start.folder, suffix=suffix, fps=fps, loop=loop)
     files.append(_record(walk, start, context.obj))
     _report(start.folder, files, json=json, quiet=quiet)
@@ -209,35 +207,33 @@ def _find(
     return _Start(vae, found.latent, found.directions, folder)
 
 
-@dataclass(frozen=True)
-class _Pace:
-    """How to walk: along how many directions, how far, in how many steps, and whether curved."""
-
-    components: int | None
-    span: float
-    steps: int
-    curved: bool
-    seed: int
-
-
-def _walk(start: _Start, pace: _Pace, *, quiet: bool) -> Walk:
+def _walk(
+    start: _Start,
+    components: int | None,
+    span: float,
+    steps: int,
+    *,
+    curved: bool,
+    seed: int,
+    quiet: bool,
+) -> Walk:
     from latentlab import traverse as walk_along
     from latentlab.curved import traverse_curved
     from latentlab.pca import PCA
 
     found = start.found
     there_are = len(found.components if isinstance(found, PCA) else found.vectors)
-    walk = partial(traverse_curved, seed=pace.seed) if pace.curved else walk_along
+    how: dict[str, Any] = {
+        "components": min(_USUAL, there_are) if components is None else components,
+        "span": span,
+        "steps": steps,
+    }
     with progress_bar(quiet=quiet) as progress:
-        return walk(
-            start.vae,
-            start.latent,
-            found,
-            components=min(_USUAL, there_are) if pace.components is None else pace.components,
-            span=pace.span,
-            steps=pace.steps,
-            progress=progress,
-        )
+        if curved:
+            return traverse_curved(
+                start.vae, start.latent, found, seed=seed, progress=progress, **how
+            )
+        return walk_along(start.vae, start.latent, found, progress=progress, **how)
 
 
 def _report(folder: Path, files: list[Path], *, json: bool, quiet: bool) -> None:
@@ -265,7 +261,7 @@ def _refuse_run(run: Path | None) -> None:
         raise UsageError("IMAGE and --run", "one of the two", "leave one out")
 
 
-def _refuse_parts(neighborhood: str) -> None:
+def _refuse_tokens(neighborhood: str) -> None:
     """Raise UsageError where the neighborhood's rows are no whole latents."""
     from latentlab.neighborhoods import SAMPLERS
     from latentlab.neighborhoods.base import Sampler

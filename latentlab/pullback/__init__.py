@@ -13,19 +13,23 @@ from latentlab.pullback.subspaces import (
     subspace_overlap,
     turning,
 )
+from latentlab.pullback.traces import Estimate, Traces, estimate_traces
 
 __all__ = [
     "FEATURES",
     "DecoderMap",
+    "Estimate",
     "SingularDirections",
+    "Traces",
     "decoder_map",
-    "make_features",
-    "register_features",
-    "top_singular",
+    "estimate_traces",
     "grassmann_distance",
+    "make_features",
     "principal_angles",
     "random_overlap",
     "random_overlap_deviation",
+    "register_features",
     "subspace_overlap",
+    "top_singular",
     "turning",
 ]

@@ -14,7 +14,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench_tables import job_table, model_table, pca_table, start_table, target_table
+from bench_tables import (
+    jacobian_table,
+    job_table,
+    model_table,
+    pca_table,
+    start_table,
+    target_table,
+)
+from jacobian_bench import jacobian_targets, measure_jacobian
 from machine import describe_run
 from pca_bench import SHAPES, measure_pca, pca_targets
 from rich.console import Console
@@ -24,7 +32,7 @@ from vae_bench import measure_job, measure_model, vae_targets
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_MODEL = ROOT.parent / "shared" / "models" / "taef2"
-SECTIONS = ("pca", "vae", "job", "start")
+SECTIONS = ("pca", "vae", "job", "jacobian", "start")
 QUICK_SHAPES = ((256, 16_384),)
 
 
@@ -39,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         targets += _run_pca(options, report, console)
     if {"vae", "job"} & options.only:
         targets += _run_model(options, report, console)
+    if "jacobian" in options.only:
+        targets += _run_jacobian(options, report, console)
     if "start" in options.only:
         report["start"] = measure_start(options.rounds)
         console.print(start_table(report["start"]))
@@ -88,6 +98,19 @@ def _run_model(
         )
         console.print(job_table(job))
     return vae_targets(report["vae"], job)
+
+
+def _run_jacobian(
+    options: argparse.Namespace, report: dict[str, Any], console: Console
+) -> list[Target]:
+    from latentlab import load_vae
+
+    source = options.model or (DEFAULT_MODEL if DEFAULT_MODEL.is_dir() else "mini")
+    console.print("singular directions of the decoder …", style="dim")
+    vae = load_vae(str(source), device="cpu", dtype="float32")
+    row = report["jacobian"] = measure_jacobian(vae, options.size)
+    console.print(jacobian_table(row))
+    return jacobian_targets(row)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -83,6 +83,29 @@ def job_table(job: dict[str, Any]) -> Table:
     return table
 
 
+def jacobian_table(row: dict[str, Any]) -> Table:
+    """Return the line of the decoder's singular directions."""
+    table = _table(
+        f"Top {row['components']} singular directions of {row['model']}'s decoder, "
+        f"{row['size']} px",
+        "products",
+        "seconds",
+        "s / product",
+        "× decode",
+        "largest residual",
+        "all found",
+    )
+    table.add_row(
+        str(row["products"]),
+        f"{row['seconds']:.2f}",
+        f"{row['seconds'] / row['products']:.4f}",
+        f"{row['product_over_decode']:.2f}",
+        f"{max(row['residuals']):.1e}",
+        "yes" if row["converged"] else "no",
+    )
+    return table
+
+
 def start_table(rows: list[dict[str, Any]]) -> Table:
     """Return one line for each command."""
     table = _table(

@@ -1,0 +1,131 @@
+"""``latentlab interpolate`` and ``latentlab traverse --curved``, by calling them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from command_line import SIZE, Called, CommandLine, save_model, save_picture
+from PIL import Image
+
+from latentlab.runs import read_json
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with two photos of different sizes and the model ``small``."""
+    folder = tmp_path_factory.mktemp("place")
+    save_model(folder / "small")
+    save_picture(folder / "photo.png")
+    save_picture(folder / "other.png", 80, 64)
+    return folder
+
+
+@pytest.fixture
+def cli(
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> CommandLine:
+    """Return a caller of commands in an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    return CommandLine(place / "small", place / "photo.png", capfd)
+
+
+def between(cli: CommandLine, place: Path, *arguments: object) -> Called:
+    photos = place / "photo.png", place / "other.png"
+    return cli("interpolate", *photos, "-m", cli.model, *arguments)
+
+
+def refused(called: Called, code: int, *words: str) -> None:
+    assert called.code == code
+    assert [word for word in words if word not in called.error] == []
+
+
+@pytest.mark.parametrize("path", ["linear", "slerp", "arc"])
+def test_interpolate_writes_what_it_says(path: str, cli: CommandLine, place: Path) -> None:
+    called = between(
+        cli, place, "--size", SIZE, "--path", path, "--steps", 4, "--json", "--seed", 3
+    )
+    facts = called.facts
+    files = [Path(file) for file in facts["files"]]
+    names = {"interpolation.gif", "sheet.png", "change.png", "interpolation.json", "run.json"}
+    assert {file.name for file in files} == names
+    assert all(file.stat().st_size for file in files)
+    assert files[0].parent == Path("latentlab-runs/photo-other-small-1")
+    assert (facts["path"], facts["linear"]["path"]) == (path, "linear")
+    assert len(facts["changes"]) == 3
+    assert facts["length"] == pytest.approx(sum(facts["changes"]))
+    assert facts["detour"] >= 1 - 1e-9
+    assert facts["speed_ratio"] >= 1
+    assert len(facts["drift_relative"]) == 4
+    record = read_json(files[0].parent / "run.json")["interpolate"]
+    assert [entry["name"] for entry in record["input"]] == ["photo", "other"]
+    assert (record["path"], record["steps"], record["seed"]) == (path, 4, 3)
+    with Image.open(files[0]) as animation:
+        assert animation.size == (SIZE, SIZE)
+
+
+def test_interpolate_prints_a_summary_and_takes_other_formats(
+    cli: CommandLine, place: Path
+) -> None:
+    options = ("--size", SIZE, "--steps", 3, "--format", "webp", "--out", "here")
+    called = between(cli, place, *options, "--path", "arc")
+    assert called.code == 0
+    assert "photo to other · small" in called.out
+    assert Path("here/interpolation.webp").is_file()
+    quiet = between(cli, place, *options, "--quiet")
+    assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
+
+
+def test_pictures_of_different_size_are_refused_with_advice(cli: CommandLine, place: Path) -> None:
+    refused(
+        between(cli, place, "--json"), 2, "photo of 90×70 px and other of 64×80 px", "--size 256"
+    )
+    assert not Path("latentlab-runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--path", "shortest"), "shortest"),
+        (("--steps", 2), "at least 3 steps"),
+        (("--fps", 0), "--fps 0"),
+        (("--size", 63), "--size 62 or 64"),
+    ],
+)
+def test_options_that_make_no_sense_are_wrong_usage(
+    options: tuple[str, object], words: str, cli: CommandLine, place: Path
+) -> None:
+    refused(between(cli, place, *options), 2, words)
+
+
+def test_a_missing_second_picture_is_a_bad_file(cli: CommandLine) -> None:
+    called = cli("interpolate", cli.picture, "nowhere.png", "-m", cli.model)
+    refused(called, 3, "nowhere.png")
+
+
+def test_a_curved_walk_says_how_it_turned(cli: CommandLine) -> None:
+    options = ("--samples", 6, "--components", 1, "--steps", 3, "--out", "here")
+    called = cli(
+        *("traverse", cli.picture, "-m", cli.model, "--size", 32, "--curved", "--json"), *options
+    )
+    facts = called.facts
+    component = facts["components"][0]
+    assert facts["curved"] is True
+    assert facts["products"] > 0
+    assert len(component["turning"]) == len(component["held"]) == len(component["gains"]) == 3
+    assert component["turning"][1] == 0
+    assert 0 <= component["monotonicity"] <= 1
+    again = cli("traverse", "--run", "here", "--curved", "--components", 1, "--steps", 3)
+    assert again.code == 0, again.err
+    assert "rad" in again.out
+
+
+def test_a_curved_walk_of_tokens_is_refused(cli: CommandLine) -> None:
+    options = ("-m", cli.model, "--size", 32, "-k", "tokens")
+    refused(cli("traverse", cli.picture, *options, "--curved"), 2, "--neighborhood tokens")
+    assert cli("pca", cli.picture, *options, "--out", "here").code == 0
+    called = cli("traverse", "--run", "here", "--components", 2, "--curved", "-q")
+    refused(called, 2, "a curved walk along tokens")
