@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,26 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentlab.encoder import decode_each, encode_batch
+from latentlab.encoder import encode_batch
 from latentlab.errors import ShapeError, UsageError
 from latentlab.images import to_uint8
 from latentlab.latents import Latent, Progress
 from latentlab.loaders.base import LatentVAE
-from latentlab.pullback import DecoderMap, decoder_map
-from latentlab.pullback.least_squares import row_for_change
+from latentlab.paths import WAYS, Way, decode_one, picture_change
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PATHS = ("linear", "slerp", "arc")
-Way = Callable[[float], Tensor]
-"""A path: the latent (C, h, w) at each position from 0 to 1."""
-
-_PIECES = 8
-_NEWTON_STEPS = 2
 _EVEN = 1.02
 _ROUNDS = 8
-_PARALLEL = 1e-4
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -159,7 +150,7 @@ def interpolate(
     """
     check_interpolation(path, steps)
     _check_ends(vae, first, last)
-    way = _WAYS[path](vae, first, last, progress)
+    way = WAYS[path](vae, first, last, progress)
     film = _Film(vae, way, steps, _ROUNDS if path == "arc" else 1, progress)
     positions = torch.linspace(0, 1, steps, dtype=torch.float64)
     if path == "arc":
@@ -169,8 +160,8 @@ def interpolate(
 
 def check_interpolation(path: str, steps: int) -> None:
     """Raise UsageError where a path or a number of steps makes no sense."""
-    if path not in PATHS:
-        raise UsageError(f"path {path!r}", f"one of {', '.join(PATHS)}", "pass --path linear")
+    if path not in WAYS:
+        raise UsageError(f"path {path!r}", f"one of {', '.join(WAYS)}", "pass --path linear")
     if not isinstance(steps, int) or steps < 3:
         raise UsageError(f"steps={steps}", "at least 3 steps", "pass --steps 24")
 
@@ -194,7 +185,7 @@ class _Film:
 
     def picture(self, position: float) -> Tensor:
         """Return the picture (3, H, W) at a position."""
-        picture = _decode(self.vae, self.way(position))
+        picture = decode_one(self.vae, self.way(position))
         self.decodes += 1
         if self.progress:
             self.progress("decoding", self.decodes, max(self.total, self.decodes))
@@ -206,7 +197,7 @@ class _Film:
         for position in positions.tolist():
             picture = self.picture(position)
             if previous is not None:
-                found.append(_change(previous, picture))
+                found.append(picture_change(previous, picture))
             previous = picture
         return torch.tensor(found, dtype=torch.float64)
 
@@ -223,7 +214,7 @@ class _Film:
             if previous is None:
                 start = picture
             else:
-                changes.append(_change(previous, picture))
+                changes.append(picture_change(previous, picture))
             previous = picture
         assert start is not None
         assert previous is not None
@@ -233,15 +224,11 @@ class _Film:
             latents=latents,
             frames=torch.stack(frames),
             changes=torch.tensor(changes, dtype=torch.float64),
-            straight=_change(start, previous),
+            straight=picture_change(start, previous),
             drifts=torch.tensor(drifts),
             title="",
             decodes=self.decodes,
         )
-
-
-def _change(before: Tensor, after: Tensor) -> float:
-    return math.sqrt(float((after - before).double().square().mean()))
 
 
 def _even_positions(film: _Film, positions: Tensor) -> Tensor:
@@ -261,83 +248,6 @@ def _even_positions(film: _Film, positions: Tensor) -> Tensor:
         wanted = np.linspace(0, float(reached[-1]), len(positions))
         positions = torch.from_numpy(np.interp(wanted, reached.numpy(), positions.numpy()))
     return best
-
-
-def _straight(vae: LatentVAE, first: Latent, last: Latent, progress: Progress | None) -> Way:
-    """Return the straight line between two latents as a function of the position."""
-    return lambda position: torch.lerp(first.values, last.values, position)
-
-
-def _great_circle(vae: LatentVAE, first: Latent, last: Latent, progress: Progress | None) -> Way:
-    """Return the slerp of two latents as a function of the position.
-
-    Raises
-    ------
-    UsageError : the latents are opposite, so that every great circle joins them.
-    """
-    flat = first.values.double().flatten(), last.values.double().flatten()
-    cosine = float(torch.nn.functional.cosine_similarity(*flat, dim=0))
-    angle = math.acos(max(-1.0, min(1.0, cosine)))
-    if math.pi - angle < _PARALLEL:
-        raise UsageError(
-            "a slerp between opposite latents", "latents less than 180° apart", "use --path linear"
-        )
-    if angle < _PARALLEL:
-        return _straight(vae, first, last, progress)
-
-    def at(position: float) -> Tensor:
-        before = math.sin((1 - position) * angle) / math.sin(angle)
-        after = math.sin(position * angle) / math.sin(angle)
-        return before * first.values + after * last.values
-
-    return at
-
-
-def _relaxed(vae: LatentVAE, first: Latent, last: Latent, progress: Progress | None) -> Way:
-    """Return a broken line whose pictures go straighter than those of the straight one."""
-    around = decoder_map(vae, first)
-    nodes = {0: first.values, _PIECES: last.values}
-    pictures = {at: _decode(vae, values) for at, values in nodes.items()}
-    gap = _PIECES
-    while gap > 1:
-        for before in range(0, _PIECES, gap):
-            after, middle = before + gap, before + gap // 2
-            mean = (pictures[before] + pictures[after]) / 2
-            begin = (nodes[before] + nodes[after]) / 2
-            nodes[middle], pictures[middle] = _settle(around.moved_to(begin), mean)
-            if progress:
-                progress("straightening", len(nodes) - 2, _PIECES - 1)
-        gap //= 2
-
-    def at(position: float) -> Tensor:
-        before = min(int(position * _PIECES), _PIECES - 1)
-        return torch.lerp(nodes[before], nodes[before + 1], position * _PIECES - before)
-
-    return at
-
-
-def _settle(decoder: DecoderMap, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a latent near that of the map and its picture, nearer to the one wanted."""
-    picture = _decode(decoder.vae, decoder.values)
-    for _ in range(_NEWTON_STEPS):
-        row = row_for_change(decoder, wanted - picture)
-        moved = decoder.moved_to(decoder.values + decoder.layout.lift(row.float()))
-        shown = _decode(decoder.vae, moved.values)
-        if not _change(shown, wanted) < _change(picture, wanted):
-            break
-        decoder, picture = moved, shown
-    return decoder.values, picture
-
-
-def _decode(vae: LatentVAE, values: Tensor) -> Tensor:
-    return next(decode_each(vae, values[None]))
-
-
-_WAYS: dict[str, Callable[[LatentVAE, Latent, Latent, Progress | None], Way]] = {
-    "linear": _straight,
-    "slerp": _great_circle,
-    "arc": _relaxed,
-}
 
 
 def _check_ends(vae: LatentVAE, first: Latent, last: Latent) -> None:
