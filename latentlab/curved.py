@@ -29,13 +29,13 @@ from latentlab.pullback import (
     top_singular,
 )
 from latentlab.pullback.features import Features
+from latentlab.pullback.least_squares import row_for_change
 from latentlab.traversal import Walk, check_directions, check_steps, decode_paths, walk_title
 
 FRAME = 4
 STEP_PRODUCTS = 24
 _TOLERANCE = 0.03
 _IN_FRAME = 0.9
-_GRADIENT_STEPS = 4
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -275,20 +275,10 @@ def _same_change(here: DecoderMap, there: DecoderMap, row: Tensor) -> Tensor:
     It minimizes ‖J'd' − Jd‖² + g²‖d' − d‖², g = ‖Jd‖, by a few steps of conjugate gradients from
     d' = d: what the decoder answers to more than to d follows the picture, the rest stays.
     """
-    wanted = here.push(row[None].float())
-    damping = float(wanted.norm()) ** 2
-    missing = there.pull(wanted - there.push(row[None].float()))[0].double()
-    correction, search = torch.zeros_like(row), missing.clone()
-    for _ in range(_GRADIENT_STEPS):
-        energy = float(missing @ missing)
-        if not energy > 0:
-            break
-        image = there.pull(there.push(search[None].float()))[0].double() + damping * search
-        length = energy / float(search @ image)
-        correction = correction + length * search
-        missing = missing - length * image
-        search = missing + float(missing @ missing) / energy * search
-    followed: Tensor = (row + correction) / (row + correction).norm()
+    wanted = here.push(row[None].float())[0]
+    missing = wanted - there.push(row[None].float())[0]
+    moved = row + row_for_change(there, missing, damping=float(wanted.norm()) ** 2)
+    followed: Tensor = moved / moved.norm()
     return followed
 
 

@@ -47,7 +47,7 @@ def draw_changes(paths: Sequence[Interpolation], *, ax: Axes | None = None) -> A
     top = max(float(path.changes.max()) for path in paths)
     ax.set(
         xlabel="frame",
-        ylabel="RMS change from the last frame, range 2",
+        ylabel="RMS change per frame, pixel values in [−1, 1]",
         ylim=(0, 1.35 * max(top, even, 1e-9)),
     )
     set_title(ax, paths[0].title.partition("\n")[0])

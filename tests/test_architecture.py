@@ -43,6 +43,7 @@ KNOWS_NOTHING_OF = {
     "pullback": ["latentlab.plots", "latentlab.cli", "latentlab.files", "matplotlib", "PIL"],
     "curved": ["latentlab.plots", "latentlab.cli", "latentlab.files", "matplotlib", "PIL"],
     "interpolation": ["latentlab.animation", "latentlab.cli", "latentlab.pca", "matplotlib"],
+    "paths": ["latentlab.animation", "latentlab.cli", "latentlab.pca", "matplotlib"],
     "path_plots": ["latentlab.loaders", "latentlab.encoder", "latentlab.cli"],
     "path_runs": ["latentlab.cli", "latentlab.encoder"],
     "traversal": ["latentlab.animation", "latentlab.cli", "matplotlib"],

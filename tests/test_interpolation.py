@@ -78,12 +78,28 @@ def test_arc_makes_even_steps_of_the_picture() -> None:
     first, last = (Latent(torch.full((1, 2, 2), value), vae.spec) for value in (0.2, 1.0))
     steps = 7
     path = interpolate(vae, first, last, path="arc", steps=steps)
-    cubes = np.linspace(0.2**3, 1, steps)
-    positions = (np.cbrt(cubes) - 0.2) / 0.8
-    np.testing.assert_allclose(path.positions.numpy(), positions, atol=4e-3)
+    expected = np.cbrt(np.linspace(0.2**3, 1, steps))
+    np.testing.assert_allclose(path.latents[:, 0, 0, 0].numpy(), expected, atol=4e-3)
     assert path.speed_ratio < 1.02 < interpolate(vae, first, last, steps=steps).speed_ratio
     assert path.length == pytest.approx(1 - 0.2**3, rel=1e-5)
     assert path.decodes <= 8 * steps
+
+
+def test_arc_is_shorter_than_the_straight_line_where_the_decoder_bends() -> None:
+    def polar(latents: torch.Tensor) -> torch.Tensor:
+        radius, angle = latents[..., :1], latents[..., 1:]
+        plane = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=-1)
+        return plane.expand(-1, 3, -1, -1)
+
+    vae = wrap_vae(
+        encode=lambda images: images[:, :1], decode=polar, spec=LatentSpec("polar", 1, 1)
+    )
+    ends = [Latent(torch.tensor([[[1.0, angle]]]), vae.spec) for angle in (0.0, math.pi / 2)]
+    linear = interpolate(vae, *ends, steps=40)
+    arc = interpolate(vae, *ends, path="arc", steps=40)
+    assert linear.detour == pytest.approx(math.pi / 2 / math.sqrt(2), rel=1e-3)  # a quarter circle
+    assert 1 < arc.detour < 1.02
+    assert arc.speed_ratio < 1.05
 
 
 def test_equal_pictures_give_a_still_path(

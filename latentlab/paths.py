@@ -1,0 +1,107 @@
+"""Ways from one latent to another: functions of the position, from 0 to 1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from latentlab.encoder import decode_each
+from latentlab.errors import UsageError
+from latentlab.latents import Latent, Progress
+from latentlab.loaders.base import LatentVAE
+from latentlab.pullback import DecoderMap, decoder_map
+from latentlab.pullback.least_squares import row_for_change
+
+Way = Callable[[float], Tensor]
+"""A path: the latent (C, h, w) at each position from 0 to 1."""
+
+_PARALLEL = 1e-4
+_PIECES = 8
+_NEWTON_STEPS = 2
+
+
+def _straight(vae: LatentVAE, first: Latent, last: Latent, progress: Progress | None) -> Way:
+    """Return the straight line between two latents as a function of the position."""
+    return lambda position: torch.lerp(first.values, last.values, position)
+
+
+def _great_circle(vae: LatentVAE, first: Latent, last: Latent, progress: Progress | None) -> Way:
+    """Return the slerp of two latents as a function of the position.
+
+    Raises
+    ------
+    UsageError : the latents are opposite, so that every great circle joins them.
+    """
+    flat = first.values.double().flatten(), last.values.double().flatten()
+    cosine = float(torch.nn.functional.cosine_similarity(*flat, dim=0))
+    angle = math.acos(max(-1.0, min(1.0, cosine)))
+    if math.pi - angle < _PARALLEL:
+        raise UsageError(
+            "a slerp between opposite latents", "latents less than 180° apart", "use --path linear"
+        )
+    if angle < _PARALLEL:
+        return _straight(vae, first, last, progress)
+
+    def at(position: float) -> Tensor:
+        before = math.sin((1 - position) * angle) / math.sin(angle)
+        after = math.sin(position * angle) / math.sin(angle)
+        return before * first.values + after * last.values
+
+    return at
+
+
+def _relaxed(vae: LatentVAE, first: Latent, last: Latent, progress: Progress | None) -> Way:
+    """Return a broken line whose pictures go straighter than those of the straight one."""
+    around = decoder_map(vae, first)
+    nodes = {0: first.values, _PIECES: last.values}
+    pictures = {at: decode_one(vae, values) for at, values in nodes.items()}
+    gap = _PIECES
+    while gap > 1:
+        for before in range(0, _PIECES, gap):
+            after, middle = before + gap, before + gap // 2
+            mean = (pictures[before] + pictures[after]) / 2
+            begin = (nodes[before] + nodes[after]) / 2
+            nodes[middle], pictures[middle] = _settle(around.moved_to(begin), mean)
+            if progress:
+                progress("straightening", len(nodes) - 2, _PIECES - 1)
+        gap //= 2
+
+    def at(position: float) -> Tensor:
+        before = min(int(position * _PIECES), _PIECES - 1)
+        return torch.lerp(nodes[before], nodes[before + 1], position * _PIECES - before)
+
+    return at
+
+
+def _settle(decoder: DecoderMap, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a latent near that of the map and its picture, nearer to the one wanted."""
+    picture = decode_one(decoder.vae, decoder.values)
+    for _ in range(_NEWTON_STEPS):
+        row = row_for_change(decoder, wanted - picture)
+        moved = decoder.moved_to(decoder.values + decoder.layout.lift(row.float()))
+        shown = decode_one(decoder.vae, moved.values)
+        if not picture_change(shown, wanted) < picture_change(picture, wanted):
+            break
+        decoder, picture = moved, shown
+    return decoder.values, picture
+
+
+def decode_one(vae: LatentVAE, values: Tensor) -> Tensor:
+    """Return the picture (3, H, W) of a latent (C, h, w), on the CPU and not clamped."""
+    return next(decode_each(vae, values[None]))
+
+
+def picture_change(before: Tensor, after: Tensor) -> float:
+    """Return the root mean square difference of the values of two pictures."""
+    return math.sqrt(float((after - before).double().square().mean()))
+
+
+WAYS: dict[str, Callable[[LatentVAE, Latent, Latent, Progress | None], Way]] = {
+    "linear": _straight,
+    "slerp": _great_circle,
+    "arc": _relaxed,
+}
+"""Name → the function that makes such a path."""

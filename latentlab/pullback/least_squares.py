@@ -1,0 +1,53 @@
+"""The small move of a latent that makes a wanted change of the picture."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from latentlab.pullback.products import DecoderMap
+
+
+def row_for_change(
+    decoder: DecoderMap, change: Tensor, *, damping: float = 0.0, steps: int = 4
+) -> Tensor:
+    """Return the row v (D,), float64, that minimizes ‖Jv − change‖² + damping ‖v‖², roughly.
+
+    A few steps of conjugate gradients from 0, at two products each after one for the start: the
+    parts of the change to which the decoder answers most come first, the rest is left.
+
+    Parameters
+    ----------
+    decoder : DecoderMap
+    change : Tensor, (…), of the features
+    damping : float, squared gain under which directions are rather left alone
+    steps : int
+
+    Raises
+    ------
+    ShapeError, ZeroJacobianError, NonFiniteError, MemoryLimitError : as for
+        :meth:`DecoderMap.push`.
+
+    Examples
+    --------
+    >>> import latentlab
+    >>> from latentlab.pullback import decoder_map
+    >>> vae = latentlab.load_vae("linear")
+    >>> around = decoder_map(vae, latentlab.encode(vae, "sample:flower", size=64))
+    >>> row = torch.eye(around.n_features)[3]
+    >>> torch.allclose(row_for_change(around, around.push(row[None])[0]).float(), row, atol=1e-5)
+    True
+    """
+    missing = decoder.pull(change[None])[0].double()
+    found, search = torch.zeros_like(missing), missing.clone()
+    for _ in range(steps):
+        energy = float(missing @ missing)
+        image = decoder.pull(decoder.push(search[None].float()))[0].double() + damping * search
+        curvature = float(search @ image)
+        if not curvature > 0:
+            break
+        length = energy / curvature
+        found = found + length * search
+        missing = missing - length * image
+        search = missing + float(missing @ missing) / energy * search
+    return found
