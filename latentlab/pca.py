@@ -14,10 +14,10 @@ from latentlab.latents import Directions, Latent, Neighborhood, Spectrum
 from latentlab.memory import check_memory
 from latentlab.scatter import (
     collect_rows,
+    column_moments,
     combine_rows,
     eigenpairs,
     gram_matrix,
-    mean_and_variance,
     project_rows,
     rows_in_block,
     scatter_matrix,
@@ -243,7 +243,8 @@ def fit_randomized_pca(
     n_samples, n_features = matrix.shape
     limit = min(n_samples - 1, n_features)
     _check_component_count(n_components, limit, n_samples)
-    mean, total = mean_and_variance(matrix)
+    mean, variances_of_features = column_moments(matrix)
+    total = float(variances_of_features.sum())
     center = mean.to(matrix)
     generator = torch.Generator().manual_seed(seed)
     width = min(n_components + oversampling, limit)
