@@ -119,7 +119,7 @@ class WholeLayout(Layout):
 
     def fields(self, rows: Tensor) -> Tensor:
         """Return rows (n, n_features) as fields over the window (n, C, height, width)."""
-        return rows.unflatten(1, (self.shape[0], self.window.height, self.window.width))
+        return rows.reshape(-1, self.shape[0], self.window.height, self.window.width)
 
     def _spread(self, vector: Tensor) -> Tensor:
         return vector.view(self.shape[0], self.window.height, self.window.width)

@@ -83,7 +83,7 @@ def isotropic_largest(
     freedom = n_samples - 1
     rows, columns = math.sqrt(freedom - 0.5), math.sqrt(n_features - 0.5)
     center = (rows + columns) ** 2
-    scale = (rows + columns) * (1 / rows + 1 / columns) ** (1 / 3)
+    scale = (rows + columns) * math.cbrt(1 / rows + 1 / columns)
     return min((center + tracy_widom * scale) / freedom, float(n_features))
 
 

@@ -18,7 +18,7 @@ from latentlab.nulls.scrambled import (
 
 @register_null("signflip")
 class SignFlip(ScrambledNull):
-    """What independent noise would give whose size differs from entry to entry as the samples' does.
+    """What independent noise would give whose size differs between entries as the samples' does.
 
     Permuted columns have noise that is alike in all samples; here a loud sample stays loud.
     Source: Hong, Sheng, Dobriban, 2012.02985.
