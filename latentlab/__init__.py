@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from latentlab.pca import PCA, fit_pca, fit_pca_stream, fit_randomized_pca
     from latentlab.runs import load_pca
     from latentlab.traversal import Walk, traverse
+    from latentlab.verdict import Judgement, judge
 
 _HOMES = {
     "encoder": ("encode", "reconstruct"),
@@ -48,12 +49,14 @@ _HOMES = {
     "pca": ("PCA", "fit_pca", "fit_pca_stream", "fit_randomized_pca"),
     "runs": ("load_pca",),
     "traversal": ("Walk", "traverse"),
+    "verdict": ("Judgement", "judge"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "PCA",
     "Directions",
+    "Judgement",
     "Latent",
     "LatentSpec",
     "LatentVAE",
@@ -67,6 +70,7 @@ __all__ = [
     "fit_pca",
     "fit_pca_stream",
     "fit_randomized_pca",
+    "judge",
     "load_pca",
     "load_vae",
     "neighborhood",

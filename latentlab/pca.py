@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from latentlab.layouts import Layout
+    from latentlab.verdict import Judgement
 
 KEPT_COMPONENTS = 64
 
@@ -128,17 +129,20 @@ class PCA:
             **summarize_spectrum(spectrum),
         }
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the cumulative variance beside that of isotropic noise; return the axes."""
+    def plot(self, ax: Axes | None = None, *, judgement: Judgement | None = None) -> Axes:
+        """Draw the cumulative variance beside that of noise, or of a judgement's nulls.
+
+        Return the axes.
+        """
         from latentlab.plots import draw_cumulative
 
-        return draw_cumulative(self, ax=ax)
+        return draw_cumulative(self, judgement=judgement, ax=ax)
 
-    def save(self, folder: str) -> list[str]:
+    def save(self, folder: str, *, judgement: Judgement | None = None) -> list[str]:
         """Write figures, ``pca.safetensors`` and ``pca.json`` into a folder; return their paths."""
         from latentlab.runs import save_pca
 
-        return [str(path) for path in save_pca(self, folder)]
+        return [str(path) for path in save_pca(self, folder, judgement=judgement)]
 
     def __repr__(self) -> str:
         return f"{self.description}, {len(self.components)} components kept"

@@ -24,11 +24,17 @@ DEFAULT_NULLS = ("parallel",)
 _LOG_LIKE = 0.95
 _SIGNIFICANT = 0.05
 _PARTS = ("tokens", "patches")
+_CORRELATED = {
+    "tokens": "neighboring cells are alike",
+    "patches": "neighboring patches overlap",
+    "crops": "crops overlap",
+    "frames": "consecutive frames are alike",
+}
 _NOISE = {
     "gaussian": "Noise was put in, so this spectrum follows from N and D alone: it is the negative "
     "control and says nothing about the model or the picture.",
-    "posterior": "The encoder's own σ was put in, so this spectrum says how σ differs between cells "
-    "and channels, and nothing about meaning.",
+    "posterior": "The encoder's own σ was put in, so this spectrum says how σ differs between "
+    "cells and channels, and nothing about meaning.",
 }
 _LIMITS = (
     "This says how many directions vary, not whether they are disentangled: see "
@@ -209,7 +215,9 @@ def _say_count(pca: PCA, main: Null) -> str:
         return f"No component rises {chance}."
     at_least = "At least " if count == known and not pca.spectrum.is_complete else ""
     noun = "component rises" if count == 1 else "components rise"
-    return f"{at_least}{count} {noun} {chance}."
+    alike = _CORRELATED.get(pca.neighborhood)
+    caution = f", though {alike}, so chance reaches further than this null" if alike else ""
+    return f"{at_least}{count} {noun} {chance}{caution}."
 
 
 def _say_curve(spectrum: Spectrum, main: Null, stationary: Null | None) -> str:
@@ -246,4 +254,4 @@ def _say_elbow(pca: PCA, drop: Elbow | None, *, checked: bool) -> str:
             f"A drop {after} is no elbow by itself: stationary fields with the same cross-spectrum "
             "have this very spectrum."
         )
-    return f"Whether the drop {after} is an elbow is open: it takes --nulls parallel,stationary to tell."
+    return f"Whether the drop {after} is an elbow takes both nulls: --nulls parallel,stationary."

@@ -93,7 +93,7 @@ def traverse(
         check(request, out)
         vae = load(choose_model(model), device, dtype, offline=offline, quiet=quiet)
         with progress_bar(quiet=quiet) as progress:
-            found, folder, _ = analyse(vae, request, out, progress)
+            found, folder, _ = analyse(vae, request, out, progress, quiet=quiet)
     with progress_bar(quiet=quiet) as progress:
         walk = walk_along(
             vae,
