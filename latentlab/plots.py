@@ -101,10 +101,12 @@ def draw_cumulative(
         _draw_fit(ax, pca, logarithmic=True)
         _draw_fit(ax, pca, logarithmic=False)
     marker = "o-" if len(k) <= 64 else "-"
+    label = pca.neighborhood
     if judgement and judgement.intervals:
         lower, upper = judgement.intervals.curve_lower, judgement.intervals.curve_upper
         ax.fill_between(k, lower, upper, color=PALETTE["data"], alpha=0.2, lw=0)
-    ax.plot(k, cumulative, marker, ms=3, lw=2, color=PALETTE["data"], label=pca.neighborhood)
+        label += ", shaded its 95 % interval"
+    ax.plot(k, cumulative, marker, ms=3, lw=2, color=PALETTE["data"], label=label)
     _mark_k90(ax, pca)
     ax.set(
         xlabel="number of components k",
