@@ -82,8 +82,8 @@ def local_slopes(eigenvalues: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> local_slopes(1 / torch.arange(1, 6).double() ** 2)
-    tensor([2.0000, 2.0000, 2.0000, 2.0000], dtype=torch.float64)
+    >>> local_slopes(1 / torch.arange(1, 6).double() ** 2).round(decimals=6)
+    tensor([2., 2., 2., 2.], dtype=torch.float64)
     """
     k = torch.arange(1, eigenvalues.shape[-1] + 1, dtype=torch.float64)
     floor = eigenvalues[..., :1] * _FLOOR
