@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from latentlab.runs import load_pca
     from latentlab.transfers import Transfer, transfer
     from latentlab.traversal import Walk, traverse
+    from latentlab.verdict import Judgement, judge
 
 _HOMES = {
     "directions": ("find", "register_finder"),
@@ -60,6 +61,7 @@ _HOMES = {
     "runs": ("load_pca",),
     "transfers": ("Transfer", "transfer"),
     "traversal": ("Walk", "traverse"),
+    "verdict": ("Judgement", "judge"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -67,6 +69,7 @@ __all__ = [
     "PCA",
     "Directions",
     "Interpolation",
+    "Judgement",
     "Latent",
     "LatentSpec",
     "LatentVAE",
@@ -85,6 +88,7 @@ __all__ = [
     "fit_randomized_pca",
     "held_out",
     "interpolate",
+    "judge",
     "label",
     "load_pca",
     "load_vae",

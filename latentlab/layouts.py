@@ -117,6 +117,10 @@ class WholeLayout(Layout):
     def flatten(self, latents: Tensor) -> Tensor:
         return self.window.crop(latents).flatten(1)
 
+    def fields(self, rows: Tensor) -> Tensor:
+        """Return rows (n, n_features) as fields over the window (n, C, height, width)."""
+        return rows.reshape(-1, self.shape[0], self.window.height, self.window.width)
+
     def _spread(self, vector: Tensor) -> Tensor:
         return vector.view(self.shape[0], self.window.height, self.window.width)
 

@@ -14,10 +14,10 @@ from latentlab.latents import Directions, Latent, Neighborhood, Spectrum, descri
 from latentlab.memory import check_memory
 from latentlab.scatter import (
     collect_rows,
+    column_moments,
     combine_rows,
     eigenpairs,
     gram_matrix,
-    mean_and_variance,
     project_rows,
     rows_in_block,
     scatter_matrix,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from latentlab.layouts import Layout
+    from latentlab.verdict import Judgement
 
 KEPT_COMPONENTS = 64
 VARIANCE = "variance (model-space units²)"
@@ -134,17 +135,20 @@ class PCA:
             **summarize_spectrum(spectrum),
         }
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the cumulative variance beside that of isotropic noise; return the axes."""
+    def plot(self, ax: Axes | None = None, *, judgement: Judgement | None = None) -> Axes:
+        """Draw the cumulative variance beside that of noise, or of a judgement's nulls.
+
+        Return the axes.
+        """
         from latentlab.plots import draw_cumulative
 
-        return draw_cumulative(self, ax=ax)
+        return draw_cumulative(self, judgement=judgement, ax=ax)
 
-    def save(self, folder: str) -> list[str]:
+    def save(self, folder: str, *, judgement: Judgement | None = None) -> list[str]:
         """Write figures, ``pca.safetensors`` and ``pca.json`` into a folder; return their paths."""
         from latentlab.runs import save_pca
 
-        return [str(path) for path in save_pca(self, folder)]
+        return [str(path) for path in save_pca(self, folder, judgement=judgement)]
 
     def __repr__(self) -> str:
         return f"{self.description}, {len(self.components)} components kept"
@@ -249,7 +253,8 @@ def fit_randomized_pca(
     n_samples, n_features = matrix.shape
     limit = min(n_samples - 1, n_features)
     _check_component_count(n_components, limit, n_samples)
-    mean, total = mean_and_variance(matrix)
+    mean, variances_of_features = column_moments(matrix)
+    total = float(variances_of_features.sum())
     center = mean.to(matrix)
     generator = torch.Generator().manual_seed(seed)
     width = min(n_components + oversampling, limit)

@@ -13,21 +13,27 @@ import numpy as np
 import torch
 
 from latentlab.metrics.spectrum import components_for, fit_curve
-from latentlab.nulls import isotropic_spectrum
+from latentlab.nulls import Null
+from latentlab.nulls.isotropic import isotropic_null
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from latentlab.latents import Latent
     from latentlab.pca import PCA
     from latentlab.traversal import Trail, Walk
+    from latentlab.verdict import Judgement
 
 # Okabe and Ito's colors, distinct for color-blind readers and in grey print.
 PALETTE = {
     "data": "#0072B2",
-    "null": "#7F7F7F",
+    "isotropic": "#7F7F7F",
+    "parallel": "#CC79A7",
+    "signflip": "#56B4E9",
+    "stationary": "#E69F00",
     "log": "#D55E00",
     "linear": "#009E73",
     "mark": "#000000",
@@ -84,12 +90,16 @@ def set_title(ax: Axes, title: str) -> None:
     ax.set_title(shown, fontsize=10, parse_math=False)
 
 
-def draw_cumulative(pca: PCA, *, ax: Axes | None = None) -> Axes:
-    """Draw the cumulative explained variance, what isotropic noise gives, and both fits.
+def draw_cumulative(
+    pca: PCA, *, judgement: Judgement | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw the cumulative explained variance, what chance gives, and both fits.
 
     Parameters
     ----------
     pca : PCA
+    judgement : Judgement, optional; its nulls are drawn as bands from the 5 % to the 95 % quantile
+        about their means, and the 95 % interval of the curve; without it, isotropic noise alone
     ax : Axes, optional; a new figure without
 
     Returns
@@ -99,15 +109,19 @@ def draw_cumulative(pca: PCA, *, ax: Axes | None = None) -> Axes:
     ax = axes_on_screen(ax)
     cumulative = pca.spectrum.cumulative.numpy()
     k = np.arange(1, len(cumulative) + 1)
-    null = isotropic_spectrum(pca.spectrum.n_samples, pca.spectrum.n_features).cumulative.numpy()
-    null_r2 = fit_curve(torch.from_numpy(null), logarithmic=True)[2]
-    noise_label = f"isotropic noise at this N and D (log fit R² {null_r2:.3f})"
-    ax.plot(np.arange(1, len(null) + 1), null, "--", color=PALETTE["null"], label=noise_label)
+    for null in _nulls_to_draw(pca, judgement):
+        label = f"{null.label} (log fit R² {null.log_fit_r2:.3f})"
+        _draw_band(ax, null, null.curve, null.curve_band, label)
     if pca.spectrum.is_complete:
         _draw_fit(ax, pca, logarithmic=True)
         _draw_fit(ax, pca, logarithmic=False)
     marker = "o-" if len(k) <= 64 else "-"
-    ax.plot(k, cumulative, marker, ms=3, lw=2, color=PALETTE["data"], label=pca.neighborhood)
+    label = pca.neighborhood
+    if judgement and judgement.intervals:
+        lower, upper = judgement.intervals.curve_lower, judgement.intervals.curve_upper
+        ax.fill_between(k, lower, upper, color=PALETTE["data"], alpha=0.2, lw=0)
+        label += ", shaded its 95 % interval"
+    ax.plot(k, cumulative, marker, ms=3, lw=2, color=PALETTE["data"], label=label)
     _mark_k90(ax, pca)
     ax.set(
         xlabel="number of components k",
@@ -119,6 +133,22 @@ def draw_cumulative(pca: PCA, *, ax: Axes | None = None) -> Axes:
     ax.grid(alpha=0.25, lw=0.5)
     ax.legend(fontsize=8, loc="lower right", framealpha=0.9)
     return ax
+
+
+def _nulls_to_draw(pca: PCA, judgement: Judgement | None) -> tuple[Null, ...]:
+    if judgement is not None:
+        return judgement.nulls
+    return (isotropic_null(pca.spectrum),) if pca.spectrum.n_samples > 2 else ()
+
+
+def _draw_band(
+    ax: Axes, null: Null, middle: Tensor, band: tuple[Tensor, Tensor], label: str
+) -> None:
+    k = np.arange(1, len(middle) + 1)
+    color = PALETTE.get(null.name, PALETTE["isotropic"])
+    if null.draws:
+        ax.fill_between(k, *band, color=color, alpha=0.3, lw=0)
+    ax.plot(k, middle, "-" if null.draws else "--", lw=1.2, color=color, label=label)
 
 
 def _draw_fit(ax: Axes, pca: PCA, *, logarithmic: bool) -> None:
@@ -148,15 +178,25 @@ def _mark_k90(ax: Axes, pca: PCA) -> None:
     )
 
 
-def draw_eigenvalues(pca: PCA, *, ax: Axes | None = None) -> Axes:
-    """Draw the eigenvalues on log–log axes beside those of isotropic noise of equal variance."""
+def draw_eigenvalues(
+    pca: PCA, *, judgement: Judgement | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw the eigenvalues on log–log axes beside those of chance at equal total variance.
+
+    Parameters
+    ----------
+    judgement : as for :func:`draw_cumulative`; the threshold of its main null is a dotted line
+    """
     ax = axes_on_screen(ax)
     spectrum = pca.spectrum
-    null = isotropic_spectrum(spectrum.n_samples, spectrum.n_features)
-    noise = null.explained_variance * (spectrum.total_variance / spectrum.n_features)
-    positive = spectrum.explained_variance > 0
+    positive = spectrum.explained_variance > spectrum.explained_variance[0] * 1e-12
     k = torch.arange(1, len(positive) + 1)
-    ax.loglog(range(1, len(noise) + 1), noise, "--", color=PALETTE["null"], label="isotropic noise")
+    for null in _nulls_to_draw(pca, judgement):
+        _draw_band(ax, null, null.spectra.mean(0), null.eigenvalue_band, null.label)
+        if judgement and null.name == judgement.main:
+            count = judgement.components_above
+            label = f"{count} above chance ({null.label})"
+            ax.axhline(null.threshold, ls=":", lw=1, color=PALETTE["mark"], label=label)
     ax.loglog(
         k[positive],
         spectrum.explained_variance[positive],
@@ -169,7 +209,7 @@ def draw_eigenvalues(pca: PCA, *, ax: Axes | None = None) -> Axes:
     ax.set(xlabel="component k", ylabel="eigenvalue (variance, model-space units²)")
     set_title(ax, pca.title)
     ax.grid(alpha=0.25, lw=0.5, which="both")
-    ax.legend(fontsize=8)
+    ax.legend(fontsize=8, loc="lower left")
     return ax
 
 

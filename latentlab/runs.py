@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from latentlab.loaders.base import LatentVAE
     from latentlab.pca import PCA
     from latentlab.traversal import Walk
+    from latentlab.verdict import Judgement
 
 RUNS_FOLDER = Path("latentlab-runs")
 _FACTOR = "factor."
@@ -206,7 +207,13 @@ def library_versions() -> dict[str, str]:
     }
 
 
-def save_pca(pca: PCA, folder: str | Path, facts: Mapping[str, Any] | None = None) -> list[Path]:
+def save_pca(
+    pca: PCA,
+    folder: str | Path,
+    facts: Mapping[str, Any] | None = None,
+    *,
+    judgement: Judgement | None = None,
+) -> list[Path]:
     """Write figures, ``pca.safetensors`` and ``pca.json`` into a folder; return their paths.
 
     Parameters
@@ -214,6 +221,7 @@ def save_pca(pca: PCA, folder: str | Path, facts: Mapping[str, Any] | None = Non
     pca : PCA
     folder : created where missing; files of the same name are replaced
     facts : added to ``pca.json``
+    judgement : Judgement, optional; what chance gives, for the figures and ``pca.json``
     """
     from latentlab.plots import (
         draw_cumulative,
@@ -227,14 +235,15 @@ def save_pca(pca: PCA, folder: str | Path, facts: Mapping[str, Any] | None = Non
     check_folder(folder)
     earlier = listed_files(folder, "pca.json", "traversal.json")
     figures = {"cumulative_variance.png": new_figure(), "eigenvalues.png": new_figure()}
-    draw_cumulative(pca, ax=figures["cumulative_variance.png"].add_subplot())
-    draw_eigenvalues(pca, ax=figures["eigenvalues.png"].add_subplot())
+    for draw, figure in zip((draw_cumulative, draw_eigenvalues), figures.values(), strict=True):
+        draw(pca, judgement=judgement, ax=figure.add_subplot())
     if pca.neighborhood == "tokens" and pca.origin is not None:
         figures["latent_rgb.png"] = draw_latent_rgb(pca.origin)
     files = [write_bytes(folder / name, png_bytes(figure)) for name, figure in figures.items()]
     files.append(_save_arrays(pca, folder / "pca.safetensors"))
     files.append(folder / "pca.json")
-    described = {**_describe_origin(pca), **pca.summary(), **(facts or {})}
+    judged = judgement.facts() if judgement else {}
+    described = {**_describe_origin(pca), **pca.summary(), **judged, **(facts or {})}
     write_json(files[-1], {**described, "files": [path.name for path in files]})
     remove_stale(earlier, files)
     return files

@@ -121,15 +121,15 @@ def collect_rows(matrix: Tensor, mean: Tensor, scores: Tensor) -> Tensor:
     return total
 
 
-def mean_and_variance(matrix: Tensor) -> tuple[Tensor, float]:
-    """Return the mean (D,) and the total variance of all features."""
+def column_moments(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean (D,) and variance (D,) of every feature."""
     mean = matrix.new_empty(matrix.shape[1], dtype=torch.float64)
-    total = 0.0
+    variance = torch.empty_like(mean)
     for columns, block in _column_blocks(matrix):
         mean[columns] = block.mean(0)
-        total += float(block.var(0).sum())
+        variance[columns] = block.var(0)
     _check_finite(mean)
-    return mean, total
+    return mean, variance
 
 
 def _check_finite(sums: Tensor) -> None:

@@ -28,7 +28,11 @@ KNOWS_NOTHING_OF = {
     "encoder": ["latentlab.neighborhoods", "latentlab.pca", "latentlab.cli", "matplotlib"],
     "neighborhoods": ["latentlab.pca", "latentlab.plots", "latentlab.cli", "matplotlib"],
     "pca": ["latentlab.loaders", "latentlab.images", "latentlab.encoder", "PIL"],
-    "nulls": ["latentlab.loaders", "latentlab.images", "latentlab.encoder"],
+    "nulls": ["latentlab.loaders", "latentlab.images", "latentlab.encoder", "latentlab.plots"],
+    "row_groups": ["latentlab.loaders", "latentlab.images", "latentlab.plots", "latentlab.nulls"],
+    "intervals": ["latentlab.loaders", "latentlab.images", "latentlab.plots", "latentlab.cli"],
+    "elbow": ["latentlab.loaders", "latentlab.images", "latentlab.plots", "latentlab.cli"],
+    "verdict": ["latentlab.loaders", "latentlab.images", "latentlab.encoder", "latentlab.cli"],
     "metrics": [
         "latentlab.digits",
         "latentlab.cli",

@@ -35,13 +35,15 @@ def load_main() -> ModuleType:
 def test_whole_suite_on_tiny_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_halves(tiny_taesd(), tmp_path)
     figures = tmp_path / "figures.json"
-    arguments = f"--quick --rounds 1 --shapes 24x96 --no-memory --size 32 --samples 4 --steps 3 \
-        --model {tmp_path} --json {figures}"
+    arguments = f"--quick --rounds 1 --shapes 24x96 --null-shapes 24x400 --no-memory --size 32 \
+        --samples 4 --steps 3 --model {tmp_path} --json {figures}"
     load_main().main(arguments.split())
     report = json.loads(figures.read_text())
     assert report["versions"]["torch"] == torch.__version__
     assert set(report["pca"][0]["methods"]) == {"latentlab", "full", "randomized"}
     assert report["pca"][0]["methods"]["latentlab"]["eigenvalue_error"] < 1e-9
+    assert report["nulls"][0]["difference"] < 0.05
+    assert report["nulls"][0]["ratio"] > 0
     for row in (*report["vae"], report["job"]):
         assert 0 < row["share"] < 1.5
     assert report["job"]["gflop"]["neighborhood"] == pytest.approx(4 * report["vae"][0]["gflop"])

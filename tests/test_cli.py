@@ -34,6 +34,9 @@ PCA_TYPES: dict[str, type] = {
     **dict.fromkeys(("participation_ratio", "participation_ratio_corrected"), float),
     **dict.fromkeys(("log_fit_r2", "linear_fit_r2", "reconstruction_psnr"), float),
     **dict.fromkeys(("latent_mean", "latent_std"), float),
+    **dict.fromkeys(("null", "nulls_left_out", "effective_dimension"), dict),
+    "components_above_null": int,
+    **dict.fromkeys(("components_above_null_of", "verdict"), str),
     "model": str,
     "files": list,
 }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentlab.cli.console import progress_bar, say
-from latentlab.cli.options import parse_region, parse_settings
+from latentlab.cli.options import parse_nulls, parse_region, parse_settings
 from latentlab.defaults import ChosenModel
 from latentlab.errors import UsageError
 from latentlab.samples import PREFIX
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from latentlab.latents import Latent, Neighborhood, Progress
     from latentlab.loaders import LatentVAE
     from latentlab.pca import PCA
+    from latentlab.verdict import Judgement
+
+# A null is drawn unasked where it takes less than this share of the run, or than a second.
+_AFFORDABLE = 0.2
+_ALWAYS_AFFORDABLE = 1.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Request:
     command_line: list[str]
     components: int | None = None
     randomized: bool = False
+    nulls: str | None = None
 
 
 def load(
@@ -59,21 +66,28 @@ def load(
 
 
 def analyse(
-    vae: LatentVAE, request: Request, out: Path | None, progress: Progress | None
+    vae: LatentVAE,
+    request: Request,
+    out: Path | None,
+    progress: Progress | None,
+    *,
+    quiet: bool = False,
 ) -> tuple[PCA, Path, dict[str, Any]]:
-    """Sample, fit and save; return the PCA, its run folder and the facts of ``pca.json``."""
+    """Sample, fit, judge and save; return the PCA, its run folder and the facts of ``pca.json``."""
     from latentlab import encode, read_picture, reconstruct
     from latentlab.metrics.fidelity import psnr
     from latentlab.runs import create_run, remember_run
 
+    started = time.monotonic()
     picture = read_picture(request.image, size=request.size, multiple=vae.spec.multiple)
     latent = encode(vae, picture)
     # Before the long part, so that a decoder that fails does so early.
     quality = psnr(picture.pixels, reconstruct(vae, latent))
     hood = sample(vae, latent, request, progress)
     found = fit(hood, request)
+    judgement = compare(hood, found, request, started, progress, quiet=quiet)
     folder = out or create_run(latent.name, vae.spec.name)
-    facts = save(vae, hood, found, folder, request.command_line, quality)
+    facts = save(vae, hood, found, judgement, folder, request.command_line, quality)
     remember_run(folder)
     return found, folder, facts
 
@@ -92,6 +106,7 @@ def check(request: Request, out: Path | None) -> None:
     if request.samples is not None and request.samples < 2:
         raise UsageError(f"--samples {request.samples}", "at least 2", "raise --samples")
     parse_region(request.region)
+    parse_nulls(request.nulls)
     make_sampler(request.neighborhood, _sampler_options(request))
     check_folder(out or RUNS_FOLDER)
 
@@ -139,10 +154,38 @@ def fit(hood: Neighborhood, request: Request) -> PCA:
     return fit_randomized_pca(hood, leading, seed=request.seed)
 
 
+def compare(
+    hood: Neighborhood,
+    found: PCA,
+    request: Request,
+    started: float,
+    progress: Progress | None,
+    *,
+    quiet: bool,
+) -> Judgement:
+    """Return the spectrum beside the nulls asked for, or beside those that cost little.
+
+    Parameters
+    ----------
+    started : float, when the run began, by ``time.monotonic``
+    """
+    from latentlab.verdict import affordable_nulls, judge
+
+    left_out: dict[str, str] = {}
+    names = parse_nulls(request.nulls)
+    if names is None:
+        seconds = max(_AFFORDABLE * (time.monotonic() - started), _ALWAYS_AFFORDABLE)
+        names, left_out = affordable_nulls(hood, found.spectrum, seconds)
+        for name, reason in left_out.items():
+            say(f"{name} null left out: {reason}", quiet=quiet)
+    return judge(hood, found, nulls=names, seed=request.seed, progress=progress, left_out=left_out)
+
+
 def save(
     vae: LatentVAE,
     hood: Neighborhood,
     found: PCA,
+    judgement: Judgement,
     folder: Path,
     command_line: list[str],
     quality: float,
@@ -150,11 +193,13 @@ def save(
     """Write a run's files; return the facts of ``pca.json`` with the files' paths."""
     from latentlab.runs import provenance, read_json, record, save_pca
 
-    files = save_pca(found, folder, {"reconstruction_psnr": quality, "statement": hood.statement})
+    facts = {"reconstruction_psnr": quality, "statement": hood.statement}
+    files = save_pca(found, folder, facts, judgement=judgement)
     settings = {
         "seed": hood.seed,
         "neighborhood": {"name": hood.name, **hood.options},
         "n_samples": hood.n_samples,
+        "nulls": [null.name for null in judgement.nulls],
     }
     files.append(record(folder, "pca", provenance(vae, hood.origin, command_line, **settings)))
     return {**read_json(folder / "pca.json"), "files": [str(path) for path in files]}

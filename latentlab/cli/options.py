@@ -69,6 +69,32 @@ Features = Annotated[
     str | None,
     typer.Option(help="Where jacobian measures change: identity, blurred or laplacian."),
 ]
+Nulls = Annotated[
+    str | None,
+    typer.Option(
+        help="What chance would give: parallel, signflip, stationary, several with commas, or "
+        "none; by default parallel where it is quick.",
+    ),
+]
+
+
+def parse_nulls(nulls: str | None) -> list[str] | None:
+    """Return the names in ``--nulls``; an empty list for none, None where it was not given.
+
+    Raises
+    ------
+    UsageError : a name that no null has.
+    """
+    if nulls is None:
+        return None
+    from latentlab.nulls import null_model
+
+    names = [name.strip() for name in nulls.split(",") if name.strip()]
+    if names == ["none"]:
+        return []
+    if not names:
+        raise UsageError(f"--nulls {nulls!r}", "names, or none", "write --nulls parallel")
+    return [null_model(name).name for name in names]
 
 
 def parse_region(region: str | None) -> tuple[int, int, int, int] | None:

@@ -28,6 +28,7 @@ def pca(
     randomized: Annotated[
         bool, typer.Option("--randomized", help="Approximate: the leading components only.")
     ] = False,
+    nulls: options.Nulls = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -49,11 +50,12 @@ def pca(
         context.obj,
         components,
         randomized,
+        nulls,
     )
     check(request, out)
     vae = load(choose_model(model), device, dtype, offline=offline, quiet=quiet)
     with progress_bar(quiet=quiet) as progress:
-        _, _, facts = analyse(vae, request, out, progress)
+        _, _, facts = analyse(vae, request, out, progress, quiet=quiet)
     if json:
         print_json(facts)
     elif not quiet:
@@ -70,29 +72,42 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
     for row in _summary_rows(facts):
         table.add_row(*row)
     console.print(table)
+    console.print(facts["verdict"])
     console.print(facts["statement"], style="dim")
     for path in facts["files"]:
         print(path)
 
 
 def _summary_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    from latentlab.metrics.spectrum import fit_curve
-    from latentlab.nulls import isotropic_spectrum
-
-    null = isotropic_spectrum(facts["n_samples"], facts["n_features"])
-    null_r2 = fit_curve(null.cumulative, logarithmic=True)[2]
     unbiased = shown(facts["participation_ratio_corrected"], ".1f")
     shares = facts["explained_variance_ratio"][:5]
+    chance = ", ".join(
+        f"{name} {shown(null['log_fit_r2'], '.3f')}" for name, null in facts["null"].items()
+    )
     return [
         (f"variance of PC 1–{len(shares)}", ", ".join(f"{share:.1%}" for share in shares)),
         ("k for 50, 90, 95, 99 %", ", ".join(shown(facts[f"k{p}"], "d") for p in (50, 90, 95, 99))),
         (
             "participation ratio",
-            f"{shown(facts['participation_ratio'], '.1f')} (freed of sampling bias: {unbiased})",
+            f"{shown(facts['participation_ratio'], '.1f')}{_interval(facts)} "
+            f"(freed of sampling bias: {unbiased})",
         ),
+        ("components above chance", _count(facts)),
         (
             "R² of the log fit",
-            f"{shown(facts['log_fit_r2'], '.3f')} (isotropic noise: {null_r2:.3f})",
+            f"{shown(facts['log_fit_r2'], '.3f')} (chance: {chance or '–'})",
         ),
         ("reconstruction", f"{shown(facts['reconstruction_psnr'], '.2f')} dB PSNR"),
     ]
+
+
+def _interval(facts: Mapping[str, Any]) -> str:
+    found = facts["effective_dimension"]
+    if found is None:
+        return ""
+    return f", 95 % interval {shown(found['lower'], '.1f')}–{shown(found['upper'], '.1f')}"
+
+
+def _count(facts: Mapping[str, Any]) -> str:
+    count, null = facts["components_above_null"], facts["components_above_null_of"]
+    return "–" if count is None else f"{count} ({null} null)"

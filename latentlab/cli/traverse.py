@@ -175,7 +175,7 @@ def _analyse(request: Request, out: Path | None, place: _Machine) -> _Start:
     check(request, out)
     vae = place.load()
     with progress_bar(quiet=place.quiet) as progress:
-        found, folder, _ = analyse(vae, request, out, progress)
+        found, folder, _ = analyse(vae, request, out, progress, quiet=place.quiet)
     return _Start(vae, found.center, found, folder)
 
 

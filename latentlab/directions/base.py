@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latentlab.errors import UsageError
 from latentlab.pca import PCA, fit_pca
-from latentlab.scatter import mean_and_variance, project_rows
+from latentlab.scatter import column_moments, project_rows
 
 if TYPE_CHECKING:
     from latentlab.latents import Latent, Neighborhood, Progress
@@ -65,7 +65,8 @@ class Scene:
 
     @cached_property
     def _moments(self) -> tuple[Tensor, float]:
-        mean, total = mean_and_variance(self.neighborhood.samples)
+        mean, variances = column_moments(self.neighborhood.samples)
+        total = float(variances.sum())
         if not total > 0:
             raise UsageError(
                 "samples that are all alike",

@@ -27,13 +27,18 @@ def participation_ratio(explained_variance: Tensor) -> float:
 
 
 def participation_ratio_corrected(explained_variance: Tensor, n_samples: int) -> float:
-    """Return the participation ratio freed of the bias of n_samples samples.
+    """Return the participation ratio freed of the bias of n_samples samples."""
+    return remove_sampling_bias(participation_ratio(explained_variance), n_samples)
+
+
+def remove_sampling_bias(ratio: float, n_samples: int) -> float:
+    """Return the participation ratio that endless samples would have, from that of n_samples.
 
     With n = n_samples − 1, isotropic noise in D dimensions has 1/PR = 1/n + 1/D up to 1/(nD), so
     PR_c = (1 + 1/n) / (1/PR − 1/n). Infinite where the samples show no structure at all.
     """
     freedom = n_samples - 1
-    excess = 1 / participation_ratio(explained_variance) - 1 / freedom
+    excess = 1 / ratio - 1 / freedom
     return (1 + 1 / freedom) / excess if excess > 1e-12 else math.inf
 
 

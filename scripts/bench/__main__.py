@@ -18,12 +18,15 @@ from bench_tables import (
     jacobian_table,
     job_table,
     model_table,
+    null_table,
     pca_table,
     start_table,
     target_table,
 )
 from jacobian_bench import jacobian_targets, measure_jacobian
 from machine import describe_run
+from nulls_bench import SHAPES as NULL_SHAPES
+from nulls_bench import measure_nulls, null_targets
 from pca_bench import SHAPES, measure_pca, pca_targets
 from rich.console import Console
 from start_bench import measure_start, start_targets
@@ -32,7 +35,7 @@ from vae_bench import measure_job, measure_model, vae_targets
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_MODEL = ROOT.parent / "shared" / "models" / "taef2"
-SECTIONS = ("pca", "vae", "job", "jacobian", "start")
+SECTIONS = ("pca", "nulls", "vae", "job", "jacobian", "start")
 QUICK_SHAPES = ((256, 16_384),)
 
 
@@ -45,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     targets: list[Target] = []
     if "pca" in options.only:
         targets += _run_pca(options, report, console)
+    if "nulls" in options.only:
+        targets += _run_nulls(options, report, console)
     if {"vae", "job"} & options.only:
         targets += _run_model(options, report, console)
     if "jacobian" in options.only:
@@ -68,6 +73,17 @@ def _run_pca(options: argparse.Namespace, report: dict[str, Any], console: Conso
         report["pca"].append(measure_pca(shape, options.rounds, memory=options.memory))
     console.print(pca_table(report["pca"]))
     return pca_targets(report["pca"])
+
+
+def _run_nulls(
+    options: argparse.Namespace, report: dict[str, Any], console: Console
+) -> list[Target]:
+    report["nulls"] = []
+    for shape in options.null_shapes:
+        console.print(f"parallel analysis of {shape[0]}×{shape[1]:,} samples …", style="dim")
+        report["nulls"].append(measure_nulls(shape, options.rounds, memory=options.memory))
+    console.print(null_table(report["nulls"]))
+    return null_targets(report["nulls"])
 
 
 def _run_model(
@@ -121,6 +137,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--json", type=Path, metavar="FILE", help="write all figures there")
     add("--model", help="name, folder or file that load_vae takes (default: ../shared's taef2)")
     add("--shapes", type=_shapes, help="samples of the PCA, such as 512x65536,1024x65536")
+    add("--null-shapes", type=_shapes, help="samples of parallel analysis")
     add("--size", type=int, default=256, help="side of the pictures in pixels")
     add("--rounds", type=int, help="turns of each job (default 5; quick 3)")
     add("--samples", type=int, help="samples of the whole job (default 256; quick 32)")
@@ -130,6 +147,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     full = {"rounds": 5, "shapes": SHAPES, "samples": 256, "components": 5, "steps": 16}
     quick = {"rounds": 3, "shapes": QUICK_SHAPES, "samples": 32, "components": 2, "steps": 5}
+    full["null_shapes"], quick["null_shapes"] = NULL_SHAPES, QUICK_SHAPES
     for name, value in (quick if options.quick else full).items():
         if getattr(options, name) is None:
             setattr(options, name, value)

@@ -33,6 +33,32 @@ def pca_table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
+def null_table(rows: list[dict[str, Any]]) -> Table:
+    """Return one line for each shape."""
+    table = _table(
+        "Parallel analysis beside NumPy: permute a copy, singular values",
+        "samples",
+        "draws",
+        "seconds",
+        "NumPy, extrapolated",
+        "× latentlab",
+        "peak / samples",
+        "difference",
+    )
+    for row in rows:
+        peak = row["peak_over_samples"]
+        table.add_row(
+            "{}×{:,}".format(*row["shape"]),
+            str(row["draws"]),
+            f"{row['seconds']:.2f}",
+            f"{row['naive_seconds']:.1f}",
+            f"{row['ratio']:.1f}",
+            "–" if peak is None else f"{peak:.2f}",
+            f"{row['difference']:.1e}",
+        )
+    return table
+
+
 def model_table(rows: list[dict[str, Any]]) -> Table:
     """Return one line for each half of the model and way to run it."""
     table = _table(

@@ -1,4 +1,4 @@
-"""Print how many bytes one PCA needs at its peak, samples included: run in a process of its own."""
+"""Print how many bytes one job needs at its peak, samples included: run in a process of its own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from nulls_bench import fit_and_permute
 from pca_bench import draw_samples, fit_with
 
 STATUS = Path("/proc/self/status")
@@ -38,9 +39,13 @@ def _peak() -> int:
 
 
 def main(method: str, rows: int, columns: int) -> None:
-    """Print the peak of drawing and fitting samples, as JSON."""
-    fit_with(method, draw_samples(64, 256))  # loads the libraries
-    peak = peak_growth(lambda: fit_with(method, draw_samples(rows, columns)))
+    """Print the peak of drawing samples and of fitting or permuting them, as JSON."""
+
+    def work(samples: Any) -> Any:
+        return fit_and_permute(samples) if method == "parallel" else fit_with(method, samples)
+
+    work(draw_samples(64, 256))  # loads the libraries
+    peak = peak_growth(lambda: work(draw_samples(rows, columns)))
     print(json.dumps({"peak_bytes": peak}))
 
 

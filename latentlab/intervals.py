@@ -1,0 +1,203 @@
+"""How far the numbers of a spectrum would move had other samples been drawn.
+
+Resampling rows *with* replacement repeats some of them, and a repeated row is a direction that
+two samples share exactly, as real ones never do: the plain bootstrap of isotropic noise halves
+its participation ratio (El Karoui and Purdom 2016, 1608.00948). So copies are kept from meeting:
+
+* the participation ratio depends on pairs of rows only, and pairs of copies are left out;
+* the curve is found again without a random fifth of the rows, none of them twice, and its
+  deviations are scaled to those of new samples (the delete-d jackknife, Shao and Wu 1989).
+
+Rows that are neighbors (cells, patches, frames, crops) are drawn or left out in blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentlab.latents import Neighborhood, Progress, Spectrum
+from latentlab.metrics.spectrum import (
+    components_for,
+    participation_ratio,
+    remove_sampling_bias,
+)
+from latentlab.nulls.base import matrix_of
+from latentlab.row_groups import GroupedRows, group_rows, sum_up_rows
+
+LEVEL = 0.95
+FEWEST_GROUPS = 6
+_NORMAL = 1.959964
+_PAIR_DRAWS = 2000
+_CURVE_DRAWS = 60
+_CURVE_DRAWS_OF_LARGE = 20
+_LARGE = 1024
+_LEFT_OUT = 0.2
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number and the bounds of its 95 % interval; the upper one may be infinite."""
+
+    value: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Intervals:
+    """95 % intervals of what summarizes a complete spectrum.
+
+    Parameters
+    ----------
+    participation_ratio, participation_ratio_corrected, k90 : Interval
+    curve_lower, curve_upper : Tensor, (n,), of the cumulative share of the variance, each k by
+        itself
+    groups : str, what was taken as independent, such as ``"28 blocks of 6×6 cells"``
+    """
+
+    participation_ratio: Interval
+    participation_ratio_corrected: Interval
+    k90: Interval
+    curve_lower: Tensor
+    curve_upper: Tensor
+    groups: str
+
+    @property
+    def method(self) -> str:
+        """Return how the interval of the participation ratio was found, for people."""
+        return f"bootstrap of {self.groups}, pairs of copies left out"
+
+    @property
+    def curve_method(self) -> str:
+        """Return how the intervals of the curve and of k90 were found, for people."""
+        return f"{self.groups}, a fifth of them left out (delete-d jackknife)"
+
+
+def find_intervals(
+    samples: Neighborhood | Tensor,
+    spectrum: Spectrum,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Intervals | None:
+    """Return the 95 % intervals of a spectrum's participation ratio, cumulative curve and k90.
+
+    None where the spectrum is partial, or fewer than six groups of rows are independent.
+
+    Parameters
+    ----------
+    samples : Neighborhood or Tensor, (n_samples, n_features)
+    spectrum : Spectrum of the samples, complete
+    seed : int
+    progress : called as ``progress("intervals", done, total)``
+
+    Raises
+    ------
+    ShapeError, MemoryLimitError : the spectrum of other samples; too many for the memory.
+
+    Examples
+    --------
+    >>> from latentlab.pca import fit_pca
+    >>> samples = torch.randn(50, 400, generator=torch.Generator().manual_seed(0))
+    >>> found = find_intervals(samples, fit_pca(samples).spectrum).participation_ratio
+    >>> found.lower < found.value < found.upper
+    True
+    """
+    matrix = matrix_of(samples, spectrum)
+    groups = group_rows(samples)
+    if not spectrum.is_complete or groups.count < FEWEST_GROUPS:
+        return None
+    rows = sum_up_rows(matrix, groups)
+    generator = np.random.default_rng(seed)
+    ratio = _interval_of_ratio(rows, spectrum, generator)
+    lower, upper = _band_of_curve(rows, spectrum, generator, progress)
+    bounds = (remove_sampling_bias(end, spectrum.n_samples) for end in (ratio.lower, ratio.upper))
+    return Intervals(
+        participation_ratio=ratio,
+        participation_ratio_corrected=Interval(
+            remove_sampling_bias(ratio.value, spectrum.n_samples), *bounds
+        ),
+        k90=Interval(
+            *(
+                float(components_for(curve, 0.9) or 0)
+                for curve in (spectrum.cumulative, upper, lower)
+            )
+        ),
+        curve_lower=lower,
+        curve_upper=upper,
+        groups=groups.description,
+    )
+
+
+def _interval_of_ratio(
+    rows: GroupedRows, spectrum: Spectrum, generator: np.random.Generator
+) -> Interval:
+    """Return the participation ratio with the percentiles of its bootstrap."""
+    value = participation_ratio(spectrum.explained_variance)
+    drawn = bootstrap_ratios(rows.products.numpy(), rows.traces.numpy(), _PAIR_DRAWS, generator)
+    tail = 100 * (1 - LEVEL) / 2
+    lower, upper = np.nanpercentile(drawn, [tail, 100 - tail])
+    return Interval(value, min(value, float(lower)), max(value, float(upper)))
+
+
+def bootstrap_ratios(
+    products: np.ndarray, traces: np.ndarray, draws: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Return participation ratios of groups drawn with replacement, copies not meeting.
+
+    Parameters
+    ----------
+    products : array, (U, U), inner products of the groups' scatter matrices
+    traces : array, (U,), traces of the scatter matrices
+    draws : int
+    generator : numpy Generator
+
+    Notes
+    -----
+    The sum of squared eigenvalues is a sum over pairs of groups. A group counts by itself as
+    often as it was drawn; pairs of different groups are scaled up to the number that as many
+    different groups would have.
+    """
+    count = len(traces)
+    times = generator.multinomial(count, np.full(count, 1 / count), draws).astype(np.float64)
+    own = products.diagonal()
+    pairs = ((times @ products) * times).sum(1) - times**2 @ own
+    meeting = count**2 - (times**2).sum(1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        squares = times @ own + pairs * (count * (count - 1) / meeting)
+        ratios: np.ndarray = (times @ traces) ** 2 / squares
+    return ratios
+
+
+def _band_of_curve(
+    rows: GroupedRows,
+    spectrum: Spectrum,
+    generator: np.random.Generator,
+    progress: Progress | None,
+) -> tuple[Tensor, Tensor]:
+    """Return the bounds of the cumulative share at each k, on the scale of its log odds."""
+    count = len(rows.traces)
+    left_out = max(1, round(_LEFT_OUT * count))
+    large = min(spectrum.n_samples, spectrum.n_features) > _LARGE
+    draws = _CURVE_DRAWS_OF_LARGE if large else _CURVE_DRAWS
+    curves = torch.ones(draws, len(spectrum.explained_variance), dtype=torch.float64)
+    for number in range(draws):
+        kept = torch.ones(count, dtype=torch.bool)
+        kept[torch.from_numpy(generator.permutation(count)[:left_out])] = False
+        values = rows.eigenvalues_of(kept)[: curves.shape[1]]
+        curves[number, : len(values)] = values.cumsum(0) / values.sum()
+        if progress:
+            progress("intervals", number + 1, draws)
+    scale = math.sqrt((count - left_out) / left_out)
+    spread = _NORMAL * scale * _log_odds(curves).std(0)
+    middle = _log_odds(spectrum.cumulative.double())
+    return (middle - spread).sigmoid(), (middle + spread).sigmoid()
+
+
+def _log_odds(shares: Tensor) -> Tensor:
+    return shares.clamp(1e-9, 1 - 1e-9).logit()

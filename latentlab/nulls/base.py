@@ -1,0 +1,255 @@
+"""What every null is: spectra of samples that have no structure of one kind."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor
+
+from latentlab.errors import ShapeError, UsageError
+from latentlab.latents import Neighborhood, Progress, Spectrum
+from latentlab.metrics.spectrum import fit_curve
+
+BAND = (0.05, 0.95)
+_CONFIDENCE = 0.95
+# What is equal but for the rounding of float32 is not above.
+_MARGIN = 1 + 1e-5
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Null:
+    """What one kind of chance gives at the size and total variance of some samples.
+
+    Parameters
+    ----------
+    name : str, such as ``"parallel"``
+    label : str, for legends
+    spectra : Tensor, (draws, n), float64; the eigenvalues of each draw, descending, each with the
+        samples' total variance. One row, the expected spectrum, where the null is analytic.
+    total_variance : float, that of the samples
+    largest_quantile : float, 95 % quantile of the largest eigenvalue
+    threshold : float, what an eigenvalue must exceed to count as above chance: the upper 95 %
+        confidence limit of that quantile, since it is known from few draws only
+    draws : int, 0 where the null is analytic
+    """
+
+    name: str
+    label: str
+    spectra: Tensor
+    total_variance: float
+    largest_quantile: float
+    threshold: float
+    draws: int
+
+    @property
+    def curves(self) -> Tensor:
+        """Return the cumulative share of the variance of each draw, (draws, n)."""
+        return self.spectra.cumsum(1) / self.total_variance
+
+    @property
+    def curve(self) -> Tensor:
+        """Return the mean cumulative share of the variance, (n,)."""
+        return self.curves.mean(0)
+
+    @property
+    def curve_band(self) -> tuple[Tensor, Tensor]:
+        """Return the 5 % and 95 % quantiles of the cumulative share, each (n,)."""
+        return _band(self.curves)
+
+    @property
+    def eigenvalue_band(self) -> tuple[Tensor, Tensor]:
+        """Return the 5 % and 95 % quantiles of each eigenvalue, each (n,)."""
+        return _band(self.spectra)
+
+    @property
+    def log_fit_r2(self) -> float:
+        """Return R² of the mean curve against ln k."""
+        return fit_curve(self.curve, logarithmic=True)[2]
+
+    @property
+    def linear_fit_r2(self) -> float:
+        """Return R² of the mean curve against k."""
+        return fit_curve(self.curve, logarithmic=False)[2]
+
+    def count_above(self, spectrum: Spectrum) -> int:
+        """Return how many eigenvalues exceed the threshold, which is one for all of them.
+
+        Each against the null's eigenvalue of its own rank would count noise: once one component
+        is real, the ranks of all others are shifted.
+        """
+        return int((spectrum.explained_variance > self.threshold * _MARGIN).sum())
+
+    def chance_of_curve(self, spectrum: Spectrum) -> float:
+        """Return the p-value of the samples' curve lying above those of this null.
+
+        The largest excess over the mean curve, in standard deviations at each k, is ranked among
+        those of the draws (the one-sided global envelope test of Myllymäki et al., 1307.0239).
+        NaN where the null is analytic or the spectrum is partial.
+        """
+        if not self.draws or not spectrum.is_complete:
+            return math.nan
+        # The samples belong to the pool that sets the scale: under the null all are alike.
+        pool = torch.cat([spectrum.cumulative[None].double(), self.curves])[:, :-1]
+        if not pool.numel():
+            return math.nan
+        excess = (pool - pool.mean(0)) / pool.std(0).clamp_min(1e-12)
+        largest = excess.amax(1)
+        return float((largest >= largest[0]).double().mean())
+
+    def facts(self, spectrum: Spectrum) -> dict[str, Any]:
+        """Return the numbers of ``pca.json``, beside those of the samples' spectrum."""
+        lower, upper = self.curve_band
+        smallest, largest = self.eigenvalue_band
+        return {
+            "draws": self.draws,
+            "curve": self.curve.tolist(),
+            "curve_lower": lower.tolist(),
+            "curve_upper": upper.tolist(),
+            "eigenvalues": self.spectra.mean(0).tolist(),
+            "eigenvalues_lower": smallest.tolist(),
+            "eigenvalues_upper": largest.tolist(),
+            "quantiles": list(BAND),
+            "log_fit_r2": self.log_fit_r2,
+            "linear_fit_r2": self.linear_fit_r2,
+            "largest_eigenvalue_quantile": self.largest_quantile,
+            "threshold": self.threshold,
+            "components_above": self.count_above(spectrum),
+            "p_of_curve": self.chance_of_curve(spectrum),
+        }
+
+    def __repr__(self) -> str:
+        return f"Null({self.name!r}, {self.draws} draws, {self.spectra.shape[1]} eigenvalues)"
+
+
+def _band(values: Tensor) -> tuple[Tensor, Tensor]:
+    low, high = (values.quantile(level, dim=0) for level in BAND)
+    return low, high
+
+
+def limit_of_quantile(values: Tensor) -> float:
+    """Return a value that exceeds the 95 % quantile of what these are drawn from.
+
+    With 95 % confidence, whatever the distribution; the largest value where fewer than 59 are
+    too few for that. Source: Wilks 1941, Ann. Math. Stat. 12, 91.
+
+    Examples
+    --------
+    >>> limit_of_quantile(torch.arange(1.0, 101.0))
+    99.0
+    """
+    from scipy.stats import binom
+
+    ordered = values.sort().values
+    # The k-th smallest exceeds the quantile when fewer than k of all lie below it.
+    needed = int(binom.ppf(_CONFIDENCE, len(ordered), BAND[1])) + 1
+    return float(ordered[min(needed, len(ordered)) - 1])
+
+
+class NullModel(ABC):
+    """One kind of chance.
+
+    Class attributes
+    ----------------
+    name : how users call it
+    label : how legends call it
+    """
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+
+    @abstractmethod
+    def draw(
+        self,
+        samples: Neighborhood | Tensor,
+        spectrum: Spectrum,
+        *,
+        draws: int | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Null:
+        """Return what this chance gives for samples with this spectrum.
+
+        Parameters
+        ----------
+        samples : Neighborhood or Tensor, (n_samples, n_features)
+        spectrum : Spectrum of the samples
+        draws : int, optional; how many, each null has its own default
+        seed : int
+        progress : called as ``progress("parallel null", done, total)``
+
+        Raises
+        ------
+        UsageError : the null makes no sense for these samples.
+        ShapeError : fewer than three samples, or the spectrum of others.
+        NonFiniteError : the samples contain NaN or infinity.
+        """
+
+    @abstractmethod
+    def seconds(self, samples: Neighborhood | Tensor, spectrum: Spectrum) -> float:
+        """Return about how long :meth:`draw` takes here, from timing small parts of it."""
+
+
+NULLS: dict[str, NullModel] = {}
+
+SomeModel = TypeVar("SomeModel", bound=type[NullModel])
+
+
+def register_null(name: str) -> Callable[[SomeModel], SomeModel]:
+    """Return a class decorator that makes a null available under a name."""
+
+    def register(model: SomeModel) -> SomeModel:
+        model.name = name
+        NULLS[name] = model()
+        return model
+
+    return register
+
+
+def null_model(name: str) -> NullModel:
+    """Return the null of this name.
+
+    Raises
+    ------
+    UsageError : there is none.
+
+    Examples
+    --------
+    >>> null_model("parallel").label
+    'columns permuted'
+    """
+    if name not in NULLS:
+        raise UsageError(f"null {name!r}", f"one of {', '.join(NULLS)}", "choose some of them")
+    return NULLS[name]
+
+
+def matrix_of(samples: Neighborhood | Tensor, spectrum: Spectrum) -> Tensor:
+    """Return the samples as a matrix (N, D) on the CPU that this spectrum belongs to.
+
+    Raises
+    ------
+    ShapeError : it belongs to others, or there are fewer than three samples.
+    """
+    matrix = samples.samples if isinstance(samples, Neighborhood) else samples
+    check_size(spectrum)
+    if tuple(matrix.shape) != (spectrum.n_samples, spectrum.n_features):
+        raise ShapeError(
+            f"samples of shape {tuple(matrix.shape)}",
+            f"the {spectrum.n_samples}×{spectrum.n_features} samples of the PCA",
+            "pass the neighborhood that was fitted",
+        )
+    return matrix.cpu()
+
+
+def check_size(spectrum: Spectrum) -> None:
+    """Raise ShapeError where there are too few samples for any null."""
+    if spectrum.n_samples < 3:
+        raise ShapeError(
+            f"nulls for {spectrum.n_samples} samples",
+            "at least 3, since two have one component and so has every null",
+            "raise the number of samples",
+        )

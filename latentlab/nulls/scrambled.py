@@ -1,0 +1,246 @@
+"""Spectra of scrambled samples: many draws at the price of a few, in memory for a few N×N.
+
+Scrambling a block of columns twice is scrambling it once: where every column was permuted on its
+own, permuting the rows of the block as a whole leaves each column with a uniformly random
+permutation that is independent of all others. The second scramble needs only the block's Gram
+matrix, N×N numbers instead of N×width. So a *round* scrambles the columns once, block by block,
+and recombines the blocks' Gram matrices into twenty draws. Each draw by itself has exactly the
+distribution of a fresh one. Draws of a round share the insides of their blocks, which costs
+little where no block matters much by itself: the 4 N columns of largest variance are scrambled
+anew for every draw. The largest eigenvalues of a round then hardly resemble one another
+(tests/test_nulls_scrambled.py measures it).
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latentlab.latents import Neighborhood, Progress, Spectrum
+from latentlab.memory import check_memory
+from latentlab.nulls.base import BAND, Null, NullModel, limit_of_quantile, matrix_of
+from latentlab.scatter import column_moments
+
+ROUND = 20
+BLOCKS = 32
+# With fewer columns than this for each sample, scrambling costs less than recombining.
+_COLUMNS_FOR_ROUNDS = 12
+_FRESH_FOR_A_ROW = 4
+_BLOCK_VALUES = 2**22  # 16 MB in float32
+
+Block = NDArray[np.float32]
+Columns = NDArray[np.intp]
+
+
+class Scramble(ABC):
+    """A way to draw columns that have lost the structure in question.
+
+    Parameters
+    ----------
+    n_rows : int
+    variances : Tensor, (n_columns,), of the columns
+    """
+
+    def __init__(self, n_rows: int, variances: Tensor) -> None:
+        self.n_rows = n_rows
+        self.variances = variances
+
+    @property
+    def n_columns(self) -> int:
+        """Return the number of columns."""
+        return len(self.variances)
+
+    @property
+    def in_rounds(self) -> bool:
+        """Return whether there are so many columns that recombining them pays."""
+        return self.n_columns >= _COLUMNS_FOR_ROUNDS * self.n_rows
+
+    def blocks(self) -> tuple[Columns, list[Columns]]:
+        """Return the columns to scramble for every draw, and the others in blocks."""
+        width = max(1, _BLOCK_VALUES // self.n_rows)
+        if not self.in_rounds:
+            columns = np.arange(self.n_columns)
+            return columns[:0], np.split(columns, range(width, len(columns), width))
+        by_variance = self.variances.argsort(descending=True, stable=True).numpy()
+        heavy, others = np.split(by_variance, [_FRESH_FOR_A_ROW * self.n_rows])
+        count = max(BLOCKS, -(-len(others) // width))
+        return heavy, np.array_split(np.sort(others), count)
+
+    @abstractmethod
+    def block(self, columns: Columns, generator: np.random.Generator) -> Block:
+        """Return scrambled columns as the rows of a new array (width, n_rows)."""
+
+    @abstractmethod
+    def again(self, gram: Block, generator: np.random.Generator) -> Block:
+        """Return the Gram matrix (n_rows, n_rows) of a block whose rows are scrambled alike."""
+
+
+class ScrambledNull(NullModel):
+    """A null that is drawn by scrambling samples."""
+
+    default_draws = 100
+
+    @abstractmethod
+    def scramble(self, samples: Neighborhood | Tensor, spectrum: Spectrum) -> Scramble:
+        """Return the way to scramble these samples."""
+
+    def draw(
+        self,
+        samples: Neighborhood | Tensor,
+        spectrum: Spectrum,
+        *,
+        draws: int | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Null:
+        draws = self.default_draws if draws is None else draws
+        scramble = self.scramble(samples, spectrum)
+        found = []
+        for values in scrambled_eigenvalues(scramble, draws, seed):
+            known = values[: min(spectrum.n_samples - 1, spectrum.n_features)].double()
+            found.append(known * (spectrum.total_variance / known.sum()))
+            if progress:
+                progress(f"{self.name} null", len(found), draws)
+        spectra = torch.stack(found)
+        return Null(
+            name=self.name,
+            label=self.label,
+            spectra=spectra,
+            total_variance=spectrum.total_variance,
+            largest_quantile=float(spectra[:, 0].quantile(BAND[1])),
+            threshold=limit_of_quantile(spectra[:, 0]),
+            draws=draws,
+        )
+
+    def seconds(self, samples: Neighborhood | Tensor, spectrum: Spectrum) -> float:
+        scramble = self.scramble(samples, spectrum)
+        return estimate_seconds(scramble, self.default_draws)
+
+
+class ScrambledMatrix(Scramble):
+    """A way to scramble the columns of a matrix (N, D) with this mean (D,)."""
+
+    def __init__(self, matrix: Tensor, mean: Tensor, variances: Tensor) -> None:
+        super().__init__(len(matrix), variances)
+        self.matrix = matrix
+        self.mean = mean
+
+    def centered(self, columns: Columns) -> Block:
+        """Return centered columns as the rows of a new array (width, n_rows)."""
+        index = torch.from_numpy(columns)
+        block: Block = (self.matrix[:, index].float() - self.mean[index]).T.contiguous().numpy()
+        return block
+
+
+def moments_of(samples: Neighborhood | Tensor, spectrum: Spectrum) -> tuple[Tensor, Tensor, Tensor]:
+    """Return samples (N, D), their mean (D,) and variances (D,), with room for Gram matrices.
+
+    Raises
+    ------
+    ShapeError, NonFiniteError, MemoryLimitError : samples that no null can be drawn for.
+    """
+    matrix = matrix_of(samples, spectrum)
+    check_memory(
+        4 * (ROUND + 4) * min(matrix.shape) ** 2,
+        f"the null of {len(matrix):,} samples",
+        "lower the number of samples, or leave the null out",
+    )
+    mean, variances = column_moments(matrix)
+    return matrix, mean.float(), variances
+
+
+def scrambled_eigenvalues(scramble: Scramble, draws: int, seed: int) -> Iterator[Tensor]:
+    """Yield the eigenvalues, descending, of the centered scatter matrix of each draw."""
+    wide = scramble.n_rows <= scramble.n_columns
+    scatters = _grams(scramble, draws, seed) if wide else _covariances(scramble, draws, seed)
+    for scatter in scatters:
+        yield torch.linalg.eigvalsh(scatter).flip(0).clamp_min(0)
+
+
+def _grams(scramble: Scramble, draws: int, seed: int) -> Iterator[Tensor]:
+    """Yield the Gram matrix (N, N) of the centered rows of each draw."""
+    heavy, blocks = scramble.blocks()
+    in_round = ROUND if scramble.in_rounds else 1
+    for first in range(0, draws, in_round):
+        shape = (min(in_round, draws - first), scramble.n_rows, scramble.n_rows)
+        grams = np.zeros(shape, np.float32)
+        for index, columns in enumerate(blocks):
+            generator = np.random.default_rng([seed, first, index])
+            gram = _products(scramble.block(columns, generator))
+            for total in grams:
+                total += scramble.again(gram, generator) if scramble.in_rounds else gram
+        for index, total in enumerate(grams):
+            if len(heavy):
+                generator = np.random.default_rng([seed, first + index])
+                total += _products(scramble.block(heavy, generator))
+            yield _center(torch.from_numpy(total))
+
+
+def _covariances(scramble: Scramble, draws: int, seed: int) -> Iterator[Tensor]:
+    """Yield the lower triangle of the scatter matrix (D, D) of each draw, D < N.
+
+    Pairs of blocks meet; a block is drawn again from its seed rather than kept.
+    """
+    blocks = [(index, columns) for index, columns in enumerate(scramble.blocks()[1])]
+
+    def scrambled(draw: int, index: int, columns: Columns) -> Tensor:
+        generator = np.random.default_rng([seed, draw, index])
+        values = torch.from_numpy(scramble.block(columns, generator))
+        return values.sub_(values.mean(1, keepdim=True))
+
+    for draw in range(draws):
+        scatter = torch.zeros(scramble.n_columns, scramble.n_columns)
+        for index, columns in blocks:
+            one = scrambled(draw, index, columns)
+            place = slice(columns[0], columns[-1] + 1)
+            scatter[place, place] = one @ one.T
+            for earlier, others in blocks[:index]:
+                other = scrambled(draw, earlier, others)
+                scatter[place, others[0] : others[-1] + 1] = one @ other.T
+        yield scatter
+
+
+def _products(block: Block) -> Block:
+    values = torch.from_numpy(block)
+    products: Block = (values.T @ values).numpy()
+    return products
+
+
+def _center(gram: Tensor) -> Tensor:
+    """Return the Gram matrix of centered rows, in place."""
+    mean = gram.mean(0)
+    return gram.sub_(mean).sub_(mean[:, None]).add_(mean.mean())
+
+
+def estimate_seconds(scramble: Scramble, draws: int) -> float:
+    """Return about how long the spectra of this many draws take, from timing one of each part."""
+    generator = np.random.default_rng(0)
+    heavy, blocks = scramble.blocks()
+    side = min(scramble.n_rows, scramble.n_columns)
+    solve = _time(lambda: torch.linalg.eigvalsh(torch.ones(side, side)))
+    if scramble.n_rows > scramble.n_columns:
+        one = _time(lambda: scramble.block(blocks[0], generator))
+        return draws * (solve + one * len(blocks) * (len(blocks) + 1) / 2)
+    fresh = len(blocks) * _time(lambda: _products(scramble.block(blocks[0], generator)))
+    if not scramble.in_rounds:
+        return draws * (fresh + solve)
+    gram = np.eye(scramble.n_rows, dtype=np.float32)
+    again = len(blocks) * _time(lambda: scramble.again(gram, generator))
+    anew = _time(lambda: _products(scramble.block(heavy, generator)))
+    return draws * (fresh / ROUND + again + anew + solve)
+
+
+def _time(work: Callable[[], object]) -> float:
+    """Return the seconds of the faster of two runs: the first may load a library."""
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)

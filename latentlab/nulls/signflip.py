@@ -1,0 +1,48 @@
+"""Sign flips: the centered samples with a random sign for every entry."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from latentlab.latents import Neighborhood, Spectrum
+from latentlab.nulls.base import register_null
+from latentlab.nulls.scrambled import (
+    Block,
+    Columns,
+    ScrambledMatrix,
+    ScrambledNull,
+    moments_of,
+)
+
+
+@register_null("signflip")
+class SignFlip(ScrambledNull):
+    """What independent noise would give whose size differs between entries as the samples' does.
+
+    Permuted columns have noise that is alike in all samples; here a loud sample stays loud.
+    Source: Hong, Sheng, Dobriban, 2012.02985.
+    """
+
+    label = "signs flipped"
+
+    def scramble(self, samples: Neighborhood | Tensor, spectrum: Spectrum) -> ScrambledMatrix:
+        return _Flipped(*moments_of(samples, spectrum))
+
+
+class _Flipped(ScrambledMatrix):
+    def block(self, columns: Columns, generator: np.random.Generator) -> Block:
+        values = self.centered(columns)
+        values *= _signs(values.shape, generator)
+        return values
+
+    def again(self, gram: Block, generator: np.random.Generator) -> Block:
+        signs = _signs((len(gram),), generator)
+        return gram * signs * signs[:, None]
+
+
+def _signs(shape: tuple[int, ...], generator: np.random.Generator) -> Block:
+    signs: Block = generator.integers(0, 2, shape, np.int8).astype(np.float32)
+    signs *= 2
+    signs -= 1
+    return signs

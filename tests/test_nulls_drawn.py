@@ -1,0 +1,326 @@
+"""Drawn nulls against brute force, and the calibration of what counts as above chance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from planted import noise, rotated, spikes
+from scipy.stats import binom
+
+from latentlab.errors import MemoryLimitError, NonFiniteError, ShapeError, UsageError
+from latentlab.nulls import NULLS, isotropic_largest, null_model, register_null
+from latentlab.nulls.base import limit_of_quantile
+from latentlab.nulls.isotropic import isotropic_null
+from latentlab.nulls.parallel import Parallel
+from latentlab.nulls.scrambled import ROUND
+from latentlab.pca import fit_pca, fit_randomized_pca
+
+# Wide enough for rounds; wide; tall.
+SHAPES = [(12, 240), (20, 40), (90, 8)]
+
+
+def uneven(n_samples: int, n_features: int, seed: int = 0) -> torch.Tensor:
+    """Return correlated samples whose features and rows differ in size."""
+    columns = torch.arange(1, n_features + 1) ** -0.5
+    rows = 1 + torch.arange(n_samples)[:, None] / n_samples
+    return spikes(n_samples, n_features, 3, 4.0, seed) * columns * rows + 5
+
+
+def brute_force(name: str, samples: torch.Tensor, draws: int) -> np.ndarray:
+    """Return eigenvalues (draws, n) by scrambling a copy and taking its singular values."""
+    generator = np.random.default_rng(99)
+    centered = samples.double().numpy() - samples.double().numpy().mean(0)
+    found = []
+    for _ in range(draws):
+        if name == "parallel":
+            drawn = np.stack([generator.permutation(column) for column in centered.T], 1)
+        else:
+            drawn = centered * generator.choice([-1.0, 1.0], centered.shape)
+        drawn = drawn - drawn.mean(0)
+        values = np.linalg.svd(drawn, compute_uv=False)[: min(len(drawn) - 1, drawn.shape[1])] ** 2
+        found.append(values / values.sum() * centered.var(0, ddof=1).sum())
+    return np.array(found)
+
+
+@pytest.mark.parametrize("name", ["parallel", "signflip"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_draws_are_distributed_as_by_brute_force(name: str, shape: tuple[int, int]) -> None:
+    samples = uneven(*shape)
+    spectrum = fit_pca(samples).spectrum
+    ours = null_model(name).draw(samples, spectrum, draws=400).spectra.numpy()
+    expected = brute_force(name, samples, 400)
+    error = np.sqrt((ours.var(0) + expected.var(0)) / 400)
+    assert (np.abs(ours.mean(0) - expected.mean(0)) < 4.5 * error + 1e-6 * expected[0, 0]).all()
+    np.testing.assert_allclose(ours[:, 0].std(), expected[:, 0].std(), rtol=0.2)
+    np.testing.assert_allclose(
+        np.quantile(ours[:, 0], 0.95), np.quantile(expected[:, 0], 0.95), rtol=0.03
+    )
+
+
+@pytest.mark.parametrize("name", ["parallel", "signflip"])
+def test_scrambling_a_block_again_is_scrambling_its_rows(name: str) -> None:
+    samples = uneven(15, 300)
+    scramble = null_model(name).scramble(samples, fit_pca(samples).spectrum)
+    block = scramble.block(np.arange(40), np.random.default_rng(0))
+    again = scramble.again(block.T @ block, np.random.default_rng(1))
+    generator = np.random.default_rng(1)
+    if name == "parallel":
+        rows = block.T[generator.permutation(15)]
+    else:
+        rows = block.T * (2.0 * generator.integers(0, 2, (15,), np.int8) - 1)[:, None]
+    np.testing.assert_allclose(again, rows @ rows.T, rtol=1e-4, atol=1e-4)
+
+
+def test_every_column_keeps_its_values_and_sign_flips_keep_their_size() -> None:
+    samples = uneven(15, 300)
+    spectrum = fit_pca(samples).spectrum
+    centered = (samples - samples.mean(0))[:, 10:50].T.numpy()
+    permuted = (
+        NULLS["parallel"]
+        .scramble(samples, spectrum)
+        .block(np.arange(10, 50), np.random.default_rng(0))
+    )
+    np.testing.assert_allclose(np.sort(permuted), np.sort(centered), atol=1e-5)
+    assert len({tuple(np.argsort(row)) for row in permuted}) == 40
+    flipped = (
+        NULLS["signflip"]
+        .scramble(samples, spectrum)
+        .block(np.arange(10, 50), np.random.default_rng(0))
+    )
+    np.testing.assert_allclose(np.abs(flipped), np.abs(centered), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["parallel", "signflip"])
+@pytest.mark.parametrize("power", [0.0, 1.0])
+def test_draws_of_a_round_hardly_resemble_one_another(name: str, power: float) -> None:
+    samples = noise(20, 300) * torch.arange(1, 301) ** -power
+    spectrum = fit_pca(samples).spectrum
+    model = null_model(name)
+    assert model.scramble(samples, spectrum).in_rounds
+    largest = model.draw(samples, spectrum, draws=40 * ROUND).spectra[:, 0].view(40, ROUND)
+    within = float(largest.var(1).mean())
+    between = float(largest.mean(1).var()) - within / ROUND
+    # Were only the rounds independent, as many as five for a hundred draws, this would be 1.
+    assert between / (between + within) < 0.06
+
+
+def test_the_columns_of_a_round_are_all_there_once() -> None:
+    samples = uneven(10, 333)
+    heavy, blocks = NULLS["parallel"].scramble(samples, fit_pca(samples).spectrum).blocks()
+    np.testing.assert_array_equal(np.sort(np.concatenate([heavy, *blocks])), np.arange(333))
+    spread = samples.var(0)
+    assert float(spread[heavy].min()) >= max(float(spread[block].max()) for block in blocks)
+    # No block comes near the size of the samples.
+    assert max(len(block) for block in blocks) < 333 / 16
+
+
+def test_tall_samples_meet_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = uneven(90, 8)
+    spectrum = fit_pca(samples).spectrum
+    monkeypatch.setattr("latentlab.nulls.scrambled._BLOCK_VALUES", 3 * 90)
+    assert len(NULLS["parallel"].scramble(samples, spectrum).blocks()[1]) == 3
+    ours = NULLS["parallel"].draw(samples, spectrum, draws=300).spectra.numpy()
+    expected = brute_force("parallel", samples, 300)
+    np.testing.assert_allclose(ours.mean(0), expected.mean(0), rtol=0.02)
+    np.testing.assert_allclose(ours.std(0), expected.std(0), rtol=0.25)
+
+
+def test_the_seed_decides_what_is_drawn() -> None:
+    samples = uneven(12, 240)
+    spectrum = fit_pca(samples).spectrum
+    one, same, other = (
+        NULLS["parallel"].draw(samples, spectrum, draws=25, seed=seed).spectra for seed in (0, 0, 1)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert len(one[:, 0].unique()) == 25
+
+
+def test_samples_may_lie_on_disk(tmp_path) -> None:
+    samples = uneven(12, 240)
+    mapped = np.memmap(tmp_path / "rows", np.float32, "w+", shape=(12, 240))
+    mapped[:] = samples.numpy()
+    spectrum = fit_pca(samples).spectrum
+    on_disk = NULLS["parallel"].draw(torch.from_numpy(mapped), spectrum, draws=5)
+    assert torch.equal(on_disk.spectra, NULLS["parallel"].draw(samples, spectrum, draws=5).spectra)
+
+
+def test_an_interrupt_ends_the_drawing() -> None:
+    def interrupt(what: str, done: int, total: int) -> None:
+        assert (what, total) == ("parallel null", 100)
+        if done == 3:
+            raise KeyboardInterrupt
+
+    samples = uneven(12, 240)
+    with pytest.raises(KeyboardInterrupt):
+        NULLS["parallel"].draw(samples, fit_pca(samples).spectrum, progress=interrupt)
+
+
+# Calibration
+
+
+@pytest.mark.parametrize("shape", [(40, 150), (20, 260)], ids=str)
+def test_of_100_isotropic_samples_at_least_95_show_no_component(shape: tuple[int, int]) -> None:
+    found = {"parallel": 0, "isotropic": 0}
+    for seed in range(100):
+        samples = noise(*shape, seed=seed)
+        spectrum = fit_pca(samples, n_components=1).spectrum
+        drawn = NULLS["parallel"].draw(samples, spectrum, draws=40, seed=seed)
+        found["parallel"] += drawn.count_above(spectrum) == 0
+        found["isotropic"] += isotropic_null(spectrum).count_above(spectrum) == 0
+    assert min(found.values()) >= 95, found
+
+
+def test_five_components_at_twice_the_detection_edge_are_found() -> None:
+    # Equal components spread as 1/√N: with fewer samples the weakest sinks into the noise.
+    for seed in range(2):
+        samples = spikes(500, 1000, 5, 2.0, seed)
+        spectrum = fit_pca(samples, n_components=1).spectrum
+        null = NULLS["parallel"].draw(samples, spectrum, draws=40, seed=seed)
+        assert null.count_above(spectrum) == 5
+        assert isotropic_null(spectrum).count_above(spectrum) == 5
+
+
+def test_each_eigenvalue_against_its_own_rank_would_count_noise() -> None:
+    samples = spikes(100, 1000, 5, 2.0)
+    spectrum = fit_pca(samples).spectrum
+    null = NULLS["parallel"].draw(samples, spectrum, draws=60)
+    assert null.count_above(spectrum) <= 5
+    rank_by_rank = spectrum.explained_variance > null.eigenvalue_band[1]
+    assert int(rank_by_rank.long().cumprod(0).sum()) > 5
+
+
+def test_rotating_the_space_changes_neither_the_isotropic_null_nor_the_count() -> None:
+    samples = spikes(150, 300, 5, 4.0)
+    turned = rotated(samples)
+    spectra = [fit_pca(matrix).spectrum for matrix in (samples, turned)]
+    one, other = (isotropic_null(spectrum) for spectrum in spectra)
+    torch.testing.assert_close(one.spectra, other.spectra, rtol=1e-5, atol=0)
+    assert one.threshold == pytest.approx(other.threshold, rel=1e-5)
+    pairs = zip((samples, turned), spectra, strict=True)
+    drawn = [NULLS["parallel"].draw(matrix, spectrum, draws=60) for matrix, spectrum in pairs]
+    # Single draws of permuted columns depend on the axes; what they say of the samples does not.
+    assert not torch.equal(drawn[0].spectra, drawn[1].spectra)
+    assert [null.count_above(spectra[0]) for null in drawn] == [5, 5]
+    assert drawn[0].threshold == pytest.approx(drawn[1].threshold, rel=0.03)
+
+
+def test_parallel_analysis_knows_correlation_between_features_only() -> None:
+    loud = noise(200, 300)
+    loud[:, :5] *= 5
+    spectrum = fit_pca(loud).spectrum
+    assert isotropic_null(spectrum).count_above(spectrum) == 5
+    assert NULLS["parallel"].draw(loud, spectrum, draws=60).count_above(spectrum) == 0
+    turned = rotated(loud)
+    assert NULLS["parallel"].draw(turned, spectrum, draws=60).count_above(spectrum) == 5
+
+
+def test_sign_flips_allow_for_loud_samples_and_permutations_do_not() -> None:
+    samples = noise(80, 400) * torch.linspace(0.2, 3, 80)[:, None]
+    spectrum = fit_pca(samples).spectrum
+    assert NULLS["parallel"].draw(samples, spectrum, draws=60).count_above(spectrum) > 0
+    assert NULLS["signflip"].draw(samples, spectrum, draws=60).count_above(spectrum) == 0
+
+
+@pytest.mark.parametrize("shape", [(60, 200), (256, 64), (20, 20)], ids=str)
+def test_the_largest_eigenvalue_of_noise_is_that_of_tracy_and_widom(shape: tuple[int, int]) -> None:
+    largest = []
+    for seed in range(400):
+        values = noise(*shape, seed=seed).numpy()
+        values = values - values.mean(0)
+        largest.append(np.linalg.svd(values, compute_uv=False)[0] ** 2 / (shape[0] - 1))
+    share = np.mean(np.array(largest) <= isotropic_largest(*shape))
+    assert abs(share - 0.95) < 0.03
+
+
+def test_the_limit_of_a_quantile_holds_whatever_the_distribution() -> None:
+    for count in (60, 100, 250):
+        rank = int(limit_of_quantile(torch.arange(1.0, count + 1)))
+        # The rank-th smallest is below the quantile if at least that many draws are.
+        assert binom.sf(rank - 1, count, 0.95) <= 0.05 < binom.sf(rank - 2, count, 0.95)
+    assert limit_of_quantile(torch.tensor([3.0, 1.0, 2.0])) == 3.0
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("name", ["parallel", "signflip"])
+def test_constant_columns_change_nothing(name: str) -> None:
+    samples = uneven(20, 40)
+    samples[:, ::4] = 7.0
+    spectrum = fit_pca(samples).spectrum
+    null = null_model(name).draw(samples, spectrum, draws=20)
+    assert torch.isfinite(null.spectra).all()
+    torch.testing.assert_close(
+        null.spectra.sum(1), torch.full((20,), spectrum.total_variance, dtype=torch.float64)
+    )
+
+
+@pytest.mark.parametrize("name", ["isotropic", "parallel", "signflip"])
+@pytest.mark.parametrize("shape", [(10, 1), (3, 50), (3, 1), (3, 2)], ids=str)
+def test_a_single_component_is_never_above_chance(name: str, shape: tuple[int, int]) -> None:
+    samples = noise(*shape)
+    spectrum = fit_pca(samples).spectrum
+    assert null_model(name).draw(samples, spectrum, draws=20).count_above(spectrum) == 0
+
+
+@pytest.mark.parametrize("name", ["isotropic", "parallel", "signflip"])
+def test_two_samples_are_too_few(name: str) -> None:
+    samples = noise(2, 9)
+    with pytest.raises(ShapeError, match="2 samples, expected at least 3"):
+        null_model(name).draw(samples, fit_pca(samples).spectrum)
+
+
+@pytest.mark.parametrize("name", ["parallel", "signflip"])
+def test_nan_is_refused(name: str) -> None:
+    samples = noise(10, 30)
+    spectrum = fit_pca(samples).spectrum
+    samples[3, 4] = torch.nan
+    with pytest.raises(NonFiniteError, match="NaN"):
+        null_model(name).draw(samples, spectrum)
+
+
+def test_the_spectrum_of_other_samples_is_refused() -> None:
+    with pytest.raises(ShapeError, match="10×30"):
+        NULLS["parallel"].draw(noise(11, 30), fit_pca(noise(10, 30)).spectrum)
+
+
+def test_a_gram_matrix_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = noise(100, 300)
+    spectrum = fit_pca(samples).spectrum
+    monkeypatch.setenv("LATENTLAB_MEMORY_GB", "0.0001")
+    with pytest.raises(MemoryLimitError, match="null of 100 samples"):
+        NULLS["parallel"].draw(samples, spectrum)
+
+
+def test_a_partial_spectrum_is_compared_as_far_as_it_is_known() -> None:
+    samples = spikes(100, 300, 5, 6.0)
+    partial = fit_randomized_pca(samples, 3).spectrum
+    null = NULLS["parallel"].draw(samples, partial, draws=20)
+    assert null.spectra.shape == (20, 99)
+    assert null.count_above(partial) == 3
+    assert np.isnan(null.chance_of_curve(partial))
+
+
+def test_unknown_nulls_are_refused_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="isotropic, parallel, signflip, stationary"):
+        null_model("broken-stick")
+
+
+def test_a_null_of_ones_own_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentlab.nulls.base.NULLS", dict(NULLS))
+
+    @register_null("mine")
+    class Mine(Parallel):
+        default_draws = 7
+
+    samples = noise(10, 30)
+    drawn = null_model("mine").draw(samples, fit_pca(samples).spectrum)
+    assert (drawn.name, drawn.draws) == ("mine", 7)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_estimate_is_of_the_order_of_the_time_it_takes(shape: tuple[int, int]) -> None:
+    samples = uneven(*shape)
+    assert 0 < NULLS["parallel"].seconds(samples, fit_pca(samples).spectrum) < 5

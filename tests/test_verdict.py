@@ -1,0 +1,264 @@
+"""The elbow on planted spectra, and what the verdict says and does not say."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from planted import fields, noise, rotated, spikes, whole
+
+from latentlab import judge
+from latentlab.elbow import find_elbow, local_slopes
+from latentlab.encoder import encode
+from latentlab.errors import ShapeError, UsageError
+from latentlab.images import read_picture
+from latentlab.latents import Neighborhood, Spectrum
+from latentlab.layouts import TokenLayout, Window
+from latentlab.loaders import load_vae
+from latentlab.neighborhoods import neighborhood
+from latentlab.nulls import NULLS
+from latentlab.pca import fit_pca, fit_randomized_pca
+from latentlab.runs import finite
+from latentlab.verdict import affordable_nulls
+
+BOTH = ("parallel", "stationary")
+
+
+def planted_fields(count: int, times: float, seed: int = 0) -> Neighborhood:
+    """Return 100 latents (2, 16, 16) with components in random directions."""
+    return whole(spikes(100, 512, count, times, seed).view(100, 2, 16, 16))
+
+
+# The elbow
+
+
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_planted_components_end_in_an_elbow(count: int) -> None:
+    hood = planted_fields(count, 10.0)
+    judgement = judge(hood, fit_pca(hood), nulls=BOTH)
+    assert judgement.elbow is not None
+    assert judgement.elbow.index == count == judgement.components_above
+    assert judgement.elbow.strength > 1
+    variances = judgement.spectrum.explained_variance
+    assert judgement.elbow.drop == pytest.approx(float(variances[count - 1] / variances[count]))
+    assert f"An elbow after {count} component" in judgement.verdict
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, 2.0, 3.0])
+def test_power_laws_have_no_elbow(power: float) -> None:
+    for seed in range(3):
+        hood = whole(fields(100, (1, 20, 20), power, seed))
+        judgement = judge(hood, fit_pca(hood), nulls=BOTH)
+        assert judgement.elbow is None
+        assert "No elbow." in judgement.verdict
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+def test_power_laws_that_are_no_fields_have_no_elbow(power: float) -> None:
+    for seed in range(5):
+        samples = rotated(noise(120, 400, seed) * torch.arange(1, 401) ** (-power / 2))
+        pca = fit_pca(samples)
+        null = NULLS["parallel"].draw(samples, pca.spectrum, draws=40)
+        assert find_elbow(pca.spectrum, [null], null.count_above(pca.spectrum)) is None
+
+
+def test_isotropic_noise_has_no_elbow_also_were_it_asked_for_one() -> None:
+    samples = noise(100, 300)
+    spectrum = fit_pca(samples).spectrum
+    null = NULLS["parallel"].draw(samples, spectrum, draws=60)
+    assert find_elbow(spectrum, [null], 0) is None
+    assert find_elbow(spectrum, [null], 5) is None
+
+
+@pytest.mark.parametrize("sample", ["flower", "china"])
+def test_the_augment_neighborhood_has_no_elbow(sample: str) -> None:
+    vae = load_vae("linear")
+    latent = encode(vae, read_picture(f"sample:{sample}", size=128, multiple=vae.spec.multiple))
+    hood = neighborhood(vae, latent, "augment", samples=100)
+    judgement = judge(hood, fit_pca(hood), nulls=BOTH)
+    assert judgement.components_above >= 5
+    assert judgement.elbow is None
+
+
+def test_an_elbow_must_exceed_both_nulls() -> None:
+    hood = planted_fields(3, 10.0)
+    pca = fit_pca(hood)
+    found = judge(hood, pca, nulls=("parallel",))
+    assert found.elbow is None
+    assert "takes both nulls: --nulls parallel,stationary" in found.verdict
+    # The same drop in a null that has it too is none.
+    parallel = NULLS["parallel"].draw(hood, pca.spectrum, draws=60)
+    dropping = parallel.__class__(
+        **{**vars(parallel), "spectra": pca.spectrum.explained_variance.expand(60, -1)}
+    )
+    assert find_elbow(pca.spectrum, [parallel], 3) is not None
+    assert find_elbow(pca.spectrum, [parallel, dropping], 3) is None
+
+
+def test_local_slopes_of_a_power_law_are_its_exponent() -> None:
+    values = 3 * torch.arange(1, 50).double() ** -1.7
+    torch.testing.assert_close(local_slopes(values), torch.full((48,), 1.7).double())
+    assert torch.isfinite(local_slopes(torch.tensor([1.0, 0.5, 0.0, 0.0]))).all()
+
+
+# The verdict
+
+
+def test_the_verdict_counts_describes_and_says_what_it_cannot() -> None:
+    hood = planted_fields(5, 10.0)
+    judgement = judge(hood, fit_pca(hood), nulls=BOTH)
+    fit = judgement.nulls[1].log_fit_r2
+    assert judgement.verdict.startswith("5 components rise above chance. The curve is not log-like")
+    assert f"chance {fit:.3f}".replace("0.", ".") in judgement.verdict
+    assert "rises above what stationary fields" in judgement.verdict
+    assert judgement.verdict.endswith("see `latentlab directions --labels`.")
+    assert judgement.verdict.count(". ") <= 4
+
+
+def test_nothing_is_said_of_a_null_that_was_not_drawn() -> None:
+    hood = whole(noise(40, 128).view(40, 2, 8, 8))
+    verdict = judge(hood, fit_pca(hood), nulls=()).verdict
+    assert "above chance (isotropic noise)" in verdict
+    assert "stationary" not in verdict
+    assert "columns permuted" not in verdict
+
+
+def test_a_log_like_field_is_called_log_like_and_no_more_than_stationary() -> None:
+    hood = whole(fields(128, (1, 32, 32), 2.0))
+    verdict = judge(hood, fit_pca(hood), nulls=BOTH).verdict
+    assert "The curve is log-like" in verdict
+    assert "shows no more than stationary fields" in verdict
+
+
+@pytest.mark.parametrize("name", ["gaussian", "posterior"])
+def test_noise_that_was_put_in_says_nothing_of_the_model(name: str) -> None:
+    hood = whole(noise(40, 128).view(40, 2, 8, 8), name)
+    verdict = judge(hood, fit_pca(hood)).verdict
+    assert verdict.startswith("No component rises above chance. ")
+    assert "put in" in verdict
+    assert "disentangled" not in verdict
+
+
+def test_the_cells_of_one_latent_are_said_to_be_alike() -> None:
+    layout = TokenLayout((6, 16, 16), Window(0, 0, 16, 16))
+    latents = fields(1, (6, 16, 16), 1.0)
+    latents[:, 1:3] += 10 * latents[:, :1]
+    origin = whole(fields(2, (6, 4, 4), 1.0)).origin
+    hood = Neighborhood("tokens", layout.flatten(latents), origin, layout, "")
+    judgement = judge(hood, fit_pca(hood))
+    assert "though neighboring cells are alike" in judgement.verdict
+    assert judgement.elbow is None
+    assert "A drop after 1 component is no elbow by itself" in judgement.verdict
+    with pytest.raises(UsageError, match="stationary null for tokens"):
+        judge(hood, fit_pca(hood), nulls=BOTH)
+
+
+def test_rotating_the_space_changes_the_spectrums_numbers_by_rounding_only() -> None:
+    samples = spikes(100, 300, 5, 8.0)
+    one, other = (judge(some, fit_pca(some)) for some in (samples, rotated(samples)))
+    assert one.components_above == other.components_above == 5
+    facts = one.facts(), other.facts()
+    for key in ("value", "lower", "upper"):
+        assert facts[0]["effective_dimension"][key] == pytest.approx(
+            facts[1]["effective_dimension"][key], rel=1e-4
+        )
+    assert one.verdict.split(" (R²")[0] == other.verdict.split(" (R²")[0]
+
+
+def test_facts_hold_every_number_and_are_json() -> None:
+    hood = planted_fields(3, 10.0)
+    pca = fit_pca(hood)
+    judgement = judge(hood, pca, nulls=("signflip", *BOTH), left_out={"other": "why"})
+    facts = json.loads(json.dumps(finite(judgement.facts()), allow_nan=False))
+    assert (facts["components_above_null"], facts["components_above_null_of"]) == (3, "parallel")
+    assert list(facts["null"]) == ["isotropic", "signflip", "parallel", "stationary"]
+    for null in facts["null"].values():
+        assert len(null["curve"]) == len(null["curve_lower"]) == len(null["curve_upper"]) == 99
+        assert null["curve"][-1] == pytest.approx(1)
+        assert null["largest_eigenvalue_quantile"] <= null["threshold"]
+        assert {"log_fit_r2", "linear_fit_r2", "components_above", "draws"} <= null.keys()
+    dimension = facts["effective_dimension"]
+    assert dimension["value"] == pytest.approx(pca.summary()["participation_ratio"])
+    assert dimension["lower"] < dimension["value"] < dimension["upper"]
+    assert (dimension["level"], facts["elbow"]["index"]) == (0.95, 3)
+    assert facts["intervals"]["k90"]["lower"] <= facts["intervals"]["k90"]["value"]
+    assert facts["nulls_left_out"] == {"other": "why"}
+    assert facts["verdict"] == judgement.verdict
+
+
+def test_the_same_seed_judges_alike() -> None:
+    hood = planted_fields(3, 10.0)
+    pca = fit_pca(hood)
+    one, same, other = (judge(hood, pca, nulls=BOTH, seed=seed).facts() for seed in (0, 0, 1))
+    assert one == same
+    assert one["null"]["parallel"]["threshold"] != other["null"]["parallel"]["threshold"]
+
+
+# Bad input
+
+
+def test_two_samples_have_a_verdict_of_their_own() -> None:
+    samples = noise(2, 30)
+    pca = fit_pca(samples)
+    judgement = judge(samples, pca, nulls=())
+    assert judgement.verdict.startswith("Two samples have one component")
+    assert judgement.facts()["components_above_null"] is None
+    assert judgement.facts()["effective_dimension"] is None
+    with pytest.raises(ShapeError, match="2 samples"):
+        judge(samples, pca)
+
+
+@pytest.mark.parametrize("shape", [(3, 20), (5, 1), (4, 2)], ids=str)
+def test_very_small_samples_are_judged(shape: tuple[int, int]) -> None:
+    samples = noise(*shape)
+    judgement = judge(samples, fit_pca(samples))
+    assert judgement.components_above == 0
+    assert judgement.intervals is None
+    assert "nan" not in judgement.verdict.lower()
+
+
+def test_partial_spectra_are_counted_and_no_more() -> None:
+    samples = spikes(100, 300, 8, 10.0)
+    judgement = judge(samples, fit_randomized_pca(samples, 4))
+    assert "At least 4 components rise above chance." in judgement.verdict
+    assert "partial" in judgement.verdict
+    assert judgement.facts()["effective_dimension"] is None
+    assert math.isnan(judgement.facts()["null"]["parallel"]["p_of_curve"])
+
+
+def test_unknown_nulls_are_refused() -> None:
+    samples = noise(10, 30)
+    with pytest.raises(UsageError, match="null 'nonsense', expected one of isotropic, parallel"):
+        judge(samples, fit_pca(samples), nulls=("nonsense",))
+
+
+# What is cheap enough to be drawn unasked
+
+
+def test_nulls_are_chosen_by_their_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    hood = planted_fields(3, 10.0)
+    spectrum = fit_pca(hood).spectrum
+    for name, seconds in (("parallel", 3.0), ("stationary", 2.0)):
+        monkeypatch.setattr(type(NULLS[name]), "seconds", lambda *_, cost=seconds: cost)
+    assert affordable_nulls(hood, spectrum, 6.0, BOTH) == (["parallel", "stationary"], {})
+    chosen, left_out = affordable_nulls(hood, spectrum, 4.0, BOTH)
+    assert chosen == ["parallel"]
+    assert "about 2 s" in left_out["stationary"]
+    assert affordable_nulls(hood, spectrum, 1.0)[0] == []
+
+
+def test_nulls_that_make_no_sense_are_left_out_with_the_reason() -> None:
+    samples = noise(10, 30)
+    chosen, left_out = affordable_nulls(samples, fit_pca(samples).spectrum, 100.0, BOTH)
+    assert chosen == ["parallel"]
+    assert "a plain matrix" in left_out["stationary"]
+    pair = noise(2, 30)
+    assert "at least 3" in affordable_nulls(pair, fit_pca(pair).spectrum, 100.0)[1]["parallel"]
+
+
+def test_a_spectrum_without_noise_drops_after_its_last_component() -> None:
+    variances = torch.tensor([4.0, 3.0, 2.0, *[0.0] * 20], dtype=torch.float64)
+    spectrum = Spectrum(variances, 9.0, 24, 100)
+    assert find_elbow(spectrum, [], 3).index == 3
