@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from latentlab.cli.digits.export import export
 from latentlab.cli.digits.factors import factors
 from latentlab.cli.digits.interpolate import interpolate
 from latentlab.cli.digits.sweep import sweep
@@ -19,3 +20,4 @@ digits.command("interpolate")(interpolate)
 digits.command("traverse")(traverse)
 digits.command("factors")(factors)
 digits.command("sweep")(sweep)
+digits.command("export")(export)
