@@ -9,11 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latentlab.digits.exported import FORMAT
 from latentlab.digits.folders import DigitsRun
 from latentlab.digits.morphology import UNITS
 from latentlab.digits.traversal import sweep_changes, sweep_latents
-
-FORMAT = "latentlab digits onnx 1"
 
 _NORMALIZATION = {
     "image": "gray values in [0, 1], ink is 1, no further scaling",

@@ -23,15 +23,13 @@ import torch
 from torch import Tensor, nn
 
 from latentlab.digits.description import describe_model, rest_of
+from latentlab.digits.exported import DECODER, DESCRIPTION, ENCODER
 from latentlab.digits.folders import DigitsRun
 from latentlab.digits.models import DigitsModel
 from latentlab.errors import LatentlabError, MissingExtraError
 from latentlab.files import replace_when_done, sha256_of_file
 from latentlab.runs import check_folder, write_json
 
-DECODER = "decoder.onnx"
-ENCODER = "encoder.onnx"
-DESCRIPTION = "onnx.json"
 OPSET = 20
 TOLERANCE = 1e-5
 """How far ONNX may be from PyTorch; outputs beyond ±1 may differ by as much of the largest."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from latentlab.cli.digits.demo import demo
 from latentlab.cli.digits.export import export
 from latentlab.cli.digits.factors import factors
 from latentlab.cli.digits.interpolate import interpolate
@@ -21,3 +22,4 @@ digits.command("traverse")(traverse)
 digits.command("factors")(factors)
 digits.command("sweep")(sweep)
 digits.command("export")(export)
+digits.command("demo")(demo)
