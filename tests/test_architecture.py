@@ -19,16 +19,30 @@ KNOWS_NOTHING_OF = {
     "latents": ["latentlab.images", "latentlab.loaders", "matplotlib", "diffusers", "PIL"],
     "layouts": ["latentlab.loaders", "latentlab.images", "latentlab.pca", "diffusers"],
     "images": ["latentlab.loaders", "latentlab.encoder", "diffusers"],
-    "loaders": ["sklearn", "matplotlib", "latentlab.cli", "latentlab.pca", "latentlab.plots"],
+    "loaders": [
+        *("sklearn", "matplotlib", "latentlab.cli", "latentlab.digits", "latentlab.pca"),
+        "latentlab.plots",
+    ],
     "encoder": ["latentlab.neighborhoods", "latentlab.pca", "latentlab.cli", "matplotlib"],
     "neighborhoods": ["latentlab.pca", "latentlab.plots", "latentlab.cli", "matplotlib"],
     "pca": ["latentlab.loaders", "latentlab.images", "latentlab.encoder", "PIL"],
     "nulls": ["latentlab.loaders", "latentlab.images", "latentlab.encoder"],
-    "metrics": ["latentlab.cli", "latentlab.plots", "matplotlib", "latentlab.loaders"],
+    "metrics": [
+        "latentlab.digits",
+        "latentlab.cli",
+        "latentlab.plots",
+        "matplotlib",
+        "latentlab.loaders",
+    ],
     "traversal": ["latentlab.animation", "latentlab.cli", "matplotlib"],
     "animation": ["latentlab.loaders", "latentlab.encoder", "latentlab.pca", "diffusers"],
     "sheets": ["latentlab.loaders", "latentlab.encoder", "latentlab.pca", "diffusers"],
     "plots": ["latentlab.loaders", "latentlab.encoder", "latentlab.cli", "diffusers"],
+    "digits": [
+        *("latentlab.loaders", "latentlab.cli", "latentlab.encoder", "latentlab.neighborhoods"),
+        *("latentlab.pca", "latentlab.traversal", "diffusers"),
+    ],
+    "shipped": ["latentlab.loaders", "latentlab.digits", "latentlab.cli", *HEAVY],
     "runs": ["diffusers", "latentlab.cli", "latentlab.encoder"],
 }
 

@@ -19,11 +19,15 @@ SWEEP = 2.0
 """A tilt is judged from −SWEEP to +SWEEP."""
 
 _STEPS = 41
-_DRAWS = 50
 
 
 def evaluate_tilt(
-    model: DigitsModel, data: DigitsData, *, taught: int = 20_000, seed: int = 0
+    model: DigitsModel,
+    data: DigitsData,
+    *,
+    taught: int = 20_000,
+    draws: int = 50,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Return the figures of a model's tilt on the test set and in sweeps, by name.
 
@@ -32,6 +36,7 @@ def evaluate_tilt(
     model : DigitsModel, told the label
     data : DigitsData
     taught : int, how many training pictures the classifier learns from
+    draws : int, how often the other latents are drawn from the prior
     seed : int, of the posterior's samples and of the prior draws
 
     Returns
@@ -50,7 +55,7 @@ def evaluate_tilt(
     classifier = teach_classifier(data.train.first(taught))
     frames = sweep_frames(model, tilt.dimension)
     degrees = tilt.sign * np.degrees(_slants(frames))
-    drawn = sweep_frames(model, tilt.dimension, draws=_DRAWS, seed=seed)
+    drawn = sweep_frames(model, tilt.dimension, draws=draws, seed=seed)
     degrees_drawn = tilt.sign * np.degrees(_slants(drawn))
     turn, turn_drawn = (part[..., -1] - part[..., 0] for part in (degrees, degrees_drawn))
     return {

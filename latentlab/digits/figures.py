@@ -170,6 +170,7 @@ class TrainingFilm:
         self.axes = self.figure.add_subplot(grid[2, :])
         self._prepare_curve(epochs, unit)
         self.figure.suptitle(title, fontsize=10, parse_math=False)
+        freeze_layout(self.figure)
 
     def _prepare_curve(self, epochs: int, unit: str) -> None:
         totals = [entry[part]["total"] for entry in self.history for part in ("train", "test")]
@@ -211,6 +212,12 @@ def show_tile(ax: Axes, tile: Frame) -> Any:
     for spine in ax.spines.values():
         spine.set(color="#bbbbbb", lw=0.5)
     return image
+
+
+def freeze_layout(figure: Figure) -> None:
+    """Lay a figure out once: doing so again for each frame takes most of the time of drawing."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
 
 
 def figure_pixels(figure: Figure) -> Frame:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentlab.digits.figures import figure_pixels, ink, show_tile
+from latentlab.digits.figures import figure_pixels, freeze_layout, ink, show_tile
 from latentlab.digits.models import DigitsModel
 from latentlab.errors import ShapeError, UsageError
 from latentlab.plots import LABEL_COLORS, PALETTE, new_figure
@@ -199,6 +199,8 @@ class InterpolationFilm:
         for path, track, (left, right) in zip(paths, self.tracks, panels, strict=True):
             self._draw_plane(left, plane, track, behind, path.kind)
             self.tiles.append(show_tile(right, ink(path.pictures)[0]))
+            right.set_title(" ", fontsize=9)  # room for what each frame says there
+        freeze_layout(self.figure)
 
     def _draw_plane(
         self,
@@ -208,7 +210,7 @@ class InterpolationFilm:
         behind: tuple[NDArray[np.float64], NDArray[np.int64]] | None,
         kind: str,
     ) -> None:
-        reach = max(2.2, 1.15 * float(np.abs(track).max()))
+        reach = max(2.3, 1.25 * float(np.abs(track).max()))
         if behind is not None:
             colors = np.array(LABEL_COLORS)[behind[1]]
             ax.scatter(behind[0][:, 0], behind[0][:, 1], s=5, lw=0, alpha=0.35, c=colors)
@@ -220,7 +222,17 @@ class InterpolationFilm:
         ax.plot(*track.T, "-", lw=2, color=PALETTE["data"])
         for point, name in ((track[0], "$z_i$"), (track[-1], "$z_e$")):
             ax.plot(*point, "o", ms=6, color=PALETTE["data"])
-            ax.annotate(name, point, xytext=(7, 7), textcoords="offset points", fontsize=11)
+            outward = 1.6 * point / max(float(np.linalg.norm(point)), 1e-6)
+            ax.annotate(
+                name,
+                point,
+                xytext=9 * outward,
+                textcoords="offset points",
+                ha="center",
+                va="center",
+                fontsize=11,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
+            )
         self.points.append(ax.plot(*track[0], "o", ms=9, color=PALETTE["log"], zorder=5)[0])
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
         ax.set(xlabel=plane.names[0], ylabel=plane.names[1])

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentlab.digits.data import DigitsData
-from latentlab.digits.factors import subset, table_of_factors
-from latentlab.digits.measure import measure_losses
+from latentlab.digits.factors import headline, subset
+from latentlab.digits.measure import encode_digits, measure_losses
 from latentlab.digits.models import DigitsConfig
-from latentlab.digits.morphology import FACTORS
+from latentlab.digits.morphology import measure_digits
 from latentlab.digits.training import Recipe, Trainer
 from latentlab.plots import PALETTE, new_figure
 
@@ -38,6 +38,7 @@ FIGURES = (
 
 _CONFIDENCE = 0.95
 _MEASURED = 3000
+_BESIDE = 0.08
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +49,13 @@ class BetaSweep:
     ----------
     betas : weights of the KL term
     seeds : seeds
+    latent : int, how many latents each model has
     values : name → array (betas, seeds)
     """
 
     betas: tuple[float, ...]
     seeds: tuple[int, ...]
+    latent: int
     values: dict[str, NDArray[np.float64]]
 
 
@@ -75,6 +78,7 @@ def sweep_betas(
     values = {name: np.zeros((len(betas), len(seeds))) for name in FIGURES}
     done, total = 0, len(betas) * len(seeds) * recipe.epochs
     shown = subset(data.test, _MEASURED)
+    factors = measure_digits(shown.pictures.numpy())
     for row, beta in enumerate(betas):
         for column, seed in enumerate(seeds):
             trainer = Trainer(
@@ -86,21 +90,16 @@ def sweep_betas(
                 if progress:
                     progress("training", done, total)
             losses = measure_losses(trainer.model, data.test, seed=seed)
-            table = table_of_factors(trainer.model, shown, seed=seed)
             found = {
                 "reconstruction": losses.reconstruction,
                 "kl": losses.kl,
                 "total": losses.total,
                 "active_units": losses.active_units,
-                "tilt_rho": table.rho[:, FACTORS.index("slant")].max(),
-                "tilt_rho_chance": table.rho_chance[:, FACTORS.index("slant")].max(),
-                "mig": table.scores.mig,
-                "disentanglement": table.scores.dci["disentanglement"],
-                "rotated_mig": np.mean([score.mig for score in table.rotated]),
+                **headline(encode_digits(trainer.model, shown), factors, seed=seed),
             }
             for name, value in found.items():
                 values[name][row, column] = value
-    return BetaSweep(tuple(betas), tuple(seeds), values)
+    return BetaSweep(tuple(betas), tuple(seeds), config.latent, values)
 
 
 def interval(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -146,46 +145,48 @@ def describe_sweep(sweep: BetaSweep) -> dict[str, Any]:
 
 def draw_sweep(sweep: BetaSweep, *, title: str) -> Figure:
     """Draw losses, disentanglement and active units against β, with intervals over seeds."""
-    figure = new_figure(10.2, 3.6)
+    figure = new_figure(10.2, 4.2)
     losses, scores, active = figure.subplots(1, 3)
-    for name, key in (("total", "data"), ("reconstruction", "linear"), ("kl", "log")):
-        _draw(losses, sweep, name, "KL" if name == "kl" else name, PALETTE[key])
+    data, green, red, gray = (PALETTE[key] for key in ("data", "linear", "log", "null"))
+    _draw(
+        losses,
+        sweep,
+        ("total", "total", data, "o-"),
+        ("reconstruction", "reconstruction", green, "o-"),
+        ("kl", "KL", red, "o-"),
+    )
     losses.set(ylabel="loss on the test set (nats)", ylim=(0, None))
-    for name, label, key in (
-        ("tilt_rho", "|ρ| of the tilt with the slant", "data"),
-        ("disentanglement", "DCI disentanglement", "linear"),
-        ("mig", "MIG", "log"),
-    ):
-        _draw(scores, sweep, name, label, PALETTE[key])
-    for name, label, style in (
-        ("tilt_rho_chance", "|ρ|, pictures shuffled", "s--"),
-        ("rotated_mig", "MIG, latents rotated", "^--"),
-    ):
-        _draw(scores, sweep, name, label, PALETTE["null"], style)
-    scores.set(ylabel="score (0 to 1)", ylim=(0, 1.32), yticks=(0, 0.25, 0.5, 0.75, 1))
-    _draw(active, sweep, "active_units", "active units", PALETTE["data"])
-    active.set(ylabel="active units", ylim=(0, None))
-    for ax in (losses, scores, active):
-        _label_betas(ax, sweep.betas)
-    losses.legend(fontsize=7, framealpha=0.9)
-    scores.legend(fontsize=6.5, framealpha=0.9, loc="upper center", ncols=2)
+    _draw(
+        scores,
+        sweep,
+        ("tilt_rho", "|ρ| of the tilt with the slant", data, "o-"),
+        ("disentanglement", "DCI disentanglement", green, "o-"),
+        ("mig", "MIG", red, "o-"),
+        ("tilt_rho_chance", "|ρ|, pictures shuffled", gray, "s--"),
+        ("rotated_mig", "MIG, latents rotated", gray, "^--"),
+    )
+    scores.set(ylabel="score (0 to 1)", ylim=(0, 1))
+    _draw(active, sweep, ("active_units", "active units", data, "o-"))
+    active.set(ylabel="active units", ylim=(0, sweep.latent + 0.5))
+    for ax in (losses, scores):
+        ax.legend(
+            fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False
+        )
     chance = f"mean and 95 % interval of {len(sweep.seeds)} seeds"
     said = chance if len(sweep.seeds) > 1 else "one seed: no interval"
     figure.suptitle(f"{title}; {said}", fontsize=10, parse_math=False)
     return figure
 
 
-def _draw(ax: Axes, sweep: BetaSweep, name: str, label: str, color: str, style: str = "o-") -> None:
-    mean, half = interval(sweep.values[name])
-    ax.errorbar(
-        sweep.betas, mean, half, fmt=style, ms=4, lw=1.4, capsize=3, color=color, label=label
-    )
-
-
-def _label_betas(ax: Axes, betas: Sequence[float]) -> None:
-    if min(betas) > 0:
-        ax.set_xscale("log")
-    ax.set_xticks(list(betas), [f"{beta:g}" for beta in betas], minor=False)
-    ax.minorticks_off()
+def _draw(ax: Axes, sweep: BetaSweep, *series: tuple[str, str, str, str]) -> None:
+    """Draw series of name, label, color and style against β, side by side where they meet."""
+    positions = np.arange(len(sweep.betas))
+    for index, (name, label, color, style) in enumerate(series):
+        mean, half = interval(sweep.values[name])
+        beside = positions + _BESIDE * (index - (len(series) - 1) / 2)
+        ax.errorbar(
+            beside, mean, half, fmt=style, ms=4, lw=1.2, capsize=2, color=color, label=label
+        )
+    ax.set_xticks(positions, [f"{beta:g}" for beta in sweep.betas])
     ax.set_xlabel("β, weight of the KL term")
     ax.grid(alpha=0.25, lw=0.5)

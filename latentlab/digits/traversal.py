@@ -125,26 +125,26 @@ def sweep_sheet(sweep: Sweep, *, title: str, shown: int = 5, tilt: int | None = 
     tilt : int, the latent that is the tilt, which is named
     """
     steps = np.unique(np.linspace(0, sweep.values.shape[1] - 1, shown).round().astype(int))
-    rows = [[tile for latent in label for tile in ink(latent[steps])] for label in sweep.pictures]
-    heads = [
-        _head(latent, index, float(sweep.values[latent, step]), len(steps), tilt)
-        for latent in range(len(sweep.values))
-        for index, step in enumerate(steps)
-    ]
+    paper = np.full((*sweep.pictures.shape[-2:], 3), 255, np.uint8)
+    heads: list[str] = []
+    rows: list[list[Frame]] = [[] for _ in sweep.labels]
+    for latent, values in enumerate(sweep.values):
+        if latent:
+            heads.append("")
+        name = f"z{latent}{' tilt' if latent == tilt else ''}"
+        heads += [
+            f"{name if step == steps[len(steps) // 2] else ''}\n{_number(float(values[step]))}"
+            for step in steps
+        ]
+        for row, label in zip(rows, sweep.pictures, strict=True):
+            row += [paper] * bool(latent) + ink(label[latent][steps])
     return compose_sheet(
-        rows,
-        row_labels=_row_labels(sweep),
-        column_labels=heads,
-        title=title,
-        tile=_TILE,
+        rows, row_labels=_row_labels(sweep), column_labels=heads, title=title, tile=_TILE
     )
 
 
-def _head(latent: int, index: int, value: float, steps: int, tilt: int | None) -> str:
-    number = f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
-    if index != steps // 2:
-        return f"\n{number}" if index else f"z{latent}\n{number}"
-    return f"{'tilt' if latent == tilt else ''}\n{number}"
+def _number(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "\N{MINUS SIGN}") if round(value, 1) else "0"
 
 
 def _row_labels(sweep: Sweep) -> list[str]:

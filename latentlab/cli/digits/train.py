@@ -57,11 +57,12 @@ def train(
     """Train a model of digits; write weights, figures and the film of the training."""
     from latentlab.digits.session import finish_training, resume_training, start_training
 
+    place = device_for(device)
     if resume:
         folder = _folder_to_resume(context, out)
         with progress_bar(quiet=quiet, in_bytes=True) as progress:
             trainer, digits = resume_training(
-                folder, device=device_for(device), offline=offline, progress=progress
+                folder, device=place, offline=offline, progress=progress
             )
         say(f"going on after epoch {trainer.epoch} of {trainer.recipe.epochs}", quiet=quiet)
     else:
@@ -70,7 +71,7 @@ def train(
         digits = read_data(data, offline=offline, quiet=quiet)
         config = _config(model, latent, network, hidden, digits.train.size)
         folder = results_folder(out, f"{model}-{seed}")
-        trainer = start_training(config, recipe, digits, folder, device=device_for(device))
+        trainer = start_training(config, recipe, digits, folder, device=place)
     say(f"training in {folder}; Ctrl-C stops, --resume --out {folder} goes on", quiet=quiet)
     with progress_bar(quiet=quiet) as progress:
         facts = finish_training(trainer, digits, folder, progress)

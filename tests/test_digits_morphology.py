@@ -1,0 +1,290 @@
+"""Slant, thickness and the rest: scikit-image's moments, drawn shapes, the published figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import label as connected
+from scipy.stats import rankdata, spearmanr
+from skimage.draw import disk
+from skimage.measure import moments_central
+from skimage.morphology import skeletonize as skimage_skeletonize
+from skimage.transform import pyramid_expand
+from sklearn.datasets import load_digits
+from sklearn.metrics import mutual_info_score
+
+from latentlab.digits.data import Digits, load_data
+from latentlab.digits.evaluation import sweep_frames
+from latentlab.digits.factors import (
+    FactorTable,
+    compare,
+    describe_table,
+    ranks_within,
+    subset,
+    table_of_factors,
+)
+from latentlab.digits.measure import Codes, encode_digits
+from latentlab.digits.models import DigitsConfig, build_model
+from latentlab.digits.morphology import FACTORS, enlarge, measure_digits, slant_of
+from latentlab.digits.ordering import sort_latents
+from latentlab.digits.skeleton import skeletonize
+from latentlab.digits.tilt import find_tilt, within_class_spearman
+from latentlab.errors import ShapeError, UsageError
+
+
+@pytest.fixture(scope="module")
+def digits() -> np.ndarray:
+    """Return 60 of scikit-learn's digits, enlarged threefold: strokes of several pixels."""
+    pictures = [np.kron(picture, np.ones((3, 3))) / 16 for picture in load_digits().images[:60]]
+    return np.pad(pictures, ((0, 0), (4, 4), (4, 4)))
+
+
+def bar(height: float, width: float, size: int = 28) -> np.ndarray:
+    """Return an upright bar in the middle of a square."""
+    picture = np.zeros((size, size))
+    rows, columns = round((size - height) / 2), round((size - width) / 2)
+    picture[rows : size - rows, columns : size - columns] = 1
+    return picture
+
+
+def test_slant_is_that_of_scikit_images_moments(digits: np.ndarray) -> None:
+    for picture, slant in zip(digits, slant_of(digits), strict=True):
+        moments = moments_central(picture, order=2)  # [row order, column order]
+        assert slant == pytest.approx(np.arctan2(-moments[1, 1], moments[2, 0]), abs=1e-9)
+
+
+@pytest.mark.parametrize("step", [-2, -1, 1, 3])
+def test_a_shear_adds_exactly_its_amount_to_the_tangent(digits: np.ndarray, step: int) -> None:
+    padded = np.pad(digits, ((0, 0), (0, 0), (80, 80)))
+    sheared = np.stack(
+        [np.roll(padded[:, row], -step * row, axis=1) for row in range(padded.shape[1])], axis=1
+    )
+    difference = np.tan(slant_of(sheared)) - np.tan(slant_of(padded))
+    np.testing.assert_allclose(difference, step, atol=1e-9)
+
+
+def test_leaning_to_the_right_is_positive() -> None:
+    slash = np.eye(20)[:, ::-1]
+    found = slant_of(np.stack((slash, slash[:, ::-1])))
+    np.testing.assert_allclose(found, [np.pi / 4, -np.pi / 4])
+
+
+def test_a_bar_has_the_length_thickness_and_area_that_it_was_drawn_with() -> None:
+    found = measure_digits(np.stack((bar(20, 2), bar(20, 4))))
+    np.testing.assert_allclose(found["slant"], 0, atol=1e-9)
+    np.testing.assert_allclose(found["thickness"], [2, 4], atol=0.5)
+    np.testing.assert_allclose(found["area"], [40, 80], rtol=0.05)
+    np.testing.assert_allclose(found["height"], 20, atol=1)
+    # A line thins to within half its thickness of either end.
+    np.testing.assert_allclose(found["length"], [18, 16], atol=1)
+    np.testing.assert_allclose(found["width"], [1, 3], atol=0.2)
+
+
+def test_width_is_measured_after_the_slant_is_undone() -> None:
+    upright = np.pad(bar(20, 4), ((0, 0), (20, 20)))
+    slanted = np.stack([np.roll(row, 14 - index) for index, row in enumerate(upright)])
+    widths = measure_digits(np.stack((upright, slanted)))["width"]
+    assert widths[1] == pytest.approx(widths[0], abs=0.1)
+
+
+def test_a_disk_is_as_thick_as_its_middle() -> None:
+    picture = np.zeros((1, 28, 28))
+    picture[0][disk((14, 14), 6)] = 1
+    found = measure_digits(picture)
+    assert found["area"][0] == pytest.approx(np.pi * 36, rel=0.06)
+    assert found["length"][0] < 3
+    assert 9 < found["thickness"][0] < 13
+
+
+def test_an_empty_picture_has_no_measures() -> None:
+    found = measure_digits(np.stack((np.zeros((28, 28)), bar(10, 2))))
+    assert all(np.isnan(values[0]) and np.isfinite(values[1]) for values in found.values())
+    with pytest.raises(ShapeError):
+        measure_digits(np.zeros((28, 28)))
+
+
+def test_enlarging_is_scikit_images_pyramid(digits: np.ndarray) -> None:
+    ours = enlarge(digits[:10])
+    for picture, large in zip(digits[:10], ours, strict=True):
+        theirs = pyramid_expand(picture, upscale=4, order=3) > picture.max() / 2
+        assert (theirs != large).mean() < 0.002
+
+
+def test_skeletons_keep_what_hangs_together_and_are_thin(digits: np.ndarray) -> None:
+    binary = enlarge(digits)
+    skeletons = skeletonize(binary)
+    eight = np.ones((3, 3))
+    assert not (skeletons & ~binary).any()
+    for picture, line in zip(binary, skeletons, strict=True):
+        assert connected(line, eight)[1] == connected(picture, eight)[1]
+        holes = [connected(~mask)[1] for mask in (picture, line)]
+        assert holes[0] == holes[1]
+        assert not np.any(line[:-1, :-1] & line[1:, :-1] & line[:-1, 1:] & line[1:, 1:])
+    theirs = np.stack([skimage_skeletonize(picture) for picture in binary])
+    # scikit-image leaves some of the corners of staircases.
+    assert skeletons.sum() == pytest.approx(theirs.sum(), rel=0.08)
+    near = np.stack([dilated(line) for line in theirs])
+    assert (skeletons & ~near).sum() < 0.03 * skeletons.sum()
+
+
+def dilated(line: np.ndarray) -> np.ndarray:
+    from scipy.ndimage import binary_dilation
+
+    return binary_dilation(line, np.ones((5, 5)))
+
+
+@pytest.mark.shared
+def test_the_first_training_picture_measures_what_morpho_mnist_published(shared: Path) -> None:
+    data = load_data(str(shared / "data" / "mnist"))
+    found = measure_digits(data.train.pictures[:1].numpy())
+    published = {"slant": 0.231, "length": 50.27, "thickness": 2.46, "width": 14.5, "height": 19.8}
+    for name, value in published.items():
+        assert found[name][0] == pytest.approx(value, rel=0.2), name
+
+
+# Latents against factors
+
+
+def test_within_class_correlations_are_scipys() -> None:
+    rng = np.random.default_rng(0)
+    z, values = (
+        rng.normal(size=(300, 4)),
+        {"a": rng.normal(size=300), "b": rng.integers(3, size=300)},
+    )
+    labels = rng.integers(3, size=300)
+    found = within_class_spearman(z, {k: v.astype(float) for k, v in values.items()}, labels)
+    for row, chosen in enumerate(range(3)):
+        some = labels == chosen
+        for latent in range(4):
+            for column, name in enumerate(values):
+                expected = spearmanr(z[some, latent], values[name][some])[0]
+                assert found[row, latent, column] == pytest.approx(expected)
+
+
+def test_ranks_are_scipys_within_each_label() -> None:
+    rng = np.random.default_rng(1)
+    values, labels = rng.normal(size=(50, 2)), rng.integers(2, size=50)
+    found = ranks_within(values, labels)
+    for chosen in range(2):
+        some = labels == chosen
+        expected = (rankdata(values[some], axis=0) - 1) / (some.sum() - 1)
+        np.testing.assert_allclose(found[some], expected)
+
+
+def planted(count: int = 1200) -> tuple[Codes, dict[str, np.ndarray]]:
+    """Return codes of which 1 is −slant and 2 is thickness, with a little noise, and factors."""
+    rng = np.random.default_rng(2)
+    values = {name: rng.normal(size=count) for name in FACTORS}
+    labels = np.arange(count) % 10
+    values["slant"] += labels  # what the label tells must not count
+    z = rng.normal(size=(count, 3))
+    z[:, 1] = -(values["slant"] - labels) + 0.1 * rng.normal(size=count)
+    z[:, 2] = values["thickness"] + 0.1 * rng.normal(size=count)
+    mean = torch.tensor(z, dtype=torch.float32)
+    return Codes(mean, torch.full_like(mean, -2.0), torch.tensor(labels)), values
+
+
+@pytest.fixture(scope="module")
+def table() -> FactorTable:
+    return compare(*planted())
+
+
+def test_planted_latents_are_found_and_the_controls_find_nothing(table: FactorTable) -> None:
+    codes, _ = planted()
+    assert table.tilt == 1
+    assert table.rho[1, 0] > 0.97
+    assert table.worst[1] > 0.95
+    assert table.rho[[0, 2], 0].max() < 0.15
+    assert table.rho_chance.max() < 0.2
+    assert table.scores.gaps["slant"] > 0.4
+    assert table.scores.gaps["thickness"] > 0.4
+    assert table.scores.gaps["height"] < 0.1
+    assert table.shuffled.gaps["slant"] < 0.1
+    assert np.mean([found.gaps["slant"] for found in table.rotated]) < 0.3
+    assert table.shuffled.dci["informativeness"] < 0.1
+    np.testing.assert_allclose(
+        table.kl, torch.distributions.kl_divergence(
+            torch.distributions.Normal(codes.mean, (0.5 * codes.logvar).exp()),
+            torch.distributions.Normal(0.0, 1.0),
+        ).mean(0), rtol=1e-5,
+    )  # fmt: skip
+    facts = describe_table(table)
+    assert facts["tilt_dimension"] == 1
+    assert facts["dimensions"][1]["rho"]["slant"] == pytest.approx(table.rho[1, 0])
+    assert set(facts) >= {"dimensions", "mig", "dci", "sap", "rotation_control", "gaps"}
+
+
+def test_mutual_information_with_factors_is_scikit_learns(table: FactorTable) -> None:
+    codes, values = planted()
+    labels = codes.labels.numpy()
+    ranks = ranks_within(np.stack(list(values.values()), axis=1), labels)
+    z = codes.mean.double().numpy()
+    bins = [np.histogram_bin_edges(z[:, 1], 20), np.histogram_bin_edges(ranks[:, 0], 20)]
+    classes = [
+        np.clip(np.digitize(column, edges) - 1, 0, 19)
+        for column, edges in zip((z[:, 1], ranks[:, 0]), bins, strict=True)
+    ]
+    # Values on an edge may fall to either side.
+    assert table.information[1, 0] == pytest.approx(mutual_info_score(*classes), rel=0.02)
+
+
+def test_the_tilt_is_named_with_its_sign() -> None:
+    rng = np.random.default_rng(3)
+    pictures = torch.tensor(np.stack([np.roll(bar(20, 3), 0, 0) for _ in range(200)]))
+    shifts = rng.uniform(-0.5, 0.5, 200)
+    rows = np.arange(28) - 13.5
+    for picture, shift in zip(pictures, shifts, strict=True):
+        for index, row in enumerate(rows):
+            picture[index] = torch.roll(picture[index], round(-shift * row))
+    labels = torch.arange(200) % 10
+    mean = torch.tensor(np.stack((rng.normal(size=200), -shifts), axis=1), dtype=torch.float32)
+    tilt = find_tilt(Codes(mean, mean, labels), pictures[:, None].float())
+    assert (tilt.dimension, tilt.sign) == (1, -1)
+    assert tilt.rho[1] > 0.95
+    assert tilt.worst > 0.9
+
+
+def test_sorting_puts_the_tilt_where_it_is_asked_for_and_leaning_to_the_right() -> None:
+    data = load_data("digits")
+    model = build_model(DigitsConfig("cvae", latent=5, hidden=(30,), size=8), seed=2).eval()
+    some = data.train.first(600)
+    before = find_tilt(encode_digits(model, some), some.pictures)
+    turned = sort_latents(model, some, tilt_at=3)
+    after = find_tilt(encode_digits(turned, some), some.pictures)
+    assert after.dimension == 3
+    assert after.sign == 1
+    assert after.rho[3] == pytest.approx(before.rho[before.dimension], abs=1e-6)
+    codes = encode_digits(turned, some)
+    kl = (0.5 * (codes.mean**2 + codes.logvar.exp() - 1 - codes.logvar)).mean(0)
+    rest = kl[[0, 1, 2, 4]].tolist()
+    assert rest == sorted(rest, reverse=True)
+
+
+def test_too_few_pictures_are_refused_and_subsets_are_drawn_once() -> None:
+    data = load_data("digits")
+    model = build_model(DigitsConfig("vae", latent=2, hidden=(8,), size=8))
+    with pytest.raises(UsageError, match="at least 100"):
+        table_of_factors(model, data.test.first(50))
+    few = subset(data.test, 50, seed=1)
+    assert torch.equal(few.labels, subset(data.test, 50, seed=1).labels)
+    assert len({tuple(picture.flatten().tolist()) for picture in few.pictures}) == 50
+    assert subset(data.test, 10**6) is data.test
+
+
+def test_sweep_frames_move_one_latent_only() -> None:
+    model = build_model(DigitsConfig("cvae", latent=3, hidden=(8,), size=8)).eval()
+    frames = sweep_frames(model, 1, steps=5)
+    z = torch.tensor([[0.0, -2.0, 0.0]])
+    torch.testing.assert_close(frames[0, 7, 0], model.pictures(z, torch.tensor([7]))[0, 0])
+    drawn = sweep_frames(model, 1, draws=2, seed=4, steps=5)
+    rest = torch.randn(2, 3, generator=torch.Generator().manual_seed(4))
+    rest[:, 1] = 2.0
+    expected = model.pictures(rest, torch.tensor([4, 4]))[:, 0]
+    torch.testing.assert_close(drawn[:, 4, -1], expected)
+
+
+def test_digits_know_their_size() -> None:
+    assert repr(Digits(torch.zeros(2, 1, 8, 8), torch.zeros(2))) == "Digits(2 pictures of 8×8)"
