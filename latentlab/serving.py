@@ -142,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file_asked_for(self) -> Path | None:
         """Return the page's file of this very address: nothing is looked up on the disk."""
-        if not self.path.startswith("/") or self.path.startswith("//"):
+        if not self.path.startswith("/"):
             return None
         address = unquote(urlsplit(self.path).path)[1:]
         return self.server.page.get(address or "index.html")

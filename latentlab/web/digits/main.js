@@ -19,6 +19,7 @@ import { buildPlane } from "./plane.js";
 import { State } from "./state.js";
 import { latentName, shown } from "./words.js";
 
+const TURN = 0.35; // radians, over most of the range: what may be called a tilt
 const SETTLED = 300; // milliseconds without a change after which the address follows
 
 const find = (id) => document.getElementById(id);
@@ -51,14 +52,13 @@ async function open() {
 
 function describe(model) {
   const tilt = model.tilt_dimension;
-  if (tilt !== null) {
-    find("headline").textContent = "One number turns the digit";
-    find("lead").textContent =
-      `This network draws digits from ${model.latent} numbers. Nobody told it what a slant is, yet ` +
-      `${latentName(tilt)} has learned to lean every digit to the left and right.`;
-  } else {
-    find("lead").textContent = `This network draws digits from ${model.latent} numbers. Move them.`;
-  }
+  const turns = tilt !== null && Math.abs(model.effects[tilt].change) >= TURN;
+  if (turns) find("headline").textContent = "One number turns the digit";
+  find("lead").textContent = turns
+    ? `This network draws digits from ${model.latent} numbers. Nobody told it what a slant is, yet ` +
+      `${latentName(tilt)} has learned to lean them to the left and to the right.`
+    : `This network draws digits from ${model.latent} numbers. Move them and see what each has ` +
+      "learned to do.";
   const kinds = { cvae: "Conditional β-VAE", vae: "β-VAE", autoencoder: "Autoencoder" };
   find("facts").textContent =
     `${kinds[model.model]}, ${model.latent} latents, ${model.size} × ${model.size} pixels. ` +
