@@ -61,9 +61,7 @@ class PageServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(
-        self, page: Page, *, port: int = PORT, types: Mapping[str, str] = TYPES
-    ) -> None:
+    def __init__(self, page: Page, *, port: int = PORT, types: Mapping[str, str] = TYPES) -> None:
         if not 0 <= port <= 65535:
             raise UsageError(f"--port {port}", "0 to 65535", "pass --port 8000")
         self.page = dict(page)
@@ -109,17 +107,17 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 60
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self._answer(with_body=True)
 
-    def do_HEAD(self) -> None:  # noqa: N802
+    def do_HEAD(self) -> None:
         self._answer(with_body=False)
 
     def _refuse(self) -> None:
         self.close_connection = True
         self.send_error(HTTPStatus.METHOD_NOT_ALLOWED)
 
-    do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = _refuse
+    do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = _refuse  # noqa: N815
 
     def _answer(self, *, with_body: bool) -> None:
         path = self._file_asked_for()

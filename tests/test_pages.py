@@ -56,7 +56,7 @@ def test_the_page_is_made_of_small_files() -> None:
 
 
 def test_a_page_that_does_not_exist_is_named() -> None:
-    with pytest.raises(FileError, match="nonsense without index.html"):
+    with pytest.raises(FileError, match=r"nonsense without index\.html"):
         page_files("nonsense")
 
 
