@@ -25,8 +25,8 @@ def evaluate_tilt(
     model: DigitsModel,
     data: DigitsData,
     *,
-    taught: int = 20_000,
-    draws: int = 50,
+    taught: int = 10_000,
+    draws: int = 20,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Return the figures of a model's tilt on the test set and in sweeps, by name.

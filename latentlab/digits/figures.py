@@ -126,7 +126,7 @@ def draw_losses(history: Sequence[dict[str, Any]], *, unit: str, ax: Axes) -> Ax
             ax.plot(epochs, values, style, color=PALETTE[key], lw=1.4, label=label)
     ax.set(xlabel="epoch", ylabel=f"loss ({unit})", ylim=(0, None))
     ax.grid(alpha=0.25, lw=0.5)
-    ax.legend(fontsize=8)
+    ax.legend(fontsize=8, loc="center right")
     return ax
 
 

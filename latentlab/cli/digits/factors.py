@@ -84,12 +84,13 @@ def _latent_table(facts: Mapping[str, Any], what: str) -> Any:
 
     table = Table(box=None, pad_edge=False)
     names = list(facts["dimensions"][0][what])
-    for heading in ("", "KL", *names, "turns by"):
+    turns = what == "rho"
+    for heading in ("", "KL", *names, *["turns by"] * turns):
         table.add_column(heading, justify="right" if heading else "left")
     for entry in facts["dimensions"]:
-        turned = degrees(entry["change"]["slant"])
+        turned = f"{degrees(entry['change']['slant']):+.0f}°"
         cells = [f"{entry[what][name]:.2f}" for name in names]
-        table.add_row(f"z{entry['index']}", f"{entry['kl']:.2f}", *cells, f"{turned:+.0f}°")
+        table.add_row(f"z{entry['index']}", f"{entry['kl']:.2f}", *cells, *[turned] * turns)
     return table
 
 
