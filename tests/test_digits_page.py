@@ -21,13 +21,16 @@ from webdriver import Browser
 from latentlab.digits.demo import demo_page
 from latentlab.digits.description import describe_model
 from latentlab.digits.export import export_onnx
+from latentlab.digits.folders import DigitsRun, load_run
+from latentlab.digits.models import DigitsConfig, build_model
 from latentlab.digits.morphology import slant_of
 from latentlab.pages import Page
 from latentlab.serving import TYPES, PageServer
+from latentlab.shipped import MODELS_FOLDER
 
 pytestmark = pytest.mark.browser
 
-SETTLE = "await new Promise((go) => setTimeout(go, 700));"
+SETTLE = "await new Promise((go) => setTimeout(go, 450));"
 TEXT = "return document.getElementById(arguments[0]).textContent;"
 PIXELS = """
     const canvas = document.querySelector(arguments[0]);
@@ -108,6 +111,16 @@ def python_pictures(z: Any, labels: Any) -> np.ndarray:
     return pictures[:, 0].numpy()
 
 
+def decode_in(browser: Browser, z: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the pictures (N, H·W) that the page makes of latents and labels."""
+    states = [[row.tolist(), int(label)] for row, label in zip(z, labels, strict=True)]
+    script = (
+        "const found = []; for (const [z, label] of arguments[0]) "
+        "found.push(Array.from(await latentlab.decode(z, label))); return found;"
+    )
+    return np.array(browser.run(script, states))
+
+
 def test_it_loads_without_errors_and_asks_no_other_host(browser: Browser, address: str) -> None:
     open_page(browser, address)
     for button in ("#play", "#random", "#play", "#reset", "#copy"):
@@ -124,13 +137,8 @@ def test_pictures_equal_those_of_python(opened: Browser) -> None:
     rng = np.random.default_rng(0)
     z = rng.normal(0, 1.5, (50, LATENT)).astype(np.float32)
     labels = rng.integers(0, 10, 50)
-    drawn = opened.run(
-        "const found = []; for (const [z, label] of arguments[0]) "
-        "found.push(Array.from(await latentlab.decode(z, label))); return found;",
-        [[row.tolist(), int(label)] for row, label in zip(z, labels, strict=True)],
-    )
-    difference = np.abs(np.reshape(drawn, (50, SIZE, SIZE)) - python_pictures(z, labels)).max()
-    assert difference <= 1e-4
+    expected = python_pictures(z, labels).reshape(50, -1)
+    np.testing.assert_allclose(decode_in(opened, z, labels), expected, atol=1e-4)
 
 
 def test_canvases_show_these_pictures(opened: Browser) -> None:
@@ -406,6 +414,39 @@ def luminance(color: list[float]) -> float:
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
+# The model that comes with latentlab
+
+
+@pytest.fixture(scope="module")
+def shipped(browser: Browser) -> Iterator[Browser]:
+    """Return the browser with the page of the shipped model."""
+    with demo_page() as files, serving(files) as found:
+        assert files["model/decoder.onnx"].parent == MODELS_FOLDER / "digits"
+        yield open_page(browser, found)
+
+
+def test_the_shipped_model_draws_what_python_draws(shipped: Browser) -> None:
+    rng = np.random.default_rng(3)
+    model = load_run().model
+    z = rng.normal(0, 1.5, (50, model.config.latent)).astype(np.float32)
+    labels = rng.integers(0, 10, 50)
+    drawn = decode_in(shipped, z, labels)
+    expected = model.pictures(torch.from_numpy(z), torch.from_numpy(labels))
+    np.testing.assert_allclose(drawn, expected.flatten(1), atol=1e-4)
+
+
+def test_z3_of_the_shipped_model_turns_every_digit_on_the_canvas(shipped: Browser) -> None:
+    assert shipped.run("return document.getElementById('hero').ariaLabel").startswith("z₃, leans")
+    for label in range(10):
+        shipped.run("latentlab.state.set({label: arguments[0]})", label)
+        slants = []
+        for value in np.linspace(-2, 2, 9):
+            shipped.run(MOVE, "#hero", value)
+            slants.append(np.degrees(slant_of(ink_of(shipped, "#digit")[None])[0]))
+        assert slants[-1] - slants[0] >= 20, label
+        assert (np.diff(slants) > 0).all(), label
+
+
 # What it says when it cannot
 
 
@@ -523,9 +564,6 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 
 def test_models_that_are_told_no_label_have_no_tiles(browser: Browser, tmp_path: Path) -> None:
-    from latentlab.digits.folders import DigitsRun
-    from latentlab.digits.models import DigitsConfig, build_model
-
     run = DigitsRun("plain", build_model(DigitsConfig("vae", latent=1, hidden=(4,), size=8)))
     export_onnx(run, tmp_path)
     with demo_page(str(tmp_path)) as files, serving(files) as address:
