@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import shutil
 import socket
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
+
+import numpy as np
+from PIL import Image
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -135,10 +139,11 @@ class Browser:
         body = {"text": keys}
         self._ask("POST", f"{self._session}/element/{self.element(selector)}/value", body)
 
-    def screenshot(self, path: Path, *, whole: bool = False) -> None:
-        """Write what is seen, or the whole page, as PNG."""
-        answer = self.cdp("Page.captureScreenshot", captureBeyondViewport=whole)
-        path.write_bytes(base64.b64decode(answer["data"]))
+    def picture(self) -> np.ndarray:
+        """Return what is seen, (H, W, 3), 0 to 255."""
+        answer = self.cdp("Page.captureScreenshot")
+        with Image.open(io.BytesIO(base64.b64decode(answer["data"]))) as image:
+            return np.array(image.convert("RGB"))
 
     def resize(self, width: int, height: int, *, scale: float = 1, touch: bool = False) -> None:
         """Show the page at a size in CSS pixels, as a phone if ``touch``."""

@@ -1,6 +1,7 @@
 /** Play and pause: the large slider swings by itself. */
 
 import { stripValues } from "./painter.js";
+import { within } from "./state.js";
 
 const PERIOD = 5000; // milliseconds there and back
 const PAUSE = 900; // between steps, where less motion is asked for
@@ -45,7 +46,8 @@ export class Swing {
     const [low, high] = model.ranges[hero];
     const middle = (low + high) / 2;
     const reach = (high - low) / 2;
-    const begun = Math.asin((z[hero] - middle) / reach);
+    // Rounding may put the end a hair beyond 1, where there is no arc sine.
+    const begun = Math.asin(within((z[hero] - middle) / reach, [-1, 1]));
     let start = null;
     const next = (now) => {
       start ??= now;
