@@ -81,6 +81,10 @@ class NonFiniteError(LatentlabError):
     """A model returned NaN or infinity (exit code 1)."""
 
 
+class ParityError(LatentlabError):
+    """An exported model does not compute what the model computes (exit code 1)."""
+
+
 class MissingExtraError(LatentlabError):
     """An optional dependency is not installed (exit code 1)."""
 

@@ -16,12 +16,12 @@ from sheared_digits import KNOTS, LATENT, SHEAR, SIZE, TILT, save_sheared, shear
 
 from latentlab.digits import export as exporting
 from latentlab.digits.description import describe_model
-from latentlab.digits.export import Exported, ParityError, export_onnx
+from latentlab.digits.export import Exported, export_onnx
 from latentlab.digits.exported import read_exported
 from latentlab.digits.folders import DigitsRun, load_run
 from latentlab.digits.measure import Codes
 from latentlab.digits.models import DigitsConfig, build_model
-from latentlab.errors import FileError, MissingExtraError
+from latentlab.errors import FileError, MissingExtraError, ParityError
 
 MODELS = [
     DigitsConfig("cvae", latent=3, hidden=(16,), size=12),

@@ -12,7 +12,7 @@ import importlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from latentlab.digits.description import describe_model, rest_of
 from latentlab.digits.exported import DECODER, DESCRIPTION, ENCODER
 from latentlab.digits.folders import DigitsRun
 from latentlab.digits.models import DigitsModel
-from latentlab.errors import LatentlabError, MissingExtraError
+from latentlab.errors import LatentlabError, MissingExtraError, ParityError
 from latentlab.files import replace_when_done, sha256_of_file
 from latentlab.runs import check_folder, write_json
 
@@ -34,13 +34,12 @@ OPSET = 20
 TOLERANCE = 1e-5
 """How far ONNX may be from PyTorch; outputs beyond ±1 may differ by as much of the largest."""
 
+Reference = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
+"""Inputs → outputs by name, as PyTorch computes them."""
+
 _EXTRA = ("onnx", "onnxscript", "onnxruntime")
 _CHECKED = 64
 _REACH = 2.0
-
-
-class ParityError(LatentlabError):
-    """The exported file does not compute what the model computes (exit code 1)."""
 
 
 @dataclass(frozen=True)
@@ -193,18 +192,18 @@ def _without_chatter() -> Iterator[None]:
             log.setLevel(level)
 
 
-def _decoded(model: DigitsModel) -> Any:
+def _decoded(model: DigitsModel) -> Reference:
     return lambda z, label: {"image": model.pictures(z, label)}
 
 
-def _encoded(model: DigitsModel) -> Any:
+def _encoded(model: DigitsModel) -> Reference:
     return lambda image, label: dict(
         zip(("mean", "logvar"), model.encoder(image, label), strict=True)
     )
 
 
 @torch.no_grad()
-def _difference(content: bytes, fed: Mapping[str, Tensor], reference: Any) -> float:
+def _difference(content: bytes, fed: Mapping[str, Tensor], reference: Reference) -> float:
     """Return the largest difference between an ONNX file and PyTorch.
 
     Raises

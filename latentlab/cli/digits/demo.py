@@ -40,6 +40,8 @@ def demo(
     from latentlab.pages import export_page
     from latentlab.serving import PageServer
 
+    if run is not None:
+        say(f"preparing {run}", quiet=quiet)
     with demo_page(run) as page:
         if export is not None:
             files = [str(path) for path in export_page(page, export)]

@@ -55,8 +55,8 @@ function describe(model) {
   const turns = tilt !== null && Math.abs(model.effects[tilt].change) >= TURN;
   if (turns) find("headline").textContent = "One number turns the digit";
   find("lead").textContent = turns
-    ? `This network draws digits from ${model.latent} numbers. Nobody told it what a slant is, yet ` +
-      `${latentName(tilt)} has learned to lean them to the left and to the right.`
+    ? `This network draws digits from ${model.latent} numbers. Nobody told it what a slant is, ` +
+      `yet ${latentName(tilt)} has learned to lean them to the left and to the right.`
     : `This network draws digits from ${model.latent} numbers. Move them and see what each has ` +
       "learned to do.";
   const kinds = { cvae: "Conditional β-VAE", vae: "β-VAE", autoencoder: "Autoencoder" };

@@ -4,6 +4,7 @@ import { make } from "./controls.js";
 import { latentName, latentTitle, shown } from "./words.js";
 
 const STRIDE = 40; // how many arrow presses from end to end
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
 const find = (id) => document.getElementById(id);
 
@@ -28,7 +29,8 @@ function buildAxes(state) {
   const selects = [find("pad-across"), find("pad-up")];
   selects.forEach((select, axis) => {
     state.model.rest.forEach((_, latent) => {
-      select.append(make("option", { value: latent, textContent: latentTitle(state.model, latent) }));
+      const textContent = latentTitle(state.model, latent);
+      select.append(make("option", { value: latent, textContent }));
     });
     select.addEventListener("change", () => {
       const chosen = Number(select.value);
@@ -47,10 +49,9 @@ function follow(event, pad, state) {
 }
 
 function step(event, state) {
-  const [right, up] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[
-    event.key
-  ] ?? [0, 0];
-  if (!right && !up) return;
+  // With Alt and the like, arrows belong to the browser.
+  if (!(event.key in ARROWS) || event.altKey || event.ctrlKey || event.metaKey) return;
+  const [right, up] = ARROWS[event.key];
   event.preventDefault();
   const [x, y] = sharesOf(state);
   moveTo([x + right / STRIDE, y + up / STRIDE], state);

@@ -34,7 +34,8 @@ export class State {
   set({ label = this.label, z = this.z, plane = this.plane }, by = "hand") {
     const next = z.map((value, latent) => rounded(within(value, this.model.ranges[latent])));
     const moved = next.flatMap((value, latent) => (value === this.z[latent] ? [] : [latent]));
-    const changed = { label: label !== this.label, moved, plane: String(plane) !== String(this.plane) };
+    const turned = String(plane) !== String(this.plane);
+    const changed = { label: label !== this.label, moved, plane: turned };
     Object.assign(this, { label, z: next, plane: [...plane] });
     if (changed.label || moved.length || changed.plane) {
       this.#listeners.forEach((listener) => listener(changed, by));
