@@ -2,17 +2,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+RUNTIME := latentlab/web/vendor/ort-wasm-simd-threaded.wasm
 
 DEMO_PICTURE ?= sample:flower
 
 .PHONY: setup demo test lint bench clean
 
-setup: $(READY)
+setup: $(READY) $(RUNTIME)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+# Two files of onnxruntime-web, for the pages; without npm everything else works.
+$(RUNTIME): scripts/fetch_web_runtime.py latentlab/pages.py | $(READY)
+	$(BIN)/python scripts/fetch_web_runtime.py --if-possible
 
 demo: setup
 	$(BIN)/latentlab pca $(DEMO_PICTURE) --size 256

@@ -85,6 +85,10 @@ class ZeroJacobianError(LatentlabError):
     """The decoded picture does not answer to small changes of the latent (exit code 1)."""
 
 
+class ParityError(LatentlabError):
+    """An exported model does not compute what the model computes (exit code 1)."""
+
+
 class MissingExtraError(LatentlabError):
     """An optional dependency is not installed (exit code 1)."""
 

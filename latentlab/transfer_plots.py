@@ -40,7 +40,9 @@ def _draw_cosines(ax: Axes, transfer: Transfer, cosines: Tensor, chance: Tensor)
     """Draw a point for each direction and target over the band of 95 % of random directions."""
     places = np.arange(len(transfer.labels))
     low, high = np.quantile(chance.numpy(), [0.025, 0.975])
-    ax.axhspan(low, high, color=PALETTE["isotropic"], alpha=0.3, lw=0, label="95 % of random directions")
+    ax.axhspan(
+        low, high, color=PALETTE["isotropic"], alpha=0.3, lw=0, label="95 % of random directions"
+    )
     ax.axhline(float(chance.mean()), color=PALETTE["isotropic"], lw=1, ls="--", label="their mean")
     colors = [PALETTE["data"], PALETTE["log"], PALETTE["linear"], PALETTE["mark"]]
     for index, name in enumerate(transfer.targets):

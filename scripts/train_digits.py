@@ -4,7 +4,7 @@
 of several seeds, the best of them to the end, and the same network with the same seed at β = 1
 for comparison; then the latents are sorted so that number 3 is the tilt. What is chosen is chosen
 on training pictures; the figures are measured on the test set. ``--evaluate`` measures them again
-for the shipped model.
+for the shipped model, ``--export`` writes its ONNX files again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from package_models import renew_sums
 
 from latentlab.digits.data import DigitsData, load_data
 from latentlab.digits.evaluation import evaluate_tilt
+from latentlab.digits.export import export_onnx
 from latentlab.digits.folders import SHIPPED, load_run, save_run
 from latentlab.digits.measure import encode_digits, measure_losses
 from latentlab.digits.models import DigitsConfig, DigitsModel
@@ -82,6 +83,13 @@ def write(model: DigitsModel, trainer: Trainer, data: DigitsData, plain: float, 
         "tilt_rho": list(tilt.rho),
     }
     save_run(out / SHIPPED, model, facts, trainer.history, codes)
+    export(out)
+
+
+def export(out: Path) -> None:
+    """Write the ONNX files of the model beside it."""
+    export_onnx(load_run(out / SHIPPED), out / SHIPPED)
+    renew_sums(out)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -94,18 +102,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=len(SEEDS), help="how many to screen")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--evaluate", action="store_true", help="measure the model in --out again")
+    parser.add_argument("--export", action="store_true", help="export the model in --out again")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     try:
         data = load_data(options.data)
-        if not options.evaluate:
+        if options.export:
+            export(options.out)
+        elif not options.evaluate:
             recipe = replace(RECIPE, epochs=options.epochs, beta=Beta(options.beta))
             trainer = train_best(data, recipe, range(options.seeds))
             model = sort_latents(trainer.model, data.train.first(MEASURED), tilt_at=TILT)
             plain = replace(trainer.recipe, beta=Beta(1.0))
             other = train_to(Trainer(CONFIG, plain, data), plain.epochs)
             write(model, trainer, data, other.history[-1]["test"]["total"], options.out)
-            renew_sums(options.out)
         run = load_run(options.out / SHIPPED)
     except LatentlabError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -2,38 +2,65 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from linear_vae import LinearVAE, smooth_picture
+from webdriver import find_programs
 
 from latentlab.encoder import encode
+from latentlab.errors import LatentlabError
 from latentlab.latents import Latent, Picture
+from latentlab.pages import runtime_files
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-_SKIPPED_SHARED: list[str] = []
+_SKIPPED: dict[str, list[str]] = {"shared": [], "browser": []}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "browser: needs Chromium and onnxruntime-web")
+
+
+def what_browsers_lack() -> str | None:
+    """Return why tests in a browser cannot run here; None where they can."""
+    if find_programs() is None:
+        return "chromium or chromedriver is not installed"
+    try:
+        runtime_files()
+    except LatentlabError as error:
+        return str(error)
+    return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked ``shared`` where ../shared is absent."""
-    if SHARED.is_dir():
-        return
-    skip = pytest.mark.skip(reason="../shared is not beside this checkout")
+    """Skip tests marked ``shared`` or ``browser`` where what they need is absent."""
+    lacking = {"shared": None if SHARED.is_dir() else "../shared is not beside this checkout"}
+    if any(item.get_closest_marker("browser") for item in items):
+        lacking["browser"] = what_browsers_lack()
     for item in items:
-        if item.get_closest_marker("shared"):
-            item.add_marker(skip)
+        for name, reason in lacking.items():
+            if reason and item.get_closest_marker(name):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.skipped and "shared" in report.keywords:
-        _SKIPPED_SHARED.append(report.nodeid)
+    for name, skipped in _SKIPPED.items():
+        if report.skipped and name in report.keywords:
+            skipped.append(report.nodeid)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail the run when ../shared is there and a test that needs it was skipped all the same."""
-    if SHARED.is_dir() and _SKIPPED_SHARED:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        raise pytest.UsageError(f"../shared is present but skipped: {', '.join(_SKIPPED_SHARED)}")
+    """Fail the run when tests were skipped that must not be.
+
+    Those marked ``shared`` where ../shared is there, those marked ``browser`` where CI is set.
+    """
+    demanded = {"shared": SHARED.is_dir(), "browser": bool(os.environ.get("CI"))}
+    present = {"shared": "../shared is present", "browser": "browser tests are demanded (CI)"}
+    for name, skipped in _SKIPPED.items():
+        if demanded[name] and skipped:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            raise pytest.UsageError(f"{present[name]} but skipped: {', '.join(skipped)}")
 
 
 @pytest.fixture(scope="session")

@@ -61,6 +61,20 @@ KNOWS_NOTHING_OF = {
         *("latentlab.pca", "latentlab.traversal", "diffusers"),
     ],
     "shipped": ["latentlab.loaders", "latentlab.digits", "latentlab.cli", *HEAVY],
+    "pages": [
+        "torch",
+        "latentlab.digits",
+        "latentlab.loaders",
+        "latentlab.cli",
+        "latentlab.serving",
+    ],
+    "serving": [
+        "torch",
+        "latentlab.digits",
+        "latentlab.loaders",
+        "latentlab.cli",
+        "latentlab.runs",
+    ],
     "runs": ["diffusers", "latentlab.cli", "latentlab.encoder"],
 }
 

@@ -95,21 +95,30 @@ BIG = struct.pack(">HBB3I", 0, 8, 3, 2**31, 1000, 1000)
     [
         (
             LABELS,
-            gzip.compress(idx(np.zeros((3, 2, 2)))),
+            gzip.compress(idx(np.zeros((3, 2, 2))), mtime=0),
             "begins with 00000803, expected 00000801",
         ),
-        (PICTURES, b"P5 not at all", "begins with 5035206|begins with 5035206e"),
+        (PICTURES, b"P5 not at all", "begins with 5035206e"),
         (PICTURES, b"", "begins with nothing"),
-        (PICTURES, idx(np.zeros((30, 8, 8)))[:-1], "only 1,919 bytes .* expected the 1,920"),
-        (PICTURES, idx(np.zeros((30, 8, 8))) + b"x", "more than bytes|more than"),
+        (
+            PICTURES,
+            idx(np.zeros((30, 8, 8)))[:-1],
+            "only 1,919 bytes .* expected 1,920, as its header",
+        ),
+        (PICTURES, idx(np.zeros((30, 8, 8))) + b"x", "more than 1,920 bytes of pictures"),
         (PICTURES, idx(np.zeros((30, 8, 8)))[:9], "ends in its header"),
-        (PICTURES, gzip.compress(idx(np.zeros((30, 8, 8))))[:-12], "cannot be read"),
+        (PICTURES, gzip.compress(idx(np.zeros((30, 8, 8))), mtime=0)[:-12], "cannot be read"),
         (PICTURES, BIG, r"promises 2147483648 × 1000 × 1000 bytes"),
         (PICTURES, idx(np.zeros((29, 8, 8))), "29 pictures .* and 30 labels"),
         (PICTURES, idx(np.zeros((30, 8, 9))), "pictures of 8×9"),
         (LABELS, idx(np.full(30, 11)), "the label 11"),
         (PICTURES, idx(np.zeros((30, 6, 6))), "training pictures of 6 px and test pictures of 8"),
     ],
+    ids=(
+        *("pictures for labels", "another magic", "empty", "too short", "too long"),
+        *("half a header", "half a gzip", "too large", "mismatch", "no square"),
+        *("eleven", "two sizes"),
+    ),
 )
 def test_what_is_wrong_with_a_file_is_said(
     tmp_path: Path, name: str, content: bytes, message: str

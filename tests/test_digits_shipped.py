@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from onnxruntime import InferenceSession
 from scipy.stats import spearmanr
 from skimage.measure import moments_central
 
 from latentlab.digits.data import FILES, DigitsData, load_data
 from latentlab.digits.evaluation import evaluate_tilt, sweep_frames
+from latentlab.digits.exported import DECODER, read_exported
 from latentlab.digits.folders import MODEL, DigitsRun, load_run
 from latentlab.digits.measure import encode_digits
 from latentlab.digits.models import DigitsConfig
@@ -56,6 +58,19 @@ def test_the_shipped_model_is_small_conditional_and_says_that_z3_is_the_tilt(
     assert run.codes is not None
     assert run.codes.mean.shape == (1000, run.model.config.latent)
     assert not run.model.training
+
+
+def test_the_onnx_files_belong_to_the_weights_and_all_of_it_is_small() -> None:
+    folder = MODELS_FOLDER / "digits"
+    facts = read_exported(folder)
+    assert facts["tilt_dimension"] == 3
+    assert facts["max_abs_diff"] <= 1e-5
+    z = torch.randn(20, facts["latent"], generator=torch.Generator().manual_seed(5))
+    labels = torch.arange(20) % 10
+    session = InferenceSession(folder / DECODER, providers=["CPUExecutionProvider"])
+    (image,) = session.run(None, {"z": z.numpy(), "label": labels.numpy()})
+    np.testing.assert_allclose(image, load_run().model.pictures(z, labels), atol=1e-5)
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 3e6
 
 
 def test_moving_z3_turns_every_digit_to_the_right_by_twenty_degrees_and_more(
@@ -133,6 +148,11 @@ def test_the_script_trains_sorts_and_writes_a_model_that_loads(
     run = load_run(out / "digits")
     assert run.tilt_dimension == 3
     assert "digits/model.safetensors" in (out / "SHA256SUMS").read_text()
+    assert "digits/decoder.onnx" in (out / "SHA256SUMS").read_text()
+    before = (out / "digits" / "decoder.onnx").read_bytes()
+    assert train_digits.main([*words, "--export"]) == 0
+    assert json.loads(capsys.readouterr().out) == told
+    assert (out / "digits" / "decoder.onnx").read_bytes() == before
     assert train_digits.main([*words, "--evaluate"]) == 0
     assert json.loads(capsys.readouterr().out) == told
     assert train_digits.main(["--data", str(tmp_path / "nowhere"), "--out", str(out)]) == 3

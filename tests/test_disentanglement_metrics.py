@@ -96,7 +96,7 @@ def test_the_rotated_control_scores_lower_where_a_metric_sees_axes(
     aligned, entangled = all_scores(identity, factors), all_scores(rotated, factors)
     for name in ("mig", "sap", "disentanglement", "completeness", "modularity"):
         assert entangled[name] < aligned[name] - 0.05, name
-    assert entangled["mig"] < 0.3
+    assert entangled["mig"] < 0.5 < 0.9 < aligned["mig"]
 
 
 def test_a_duplicated_code_costs_mig_and_sap_but_not_disentanglement(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -22,19 +23,47 @@ def test_that_does_not():
 """
 
 
+BROWSER_SUITE = """
+import pytest
+
+@pytest.mark.browser
+def test_that_needs_a_browser():
+    pytest.skip("for whatever reason")
+"""
+
+
 @pytest.mark.parametrize(("present", "code"), [(True, 4), (False, 0)])
 def test_skipping_a_shared_test_fails_the_run_where_shared_is_present(
     tmp_path: Path, present: bool, code: int
 ) -> None:
-    tests = tmp_path / "checkout" / "tests"
-    tests.mkdir(parents=True)
     if present:
         (tmp_path / "shared").mkdir()
-    for name in ("conftest.py", "linear_vae.py"):
-        shutil.copy(HERE / name, tests)
-    (tests / "test_suite.py").write_text(SUITE)
-    (tests.parent / "pytest.ini").write_text("[pytest]\nmarkers =\n    shared: needs ../shared\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
-    done = subprocess.run(command, cwd=tests.parent, capture_output=True, text=True, check=False)
+    done = run_suite(tmp_path / "checkout" / "tests", SUITE)
     assert done.returncode == code, done.stdout + done.stderr
     assert ("present but skipped" in done.stdout + done.stderr) is present
+
+
+@pytest.mark.parametrize(("setting", "code"), [("true", 4), ("", 0)])
+def test_skipping_a_browser_test_fails_the_run_in_ci(
+    tmp_path: Path, setting: str, code: int
+) -> None:
+    done = run_suite(tmp_path / "checkout" / "tests", BROWSER_SUITE, CI=setting)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert ("but skipped: " in done.stdout + done.stderr) is (code != 0)
+
+
+def run_suite(tests: Path, suite: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    tests.mkdir(parents=True)
+    for name in ("conftest.py", "linear_vae.py", "webdriver.py"):
+        shutil.copy(HERE / name, tests)
+    (tests / "test_suite.py").write_text(suite)
+    (tests.parent / "pytest.ini").write_text("[pytest]\nmarkers =\n    shared: needs ../shared\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
+    return subprocess.run(
+        command,
+        cwd=tests.parent,
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

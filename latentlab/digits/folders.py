@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latentlab.digits.exported import SHIPPED as SHIPPED
 from latentlab.digits.measure import Codes
 from latentlab.digits.models import DigitsModel, build_model, config_from
 from latentlab.errors import FileError
@@ -24,9 +25,6 @@ CODES = "codes.safetensors"
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.safetensors"
-SHIPPED = "digits"
-"""Name of the model that comes with latentlab."""
-
 KEPT_CODES = 1000
 QUANTILES = (0.005, 0.025, 0.05, 0.25, 0.5, 0.75, 0.95, 0.975, 0.995)
 _FORMAT = "latentlab digits 1"

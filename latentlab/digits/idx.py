@@ -64,10 +64,10 @@ def _read(path: Path, magic: int, what: str) -> NDArray[np.uint8]:
             "check the path, or fetch the file again",
         ) from error
     if len(content) != wanted:
-        found = f"only {len(content):,}" if len(content) < wanted else "more than"
+        found = f"only {len(content):,}" if len(content) < wanted else f"more than {wanted:,}"
         raise FileError(
             f"{path} with {found} bytes of {what}",
-            f"the {wanted:,} that its header promises",
+            f"{wanted:,}, as its header promises",
             "fetch the file again",
         )
     return np.frombuffer(content, np.uint8).reshape(shape)

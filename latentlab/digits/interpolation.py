@@ -217,7 +217,11 @@ class InterpolationFilm:
         turn = np.linspace(0, 2 * np.pi, 100)
         for radius in (1, 2):
             ax.plot(
-                radius * np.cos(turn), radius * np.sin(turn), ":", lw=0.8, color=PALETTE["isotropic"]
+                radius * np.cos(turn),
+                radius * np.sin(turn),
+                ":",
+                lw=0.8,
+                color=PALETTE["isotropic"],
             )
         ax.plot(*track.T, "-", lw=2, color=PALETTE["data"])
         for point, name in ((track[0], "$z_i$"), (track[-1], "$z_e$")):

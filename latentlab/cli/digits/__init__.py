@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from latentlab.cli.digits.demo import demo
+from latentlab.cli.digits.export import export
 from latentlab.cli.digits.factors import factors
 from latentlab.cli.digits.interpolate import interpolate
 from latentlab.cli.digits.sweep import sweep
@@ -19,3 +21,5 @@ digits.command("interpolate")(interpolate)
 digits.command("traverse")(traverse)
 digits.command("factors")(factors)
 digits.command("sweep")(sweep)
+digits.command("export")(export)
+digits.command("demo")(demo)

@@ -1,0 +1,169 @@
+"""Static pages that come with latentlab: which files they consist of, and copies of them.
+
+A page is a mapping from the address of each file, below the page's root, to the file on disk.
+Nothing else belongs to it: what serves or copies a page never looks into a folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import mkdtemp
+
+from latentlab.errors import FileError, MissingExtraError
+from latentlab.files import sha256_of_file
+from latentlab.runs import check_folder
+
+Page = Mapping[str, Path]
+
+WEB_FOLDER = Path(__file__).resolve().parent / "web"
+RUNTIME_FOLDER = WEB_FOLDER / "vendor"
+RUNTIME_PACKAGE = "onnxruntime-web"
+RUNTIME_VERSION = "1.30.0"
+RUNTIME = {
+    "ort.wasm.bundle.min.mjs": "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
+    "ort-wasm-simd-threaded.wasm": (
+        "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2"
+    ),
+}
+"""File of onnxruntime-web → SHA-256; all that a page with a model needs of it."""
+
+_LICENSE = WEB_FOLDER / "onnxruntime-web.LICENSE.txt"
+_RECORD = "latentlab-page.json"
+
+
+def page_files(name: str, web: Path = WEB_FOLDER) -> dict[str, Path]:
+    """Return the files of a page of ``latentlab/web``, by address; symbolic links are left out.
+
+    Raises
+    ------
+    FileError : there is no such page.
+
+    Examples
+    --------
+    >>> "index.html" in page_files("digits")
+    True
+    """
+    folder = web / name
+    files = {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.is_symlink() and path.resolve().is_relative_to(folder)
+    }
+    if "index.html" not in files:
+        raise FileError(
+            f"{folder} without index.html", "a page of latentlab", "install latentlab again"
+        )
+    return files
+
+
+def runtime_files(folder: Path = RUNTIME_FOLDER) -> dict[str, Path]:
+    """Return the files of onnxruntime-web and its license, by address, after checking them.
+
+    Raises
+    ------
+    MissingExtraError : they have not been fetched.
+    FileError : they are not those of the version that the pages are written for.
+    """
+    for name, digest in RUNTIME.items():
+        path = folder / name
+        if not path.is_file():
+            raise MissingExtraError(
+                f"no {name} in {folder}",
+                f"two files of {RUNTIME_PACKAGE} {RUNTIME_VERSION}",
+                "run `make setup` in a checkout (it needs npm)",
+            )
+        if sha256_of_file(path) != digest:
+            raise FileError(
+                f"{path}, which is not that of {RUNTIME_PACKAGE} {RUNTIME_VERSION}",
+                f"SHA-256 {digest[:12]}…",
+                "remove it and run `make setup` again",
+            )
+    return {**{f"vendor/{name}": folder / name for name in RUNTIME}, "vendor/LICENSE.txt": _LICENSE}
+
+
+def export_page(page: Page, folder: Path) -> list[Path]:
+    """Copy a page into a folder that any static host can serve; return the files' paths.
+
+    All of it is copied beside the folder first and then put in its place at once. A folder that
+    is there already may hold an earlier copy of a page, as it was written, and nothing else.
+
+    Raises
+    ------
+    FileError : the folder holds other files, or cannot be written.
+    """
+    target = folder.absolute()
+    target = target.resolve() if target.is_symlink() else target
+    check_folder(target.parent)
+    _refuse_foreign_files(target, folder)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        staging = Path(mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            _fill(staging, page)
+            _put_in_place(staging, target)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise FileError(
+            f"{folder}, which cannot be written ({error.strerror})",
+            "a writable folder with free space",
+            "free some space or choose another --export",
+        ) from error
+    return [folder / name for name in (*page, _RECORD)]
+
+
+def _refuse_foreign_files(target: Path, shown: Path) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise FileError(f"{shown}, a file", "a folder", "choose another --export")
+    for path in sorted(target.rglob("*")):
+        name = path.relative_to(target).as_posix()
+        if (path.is_dir() and not path.is_symlink()) or name == _RECORD:
+            continue
+        written = _recorded(target).get(name)
+        if path.is_symlink() or written is None or sha256_of_file(path) != written:
+            raise FileError(
+                f"{shown / name}, which latentlab did not write",
+                "an empty folder, a new one, or an earlier export as it was written",
+                "choose another --export, or move that file away",
+            )
+
+
+def _recorded(target: Path) -> dict[str, str]:
+    """Return name → SHA-256 of what an earlier export wrote; nothing where there was none."""
+    try:
+        files = json.loads((target / _RECORD).read_text(encoding="utf-8"))["files"]
+        return {str(name): str(digest) for name, digest in files.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _fill(staging: Path, page: Page) -> None:
+    sums = {}
+    for name, path in page.items():
+        content = path.read_bytes()
+        sums[name] = hashlib.sha256(content).hexdigest()
+        (staging / name).parent.mkdir(parents=True, exist_ok=True)
+        (staging / name).write_bytes(content)
+    (staging / _RECORD).write_text(json.dumps({"files": sums}, indent=2) + "\n", encoding="utf-8")
+    staging.chmod(0o755)  # mkdtemp hides it from everybody else
+
+
+def _put_in_place(staging: Path, target: Path) -> None:
+    """Rename the new folder to its name; an earlier one comes back should that fail."""
+    if not target.exists():
+        staging.rename(target)
+        return
+    earlier = staging.with_name(f"{staging.name}-earlier")
+    target.rename(earlier)
+    try:
+        staging.rename(target)
+    except OSError:
+        earlier.rename(target)
+        raise
+    shutil.rmtree(earlier, ignore_errors=True)

@@ -1,0 +1,156 @@
+"""A web server for one page: on this machine only, and of nothing but the page's files."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from latentlab.errors import LatentlabError, UsageError
+from latentlab.pages import Page
+
+LOOPBACK = "127.0.0.1"
+PORT = 8000
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".wasm": "application/wasm",
+    ".onnx": "application/octet-stream",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+}
+"""Suffix → media type; whatever else is ``application/octet-stream``."""
+
+# A page may fetch, run and show what comes with it, compile WebAssembly, and nothing else.
+POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+_NEIGHBORS = 20
+
+
+class PageServer(ThreadingHTTPServer):
+    """Serves a page on 127.0.0.1 at a port, or at a free one where that is taken.
+
+    Parameters
+    ----------
+    page : address below the root → file
+    port : int; 0 for any free one
+    types : suffix → media type
+
+    Raises
+    ------
+    UsageError : a port that is none, or that needs rights which the user has not.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, page: Page, *, port: int = PORT, types: Mapping[str, str] = TYPES) -> None:
+        if not 0 <= port <= 65535:
+            raise UsageError(f"--port {port}", "0 to 65535", "pass --port 8000")
+        self.page = dict(page)
+        self.types = dict(types)
+        candidates = [*range(port, min(port + _NEIGHBORS, 65536)), 0] if port else [0]
+        for candidate in candidates:
+            try:
+                super().__init__((LOOPBACK, candidate), _Handler)
+                return
+            except PermissionError as error:
+                raise UsageError(
+                    f"--port {port}, which this user may not open", "1024 or more", "pass another"
+                ) from error
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+        raise LatentlabError("no free port", "one", "end another server")
+
+    @property
+    def port(self) -> int:
+        """The port that was found."""
+        return int(self.server_address[1])
+
+    @property
+    def address(self) -> str:
+        """Where a browser finds the page."""
+        return f"http://{LOOPBACK}:{self.port}/"
+
+    def server_bind(self) -> None:
+        """Bind without asking the name service who 127.0.0.1 is, as the base class would."""
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = LOOPBACK, self.port
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of browsers that hang up in the middle of an answer."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: PageServer
+    server_version = "latentlab"
+    sys_version = ""
+    protocol_version = "HTTP/1.1"
+    timeout = 60
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def _refuse(self) -> None:
+        self.close_connection = True
+        self.send_error(HTTPStatus.METHOD_NOT_ALLOWED)
+
+    do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = _refuse  # noqa: N815
+
+    def _answer(self, *, with_body: bool) -> None:
+        path = self._file_asked_for()
+        if path is None:
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
+        try:
+            file = path.open("rb")
+        except OSError:
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
+        with file:
+            self.send_response(HTTPStatus.OK)
+            kind = self.server.types.get(path.suffix, "application/octet-stream")
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(path.stat().st_size))
+            self.end_headers()
+            if with_body:
+                shutil.copyfileobj(file, self.wfile)
+
+    def _file_asked_for(self) -> Path | None:
+        """Return the page's file of this very address: nothing is looked up on the disk."""
+        if not self.path.startswith("/"):
+            return None
+        address = unquote(urlsplit(self.path).path)[1:]
+        return self.server.page.get(address or "index.html")
+
+    def end_headers(self) -> None:
+        for name, value in _HEADERS.items():
+            self.send_header(name, value)
+        if self.command not in ("GET", "HEAD"):
+            self.send_header("Allow", "GET, HEAD")
+        super().end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the terminal for what the user asked for."""
