@@ -27,7 +27,7 @@ from latentlab.metrics.spectrum import (
     remove_sampling_bias,
 )
 from latentlab.nulls.base import matrix_of
-from latentlab.row_groups import GroupedRows, group_rows, sum_up_rows
+from latentlab.row_groups import GroupSums, group_rows, sum_up_rows
 
 LEVEL = 0.95
 FEWEST_GROUPS = 6
@@ -135,7 +135,7 @@ def find_intervals(
 
 
 def _interval_of_ratio(
-    rows: GroupedRows, spectrum: Spectrum, generator: np.random.Generator
+    rows: GroupSums, spectrum: Spectrum, generator: np.random.Generator
 ) -> Interval:
     """Return the participation ratio with the percentiles of its bootstrap."""
     value = participation_ratio(spectrum.explained_variance)
@@ -175,7 +175,7 @@ def bootstrap_ratios(
 
 
 def _band_of_curve(
-    rows: GroupedRows,
+    rows: GroupSums,
     spectrum: Spectrum,
     generator: np.random.Generator,
     progress: Progress | None,

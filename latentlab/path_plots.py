@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from latentlab.interpolation import Interpolation
 
-_COLORS = {"linear": "null", "slerp": "log", "arc": "data"}
+_COLORS = {"linear": "isotropic", "slerp": "log", "arc": "data"}
 _COLUMNS = 6
 _TILE = 192
 

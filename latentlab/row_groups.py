@@ -17,9 +17,8 @@ from latentlab.memory import check_memory
 from latentlab.scatter import gram_matrix
 
 _MOST_GROUPS = 512
-# The groups' scatter matrices together: 64 MB, or this many times the samples.
+# The groups' scatter matrices may always take 64 MB.
 _SCATTER_VALUES = 2**23
-_SCATTERS_TO_SAMPLES = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +106,7 @@ def _places(x: Tensor, y: Tensor) -> RowGroups:
     return RowGroups(index, f"{side**2} groups of {n_rows / side**2:.3g} crops near one another")
 
 
-class GroupedRows(ABC):
+class GroupSums(ABC):
     """What resampling needs of the centered rows, found once.
 
     Parameters
@@ -124,22 +123,20 @@ class GroupedRows(ABC):
         """Return the eigenvalues, descending, of the centered rows of some groups (U,), bool."""
 
 
-def sum_up_rows(matrix: Tensor, groups: RowGroups) -> GroupedRows:
+def sum_up_rows(matrix: Tensor, groups: RowGroups) -> GroupSums:
     """Return the sums over groups of rows (N, D), through the smaller of two sets of matrices."""
     n_rows, n_columns = matrix.shape
-    room = max(_SCATTER_VALUES, _SCATTERS_TO_SAMPLES * matrix.numel())
+    room = max(_SCATTER_VALUES, n_rows**2)
     if n_rows > n_columns and groups.count * n_columns**2 <= room:
-        return _Scatters(matrix, groups)
-    return _Gram(matrix, groups)
+        return ScatterSums(matrix, groups)
+    return GramSums(matrix, groups)
 
 
-class _Gram(GroupedRows):
+class GramSums(GroupSums):
+    """Through the Gram matrix (N, N) of all rows."""
+
     def __init__(self, matrix: Tensor, groups: RowGroups) -> None:
-        check_memory(
-            3 * 8 * len(matrix) ** 2,
-            f"intervals from {len(matrix):,} samples",
-            "lower the number of samples",
-        )
+        _check_room(matrix, len(matrix) ** 2)
         self.gram = gram_matrix(matrix)[1]
         self.index = groups.index
         count = groups.count
@@ -157,8 +154,11 @@ class _Gram(GroupedRows):
         return _descending(gram.float())[: len(chosen) - 1]
 
 
-class _Scatters(GroupedRows):
+class ScatterSums(GroupSums):
+    """Through the scatter matrix (D, D) of each group."""
+
     def __init__(self, matrix: Tensor, groups: RowGroups) -> None:
+        _check_room(matrix, groups.count * matrix.shape[1] ** 2)
         self.sizes = torch.bincount(groups.index).double()
         center = matrix.mean(0, dtype=torch.float64)
         self.sums = torch.zeros(groups.count, matrix.shape[1], dtype=torch.float64)
@@ -178,6 +178,12 @@ class _Scatters(GroupedRows):
         scatter = self.scatters[groups].sum(0)
         scatter = scatter - torch.outer(total, total) / self.sizes[groups].sum()
         return _descending(scatter)
+
+
+def _check_room(matrix: Tensor, values: int) -> None:
+    check_memory(
+        3 * 8 * values, f"intervals from {len(matrix):,} samples", "lower the number of samples"
+    )
 
 
 def _descending(symmetric: Tensor) -> Tensor:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from latentlab.cli.main import app, run
-from latentlab.loaders import hub
-from latentlab.loaders.catalogue import CATALOGUE
+from latentlab.directions import FINDERS
 from latentlab.neighborhoods import SAMPLERS, base
+from latentlab.nulls import NULLS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,19 +22,13 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture
-def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: Path) -> Path:
-    """Serve taef2 from ../shared instead of the hub, sample little, and work in a new folder."""
-    folder = shared / "models" / "taef2"
-    files = tuple(path.name for path in folder.glob("*.pth"))
-    monkeypatch.setitem(CATALOGUE, "taef2", replace(CATALOGUE["taef2"], files=files))
-    local = hub.FetchedModel(folder, "local")
-    monkeypatch.setattr(hub, "fetch", lambda *_args, **_options: local)
+def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a new folder and sample little."""
     monkeypatch.setattr(base, "DEFAULT_SAMPLES", 8)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-@pytest.mark.shared
 def test_the_python_of_the_readme_runs(small_world: Path) -> None:
     (code,) = blocks("python")
     smaller = code.replace("samples=256", "samples=8").replace("steps=16", "steps=3")
@@ -44,14 +37,36 @@ def test_the_python_of_the_readme_runs(small_world: Path) -> None:
     assert (small_world / "traversal.gif").stat().st_size > 10_000
 
 
-@pytest.mark.shared
+# What makes each command small: the words that are replaced, and those that are added.
+SMALLER = {
+    "pca": (),
+    "traverse": ("--steps", "3"),
+    "directions": ("--samples", "12"),
+    "transfer": ("--samples", "8", "--components", "2"),
+    "interpolate": ("--steps", "3"),
+    "digits train": ("--epochs", "1"),
+    "digits factors": ("--pictures", "100"),
+    "digits demo": ("--export", "site"),
+}
+
+
+def smaller(arguments: list[str]) -> list[str]:
+    """Return a command of the README that does the same with less."""
+    name = " ".join(arguments[: 2 if arguments[0] == "digits" else 1])
+    fewer = {"256": "64", "mnist": "digits"} if name != "pca" else {}
+    kept = [fewer.get(word, word) for word in arguments]
+    for option in SMALLER[name][::2]:
+        if option in kept:
+            del kept[kept.index(option) : kept.index(option) + 2]
+    return [*kept, *SMALLER[name]]
+
+
 def test_the_commands_of_the_readme_run(small_world: Path) -> None:
     commands = [line[2:] for block in blocks("console") for line in block.splitlines()]
     ours = [shlex.split(line)[1:] for line in commands if line.startswith("latentlab ")]
-    assert [arguments[0] for arguments in ours] == ["pca", "traverse"]
-    fewer = {"pca": [], "traverse": ["--steps", "3"]}
+    assert {arguments[0] for arguments in ours} >= {"pca", "traverse", "directions", "digits"}
     for arguments in ours:
-        assert run([*arguments, *fewer[arguments[0]]]) == 0
+        assert run(smaller(arguments)) == 0, arguments
     files = {path.name for path in small_world.rglob("*") if path.is_file()}
     named = re.findall(r"`([a-z_]+\.(?:png|json|safetensors|gif))`", README)
     assert set(named) - files == {"latent_rgb.png"}  # only for tokens
@@ -59,8 +74,11 @@ def test_the_commands_of_the_readme_run(small_world: Path) -> None:
 
 def test_every_command_and_neighborhood_is_in_the_readme() -> None:
     for command in app.registered_commands:
-        assert f"latentlab {command.name}" in README
-    for name in SAMPLERS:
+        assert f"latentlab {command.name}" in README or f"`{command.name}`" in README
+    (group,) = app.registered_groups
+    for command in group.typer_instance.registered_commands:
+        assert f"latentlab digits {command.name}" in README
+    for name in (*SAMPLERS, *FINDERS, *NULLS):
         assert f"`{name}`" in README
 
 

@@ -72,8 +72,8 @@ def isotropic_largest(
 
     Notes
     -----
-    Johnstone 2001 with the finite-size corrections of Ma 2012, 0810.3378; good to a percent of
-    probability from N, D ≈ 10 on. At most the total variance, D.
+    Johnstone 2001 with the finite-size corrections of Ma 2012, Bernoulli 18, 322; good to a
+    percent of probability from N, D ≈ 10 on. At most the total variance, D.
 
     Examples
     --------

@@ -28,8 +28,8 @@ class Stationary(ScrambledNull):
     surrogate's Gram matrix without a Fourier transform. The window's opposite edges count as
     neighbors. The cross-spectra are those of N samples and so a little more uneven than the true
     ones, the more so the more channels there are for N: what exceeds this null exceeds it safely,
-    and pure noise lies a little below it. Source: Prichard and Theiler 1994, comp-gas/9405002, for
-    fields.
+    and pure noise lies a little below it. Source: for series, Prichard and Theiler 1994,
+    comp-gas/9405002.
     """
 
     label = "stationary fields"
