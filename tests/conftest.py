@@ -18,10 +18,6 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 _SKIPPED: dict[str, list[str]] = {"shared": [], "browser": []}
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "browser: needs Chromium and onnxruntime-web")
-
-
 def what_browsers_lack() -> str | None:
     """Return why tests in a browser cannot run here; None where they can."""
     if find_programs() is None:

@@ -30,6 +30,7 @@ from latentlab.pullback import (
     principal_angles,
     top_singular,
 )
+from latentlab.pullback.features import features_name
 from latentlab.pullback.linearization import Linearization
 
 
@@ -335,6 +336,13 @@ def test_every_feature_map_is_a_function_of_each_picture(name: str) -> None:
     assert torch.autograd.functional.jvp(features, pictures, pictures)[1].norm() > 0
 
 
+def test_features_are_named_with_their_options_or_as_the_user_named_them() -> None:
+    assert features_name(make_features()) == "identity"
+    assert features_name(make_features("blurred")) == "Blurred(sigma=2.0)"
+    assert features_name(torch.nn.Tanh()) == "Tanh"
+    assert features_name(torch.sin) == "sin"
+
+
 def test_singular_values_in_a_users_features(linear_latent: Latent) -> None:
     module = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3, stride=2, padding=1), torch.nn.Tanh())
     vae = ScaledVAE()
@@ -370,9 +378,10 @@ def test_a_decoder_that_ignores_its_latent_is_told() -> None:
         decode=lambda latents: 0 * latents.expand(-1, 3, -1, -1) + 0.5,
         spec=LatentSpec("deaf", 1, 1),
     )
-    latent = Latent(torch.zeros(1, 4, 4), vae.spec)
+    around = decoder_map(vae, Latent(torch.zeros(1, 4, 4), vae.spec))
     with pytest.raises(ZeroJacobianError, match="the same picture whatever the latent"):
-        top_singular(decoder_map(vae, latent), 2)
+        top_singular(around, 2)
+    assert around.count.total == 2  # one random direction tells
 
 
 def test_a_decoder_without_gradients_is_told(linear_vae: LinearVAE, linear_latent: Latent) -> None:

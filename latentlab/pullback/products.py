@@ -23,6 +23,7 @@ from latentlab.pullback.linearization import Linearization
 
 _ADVICE = "lower --size, or choose another --device"
 _LIMIT = 1 - 1e-6
+_MOST_COPIES = 8
 
 
 @dataclass
@@ -63,7 +64,7 @@ class DecoderMap:
     Notes
     -----
     The first product keeps the decoder's intermediate results for all that follow: memory is
-    about that of training on one picture (on a GPU, 16), whatever the number of products.
+    about that of training on one picture (on a GPU, 8), whatever the number of products.
     """
 
     vae: LatentVAE
@@ -84,6 +85,11 @@ class DecoderMap:
     def n_features(self) -> int:
         """Return the length D of a row."""
         return self.layout.n_features
+
+    @property
+    def copies(self) -> int:
+        """Return how many products are computed at once."""
+        return min(_MOST_COPIES, batch_size(self.vae))
 
     @property
     def value(self) -> Tensor:
@@ -159,7 +165,7 @@ class DecoderMap:
         name = self.vae.spec.name
         with memory_errors(f"the derivative of {name} at {height}×{width} pixels", _ADVICE):
             point = self.values.to(self.vae.device)
-            linear = Linearization(self._decode, point, copies=batch_size(self.vae))
+            linear = Linearization(self._decode, point, copies=self.copies)
         if linear.is_constant:
             raise ZeroJacobianError(
                 f"pictures or features of {name} that carry no gradients",
@@ -174,10 +180,9 @@ class DecoderMap:
 
     def _in_batches(self, batch: Tensor, product: Callable[[Tensor], Tensor]) -> Tensor:
         """Return products with any number of rows, on the CPU, a full pass at a time."""
-        copies = batch_size(self.vae)
         results = []
-        for part in torch.split(batch.to(self._linear.value), copies):
-            missing = copies - len(part)
+        for part in torch.split(batch.to(self._linear.value), self.copies):
+            missing = self.copies - len(part)
             full = torch.cat([part, part.new_zeros(missing, *part.shape[1:])])
             with memory_errors(f"a product with the derivative of {self.vae.spec.name}", _ADVICE):
                 results.append(product(full)[: len(part)].cpu())

@@ -117,7 +117,7 @@ def top_singular(
     >>> top_singular(decoder_map(vae, latent), 3).values  # an orthonormal decoder
     tensor([1.0000, 1.0000, 1.0000], dtype=torch.float64)
     """
-    width = block or (1 if decoder.vae.device.type == "cpu" else min(k, 8))
+    width = min(k, decoder.copies) if block is None else block
     _check_arguments(decoder, k, tolerance, width, max_products)
     basis = _Basis(decoder, _most_rows(decoder, k, width, max_products), seed)
     look = _SecondLook(check_steps if width < k else 0, max(_RISE, tolerance**2))
@@ -126,6 +126,8 @@ def top_singular(
     while len(fresh) and decoder.count.total - begun + 2 * len(fresh) <= max_products:
         basis.add(fresh, keep=k + _SPARE)
         ritz = basis.ritz(k)
+        if start is None and not float(ritz.values[0]) > 0:
+            raise decoder.zero_jacobian()
         if progress:
             progress("jacobian", decoder.count.total - begun, max_products)
         converged = len(ritz.values) == k and bool((ritz.residuals <= tolerance).all())

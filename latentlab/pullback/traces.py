@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latentlab.encoder import batch_size
 from latentlab.errors import UsageError
 from latentlab.latents import Progress
 from latentlab.pullback.products import DecoderMap
@@ -98,9 +97,8 @@ def estimate_traces(
     generator = torch.Generator().manual_seed(seed)
     first: list[Tensor] = []
     second: list[Tensor] = []
-    batch = batch_size(decoder.vae)
-    for begun in range(0, probes, batch):
-        shape = min(batch, probes - begun), decoder.n_features
+    for begun in range(0, probes, decoder.copies):
+        shape = min(decoder.copies, probes - begun), decoder.n_features
         signs = torch.randint(0, 2, shape, generator=generator).float() * 2 - 1
         pushed = decoder.push(signs)
         first.append(pushed.double().flatten(1).square().sum(1))
