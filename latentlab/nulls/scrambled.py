@@ -34,6 +34,9 @@ _COLUMNS_FOR_ROUNDS = 12
 _FRESH_FOR_A_ROW = 4
 _BLOCK_VALUES = 2**22  # 16 MB in float32
 
+# How often a part is timed: more often where that takes less than half a second.
+_FEWEST_RUNS, _MOST_RUNS, _SHORT = 2, 8, 0.5
+
 Block = NDArray[np.float32]
 Columns = NDArray[np.intp]
 
@@ -237,9 +240,9 @@ def estimate_seconds(scramble: Scramble, draws: int) -> float:
 
 
 def _time(work: Callable[[], object]) -> float:
-    """Return the seconds of the faster of two runs: the first may load a library."""
-    seconds = []
-    for _ in range(2):
+    """Return the seconds of the fastest of several runs: others load libraries, or are disturbed."""
+    seconds: list[float] = []
+    while len(seconds) < _FEWEST_RUNS or (len(seconds) < _MOST_RUNS and sum(seconds) < _SHORT):
         start = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - start)
