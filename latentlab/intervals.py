@@ -28,6 +28,7 @@ from latentlab.metrics.spectrum import (
 )
 from latentlab.nulls.base import matrix_of
 from latentlab.row_groups import GroupSums, group_rows, sum_up_rows
+from latentlab.threads import threads_for
 
 LEVEL = 0.95
 FEWEST_GROUPS = 6
@@ -115,7 +116,8 @@ def find_intervals(
     rows = sum_up_rows(matrix, groups)
     generator = np.random.default_rng(seed)
     ratio = _interval_of_ratio(rows, spectrum, generator)
-    lower, upper = _band_of_curve(rows, spectrum, generator, progress)
+    with threads_for(min(matrix.shape)):
+        lower, upper = _band_of_curve(rows, spectrum, generator, progress)
     bounds = (remove_sampling_bias(end, spectrum.n_samples) for end in (ratio.lower, ratio.upper))
     return Intervals(
         participation_ratio=ratio,
