@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from command_line import CommandLine, save_model, save_picture
 from linear_vae import LinearVAE, smooth_picture
 from webdriver import find_programs
 
@@ -77,3 +78,24 @@ def linear_vae() -> LinearVAE:
 def linear_latent(linear_vae: LinearVAE) -> Latent:
     """Return the latent (6, 8, 10) of a smooth picture of 32×40 pixels."""
     return encode(linear_vae, Picture(smooth_picture(), name="smooth"))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with ``photo.png`` and the model ``small``."""
+    folder = tmp_path_factory.mktemp("place")
+    save_model(folder / "small")
+    save_picture(folder / "photo.png")
+    return folder
+
+
+@pytest.fixture
+def cli(
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> CommandLine:
+    """Return a caller of commands in an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    return CommandLine(place / "small", place / "photo.png", capfd)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from command_line import SIZE, Called, CommandLine, files_in, save_model, save_picture
+from command_line import SIZE, Called, CommandLine, files_in, save_picture
 from PIL import Image, ImageSequence
 from safetensors.torch import load_file
 from tiny_models import tiny_kl
@@ -41,27 +41,6 @@ PCA_TYPES: dict[str, type] = {
     "files": list,
 }
 COMMON = ("--model", "--size", "--device", "--dtype", "--seed", "--out", "--json", "--quiet")
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with ``photo.png`` and the model ``small``."""
-    folder = tmp_path_factory.mktemp("place")
-    save_model(folder / "small")
-    save_picture(folder / "photo.png")
-    return folder
-
-
-@pytest.fixture
-def cli(
-    place: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> CommandLine:
-    """Return a caller of commands in an empty working folder."""
-    monkeypatch.chdir(tmp_path)
-    return CommandLine(place / "small", place / "photo.png", capfd)
 
 
 def start(*command: object, **options: Any) -> subprocess.CompletedProcess[str]:

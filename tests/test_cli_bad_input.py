@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from command_line import SIZE, Called, CommandLine, files_in, save_model, save_picture
+from command_line import SIZE, Called, CommandLine, files_in
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -25,27 +25,6 @@ from latentlab.images import read_picture
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 RUN = "latentlab-runs/photo-small-1"
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with ``photo.png`` and the model ``small``."""
-    folder = tmp_path_factory.mktemp("place")
-    save_model(folder / "small")
-    save_picture(folder / "photo.png")
-    return folder
-
-
-@pytest.fixture
-def cli(
-    place: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> CommandLine:
-    """Return a caller of commands in an empty working folder."""
-    monkeypatch.chdir(tmp_path)
-    return CommandLine(place / "small", place / "photo.png", capfd)
 
 
 def refused(called: Called, code: int, *words: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from command_line import CommandLine, files_in, save_model, save_picture
+from command_line import CommandLine, files_in, save_picture
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -33,25 +33,10 @@ TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with ``photo.png``, ``other.png`` and the model ``small``."""
-    folder = tmp_path_factory.mktemp("place")
-    save_model(folder / "small")
-    save_picture(folder / "photo.png")
-    save_picture(folder / "other.png", 70, 80)
-    return folder
-
-
-@pytest.fixture
-def cli(
-    place: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> CommandLine:
-    """Return a caller of commands in an empty working folder."""
-    monkeypatch.chdir(tmp_path)
-    return CommandLine(place / "small", place / "photo.png", capfd)
+def place(place: Path) -> Path:
+    """Return the folder with another picture, ``other.png``."""
+    save_picture(place / "other.png", 70, 80)
+    return place
 
 
 @pytest.fixture

@@ -5,32 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from command_line import SIZE, Called, CommandLine, save_model, save_picture
+from command_line import SIZE, Called, CommandLine, save_picture
 from PIL import Image
 
 from latentlab.runs import read_json
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with two photos of different sizes and the model ``small``."""
-    folder = tmp_path_factory.mktemp("place")
-    save_model(folder / "small")
-    save_picture(folder / "photo.png")
-    save_picture(folder / "other.png", 80, 64)
-    return folder
-
-
-@pytest.fixture
-def cli(
-    place: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> CommandLine:
-    """Return a caller of commands in an empty working folder."""
-    monkeypatch.chdir(tmp_path)
-    return CommandLine(place / "small", place / "photo.png", capfd)
+def place(place: Path) -> Path:
+    """Return the folder with another picture, ``other.png``."""
+    save_picture(place / "other.png", 80, 64)
+    return place
 
 
 def between(cli: CommandLine, place: Path, *arguments: object) -> Called:

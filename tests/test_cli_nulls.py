@@ -6,34 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from command_line import CommandLine, files_in, save_model, save_picture
+from command_line import CommandLine, files_in
 
 from latentlab.nulls import NULLS
 from latentlab.plots import PALETTE
 from latentlab.runs import load_pca
 
 GAUSSIAN = ("-k", "gaussian")
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with ``photo.png`` and the model ``small``."""
-    folder = tmp_path_factory.mktemp("place")
-    save_model(folder / "small")
-    save_picture(folder / "photo.png")
-    return folder
-
-
-@pytest.fixture
-def cli(
-    place: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> CommandLine:
-    """Return a caller of commands in an empty working folder."""
-    monkeypatch.chdir(tmp_path)
-    return CommandLine(place / "small", place / "photo.png", capfd)
 
 
 def test_by_default_parallel_is_drawn_where_it_is_quick(cli: CommandLine) -> None:
