@@ -19,7 +19,7 @@ from latentlab.files import replace_when_done
 class Recipe:
     """Everything that decides which weights come out, besides the photos."""
 
-    steps: int = 16000
+    steps: int = 10000
     seed: int = 0
     channels: tuple[int, ...] = (16, 32, 80, 144)
     batch: int = 16

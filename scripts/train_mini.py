@@ -236,7 +236,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def run_from(options: argparse.Namespace) -> None:
     """The whole program after its options: photos, run, training, export, scores."""
     if options.steps < 1:
-        raise UsageError(f"--steps {options.steps}", "at least 1", "pass --steps 16000")
+        raise UsageError(f"--steps {options.steps}", "at least 1", "pass --steps 10000")
     if options.threads:
         torch.set_num_threads(options.threads)
     names = ("steps", "seed", "rate", "batch", "l1", "l2", "kl", "logvar", "precision")
