@@ -471,6 +471,8 @@ def test_an_interrupt_while_sampling_leaves_with_130_and_no_files(
 ) -> None:
     script = (
         "import os, signal, sys\n"
+        # Whoever started the tests may have had interrupts ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from latentlab.cli.main import main\n"
         "from latentlab.neighborhoods import Gaussian\n"
         "draw = Gaussian.draw\n"

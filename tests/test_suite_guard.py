@@ -54,10 +54,11 @@ def test_skipping_a_browser_test_fails_the_run_in_ci(
 
 def run_suite(tests: Path, suite: str, **settings: str) -> subprocess.CompletedProcess[str]:
     tests.mkdir(parents=True)
-    for name in ("conftest.py", "linear_vae.py", "webdriver.py"):
-        shutil.copy(HERE / name, tests)
+    for name in ("conftest", "command_line", "linear_vae", "tiny_models", "webdriver"):
+        shutil.copy(HERE / f"{name}.py", tests)
     (tests / "test_suite.py").write_text(suite)
-    (tests.parent / "pytest.ini").write_text("[pytest]\nmarkers =\n    shared: needs ../shared\n")
+    markers = "    shared: needs ../shared\n    browser: needs Chromium\n"
+    (tests.parent / "pytest.ini").write_text(f"[pytest]\nmarkers =\n{markers}")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
     return subprocess.run(
         command,
