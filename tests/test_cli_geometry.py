@@ -108,6 +108,11 @@ def test_a_curved_walk_says_how_it_turned(cli: CommandLine) -> None:
     assert "rad" in again.out
 
 
+def test_an_unknown_neighborhood_is_refused_before_it_could_curve(cli: CommandLine) -> None:
+    called = cli("traverse", cli.picture, "-m", cli.model, "-k", "nonsense", "--curved")
+    refused(called, 2, "neighborhood 'nonsense'", "one of augment")
+
+
 def test_a_curved_walk_of_tokens_is_refused(cli: CommandLine) -> None:
     options = ("-m", cli.model, "--size", 32, "-k", "tokens")
     refused(cli("traverse", cli.picture, *options, "--curved"), 2, "--neighborhood tokens")

@@ -266,7 +266,8 @@ def _refuse_tokens(neighborhood: str) -> None:
     from latentlab.neighborhoods import SAMPLERS
     from latentlab.neighborhoods.base import Sampler
 
-    if SAMPLERS[neighborhood].layout is not Sampler.layout:
+    # A name that no sampler has is refused with all others, before the model is loaded.
+    if SAMPLERS.get(neighborhood, Sampler).layout is not Sampler.layout:
         raise UsageError(
             f"--curved with --neighborhood {neighborhood}",
             "a neighborhood of whole latents, such as augment or gaussian",
