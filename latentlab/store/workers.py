@@ -111,8 +111,10 @@ class _Worker:
 
     def close(self) -> None:
         self.process.kill()
-        with suppress(BrokenPipeError):
-            self.process.communicate()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with suppress(BrokenPipeError):  # what was not sent yet is of no use now
+                pipe.close()  # type: ignore[union-attr]
+        self.process.wait()
 
     def __enter__(self) -> _Worker:
         return self
