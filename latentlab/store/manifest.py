@@ -176,10 +176,11 @@ def check_same(folder: Path, begun: Manifest, planned: Manifest) -> None:
 
 def _differences(begun: Manifest, planned: Manifest) -> Iterator[tuple[str, Any, Any]]:
     for name in ("sha256", "family", "normalization"):
-        had, wants = begun.model.get(name), planned.model.get(name)
-        if had != wants:
-            shown = begun.model.get("name"), planned.model.get("name")
-            yield f"another model ({name} differs):", *shown
+        if begun.model.get(name) != planned.model.get(name):
+            yield f"another model ({name} differs):", begun.spec.name, planned.spec.name
+    # The same weights may lie in a folder of another name.
+    if replace(begun.spec, name="") != replace(planned.spec, name=""):
+        yield "another model (latents differ):", begun.spec, planned.spec
     options = ("source", "size", "preprocessing", "dtype", "stored", "per_shard", "batch")
     for name in options:
         had, wants = getattr(begun, name), getattr(planned, name)
