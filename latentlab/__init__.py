@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from latentlab.pca import PCA, fit_pca, fit_pca_stream, fit_randomized_pca
     from latentlab.runs import load_pca
     from latentlab.store.filling import fill_store
+    from latentlab.store.opening import open_source
     from latentlab.store.reading import Store, open_store
     from latentlab.transfers import Transfer, transfer
     from latentlab.traversal import Walk, traverse
@@ -62,6 +63,7 @@ _HOMES = {
     "pca": ("PCA", "fit_pca", "fit_pca_stream", "fit_randomized_pca"),
     "runs": ("load_pca",),
     "store.filling": ("fill_store",),
+    "store.opening": ("open_source",),
     "store.reading": ("Store", "open_store"),
     "transfers": ("Transfer", "transfer"),
     "traversal": ("Walk", "traverse"),
@@ -99,6 +101,7 @@ __all__ = [
     "load_pca",
     "load_vae",
     "neighborhood",
+    "open_source",
     "open_store",
     "read_picture",
     "reconstruct",

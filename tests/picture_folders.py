@@ -11,7 +11,7 @@ from PIL import Image
 
 from latentlab.arrays import to_uint8
 from latentlab.store.filling import Filled, fill_store
-from latentlab.store.sources import open_source
+from latentlab.store.opening import open_source
 
 BAD = {
     "broken.jpg": "breaks off or is damaged",

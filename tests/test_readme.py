@@ -51,6 +51,8 @@ SMALLER = {
     "interpolate": ("--steps", "3"),
     "encode": (),
     "store info": (),
+    "store verify": (),
+    "store export": (),
     "digits train": ("--epochs", "1"),
     "digits factors": ("--pictures", "100"),
     "digits demo": ("--export", "site"),

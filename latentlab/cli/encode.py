@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def encode(
-    pictures: Annotated[Path, typer.Argument(help="A folder of pictures, with its subfolders.")],
+    pictures: Annotated[
+        Path, typer.Argument(help="A folder of pictures, with its subfolders, or a tar file.")
+    ],
     out: Annotated[Path, typer.Option(help="The store: a new folder, or one to go on with.")],
     model: options.Model = None,
     size: options.Size = None,
@@ -45,7 +47,7 @@ def encode(
     """Encode every picture of a folder; started again, it goes on where it was."""
     from latentlab.distributed import joined_ranks
     from latentlab.store.filling import fill_store
-    from latentlab.store.sources import open_source
+    from latentlab.store.opening import open_source
 
     source = open_source(pictures)
     with joined_ranks() as ranks:
@@ -93,10 +95,11 @@ def _facts(filled: Filled) -> dict[str, Any]:
 
 
 def _print_summary(facts: Mapping[str, Any]) -> None:
-    print(
-        f"{facts['pictures']:,} latents in {facts['shards']:,} shards, "
-        f"{facts['bytes'] / 1e6:,.1f} MB; {facts['skipped']:,} pictures skipped"
-    )
+    size = facts["bytes"] / 1e6
+    print(f"{facts['pictures']:,} latents in {facts['shards']:,} shards, {size:,.1f} MB")
+    if facts["skipped"]:
+        index = Path(facts["store"]) / "index.jsonl"
+        print(f'{facts["skipped"]:,} pictures skipped: see "skipped" in {index}')
     if facts["computed"]:
         print(f"{facts['computed']:,} pictures now, {facts['pictures_per_second']:.1f} a second")
     print(facts["store"])

@@ -43,7 +43,7 @@ def verify(
     debug: options.Debug = False,
 ) -> None:
     """Check every byte of a store, and its pictures; exit code 3 where something is wrong."""
-    from latentlab.store.sources import open_source
+    from latentlab.store.opening import open_source
     from latentlab.store.verification import verify_store
 
     source = open_source(pictures) if pictures else None

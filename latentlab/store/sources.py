@@ -101,15 +101,3 @@ def safe_path(root: Path, path: str) -> Path:
 
 def _leads_inside(link: Path, top: Path) -> bool:
     return link.resolve().is_relative_to(top)
-
-
-def open_source(path: Path) -> Source:
-    """Return the pictures at a path.
-
-    Raises
-    ------
-    ImageError : nothing is there.
-    """
-    if path.is_dir():
-        return Folder(path)
-    raise ImageError(f"{path}, which is no folder", "a folder of pictures", "check the path")
