@@ -1,4 +1,4 @@
-"""How many threads work on small matrices."""
+"""How many threads work on small matrices, and on what must not depend on their number."""
 
 from __future__ import annotations
 
@@ -26,11 +26,20 @@ def threads_for(side: int) -> Iterator[None]:
     >>> torch.get_num_threads() == before
     True
     """
+    with fixed_threads(1 if side < _SMALL else None):
+        yield
+
+
+@contextmanager
+def fixed_threads(count: int | None) -> Iterator[None]:
+    """Let so many threads work inside the block; as many as before where that is None.
+
+    How convolutions are cut up among threads changes their last digits.
+    """
     import torch
 
     before = torch.get_num_threads()
-    if side < _SMALL:
-        torch.set_num_threads(1)
+    torch.set_num_threads(count or before)
     try:
         yield
     finally:

@@ -131,12 +131,24 @@ def torchrun(*arguments: object) -> subprocess.Popen[str]:
 
 
 def encoding(photos: Path, out: Path) -> tuple[object, ...]:
-    options = ("-m", "linear", "--size", 16, "--per-shard", 2, "--workers", 1, "--json")
+    options = (
+        "-m",
+        "linear",
+        "--size",
+        16,
+        "--per-shard",
+        2,
+        "--workers",
+        1,
+        "--threads",
+        1,
+        "--json",
+    )
     return ("-m", "latentlab", "encode", photos, "--out", out, *options)
 
 
 def whole_store(photos: Path, out: Path) -> Path:
-    fill(photos, out, vae=load_vae("linear"), size=16, per_shard=2)
+    fill(photos, out, vae=load_vae("linear"), size=16, per_shard=2, threads=1)
     return out
 
 

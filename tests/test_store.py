@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -18,7 +18,8 @@ from picture_folders import BAD, fill, make_folder, same_files, save_smooth
 from safetensors.torch import load_file
 
 import latentlab
-from latentlab.errors import ShapeError, UsageError
+from latentlab.errors import FileError, ShapeError, UsageError
+from latentlab.latents import Posterior
 from latentlab.store.lines import line_of, read_lines
 from latentlab.store.reading import open_store
 
@@ -78,6 +79,26 @@ def test_worker_processes_change_no_byte(
     assert same_files(tmp_path / "store", finished)
 
 
+def test_the_model_runs_on_as_many_threads_as_when_the_store_was_begun(
+    photos: Path, tmp_path: Path
+) -> None:
+    class Watched(LinearVAE):
+        threads: ClassVar[set[int]] = set()
+
+        def encode(self, images: torch.Tensor) -> Posterior:
+            self.threads.add(torch.get_num_threads())
+            return super().encode(images)
+
+    before = torch.get_num_threads()
+    fill(photos, tmp_path / "store", vae=Watched(), threads=before + 1)
+    (tmp_path / "store" / "latents-00000.jsonl").unlink()
+    fill(photos, tmp_path / "store", vae=Watched())
+    assert Watched.threads == {before + 1}
+    assert torch.get_num_threads() == before
+    with pytest.raises(FileError, match="threads"):
+        fill(photos, tmp_path / "store", threads=before + 2)
+
+
 def test_pictures_of_several_shapes_are_encoded_together_by_shape(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "photos", 7)
     for number in range(4):
@@ -90,6 +111,9 @@ def test_pictures_of_several_shapes_are_encoded_together_by_shape(tmp_path: Path
     for line in store.pictures():
         expected = latentlab.encode(LinearVAE(), folder / line["path"]).values
         assert line["shape"] == [*expected.shape]
+        shard = load_file(tmp_path / "store" / f"latents-{line['shard']:05d}.safetensors")
+        stored = shard["latents." + "x".join(map(str, line["shape"]))][line["row"]]
+        torch.testing.assert_close(stored.float(), expected, rtol=1e-3, atol=1e-3)
     with pytest.raises(ShapeError, match=r"2 shapes .* --size"):
         store.batches(4)
 

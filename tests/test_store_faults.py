@@ -162,7 +162,7 @@ def test_one_writer_at_a_time(store: Path, photos: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"stored": "float64"}, {"per_shard": 0}, {"batch": -1}, {"size": 7}]
+    "options", [{"stored": "float64"}, {"per_shard": 0}, {"batch": -1}, {"size": 7}, {"threads": 0}]
 )
 def test_options_that_make_no_sense(options: dict[str, Any], photos: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError):

@@ -155,8 +155,15 @@ def test_the_index_is_written_after_what_it_describes(
 
     def note(path: Path) -> Any:
         order.append(path.suffix)
+        # Latents of another run are never beside an index that could be taken for theirs.
+        assert not path.with_suffix(".jsonl").exists()
         return opened(path)
 
-    monkeypatch.setattr(shards_module, "open_durably", note)
     fill(photos, tmp_path, per_shard=30)
-    assert order == [".safetensors", ".jsonl"] * 2
+    before = files_in(tmp_path)
+    (tmp_path / "latents-00001.safetensors").write_bytes(b"")
+    monkeypatch.setattr(shards_module, "open_durably", note)
+    with pytest.warns(UserWarning, match="shard 1"):
+        fill(photos, tmp_path, per_shard=30)
+    assert order == [".safetensors", ".jsonl"]
+    assert files_in(tmp_path) == before

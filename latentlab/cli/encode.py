@@ -33,6 +33,10 @@ def encode(
     batch: Annotated[
         int | None, typer.Option(help="Pictures that the model sees at once; as suits the device.")
     ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Threads of the model on a CPU, on which its last digits depend."),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(min=0, help="Processes that decode pictures; one less than the cores."),
@@ -64,6 +68,7 @@ def encode(
                 stored=store_dtype,
                 per_shard=per_shard,
                 batch=batch,
+                threads=threads,
                 workers=workers,
                 ranks=ranks,
                 progress=progress,

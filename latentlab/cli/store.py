@@ -29,7 +29,7 @@ def info(folder: Folder, json: options.Json = False, debug: options.Debug = Fals
         return
     for name, value in facts.items():
         shown = ", ".join(f"{k}: {v:,}" for k, v in value.items()) if name == "shapes" else value
-        print(f"{name.replace('_', ' '):16}{'as it is' if shown is None else shown}")
+        print(f"{name.replace('_', ' '):16}{'–' if shown is None else shown}")
 
 
 @store.command("verify")

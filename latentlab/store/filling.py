@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentlab.distributed import Ranks
-from latentlab.encoder import batch_size
 from latentlab.errors import FileError
 from latentlab.files import locked, open_durably
 from latentlab.latents import Progress
@@ -42,6 +41,7 @@ from latentlab.store.shards import (
 )
 from latentlab.store.sources import Source
 from latentlab.store.workers import default_workers, prepared
+from latentlab.threads import fixed_threads
 
 if TYPE_CHECKING:
     from latentlab.loaders.base import LatentVAE
@@ -77,6 +77,7 @@ def fill_store(
     stored: str = "float16",
     per_shard: int | None = None,
     batch: int | None = None,
+    threads: int | None = None,
     workers: int | None = None,
     ranks: Ranks | None = None,
     progress: Progress | None = None,
@@ -84,7 +85,8 @@ def fill_store(
     """Encode every picture of a source into a store, or what an earlier run left undone.
 
     The same pictures, model and options give the same bytes, whatever was interrupted when, and
-    with any number of workers and ranks. Pictures that cannot be read are listed and skipped.
+    with any number of workers and ranks (which torchrun gives one thread each: see ``threads``).
+    Pictures that cannot be read are listed and skipped.
 
     Parameters
     ----------
@@ -97,6 +99,8 @@ def fill_store(
     per_shard : int, optional; pictures of a shard: 256, or as the store was begun
     batch : int, optional; pictures that the model sees at once: as many as suit the device, or
         as the store was begun
+    threads : int, optional; of this process, for a model on the CPU. The last digits depend on
+        it: as many as torch has now, or as the store was begun
     workers : int, optional; processes that decode pictures, 0 for none but this one; by default
         one less than the cores
     ranks : this process among others that fill the same store
@@ -112,17 +116,19 @@ def fill_store(
     """
     ranks = ranks or Ranks()
     workers = default_workers() if workers is None else workers
-    suggested = batch_size(vae) if batch is None else batch
-    planned = plan(vae, source, size=size, stored=stored, per_shard=per_shard, batch=suggested)
+    chosen = {"per_shard": per_shard, "batch": batch, "threads": threads}
+    planned = plan(vae, source, size=size, stored=stored, **chosen)
     if ranks.is_first:
         _make_folder(folder)
     with locked(folder) if ranks.is_first else nullcontext():
         if ranks.is_first:
             remove_unfinished(folder)
-            _begin_or_go_on(folder, planned, source, per_shard, batch, progress)
+            free = [name for name, number in chosen.items() if number is None]
+            _begin_or_go_on(folder, planned, source, free, progress)
         ranks.wait("the list of pictures")
         work = _Work(vae, source, folder, read_manifest(folder), ranks, workers)
-        filled = work.run(progress)
+        with fixed_threads(work.manifest.threads):
+            filled = work.run(progress)
         ranks.wait("the last shard")
         if ranks.is_first:
             merge_index(folder, work.manifest)
@@ -145,19 +151,20 @@ def _begin_or_go_on(
     folder: Path,
     planned: Manifest,
     source: Source,
-    per_shard: int | None,
-    batch: int | None,
+    free: Sequence[str],
     progress: Progress | None,
 ) -> None:
-    """Leave a store that fits the plan, and write nothing if it was begun otherwise."""
+    """Leave a store that fits the plan, and write nothing if it was begun otherwise.
+
+    Parameters
+    ----------
+    free : options that nobody chose, which are then those of the store
+    """
     if not (folder / MANIFEST).exists():
         begin(folder, planned, source, progress)
         return
     begun = read_manifest(folder)
-    if per_shard is None:
-        planned = replace(planned, per_shard=begun.per_shard)
-    if batch is None:
-        planned = replace(planned, batch=begun.batch)
+    planned = replace(planned, **{name: getattr(begun, name) for name in free})
     check_same(folder, begun, planned)
     check_list(folder, begun, source)
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentlab.encoder import batch_size
 from latentlab.errors import FileError, ImageError, UsageError
 from latentlab.files import open_durably
 from latentlab.latents import LatentSpec, Progress
@@ -42,6 +43,7 @@ class Manifest:
     dtype : str, in which the model computed
     stored : str, in which the latents are stored
     per_shard, batch : int, pictures of a shard, and of one call of the model
+    threads : int, of one process, on which the last digits depend; None where a GPU computes
     pictures : int, how many are listed, bad ones included
     list_sha256 : str, of ``pictures.jsonl``
     versions : library → version with which the store was begun
@@ -56,6 +58,7 @@ class Manifest:
     stored: str
     per_shard: int
     batch: int
+    threads: int | None
     pictures: int = 0
     list_sha256: str = ""
     versions: Mapping[str, str] | None = None
@@ -77,7 +80,8 @@ def plan(
     size: int | None,
     stored: str,
     per_shard: int | None,
-    batch: int,
+    batch: int | None,
+    threads: int | None,
 ) -> Manifest:
     """Return the manifest of a store that is to be filled, its pictures not yet listed.
 
@@ -90,7 +94,8 @@ def plan(
         raise UsageError(
             f"--store-dtype {stored}", " or ".join(STORED_DTYPES), "choose one of these"
         )
-    for name, number in (("--per-shard", per_shard), ("--batch", batch)):
+    chosen = {"--per-shard": per_shard, "--batch": batch, "--threads": threads}
+    for name, number in chosen.items():
         if number is not None and number < 1:
             raise UsageError(f"{name} {number}", "at least 1", f"raise {name}")
     return Manifest(
@@ -102,9 +107,18 @@ def plan(
         dtype=str(vae.dtype).removeprefix("torch."),
         stored=stored,
         per_shard=per_shard or PER_SHARD,
-        batch=batch,
+        batch=batch_size(vae) if batch is None else batch,
+        threads=_threads(vae, threads),
         versions=library_versions(),
     )
+
+
+def _threads(vae: LatentVAE, threads: int | None) -> int | None:
+    import torch
+
+    if vae.device.type != "cpu":
+        return None
+    return torch.get_num_threads() if threads is None else threads
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -181,7 +195,16 @@ def _differences(begun: Manifest, planned: Manifest) -> Iterator[tuple[str, Any,
     # The same weights may lie in a folder of another name.
     if replace(begun.spec, name="") != replace(planned.spec, name=""):
         yield "another model (latents differ):", begun.spec, planned.spec
-    options = ("source", "size", "preprocessing", "dtype", "stored", "per_shard", "batch")
+    options = (
+        "source",
+        "size",
+        "preprocessing",
+        "dtype",
+        "stored",
+        "per_shard",
+        "batch",
+        "threads",
+    )
     for name in options:
         had, wants = getattr(begun, name), getattr(planned, name)
         if had != wants:

@@ -84,6 +84,7 @@ class Store:
             "store_dtype": manifest.stored,
             "per_shard": manifest.per_shard,
             "batch": manifest.batch,
+            "threads": manifest.threads,
         }
 
     def files(self) -> Iterator[Path]:
