@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from linear_vae import LinearVAE
 from picture_folders import fill, make_folder, same_files
 from torch.distributed import HashStore
 
@@ -53,8 +54,12 @@ def in_threads(world: int, job: Callable[[Ranks], Any]) -> list[BaseException | 
 @pytest.mark.parametrize("world", [2, 3, 12])
 def test_any_number_of_ranks_gives_the_same_bytes(world: int, photos: Path, tmp_path: Path) -> None:
     fill(photos, tmp_path / "one")
-    raised = in_threads(world, lambda ranks: fill(photos, tmp_path / "many", ranks=ranks))
+    vaes = [LinearVAE() for _ in range(world)]
+    raised = in_threads(
+        world, lambda ranks: fill(photos, tmp_path / "many", ranks=ranks, vae=vaes[ranks.rank])
+    )
     assert raised == [None] * world
+    assert sum(vae.encoded for vae in vaes) == 20  # none by two ranks
     assert same_files(tmp_path / "one", tmp_path / "many")
 
 

@@ -163,6 +163,18 @@ def test_a_finished_store_is_left_as_it_is(finished: Path, photos: Path) -> None
     assert files_in(finished) == before
 
 
+def test_progress_counts_the_pictures_and_those_that_were_done_before(
+    photos: Path, tmp_path: Path
+) -> None:
+    told: list[tuple[str, int, int]] = []
+    fill(photos, tmp_path / "store", progress=lambda *facts: told.append(facts))
+    assert told == [("encoding", done, 14) for done in range(1, 15)]
+    (tmp_path / "store" / "latents-00001.jsonl").unlink()
+    told.clear()
+    fill(photos, tmp_path / "store", progress=lambda *facts: told.append(facts))
+    assert told == [("encoding", done, 14) for done in (12, 13, 14)]
+
+
 @given(st.binary(min_size=1, max_size=40).filter(lambda name: b"\0" not in name), st.integers())
 def test_names_of_any_bytes_come_back_from_a_line(name: bytes, size: int) -> None:
     path = os.fsdecode(name)

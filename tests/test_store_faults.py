@@ -21,8 +21,16 @@ from linear_vae import LinearVAE
 from picture_folders import fill, make_folder, same_files, save_smooth
 from test_cli_bad_input import refused
 from torch import Tensor
+from torch.distributed import HashStore
 
-from latentlab.errors import FileError, ImageError, NonFiniteError, UsageError
+from latentlab.distributed import Ranks
+from latentlab.errors import (
+    FileError,
+    ImageError,
+    MemoryLimitError,
+    NonFiniteError,
+    UsageError,
+)
 from latentlab.latents import Posterior
 from latentlab.store.filling import fill_store
 from latentlab.store.reading import open_store
@@ -363,6 +371,42 @@ def test_latents_that_cannot_be_stored_name_their_picture(
         fill(folder, tmp_path / "store", vae=Overflowing(value))
     if value == 7e4:
         fill(folder, tmp_path / "wide", vae=Overflowing(value), stored="float32")
+
+
+class Small(LinearVAE):
+    """A model on a machine with room for 24×32 pixels."""
+
+    def encode(self, images: Tensor) -> Posterior:
+        if images[0, 0].numel() > 24 * 32:
+            raise MemoryError
+        return super().encode(images)
+
+
+def test_a_picture_too_large_for_this_machine_is_left_for_another(
+    photos: Path, store: Path, tmp_path: Path
+) -> None:
+    save_smooth(photos / "000-large.png", seed=1, height=64, width=64)
+    out = tmp_path / "other"
+    fill(photos, out, vae=Small())
+    assert (len(open_store(out)), open_store(out).skipped) == (8, 1)
+    assert "too large for this machine" in (out / "index.jsonl").read_text()
+    fill(photos, out)
+    assert len(open_store(out)) == 9
+    # Where all have one size, the next has no more room.
+    with pytest.raises(MemoryLimitError):
+        fill(photos, tmp_path / "square", vae=Small(), size=64)
+
+
+def test_a_rank_with_other_weights_refuses_to_go_on(photos: Path, tmp_path: Path) -> None:
+    board = HashStore()
+    board.add("arrived/the list of pictures", 1)
+    other = LinearVAE()
+    other.origin = replace(other.origin, family="other")
+    fill(photos, tmp_path / "store")
+    (tmp_path / "store" / "latents-00001.jsonl").unlink()
+    with pytest.raises(FileError, match="another model"):
+        fill(photos, tmp_path / "store", vae=other, ranks=Ranks(1, 2, board=board))
+    assert not (tmp_path / "store" / "latents-00001.jsonl").exists()
 
 
 def test_a_list_that_changes_while_it_is_read_is_no_traceback(photos: Path) -> None:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -118,20 +118,22 @@ def fill_store(
     workers = default_workers() if workers is None else workers
     chosen = {"per_shard": per_shard, "batch": batch, "threads": threads}
     planned = plan(vae, source, size=size, stored=stored, **chosen)
+    free = [name for name, number in chosen.items() if number is None]
     if ranks.is_first:
         _make_folder(folder)
     with locked(folder) if ranks.is_first else nullcontext():
         if ranks.is_first:
             remove_unfinished(folder)
-            free = [name for name, number in chosen.items() if number is None]
             _begin_or_go_on(folder, planned, source, free, progress)
         ranks.wait("the list of pictures")
-        work = _Work(vae, source, folder, read_manifest(folder), ranks, workers)
-        with fixed_threads(work.manifest.threads):
+        manifest = read_manifest(folder)
+        check_same(folder, manifest, planned, free)
+        work = _Work(vae, source, folder, manifest, ranks, workers)
+        with fixed_threads(manifest.threads):
             filled = work.run(progress)
         ranks.wait("the last shard")
         if ranks.is_first:
-            merge_index(folder, work.manifest)
+            merge_index(folder, manifest)
     return filled
 
 
@@ -154,18 +156,12 @@ def _begin_or_go_on(
     free: Sequence[str],
     progress: Progress | None,
 ) -> None:
-    """Leave a store that fits the plan, and write nothing if it was begun otherwise.
-
-    Parameters
-    ----------
-    free : options that nobody chose, which are then those of the store
-    """
+    """Leave a store that fits the plan, and write nothing if it was begun otherwise."""
     if not (folder / MANIFEST).exists():
         begin(folder, planned, source, progress)
         return
     begun = read_manifest(folder)
-    planned = replace(planned, **{name: getattr(begun, name) for name in free})
-    check_same(folder, begun, planned)
+    check_same(folder, begun, planned, free)
     check_list(folder, begun, source)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,8 +178,14 @@ def begin(
     return manifest
 
 
-def check_same(folder: Path, begun: Manifest, planned: Manifest) -> None:
-    """Raise FileError where a store was begun with other choices than those planned."""
+def check_same(folder: Path, begun: Manifest, planned: Manifest, free: Sequence[str] = ()) -> None:
+    """Raise FileError where a store was begun with other choices than those planned.
+
+    Parameters
+    ----------
+    free : names of options that nobody chose, which are then those of the store
+    """
+    planned = replace(planned, **{name: getattr(begun, name) for name in free})
     for name, had, wants in _differences(begun, planned):
         raise FileError(
             f"{name} {wants} for {folder}",

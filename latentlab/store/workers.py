@@ -75,7 +75,7 @@ class _Worker:
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-c", _START, json.dumps(sys.path)]
+        command = [sys.executable, "-c", _START, json.dumps([*map(str, sys.path)])]
         # In a process group of its own, so that Ctrl-C at a terminal does not reach it.
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
