@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from latentlab.errors import RanksError
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _HEARTBEAT = 2.0
 _PATIENCE = 60.0
 _POLL = 0.1
+_JOINING = timedelta(minutes=5)
+"""How long ranks may take to meet at the start; torch would wait for half an hour."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ def _join(rank: int, world: int, environment: Mapping[str, str]) -> Ranks:
         attempt = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
         own = PrefixStore(f"latentlab/{attempt}", board)
         # gloo whatever the device: sums are small and lie in the CPU's memory.
-        dist.init_process_group("gloo", store=own, rank=rank, world_size=world)
+        dist.init_process_group("gloo", store=own, rank=rank, world_size=world, timeout=_JOINING)
     return Ranks(rank, world, int(environment.get("LOCAL_RANK", "0")), own)
 
 

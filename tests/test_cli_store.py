@@ -53,7 +53,7 @@ def test_encode_again_has_nothing_to_do(cli: CommandLine, photos: Path) -> None:
     assert encode(cli, photos).code == 0
     called = encode(cli, photos)
     assert called.code == 0
-    assert "10 latents in 4 shards" in called.out
+    assert "latents: 10, shards: 4, 0.0 MB" in called.out
     assert "a second" not in called.out
     assert encode(cli, photos, "--json").facts["pictures_per_second"] is None
     quiet = encode(cli, photos, "--quiet")
@@ -63,7 +63,7 @@ def test_encode_again_has_nothing_to_do(cli: CommandLine, photos: Path) -> None:
 def test_encode_skips_bad_pictures_and_says_how_many(cli: CommandLine, photos: Path) -> None:
     called = encode(cli, photos, "--size", 16)
     assert called.code == 0
-    assert '3 pictures skipped: see "skipped" in store/index.jsonl' in called.out
+    assert 'skipped: 3, see "skipped" in store/index.jsonl' in called.out
 
 
 def test_latents_are_those_of_the_model(cli: CommandLine, photos: Path) -> None:
@@ -104,7 +104,7 @@ def test_info_says_what_is_in_a_store(cli: CommandLine, photos: Path) -> None:
 def test_verify_says_that_all_is_well(cli: CommandLine, photos: Path) -> None:
     encode(cli, photos)
     called = cli("store", "verify", "store", "--pictures", photos)
-    assert (called.code, called.out) == (0, "4 shards and 14 pictures are as they were written\n")
+    assert (called.code, called.out) == (0, "as they were written: shards: 4, pictures: 14\n")
     facts = cli("store", "verify", "store", "--json").facts
     assert facts == {"shards": 4, "pictures": 0, "problems": [], "count": 0, "whole": True}
 

@@ -190,3 +190,34 @@ def test_a_killed_rank_ends_the_others_and_one_process_finishes(tmp_path: Path) 
     whole = whole_store(folder, tmp_path / "whole")
     fill(folder, store, vae=load_vae("linear"), size=16, per_shard=2)
     assert same_files(store, whole)
+
+
+_SUMS = """
+import sys, torch
+from latentlab.distributed import joined_ranks
+with joined_ranks() as ranks:
+    found = [ranks.add_up(torch.full((2,), ranks.rank + 1.0), str(k)).tolist() for k in range(2)]
+    sys.stdout.write(f"{found} {ranks.device('cpu')}")
+    if sys.argv[1:] == ["fail"] and ranks.rank == 1:
+        sys.exit("on purpose")
+    ranks.wait("the end")
+"""
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_sums_and_failures_reach_every_rank_without_torchrun(fails: bool) -> None:
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", _SUMS, *(["fail"] if fails else [])],
+            env={**os.environ, **place, "RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    outputs = [rank.communicate(timeout=100) for rank in ranks]
+    assert [out for out, _ in outputs] == ["[[3.0, 3.0], [3.0, 3.0]] cpu"] * 2, outputs
+    assert [rank.returncode for rank in ranks] == [int(fails)] * 2
+    assert ("rank 1 of 2, which failed, while waiting for the end" in outputs[0][1]) is fails

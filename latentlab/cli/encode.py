@@ -101,10 +101,10 @@ def _facts(filled: Filled) -> dict[str, Any]:
 
 def _print_summary(facts: Mapping[str, Any]) -> None:
     size = facts["bytes"] / 1e6
-    print(f"{facts['pictures']:,} latents in {facts['shards']:,} shards, {size:,.1f} MB")
+    print(f"latents: {facts['pictures']:,}, shards: {facts['shards']:,}, {size:,.1f} MB")
     if facts["skipped"]:
         index = Path(facts["store"]) / "index.jsonl"
-        print(f'{facts["skipped"]:,} pictures skipped: see "skipped" in {index}')
+        print(f'skipped: {facts["skipped"]:,}, see "skipped" in {index}')
     if facts["computed"]:
-        print(f"{facts['computed']:,} pictures now, {facts['pictures_per_second']:.1f} a second")
+        print(f"read now: {facts['computed']:,}, {facts['pictures_per_second']:.1f} a second")
     print(facts["store"])

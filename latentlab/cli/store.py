@@ -54,11 +54,11 @@ def verify(
     for problem in found.problems:
         say(problem, quiet=quiet)
     if found.count:
-        say(f"{found.count:,} problems", quiet=quiet)
+        say(f"problems: {found.count:,}", quiet=quiet)
         raise typer.Exit(DAMAGED)
     if not json and not quiet:
-        checked = f" and {found.pictures:,} pictures" if pictures else ""
-        print(f"{found.shards:,} shards{checked} are as they were written")
+        checked = f", pictures: {found.pictures:,}" if pictures else ""
+        print(f"as they were written: shards: {found.shards:,}{checked}")
 
 
 @store.command("export")
