@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,8 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+from peak_memory import peak_growth
 from rich.table import Table
 from timing import Target, time_in_turn
 
@@ -188,12 +189,12 @@ def main(pictures: int) -> None:
 
     vae = load_vae("linear", device="cpu")
     with _many_pictures(pictures) as folder:
+        before = psutil.Process().memory_info().rss
         started = time.perf_counter()
-        _fill(vae, folder, folder.parent / "store", SMALL)
+        growth = peak_growth(partial(_fill, vae, folder, folder.parent / "store", SMALL))
         seconds = time.perf_counter() - started
-    kilobyte = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobyte
-    print(json.dumps({"pictures": pictures, "seconds": seconds, "peak_bytes": peak}))
+    figures = {"seconds": seconds, "peak_bytes": before + growth, "growth_bytes": growth}
+    print(json.dumps({"pictures": pictures, **figures}))
 
 
 if __name__ == "__main__":
