@@ -193,8 +193,8 @@ def fit_pca(samples: Neighborhood | Tensor, *, n_components: int | None = None) 
     else:
         mean, scatter = scatter_matrix(torch.split(matrix, rows_in_block(n_features)))
     variances, vectors = eigenpairs(scatter / (n_samples - 1))
-    spectrum = _spectrum(variances[: min(n_samples - 1, n_features)], n_samples, n_features)
-    kept = _components_to_keep(n_components, spectrum)
+    spectrum = spectrum_of(variances[: min(n_samples - 1, n_features)], n_samples, n_features)
+    kept = components_to_keep(n_components, spectrum)
     components = vectors[:, :kept].T
     if n_samples <= n_features:
         components = combine_rows(components, matrix, mean)
@@ -218,8 +218,8 @@ def fit_pca_stream(chunks: Iterable[Tensor], *, n_components: int | None = None)
     _check_matrix_shape(counted.rows, len(mean))
     variances, vectors = eigenpairs(scatter / (counted.rows - 1))
     rank = min(counted.rows - 1, len(mean))
-    spectrum = _spectrum(variances[:rank], counted.rows, len(mean))
-    kept = _components_to_keep(n_components, spectrum)
+    spectrum = spectrum_of(variances[:rank], counted.rows, len(mean))
+    kept = components_to_keep(n_components, spectrum)
     return PCA(spectrum, fix_signs(vectors[:, :kept].T).float(), mean.float())
 
 
@@ -331,7 +331,13 @@ def check_room(side: int) -> None:
     )
 
 
-def _spectrum(variances: Tensor, n_samples: int, n_features: int) -> Spectrum:
+def spectrum_of(variances: Tensor, n_samples: int, n_features: int) -> Spectrum:
+    """Return the complete spectrum of N rows of D features.
+
+    Raises
+    ------
+    UsageError : no variance at all.
+    """
     total = float(variances.sum())
     _check_variance(total)
     return Spectrum(variances.cpu(), total, n_samples, n_features)
@@ -353,7 +359,13 @@ def _numerical_rank(spectrum: Spectrum) -> int:
     return int((variances > floor).sum())
 
 
-def _components_to_keep(n_components: int | None, spectrum: Spectrum) -> int:
+def components_to_keep(n_components: int | None, spectrum: Spectrum) -> int:
+    """Return how many components to keep: those asked for, or 64 or the rank.
+
+    Raises
+    ------
+    ShapeError : more than the rank.
+    """
     rank = _numerical_rank(spectrum)
     if n_components is None:
         return min(KEPT_COMPONENTS, rank)

@@ -171,6 +171,12 @@ def recorded_model(folder: Path, command: str = "pca") -> dict[str, Any]:
         ) from error
 
 
+def asked_dtype(folder: Path) -> str:
+    """Return the ``--dtype`` that the pca run in a folder was made with."""
+    precision = read_json(folder / "run.json").get("pca", {}).get("precision", {})
+    return str(precision.get("asked", "auto"))
+
+
 def provenance(
     vae: LatentVAE, latent: Latent, command_line: list[str], **settings: Any
 ) -> dict[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from latentlab.latents import Latent, Neighborhood, Progress
     from latentlab.loaders import LatentVAE
     from latentlab.pca import PCA
+    from latentlab.precision import Precision
     from latentlab.verdict import Judgement
 
 # A null is drawn unasked where it takes less than this share of the run, or than a few seconds: by
@@ -41,6 +42,7 @@ class Request:
     components: int | None = None
     randomized: bool = False
     nulls: str | None = None
+    dtype: str = "auto"
 
 
 def load(
@@ -85,11 +87,11 @@ def analyse(
     latent = encode(vae, picture)
     # Before the long part, so that a decoder that fails does so early.
     quality = psnr(picture.pixels, reconstruct(vae, latent))
-    hood = sample(vae, latent, request, progress)
+    hood, precision = sample_fast(vae, latent, request, progress, quiet=quiet)
     found = fit(hood, request)
     judgement = compare(hood, found, request, started, progress, quiet=quiet)
     folder = out or create_run(latent.name, vae.spec.name)
-    facts = save(vae, hood, found, judgement, folder, request.command_line, quality)
+    facts = save(vae, hood, found, judgement, folder, request.command_line, quality, precision)
     remember_run(folder)
     return found, folder, facts
 
@@ -111,6 +113,54 @@ def check(request: Request, out: Path | None) -> None:
     parse_nulls(request.nulls)
     make_sampler(request.neighborhood, _sampler_options(request))
     check_folder(out or RUNS_FOLDER)
+
+
+def sample_fast(
+    vae: LatentVAE,
+    latent: Latent,
+    request: Request,
+    progress: Progress | None,
+    *,
+    quiet: bool = False,
+) -> tuple[Neighborhood, dict[str, Any]]:
+    """Return the neighborhood, kept from an earlier run or drawn in the precision that suffices.
+
+    The second value says which precision that was, and why.
+    """
+    from latentlab.kept_samples import find_kept, keep, samples_key
+    from latentlab.runs import RUNS_FOLDER
+
+    region = parse_region(request.region)
+    settings = {"region": region, "seed": request.seed, "options": _sampler_options(request)}
+    key = samples_key(vae, latent, request.neighborhood, request.samples, request.dtype, settings)
+    kept = find_kept(RUNS_FOLDER, key, latent)
+    if kept is not None:
+        say("samples of an earlier run, nothing is encoded again", quiet=quiet)
+        return kept
+    precision = choose(vae, latent, request, quiet=quiet)
+    hood = sample(precision.vae, latent, request, progress)
+    facts = {"asked": request.dtype, **precision.facts()}
+    keep(RUNS_FOLDER, key, hood, facts)
+    return hood, facts
+
+
+def choose(vae: LatentVAE, latent: Latent, request: Request, *, quiet: bool) -> Precision:
+    """Return the precision to draw the neighborhood in; the one asked for, if any was."""
+    from latentlab.precision import Precision, choose_precision
+
+    if request.dtype != "auto":
+        return Precision(vae, None, "asked for")
+    chosen = choose_precision(
+        vae,
+        latent,
+        request.neighborhood,
+        _sampler_options(request),
+        region=parse_region(request.region),
+        seed=request.seed,
+    )
+    if chosen.floor is not None and chosen.vae is vae:
+        say(f"encoding in float32: {chosen.reason}", quiet=quiet)
+    return chosen
 
 
 def sample(
@@ -191,6 +241,7 @@ def save(
     folder: Path,
     command_line: list[str],
     quality: float,
+    precision: dict[str, Any],
 ) -> dict[str, Any]:
     """Write a run's files; return the facts of ``pca.json`` with the files' paths."""
     from latentlab.runs import provenance, read_json, record, save_pca
@@ -202,6 +253,7 @@ def save(
         "neighborhood": {"name": hood.name, **hood.options},
         "n_samples": hood.n_samples,
         "nulls": [null.name for null in judgement.nulls],
+        "precision": precision,
     }
     files.append(record(folder, "pca", provenance(vae, hood.origin, command_line, **settings)))
     return {**read_json(folder / "pca.json"), "files": [str(path) for path in files]}

@@ -51,6 +51,7 @@ def pca(
         components,
         randomized,
         nulls,
+        dtype,
     )
     check(request, out)
     vae = load(choose_model(model), device, dtype, offline=offline, quiet=quiet)

@@ -90,6 +90,7 @@ def traverse(
 ) -> None:
     """Step along the top components, or other directions, and write decoded animations."""
     from latentlab.animation import check_format
+    from latentlab.precision import with_fast_decoder
     from latentlab.runs import save_walk
     from latentlab.traversal import check_steps
 
@@ -110,10 +111,13 @@ def traverse(
         request = Request(
             image, size, kind, samples, region, settings, seed or 0, context.obj, components
         )
+        request = replace(request, dtype=dtype)
         if finder or labels or features:
             start = _find(request, finder or "pca", labels is not False, features, out, place)
         else:
             start = _analyse(request, out, place)
+    if start.dtype == "auto" and not curved:
+        start = replace(start, vae=with_fast_decoder(start.vae))
     walk = _walk(start, components, span, steps, curved=curved, seed=seed or 0, quiet=quiet)
     files = save_walk(walk, start.folder, suffix=suffix, fps=fps, loop=loop)
     files.append(_record(walk, start, context.obj))
@@ -148,22 +152,25 @@ class _Start:
     latent: Latent
     found: PCA | Directions
     folder: Path
+    dtype: str = "auto"
 
 
 def _resume(run: Path | None, out: Path | None, place: _Machine) -> _Start:
     """Return the start that an earlier run wrote down."""
     from latentlab.direction_runs import FACTS, load_directions
-    from latentlab.runs import check_folder, load_pca
+    from latentlab.runs import asked_dtype, check_folder, load_pca
 
     folder = _run_to_resume(run)
     check_folder(out or folder)
     say(f"going on with {folder}", quiet=place.quiet)
     if (folder / "pca.json").is_file() or not (folder / FACTS).is_file():
         pca = load_pca(folder)
-        return _Start(_load_model_of(folder, "pca", place), pca.center, pca, out or folder)
+        vae = _load_model_of(folder, "pca", place)
+        dtype = place.dtype if place.dtype != "auto" else asked_dtype(folder)
+        return _Start(vae, pca.center, pca, out or folder, dtype)
     directions, latent = load_directions(folder)
     vae = _load_model_of(folder, "directions", place)
-    return _Start(vae, latent, directions, out or folder)
+    return _Start(vae, latent, directions, out or folder, place.dtype)
 
 
 def _analyse(request: Request, out: Path | None, place: _Machine) -> _Start:
@@ -176,7 +183,7 @@ def _analyse(request: Request, out: Path | None, place: _Machine) -> _Start:
     vae = place.load()
     with progress_bar(quiet=place.quiet) as progress:
         found, folder, _ = analyse(vae, request, out, progress, quiet=place.quiet)
-    return _Start(vae, found.center, found, folder)
+    return _Start(vae, found.center, found, folder, place.dtype)
 
 
 def _find(
@@ -204,7 +211,7 @@ def _find(
         found = finding.find(vae, request, search, progress)
     folder = out or create_run(found.latent.name, vae.spec.name)
     finding.save(vae, found, folder, request.command_line)
-    return _Start(vae, found.latent, found.directions, folder)
+    return _Start(vae, found.latent, found.directions, folder, place.dtype)
 
 
 def _walk(
@@ -315,9 +322,14 @@ def _load_model_of(folder: Path, command: str, place: _Machine) -> LatentVAE:
 
 
 def _record(walk: Walk, start: _Start, command_line: list[str]) -> Path:
+    from latentlab.precision import decode_precision
     from latentlab.runs import provenance, record
 
-    settings = {"alphas": walk.alphas.tolist(), "components": len(walk.trails)}
+    settings = {
+        "alphas": walk.alphas.tolist(),
+        "components": len(walk.trails),
+        "precision": decode_precision(start.vae),
+    }
     facts = provenance(start.vae, start.latent, command_line, **settings)
     return record(start.folder, "traverse", facts)
 
