@@ -57,7 +57,7 @@ class RowStream:
             yield chunk
 
 
-def common_shift(rows: RowStream, ranks: Ranks | None) -> Tensor:
+def common_shift(rows: RowStream, ranks: Ranks | None = None) -> Tensor:
     """Return the mean (D,), float64, of this rank's first chunk, or of those of all ranks.
 
     Sums taken about it cancel little.
@@ -81,7 +81,7 @@ def mean_of_rows(rows: RowStream) -> Tensor:
     return total / rows.n_samples
 
 
-def moments_of_rows(rows: RowStream, ranks: Ranks | None) -> tuple[Tensor, float]:
+def moments_of_rows(rows: RowStream, ranks: Ranks | None = None) -> tuple[Tensor, float]:
     """Return the mean (D,) and the total variance of all ranks' rows.
 
     Raises
@@ -106,11 +106,11 @@ def moments_of_rows(rows: RowStream, ranks: Ranks | None) -> tuple[Tensor, float
 
 
 def take_rows(rows: RowStream, start: int, count: int, mean: Tensor) -> Tensor:
-    """Return rows start … start + count − 1, less their mean, float32."""
+    """Return rows start … start + count − 1, less their mean, float64."""
     parts, done = [], 0
     for chunk in rows.chunks():
         part = chunk[max(0, start - done) : max(0, start + count - done)]
-        parts.append((part.double() - mean).float())
+        parts.append(part.double() - mean)
         done += len(chunk)
         if done >= start + count:
             break

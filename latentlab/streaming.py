@@ -182,7 +182,7 @@ def streamed_gram(rows: RowStream) -> tuple[Tensor, Tensor]:
     mean = mean_of_rows(rows)
     side, width = rows.n_samples, rows.n_features
     gram = torch.zeros(side, side, dtype=torch.float64)
-    together = max(rows.chunk, int(available_memory() // 4 // (4 * width)))
+    together = max(rows.chunk, int(available_memory() // 4 // (8 * width)))
     for top in range(0, side, together):
         held = take_rows(rows, top, together, mean)
         done = 0
@@ -190,8 +190,10 @@ def streamed_gram(rows: RowStream) -> tuple[Tensor, Tensor]:
             below, done = slice(done, done + len(chunk)), done + len(chunk)
             if below.stop > top:
                 block = chunk.double().sub_(mean)
-                gram[below, top : top + len(held)] = block @ held.T.double()
-    return mean, mirror_lower(gram)
+                products = block @ held.T
+                gram[below, top : top + len(held)] = products
+                gram[top : top + len(held), below] = products.T
+    return mean, gram
 
 
 def _by_subspace(
