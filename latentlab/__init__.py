@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from latentlab.neighborhoods import neighborhood, register_neighborhood
     from latentlab.pca import PCA, fit_pca, fit_pca_stream, fit_randomized_pca
     from latentlab.runs import load_pca
+    from latentlab.store.filling import fill_store
+    from latentlab.store.opening import open_source
+    from latentlab.store.reading import Store, open_store
     from latentlab.transfers import Transfer, transfer
     from latentlab.traversal import Walk, traverse
     from latentlab.verdict import Judgement, judge
@@ -59,6 +62,9 @@ _HOMES = {
     "neighborhoods": ("neighborhood", "register_neighborhood"),
     "pca": ("PCA", "fit_pca", "fit_pca_stream", "fit_randomized_pca"),
     "runs": ("load_pca",),
+    "store.filling": ("fill_store",),
+    "store.opening": ("open_source",),
+    "store.reading": ("Store", "open_store"),
     "transfers": ("Transfer", "transfer"),
     "traversal": ("Walk", "traverse"),
     "verdict": ("Judgement", "judge"),
@@ -78,10 +84,12 @@ __all__ = [
     "Picture",
     "Posterior",
     "Spectrum",
+    "Store",
     "Transfer",
     "Walk",
     "compare",
     "encode",
+    "fill_store",
     "find",
     "fit_pca",
     "fit_pca_stream",
@@ -93,6 +101,8 @@ __all__ = [
     "load_pca",
     "load_vae",
     "neighborhood",
+    "open_source",
+    "open_store",
     "read_picture",
     "reconstruct",
     "register_family",

@@ -15,6 +15,12 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from latentlab.errors import ImageError, MemoryLimitError
 
+PICTURE_SUFFIXES = (
+    *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm"),
+    *(".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+)
+"""What the names of picture files end in."""
+
 MAX_PIXELS = 178_000_000
 """Largest picture that is read, in pixels; just below the size that Pillow itself refuses."""
 

@@ -89,6 +89,10 @@ class ParityError(LatentlabError):
     """An exported model does not compute what the model computes (exit code 1)."""
 
 
+class RanksError(LatentlabError):
+    """A process that shares the work with this one is gone (exit code 1)."""
+
+
 class MissingExtraError(LatentlabError):
     """An optional dependency is not installed (exit code 1)."""
 

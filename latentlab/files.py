@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 from latentlab.errors import FileError
@@ -59,6 +60,62 @@ def _concerns(error: OSError, temporary: Path) -> bool:
         return True
     failed = Path(os.fsdecode(error.filename))
     return failed == temporary or failed in temporary.parents
+
+
+@contextmanager
+def open_durably(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Yield a new binary file that becomes ``path`` once all its bytes are on the disk.
+
+    As :func:`replace_when_done`, and a name that is there after a power cut has its content.
+
+    Raises
+    ------
+    FileError : the folder or file cannot be written, or the disk is full.
+    """
+    with replace_when_done(path) as temporary, temporary.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    if os.name == "posix":
+        folder = os.open(Path(path).parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process inside the block; the lock ends with the process.
+
+    Raises
+    ------
+    FileError : another process holds it.
+    """
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, operation: int, folder: Path) -> None:
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, operation)
+    except BlockingIOError as error:
+        raise FileError(
+            f"{folder}, which another process is writing", "one writer at a time", "wait for it"
+        ) from error
+    except OSError:
+        return  # a file system without locks
 
 
 def sha256_of_file(path: str | os.PathLike[str]) -> str:

@@ -19,9 +19,10 @@ import torch
 from PIL import Image
 
 from latentlab.arrays import channels_last, from_uint8, image_of, pixels_of
-from latentlab.decoding import decoding, load_upright, to_srgb
+from latentlab.decoding import PICTURE_SUFFIXES, decoding
 from latentlab.errors import ImageError, ShapeError
 from latentlab.files import replace_when_done, sha256_of_file
+from latentlab.fitting import fit_image
 from latentlab.grid import Target, crop_box, grid_notes, target_of
 from latentlab.latents import Picture
 from latentlab.samples import PREFIX, sample_path
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-PICTURE_SUFFIXES = (
-    *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm"),
-    *(".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
-)
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 
 
@@ -97,7 +94,7 @@ def read_picture(
     if isinstance(source, Image.Image):
         name = Path(getattr(source, "filename", "") or "picture").stem
         with decoding(name):
-            rgb, notes = _fit_image(source, target, multiple)
+            rgb, notes = fit_image(source, target, multiple)
         return _picture(rgb, notes, name)
     return _refit(Picture(pixels_of(source)), target, multiple)
 
@@ -183,7 +180,7 @@ def _read_file(path: Path, target: Target, multiple: int) -> Picture:
         return _first_frame(path, target, multiple)
     with decoding(path), Image.open(path) as image:
         frames = getattr(image, "n_frames", 1)
-        rgb, notes = _fit_image(image, target, multiple)
+        rgb, notes = fit_image(image, target, multiple)
     if frames > 1:
         notes = [f"first of {frames} frames", *notes]
     return _picture(rgb, notes, path.stem, sha256_of_file(path))
@@ -217,7 +214,7 @@ def _pictures_of(
 ) -> Iterator[Picture]:
     for index, frame in enumerate(itertools.islice(frames, limit)):
         with decoding(path):
-            rgb, notes = _fit_image(frame, target, multiple)
+            rgb, notes = fit_image(frame, target, multiple)
         yield _picture(rgb, [f"frame {index}", *notes], f"{path.stem}-{index}")
 
 
@@ -233,19 +230,6 @@ def _still_frames(path: Path) -> Iterator[Image.Image]:
                 except EOFError:
                     return
             yield image
-
-
-# PIL images to upright, opaque, 8-bit sRGB on the grid
-
-
-def _fit_image(image: Image.Image, target: Target, multiple: int) -> tuple[Image.Image, list[str]]:
-    """Return an RGB image on the grid, and what was done to it."""
-    upright, load_notes = load_upright(image)
-    box = crop_box(*upright.size, target, multiple)
-    rgb, color_notes = to_srgb(upright.crop(box))
-    if target is not None:
-        rgb = rgb.resize(target[::-1], Image.Resampling.LANCZOS)
-    return rgb, load_notes + color_notes + grid_notes(box, upright.size, target)
 
 
 # Arrays and tensors, which keep their precision

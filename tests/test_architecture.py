@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,12 @@ KNOWS_NOTHING_OF = {
         "latentlab.runs",
     ],
     "runs": ["diffusers", "latentlab.cli", "latentlab.encoder"],
+    "fitting": ["torch", "latentlab.loaders", "latentlab.images", "latentlab.encoder"],
+    "store": [
+        *("latentlab.cli", "latentlab.plots", "latentlab.pca", "latentlab.neighborhoods"),
+        *("latentlab.nulls", "latentlab.directions", "matplotlib", "sklearn", "PIL"),
+    ],
+    "distributed": ["latentlab.loaders", "latentlab.store", "latentlab.pca", "latentlab.cli"],
 }
 
 
@@ -153,3 +161,9 @@ def test_exported_names_exist_and_are_documented() -> None:
     assert set(dir(latentlab)) == set(latentlab.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = latentlab.nonsense
+
+
+def test_processes_that_decode_pictures_start_without_torch() -> None:
+    code = "import sys, latentlab.store.workers; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

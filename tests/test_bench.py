@@ -36,7 +36,7 @@ def test_whole_suite_on_tiny_sizes(tmp_path: Path, capsys: pytest.CaptureFixture
     save_halves(tiny_taesd(), tmp_path)
     figures = tmp_path / "figures.json"
     arguments = f"--quick --rounds 1 --shapes 24x96 --null-shapes 24x400 --no-memory --size 32 \
-        --samples 4 --steps 3 --model {tmp_path} --json {figures}"
+        --samples 4 --steps 3 --photos 3 --counts 5,40 --model {tmp_path} --json {figures}"
     load_main().main(arguments.split())
     report = json.loads(figures.read_text())
     assert report["versions"]["torch"] == torch.__version__
@@ -52,6 +52,12 @@ def test_whole_suite_on_tiny_sizes(tmp_path: Path, capsys: pytest.CaptureFixture
     assert 16 <= jacobian["products"] <= 160
     assert jacobian["product_over_decode"] > 0
     assert [row["heavy_imports"] for row in report["start"][:2]] == [[], []]
+    growth = report["store"]["growth"]
+    assert [row["pictures"] for row in growth["rows"]] == [5, 40]
+    assert 0.5 < growth["memory_ratio"] < 2
+    if report["store"]["throughput"]:  # where ../shared is
+        assert report["store"]["throughput"]["pictures"] == 3
+        assert 0 < report["store"]["throughput"]["ratio"] < 1.5
     assert "whole job" in capsys.readouterr().out
 
 

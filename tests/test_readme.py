@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from latentlab.cli.main import app, run
 from latentlab.directions import FINDERS
 from latentlab.neighborhoods import SAMPLERS, base
 from latentlab.nulls import NULLS
+from latentlab.samples import SAMPLES, sample_path
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,6 +28,9 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a new folder and sample little."""
     monkeypatch.setattr(base, "DEFAULT_SAMPLES", 8)
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for name in SAMPLES:
+        shutil.copy(sample_path(f"sample:{name}"), tmp_path / "photos")
     return tmp_path
 
 
@@ -44,6 +49,10 @@ SMALLER = {
     "directions": ("--samples", "12"),
     "transfer": ("--samples", "8", "--components", "2"),
     "interpolate": ("--steps", "3"),
+    "encode": (),
+    "store info": (),
+    "store verify": (),
+    "store export": (),
     "digits train": ("--epochs", "1"),
     "digits factors": ("--pictures", "100"),
     "digits demo": ("--export", "site"),
@@ -52,7 +61,7 @@ SMALLER = {
 
 def smaller(arguments: list[str]) -> list[str]:
     """Return a command of the README that does the same with less."""
-    name = " ".join(arguments[: 2 if arguments[0] == "digits" else 1])
+    name = " ".join(arguments[: 2 if arguments[0] in ("digits", "store") else 1])
     fewer = {"256": "64", "mnist": "digits"} if name != "pca" else {}
     kept = [fewer.get(word, word) for word in arguments]
     for option in SMALLER[name][::2]:
@@ -75,9 +84,10 @@ def test_the_commands_of_the_readme_run(small_world: Path) -> None:
 def test_every_command_and_neighborhood_is_in_the_readme() -> None:
     for command in app.registered_commands:
         assert f"latentlab {command.name}" in README or f"`{command.name}`" in README
-    (group,) = app.registered_groups
-    for command in group.typer_instance.registered_commands:
-        assert f"latentlab digits {command.name}" in README
+    assert {group.name for group in app.registered_groups} == {"digits", "store"}
+    for group in app.registered_groups:
+        for command in group.typer_instance.registered_commands:
+            assert f"latentlab {group.name} {command.name}" in README
     for name in (*SAMPLERS, *FINDERS, *NULLS):
         assert f"`{name}`" in README
 

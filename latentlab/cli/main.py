@@ -13,9 +13,11 @@ import typer
 
 from latentlab.cli.digits import digits
 from latentlab.cli.directions import directions
+from latentlab.cli.encode import encode
 from latentlab.cli.interpolate import interpolate
 from latentlab.cli.models import models
 from latentlab.cli.pca import pca
+from latentlab.cli.store import store
 from latentlab.cli.transfer import transfer
 from latentlab.cli.traverse import traverse
 from latentlab.errors import LatentlabError
@@ -38,7 +40,9 @@ app.command("traverse")(traverse)
 app.command("directions")(directions)
 app.command("transfer")(transfer)
 app.command("interpolate")(interpolate)
+app.command("encode")(encode)
 app.command("models")(models)
+app.add_typer(store, name="store")
 app.add_typer(digits, name="digits")
 
 

@@ -30,12 +30,21 @@ from nulls_bench import measure_nulls, null_targets
 from pca_bench import SHAPES, measure_pca, pca_targets
 from rich.console import Console
 from start_bench import measure_start, start_targets
+from store_bench import (
+    COUNTS,
+    PHOTOS,
+    QUICK_COUNTS,
+    measure_growth,
+    measure_throughput,
+    store_table,
+    store_targets,
+)
 from timing import Target
 from vae_bench import measure_job, measure_model, vae_targets
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_MODEL = ROOT.parent / "shared" / "models" / "taef2"
-SECTIONS = ("pca", "nulls", "vae", "job", "jacobian", "start")
+SECTIONS = ("pca", "nulls", "vae", "job", "jacobian", "start", "store")
 QUICK_SHAPES = ((256, 16_384),)
 
 
@@ -58,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         report["start"] = measure_start(options.rounds)
         console.print(start_table(report["start"]))
         targets += start_targets(report["start"])
+    if "store" in options.only:
+        targets += _run_store(options, report, console)
     report["targets"] = [{**asdict(target), "met": target.met} for target in targets]
     if targets:
         console.print(target_table(targets))
@@ -129,6 +140,23 @@ def _run_jacobian(
     return jacobian_targets(row)
 
 
+def _run_store(
+    options: argparse.Namespace, report: dict[str, Any], console: Console
+) -> list[Target]:
+    from latentlab import load_vae
+
+    throughput = None
+    if PHOTOS.is_dir():
+        source = options.model or (DEFAULT_MODEL if DEFAULT_MODEL.is_dir() else "mini")
+        vae = load_vae(str(source), device="cpu", dtype="float32")
+        console.print(f"stores of {options.photos:,} photos …", style="dim")
+        throughput = measure_throughput(vae, options.size, options.rounds, options.photos)
+    console.print(f"stores of up to {max(options.counts):,} small pictures …", style="dim")
+    report["store"] = {"throughput": throughput, "growth": measure_growth(options.counts)}
+    console.print(store_table(report["store"]))
+    return store_targets(report["store"])
+
+
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python scripts/bench", description=__doc__)
     add = parser.add_argument
@@ -143,10 +171,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--samples", type=int, help="samples of the whole job (default 256; quick 32)")
     add("--components", type=int, help="components of the whole job (default 5; quick 2)")
     add("--steps", type=int, help="frames of a component (default 16; quick 5)")
+    add("--photos", type=int, help="photos of the store (default 1000; quick 32)")
+    add("--counts", type=_counts, help="pictures of growing stores, such as 1000,100000")
     add("--no-memory", dest="memory", action="store_false", help="leave peak memory out")
     options = parser.parse_args(arguments)
     full = {"rounds": 5, "shapes": SHAPES, "samples": 256, "components": 5, "steps": 16}
     quick = {"rounds": 3, "shapes": QUICK_SHAPES, "samples": 32, "components": 2, "steps": 5}
+    full |= {"photos": 1000, "counts": COUNTS}
+    quick |= {"photos": 32, "counts": QUICK_COUNTS}
     full["null_shapes"], quick["null_shapes"] = NULL_SHAPES, QUICK_SHAPES
     for name, value in (quick if options.quick else full).items():
         if getattr(options, name) is None:
@@ -159,6 +191,10 @@ def _sections(text: str) -> set[str]:
     if not chosen <= set(SECTIONS):
         raise argparse.ArgumentTypeError(f"expected some of {','.join(SECTIONS)}")
     return chosen
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))
 
 
 def _shapes(text: str) -> tuple[tuple[int, int], ...]:

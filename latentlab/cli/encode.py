@@ -1,0 +1,105 @@
+"""``latentlab encode``: the latents of a folder of pictures, in a store that can go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latentlab.cli import options
+from latentlab.cli.analysis import load
+from latentlab.cli.console import print_json, progress_bar
+from latentlab.defaults import choose_model
+
+if TYPE_CHECKING:
+    from latentlab.store.filling import Filled
+
+
+def encode(
+    pictures: Annotated[
+        Path, typer.Argument(help="A folder of pictures, with its subfolders, or a tar file.")
+    ],
+    out: Annotated[Path, typer.Option(help="The store: a new folder, or one to go on with.")],
+    model: options.Model = None,
+    size: options.Size = None,
+    store_dtype: Annotated[
+        str, typer.Option(help="What latents are stored in: float16, bfloat16 or float32.")
+    ] = "float16",
+    per_shard: Annotated[
+        int | None, typer.Option(help="Pictures of one file; 256.", show_default=False)
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Pictures that the model sees at once; as suits the device.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes that decode pictures; one less than the cores."),
+    ] = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    offline: options.Offline = False,
+    debug: options.Debug = False,
+) -> None:
+    """Encode every picture of a folder; started again, it goes on where it was."""
+    from latentlab.distributed import joined_ranks
+    from latentlab.store.filling import fill_store
+    from latentlab.store.opening import open_source
+
+    source = open_source(pictures)
+    with joined_ranks() as ranks:
+        # One process speaks for all.
+        quiet = quiet or not ranks.is_first
+        chosen = choose_model(model)
+        vae = load(chosen, ranks.device(device), dtype, offline=offline, quiet=quiet)
+        with progress_bar(quiet=quiet) as progress:
+            filled = fill_store(
+                vae,
+                source,
+                out,
+                size=size,
+                stored=store_dtype,
+                per_shard=per_shard,
+                batch=batch,
+                workers=workers,
+                ranks=ranks,
+                progress=progress,
+            )
+    if ranks.is_first:
+        facts = _facts(filled)
+        if json:
+            print_json(facts)
+        elif not quiet:
+            _print_summary(facts)
+
+
+def _facts(filled: Filled) -> dict[str, Any]:
+    from latentlab.store.reading import open_store
+
+    store = open_store(filled.folder)
+    return {
+        "store": str(filled.folder),
+        "pictures": len(store),
+        "skipped": store.skipped,
+        "shards": store.manifest.shards,
+        "bytes": store.bytes,
+        "bytes_per_latent": store.bytes / len(store) if len(store) else None,
+        "computed": filled.computed,
+        "seconds": filled.seconds,
+        "pictures_per_second": filled.pictures_per_second,
+        "files": [str(path) for path in store.files()],
+    }
+
+
+def _print_summary(facts: Mapping[str, Any]) -> None:
+    size = facts["bytes"] / 1e6
+    print(f"{facts['pictures']:,} latents in {facts['shards']:,} shards, {size:,.1f} MB")
+    if facts["skipped"]:
+        index = Path(facts["store"]) / "index.jsonl"
+        print(f'{facts["skipped"]:,} pictures skipped: see "skipped" in {index}')
+    if facts["computed"]:
+        print(f"{facts['computed']:,} pictures now, {facts['pictures_per_second']:.1f} a second")
+    print(facts["store"])

@@ -1,0 +1,83 @@
+"""``latentlab store``: what is in a store, whether it is whole, and one file of all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentlab.cli import options
+from latentlab.cli.console import print_json, progress_bar, say
+
+store = typer.Typer(
+    help="Stores of latents that `latentlab encode` wrote: look, check, export.",
+    rich_markup_mode=None,
+)
+Folder = Annotated[Path, typer.Argument(help="A store.")]
+DAMAGED = 3
+
+
+@store.command("info")
+def info(folder: Folder, json: options.Json = False, debug: options.Debug = False) -> None:
+    """Say what a store holds and what made it."""
+    from latentlab.store.reading import open_store
+
+    facts = open_store(folder).summary()
+    if json:
+        print_json(facts)
+        return
+    for name, value in facts.items():
+        shown = ", ".join(f"{k}: {v:,}" for k, v in value.items()) if name == "shapes" else value
+        print(f"{name.replace('_', ' '):16}{'as it is' if shown is None else shown}")
+
+
+@store.command("verify")
+def verify(
+    folder: Folder,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Where the pictures are: hash each of them again.")
+    ] = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Check every byte of a store, and its pictures; exit code 3 where something is wrong."""
+    from latentlab.store.opening import open_source
+    from latentlab.store.verification import verify_store
+
+    source = open_source(pictures) if pictures else None
+    with progress_bar(quiet=quiet) as progress:
+        found = verify_store(folder, source, progress=progress)
+    if json:
+        print_json(found.summary())
+    for problem in found.problems:
+        say(problem, quiet=quiet)
+    if found.count:
+        say(f"{found.count:,} problems", quiet=quiet)
+        raise typer.Exit(DAMAGED)
+    if not json and not quiet:
+        checked = f" and {found.pictures:,} pictures" if pictures else ""
+        print(f"{found.shards:,} shards{checked} are as they were written")
+
+
+@store.command("export")
+def export(
+    folder: Folder,
+    out: Annotated[Path, typer.Option(help="A file in .safetensors, .npy or .npz.")],
+    dtype: Annotated[str, typer.Option(help="stored or float32.")] = "stored",
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Write all latents of a store as one array, with the paths of their pictures."""
+    from latentlab.store.exporting import export_store
+    from latentlab.store.reading import open_store
+
+    opened = open_store(folder)
+    files = [str(path) for path in export_store(opened, out, dtype=dtype)]
+    if json:
+        print_json({"pictures": len(opened), "shape": [len(opened), *opened.shape], "files": files})
+    elif not quiet:
+        for path in files:
+            print(path)

@@ -1,0 +1,201 @@
+"""Several processes, on one host or several, that share work: who this one is, and waiting.
+
+torchrun starts them and says in their environment how they find one another. Whoever waits also
+watches: a rank that works on, however slowly, is waited for, and one that is gone ends the
+waiting within a minute.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from latentlab.errors import RanksError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_HEARTBEAT = 2.0
+_PATIENCE = 60.0
+_POLL = 0.1
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """One process among those that work together.
+
+    Parameters
+    ----------
+    rank : int, from 0; rank 0 writes what is written once
+    world : int, how many there are
+    local_rank : int, from 0, among those on this host
+    board : what all of them read and write, a store of torch.distributed; None for one process
+    """
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+    board: Any = None
+
+    @property
+    def is_first(self) -> bool:
+        """Return whether this process writes what is written once."""
+        return self.rank == 0
+
+    def device(self, asked: str) -> str:
+        """Return the device for this rank: of several CUDA devices, ``auto`` gives each its own."""
+        if asked != "auto" or self.world == 1:
+            return asked
+        import torch
+
+        if not torch.cuda.is_available():
+            return asked
+        return f"cuda:{self.local_rank % torch.cuda.device_count()}"
+
+    def wait(self, what: str) -> None:
+        """Return when every rank has come to this point.
+
+        Parameters
+        ----------
+        what : str, that is waited for; each can be waited for once
+
+        Raises
+        ------
+        RanksError : a rank has failed, or given no sign of life for a minute.
+        """
+        if self.world == 1:
+            return
+        with _lost_board(what):
+            self.board.add(f"arrived/{what}", 1)
+            watch = _Watch(self)
+            while self.board.add(f"arrived/{what}", 0) < self.world:
+                watch.look(what)
+                time.sleep(_POLL)
+
+    def add_up(self, values: Tensor, what: str) -> Tensor:
+        """Return the sum of a tensor over all ranks, on every rank; the tensor itself is changed.
+
+        Parameters
+        ----------
+        values : Tensor on the CPU, of the same shape and dtype on every rank
+        what : str, as for :meth:`wait`
+
+        Raises
+        ------
+        RanksError : as for :meth:`wait`.
+        """
+        if self.world == 1:
+            return values
+        import torch.distributed as dist
+
+        self.wait(what)
+        with _lost_board(what):
+            dist.all_reduce(values)
+        return values
+
+
+class _Watch:
+    """When each rank last gave a sign of life."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+        self.seen = {rank: (-1, time.monotonic()) for rank in range(ranks.world)}
+
+    def look(self, what: str) -> None:
+        """Raise RanksError where a rank has failed or fallen silent."""
+        board, now = self.ranks.board, time.monotonic()
+        for rank, (beats, since) in self.seen.items():
+            if board.check([f"failed/{rank}"]):
+                raise _gone(f"rank {rank} of {self.ranks.world}, which failed", what)
+            beat = board.add(f"alive/{rank}", 0)
+            if beat != beats:
+                self.seen[rank] = (beat, now)
+            elif now - since > _PATIENCE:
+                raise _gone(
+                    f"rank {rank} of {self.ranks.world}, silent for {_PATIENCE:.0f} s", what
+                )
+
+
+@contextmanager
+def joined_ranks(environment: Mapping[str, str] = os.environ) -> Iterator[Ranks]:
+    """Yield this process' place among those that torchrun started; alone where it did not.
+
+    Raises
+    ------
+    RanksError : the others cannot be reached.
+    """
+    world = int(environment.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield Ranks()
+        return
+    ranks = _join(int(environment["RANK"]), world, environment)
+    stop = threading.Event()
+    threading.Thread(target=_beat, args=(ranks, stop), daemon=True).start()
+    try:
+        yield ranks
+        _leave(ranks)
+    except BaseException:
+        with suppress(RuntimeError):  # the board may be what failed
+            ranks.board.set(f"failed/{ranks.rank}", "")
+        raise
+    finally:
+        stop.set()
+
+
+def _join(rank: int, world: int, environment: Mapping[str, str]) -> Ranks:
+    import torch.distributed as dist
+    from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
+
+    # torchrun's own process already keeps the board, unless it says otherwise.
+    keeps_board = rank == 0 and environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    with _lost_board("the other ranks"):
+        port = int(environment["MASTER_PORT"])
+        board = TCPStore(environment["MASTER_ADDR"], port, world, keeps_board)
+        attempt = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
+        own = PrefixStore(f"latentlab/{attempt}", board)
+        # gloo whatever the device: sums are small and lie in the CPU's memory.
+        dist.init_process_group("gloo", store=own, rank=rank, world_size=world)
+    return Ranks(rank, world, int(environment.get("LOCAL_RANK", "0")), own)
+
+
+def _beat(ranks: Ranks, stop: threading.Event) -> None:
+    with suppress(RuntimeError):  # whoever waits finds out
+        while not stop.wait(_HEARTBEAT):
+            ranks.board.add(f"alive/{ranks.rank}", 1)
+
+
+def _leave(ranks: Ranks) -> None:
+    """Let rank 0 leave last: the others may still be reading the board, which is on its host."""
+    import torch.distributed as dist
+
+    dist.destroy_process_group()
+    with suppress(RuntimeError):
+        ranks.board.add("left", 1)
+        patience = time.monotonic() + _PATIENCE
+        while ranks.is_first and ranks.board.add("left", 0) < ranks.world:
+            if time.monotonic() > patience:
+                return
+            time.sleep(_POLL)
+
+
+@contextmanager
+def _lost_board(what: str) -> Iterator[None]:
+    """Turn what torch.distributed raises into one clear line."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise _gone(f"no connection to the other ranks ({reason})", what) from error
+
+
+def _gone(got: str, what: str) -> RanksError:
+    return RanksError(
+        f"{got}, while waiting for {what}",
+        "every rank until the end",
+        "run the same command again, with any number of ranks: it goes on from what is finished",
+    )

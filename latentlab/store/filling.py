@@ -1,0 +1,237 @@
+"""A source of pictures becomes a store: shard after shard, from wherever it was left off."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latentlab.distributed import Ranks
+from latentlab.encoder import batch_size
+from latentlab.errors import FileError
+from latentlab.files import locked, open_durably
+from latentlab.latents import Progress
+from latentlab.runs import check_folder
+from latentlab.store.encoding import ShardEncoder
+from latentlab.store.manifest import (
+    LIST,
+    MANIFEST,
+    Manifest,
+    begin,
+    check_list,
+    check_same,
+    listed_pictures,
+    plan,
+    read_manifest,
+)
+from latentlab.store.preparing import Grid
+from latentlab.store.shards import (
+    INDEX,
+    find_fault,
+    index_path,
+    read_head,
+    remove_unfinished,
+    write_shard,
+)
+from latentlab.store.sources import Source
+from latentlab.store.workers import default_workers, prepared
+
+if TYPE_CHECKING:
+    from latentlab.loaders.base import LatentVAE
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What a run came to.
+
+    Parameters
+    ----------
+    folder : Path, of the store
+    computed : int, pictures that this rank read now, those that it skipped included
+    seconds : float, which that took
+    """
+
+    folder: Path
+    computed: int
+    seconds: float
+
+    @property
+    def pictures_per_second(self) -> float | None:
+        """Return the rate of this rank; None where nothing was left to do."""
+        return self.computed / self.seconds if self.computed else None
+
+
+def fill_store(
+    vae: LatentVAE,
+    source: Source,
+    folder: Path,
+    *,
+    size: int | None = None,
+    stored: str = "float16",
+    per_shard: int | None = None,
+    batch: int | None = None,
+    workers: int | None = None,
+    ranks: Ranks | None = None,
+    progress: Progress | None = None,
+) -> Filled:
+    """Encode every picture of a source into a store, or what an earlier run left undone.
+
+    The same pictures, model and options give the same bytes, whatever was interrupted when, and
+    with any number of workers and ranks. Pictures that cannot be read are listed and skipped.
+
+    Parameters
+    ----------
+    vae : LatentVAE
+    source : Source, such as ``open_source(path)``
+    folder : of the store; a new one, or one that was begun with the same choices
+    size : int, optional; centre-crop to a square, then resize to size×size pixels. Without it
+        pictures keep their size and are cropped to multiples of ``vae.spec.multiple``.
+    stored : dtype of the latents in the store: float16, bfloat16 or float32
+    per_shard : int, optional; pictures of a shard: 256, or as the store was begun
+    batch : int, optional; pictures that the model sees at once: as many as suit the device, or
+        as the store was begun
+    workers : int, optional; processes that decode pictures, 0 for none but this one; by default
+        one less than the cores
+    ranks : this process among others that fill the same store
+    progress : called as ``progress("encoding", done, total)``
+
+    Raises
+    ------
+    FileError : the store was begun with another model, other options or other pictures, another
+        process is writing it, or it cannot be written.
+    ImageError : there is no picture.
+    NonFiniteError : a latent is NaN, or beyond what the stored dtype holds; names the picture.
+    UsageError : an option that makes no sense.
+    """
+    ranks = ranks or Ranks()
+    workers = default_workers() if workers is None else workers
+    suggested = batch_size(vae) if batch is None else batch
+    planned = plan(vae, source, size=size, stored=stored, per_shard=per_shard, batch=suggested)
+    if ranks.is_first:
+        _make_folder(folder)
+    with locked(folder) if ranks.is_first else nullcontext():
+        if ranks.is_first:
+            remove_unfinished(folder)
+            _begin_or_go_on(folder, planned, source, per_shard, batch, progress)
+        ranks.wait("the list of pictures")
+        work = _Work(vae, source, folder, read_manifest(folder), ranks, workers)
+        filled = work.run(progress)
+        ranks.wait("the last shard")
+        if ranks.is_first:
+            merge_index(folder, work.manifest)
+    return filled
+
+
+def _make_folder(folder: Path) -> None:
+    check_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    foreign = [name.name for name in folder.iterdir() if not name.name.startswith(".")]
+    if MANIFEST not in foreign and set(foreign) - {LIST, "lost+found"}:
+        raise FileError(
+            f"{folder}, which holds other files, such as {min(foreign)}",
+            "a store, or an empty folder",
+            "choose another --out",
+        )
+
+
+def _begin_or_go_on(
+    folder: Path,
+    planned: Manifest,
+    source: Source,
+    per_shard: int | None,
+    batch: int | None,
+    progress: Progress | None,
+) -> None:
+    """Leave a store that fits the plan, and write nothing if it was begun otherwise."""
+    if not (folder / MANIFEST).exists():
+        begin(folder, planned, source, progress)
+        return
+    begun = read_manifest(folder)
+    if per_shard is None:
+        planned = replace(planned, per_shard=begun.per_shard)
+    if batch is None:
+        planned = replace(planned, batch=begun.batch)
+    check_same(folder, begun, planned)
+    check_list(folder, begun, source)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What one rank does for a store that was begun."""
+
+    vae: LatentVAE
+    source: Source
+    folder: Path
+    manifest: Manifest
+    ranks: Ranks
+    workers: int
+
+    def run(self, progress: Progress | None) -> Filled:
+        """Compute the shards that are missing or damaged."""
+        missing = self._missing()
+        total = sum(len(self.manifest.rows_of(shard)) for shard in self._shards())
+        done = before = total - sum(len(self.manifest.rows_of(shard)) for shard in missing)
+        started = time.monotonic()
+        grid = Grid.of(self.manifest.size, self.manifest.spec.multiple)
+        wanted = set(missing)
+        paths = (path for shard, some in self._listed() if shard in wanted for path in some)
+        pictures = prepared(self.source, paths, grid, workers=self.workers)
+        # Writing takes time on slow disks; meanwhile the model goes on with the next shard.
+        with closing(pictures), ThreadPoolExecutor(1) as writer:
+            writing: Future[object] | None = None
+            for shard in missing:
+                encoder = ShardEncoder(self.vae, self.manifest, shard)
+                for picture in islice(pictures, len(self.manifest.rows_of(shard))):
+                    encoder.add(picture)
+                    done += 1
+                    if progress:
+                        progress("encoding", done, total)
+                latents = encoder.finish()
+                if writing:
+                    writing.result()
+                writing = writer.submit(write_shard, self.folder, shard, latents, encoder.lines)
+            if writing:
+                writing.result()
+        return Filled(self.folder, done - before, time.monotonic() - started)
+
+    def _shards(self) -> range:
+        return range(self.ranks.rank, self.manifest.shards, self.ranks.world)
+
+    def _listed(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield the paths of each of this rank's shards."""
+        with closing(listed_pictures(self.folder)) as entries:
+            for shard in range(self.manifest.shards):
+                paths = [entry.path for entry in islice(entries, self.manifest.per_shard)]
+                if shard % self.ranks.world == self.ranks.rank:
+                    yield shard, paths
+
+    def _missing(self) -> list[int]:
+        """Return this rank's shards that must be computed, in order."""
+        missing = []
+        for shard, paths in self._listed():
+            if not index_path(self.folder, shard).exists():
+                missing.append(shard)
+                continue
+            fault = find_fault(self.folder, shard, paths)
+            if fault:
+                warnings.warn(f"shard {shard} is computed again: {fault}", stacklevel=2)
+            if fault or read_head(self.folder, shard).retry:
+                missing.append(shard)
+        return missing
+
+
+def merge_index(folder: Path, manifest: Manifest) -> Path:
+    """Write the lines of all shards into ``index.jsonl``; return its path."""
+    with open_durably(folder / INDEX) as merged:
+        for shard in range(manifest.shards):
+            with index_path(folder, shard).open("rb") as lines:
+                lines.readline()
+                shutil.copyfileobj(lines, merged)
+    return folder / INDEX

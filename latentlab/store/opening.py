@@ -1,0 +1,38 @@
+"""What kind of source of pictures lies at a path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from latentlab.errors import ImageError
+from latentlab.store.hub_datasets import MARKS, DatasetRows
+from latentlab.store.sources import Folder, Source
+from latentlab.store.tars import Tars
+
+
+def open_source(path: str | Path) -> Source:
+    """Return the pictures at a path.
+
+    A folder is read with its subfolders. A tar file, or a folder with tar files and without
+    pictures, is read without being unpacked, and so is a folder that Hugging Face's ``datasets``
+    wrote.
+
+    Raises
+    ------
+    ImageError : nothing of these is there.
+    """
+    place = Path(path)
+    if place.is_file() and place.suffix == ".tar":
+        return Tars(place.parent, (place.name,))
+    if not place.is_dir():
+        raise ImageError(
+            f"{place}, which is neither a folder nor a tar file",
+            "a folder of pictures, or a tar file of them",
+            "check the path",
+        )
+    if all((place / mark).is_file() for mark in MARKS):
+        return DatasetRows(place)
+    tars = tuple(sorted(file.name for file in place.glob("*.tar") if file.is_file()))
+    if tars and next(Folder(place).entries(), None) is None:
+        return Tars(place, tars)
+    return Folder(place)

@@ -1,0 +1,90 @@
+"""From one picture of a source to its 8-bit levels and its hash, or the reason why not.
+
+No torch here: this is what worker processes run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from latentlab.errors import ImageError, LatentlabError
+from latentlab.fitting import decode_levels
+from latentlab.grid import Target, target_of
+from latentlab.store.sources import Source
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where pictures are cropped and resized to.
+
+    Parameters
+    ----------
+    target : (height, width), or None to keep each picture's own
+    multiple : int, sides are multiples of it
+    """
+
+    target: Target
+    multiple: int
+
+    @classmethod
+    def of(cls, size: int | None, multiple: int) -> Grid:
+        """Return the grid for a size; UsageError where that is no multiple of ``multiple``."""
+        return cls(target_of(size, multiple), multiple)
+
+    @property
+    def preprocessing(self) -> str:
+        """Return in words what is done to a picture."""
+        if self.target is None:
+            fit = f"centre crop to multiples of {self.multiple} pixels"
+        else:
+            height, width = self.target
+            fit = f"centre crop to a square, LANCZOS {width}×{height}"
+        return f"upright, opaque 8-bit sRGB; {fit}"
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A picture that can be encoded, or why it cannot.
+
+    Parameters
+    ----------
+    path : str, as the source calls it
+    levels : array (H, W, 3), uint8, or None
+    size : int, bytes of the file
+    sha256 : str, of the same bytes
+    problem : str, why there are no levels
+    retry : bool, whether that may be otherwise another time, as for a file that is not there
+    """
+
+    path: str
+    levels: NDArray[np.uint8] | None = None
+    size: int = 0
+    sha256: str = ""
+    problem: str = ""
+    retry: bool = False
+
+
+def prepare(source: Source, path: str, grid: Grid) -> Prepared:
+    """Return one picture of a source on the grid; what is wrong with it is no error here."""
+    try:
+        content = source.read(path)
+    except OSError as error:
+        return Prepared(path, problem=f"cannot be read ({error.strerror})", retry=True)
+    except LatentlabError as error:
+        return Prepared(path, problem=error.got, retry=True)
+    try:
+        levels = decode_levels(content, path, grid.target, grid.multiple)
+    except LatentlabError as error:
+        # The same damage gives the same line, wherever Pillow's objects lie in memory.
+        reason = _ADDRESS.sub("", error.got)
+        return Prepared(path, problem=reason, retry=not isinstance(error, ImageError))
+    return Prepared(path, levels, len(content), hashlib.sha256(content).hexdigest())

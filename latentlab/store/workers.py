@@ -1,0 +1,147 @@
+"""Pictures decoded in processes of their own, in order and a little ahead of the model.
+
+Each worker is a Python without torch that reads paths from its stdin and writes pictures to its
+stdout. The pipes are the queue: they bound what is read ahead, and when this process ends, in
+whatever way, they break and the workers end with it. Picture k goes to worker k mod n, so that
+the order needs no bookkeeping.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack, suppress
+from typing import IO, Any
+
+from latentlab.store.preparing import Grid, Prepared, prepare
+from latentlab.store.sources import Source
+
+_AHEAD = 4
+"""Paths that a worker has before it: few enough to fit into a pipe, so that nobody waits."""
+_PIPE_BYTES = 2**20
+_START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from latentlab.store.workers import serve; serve()"
+)
+
+
+def default_workers() -> int:
+    """Return one less than the cores that this process may use, and at least one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, (cores or 1) // ranks_here - 1)
+
+
+def prepared(
+    source: Source, paths: Iterable[str], grid: Grid, *, workers: int
+) -> Generator[Prepared, None, None]:
+    """Yield the pictures of a source in the order of their paths.
+
+    Parameters
+    ----------
+    source : Source
+    paths : taken from it only as far ahead as the workers go
+    grid : Grid
+    workers : int, processes; 0 decodes in this one
+    """
+    if workers == 0:
+        yield from (prepare(source, path, grid) for path in paths)
+        return
+    with ExitStack() as stack:
+        crew = [stack.enter_context(_Worker(source, grid)) for _ in range(workers)]
+        waiting: deque[_Worker] = deque()
+        for number, path in enumerate(paths):
+            if len(waiting) == workers * _AHEAD:
+                yield waiting.popleft().receive()
+            worker = crew[number % workers]
+            worker.send(path)
+            waiting.append(worker)
+        while waiting:
+            yield waiting.popleft().receive()
+
+
+class _Worker:
+    """One process, and the paths that it has not answered yet."""
+
+    def __init__(self, source: Source, grid: Grid) -> None:
+        self.task = (source, grid)
+        self.paths: deque[str] = deque()
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", _START, json.dumps(sys.path)]
+        # In a process group of its own, so that Ctrl-C at a terminal does not reach it.
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
+        )
+        _widen(process.stdout)
+        self._write(process, self.task)
+        return process
+
+    def _write(self, process: subprocess.Popen[bytes], message: Any) -> None:
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):  # it died: receive finds out
+            pickle.dump(message, process.stdin)
+            process.stdin.flush()
+
+    def send(self, path: str) -> None:
+        self.paths.append(path)
+        self._write(self.process, path)
+
+    def receive(self) -> Prepared:
+        """Return the oldest picture; where it killed its worker, say so and start another."""
+        path = self.paths.popleft()
+        assert self.process.stdout is not None
+        try:
+            answer: Prepared = pickle.load(self.process.stdout)
+            return answer
+        except (EOFError, pickle.UnpicklingError):
+            code = self.process.wait()
+        self.close()
+        self.process = self._start()
+        for remaining in self.paths:
+            self._write(self.process, remaining)
+        return Prepared(path, problem=f"ended the process that decoded it ({code})", retry=True)
+
+    def close(self) -> None:
+        self.process.kill()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with suppress(BrokenPipeError):  # what was not sent yet is of no use now
+                pipe.close()  # type: ignore[union-attr]
+        self.process.wait()
+
+    def __enter__(self) -> _Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _widen(pipe: IO[bytes] | None) -> None:
+    """Let a pipe hold several pictures, where the system allows it."""
+    if pipe is None or sys.platform != "linux":
+        return
+    import fcntl
+
+    with suppress(OSError):
+        fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+
+def serve() -> None:
+    """Answer every path on stdin with its picture on stdout, until stdin ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks decides when to end
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not end up between the answers
+    questions = sys.stdin.buffer
+    with suppress(EOFError, BrokenPipeError):
+        source, grid = pickle.load(questions)
+        while True:
+            pickle.dump(prepare(source, pickle.load(questions), grid), answers, protocol=5)
+            answers.flush()
+    os._exit(0)  # without a word about the pipe that broke

@@ -1,0 +1,198 @@
+"""``latentlab encode`` beside the bare model, and as the number of pictures grows.
+
+As a program it fills one store and prints seconds and peak memory: run in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import count, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from timing import Target, time_in_turn
+
+if TYPE_CHECKING:
+    from latentlab.loaders import LatentVAE
+
+PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "photos"
+COUNTS = (1_000, 10_000, 100_000)
+QUICK_COUNTS = (200, 1_000)
+SMALL = 64
+"""Side in pixels of the pictures with which the number of pictures grows."""
+_DIFFERENT = 100
+_IN_ONE_FOLDER = 500
+
+
+def measure_throughput(vae: LatentVAE, size: int, rounds: int, pictures: int) -> dict[str, Any]:
+    """Return pictures/s of filling a store, of the model alone on the same batches, of reading."""
+    from latentlab.store.reading import open_store
+
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "photos"
+        total = _copy_photos(folder, pictures)
+        batches = _prepare(vae, folder, size)
+        stores = (Path(place) / f"store-{number}" for number in count())
+        jobs = {
+            "model": partial(_encode_all, vae, batches),
+            "store": lambda: _fill(vae, folder, next(stores), size),
+        }
+        _encode_all(vae, batches[:1])
+        timings = time_in_turn(jobs, rounds, fewer=dict.fromkeys(jobs, rounds))
+        finished = open_store(Path(place) / "store-0")
+        read = time_in_turn({"read": lambda: sum(map(len, finished.batches(256)))}, rounds)["read"]
+        size_in_bytes = finished.bytes
+    # What slows the machine slows both sides of a turn: the ratio is taken turn by turn.
+    pairs = zip(timings["model"].seconds, timings["store"].seconds, strict=True)
+    ratios = sorted(model / store for model, store in pairs)
+    return {
+        "model": vae.spec.name,
+        "size": size,
+        "pictures": total,
+        "store_per_second": total / timings["store"].median,
+        "model_per_second": total / timings["model"].median,
+        "ratio": ratios[len(ratios) // 2],
+        "all_ratios": ratios,
+        "bytes_per_latent": size_in_bytes / total,
+        "read_per_second": total / read.median,
+        "read_bytes_per_second": size_in_bytes / read.median,
+    }
+
+
+def measure_growth(counts: tuple[int, ...]) -> dict[str, Any]:
+    """Return time and peak memory of stores of more and more small pictures, and the exponent."""
+    rows = []
+    for pictures in counts:
+        answer = subprocess.run(
+            [sys.executable, __file__, str(pictures)], check=True, capture_output=True, text=True
+        ).stdout
+        rows.append(json.loads(answer))
+    first, last = rows[0], rows[-1]
+    grown = last["pictures"] / first["pictures"]
+    return {
+        "rows": rows,
+        "exponent": math.log(last["seconds"] / first["seconds"]) / math.log(grown),
+        "memory_ratio": last["peak_bytes"] / first["peak_bytes"],
+    }
+
+
+def store_targets(report: dict[str, Any]) -> list[Target]:
+    """Return the figures of stores beside their bounds."""
+    growth = report["growth"]
+    targets = [
+        Target("store: exponent of time in the pictures", growth["exponent"], 1.05, at_least=False),
+        Target("store: peak memory, most / fewest", growth["memory_ratio"], 1.1, at_least=False),
+    ]
+    if report["throughput"]:
+        ratio = report["throughput"]["ratio"]
+        targets.append(Target("store: pictures/s over the model's own", ratio, 0.95))
+    return targets
+
+
+def store_table(report: dict[str, Any]) -> Table:
+    """Return what was measured, a line for each store."""
+    table = Table(title="Stores of latents", title_justify="left")
+    headings = ("pictures", "model", "pictures/s", "× model", "seconds", "peak MB", "a worker's")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    row = report["throughput"]
+    if row:
+        rate, model = row["store_per_second"], f"{row['model']} {row['size']} px"
+        table.add_row(f"{row['pictures']:,}", model, f"{rate:.1f}", f"{row['ratio']:.3f}")
+    for row in report["growth"]["rows"]:
+        peaks = [f"{row[name] / 1e6:.0f}" for name in ("peak_bytes", "worker_peak_bytes")]
+        rate = f"{row['pictures'] / row['seconds']:.1f}"
+        seconds = f"{row['seconds']:.1f}"
+        table.add_row(f"{row['pictures']:,}", f"linear {SMALL} px", rate, "–", seconds, *peaks)
+    return table
+
+
+def _copy_photos(folder: Path, pictures: int) -> int:
+    folder.mkdir()
+    chosen = [*islice(sorted(PHOTOS.iterdir()), pictures)]
+    for photo in chosen:
+        # No links: a store leaves out those that lead out of its folder.
+        shutil.copy(photo, folder)
+    return len(chosen)
+
+
+def _prepare(vae: LatentVAE, folder: Path, size: int) -> list[Any]:
+    import torch
+
+    from latentlab.encoder import batch_size
+    from latentlab.images import read_picture
+
+    multiple = vae.spec.multiple
+    pixels = [
+        read_picture(path, size=size, multiple=multiple).pixels for path in sorted(folder.iterdir())
+    ]
+    return [*torch.stack(pixels).split(batch_size(vae))]
+
+
+def _encode_all(vae: LatentVAE, batches: list[Any]) -> None:
+    from latentlab.encoder import encode_batch
+
+    for images in batches:
+        encode_batch(vae, images)
+
+
+def _fill(vae: LatentVAE, folder: Path, out: Path, size: int) -> None:
+    from latentlab import fill_store, open_source
+
+    fill_store(vae, open_source(folder), out, size=size)
+
+
+@contextmanager
+def _many_pictures(pictures: int) -> Iterator[Path]:
+    """Yield a folder with so many names of a hundred small pictures."""
+    import numpy as np
+    from PIL import Image
+
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "photos"
+        generator = np.random.default_rng(0)
+        for number in range(pictures):
+            inside = folder / f"{number // _IN_ONE_FOLDER:04d}"
+            inside.mkdir(parents=True, exist_ok=True)
+            path = inside / f"{number:08d}.png"
+            if number < _DIFFERENT:
+                levels = generator.integers(0, 256, (SMALL, SMALL, 3), dtype=np.uint8)
+                Image.fromarray(levels).save(path)
+            else:
+                first = number % _DIFFERENT
+                os.link(folder / "0000" / f"{first:08d}.png", path)
+        yield folder
+
+
+def main(pictures: int) -> None:
+    """Print seconds and peak memory, workers apart, of one store of small pictures, as JSON."""
+    from latentlab import load_vae
+
+    vae = load_vae("linear", device="cpu")
+    with _many_pictures(pictures) as folder:
+        started = time.perf_counter()
+        _fill(vae, folder, folder.parent / "store", SMALL)
+        seconds = time.perf_counter() - started
+    kilobyte = 1 if sys.platform == "darwin" else 1024
+    peaks = [
+        resource.getrusage(who).ru_maxrss * kilobyte
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    ]
+    figures = {"pictures": pictures, "seconds": seconds, "peak_bytes": peaks[0]}
+    print(json.dumps({**figures, "worker_peak_bytes": peaks[1]}))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,127 @@
+"""Fills of a store that are killed: a warm process forks children, which die at chosen moments.
+
+``python killed_runs.py random|steps PICTURES STORES`` prints one JSON object. Importing torch once
+for all children is what makes twenty kills affordable.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from linear_vae import LinearVAE
+from picture_folders import fill, same_files
+
+from latentlab.store.manifest import listed_pictures, read_manifest
+from latentlab.store.shards import find_fault, index_path
+
+KILLS = 20
+PER_SHARD = 4
+OPTIONS: dict[str, Any] = {"per_shard": PER_SHARD, "size": 16, "stored": "float32"}
+
+
+def in_child(job: Callable[[], Any]) -> int:
+    """Start a job in a child that exits 0 when the job ends well; return the child's id."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            warnings.simplefilter("error")  # a shard that is computed again is said in a warning
+            job()
+            code = 0
+        finally:
+            os._exit(code)
+    return child
+
+
+def status_of(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def faults(store: Path) -> list[str]:
+    """Return what is wrong with those shards that have an index."""
+    if not (store / "store.json").exists():
+        return []
+    paths = [entry.path for entry in listed_pictures(store)]
+    shards = [k for k in range(read_manifest(store).shards) if index_path(store, k).exists()]
+    found = [find_fault(store, k, paths[k * PER_SHARD : (k + 1) * PER_SHARD]) for k in shards]
+    return [fault for fault in found if fault]
+
+
+def killed_at_random(pictures: Path, stores: Path) -> Iterator[dict[str, Any]]:
+    """Kill until there were enough kills; each store goes on until it is finished."""
+    generator = random.Random(0)
+    started = time.monotonic()
+    assert status_of(in_child(lambda: fill(pictures, stores / "whole", **OPTIONS))) == 0
+    longest = time.monotonic() - started
+    kills = 0
+    for number in range(10 * KILLS):
+        store = stores / f"killed-{number}"
+        workers = number % 3
+        killed, wrong = 0, []
+        while True:
+            child = in_child(partial(fill, pictures, store, workers=workers, **OPTIONS))
+            if kills < KILLS:
+                time.sleep(generator.uniform(0, longest))
+                os.kill(child, signal.SIGKILL)
+            code = status_of(child)
+            if code == 0:
+                break
+            assert code == -signal.SIGKILL, code
+            kills, killed = kills + 1, killed + 1
+            wrong += faults(store)
+        yield {"kills": killed, "same": same_files(store, stores / "whole"), "faults": wrong}
+        if kills == KILLS:
+            return
+
+
+def killed_at_each_step(pictures: Path, stores: Path) -> Iterator[dict[str, Any]]:
+    """Die just before each renaming, removal and wait for the disk, one after another."""
+    assert status_of(in_child(lambda: fill(pictures, stores / "whole", **OPTIONS))) == 0
+    for step in range(1000):
+        store = stores / f"step-{step}"
+
+        code = status_of(in_child(partial(_fill_and_die, step, pictures, store)))
+        wrong = faults(store)
+        again = status_of(in_child(partial(fill, pictures, store, **OPTIONS)))
+        yield {
+            "kills": int(code != 0),
+            "same": again == 0 and same_files(store, stores / "whole"),
+            "faults": wrong,
+        }
+        if code == 0:
+            return
+
+
+def _fill_and_die(step: int, pictures: Path, store: Path) -> None:
+    """Fill a store in a process that dies when it is about to do its step-th irrevocable thing."""
+    left = [step]
+
+    def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **options: Any) -> Any:
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            return function(*arguments, **options)
+
+        return counted
+
+    for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink")):
+        setattr(owner, name, wrap(getattr(owner, name)))
+    fill(pictures, store, **OPTIONS)
+
+
+if __name__ == "__main__":
+    ways = {"random": killed_at_random, "steps": killed_at_each_step}
+    LinearVAE()
+    found = [*ways[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))]
+    json.dump(found, sys.stdout)

@@ -1,0 +1,158 @@
+"""A folder of pictures becomes a store: what is in it, and that it is always the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from command_line import files_in
+from hypothesis import given
+from hypothesis import strategies as st
+from linear_vae import LinearVAE
+from picture_folders import BAD, fill, make_folder, same_files, save_smooth
+from safetensors.torch import load_file
+
+import latentlab
+from latentlab.errors import ShapeError, UsageError
+from latentlab.store.lines import line_of, read_lines
+from latentlab.store.reading import open_store
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_folder(tmp_path_factory.mktemp("place") / "photos", bad=True)
+
+
+@pytest.fixture(scope="module")
+def finished(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("stores") / "store"
+    fill(photos, out, stored="float32")
+    return out
+
+
+def index_of(store: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (store / "index.jsonl").read_bytes().splitlines()]
+
+
+def test_latents_are_those_that_encode_gives_one_by_one(photos: Path, finished: Path) -> None:
+    store = open_store(finished)
+    latents = torch.cat([*store.batches(2)])
+    assert latents.shape == (10, 6, 6, 8)
+    for path, latent in zip(store.paths(), latents, strict=True):
+        expected = latentlab.encode(LinearVAE(), photos / path).values
+        torch.testing.assert_close(latent, expected, rtol=0, atol=1e-6)
+
+
+def test_index_lists_every_picture_once_in_order_with_hash_and_place(
+    photos: Path, finished: Path
+) -> None:
+    lines = index_of(finished)
+    paths = [line["path"] for line in lines]
+    good = [f"{'sub/' if k % 3 == 2 else ''}{k:03d}.png" for k in range(10)]
+    top = sorted([path for path in (*good, *BAD) if "/" not in path])
+    below = sorted(path for path in (*good, *BAD) if "/" in path)
+    assert paths == [*top[:-1], *below, "tiny.png"]
+    for line in lines:
+        if line["path"] in BAD:
+            assert BAD[line["path"]] in line["skipped"]
+            continue
+        content = (photos / line["path"]).read_bytes()
+        assert line["size"] == len(content)
+        assert line["sha256"] == hashlib.sha256(content).hexdigest()
+        shard = load_file(finished / f"latents-{line['shard']:05d}.safetensors")
+        expected = latentlab.encode(LinearVAE(), photos / line["path"]).values
+        stored = shard["latents." + "x".join(map(str, line["shape"]))][line["row"]]
+        torch.testing.assert_close(stored, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_worker_processes_change_no_byte(
+    workers: int, photos: Path, finished: Path, tmp_path: Path
+) -> None:
+    fill(photos, tmp_path / "store", stored="float32", workers=workers)
+    assert same_files(tmp_path / "store", finished)
+
+
+def test_pictures_of_several_shapes_are_encoded_together_by_shape(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "photos", 7)
+    for number in range(4):
+        save_smooth(folder / f"{number:03d}-tall.png", seed=number, height=40, width=16)
+    vae = LinearVAE()
+    fill(folder, tmp_path / "store", vae=vae, per_shard=6, batch=2)
+    store = open_store(tmp_path / "store")
+    assert store.shapes == {(6, 6, 8): 7, (6, 10, 4): 4}
+    assert len(store) == vae.encoded == 11
+    for line in store.pictures():
+        expected = latentlab.encode(LinearVAE(), folder / line["path"]).values
+        assert line["shape"] == [*expected.shape]
+    with pytest.raises(ShapeError, match=r"2 shapes .* --size"):
+        store.batches(4)
+
+
+@pytest.mark.parametrize("stored", ["float16", "bfloat16", "float32"])
+def test_stored_dtype_rounds_once(stored: str, photos: Path, tmp_path: Path) -> None:
+    fill(photos, tmp_path / "store", stored=stored, size=16)
+    store = open_store(tmp_path / "store")
+    latents = torch.cat([*store.batches(100)])
+    assert latents.dtype == torch.float32
+    assert latents.shape[1:] == store.shape == (6, 4, 4)
+    (path, *_) = store.paths()
+    expected = latentlab.encode(LinearVAE(), photos / path, size=16).values
+    torch.testing.assert_close(latents[0], expected.to(getattr(torch, stored)).float())
+
+
+def test_batches_are_in_order_small_and_can_be_shared_by_ranks(finished: Path) -> None:
+    store = open_store(finished)
+    whole = [*store.batches(2)]
+    assert max(map(len, whole)) == 2
+    halves = [torch.cat([*store.batches(2, first_shard=k, every=2)]) for k in (0, 1)]
+    assert sum(map(len, halves)) == len(store)
+    together = {tuple(row.flatten().tolist()) for half in halves for row in half}
+    assert together == {tuple(row.flatten().tolist()) for batch in whole for row in batch}
+    with pytest.raises(UsageError, match="rows=0"):
+        store.batches(0)
+
+
+def test_manifest_says_what_made_the_latents(finished: Path, photos: Path) -> None:
+    store = open_store(finished)
+    assert store.spec == LinearVAE().spec
+    facts = store.facts
+    assert facts["format"] == 1
+    assert facts["model"]["family"] == "linear"
+    assert facts["pictures"] == 14
+    listed = (finished / "pictures.jsonl").read_bytes()
+    assert facts["list_sha256"] == hashlib.sha256(listed).hexdigest()
+    assert str(photos) not in (finished / "store.json").read_text()
+    assert store.skipped == len(BAD)
+
+
+def test_a_finished_store_is_left_as_it_is(finished: Path, photos: Path) -> None:
+    before = files_in(finished)
+    vae = LinearVAE()
+    filled = fill(photos, finished, vae=vae, stored="float32")
+    assert (filled.computed, filled.pictures_per_second, vae.encoded) == (0, None, 0)
+    assert files_in(finished) == before
+
+
+@given(st.binary(min_size=1, max_size=40).filter(lambda name: b"\0" not in name), st.integers())
+def test_names_of_any_bytes_come_back_from_a_line(name: bytes, size: int) -> None:
+    path = os.fsdecode(name)
+    line = line_of({"path": path, "size": size})
+    assert line.isascii()
+    assert line.count(b"\n") == 1
+    assert os.fsencode(json.loads(line)["path"]) == name
+
+
+def test_strange_names_are_stored_and_read(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "photos", 1)
+    strange = [os.fsdecode(b"caf\xe9.png"), "two\nlines.png", "ü €.png", '"quoted\\".png']
+    for name in strange:
+        save_smooth(folder / name, seed=1)
+    fill(folder, tmp_path / "store", workers=1)
+    assert {*open_store(tmp_path / "store").paths()} == {"000.png", *strange}
+    assert all(line["size"] > 0 for line in read_lines(tmp_path / "store" / "pictures.jsonl"))

@@ -1,0 +1,374 @@
+"""Full disks, foreign stores, damage, pictures that come and go: one line, and it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from command_line import CommandLine, files_in
+from faulty_sources import Deadly, Gone, Vanishing
+from linear_vae import LinearVAE
+from picture_folders import fill, make_folder, same_files, save_smooth
+from test_cli_bad_input import refused
+from torch import Tensor
+
+from latentlab.errors import FileError, ImageError, NonFiniteError, UsageError
+from latentlab.latents import Posterior
+from latentlab.store.filling import fill_store
+from latentlab.store.reading import open_store
+from latentlab.store.sources import Entry, Folder, safe_path
+from latentlab.store.verification import verify_store
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    return make_folder(tmp_path / "photos", 8)
+
+
+@pytest.fixture
+def store(photos: Path, tmp_path: Path) -> Path:
+    fill(photos, tmp_path / "store")
+    return tmp_path / "store"
+
+
+# Disks
+
+
+@contextmanager
+def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
+    """Mount a small tmpfs; only root may."""
+    folder.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small disk")
+    options = f"size={kilobytes}k"
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_line_and_nothing_is_lost(
+    cli: CommandLine, photos: Path, tmp_path: Path
+) -> None:
+    options = ("-m", "linear", "--size", 512, "--per-shard", 2, "--workers", 0)
+    with small_disk(tmp_path / "disk", 400) as disk:
+        called = cli("encode", photos, "--out", disk / "store", *options)
+        refused(called, 3, "No space left on device", "free some space")
+        there = files_in(disk / "store")
+        assert {"store.json", "latents-00000.jsonl"} <= {*there}
+        assert "index.jsonl" not in there
+        assert not [name for name in there if name.startswith(".")]
+        subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
+        assert cli("encode", photos, "--out", disk / "store", *options).code == 0
+        assert cli("encode", photos, "--out", tmp_path / "whole", *options).code == 0
+        assert same_files(disk / "store", tmp_path / "whole")
+
+
+def test_a_disk_that_cannot_be_written_is_one_line(
+    cli: CommandLine, photos: Path, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk", 4000) as disk:
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        called = cli("encode", photos, "--out", disk / "store", "-m", "linear", "--size", 16)
+        refused(called, 3, "nothing can be written")
+
+
+# Other stores, models and pictures
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is asked for instead of what the store was begun with."""
+
+    words: str
+    options: dict[str, Any]
+
+
+CHANGES = {
+    "size": Change("size 16 for", {"size": 16}),
+    "dtype of the store": Change("stored float32 for", {"stored": "float32"}),
+    "pictures of a shard": Change("per_shard 4 for", {"per_shard": 4}),
+    "batch": Change("batch 2 for", {"batch": 2}),
+    "channels": Change("another model", {"vae": LinearVAE(channels=5)}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_store_of_something_else_is_refused_and_left_alone(
+    change: str, store: Path, photos: Path
+) -> None:
+    before = files_in(store)
+    with pytest.raises(FileError, match=CHANGES[change].words):
+        fill(photos, store, **CHANGES[change].options)
+    assert files_in(store) == before
+
+
+def test_other_weights_are_refused(store: Path, photos: Path) -> None:
+    other = LinearVAE()
+    other.origin = replace(other.origin, sha256={"weights.safetensors": "0" * 64})
+    with pytest.raises(FileError, match="another model"):
+        fill(photos, store, vae=other)
+
+
+def test_choices_that_are_not_made_are_those_of_the_store(store: Path, photos: Path) -> None:
+    (store / "latents-00001.jsonl").unlink()
+    fill(photos, store, per_shard=None, batch=None)
+    assert open_store(store).manifest.per_shard == 3
+
+
+@pytest.mark.parametrize("change", ["more", "fewer", "longer"])
+def test_another_list_of_pictures_is_refused(change: str, store: Path, photos: Path) -> None:
+    before = files_in(store)
+    if change == "more":
+        save_smooth(photos / "more.png", seed=9)
+    elif change == "fewer":
+        (photos / "003.png").unlink()
+    else:
+        with (photos / "003.png").open("ab") as file:
+            file.write(b"x")
+    with pytest.raises(FileError, match="another list of pictures"):
+        fill(photos, store)
+    assert files_in(store) == before
+
+
+def test_a_folder_with_other_files_is_no_store(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="holds other files"):
+        fill(photos, photos)
+    (tmp_path / "file").touch()
+    with pytest.raises(FileError, match="nothing can be written"):
+        fill(photos, tmp_path / "file")
+
+
+def test_one_writer_at_a_time(store: Path, photos: Path) -> None:
+    from latentlab.files import locked
+
+    with locked(store), pytest.raises(FileError, match="another process is writing"):
+        fill(photos, store)
+    fill(photos, store)
+
+
+@pytest.mark.parametrize(
+    "options", [{"stored": "float64"}, {"per_shard": 0}, {"batch": -1}, {"size": 7}]
+)
+def test_options_that_make_no_sense(options: dict[str, Any], photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        fill(photos, tmp_path / "store", **options)
+    assert not (tmp_path / "store").exists()
+
+
+# Damage
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGE = {
+    "short latents": ("latents-00001.safetensors", cut, "bytes instead of"),
+    "flipped latents": ("latents-00001.safetensors", flip, "is not what"),
+    "no latents": ("latents-00001.safetensors", Path.unlink, "is missing"),
+    "short index": ("latents-00001.jsonl", cut, "damaged in line 4"),
+    "empty index": ("latents-00001.jsonl", lambda path: path.write_bytes(b""), "first line"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_shard_is_reported_and_computed_again(
+    kind: str, store: Path, photos: Path
+) -> None:
+    before = files_in(store)
+    name, damage, words = DAMAGE[kind]
+    damage(store / name)
+    found = verify_store(store)
+    assert found.count >= 1
+    assert any(words in problem for problem in found.problems)
+    vae = LinearVAE()
+    with pytest.warns(UserWarning, match=rf"shard 1 is computed again: .*{words}"):
+        fill(photos, store, vae=vae)
+    assert vae.encoded == 3
+    assert files_in(store) == before
+    assert verify_store(store).count == 0
+
+
+def test_an_index_of_other_pictures_is_not_taken_for_this_one(store: Path, photos: Path) -> None:
+    before = files_in(store)
+    for suffix in ("safetensors", "jsonl"):
+        shutil.copy(store / f"latents-00000.{suffix}", store / f"latents-00001.{suffix}")
+    with pytest.warns(UserWarning, match="does not list the pictures"):
+        fill(photos, store)
+    assert files_in(store) == before
+
+
+def test_an_index_that_contradicts_itself_is_not_believed(store: Path, photos: Path) -> None:
+    before = files_in(store)
+    index = store / "latents-00001.jsonl"
+    lines = index.read_text().splitlines()
+    line = json.loads(lines[1])
+    lines[1] = json.dumps({**line, "shape": [6, 1, 1]})
+    index.write_text("\n".join(lines) + "\n")
+    with pytest.warns(UserWarning, match="contradicts itself"):
+        fill(photos, store)
+    assert files_in(store) == before
+
+
+def test_unfinished_and_damaged_stores_are_not_read(store: Path, cli: CommandLine) -> None:
+    cut(store / "latents-00000.safetensors")
+    with pytest.raises(FileError, match="computes that shard again"):
+        open_store(store)
+    (store / "latents-00000.jsonl").unlink()
+    refused(cli("store", "info", store), 3, "2 of 3 shards", "which continues it")
+    (store / "store.json").write_text("{}")
+    refused(cli("store", "info", store), 3, "store of format 1")
+    refused(cli("store", "info", store / "nothing"), 3, "store of format 1")
+
+
+# Pictures that come and go
+
+
+def test_a_picture_changed_since_is_reported_with_exit_code_3(
+    store: Path, photos: Path, cli: CommandLine
+) -> None:
+    assert cli("store", "verify", store, "--pictures", photos).code == 0
+    flip(photos / "003.png")
+    (photos / "004.png").unlink()
+    called = cli("store", "verify", store, "--pictures", photos, "--json")
+    assert called.code == 3
+    facts = json.loads(called.out)
+    assert facts["count"] == 2
+    assert facts["whole"] is False
+    assert "003.png has changed since it was encoded" in facts["problems"]
+    assert "004.png cannot be read (No such file or directory)" in facts["problems"]
+    assert cli("store", "verify", store).code == 0
+
+
+def test_a_picture_that_was_gone_is_encoded_when_it_is_back(
+    photos: Path, store: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "other"
+    fill_store(LinearVAE(), Vanishing(photos), out, per_shard=3, workers=0)
+    assert open_store(out).skipped == 1
+    index = (out / "index.jsonl").read_text()
+    assert '"skipped":"cannot be read (No such file or directory)"' in index
+    vae = LinearVAE()
+    fill(photos, out, vae=vae)
+    assert vae.encoded == 3
+    assert same_files(out, store)
+
+
+def test_a_disk_that_is_gone_ends_the_run(photos: Path, store: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="3 pictures in a row that cannot be read"):
+        fill_store(LinearVAE(), Gone(photos), tmp_path / "other", per_shard=3, workers=0)
+    fill(photos, tmp_path / "other")
+    assert same_files(tmp_path / "other", store)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_picture_that_ends_its_worker_is_skipped(
+    workers: int, photos: Path, store: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "other"
+    fill_store(LinearVAE(), Deadly(photos), out, per_shard=3, workers=workers)
+    opened = open_store(out)
+    assert (len(opened), opened.skipped) == (7, 1)
+    assert "ended the process that decoded it (7)" in (out / "index.jsonl").read_text()
+    fill(photos, out)
+    assert same_files(out, store)
+
+
+def test_no_picture_is_one_line(tmp_path: Path, cli: CommandLine) -> None:
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "store"
+    refused(cli("encode", "empty", "--out", out, "-m", "linear"), 3, "no picture")
+    refused(cli("encode", "nothing", "--out", out, "-m", "linear"), 3, "nothing")
+    assert not [*out.glob("*")]
+
+
+def test_links_out_of_the_folder_hidden_files_and_loops_are_left_out(
+    photos: Path, tmp_path: Path
+) -> None:
+    outside = save_smooth(tmp_path / "outside.png", seed=1)
+    (photos / "out.png").symlink_to(outside)
+    (photos / "in.png").symlink_to(photos / "000.png")
+    (photos / "dangling.png").symlink_to(photos / "nothing.png")
+    (photos / "loop").symlink_to(photos)
+    found = [entry.path for entry in Folder(photos).entries()]
+    assert "in.png" in found
+    assert not {"out.png", "dangling.png", ".hidden.png"} & {*found}
+    assert not [path for path in found if path.startswith("loop")]
+
+
+@pytest.mark.parametrize("path", ["../outside.png", "/etc/passwd", "sub/../../x.png", "out.png"])
+def test_paths_of_a_list_never_lead_out_of_the_folder(path: str, photos: Path) -> None:
+    (photos / "out.png").symlink_to("/etc/passwd")
+    with pytest.raises(FileError, match="a path inside"):
+        safe_path(photos, path)
+
+
+def test_a_changed_list_is_not_followed(store: Path, photos: Path) -> None:
+    entry = {"path": "../outside.png", "size": 3}
+    (store / "pictures.jsonl").write_text(json.dumps(entry) + "\n")
+    with pytest.raises(FileError, match="another list"):
+        fill(photos, store)
+    assert "pictures.jsonl is not the list" in verify_store(store).problems[0]
+
+
+# Numbers
+
+
+class Overflowing(LinearVAE):
+    """A model whose latents of some pictures are huge or NaN."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def encode(self, images: Tensor) -> Posterior:
+        found = super().encode(images)
+        if self.encoded == 5:
+            found.mean[0, 0, 0, 0] = self.value
+        return found
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(7e4, "000.png that reaches 70000.*float16"), (torch.nan, "NaN .* for 000.png")],
+)
+def test_latents_that_cannot_be_stored_name_their_picture(
+    value: float, words: str, tmp_path: Path
+) -> None:
+    folder = make_folder(tmp_path / "one", 2)
+    for number in range(4):
+        save_smooth(folder / f"000-{number}.png", seed=number)
+    with pytest.raises(NonFiniteError, match=words):
+        fill(folder, tmp_path / "store", vae=Overflowing(value))
+    if value == 7e4:
+        fill(folder, tmp_path / "wide", vae=Overflowing(value), stored="float32")
+
+
+def test_a_list_that_changes_while_it_is_read_is_no_traceback(photos: Path) -> None:
+    entries = Folder(photos).entries()
+    assert isinstance(next(entries), Entry)
+    shutil.rmtree(photos)
+    with warnings.catch_warnings(), pytest.raises(ImageError) as caught:
+        [*entries, *Folder(photos).entries()]
+    assert "cannot be read" in str(caught.value)
