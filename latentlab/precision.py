@@ -99,6 +99,17 @@ def with_fast_decoder(vae: LatentVAE) -> LatentVAE:
     return vae if fast is vae else MixedVAE(vae, fast)
 
 
+def for_data_set(vae: LatentVAE) -> LatentVAE:
+    """Return a VAE that encodes in bfloat16 where that is native, for latents of many pictures.
+
+    Pictures differ by about the latents' own deviation, of which rounding is a per cent or two: a
+    ten-thousandth of the variance.
+    """
+    if vae.dtype != torch.float32 or not native_bfloat16(vae.device):
+        return vae
+    return vae.cast(torch.bfloat16)
+
+
 def decode_precision(vae: LatentVAE) -> dict[str, str]:
     """Return the dtype that a VAE decodes in, for ``run.json``."""
     decoder = vae.decoder if isinstance(vae, MixedVAE) else vae

@@ -10,12 +10,15 @@ import typer
 from latentlab.cli import options
 from latentlab.cli.analysis import Request, analyse, check, load
 from latentlab.cli.console import print_json, progress_bar, shown
+from latentlab.cli.store_pca import analyse_store
 from latentlab.defaults import DEFAULT_NEIGHBORHOOD, choose_model
 
 
 def pca(
     context: typer.Context,
-    image: Annotated[str, typer.Argument(help="A picture file, or sample:flower, sample:china.")],
+    image: Annotated[
+        str, typer.Argument(help="A picture, sample:flower, sample:china, or a store of latents.")
+    ],
     model: options.Model = None,
     size: options.Size = None,
     neighborhood: options.NeighborhoodName = DEFAULT_NEIGHBORHOOD,
@@ -38,7 +41,9 @@ def pca(
     offline: options.Offline = False,
     debug: options.Debug = False,
 ) -> None:
-    """Plot the cumulative explained variance around a picture."""
+    """Plot the cumulative explained variance around a picture, or of a whole store."""
+    from latentlab.store_pca import is_store
+
     request = Request(
         image,
         size,
@@ -53,10 +58,16 @@ def pca(
         nulls,
         dtype,
     )
-    check(request, out)
-    vae = load(choose_model(model), device, dtype, offline=offline, quiet=quiet)
-    with progress_bar(quiet=quiet) as progress:
-        _, _, facts = analyse(vae, request, out, progress, quiet=quiet)
+    if is_store(image):
+        stored = analyse_store(request, out, quiet=quiet)
+        if stored is None:
+            return
+        facts = stored
+    else:
+        check(request, out)
+        vae = load(choose_model(model), device, dtype, offline=offline, quiet=quiet)
+        with progress_bar(quiet=quiet) as progress:
+            _, _, facts = analyse(vae, request, out, progress, quiet=quiet)
     if json:
         print_json(facts)
     elif not quiet:
@@ -98,8 +109,20 @@ def _summary_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             "R² of the log fit",
             f"{shown(facts['log_fit_r2'], '.3f')} (chance: {chance or '–'})",
         ),
-        ("reconstruction", f"{shown(facts['reconstruction_psnr'], '.2f')} dB PSNR"),
+        *_how_exact(facts),
     ]
+
+
+def _how_exact(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if "store" not in facts:
+        return [("reconstruction", f"{shown(facts['reconstruction_psnr'], '.2f')} dB PSNR")]
+    bounds = facts["eigenvalue_error_bounds"]
+    if bounds is None:
+        return [("method", f"{facts['method']}, exact")]
+    largest = max(
+        bound / value for bound, value in zip(bounds, facts["explained_variance"], strict=True)
+    )
+    return [("method", f"{facts['method']}, eigenvalues within {largest:.1%}")]
 
 
 def _interval(facts: Mapping[str, Any]) -> str:

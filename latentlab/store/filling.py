@@ -13,8 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from latentlab.batches import batch_size
 from latentlab.distributed import Ranks
-from latentlab.encoder import batch_size
 from latentlab.errors import FileError
 from latentlab.files import locked, open_durably
 from latentlab.latents import Progress
@@ -45,6 +45,8 @@ from latentlab.store.workers import default_workers, prepared
 
 if TYPE_CHECKING:
     from latentlab.loaders.base import LatentVAE
+
+_USUAL_SIDE = 256  # of pictures that keep their size, to choose a batch by
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,8 @@ def fill_store(
     """
     ranks = ranks or Ranks()
     workers = default_workers() if workers is None else workers
-    suggested = batch_size(vae) if batch is None else batch
+    side = size or _USUAL_SIDE
+    suggested = batch_size(vae, side, side) if batch is None else batch
     planned = plan(vae, source, size=size, stored=stored, per_shard=per_shard, batch=suggested)
     if ranks.is_first:
         _make_folder(folder)
