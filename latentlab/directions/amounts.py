@@ -5,7 +5,8 @@ of light may move by a thousandth of the width and follow a direction perfectly.
 are conventions of ours, in round numbers near what an attentive eye tells apart in two pictures
 side by side: a brightness of 0.5 % is a little more than one step of 8 bits, a position of 0.5 %
 a little more than one pixel of 256. Random directions with steps as long as those of a first
-principal component stay below them.
+principal component stayed below them on `mini` and on TAEF2 (at most 0.34 % of white in
+brightness, 0.27 % of the width, 2.1° of hue, at 128 px).
 """
 
 from __future__ import annotations

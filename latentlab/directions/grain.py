@@ -64,5 +64,5 @@ def note_on_grain(vectors: Tensor, window: Window, labels: Sequence[str]) -> tup
     return (
         f"{names} {verb} neighboring latent cells in opposite ways ({shares[found].min():.0%} of "
         "the energy lies above half the grid's highest frequency; random directions: 75%): a "
-        "pattern of the latent grid, which no picture has, rather than something in the picture",
+        "pattern of the latent grid rather than something in the picture",
     )
