@@ -144,4 +144,5 @@ def _remarks(facts: Mapping[str, Any]) -> list[str]:
         lines.append(f"labels: by chance the largest |ρ| stays below {first['threshold']:.2f}")
         if first["baseline"] is not None:
             lines[-1] += f"; for random directions it is {first['baseline']:.2f} on average"
+        lines[-1] += "; ± is the change for one step, and no label where it would not be visible"
     return lines

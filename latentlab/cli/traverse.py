@@ -211,6 +211,8 @@ def _find(
         found = finding.find(vae, request, search, progress)
     folder = out or create_run(found.latent.name, vae.spec.name)
     finding.save(vae, found, folder, request.command_line)
+    for note in found.directions.notes:
+        say(note, quiet=place.quiet)
     return _Start(vae, found.latent, found.directions, folder, place.dtype)
 
 
