@@ -29,10 +29,11 @@ if TYPE_CHECKING:
         Posterior,
         Spectrum,
     )
-    from latentlab.loaders import LatentVAE, load_vae, register_family, wrap_vae
+    from latentlab.loaders import LatentVAE, compile_vae, load_vae, register_family, wrap_vae
     from latentlab.neighborhoods import neighborhood, register_neighborhood
     from latentlab.pca import PCA, fit_pca, fit_pca_stream, fit_randomized_pca
     from latentlab.runs import load_pca
+    from latentlab.tiles import Seams, tiled
     from latentlab.transfers import Transfer, transfer
     from latentlab.traversal import Walk, traverse
     from latentlab.verdict import Judgement, judge
@@ -55,10 +56,11 @@ _HOMES = {
         "Posterior",
         "Spectrum",
     ),
-    "loaders": ("LatentVAE", "load_vae", "register_family", "wrap_vae"),
+    "loaders": ("LatentVAE", "compile_vae", "load_vae", "register_family", "wrap_vae"),
     "neighborhoods": ("neighborhood", "register_neighborhood"),
     "pca": ("PCA", "fit_pca", "fit_pca_stream", "fit_randomized_pca"),
     "runs": ("load_pca",),
+    "tiles": ("Seams", "tiled"),
     "transfers": ("Transfer", "transfer"),
     "traversal": ("Walk", "traverse"),
     "verdict": ("Judgement", "judge"),
@@ -77,10 +79,12 @@ __all__ = [
     "Neighborhood",
     "Picture",
     "Posterior",
+    "Seams",
     "Spectrum",
     "Transfer",
     "Walk",
     "compare",
+    "compile_vae",
     "encode",
     "find",
     "fit_pca",
@@ -98,6 +102,7 @@ __all__ = [
     "register_family",
     "register_finder",
     "register_neighborhood",
+    "tiled",
     "transfer",
     "traverse",
     "with_labels",

@@ -17,7 +17,7 @@ from latentlab.memory import available_memory, check_memory, memory_errors
 if TYPE_CHECKING:
     from latentlab.latents import Picture
 
-_ADVICE = "lower --size, or choose another --device"
+_ADVICE = "pass --tile 512 or less, lower --size, or choose another --device"
 
 
 def encode(vae: LatentVAE, image: Any, size: int | None = None) -> Latent:

@@ -175,6 +175,8 @@ def provenance(
     vae: LatentVAE, latent: Latent, command_line: list[str], **settings: Any
 ) -> dict[str, Any]:
     """Return what it takes to repeat a run: versions, command, model, input and settings."""
+    from latentlab.tiles import describe_tiles
+
     return {
         "command_line": command_line,
         "model": {
@@ -187,6 +189,7 @@ def provenance(
             "dtype": str(vae.dtype).removeprefix("torch."),
             "device": str(vae.device),
         },
+        **describe_tiles(vae),
         "input": {
             "name": latent.name,
             "sha256": latent.picture.sha256 if latent.picture else None,

@@ -9,7 +9,7 @@ import typer
 
 from latentlab.cli import options
 from latentlab.cli.analysis import Request, analyse, check, load
-from latentlab.cli.console import print_json, progress_bar, shown
+from latentlab.cli.console import print_json, progress_bar, shown, tiling
 from latentlab.defaults import DEFAULT_NEIGHBORHOOD, choose_model
 
 
@@ -32,6 +32,8 @@ def pca(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    tile: options.Tile = None,
+    compiled: options.Compile = False,
     out: options.Out = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -53,7 +55,15 @@ def pca(
         nulls,
     )
     check(request, out)
-    vae = load(choose_model(model), device, dtype, offline=offline, quiet=quiet)
+    vae = load(
+        choose_model(model),
+        device,
+        dtype,
+        offline=offline,
+        quiet=quiet,
+        tile=tile,
+        compiled=compiled,
+    )
     with progress_bar(quiet=quiet) as progress:
         _, _, facts = analyse(vae, request, out, progress, quiet=quiet)
     if json:
@@ -98,6 +108,7 @@ def _summary_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"{shown(facts['log_fit_r2'], '.3f')} (chance: {chance or '–'})",
         ),
         ("reconstruction", f"{shown(facts['reconstruction_psnr'], '.2f')} dB PSNR"),
+        *([("tiled", tiling(facts["tiles"]))] if "tiles" in facts else []),
     ]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentlab.cli import finding, options
-from latentlab.cli.analysis import Request, analyse, check, load
+from latentlab.cli.analysis import Request, analyse, check, load, say_tiling
 from latentlab.cli.console import print_json, progress_bar, say, shown
 from latentlab.defaults import DEFAULT_NEIGHBORHOOD, ChosenModel, choose_model
 from latentlab.errors import FileError, UsageError
@@ -82,6 +82,8 @@ def traverse(
     ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    tile: options.Tile = None,
+    compiled: options.Compile = False,
     out: options.Out = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -96,7 +98,7 @@ def traverse(
     check_steps(_USUAL if components is None else components, span, steps)
     suffix = f".{format.value}"
     check_format(suffix, fps)
-    place = _Machine(model, device, dtype, offline, quiet)
+    place = _Machine(model, device, dtype, offline, quiet, tile, compiled)
     if image is None:
         _refuse_picture_options(
             size, samples, region, settings, neighborhood, seed, finder, labels, features
@@ -117,6 +119,7 @@ def traverse(
     walk = _walk(start, components, span, steps, curved=curved, seed=seed or 0, quiet=quiet)
     files = save_walk(walk, start.folder, suffix=suffix, fps=fps, loop=loop)
     files.append(_record(walk, start, context.obj))
+    say_tiling(start.vae, quiet=quiet)
     _report(start.folder, files, json=json, quiet=quiet)
 
 
@@ -129,6 +132,8 @@ class _Machine:
     dtype: str
     offline: bool
     quiet: bool
+    tile: int | None
+    compiled: bool
 
     def load(self) -> LatentVAE:
         return load(
@@ -137,6 +142,8 @@ class _Machine:
             self.dtype,
             offline=self.offline,
             quiet=self.quiet,
+            tile=self.tile,
+            compiled=self.compiled,
         )
 
 
@@ -304,6 +311,8 @@ def _load_model_of(folder: Path, command: str, place: _Machine) -> LatentVAE:
         revision=recorded["revision"],
         offline=place.offline,
         quiet=place.quiet,
+        tile=place.tile,
+        compiled=place.compiled,
     )
     if dict(vae.origin.sha256) != recorded["sha256"]:
         raise FileError(
