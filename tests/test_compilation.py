@@ -57,9 +57,15 @@ def compiler(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.mark.parametrize(
-    "family", ["AutoencoderKL", "AutoencoderTiny", "AutoencoderKLWan", "TAESD"]
+    ("family", "dtype"),
+    [
+        ("AutoencoderKL", "bfloat16"),
+        ("AutoencoderTiny", "float32"),
+        ("AutoencoderKLWan", "float32"),
+        ("TAESD", "float32"),
+    ],
 )
-def test_what_torch_traces_computes_the_same(family: str, tmp_path: Path) -> None:
+def test_what_torch_traces_computes_the_same(family: str, dtype: str, tmp_path: Path) -> None:
     graphs: list[torch.fx.GraphModule] = []
 
     def backend(graph: torch.fx.GraphModule, _inputs: Any) -> Callable[..., Any]:
@@ -67,7 +73,7 @@ def test_what_torch_traces_computes_the_same(family: str, tmp_path: Path) -> Non
         return graph.forward
 
     save_tiny(family, tmp_path)
-    plain, compiled = load_vae(tmp_path), load_vae(tmp_path)
+    plain, compiled = load_vae(tmp_path, dtype=dtype), load_vae(tmp_path, dtype=dtype)
     torch.compiler.reset()
     compile_vae(compiled, backend=backend)
     image = smooth_picture(32, 48)[None]

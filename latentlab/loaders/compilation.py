@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import sysconfig
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,8 +62,11 @@ def _compile_half(half: Any, compiled: Callable[..., Tensor]) -> None:
         if _is_differentiated(hidden):
             result: Tensor = plain(hidden, **options)
             return result
-        # A CUDA graph writes all its results to the same place.
-        return compiled(hidden, **options).clone()
+        with warnings.catch_warnings():
+            # diffusers asks for torch's version through a cache, whose answer never changes.
+            warnings.filterwarnings("ignore", message="(?s)Dynamo detected a call to .*lru_cache")
+            # A CUDA graph writes all its results to the same place.
+            return compiled(hidden, **options).clone()
 
     half.forward = forward
 
