@@ -15,7 +15,7 @@ from latentlab.errors import MemoryLimitError
 from latentlab.loaders.base import LatentVAE
 from latentlab.memory import memory_errors
 
-_ADVICE = "lower --size, or choose another --device"
+ADVICE = "pass --tile 512 or less, lower --size, or choose another --device"
 _IN_CACHE = 2**15  # pixels: two pictures of 128 px, or half of one of 256
 _LARGEST = 64
 _WORTH = 1.1
@@ -80,7 +80,7 @@ def run_halving(run: Run, batch: Tensor, what: str) -> list[Any]:
     MemoryLimitError : memory does not suffice for one picture.
     """
     try:
-        with torch.inference_mode(), memory_errors(what, _ADVICE):
+        with torch.inference_mode(), memory_errors(what, ADVICE):
             return [run(batch)]
     except MemoryLimitError:
         if len(batch) == 1:
@@ -136,6 +136,6 @@ def _seconds(vae: LatentVAE, images: Tensor, count: int) -> float:
     batch = images.expand(count, -1, -1, -1)
     for _ in range(2):
         start = time.perf_counter()
-        with torch.inference_mode(), memory_errors("a batch", _ADVICE):
+        with torch.inference_mode(), memory_errors("a batch", ADVICE):
             vae.encode(batch).mean.cpu()
     return time.perf_counter() - start

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from latentlab.batches import batch_size, one_ahead, pinned, run_halving, send_to_cpu
+from latentlab.batches import ADVICE, batch_size, one_ahead, pinned, run_halving, send_to_cpu
 from latentlab.errors import NonFiniteError
 from latentlab.images import read_picture
 from latentlab.latents import Latent, Posterior
@@ -18,8 +18,6 @@ from latentlab.memory import available_memory, check_memory
 
 if TYPE_CHECKING:
     from latentlab.latents import Picture
-
-_ADVICE = "lower --size, or choose another --device"
 
 
 def encode(vae: LatentVAE, image: Any, size: int | None = None) -> Latent:
@@ -107,7 +105,7 @@ def reconstruct(vae: LatentVAE, latent: Latent) -> Tensor:
 def _check_room(vae: LatentVAE, height: int, width: int, what: str) -> None:
     # No VAE needs 32 kB a pixel, so only pictures that might be too large are measured.
     if height * width * 2**15 > available_memory():
-        check_memory(vae.activation_bytes(height, width), what, _ADVICE)
+        check_memory(vae.activation_bytes(height, width), what, ADVICE)
 
 
 def check_finite(values: Tensor, what: str) -> None:

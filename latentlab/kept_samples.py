@@ -17,7 +17,8 @@ from latentlab.files import replace_when_done
 from latentlab.latents import Latent, Neighborhood
 from latentlab.layouts import layout_from
 from latentlab.neighborhoods import SAMPLERS
-from latentlab.runs import library_versions
+from latentlab.provenance import library_versions
+from latentlab.tiles import TiledVAE
 
 if TYPE_CHECKING:
     from latentlab.loaders.base import LatentVAE
@@ -55,6 +56,8 @@ def samples_key(
         "weights": dict(vae.origin.sha256),
         "normalization": vae.origin.normalization,
         "device": str(vae.device),
+        "compiled": vae.is_compiled,
+        "tiles": (vae.tile, vae.overlap) if isinstance(vae, TiledVAE) else None,
         "latent": hashlib.sha256(latent.values.contiguous().numpy().tobytes()).hexdigest(),
         "picture": _picture_sha256(latent),
         "neighborhood": name,

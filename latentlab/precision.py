@@ -93,7 +93,7 @@ def with_fast_decoder(vae: LatentVAE) -> LatentVAE:
     The pictures differ by less than a step of 8 bits nearly everywhere (54 dB on TAEF2). What is
     differentiated should keep the VAE as it is.
     """
-    if vae.dtype != torch.float32 or not native_bfloat16(vae.device):
+    if vae.dtype != torch.float32 or vae.is_compiled or not native_bfloat16(vae.device):
         return vae
     fast = vae.cast(torch.bfloat16)
     return vae if fast is vae else MixedVAE(vae, fast)
@@ -142,13 +142,13 @@ def choose_precision(
     """
     if not SAMPLERS[name].encodes:
         return Precision(vae, None, "nothing is encoded")
-    if vae.dtype != torch.float32:
-        return Precision(vae, None, "asked for")
+    if vae.dtype != torch.float32 or vae.is_compiled:
+        return Precision(vae, None, "compiled in it" if vae.is_compiled else "asked for")
     if not native_bfloat16(vae.device):
         return Precision(vae, None, f"{vae.device} has no native bfloat16")
     fast = vae.cast(torch.bfloat16)
     if fast is vae:
-        return Precision(vae, None, "the model has no weights to round")
+        return Precision(vae, None, "this model has one precision")
     floor = measure_floor(vae, fast, latent, name, options, region=region, seed=seed)
     enough = floor <= LARGEST_FLOOR
     comparison = f"rounding to bfloat16 is {floor:.2%} of the neighborhood's variance"

@@ -7,6 +7,7 @@ Several ranks read a part each and add up their sums.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,22 @@ from torch import Tensor
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Spectrum
 from latentlab.memory import available_memory, check_memory
-from latentlab.pca import KEPT_COMPONENTS, PCA, components_to_keep, fix_signs, spectrum_of
+from latentlab.pca import (
+    KEPT_COMPONENTS,
+    PCA,
+    check_matrix_shape,
+    components_to_keep,
+    fix_signs,
+    spectrum_of,
+)
 from latentlab.rows import RowStream, common_shift, mean_of_rows, moments_of_rows, take_rows
-from latentlab.scatter import add_products, eigenpairs, leading_eigenpairs, mirror_lower
+from latentlab.scatter import (
+    add_products,
+    eigenpairs,
+    leading_eigenpairs,
+    mirror_lower,
+    scatter_matrix,
+)
 
 if TYPE_CHECKING:
     from latentlab.distributed import Ranks
@@ -235,3 +249,47 @@ def _covariance_times(
     if ranks:
         ranks.add_up(product, what)
     return product / (rows.n_samples - 1)
+
+
+def fit_pca_stream(chunks: Iterable[Tensor], *, n_components: int | None = None) -> PCA:
+    """Principal components of rows that arrive in chunks, exact, in memory for D×D numbers.
+
+    Parameters
+    ----------
+    chunks : tensors (n_i, n_features), read once
+    n_components : int, optional; as for :func:`fit_pca`
+
+    Raises
+    ------
+    ShapeError, NonFiniteError, UsageError : as for :func:`fit_pca`.
+    """
+    counted = _RowCounter(chunks)
+    mean, scatter = scatter_matrix(counted)
+    check_matrix_shape(counted.rows, len(mean))
+    variances, vectors = eigenpairs(scatter / (counted.rows - 1))
+    rank = min(counted.rows - 1, len(mean))
+    spectrum = spectrum_of(variances[:rank], counted.rows, len(mean))
+    kept = components_to_keep(n_components, spectrum)
+    return PCA(spectrum, fix_signs(vectors[:, :kept].T).float(), mean.float())
+
+
+class _RowCounter:
+    """Pass non-empty chunks through and count their rows."""
+
+    def __init__(self, chunks: Iterable[Tensor]) -> None:
+        self.chunks = chunks
+        self.rows = 0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        width = None
+        for chunk in self.chunks:
+            width = chunk.shape[-1] if width is None else width
+            if chunk.ndim != 2 or chunk.shape[1] != width:
+                raise ShapeError(
+                    f"a chunk of shape {tuple(chunk.shape)}",
+                    f"(rows, {width}) like the first",
+                    "pass matrices with the same features",
+                )
+            self.rows += len(chunk)
+            if len(chunk):
+                yield chunk

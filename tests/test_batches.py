@@ -9,7 +9,7 @@ import torch
 from linear_vae import LinearVAE
 from torch import Tensor
 
-from latentlab import load_vae
+from latentlab import compile_vae, load_vae
 from latentlab.batches import batch_size, fastest_batch, one_ahead, run_halving, send_to_cpu
 from latentlab.encoder import decode_each, encode, encode_batch
 from latentlab.errors import MemoryLimitError, NonFiniteError
@@ -185,3 +185,13 @@ def test_a_cast_is_a_copy_in_another_dtype() -> None:
     assert rounded.dtype == torch.float32
     assert 1e-4 < float((rounded - exact).std() / exact.std()) < 0.05
     assert half.in_float32.dtype == torch.float32
+
+
+def test_a_cast_of_a_compiled_vae_runs_its_own_weights() -> None:
+    vae = load_vae("mini")
+    compile_vae(vae, backend="eager")
+    half = vae.cast(torch.bfloat16)
+    assert (vae.is_compiled, half.is_compiled) == (True, False)
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    expected = load_vae("mini", dtype="bfloat16").encode(image).mean
+    torch.testing.assert_close(half.encode(image).mean, expected, rtol=0, atol=0)

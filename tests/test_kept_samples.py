@@ -9,7 +9,7 @@ import pytest
 import torch
 from command_line import CommandLine
 
-from latentlab import encode, kept_samples, load_vae, neighborhood
+from latentlab import encode, kept_samples, load_vae, neighborhood, tiled
 from latentlab.kept_samples import FOLDER, find_kept, keep, samples_key
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
@@ -70,6 +70,10 @@ def test_another_picture_or_model_has_another_key(vae: LatentVAE, latent: Latent
     assert key_of(vae, other) != key_of(vae, latent)
     wider = load_vae("linear32")
     assert key_of(wider, encode(wider, "sample:flower", size=64)) != key_of(vae, latent)
+
+
+def test_tiles_have_another_key(vae: LatentVAE, latent: Latent) -> None:
+    assert key_of(tiled(vae, 32, 16), latent) != key_of(vae, latent)
 
 
 @pytest.mark.parametrize("name", ["gaussian", "tokens", "knn", "frames"])

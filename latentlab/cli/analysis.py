@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentlab.cli.console import progress_bar, say
+from latentlab.cli.console import progress_bar, say, tiling
 from latentlab.cli.options import parse_nulls, parse_region, parse_settings
 from latentlab.defaults import ChosenModel
 from latentlab.errors import UsageError
@@ -53,13 +53,15 @@ def load(
     revision: str | None = None,
     offline: bool,
     quiet: bool,
+    tile: int | None = None,
+    compiled: bool = False,
 ) -> LatentVAE:
-    """Return the model, showing the download where there is one."""
-    from latentlab import load_vae
+    """Return the model, showing the download where there is one; compiled and tiled if asked."""
+    from latentlab import compile_vae, load_vae, tiled
 
     say(model.announce(), quiet=quiet)
     with progress_bar(quiet=quiet, in_bytes=True) as progress:
-        return load_vae(
+        vae = load_vae(
             model.name,
             device=device,
             dtype=dtype,
@@ -67,6 +69,19 @@ def load(
             offline=offline,
             progress=progress,
         )
+    if compiled:
+        compile_vae(vae)
+        say(f"compiling {vae.spec.name}: the first pictures take longer", quiet=quiet)
+    return tiled(vae, tile) if tile else vae
+
+
+def say_tiling(vae: LatentVAE, *, quiet: bool) -> None:
+    """Say how much tiles differed where they meet, if there were any."""
+    from latentlab.tiles import describe_tiles
+
+    described = describe_tiles(vae)
+    if described:
+        say(f"tiled {tiling(described['tiles'])}", quiet=quiet)
 
 
 def analyse(
@@ -244,9 +259,15 @@ def save(
     precision: dict[str, Any],
 ) -> dict[str, Any]:
     """Write a run's files; return the facts of ``pca.json`` with the files' paths."""
-    from latentlab.runs import provenance, read_json, record, save_pca
+    from latentlab.provenance import provenance, record
+    from latentlab.runs import read_json, save_pca
+    from latentlab.tiles import describe_tiles
 
-    facts = {"reconstruction_psnr": quality, "statement": hood.statement}
+    facts = {
+        "reconstruction_psnr": quality,
+        "statement": hood.statement,
+        **describe_tiles(vae),
+    }
     files = save_pca(found, folder, facts, judgement=judgement)
     settings = {
         "seed": hood.seed,

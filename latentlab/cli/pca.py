@@ -9,7 +9,7 @@ import typer
 
 from latentlab.cli import options
 from latentlab.cli.analysis import Request, analyse, check, load
-from latentlab.cli.console import print_json, progress_bar, shown
+from latentlab.cli.console import print_json, progress_bar, shown, tiling
 from latentlab.cli.store_pca import analyse_store
 from latentlab.defaults import DEFAULT_NEIGHBORHOOD, choose_model
 
@@ -35,6 +35,8 @@ def pca(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    tile: options.Tile = None,
+    compiled: options.Compile = False,
     out: options.Out = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -65,7 +67,15 @@ def pca(
         facts = stored
     else:
         check(request, out)
-        vae = load(choose_model(model), device, dtype, offline=offline, quiet=quiet)
+        vae = load(
+            choose_model(model),
+            device,
+            dtype,
+            offline=offline,
+            quiet=quiet,
+            tile=tile,
+            compiled=compiled,
+        )
         with progress_bar(quiet=quiet) as progress:
             _, _, facts = analyse(vae, request, out, progress, quiet=quiet)
     if json:
@@ -110,6 +120,7 @@ def _summary_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"{shown(facts['log_fit_r2'], '.3f')} (chance: {chance or '–'})",
         ),
         *_how_exact(facts),
+        *([("tiled", tiling(facts["tiles"]))] if "tiles" in facts else []),
     ]
 
 

@@ -71,14 +71,8 @@ def _refuse_picture_options(request: Request) -> None:
 
 
 def _save(store: Store, found: StreamedPCA, request: Request, out: Path | None) -> dict[str, Any]:
-    from latentlab.runs import (
-        create_run,
-        library_versions,
-        read_json,
-        record,
-        remember_run,
-        save_pca,
-    )
+    from latentlab.provenance import library_versions, record
+    from latentlab.runs import create_run, read_json, remember_run, save_pca
     from latentlab.store_pca import STATEMENT
     from latentlab.verdict import judge_stream
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentlab.cli import finding, options
-from latentlab.cli.analysis import Request, analyse, check, load
+from latentlab.cli.analysis import Request, analyse, check, load, say_tiling
 from latentlab.cli.console import print_json, progress_bar, say, shown
 from latentlab.defaults import DEFAULT_NEIGHBORHOOD, ChosenModel, choose_model
 from latentlab.errors import FileError, UsageError
@@ -82,6 +82,8 @@ def traverse(
     ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    tile: options.Tile = None,
+    compiled: options.Compile = False,
     out: options.Out = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -97,7 +99,7 @@ def traverse(
     check_steps(_USUAL if components is None else components, span, steps)
     suffix = f".{format.value}"
     check_format(suffix, fps)
-    place = _Machine(model, device, dtype, offline, quiet)
+    place = _Machine(model, device, dtype, offline, quiet, tile, compiled)
     if image is None:
         _refuse_picture_options(
             size, samples, region, settings, neighborhood, seed, finder, labels, features
@@ -121,6 +123,7 @@ def traverse(
     walk = _walk(start, components, span, steps, curved=curved, seed=seed or 0, quiet=quiet)
     files = save_walk(walk, start.folder, suffix=suffix, fps=fps, loop=loop)
     files.append(_record(walk, start, context.obj))
+    say_tiling(start.vae, quiet=quiet)
     _report(start.folder, files, json=json, quiet=quiet)
 
 
@@ -133,6 +136,8 @@ class _Machine:
     dtype: str
     offline: bool
     quiet: bool
+    tile: int | None
+    compiled: bool
 
     def load(self) -> LatentVAE:
         return load(
@@ -141,6 +146,8 @@ class _Machine:
             self.dtype,
             offline=self.offline,
             quiet=self.quiet,
+            tile=self.tile,
+            compiled=self.compiled,
         )
 
 
@@ -158,7 +165,8 @@ class _Start:
 def _resume(run: Path | None, out: Path | None, place: _Machine) -> _Start:
     """Return the start that an earlier run wrote down."""
     from latentlab.direction_runs import FACTS, load_directions
-    from latentlab.runs import asked_dtype, check_folder, load_pca
+    from latentlab.provenance import asked_dtype
+    from latentlab.runs import check_folder, load_pca
 
     folder = _run_to_resume(run)
     check_folder(out or folder)
@@ -301,7 +309,7 @@ def _run_to_resume(run: Path | None) -> Path:
 
 def _load_model_of(folder: Path, command: str, place: _Machine) -> LatentVAE:
     """Return the model asked for, or the run's own, which must not have changed since."""
-    from latentlab.runs import recorded_model
+    from latentlab.provenance import recorded_model
 
     recorded = recorded_model(folder, command)
     if place.model:
@@ -313,6 +321,8 @@ def _load_model_of(folder: Path, command: str, place: _Machine) -> LatentVAE:
         revision=recorded["revision"],
         offline=place.offline,
         quiet=place.quiet,
+        tile=place.tile,
+        compiled=place.compiled,
     )
     if dict(vae.origin.sha256) != recorded["sha256"]:
         raise FileError(
@@ -325,7 +335,7 @@ def _load_model_of(folder: Path, command: str, place: _Machine) -> LatentVAE:
 
 def _record(walk: Walk, start: _Start, command_line: list[str]) -> Path:
     from latentlab.precision import decode_precision
-    from latentlab.runs import provenance, record
+    from latentlab.provenance import provenance, record
 
     settings = {
         "alphas": walk.alphas.tolist(),

@@ -49,6 +49,7 @@ class LatentVAE(ABC):
     device : torch.device on which the weights are
     dtype : torch.dtype of the weights; results are float32 whatever it is
     batch_sizes : (height, width) → how many pictures run best at once, as far as measured
+    is_compiled : bool, whether :func:`latentlab.compile_vae` compiled it
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class LatentVAE(ABC):
         self.device = device
         self.dtype = dtype
         self.batch_sizes: dict[tuple[int, int], int] = {}
+        self.is_compiled = False
 
     def encode(self, images: Tensor) -> Posterior:
         """Return mean and log-variance (B, C, H/stride, W/stride), float32, of images.

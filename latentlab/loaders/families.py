@@ -79,9 +79,12 @@ class ModuleVAE(LatentVAE):
         self.normalization = normalization
 
     def cast(self, dtype: torch.dtype) -> ModuleVAE:
-        """Return this VAE with a copy of its weights in another dtype."""
+        """Return this VAE with a copy of its weights in another dtype, not compiled."""
+        module = deepcopy(self.module)
+        for part in module.modules():
+            vars(part).pop("forward", None)  # compiled code, which belongs to the original
         return type(self)(
-            deepcopy(self.module),
+            module,
             self.spec,
             self.origin,
             normalization=self.normalization,

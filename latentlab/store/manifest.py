@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from latentlab.errors import FileError, ImageError, UsageError
 from latentlab.files import open_durably
 from latentlab.latents import LatentSpec, Progress
-from latentlab.runs import library_versions
+from latentlab.provenance import library_versions
 from latentlab.store.lines import line_of, read_lines
 from latentlab.store.preparing import Grid
 from latentlab.store.sources import Entry, Source
