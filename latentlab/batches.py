@@ -91,7 +91,7 @@ def run_halving(run: Run, batch: Tensor, what: str) -> list[Any]:
 
 
 @dataclass(frozen=True)
-class _Sent:
+class Sent:
     """Values on their way to the CPU."""
 
     values: Tensor
@@ -104,15 +104,15 @@ class _Sent:
         return self.values.clone() if self.values.is_inference() else self.values
 
 
-def send_to_cpu(values: Tensor) -> _Sent:
+def send_to_cpu(values: Tensor) -> Sent:
     """Return values on their way to the CPU; from CUDA the copy runs beside what comes next."""
     if values.device.type != "cuda":
-        return _Sent(values.cpu())
+        return Sent(values.cpu())
     there = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     there.copy_(values, non_blocking=True)
     arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
     arrived.record()
-    return _Sent(there, arrived)
+    return Sent(there, arrived)
 
 
 def pinned(batch: Tensor, vae: LatentVAE) -> Tensor:
@@ -120,9 +120,9 @@ def pinned(batch: Tensor, vae: LatentVAE) -> Tensor:
     return batch.pin_memory() if vae.device.type == "cuda" and not batch.is_cuda else batch
 
 
-def one_ahead(results: Iterator[_Sent], *, ahead: bool) -> Iterator[Tensor]:
+def one_ahead(results: Iterator[Sent], *, ahead: bool) -> Iterator[Tensor]:
     """Yield values in order; with ``ahead`` the next are begun before the last are waited for."""
-    waiting: deque[_Sent] = deque()
+    waiting: deque[Sent] = deque()
     for sent in results:
         waiting.append(sent)
         if len(waiting) > ahead:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from latentlab.batches import ADVICE, batch_size, one_ahead, pinned, run_halving, send_to_cpu
+from latentlab.batches import (
+    ADVICE,
+    Sent,
+    batch_size,
+    one_ahead,
+    pinned,
+    run_halving,
+    send_to_cpu,
+)
 from latentlab.errors import NonFiniteError
 from latentlab.images import read_picture
 from latentlab.latents import Latent, Posterior
@@ -64,6 +73,36 @@ def encode_batch(vae: LatentVAE, images: Tensor) -> Posterior:
     check_finite(mean, f"latents from {vae.spec.name} in {vae.dtype}")
     logvars = [send_to_cpu(part.logvar).wait() for part in parts if part.logvar is not None]
     return Posterior(mean, torch.cat(logvars) if logvars else None)
+
+
+def encode_each(vae: LatentVAE, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield the mean (b, C, h, w), on the CPU, of each batch of images (b, 3, H, W) in [−1, 1].
+
+    Like :func:`encode_batch` of each; on CUDA the next batch is made and begun while one is encoded
+    and copied.
+
+    Raises
+    ------
+    NonFiniteError, MemoryLimitError : as for :func:`encode`.
+    """
+    begun: deque[Tensor] = deque()
+
+    def begin() -> Iterator[Sent]:
+        for images in batches:
+            begun.append(images)
+            height, width = images.shape[-2:]
+            what = f"encoding {height}×{width} pixels with {vae.spec.name}"
+            _check_room(vae, height, width, what)
+            parts = run_halving(vae.encode, pinned(images, vae), what)
+            yield send_to_cpu(torch.cat([part.mean for part in parts]))
+
+    for mean in one_ahead(begin(), ahead=vae.device.type == "cuda"):
+        images = begun.popleft()
+        if vae.dtype == torch.float16 and not _is_finite(mean):
+            yield encode_batch(vae, images).mean
+        else:
+            check_finite(mean, f"latents from {vae.spec.name} in {vae.dtype}")
+            yield mean
 
 
 def decode_each(vae: LatentVAE, latents: Tensor) -> Iterator[Tensor]:

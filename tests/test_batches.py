@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from linear_vae import LinearVAE
 from torch import Tensor
 
-from latentlab import compile_vae, load_vae
-from latentlab.batches import batch_size, fastest_batch, one_ahead, run_halving, send_to_cpu
-from latentlab.encoder import decode_each, encode, encode_batch
+from latentlab import compile_vae, encoder, load_vae
+from latentlab.batches import Sent, batch_size, fastest_batch, one_ahead, run_halving, send_to_cpu
+from latentlab.encoder import decode_each, encode, encode_batch, encode_each
 from latentlab.errors import MemoryLimitError, NonFiniteError
 from latentlab.latents import LatentSpec, Posterior
 from latentlab.loaders import wrap_vae
@@ -113,13 +113,13 @@ def test_elsewhere_it_is_measured_once_for_each_size() -> None:
 def test_pictures_keep_their_order_and_only_one_batch_is_ahead(ahead: bool) -> None:
     begun: list[int] = []
 
-    def begin() -> object:
+    def begin() -> Iterator[Sent]:
         for index in range(4):
             begun.append(index)
             yield send_to_cpu(torch.tensor([index]))
 
     arrived = []
-    for values in one_ahead(begin(), ahead=ahead):  # type: ignore[arg-type]
+    for values in one_ahead(begin(), ahead=ahead):
         arrived.append(int(values))
         assert len(begun) - len(arrived) <= ahead
     assert arrived == [0, 1, 2, 3]
@@ -195,3 +195,18 @@ def test_a_cast_of_a_compiled_vae_runs_its_own_weights() -> None:
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(2)) * 2 - 1
     expected = load_vae("mini", dtype="bfloat16").encode(image).mean
     torch.testing.assert_close(half.encode(image).mean, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_batches_are_encoded_in_order_and_again_where_float16_overflows(
+    ahead: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder, "one_ahead", lambda sent, **_: one_ahead(sent, ahead=ahead))
+    images = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(4)) * 2 - 1
+    exact = LinearVAE()
+    expected = exact.encode(images).mean
+    found = torch.cat([*encode_each(exact, images.split(2))])
+    torch.testing.assert_close(found, expected)
+    with pytest.warns(UserWarning, match="overflows when it encodes"):
+        again = torch.cat([*encode_each(Overflowing(torch.float16), images.split(2))])
+    torch.testing.assert_close(again, expected)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latentlab.batches import batch_size
 from latentlab.colors import RGB_TO_YIQ, to_yiq
-from latentlab.encoder import encode_batch
+from latentlab.encoder import encode_each
 from latentlab.errors import UsageError
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
@@ -69,10 +69,12 @@ class Augment(Sampler):
         pixels = picture_of(latent, self.name).pixels
         factors = self.draw_factors(samples, generator)
         together = batch_size(vae, pixels.shape[1], pixels.shape[2])
-        for start in range(0, samples, together):
-            rows = slice(start, start + together)
-            some = {name: values[rows] for name, values in factors.items()}
-            yield encode_batch(vae, change_picture(pixels, some)).mean, some
+        some = [
+            {name: values[start : start + together] for name, values in factors.items()}
+            for start in range(0, samples, together)
+        ]
+        batches = (change_picture(pixels, few) for few in some)
+        yield from zip(encode_each(vae, batches), some, strict=True)
 
     def draw_factors(self, samples: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return name → values (samples,) of every factor whose range is not 0."""
