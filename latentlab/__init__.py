@@ -29,13 +29,17 @@ if TYPE_CHECKING:
         Posterior,
         Spectrum,
     )
-    from latentlab.loaders import LatentVAE, load_vae, register_family, wrap_vae
+    from latentlab.loaders import LatentVAE, compile_vae, load_vae, register_family, wrap_vae
     from latentlab.neighborhoods import neighborhood, register_neighborhood
-    from latentlab.pca import PCA, fit_pca, fit_pca_stream, fit_randomized_pca
+    from latentlab.pca import PCA, fit_pca, fit_randomized_pca
+    from latentlab.rows import RowStream
     from latentlab.runs import load_pca
     from latentlab.store.filling import fill_store
     from latentlab.store.opening import open_source
     from latentlab.store.reading import Store, open_store
+    from latentlab.store_pca import fit_store_pca
+    from latentlab.streaming import StreamedPCA, fit_pca_rows, fit_pca_stream
+    from latentlab.tiles import Seams, tiled
     from latentlab.transfers import Transfer, transfer
     from latentlab.traversal import Walk, traverse
     from latentlab.verdict import Judgement, judge
@@ -58,13 +62,17 @@ _HOMES = {
         "Posterior",
         "Spectrum",
     ),
-    "loaders": ("LatentVAE", "load_vae", "register_family", "wrap_vae"),
+    "loaders": ("LatentVAE", "compile_vae", "load_vae", "register_family", "wrap_vae"),
     "neighborhoods": ("neighborhood", "register_neighborhood"),
-    "pca": ("PCA", "fit_pca", "fit_pca_stream", "fit_randomized_pca"),
+    "pca": ("PCA", "fit_pca", "fit_randomized_pca"),
+    "rows": ("RowStream",),
     "runs": ("load_pca",),
     "store.filling": ("fill_store",),
     "store.opening": ("open_source",),
     "store.reading": ("Store", "open_store"),
+    "store_pca": ("fit_store_pca",),
+    "streaming": ("StreamedPCA", "fit_pca_rows", "fit_pca_stream"),
+    "tiles": ("Seams", "tiled"),
     "transfers": ("Transfer", "transfer"),
     "traversal": ("Walk", "traverse"),
     "verdict": ("Judgement", "judge"),
@@ -83,17 +91,23 @@ __all__ = [
     "Neighborhood",
     "Picture",
     "Posterior",
+    "RowStream",
+    "Seams",
     "Spectrum",
     "Store",
+    "StreamedPCA",
     "Transfer",
     "Walk",
     "compare",
+    "compile_vae",
     "encode",
     "fill_store",
     "find",
     "fit_pca",
+    "fit_pca_rows",
     "fit_pca_stream",
     "fit_randomized_pca",
+    "fit_store_pca",
     "held_out",
     "interpolate",
     "judge",
@@ -108,6 +122,7 @@ __all__ = [
     "register_family",
     "register_finder",
     "register_neighborhood",
+    "tiled",
     "transfer",
     "traverse",
     "with_labels",

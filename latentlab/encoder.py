@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from latentlab.batches import (
+    ADVICE,
+    Sent,
+    batch_size,
+    one_ahead,
+    pinned,
+    run_halving,
+    send_to_cpu,
+)
 from latentlab.errors import NonFiniteError
 from latentlab.images import read_picture
 from latentlab.latents import Latent, Posterior
 from latentlab.loaders.base import LatentVAE
-from latentlab.memory import available_memory, check_memory, memory_errors
+from latentlab.memory import available_memory, check_memory
 
 if TYPE_CHECKING:
     from latentlab.latents import Picture
-
-_ADVICE = "lower --size, or choose another --device"
 
 
 def encode(vae: LatentVAE, image: Any, size: int | None = None) -> Latent:
@@ -43,13 +52,11 @@ def encode(vae: LatentVAE, image: Any, size: int | None = None) -> Latent:
     return Latent(posterior.mean[0], vae.spec, logvar, picture, picture.name)
 
 
-def batch_size(vae: LatentVAE) -> int:
-    """Return how many pictures to run at once: one on a CPU, where that stays in the cache."""
-    return 1 if vae.device.type == "cpu" else 16
-
-
 def encode_batch(vae: LatentVAE, images: Tensor) -> Posterior:
     """Return the posterior (B, C, h, w), on the CPU, of images (B, 3, H, W) in [−1, 1].
+
+    A batch that memory does not hold is halved. float16 that overflows is encoded again in float32,
+    with a warning.
 
     Raises
     ------
@@ -58,15 +65,51 @@ def encode_batch(vae: LatentVAE, images: Tensor) -> Posterior:
     height, width = images.shape[-2:]
     what = f"encoding {height}×{width} pixels with {vae.spec.name}"
     _check_room(vae, height, width, what)
-    with torch.no_grad(), memory_errors(what, _ADVICE):
-        posterior = vae.encode(images)
-    check_finite(posterior.mean, f"latents from {vae.spec.name} in {vae.dtype}")
-    logvar = None if posterior.logvar is None else posterior.logvar.cpu()
-    return Posterior(posterior.mean.cpu(), logvar)
+    parts = run_halving(vae.encode, pinned(images, vae), what)
+    mean = torch.cat([send_to_cpu(part.mean).wait() for part in parts])
+    if vae.dtype == torch.float16 and not _is_finite(mean):
+        _warn_of_float16("encode", vae)
+        return encode_batch(vae.in_float32, images)
+    check_finite(mean, f"latents from {vae.spec.name} in {vae.dtype}")
+    logvars = [send_to_cpu(part.logvar).wait() for part in parts if part.logvar is not None]
+    return Posterior(mean, torch.cat(logvars) if logvars else None)
+
+
+def encode_each(vae: LatentVAE, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield the mean (b, C, h, w), on the CPU, of each batch of images (b, 3, H, W) in [−1, 1].
+
+    Like :func:`encode_batch` of each; on CUDA the next batch is made and begun while one is encoded
+    and copied.
+
+    Raises
+    ------
+    NonFiniteError, MemoryLimitError : as for :func:`encode`.
+    """
+    begun: deque[Tensor] = deque()
+
+    def begin() -> Iterator[Sent]:
+        for images in batches:
+            begun.append(images)
+            height, width = images.shape[-2:]
+            what = f"encoding {height}×{width} pixels with {vae.spec.name}"
+            _check_room(vae, height, width, what)
+            parts = run_halving(vae.encode, pinned(images, vae), what)
+            yield send_to_cpu(torch.cat([part.mean for part in parts]))
+
+    for mean in one_ahead(begin(), ahead=vae.device.type == "cuda"):
+        images = begun.popleft()
+        if vae.dtype == torch.float16 and not _is_finite(mean):
+            yield encode_batch(vae, images).mean
+        else:
+            check_finite(mean, f"latents from {vae.spec.name} in {vae.dtype}")
+            yield mean
 
 
 def decode_each(vae: LatentVAE, latents: Tensor) -> Iterator[Tensor]:
     """Yield the picture (3, H, W), on the CPU and not clamped, of each latent (n, C, h, w).
+
+    Batches are halved and float16 is repeated as in :func:`encode_batch`. On CUDA pictures are
+    copied while the next are decoded.
 
     Raises
     ------
@@ -76,11 +119,21 @@ def decode_each(vae: LatentVAE, latents: Tensor) -> Iterator[Tensor]:
     height, width = (side * vae.spec.stride for side in latents.shape[-2:])
     what = f"decoding {height}×{width} pixels with {vae.spec.name}"
     _check_room(vae, height, width, what)
-    for batch in torch.split(latents, batch_size(vae)):
-        with torch.no_grad(), memory_errors(what, _ADVICE):
-            pictures = vae.decode(batch)
-        check_finite(pictures, f"pictures from {vae.spec.name} in {vae.dtype}")
-        yield from pictures.cpu()
+    batches = torch.split(latents, batch_size(vae, height, width))
+    sent = (
+        send_to_cpu(part)
+        for batch in batches
+        for part in run_halving(vae.decode, pinned(batch, vae), what)
+    )
+    done = 0
+    for pictures in one_ahead(sent, ahead=vae.device.type == "cuda"):
+        if vae.dtype == torch.float16 and not _is_finite(pictures):
+            _warn_of_float16("decode", vae)
+            yield from decode_each(vae.in_float32, latents[done : done + len(pictures)])
+        else:
+            check_finite(pictures, f"pictures from {vae.spec.name} in {vae.dtype}")
+            yield from pictures
+        done += len(pictures)
 
 
 def reconstruct(vae: LatentVAE, latent: Latent) -> Tensor:
@@ -91,12 +144,25 @@ def reconstruct(vae: LatentVAE, latent: Latent) -> Tensor:
 def _check_room(vae: LatentVAE, height: int, width: int, what: str) -> None:
     # No VAE needs 32 kB a pixel, so only pictures that might be too large are measured.
     if height * width * 2**15 > available_memory():
-        check_memory(vae.activation_bytes(height, width), what, _ADVICE)
+        check_memory(vae.activation_bytes(height, width), what, ADVICE)
 
 
 def check_finite(values: Tensor, what: str) -> None:
     """Raise NonFiniteError where values hold NaN or infinity."""
-    if not torch.isfinite(values).all():
+    if not _is_finite(values):
         raise NonFiniteError(
             f"NaN or infinite {what}", "finite numbers", "use --dtype float32 (or bfloat16)"
         )
+
+
+def _is_finite(values: Tensor) -> bool:
+    return bool(torch.isfinite(values).all())
+
+
+def _warn_of_float16(verb: str, vae: LatentVAE) -> None:
+    warnings.warn(
+        f"{vae.spec.name} overflows when it {verb}s in float16: done again in float32; "
+        "choose --dtype bfloat16 or float32",
+        UserWarning,
+        stacklevel=3,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -193,34 +193,12 @@ def fit_pca(samples: Neighborhood | Tensor, *, n_components: int | None = None) 
     else:
         mean, scatter = scatter_matrix(torch.split(matrix, rows_in_block(n_features)))
     variances, vectors = eigenpairs(scatter / (n_samples - 1))
-    spectrum = _spectrum(variances[: min(n_samples - 1, n_features)], n_samples, n_features)
-    kept = _components_to_keep(n_components, spectrum)
+    spectrum = spectrum_of(variances[: min(n_samples - 1, n_features)], n_samples, n_features)
+    kept = components_to_keep(n_components, spectrum)
     components = vectors[:, :kept].T
     if n_samples <= n_features:
         components = combine_rows(components, matrix, mean)
     return _result(samples, spectrum, components, mean)
-
-
-def fit_pca_stream(chunks: Iterable[Tensor], *, n_components: int | None = None) -> PCA:
-    """Principal components of rows that arrive in chunks, exact, in memory for D×D numbers.
-
-    Parameters
-    ----------
-    chunks : tensors (n_i, n_features), read once
-    n_components : int, optional; as for :func:`fit_pca`
-
-    Raises
-    ------
-    ShapeError, NonFiniteError, UsageError : as for :func:`fit_pca`.
-    """
-    counted = _RowCounter(chunks)
-    mean, scatter = scatter_matrix(counted)
-    _check_matrix_shape(counted.rows, len(mean))
-    variances, vectors = eigenpairs(scatter / (counted.rows - 1))
-    rank = min(counted.rows - 1, len(mean))
-    spectrum = _spectrum(variances[:rank], counted.rows, len(mean))
-    kept = _components_to_keep(n_components, spectrum)
-    return PCA(spectrum, fix_signs(vectors[:, :kept].T).float(), mean.float())
 
 
 def fit_randomized_pca(
@@ -286,39 +264,18 @@ def _matrix_of(samples: Neighborhood | Tensor) -> Tensor:
             "a matrix (n_samples, n_features)",
             "flatten each sample into one row",
         )
-    _check_matrix_shape(*matrix.shape)
+    check_matrix_shape(*matrix.shape)
     return matrix
 
 
-def _check_matrix_shape(n_samples: int, n_features: int) -> None:
+def check_matrix_shape(n_samples: int, n_features: int) -> None:
+    """Raise ShapeError where there are too few rows, or none of any length."""
     if n_samples < 2 or n_features < 1:
         raise ShapeError(
             f"{n_samples} samples of {n_features} features",
             "at least two samples, since one has no variance",
             "raise the number of samples",
         )
-
-
-class _RowCounter:
-    """Pass non-empty chunks through and count their rows."""
-
-    def __init__(self, chunks: Iterable[Tensor]) -> None:
-        self.chunks = chunks
-        self.rows = 0
-
-    def __iter__(self) -> Iterator[Tensor]:
-        width = None
-        for chunk in self.chunks:
-            width = chunk.shape[-1] if width is None else width
-            if chunk.ndim != 2 or chunk.shape[1] != width:
-                raise ShapeError(
-                    f"a chunk of shape {tuple(chunk.shape)}",
-                    f"(rows, {width}) like the first",
-                    "pass matrices with the same features",
-                )
-            self.rows += len(chunk)
-            if len(chunk):
-                yield chunk
 
 
 def check_room(side: int) -> None:
@@ -331,7 +288,13 @@ def check_room(side: int) -> None:
     )
 
 
-def _spectrum(variances: Tensor, n_samples: int, n_features: int) -> Spectrum:
+def spectrum_of(variances: Tensor, n_samples: int, n_features: int) -> Spectrum:
+    """Return the complete spectrum of N rows of D features.
+
+    Raises
+    ------
+    UsageError : no variance at all.
+    """
     total = float(variances.sum())
     _check_variance(total)
     return Spectrum(variances.cpu(), total, n_samples, n_features)
@@ -353,7 +316,13 @@ def _numerical_rank(spectrum: Spectrum) -> int:
     return int((variances > floor).sum())
 
 
-def _components_to_keep(n_components: int | None, spectrum: Spectrum) -> int:
+def components_to_keep(n_components: int | None, spectrum: Spectrum) -> int:
+    """Return how many components to keep: those asked for, or 64 or the rank.
+
+    Raises
+    ------
+    ShapeError : more than the rank.
+    """
     rank = _numerical_rank(spectrum)
     if n_components is None:
         return min(KEPT_COMPONENTS, rank)

@@ -8,11 +8,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import platform
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from latentlab.layouts import Layout
-    from latentlab.loaders.base import LatentVAE
     from latentlab.pca import PCA
     from latentlab.traversal import Walk
     from latentlab.verdict import Judgement
@@ -34,7 +31,6 @@ RUNS_FOLDER = Path("latentlab-runs")
 _FACTOR = "factor."
 _ELSEWHERE = ".latest"
 _RESULTS = {".png", ".gif", ".webp", ".apng", ".mp4", ".json", ".safetensors"}
-_LIBRARIES = ("torch", "diffusers", "numpy", "pillow", "scikit-learn", "matplotlib", "safetensors")
 
 
 def create_run(picture: str, model: str, root: Path = RUNS_FOLDER) -> Path:
@@ -139,72 +135,6 @@ def read_json(path: Path, command: str = "pca") -> dict[str, Any]:
             f"{path} without an object", "a JSON object", f"run `latentlab {command}` again"
         )
     return facts
-
-
-def record(folder: Path, command: str, facts: Mapping[str, Any]) -> Path:
-    """Write under the command's name into ``run.json``; return its path.
-
-    What other commands wrote is kept, unless this is a new ``pca``, with which a run begins.
-    """
-    path = folder / "run.json"
-    starts_anew = command == "pca" or not path.exists()
-    earlier = {} if starts_anew else read_json(path)
-    return write_json(path, {**earlier, command: facts})
-
-
-def recorded_model(folder: Path, command: str = "pca") -> dict[str, Any]:
-    """Return source, revision, sha256 and dtype of the model that made the run in a folder.
-
-    Raises
-    ------
-    FileError : ``run.json`` is missing or says nothing of it.
-    """
-    facts = read_json(folder / "run.json")
-    try:
-        model = facts[command]["model"]
-        return {name: model[name] for name in ("source", "revision", "sha256", "dtype")}
-    except (KeyError, TypeError) as error:
-        raise FileError(
-            f"{folder / 'run.json'} without a model",
-            f"the record of a `latentlab {command}` run",
-            f"run `latentlab {command}` again",
-        ) from error
-
-
-def provenance(
-    vae: LatentVAE, latent: Latent, command_line: list[str], **settings: Any
-) -> dict[str, Any]:
-    """Return what it takes to repeat a run: versions, command, model, input and settings."""
-    return {
-        "command_line": command_line,
-        "model": {
-            "name": vae.spec.name,
-            "source": vae.origin.source,
-            "family": vae.origin.family,
-            "revision": vae.origin.revision,
-            "sha256": dict(vae.origin.sha256),
-            "normalization": vae.origin.normalization,
-            "dtype": str(vae.dtype).removeprefix("torch."),
-            "device": str(vae.device),
-        },
-        "input": {
-            "name": latent.name,
-            "sha256": latent.picture.sha256 if latent.picture else None,
-            "preprocessing": latent.picture.preprocessing if latent.picture else None,
-        },
-        **settings,
-        "versions": library_versions(),
-        "platform": platform.platform(),
-    }
-
-
-def library_versions() -> dict[str, str]:
-    """Return the versions of latentlab, Python and the libraries that results depend on."""
-    return {
-        "latentlab": metadata.version("latentlab"),
-        "python": platform.python_version(),
-        **{library: metadata.version(library) for library in _LIBRARIES},
-    }
 
 
 def save_pca(

@@ -14,6 +14,7 @@ from latentlab.errors import NonFiniteError
 
 _BLOCK_VALUES = 2**20  # 8 MB in float64
 _STRIP_ROWS = 128
+_LARGE = 2048
 
 
 def rows_in_block(n_columns: int) -> int:
@@ -39,8 +40,8 @@ def gram_matrix(matrix: Tensor) -> tuple[Tensor, Tensor]:
     for columns, block in _column_blocks(matrix):
         mean[columns] = block.mean(0)
         block -= mean[columns]
-        _add_products(gram, block)
-    return mean, _mirror_lower(gram)
+        add_products(gram, block)
+    return mean, mirror_lower(gram)
 
 
 def scatter_matrix(chunks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
@@ -55,16 +56,16 @@ def scatter_matrix(chunks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
         block = block - block_mean
         if rows == 0:
             mean, scatter = block_mean, block.new_zeros(len(block_mean), len(block_mean))
-        _add_products(scatter, block.T)
+        add_products(scatter, block.T)
         total = rows + len(block)
         shift = block_mean - mean
         scatter.addr_(shift, shift, alpha=rows * len(block) / total)
         mean = mean + shift * (len(block) / total)
         rows = total
-    return mean, _mirror_lower(scatter)
+    return mean, mirror_lower(scatter)
 
 
-def _add_products(symmetric: Tensor, vectors: Tensor) -> None:
+def add_products(symmetric: Tensor, vectors: Tensor) -> None:
     """Add the inner products of vectors (n, m) to the lower triangle of a matrix (n, n).
 
     A strip of rows at a time, up to the diagonal: little more than half of all products.
@@ -74,7 +75,7 @@ def _add_products(symmetric: Tensor, vectors: Tensor) -> None:
         symmetric[start:stop, :stop].addmm_(vectors[start:stop], vectors[:stop].T)
 
 
-def _mirror_lower(symmetric: Tensor) -> Tensor:
+def mirror_lower(symmetric: Tensor) -> Tensor:
     """Return the matrix (n, n) whose upper triangle was filled, in place, with its lower one."""
     for start in range(0, len(symmetric), _STRIP_ROWS):
         stop = start + _STRIP_ROWS
@@ -89,9 +90,33 @@ def eigenpairs(symmetric: Tensor) -> tuple[Tensor, Tensor]:
     ------
     NonFiniteError : NaN or infinity in the matrix.
     """
-    _check_finite(symmetric)
+    check_finite(symmetric)
     values, vectors = torch.linalg.eigh(symmetric)
     return values.flip(0).clamp_min(0), vectors.flip(1)
+
+
+def leading_eigenpairs(symmetric: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return all eigenvalues, descending and not negative, and the first eigenvectors as columns.
+
+    Where few vectors of a large matrix are wanted, Lanczos' method finds them after the values
+    alone: all vectors would take several times as long and twice the memory.
+
+    Raises
+    ------
+    NonFiniteError : NaN or infinity in the matrix.
+    """
+    side = len(symmetric)
+    if side < _LARGE or count > side // 8:
+        values, vectors = eigenpairs(symmetric)
+        return values, vectors[:, :count]
+    from scipy.sparse.linalg import eigsh
+
+    check_finite(symmetric)
+    values = torch.linalg.eigvalsh(symmetric).flip(0).clamp_min(0)
+    # A start of its own, for ARPACK would draw another each time.
+    start = torch.randn(side, dtype=symmetric.dtype, generator=torch.Generator().manual_seed(0))
+    leading, vectors = eigsh(symmetric.numpy(), count, which="LA", v0=start.numpy())
+    return values, torch.from_numpy(vectors[:, leading.argsort()[::-1]].copy())
 
 
 def combine_rows(weights: Tensor, matrix: Tensor, mean: Tensor) -> Tensor:
@@ -128,11 +153,12 @@ def column_moments(matrix: Tensor) -> tuple[Tensor, Tensor]:
     for columns, block in _column_blocks(matrix):
         mean[columns] = block.mean(0)
         variance[columns] = block.var(0)
-    _check_finite(mean)
+    check_finite(mean)
     return mean, variance
 
 
-def _check_finite(sums: Tensor) -> None:
+def check_finite(sums: Tensor) -> None:
+    """Raise NonFiniteError where sums of samples hold NaN or infinity."""
     # A sum is finite only where all that went into it is.
     if not torch.isfinite(sums).all():
         raise NonFiniteError(

@@ -141,6 +141,26 @@ def judge(
     )
 
 
+def judge_stream(pca: PCA) -> Judgement:
+    """Return the spectrum of rows that passed by beside isotropic noise, all that can be known.
+
+    The other nulls and the intervals need the rows themselves, again and again.
+    """
+    spectrum = pca.spectrum
+    main = None if spectrum.n_samples < 3 else isotropic_null(spectrum)
+    above = main.count_above(spectrum) if main else None
+    drop = find_elbow(spectrum, [main] if main else [], above or 0)
+    return Judgement(
+        spectrum=spectrum,
+        nulls=(main,) if main else (),
+        components_above=above,
+        main=main.name if main else None,
+        elbow=None,
+        intervals=None,
+        verdict=_put_into_words(pca, main, None, drop, checked=False),
+    )
+
+
 def affordable_nulls(
     samples: Neighborhood | Tensor,
     spectrum: Spectrum,

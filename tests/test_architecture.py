@@ -52,6 +52,7 @@ KNOWS_NOTHING_OF = {
     "paths": ["latentlab.animation", "latentlab.cli", "latentlab.pca", "matplotlib"],
     "path_plots": ["latentlab.loaders", "latentlab.encoder", "latentlab.cli"],
     "path_runs": ["latentlab.cli", "latentlab.encoder"],
+    "tiles": ["latentlab.encoder", "latentlab.images", "latentlab.cli", "diffusers", "PIL"],
     "traversal": ["latentlab.animation", "latentlab.cli", "matplotlib"],
     "animation": ["latentlab.loaders", "latentlab.encoder", "latentlab.pca", "diffusers"],
     "sheets": ["latentlab.loaders", "latentlab.encoder", "latentlab.pca", "diffusers"],

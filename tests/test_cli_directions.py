@@ -64,6 +64,8 @@ def test_one_json_object_with_every_key_of_the_contract(search: Any) -> None:
     for label in facts["labels"]:
         assert isinstance(label["factor"], str)
         assert -1 <= label["rho"] <= 1
+        assert isinstance(label["effect"], float)
+        assert isinstance(label["unit"], str)
         assert label["source"] in ("factor", "statistic")
     assert facts["agreement"].keys() == {"random"}
     assert {"overlap", "chance", "angles"} <= facts["agreement"]["random"].keys()
@@ -95,6 +97,7 @@ def test_neighborhoods_without_factors_are_labelled_by_statistics(search: Any) -
     facts = search("-k", "tokens", "--components", 2, samples=200).facts
     assert {label["source"] for label in facts["labels"]} == {"statistic"}
     assert all("measured " in label["text"] for label in facts["labels"])
+    assert all(label["unit"] for label in facts["labels"])
     assert "factors" not in facts
 
 
@@ -161,14 +164,15 @@ def test_traverse_walks_along_what_a_finder_finds_and_labels_the_rows(
 
 def test_traverse_goes_on_with_a_directions_run(cli: CommandLine, search: Any) -> None:
     options = ("--finder", "random", "-k", "gaussian", "--components", 3)
-    assert search(*options, "--out", "found").code == 0
+    labels = search(*options, "--out", "found").facts["labels"]
     again = cli("traverse", "--run", "found", "--steps", 3, "--json").facts
     assert [component["label"] for component in again["components"]] == [
         "random 1",
         "random 2",
         "random 3",
     ]
-    assert "ρ" in again["components"][0]["caption"]
+    captions = [component["caption"].splitlines()[-1] for component in again["components"]]
+    assert captions == [one["text"] for one in labels]
     with Image.open("found/traversal.gif") as animation:
         assert animation.n_frames > 1
 

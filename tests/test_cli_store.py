@@ -67,7 +67,7 @@ def test_encode_skips_bad_pictures_and_says_how_many(cli: CommandLine, photos: P
 
 
 def test_latents_are_those_of_the_model(cli: CommandLine, photos: Path) -> None:
-    encode(cli, photos, "--store-dtype", "float32", "--size", 16)
+    encode(cli, photos, "--store-dtype", "float32", "--dtype", "float32", "--size", 16)
     vae = latentlab.load_vae(cli.model)
     store = latentlab.open_store("store")
     (path, *_) = store.paths()

@@ -9,11 +9,13 @@ import pytest
 import torch
 from linear_vae import LinearVAE, smooth_picture
 from PIL import Image
+from scipy.stats import spearmanr
 from torch import Tensor
 
 from latentlab.arrays import to_uint8
 from latentlab.directions import Scene, find, make_finder
 from latentlab.directions.correlations import held_out
+from latentlab.directions.factor_table import read_factors
 from latentlab.directions.ridge import fit_ridge, fold_of
 from latentlab.directions.sparse_pca import _sparse_components
 from latentlab.directions.supervised import standardized_factors
@@ -21,6 +23,7 @@ from latentlab.encoder import encode
 from latentlab.errors import LatentlabError, UsageError
 from latentlab.latents import Directions, Latent, Neighborhood
 from latentlab.layouts import WholeLayout, Window
+from latentlab.loaders import load_vae
 from latentlab.neighborhoods import neighborhood
 
 
@@ -137,6 +140,29 @@ def test_supervised_finds_planted_factors_and_admits_what_is_not_there(
         (found.rows[:2].double() * basis[[1, 0]]).sum(1), torch.ones(2).double(), atol=0.05, rtol=0
     )
     assert find(linear_vae, latent, hood, 1, finder="supervised").labels == ("zoom",)
+
+
+@pytest.mark.shared
+def test_supervised_reads_the_factors_of_a_photo_off_taef2(shared: Path) -> None:
+    # The figures, at less cost: 256 px, N = 256 and 64 held out are a command away,
+    # `latentlab directions PHOTO --finder supervised -m ../shared/models/taef2 --size 256 --json`.
+    vae = load_vae(str(shared / "models" / "taef2"), device="cpu", dtype="float32")
+    photo = shared / "data" / "photos" / "n02510455_giant_panda.jpg"
+    latent = encode(vae, str(photo), size=128)
+    hood = neighborhood(vae, latent, "augment", samples=96, seed=0)
+    fresh = neighborhood(vae, latent, "augment", samples=32, seed=1)
+    found = find(vae, latent, hood, finder="supervised")
+    scores = (fresh.samples.double() @ found.rows.double().T).numpy()
+    rho = {
+        name: float(spearmanr(scores[:, found.labels.index(name)], values.numpy()).statistic)
+        for name, values in fresh.factors.items()
+    }
+    wanted = {"rotation": 0.95, "zoom": 0.95, "shift_x": 0.9, "shift_y": 0.9, "brightness": 0.85}
+    assert {name: rho[name] for name, least in wanted.items() if rho[name] < least} == {}
+    for row in read_factors(found, hood, fresh):
+        assert row.found == pytest.approx(rho[row.factor], abs=1e-6)
+        if row.factor in wanted:
+            assert row.found > max(row.pca, row.random)
 
 
 def test_gains_are_read_in_logarithms_and_constant_factors_are_left_out() -> None:

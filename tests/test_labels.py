@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 from linear_vae import LinearVAE, smooth_picture
-from scipy.stats import spearmanr
+from scipy.stats import linregress, spearmanr
 
 from latentlab.directions import find
+from latentlab.directions.amounts import FACTORS, STATISTICS, amount_of_factor
 from latentlab.directions.base import Scene
 from latentlab.directions.correlations import (
     factor_correlations,
@@ -22,7 +23,11 @@ from latentlab.directions.labels import label, with_labels
 from latentlab.encoder import encode
 from latentlab.errors import UsageError
 from latentlab.latents import Directions, Latent, Neighborhood, Picture
+from latentlab.loaders import load_vae
+from latentlab.metrics.picture_statistics import measure_pictures
 from latentlab.neighborhoods import neighborhood
+from latentlab.neighborhoods.augment import Augment
+from latentlab.neighborhoods.base import GAINS
 
 
 @pytest.fixture
@@ -37,13 +42,16 @@ def gray_latent(complete_vae: LinearVAE) -> Latent:
     return encode(complete_vae, Picture(0.3 * smooth_picture(), name="faint"))
 
 
-def towards(vae: LinearVAE, latent: Latent, *changes: torch.Tensor) -> Directions:
-    """Return directions whose pictures change as given, each a (3, 32, 40)."""
-    hood = neighborhood(vae, latent, "gaussian", samples=50, radius=0.3)
+def towards(
+    vae: LinearVAE, latent: Latent, *changes: torch.Tensor, step: float = 2.0
+) -> Directions:
+    """Return directions whose pictures change as given, each a (3, 32, 40), by steps so long."""
+    hood = neighborhood(vae, latent, "gaussian", samples=50)
     rows = torch.stack([vae.encode(change[None]).mean.flatten() for change in changes])
     rows = rows / rows.norm(dim=1, keepdim=True)
     names = tuple(f"d{index}" for index in range(len(changes)))
-    return directions_from_rows(Scene(vae, latent, hood), rows, names)
+    found = directions_from_rows(Scene(vae, latent, hood), rows, names)
+    return replace(found, deviations=torch.full((len(rows),), step, dtype=torch.float64))
 
 
 def test_directions_of_known_pictures_are_called_what_they_are(
@@ -53,7 +61,9 @@ def test_directions_of_known_pictures_are_called_what_they_are(
     ramp = torch.linspace(-1, 1, 40).expand(3, 32, 40)
     found = towards(complete_vae, gray_latent, ones, -ones, ramp)
     (alone,) = label(complete_vae, gray_latent, towards(complete_vae, gray_latent, ones))
-    assert alone.text == "≈ measured brightness (ρ 1.00)"
+    # A step of 2 is shared by 3·32·40 values, of which white is 2 away from black.
+    assert alone.effect == pytest.approx(100 * 2 / (3 * 32 * 40) ** 0.5 / 2, rel=1e-5)
+    assert (alone.text, alone.unit) == ("≈ measured brightness (ρ 1.00, ±1.6 %)", "% of white")
     brighter, darker, right = label(complete_vae, gray_latent, found)
     assert brighter.statistics["brightness"] > 0.5
     assert darker.statistics["brightness"] < -0.5
@@ -67,11 +77,104 @@ def test_what_moves_nothing_is_called_nothing_known(
 ) -> None:
     ones, other = torch.ones(3, 32, 40), smooth_picture(seed=9)
     found = towards(complete_vae, gray_latent, ones, other)
-    found = replace(found, deviations=torch.tensor([1.0, 0.0], dtype=torch.float64))
+    found = replace(found, deviations=torch.tensor([2.0, 0.0], dtype=torch.float64))
     _, nothing = label(complete_vae, gray_latent, found)
     assert not nothing.is_known
     assert nothing.text.startswith("no known factor (largest ρ ")
     assert nothing.factor in nothing.text
+
+
+def test_what_changes_regularly_but_invisibly_is_no_label(
+    complete_vae: LinearVAE, gray_latent: Latent
+) -> None:
+    found = towards(complete_vae, gray_latent, torch.ones(3, 32, 40), step=0.5)
+    (faint,) = label(complete_vae, gray_latent, found)
+    assert faint.statistics["brightness"] == pytest.approx(1)
+    assert faint.effect == pytest.approx(100 * 0.5 / (3 * 32 * 40) ** 0.5 / 2, rel=1e-5)
+    assert faint.effect < faint.visible
+    assert faint.text == "no measured statistic changes visibly"
+    assert not faint.is_known
+
+
+def test_the_visible_comes_before_the_regular(complete_vae: LinearVAE, gray_latent: Latent) -> None:
+    # Light that comes and goes on the right, and as regularly but hardly at all in general.
+    ramp = torch.linspace(-1, 1, 40).expand(3, 32, 40)
+    found = towards(complete_vae, gray_latent, ramp + 0.05)
+    correlations = statistic_correlations(complete_vae, gray_latent, found)
+    assert correlations.of(0)["brightness"] == pytest.approx(1)
+    (one,) = label(complete_vae, gray_latent, found)
+    assert one.factor == "x position"
+    assert one.effect > one.visible
+
+
+def test_effects_are_the_changes_of_the_statistics_for_a_step(
+    complete_vae: LinearVAE, gray_latent: Latent
+) -> None:
+    found = towards(complete_vae, gray_latent, torch.ones(3, 32, 40), smooth_picture(seed=9))
+    correlations = statistic_correlations(complete_vae, gray_latent, found)
+    ends = torch.stack([gray_latent.values + sign * 2 * found.vectors[0] for sign in (-1, 1)])
+    low, high = (
+        {name: float(value) for name, value in measure_pictures(picture[None]).items()}
+        for picture in complete_vae.decode(ends)
+    )
+    for column, (name, amount) in enumerate(
+        zip(correlations.names, correlations.amounts, strict=True)
+    ):
+        change = (high[name] - low[name]) / 2 * amount.scale
+        if amount.relative:
+            change /= (high[name] + low[name]) / 2
+        assert float(correlations.effects[0, column]) == pytest.approx(change, abs=0.05)
+
+
+def test_effects_of_factors_are_slopes_over_the_samples(
+    linear_vae: LinearVAE, linear_latent: Latent
+) -> None:
+    hood = neighborhood(linear_vae, linear_latent, "augment", samples=40)
+    found = find(linear_vae, linear_latent, hood, 2)
+    correlations = factor_correlations(found, hood)
+    scores = (hood.samples.double() @ found.rows.double().T).numpy()
+    for name, scale in {"rotation": 1, "shift_x": 100, "blur": 1}.items():
+        column = correlations.names.index(name)
+        for k in range(2):
+            fit = linregress(scores[:, k], hood.factors[name].double().numpy())
+            expected = scale * fit.slope * scores[:, k].std(ddof=1)
+            assert float(correlations.effects[k, column]) == pytest.approx(expected, rel=1e-5)
+    zoom = linregress(scores[:, 0], hood.factors["zoom"].double().log().numpy())
+    found_zoom = float(correlations.effects[0, correlations.names.index("zoom")])
+    assert found_zoom == pytest.approx(100 * zoom.slope * scores[:, 0].std(ddof=1), rel=1e-5)
+
+
+def test_all_that_is_measured_or_varied_has_a_just_visible_amount(linear_latent: Latent) -> None:
+    measured = measure_pictures(torch.zeros(1, 3, 8, 8))
+    assert measured.keys() == STATISTICS.keys()
+    varied = Augment().draw_factors(2, torch.Generator())
+    assert FACTORS.keys() >= varied.keys() | set(GAINS)
+    amounts = [*STATISTICS.values(), *FACTORS.values()]
+    assert all(amount.visible > 0 and amount.unit for amount in amounts)
+    assert amount_of_factor("weather").visible == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_directions_on_the_built_in_model_get_no_label(seed: int) -> None:
+    vae = load_vae("mini")
+    latent = encode(vae, "sample:flower", size=96)
+    hood = neighborhood(vae, latent, "augment", samples=24, seed=seed)
+    chance = find(vae, latent, hood, 2, finder="random", seed=seed)
+    assert [one.is_known for one in label(vae, latent, chance, seed=seed)] == [False, False]
+
+
+def test_the_brightness_component_of_the_built_in_model_keeps_its_label() -> None:
+    vae = load_vae("mini")
+    latent = encode(vae, "sample:flower", size=96)
+    others = ("shift", "rotation", "zoom", "contrast", "saturation", "hue", "blur")
+    hood = neighborhood(vae, latent, "augment", samples=16, **dict.fromkeys(others, 0.0))
+    found = find(vae, latent, hood, 1)
+    (varied,) = label(vae, latent, found, held_out(vae, hood, 16))
+    assert varied.text.startswith("≈ brightness (ρ ")
+    assert abs(varied.effect) == pytest.approx(13, abs=4)  # ln 1.25 / √3 = 12.9 %
+    (measured,) = label(vae, latent, found)
+    assert measured.is_known
+    assert abs(measured.statistics["brightness"]) > 0.95
 
 
 def test_factors_of_held_out_samples_are_correlated_as_scipy_would(
@@ -101,11 +204,14 @@ def test_known_factors_come_before_statistics_and_say_where_they_are_from(
     labels = label(linear_vae, linear_latent, found, held_out(linear_vae, hood))
     best = labels[0]
     assert (best.direction, best.factor, best.source) == (best.factor, best.factor, "factor")
-    assert best.text == f"≈ {best.factor} (ρ {best.rho:.2f})".replace("0.", ".")
+    rho = f"{best.rho:.2f}".replace("0.", ".")
+    size = amount_of_factor(best.factor).write(best.effect)
+    assert best.text == f"≈ {best.factor} (ρ {rho}, {size})"
     assert best.factors.keys() == hood.factors.keys()
     assert "sharpness" in best.statistics
     facts = best.describe()
-    assert {"direction", "factor", "rho", "source", "threshold", "baseline"} <= facts.keys()
+    assert {"direction", "factor", "rho", "effect", "unit", "visible", "source"} <= facts.keys()
+    assert {"threshold", "baseline"} <= facts.keys()
     meant = with_labels(found, labels)
     assert meant.captions[0].splitlines() == [
         best.direction,

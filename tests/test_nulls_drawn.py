@@ -182,6 +182,26 @@ def test_five_components_at_twice_the_detection_edge_are_found() -> None:
         assert isotropic_null(spectrum).count_above(spectrum) == 5
 
 
+def test_with_few_samples_twice_the_edge_is_not_enough_for_any_threshold() -> None:
+    # Five equal components spread as 1/√N, and the weakest comes down to the edge of the noise.
+    # Of all five, about half of the samples show every one, and nearly all at least four.
+    spectra = [fit_pca(spikes(256, 4096, 5, 2.0, seed)).spectrum for seed in range(100)]
+    counts = torch.tensor([isotropic_null(one).count_above(one) for one in spectra])
+    assert int(counts.max()) == 5
+    assert int((counts >= 4).sum()) >= 95
+    # That is no fault of the threshold: even the best one, chosen knowing the answer, falls short.
+    fifth, sixth = torch.stack([one.explained_variance[4:6] for one in spectra]).T
+    thresholds = torch.cat([fifth, sixth])[:, None]
+    exact = ((fifth >= thresholds) & (sixth < thresholds)).sum(1)
+    assert int(exact.max()) < 95
+
+
+def test_with_few_samples_five_components_at_three_times_the_edge_are_found() -> None:
+    for seed in range(20):
+        spectrum = fit_pca(spikes(256, 4096, 5, 3.0, seed)).spectrum
+        assert isotropic_null(spectrum).count_above(spectrum) == 5
+
+
 def test_each_eigenvalue_against_its_own_rank_would_count_noise() -> None:
     samples = spikes(100, 1000, 5, 2.0)
     spectrum = fit_pca(samples).spectrum

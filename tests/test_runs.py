@@ -16,15 +16,13 @@ from latentlab import fit_pca, neighborhood, traverse
 from latentlab.errors import FileError
 from latentlab.latents import Latent
 from latentlab.pca import PCA
+from latentlab.provenance import provenance, record, recorded_model
 from latentlab.runs import (
     check_folder,
     create_run,
     latest_run,
     load_pca,
-    provenance,
     read_json,
-    record,
-    recorded_model,
     remember_run,
     save_pca,
     save_walk,

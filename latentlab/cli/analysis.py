@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentlab.cli.console import progress_bar, say
+from latentlab.cli.console import progress_bar, say, tiling
 from latentlab.cli.options import parse_nulls, parse_region, parse_settings
 from latentlab.defaults import ChosenModel
 from latentlab.errors import UsageError
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from latentlab.latents import Latent, Neighborhood, Progress
     from latentlab.loaders import LatentVAE
     from latentlab.pca import PCA
+    from latentlab.precision import Precision
     from latentlab.verdict import Judgement
 
 # A null is drawn unasked where it takes less than this share of the run, or than a few seconds: by
@@ -41,6 +42,7 @@ class Request:
     components: int | None = None
     randomized: bool = False
     nulls: str | None = None
+    dtype: str = "auto"
 
 
 def load(
@@ -51,13 +53,15 @@ def load(
     revision: str | None = None,
     offline: bool,
     quiet: bool,
+    tile: int | None = None,
+    compiled: bool = False,
 ) -> LatentVAE:
-    """Return the model, showing the download where there is one."""
-    from latentlab import load_vae
+    """Return the model, showing the download where there is one; compiled and tiled if asked."""
+    from latentlab import compile_vae, load_vae, tiled
 
     say(model.announce(), quiet=quiet)
     with progress_bar(quiet=quiet, in_bytes=True) as progress:
-        return load_vae(
+        vae = load_vae(
             model.name,
             device=device,
             dtype=dtype,
@@ -65,6 +69,19 @@ def load(
             offline=offline,
             progress=progress,
         )
+    if compiled:
+        compile_vae(vae)
+        say(f"compiling {vae.spec.name}: the first pictures take longer", quiet=quiet)
+    return tiled(vae, tile) if tile else vae
+
+
+def say_tiling(vae: LatentVAE, *, quiet: bool) -> None:
+    """Say how much tiles differed where they meet, if there were any."""
+    from latentlab.tiles import describe_tiles
+
+    described = describe_tiles(vae)
+    if described:
+        say(f"tiled {tiling(described['tiles'])}", quiet=quiet)
 
 
 def analyse(
@@ -85,11 +102,11 @@ def analyse(
     latent = encode(vae, picture)
     # Before the long part, so that a decoder that fails does so early.
     quality = psnr(picture.pixels, reconstruct(vae, latent))
-    hood = sample(vae, latent, request, progress)
+    hood, precision = sample_fast(vae, latent, request, progress, quiet=quiet)
     found = fit(hood, request)
     judgement = compare(hood, found, request, started, progress, quiet=quiet)
     folder = out or create_run(latent.name, vae.spec.name)
-    facts = save(vae, hood, found, judgement, folder, request.command_line, quality)
+    facts = save(vae, hood, found, judgement, folder, request.command_line, quality, precision)
     remember_run(folder)
     return found, folder, facts
 
@@ -111,6 +128,54 @@ def check(request: Request, out: Path | None) -> None:
     parse_nulls(request.nulls)
     make_sampler(request.neighborhood, _sampler_options(request))
     check_folder(out or RUNS_FOLDER)
+
+
+def sample_fast(
+    vae: LatentVAE,
+    latent: Latent,
+    request: Request,
+    progress: Progress | None,
+    *,
+    quiet: bool = False,
+) -> tuple[Neighborhood, dict[str, Any]]:
+    """Return the neighborhood, kept from an earlier run or drawn in the precision that suffices.
+
+    The second value says which precision that was, and why.
+    """
+    from latentlab.kept_samples import find_kept, keep, samples_key
+    from latentlab.runs import RUNS_FOLDER
+
+    region = parse_region(request.region)
+    settings = {"region": region, "seed": request.seed, "options": _sampler_options(request)}
+    key = samples_key(vae, latent, request.neighborhood, request.samples, request.dtype, settings)
+    kept = find_kept(RUNS_FOLDER, key, latent)
+    if kept is not None:
+        say("samples of an earlier run, nothing is encoded again", quiet=quiet)
+        return kept
+    precision = choose(vae, latent, request, quiet=quiet)
+    hood = sample(precision.vae, latent, request, progress)
+    facts = {"asked": request.dtype, **precision.facts()}
+    keep(RUNS_FOLDER, key, hood, facts)
+    return hood, facts
+
+
+def choose(vae: LatentVAE, latent: Latent, request: Request, *, quiet: bool) -> Precision:
+    """Return the precision to draw the neighborhood in; the one asked for, if any was."""
+    from latentlab.precision import Precision, choose_precision
+
+    if request.dtype != "auto":
+        return Precision(vae, None, "asked for")
+    chosen = choose_precision(
+        vae,
+        latent,
+        request.neighborhood,
+        _sampler_options(request),
+        region=parse_region(request.region),
+        seed=request.seed,
+    )
+    if chosen.floor is not None and chosen.vae is vae:
+        say(f"encoding in float32: {chosen.reason}", quiet=quiet)
+    return chosen
 
 
 def sample(
@@ -191,17 +256,25 @@ def save(
     folder: Path,
     command_line: list[str],
     quality: float,
+    precision: dict[str, Any],
 ) -> dict[str, Any]:
     """Write a run's files; return the facts of ``pca.json`` with the files' paths."""
-    from latentlab.runs import provenance, read_json, record, save_pca
+    from latentlab.provenance import provenance, record
+    from latentlab.runs import read_json, save_pca
+    from latentlab.tiles import describe_tiles
 
-    facts = {"reconstruction_psnr": quality, "statement": hood.statement}
+    facts = {
+        "reconstruction_psnr": quality,
+        "statement": hood.statement,
+        **describe_tiles(vae),
+    }
     files = save_pca(found, folder, facts, judgement=judgement)
     settings = {
         "seed": hood.seed,
         "neighborhood": {"name": hood.name, **hood.options},
         "n_samples": hood.n_samples,
         "nulls": [null.name for null in judgement.nulls],
+        "precision": precision,
     }
     files.append(record(folder, "pca", provenance(vae, hood.origin, command_line, **settings)))
     return {**read_json(folder / "pca.json"), "files": [str(path) for path in files]}

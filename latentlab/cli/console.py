@@ -31,6 +31,17 @@ def shown(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
+def tiling(tiles: Mapping[str, Any]) -> str:
+    """Return what a run's ``tiles`` say, in half a line."""
+    names = {"encode": "the latent's deviation", "decode": "the picture's"}
+    seams = [
+        f"{shown(tiles['seams'][kind]['relative'], '.1%')} of {name}"
+        for kind, name in names.items()
+        if kind in tiles["seams"]
+    ]
+    return f"{tiles['tile']} px, " + (f"seams {', '.join(seams)}" if seams else "one tile")
+
+
 @contextmanager
 def progress_bar(*, quiet: bool = False, in_bytes: bool = False) -> Iterator[Progress | None]:
     """Yield a callable that draws progress and the time left on stderr; None when quiet.

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from latentlab.cli import finding, options
-from latentlab.cli.analysis import Request, load
+from latentlab.cli.analysis import Request, load, say_tiling
 from latentlab.cli.console import print_json, progress_bar, shown
 from latentlab.defaults import DEFAULT_NEIGHBORHOOD, choose_model
 
@@ -42,6 +42,8 @@ def directions(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    tile: options.Tile = None,
+    compiled: options.Compile = False,
     out: options.Out = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -57,7 +59,15 @@ def directions(
         request, finder, components=components, labels=labels, compare=compare, features=features
     )
     finding.check(request, search, out)
-    vae = load(choose_model(model), device, dtype, offline=offline, quiet=quiet)
+    vae = load(
+        choose_model(model),
+        device,
+        dtype,
+        offline=offline,
+        quiet=quiet,
+        tile=tile,
+        compiled=compiled,
+    )
     with progress_bar(quiet=quiet) as progress:
         found = finding.find(vae, request, search, progress)
         walk = traverse(
@@ -71,6 +81,7 @@ def directions(
         )
     folder = out or create_run(found.latent.name, vae.spec.name)
     facts = finding.save(vae, found, folder, context.obj, walk=walk)
+    say_tiling(vae, quiet=quiet)
     if json:
         print_json(facts)
     elif not quiet:
@@ -144,4 +155,5 @@ def _remarks(facts: Mapping[str, Any]) -> list[str]:
         lines.append(f"labels: by chance the largest |ρ| stays below {first['threshold']:.2f}")
         if first["baseline"] is not None:
             lines[-1] += f"; for random directions it is {first['baseline']:.2f} on average"
+        lines[-1] += "; ± is the change for one step, and no label where it would not be visible"
     return lines

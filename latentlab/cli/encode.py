@@ -14,6 +14,7 @@ from latentlab.cli.console import print_json, progress_bar
 from latentlab.defaults import choose_model
 
 if TYPE_CHECKING:
+    from latentlab.loaders import LatentVAE
     from latentlab.store.filling import Filled
 
 
@@ -59,6 +60,7 @@ def encode(
         quiet = quiet or not ranks.is_first
         chosen = choose_model(model)
         vae = load(chosen, ranks.device(device), dtype, offline=offline, quiet=quiet)
+        vae = _as_begun(vae, out) if dtype == "auto" else vae
         with progress_bar(quiet=quiet) as progress:
             filled = fill_store(
                 vae,
@@ -79,6 +81,20 @@ def encode(
             print_json(facts)
         elif not quiet:
             _print_summary(facts)
+
+
+def _as_begun(vae: LatentVAE, folder: Path) -> LatentVAE:
+    """Return the VAE in the precision of the store in a folder, or in that which suits a new one.
+
+    Another machine may choose another for itself, and must not where it goes on with this one's.
+    """
+    from latentlab.loaders.load import DTYPES
+    from latentlab.precision import for_data_set
+    from latentlab.store.manifest import MANIFEST, read_manifest
+
+    if (folder / MANIFEST).exists():
+        return vae.cast(DTYPES[read_manifest(folder).dtype])
+    return for_data_set(vae)
 
 
 def _facts(filled: Filled) -> dict[str, Any]:

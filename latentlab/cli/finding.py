@@ -171,7 +171,8 @@ def save(
     """Write the files of a directions run; return the facts of its JSON with the files' paths."""
     from latentlab.direction_runs import FACTS, save_directions
     from latentlab.directions import FINDERS
-    from latentlab.runs import provenance, read_json, record
+    from latentlab.provenance import provenance, record
+    from latentlab.runs import read_json
 
     hood = found.neighborhood
     settings = {

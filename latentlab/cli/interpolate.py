@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.analysis import load
+from latentlab.cli.analysis import load, say_tiling
 from latentlab.cli.console import print_json, progress_bar, shown
 from latentlab.cli.traverse import Format
 from latentlab.defaults import choose_model
@@ -44,6 +44,8 @@ def interpolate(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    tile: options.Tile = None,
+    compiled: options.Compile = False,
     out: options.Out = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -63,7 +65,15 @@ def interpolate(
     check_interpolation(path.value, steps)
     check_format(suffix, fps)
     check_folder(out or RUNS_FOLDER)
-    vae = load(choose_model(model), device, dtype, offline=offline, quiet=quiet)
+    vae = load(
+        choose_model(model),
+        device,
+        dtype,
+        offline=offline,
+        quiet=quiet,
+        tile=tile,
+        compiled=compiled,
+    )
     pictures = [read_picture(name, size=size, multiple=vae.spec.multiple) for name in (first, last)]
     ends = [encode(vae, picture) for picture in pictures]
     with progress_bar(quiet=quiet) as progress:
@@ -75,6 +85,7 @@ def interpolate(
     folder = out or create_run(f"{ends[0].name}-{ends[1].name}", vae.spec.name)
     files = save_interpolation(found, straight, folder, suffix=suffix, fps=fps, loop=loop)
     files.append(_record(vae, ends, folder, context.obj, path=path.value, steps=steps, seed=seed))
+    say_tiling(vae, quiet=quiet)
     facts = {**read_json(folder / "interpolation.json"), "files": [str(file) for file in files]}
     if json:
         print_json(facts)
@@ -85,7 +96,7 @@ def interpolate(
 def _record(
     vae: LatentVAE, ends: list[Latent], folder: Path, command_line: list[str], **settings: Any
 ) -> Path:
-    from latentlab.runs import provenance, record
+    from latentlab.provenance import provenance, record
 
     # Both pictures are input; nothing else of a run's record depends on them.
     inputs = [provenance(vae, end, command_line)["input"] for end in ends]

@@ -9,13 +9,16 @@ import typer
 
 from latentlab.cli import options
 from latentlab.cli.analysis import Request, analyse, check, load
-from latentlab.cli.console import print_json, progress_bar, shown
+from latentlab.cli.console import print_json, progress_bar, shown, tiling
+from latentlab.cli.store_pca import analyse_store
 from latentlab.defaults import DEFAULT_NEIGHBORHOOD, choose_model
 
 
 def pca(
     context: typer.Context,
-    image: Annotated[str, typer.Argument(help="A picture file, or sample:flower, sample:china.")],
+    image: Annotated[
+        str, typer.Argument(help="A picture, sample:flower, sample:china, or a store of latents.")
+    ],
     model: options.Model = None,
     size: options.Size = None,
     neighborhood: options.NeighborhoodName = DEFAULT_NEIGHBORHOOD,
@@ -32,13 +35,17 @@ def pca(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    tile: options.Tile = None,
+    compiled: options.Compile = False,
     out: options.Out = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     offline: options.Offline = False,
     debug: options.Debug = False,
 ) -> None:
-    """Plot the cumulative explained variance around a picture."""
+    """Plot the cumulative explained variance around a picture, or of a whole store."""
+    from latentlab.store_pca import is_store
+
     request = Request(
         image,
         size,
@@ -51,11 +58,26 @@ def pca(
         components,
         randomized,
         nulls,
+        dtype,
     )
-    check(request, out)
-    vae = load(choose_model(model), device, dtype, offline=offline, quiet=quiet)
-    with progress_bar(quiet=quiet) as progress:
-        _, _, facts = analyse(vae, request, out, progress, quiet=quiet)
+    if is_store(image):
+        stored = analyse_store(request, out, quiet=quiet)
+        if stored is None:
+            return
+        facts = stored
+    else:
+        check(request, out)
+        vae = load(
+            choose_model(model),
+            device,
+            dtype,
+            offline=offline,
+            quiet=quiet,
+            tile=tile,
+            compiled=compiled,
+        )
+        with progress_bar(quiet=quiet) as progress:
+            _, _, facts = analyse(vae, request, out, progress, quiet=quiet)
     if json:
         print_json(facts)
     elif not quiet:
@@ -97,8 +119,21 @@ def _summary_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             "R² of the log fit",
             f"{shown(facts['log_fit_r2'], '.3f')} (chance: {chance or '–'})",
         ),
-        ("reconstruction", f"{shown(facts['reconstruction_psnr'], '.2f')} dB PSNR"),
+        *_how_exact(facts),
+        *([("tiled", tiling(facts["tiles"]))] if "tiles" in facts else []),
     ]
+
+
+def _how_exact(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if "store" not in facts:
+        return [("reconstruction", f"{shown(facts['reconstruction_psnr'], '.2f')} dB PSNR")]
+    bounds = facts["eigenvalue_error_bounds"]
+    if bounds is None:
+        return [("method", f"{facts['method']}, exact")]
+    largest = max(
+        bound / value for bound, value in zip(bounds, facts["explained_variance"], strict=True)
+    )
+    return [("method", f"{facts['method']}, eigenvalues within {largest:.1%}")]
 
 
 def _interval(facts: Mapping[str, Any]) -> str:

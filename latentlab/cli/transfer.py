@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentlab.cli import finding, options
-from latentlab.cli.analysis import Request, load
+from latentlab.cli.analysis import Request, load, say_tiling
 from latentlab.cli.console import print_json, progress_bar
 from latentlab.defaults import DEFAULT_NEIGHBORHOOD, choose_model
 from latentlab.errors import UsageError
@@ -38,6 +38,8 @@ def transfer(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    tile: options.Tile = None,
+    compiled: options.Compile = False,
     out: options.Out = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -47,7 +49,8 @@ def transfer(
     """Compare what directions change at the picture they were found at and at others."""
     from latentlab import transfer as measure
     from latentlab.direction_runs import save_transfer
-    from latentlab.runs import create_run, provenance, read_json, record
+    from latentlab.provenance import provenance, record
+    from latentlab.runs import create_run, read_json
 
     if len(images) < 2:
         raise UsageError(f"one picture, {images[0]}", "at least two", "pass A.jpg B.jpg …")
@@ -58,7 +61,15 @@ def transfer(
         request, finder, components=components, labels=False, compare="none", features=features
     )
     finding.check(request, search, out)
-    vae = load(choose_model(model), device, dtype, offline=offline, quiet=quiet)
+    vae = load(
+        choose_model(model),
+        device,
+        dtype,
+        offline=offline,
+        quiet=quiet,
+        tile=tile,
+        compiled=compiled,
+    )
     with progress_bar(quiet=quiet) as progress:
         targets = _encode(vae, images, size)
         found = finding.find(vae, request, search, progress)
@@ -76,6 +87,7 @@ def transfer(
     files += [str(path) for path in save_transfer(moved, folder)]
     settings_of_run = {"images": images, "alpha": alpha, "seed": seed}
     record(folder, "transfer", provenance(vae, found.latent, context.obj, **settings_of_run))
+    say_tiling(vae, quiet=quiet)
     facts = {
         **read_json(folder / "transfer.json", "transfer"),
         "finder": found.directions.finder,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentlab.cli import finding, options
-from latentlab.cli.analysis import Request, analyse, check, load
+from latentlab.cli.analysis import Request, analyse, check, load, say_tiling
 from latentlab.cli.console import print_json, progress_bar, say, shown
 from latentlab.defaults import DEFAULT_NEIGHBORHOOD, ChosenModel, choose_model
 from latentlab.errors import FileError, UsageError
@@ -82,6 +82,8 @@ def traverse(
     ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    tile: options.Tile = None,
+    compiled: options.Compile = False,
     out: options.Out = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -90,13 +92,14 @@ def traverse(
 ) -> None:
     """Step along the top components, or other directions, and write decoded animations."""
     from latentlab.animation import check_format
+    from latentlab.precision import with_fast_decoder
     from latentlab.runs import save_walk
     from latentlab.traversal import check_steps
 
     check_steps(_USUAL if components is None else components, span, steps)
     suffix = f".{format.value}"
     check_format(suffix, fps)
-    place = _Machine(model, device, dtype, offline, quiet)
+    place = _Machine(model, device, dtype, offline, quiet, tile, compiled)
     if image is None:
         _refuse_picture_options(
             size, samples, region, settings, neighborhood, seed, finder, labels, features
@@ -110,13 +113,17 @@ def traverse(
         request = Request(
             image, size, kind, samples, region, settings, seed or 0, context.obj, components
         )
+        request = replace(request, dtype=dtype)
         if finder or labels or features:
             start = _find(request, finder or "pca", labels is not False, features, out, place)
         else:
             start = _analyse(request, out, place)
+    if start.dtype == "auto" and not curved:
+        start = replace(start, vae=with_fast_decoder(start.vae))
     walk = _walk(start, components, span, steps, curved=curved, seed=seed or 0, quiet=quiet)
     files = save_walk(walk, start.folder, suffix=suffix, fps=fps, loop=loop)
     files.append(_record(walk, start, context.obj))
+    say_tiling(start.vae, quiet=quiet)
     _report(start.folder, files, json=json, quiet=quiet)
 
 
@@ -129,6 +136,8 @@ class _Machine:
     dtype: str
     offline: bool
     quiet: bool
+    tile: int | None
+    compiled: bool
 
     def load(self) -> LatentVAE:
         return load(
@@ -137,6 +146,8 @@ class _Machine:
             self.dtype,
             offline=self.offline,
             quiet=self.quiet,
+            tile=self.tile,
+            compiled=self.compiled,
         )
 
 
@@ -148,11 +159,13 @@ class _Start:
     latent: Latent
     found: PCA | Directions
     folder: Path
+    dtype: str = "auto"
 
 
 def _resume(run: Path | None, out: Path | None, place: _Machine) -> _Start:
     """Return the start that an earlier run wrote down."""
     from latentlab.direction_runs import FACTS, load_directions
+    from latentlab.provenance import asked_dtype
     from latentlab.runs import check_folder, load_pca
 
     folder = _run_to_resume(run)
@@ -160,10 +173,12 @@ def _resume(run: Path | None, out: Path | None, place: _Machine) -> _Start:
     say(f"going on with {folder}", quiet=place.quiet)
     if (folder / "pca.json").is_file() or not (folder / FACTS).is_file():
         pca = load_pca(folder)
-        return _Start(_load_model_of(folder, "pca", place), pca.center, pca, out or folder)
+        vae = _load_model_of(folder, "pca", place)
+        dtype = place.dtype if place.dtype != "auto" else asked_dtype(folder)
+        return _Start(vae, pca.center, pca, out or folder, dtype)
     directions, latent = load_directions(folder)
     vae = _load_model_of(folder, "directions", place)
-    return _Start(vae, latent, directions, out or folder)
+    return _Start(vae, latent, directions, out or folder, place.dtype)
 
 
 def _analyse(request: Request, out: Path | None, place: _Machine) -> _Start:
@@ -176,7 +191,7 @@ def _analyse(request: Request, out: Path | None, place: _Machine) -> _Start:
     vae = place.load()
     with progress_bar(quiet=place.quiet) as progress:
         found, folder, _ = analyse(vae, request, out, progress, quiet=place.quiet)
-    return _Start(vae, found.center, found, folder)
+    return _Start(vae, found.center, found, folder, place.dtype)
 
 
 def _find(
@@ -204,7 +219,9 @@ def _find(
         found = finding.find(vae, request, search, progress)
     folder = out or create_run(found.latent.name, vae.spec.name)
     finding.save(vae, found, folder, request.command_line)
-    return _Start(vae, found.latent, found.directions, folder)
+    for note in found.directions.notes:
+        say(note, quiet=place.quiet)
+    return _Start(vae, found.latent, found.directions, folder, place.dtype)
 
 
 def _walk(
@@ -292,7 +309,7 @@ def _run_to_resume(run: Path | None) -> Path:
 
 def _load_model_of(folder: Path, command: str, place: _Machine) -> LatentVAE:
     """Return the model asked for, or the run's own, which must not have changed since."""
-    from latentlab.runs import recorded_model
+    from latentlab.provenance import recorded_model
 
     recorded = recorded_model(folder, command)
     if place.model:
@@ -304,6 +321,8 @@ def _load_model_of(folder: Path, command: str, place: _Machine) -> LatentVAE:
         revision=recorded["revision"],
         offline=place.offline,
         quiet=place.quiet,
+        tile=place.tile,
+        compiled=place.compiled,
     )
     if dict(vae.origin.sha256) != recorded["sha256"]:
         raise FileError(
@@ -315,9 +334,14 @@ def _load_model_of(folder: Path, command: str, place: _Machine) -> LatentVAE:
 
 
 def _record(walk: Walk, start: _Start, command_line: list[str]) -> Path:
-    from latentlab.runs import provenance, record
+    from latentlab.precision import decode_precision
+    from latentlab.provenance import provenance, record
 
-    settings = {"alphas": walk.alphas.tolist(), "components": len(walk.trails)}
+    settings = {
+        "alphas": walk.alphas.tolist(),
+        "components": len(walk.trails),
+        "precision": decode_precision(start.vae),
+    }
     facts = provenance(start.vae, start.latent, command_line, **settings)
     return record(start.folder, "traverse", facts)
 

@@ -1,4 +1,4 @@
-"""Rank correlations of directions with what varies: known factors, and what pictures show."""
+"""How directions go along with what varies, and how much: known factors, and what pictures show."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from latentlab.directions.amounts import STATISTICS, Amount, amount_of_factor
 from latentlab.directions.base import random_rows
-from latentlab.directions.supervised import standardized_factors
+from latentlab.directions.supervised import varying_factors
 from latentlab.encoder import decode_each
 from latentlab.errors import UsageError
 from latentlab.latents import Directions, Latent, Neighborhood, Progress
@@ -22,15 +23,41 @@ LABEL_SAMPLES = 64
 _RANDOM_DIRECTIONS = 64
 
 
+@dataclass(frozen=True)
+class Association:
+    """How one direction goes along with one thing that varies.
+
+    Parameters
+    ----------
+    name : str, of the factor or statistic
+    rho : float, Spearman's correlation
+    effect : float, how much it changes for one step along the direction, in ``amount.unit``
+    amount : Amount
+    """
+
+    name: str
+    rho: float
+    effect: float
+    amount: Amount
+
+    @property
+    def is_visible(self) -> bool:
+        """Return whether it changes by at least what is just visible."""
+        return abs(self.effect) >= self.amount.visible
+
+
 @dataclass(frozen=True, eq=False)
 class Correlations:
-    """Rank correlations of directions with one kind of things that vary.
+    """Rank correlations of directions with one kind of things that vary, and the changes' sizes.
 
     Parameters
     ----------
     source : ``"factor"`` or ``"statistic"``
     names : what was correlated with
     rho : Tensor, (k, len(names)), float64
+    effects : Tensor, (k, len(names)), float64; how much each changes, by linear regression, for
+        one standard deviation along each direction, in the units of ``amounts``
+    amounts : an Amount for each name
     threshold : float, 95 % of unrelated directions have a largest |ρ| below it
     baseline : float, mean largest |ρ| of random directions, where it costs nothing to know
     """
@@ -38,12 +65,21 @@ class Correlations:
     source: str
     names: tuple[str, ...]
     rho: Tensor
+    effects: Tensor
+    amounts: tuple[Amount, ...]
     threshold: float
     baseline: float | None = None
 
     def of(self, k: int) -> dict[str, float]:
         """Return name → ρ of direction k."""
         return dict(zip(self.names, self.rho[k].tolist(), strict=True))
+
+    def ranked(self, k: int) -> list[Association]:
+        """Return what direction k goes along with, that of the largest |ρ| first."""
+        columns = (self.names, self.rho[k].tolist(), self.effects[k].tolist(), self.amounts)
+        found = [Association(*one) for one in zip(*columns, strict=True)]
+        # Equal up to rounding, as brightness and the center of all light: the first is simpler.
+        return sorted(found, key=lambda one: -round(abs(one.rho), 6))
 
 
 def held_out(
@@ -77,14 +113,27 @@ def held_out(
 def factor_correlations(
     directions: Directions, fresh: Neighborhood, *, seed: int = 0
 ) -> Correlations:
-    """Return ρ between the scores of fresh samples along each direction and each factor."""
-    names, values = standardized_factors(fresh.factors)
-    rho = spearman(scores_along(directions, fresh), values)
+    """Return ρ between the scores of fresh samples along each direction and each factor.
+
+    The effect is how much further a factor is, on average, in samples that lie one standard
+    deviation further along.
+    """
+    names, values = varying_factors(fresh.factors)
+    scores = scores_along(directions, fresh)
+    amounts = tuple(amount_of_factor(name) for name in names)
     generator = torch.Generator().manual_seed(seed)
     count = min(_RANDOM_DIRECTIONS, fresh.n_features)
     chance = replace(directions, rows=random_rows(count, fresh.n_features, generator))
     baseline = spearman(scores_along(chance, fresh), values).abs().amax(1).mean()
-    return Correlations("factor", names, rho, _threshold(values, seed), float(baseline))
+    return Correlations(
+        "factor",
+        names,
+        spearman(scores, values),
+        _effects(scores, values, amounts),
+        amounts,
+        _threshold(values, seed),
+        float(baseline),
+    )
 
 
 def scores_along(directions: Directions, neighborhood: Neighborhood) -> Tensor:
@@ -112,12 +161,33 @@ def statistic_correlations(
 
     The latents are z + Σ a_j s_j v_j, s_j a walk's step (σ_j), with standard normal a_j, so that
     every direction is judged by what it adds while all others vary as well. The a_j are
-    uncorrelated in the sample, so that none is credited with what another does.
+    uncorrelated in the sample, so that none is credited with what another does. The effect is
+    how much a statistic changes, on average, for one step.
     """
     parts = _uncorrelated_parts(samples, len(directions.vectors), seed)
     measured = _measure_mixes(vae, latent, directions, parts, progress)
     names, values = tuple(measured), torch.stack(list(measured.values()), 1)
-    return Correlations("statistic", names, spearman(parts, values), _threshold(values, seed))
+    amounts = tuple(STATISTICS[name] for name in names)
+    return Correlations(
+        "statistic",
+        names,
+        spearman(parts, values),
+        _effects(parts.double(), values, amounts),
+        amounts,
+        _threshold(values, seed),
+    )
+
+
+def _effects(places: Tensor, values: Tensor, amounts: tuple[Amount, ...]) -> Tensor:
+    """Return the change (k, m) of each value (n, m) for a deviation of the places (n, k)."""
+    centered = places - places.mean(0)
+    units = centered / centered.std(0).clamp_min(torch.finfo(centered.dtype).tiny)
+    changes: Tensor = units.T @ (values - values.mean(0)) / (len(values) - 1)
+    tiny = torch.finfo(values.dtype).tiny
+    for column, amount in enumerate(amounts):
+        whole = float(values[:, column].mean().abs().clamp_min(tiny)) if amount.relative else 1.0
+        changes[:, column] *= amount.scale / whole
+    return changes
 
 
 def _uncorrelated_parts(samples: int, k: int, seed: int) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from latentlab.directions.base import FINDERS, Finder, Found, Scene, random_rows
+from latentlab.directions.grain import note_on_grain
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Directions, Latent, Neighborhood, Progress
 from latentlab.loaders.base import LatentVAE
@@ -103,8 +104,10 @@ def directions_from_rows(scene: Scene, rows: Tensor, labels: tuple[str, ...]) ->
 def _directions(finder: Finder, scene: Scene, found: Found) -> Directions:
     steps, unit = finder.steps(scene, found) or (None, "σ")
     basis = f"{finder.name} directions in the {scene.neighborhood.description}"
+    directions = directions_from_rows(scene, found.rows, found.labels)
+    window = scene.neighborhood.layout.window
     return replace(
-        directions_from_rows(scene, found.rows, found.labels),
+        directions,
         finder=finder.name,
         basis=basis,
         strengths=found.strengths,
@@ -112,7 +115,7 @@ def _directions(finder: Finder, scene: Scene, found: Found) -> Directions:
         baseline_strength=float(finder.measure(scene, baseline_rows(scene)).mean()),
         residuals=found.residuals,
         matvecs=found.matvecs,
-        notes=found.notes,
+        notes=(*found.notes, *note_on_grain(directions.vectors, window, found.labels)),
         steps=steps,
         step_unit=unit,
     )

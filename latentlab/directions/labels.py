@@ -4,6 +4,10 @@ Two sources, each beside what chance gives. *Factors*: fresh samples of the neig
 finder has seen, are projected onto each direction; their scores are correlated with each factor.
 *Statistics*: pictures of random mixes of the directions are measured; each direction's part in
 the mix is correlated with brightness, contrast and so on.
+
+A correlation alone would call a direction "x position" that moves the light by a thousandth of
+the width. So a label says how much changes for one step as well, and is given only where that is
+visible (:mod:`latentlab.directions.amounts`).
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from typing import Any
 
 from latentlab.directions.correlations import (
     LABEL_SAMPLES,
+    Association,
     Correlations,
     factor_correlations,
     statistic_correlations,
@@ -21,6 +26,8 @@ from latentlab.directions.correlations import (
 from latentlab.errors import UsageError
 from latentlab.latents import Directions, Latent, Neighborhood, Progress
 from latentlab.loaders.base import LatentVAE
+
+_MEASURED = {"factor": "", "statistic": "measured "}
 
 
 @dataclass(frozen=True)
@@ -30,8 +37,13 @@ class Label:
     Parameters
     ----------
     direction : str, such as ``"PC 1"``
-    factor : str, the factor or statistic of the largest |ρ|
+    factor : str, the factor or statistic of the largest |ρ|, of those that change visibly where
+        there are any
     rho : float, its Spearman correlation, with its sign
+    effect : float, how much it changes for one step along the direction, with its sign, in
+        ``unit``
+    unit : str, such as ``"% of white"``, ``"°"``
+    visible : float, the smallest effect that counts
     source : ``"factor"`` (held-out samples), ``"statistic"`` (pictures of random mixes)
     threshold : float, the largest |ρ| of an unrelated direction stays below it in 95 of 100
     baseline : float, mean over random directions of their largest |ρ| with the same factors,
@@ -44,6 +56,9 @@ class Label:
     direction: str
     factor: str
     rho: float
+    effect: float
+    unit: str
+    visible: float
     source: str
     threshold: float
     baseline: float | None
@@ -53,8 +68,8 @@ class Label:
 
     @property
     def is_known(self) -> bool:
-        """Return whether the correlation exceeds what chance gives."""
-        return abs(self.rho) > self.threshold
+        """Return whether the correlation exceeds what chance gives, and the change is visible."""
+        return abs(self.rho) > self.threshold and abs(self.effect) >= self.visible
 
     def describe(self) -> dict[str, Any]:
         """Return the label as JSON-ready facts."""
@@ -74,10 +89,11 @@ def label(
     """Return what each direction goes along with, or that it is nothing known.
 
     Where fresh samples are given, the factor that correlates most with their scores along the
-    direction, if above chance; else, and for finders that do not look at samples, the picture
-    statistic that correlates most with the direction's part in random mixes. Above chance is not
-    yet a meaning: where few factors carry most of the variance, random directions correlate with
-    them as well (``baseline``).
+    direction, of those that do so above chance and change visibly; else, and for finders that do
+    not look at samples, the picture statistic that correlates most with the direction's part in
+    random mixes, under the same two conditions. Above chance is not yet a meaning: where few
+    factors carry most of the variance, random directions correlate with them as well
+    (``baseline``).
 
     Parameters
     ----------
@@ -102,7 +118,7 @@ def label(
     >>> z = encode(vae, "sample:flower", size=64)
     >>> found = find(vae, z, neighborhood(vae, z, "tokens"), 1)
     >>> label(vae, z, found)[0].text
-    '≈ measured brightness (ρ 1.00)'
+    '≈ measured brightness (ρ 1.00, ±15 %)'
     """
     if samples < 8:
         raise UsageError(f"{samples} samples for labels", "at least 8", "leave it at 64")
@@ -127,25 +143,26 @@ def with_labels(directions: Directions, labels: tuple[Label, ...]) -> Directions
 def _label(
     direction: str, k: int, sources: list[Correlations], naming: list[Correlations]
 ) -> Label:
-    """Return the first naming source's best name if above chance, else the next's, else none."""
+    """Return the first naming source's best name that passes, else the next's, else none."""
     rhos = {source.source: source.of(k) for source in sources}
-    best = [_largest(source.of(k)) for source in naming]
-    known = [index for index, source in enumerate(naming) if abs(best[index][1]) > source.threshold]
-    chosen = known[0] if known else 0
-    (name, rho), source = best[chosen], naming[chosen]
-    measured = "measured " if source.source == "statistic" else ""
-    # A careful reader wants to know where a random direction does as well.
-    exceeded = source.baseline is not None and abs(rho) < source.baseline
-    beside = f", random {short(source.baseline or 0)}" if exceeded else ""
-    text = (
-        f"≈ {measured}{name} (ρ {short(rho)}{beside})"
-        if known
-        else f"no known factor (largest ρ {short(rho)}, {measured}{name})"
-    )
+    ranked = [(source, one) for source in naming for one in source.ranked(k)]
+    regular = [(source, one) for source, one in ranked if abs(one.rho) > source.threshold]
+    visible = [(source, one) for source, one in regular if one.is_visible]
+    source, one = (visible or ranked)[0]
+    if visible:
+        text = _say(source, one)
+    elif regular:
+        text = "no measured statistic changes visibly"
+    else:
+        measured = _MEASURED[source.source] + one.name
+        text = f"no known factor (largest ρ {short(one.rho)}, {measured})"
     return Label(
         direction,
-        name,
-        rho,
+        one.name,
+        one.rho,
+        one.effect,
+        one.amount.unit,
+        one.amount.visible,
         source.source,
         source.threshold,
         source.baseline,
@@ -155,9 +172,12 @@ def _label(
     )
 
 
-def _largest(rhos: Mapping[str, float]) -> tuple[str, float]:
-    # Equal up to rounding, such as brightness and the center of all light: the first is simpler.
-    return max(rhos.items(), key=lambda item: round(abs(item[1]), 6))
+def _say(source: Correlations, one: Association) -> str:
+    # A careful reader wants to know where a random direction does as well.
+    exceeded = source.baseline is not None and abs(one.rho) < source.baseline
+    beside = f", random {short(source.baseline or 0)}" if exceeded else ""
+    size = one.amount.write(one.effect)
+    return f"≈ {_MEASURED[source.source]}{one.name} (ρ {short(one.rho)}{beside}, {size})"
 
 
 def short(rho: float) -> str:

@@ -68,12 +68,22 @@ def standardized_factors(factors: Mapping[str, Tensor]) -> tuple[tuple[str, ...]
     ------
     UsageError : no factor is known, or none varies.
     """
+    names, values = varying_factors(factors)
+    return names, (values - values.mean(0)) / values.std(0)
+
+
+def varying_factors(factors: Mapping[str, Tensor]) -> tuple[tuple[str, ...], Tensor]:
+    """Return names and values (n, m), float64, of the factors that vary, gains as logarithms.
+
+    Raises
+    ------
+    UsageError : no factor is known, or none varies.
+    """
     columns = {}
     for name, values in factors.items():
         natural = values.double().log() if name in GAINS else values.double()
-        deviation = float(natural.std()) if len(natural) > 1 else 0.0
-        if deviation > 0:
-            columns[name] = (natural - natural.mean()) / deviation
+        if len(natural) > 1 and float(natural.std()) > 0:
+            columns[name] = natural
     if not columns:
         raise UsageError(
             "a neighborhood without known factors that vary",

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from latentlab.loaders.base import LatentVAE, ModelOrigin
     from latentlab.loaders.callables import wrap_vae
+    from latentlab.loaders.compilation import compile_vae
     from latentlab.loaders.families import register_family
     from latentlab.loaders.load import load_vae
 
-__all__ = ["LatentVAE", "ModelOrigin", "load_vae", "register_family", "wrap_vae"]
+__all__ = ["LatentVAE", "ModelOrigin", "compile_vae", "load_vae", "register_family", "wrap_vae"]
 
 _HOMES = {
     "LatentVAE": "base",
     "ModelOrigin": "base",
+    "compile_vae": "compilation",
     "load_vae": "load",
     "register_family": "families",
     "wrap_vae": "callables",

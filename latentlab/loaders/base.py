@@ -48,6 +48,8 @@ class LatentVAE(ABC):
     origin : ModelOrigin
     device : torch.device on which the weights are
     dtype : torch.dtype of the weights; results are float32 whatever it is
+    batch_sizes : (height, width) → how many pictures run best at once, as far as measured
+    is_compiled : bool, whether :func:`latentlab.compile_vae` compiled it
     """
 
     def __init__(
@@ -57,6 +59,8 @@ class LatentVAE(ABC):
         self.origin = origin
         self.device = device
         self.dtype = dtype
+        self.batch_sizes: dict[tuple[int, int], int] = {}
+        self.is_compiled = False
 
     def encode(self, images: Tensor) -> Posterior:
         """Return mean and log-variance (B, C, H/stride, W/stride), float32, of images.
@@ -87,6 +91,18 @@ class LatentVAE(ABC):
         """
         self._check_latents(latents)
         return self._decode(self._place(latents)).float()
+
+    def cast(self, dtype: torch.dtype) -> LatentVAE:
+        """Return this VAE with its weights, as a copy, and its products in another dtype.
+
+        A VAE without a torch module computes as it does, and is returned itself.
+        """
+        return self
+
+    @cached_property
+    def in_float32(self) -> LatentVAE:
+        """Return this VAE computing in float32, for what float16 cannot hold; made once."""
+        return self.cast(torch.float32)
 
     def activation_bytes(self, height: int, width: int) -> int:
         """Return about how many bytes one picture of H×W pixels needs while it passes through.
@@ -126,7 +142,11 @@ class LatentVAE(ABC):
         """Return pictures in [−1, 1] of checked, placed model-space latents."""
 
     def _place(self, batch: Tensor) -> Tensor:
-        return batch.to(self.device, self.dtype, memory_format=torch.channels_last)
+        # Without waiting, a copy from pinned memory runs beside the work before it.
+        ahead = self.device.type == "cuda"
+        return batch.to(
+            self.device, self.dtype, non_blocking=ahead, memory_format=torch.channels_last
+        )
 
     def _check_images(self, images: Tensor) -> None:
         multiple = self.spec.multiple

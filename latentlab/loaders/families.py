@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib import import_module
 from inspect import signature
@@ -76,6 +77,20 @@ class ModuleVAE(LatentVAE):
         super().__init__(spec, origin, device=device, dtype=dtype)
         self.module: Any = _place_module(module, device, dtype)
         self.normalization = normalization
+
+    def cast(self, dtype: torch.dtype) -> ModuleVAE:
+        """Return this VAE with a copy of its weights in another dtype, not compiled."""
+        module = deepcopy(self.module)
+        for part in module.modules():
+            vars(part).pop("forward", None)  # compiled code, which belongs to the original
+        return type(self)(
+            module,
+            self.spec,
+            self.origin,
+            normalization=self.normalization,
+            device=self.device,
+            dtype=dtype,
+        )
 
     @classmethod
     def build_module(cls, config: Mapping[str, Any]) -> nn.Module:

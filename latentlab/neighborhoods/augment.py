@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
+from latentlab.batches import batch_size
 from latentlab.colors import RGB_TO_YIQ, to_yiq
-from latentlab.encoder import batch_size, encode_batch
+from latentlab.encoder import encode_each
 from latentlab.errors import UsageError
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
@@ -67,10 +68,13 @@ class Augment(Sampler):
     ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
         pixels = picture_of(latent, self.name).pixels
         factors = self.draw_factors(samples, generator)
-        for start in range(0, samples, batch_size(vae)):
-            rows = slice(start, start + batch_size(vae))
-            some = {name: values[rows] for name, values in factors.items()}
-            yield encode_batch(vae, change_picture(pixels, some)).mean, some
+        together = batch_size(vae, pixels.shape[1], pixels.shape[2])
+        some = [
+            {name: values[start : start + together] for name, values in factors.items()}
+            for start in range(0, samples, together)
+        ]
+        batches = (change_picture(pixels, few) for few in some)
+        yield from zip(encode_each(vae, batches), some, strict=True)
 
     def draw_factors(self, samples: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return name → values (samples,) of every factor whose range is not 0."""

@@ -31,10 +31,14 @@ class Sampler(ABC):
     ----------------
     name : how users call it
     statement : one paragraph on what this neighborhood can and cannot tell
+    encodes : whether pictures are encoded, so that the encoder's precision matters
+    reads_files : whether other files than the picture's decide what is drawn
     """
 
     name: ClassVar[str]
     statement: ClassVar[str]
+    encodes: ClassVar[bool] = True
+    reads_files: ClassVar[bool] = False
 
     @abstractmethod
     def draw(

@@ -28,6 +28,7 @@ class Frames(Sampler):
 
     video: str = ""
 
+    reads_files = True
     statement = (
         "The frames of a clip. It shows what moves and changes in this scene; consecutive frames "
         "are alike, so the number of independent samples is far below N."

@@ -25,6 +25,7 @@ class Gaussian(Sampler):
 
     radius: float = 0.1
 
+    encodes = False
     statement = (
         "A ball of isotropic noise around the latent. It is the negative control: its spectrum "
         "follows from N and D alone and says nothing about the model or the picture."

@@ -36,6 +36,7 @@ class NearestPictures(Sampler):
 
     folder: str = ""
 
+    reads_files = True
     statement = (
         "The nearest pictures of a folder, chosen in pixels. It shows how different real pictures "
         "of similar layout and color vary; the answer depends on the folder, and similar in "

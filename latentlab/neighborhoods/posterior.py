@@ -19,6 +19,7 @@ from latentlab.neighborhoods.base import Sampler, register_neighborhood
 class PosteriorSampler(Sampler):
     """μ + σ ε, with the encoder's own σ in every cell."""
 
+    encodes = False
     statement = (
         "Samples of the encoder's posterior. Its covariance is diag σ², known before sampling; in "
         "latent-diffusion VAEs the posterior is nearly a point, so the spectrum shows how σ "

@@ -18,6 +18,8 @@ from latentlab.neighborhoods.base import Sampler, register_neighborhood, shape_o
 class _Parts(Sampler):
     """The latent itself, once; the layout reads many rows off it."""
 
+    encodes = False
+
     def draw(
         self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
     ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:

@@ -80,7 +80,10 @@ class Null:
         """Return how many eigenvalues exceed the threshold, which is one for all of them.
 
         Each against the null's eigenvalue of its own rank would count noise: once one component
-        is real, the ranks of all others are shifted.
+        is real, the ranks of all others are shifted. What is above is hardly ever noise, but not
+        all that is real is above: of five equal components at twice the detection edge, √(D/N)
+        times the noise variance, N = 256 and D = 4096 show all five in about half of the cases
+        and at least four in nearly all; at three times the edge they show five.
         """
         return int((spectrum.explained_variance > self.threshold * _MARGIN).sum())
 

@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from latentlab.encoder import batch_size
+from latentlab.batches import batch_size
 from latentlab.errors import NonFiniteError, ShapeError, ZeroJacobianError
 from latentlab.latents import Latent
 from latentlab.layouts import Layout, WholeLayout, Window
@@ -88,8 +88,11 @@ class DecoderMap:
 
     @property
     def copies(self) -> int:
-        """Return how many products are computed at once."""
-        return min(_MOST_COPIES, batch_size(self.vae))
+        """Return how many products are computed at once: one on a CPU, where more gain nothing."""
+        if self.vae.device.type == "cpu":
+            return 1
+        height, width = (side * self.vae.spec.stride for side in self.layout.shape[1:])
+        return min(_MOST_COPIES, batch_size(self.vae, height, width))
 
     @property
     def value(self) -> Tensor:

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentlab.encoder import batch_size
+from latentlab.batches import batch_size
 from latentlab.errors import FileError, ImageError, UsageError
 from latentlab.files import open_durably
 from latentlab.latents import LatentSpec, Progress
-from latentlab.runs import library_versions
+from latentlab.provenance import library_versions
 from latentlab.store.lines import line_of, read_lines
 from latentlab.store.preparing import Grid
 from latentlab.store.sources import Entry, Source
@@ -26,6 +26,7 @@ FORMAT = 1
 MANIFEST = "store.json"
 LIST = "pictures.jsonl"
 PER_SHARD = 256
+_USUAL_SIDE = 256  # of pictures that keep their size, to choose a batch by
 STORED_DTYPES = ("float16", "bfloat16", "float32")
 
 
@@ -98,6 +99,7 @@ def plan(
     for name, number in chosen.items():
         if number is not None and number < 1:
             raise UsageError(f"{name} {number}", "at least 1", f"raise {name}")
+    side = size or _USUAL_SIDE
     return Manifest(
         model={"name": vae.spec.name, **asdict(vae.origin)},
         spec=vae.spec,
@@ -107,7 +109,7 @@ def plan(
         dtype=str(vae.dtype).removeprefix("torch."),
         stored=stored,
         per_shard=per_shard or PER_SHARD,
-        batch=batch_size(vae) if batch is None else batch,
+        batch=batch_size(vae, side, side) if batch is None else batch,
         threads=_threads(vae, threads),
         versions=library_versions(),
     )

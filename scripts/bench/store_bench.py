@@ -138,14 +138,14 @@ def _copy_photos(folder: Path, pictures: int) -> int:
 def _prepare(vae: LatentVAE, folder: Path, size: int) -> list[Any]:
     import torch
 
-    from latentlab.encoder import batch_size
+    from latentlab.batches import batch_size
     from latentlab.images import read_picture
 
     multiple = vae.spec.multiple
     pixels = [
         read_picture(path, size=size, multiple=multiple).pixels for path in sorted(folder.iterdir())
     ]
-    return [*torch.stack(pixels).split(batch_size(vae))]
+    return [*torch.stack(pixels).split(batch_size(vae, size, size))]
 
 
 def _encode_all(vae: LatentVAE, batches: list[Any]) -> None:

@@ -85,7 +85,7 @@ def record_command(folder: Path, command: str, command_line: list[str], **facts:
     """Note in ``run.json`` what it takes to repeat a command; return its path."""
     import platform
 
-    from latentlab.runs import library_versions, record
+    from latentlab.provenance import library_versions, record
 
     return record(
         folder,

@@ -1,0 +1,141 @@
+"""How many pictures run through a model at once, and how they reach and leave its device."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentlab.errors import MemoryLimitError
+from latentlab.loaders.base import LatentVAE
+from latentlab.memory import memory_errors
+
+ADVICE = "pass --tile 512 or less, lower --size, or choose another --device"
+_IN_CACHE = 2**15  # pixels: two pictures of 128 px, or half of one of 256
+_LARGEST = 64
+_WORTH = 1.1
+
+Run = Callable[[Tensor], Any]
+
+
+def batch_size(vae: LatentVAE, height: int, width: int) -> int:
+    """Return how many pictures of H×W pixels to run at once.
+
+    On a CPU the batch that stays in its caches, by a rule and not by the clock, because the last
+    digits of float32 results depend on it: one from 182 px on. Elsewhere the smallest power of two
+    beyond which pictures a second rise by less than a tenth or memory ends, measured once for each
+    VAE and size.
+    """
+    if vae.device.type == "cpu":
+        return max(1, min(8, _IN_CACHE // (height * width)))
+    known = vae.batch_sizes
+    if (height, width) not in known:
+        images = torch.zeros(1, 3, height, width)
+        known[height, width] = fastest_batch(lambda count: _seconds(vae, images, count))
+    return known[height, width]
+
+
+def fastest_batch(seconds: Callable[[int], float]) -> int:
+    """Return the smallest power of two that gives about the most pictures a second.
+
+    Parameters
+    ----------
+    seconds : count → time that so many pictures take together; MemoryLimitError ends the search
+
+    Examples
+    --------
+    >>> fastest_batch(lambda count: 1.0 + 0.1 * count)
+    64
+    >>> fastest_batch(lambda count: 0.1 * count)
+    1
+    """
+    best, rate = 1, 1 / seconds(1)
+    while best < _LARGEST:
+        try:
+            faster = 2 * best / seconds(2 * best)
+        except MemoryLimitError:
+            break
+        if faster < _WORTH * rate:
+            break
+        best, rate = 2 * best, faster
+    return best
+
+
+def run_halving(run: Run, batch: Tensor, what: str) -> list[Any]:
+    """Return the results of a batch (B, …): one, or those of its halves where memory ran out.
+
+    Parameters
+    ----------
+    run : batch → result
+    batch : Tensor, (B, …)
+    what : str, for the message
+
+    Raises
+    ------
+    MemoryLimitError : memory does not suffice for one picture.
+    """
+    try:
+        with torch.inference_mode(), memory_errors(what, ADVICE):
+            return [run(batch)]
+    except MemoryLimitError:
+        if len(batch) == 1:
+            raise
+    torch.cuda.empty_cache()
+    first, second = batch.tensor_split(2)
+    return [*run_halving(run, first, what), *run_halving(run, second, what)]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Values on their way to the CPU."""
+
+    values: Tensor
+    arrived: torch.cuda.Event | None = None
+
+    def wait(self) -> Tensor:
+        """Return the values once they are there, as a tensor that autograd may use."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        return self.values.clone() if self.values.is_inference() else self.values
+
+
+def send_to_cpu(values: Tensor) -> Sent:
+    """Return values on their way to the CPU; from CUDA the copy runs beside what comes next."""
+    if values.device.type != "cuda":
+        return Sent(values.cpu())
+    there = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    there.copy_(values, non_blocking=True)
+    arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    arrived.record()
+    return Sent(there, arrived)
+
+
+def pinned(batch: Tensor, vae: LatentVAE) -> Tensor:
+    """Return a batch on the CPU from which a copy to the VAE's device need not wait."""
+    return batch.pin_memory() if vae.device.type == "cuda" and not batch.is_cuda else batch
+
+
+def one_ahead(results: Iterator[Sent], *, ahead: bool) -> Iterator[Tensor]:
+    """Yield values in order; with ``ahead`` the next are begun before the last are waited for."""
+    waiting: deque[Sent] = deque()
+    for sent in results:
+        waiting.append(sent)
+        if len(waiting) > ahead:
+            yield waiting.popleft().wait()
+    while waiting:
+        yield waiting.popleft().wait()
+
+
+def _seconds(vae: LatentVAE, images: Tensor, count: int) -> float:
+    """Return how long encoding so many pictures takes, after a first time that does not count."""
+    batch = images.expand(count, -1, -1, -1)
+    for _ in range(2):
+        start = time.perf_counter()
+        with torch.inference_mode(), memory_errors("a batch", ADVICE):
+            vae.encode(batch).mean.cpu()
+    return time.perf_counter() - start

@@ -1,0 +1,100 @@
+"""``latentlab pca STORE``: the components of a whole data set, on one process or several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latentlab.cli.analysis import Request
+from latentlab.cli.console import progress_bar
+from latentlab.defaults import DEFAULT_NEIGHBORHOOD
+from latentlab.errors import UsageError
+
+if TYPE_CHECKING:
+    from latentlab.store.reading import Store
+    from latentlab.streaming import StreamedPCA
+
+_PARTS = {DEFAULT_NEIGHBORHOOD: "whole", "tokens": "tokens"}
+
+
+def analyse_store(request: Request, out: Path | None, *, quiet: bool) -> dict[str, Any] | None:
+    """Fit, judge and save; return the facts of ``pca.json``, or None on ranks that write nothing.
+
+    Raises
+    ------
+    UsageError : an option that is about a picture.
+    FileError : the store is not finished, or the results cannot be written.
+    """
+    from latentlab.distributed import joined_ranks
+    from latentlab.runs import RUNS_FOLDER, check_folder
+    from latentlab.store.reading import open_store
+    from latentlab.store_pca import fit_store_pca
+
+    _refuse_picture_options(request)
+    check_folder(out or RUNS_FOLDER)
+    store = open_store(request.image)
+    with joined_ranks() as ranks:
+        with progress_bar(quiet=quiet or not ranks.is_first) as progress:
+            found = fit_store_pca(
+                store,
+                parts=_PARTS[request.neighborhood],
+                n_components=request.components,
+                method="randomized" if request.randomized else "auto",
+                ranks=ranks,
+                seed=request.seed,
+                progress=progress,
+            )
+        return _save(store, found, request, out) if ranks.is_first else None
+
+
+def _refuse_picture_options(request: Request) -> None:
+    given = {
+        "--size": request.size,
+        "--samples": request.samples,
+        "--region": request.region,
+        "--set": request.settings,
+        "--nulls": request.nulls,
+    }
+    wrong = [name for name, value in given.items() if value is not None]
+    if wrong:
+        raise UsageError(
+            f"{', '.join(wrong)} with a store",
+            "a store alone, all of whose latents are analysed",
+            f"leave {' and '.join(wrong)} out, or pass a picture",
+        )
+    if request.neighborhood not in _PARTS:
+        raise UsageError(
+            f"--neighborhood {request.neighborhood} with a store",
+            "whole latents (the default) or tokens",
+            "leave it out, or pass a picture",
+        )
+
+
+def _save(store: Store, found: StreamedPCA, request: Request, out: Path | None) -> dict[str, Any]:
+    from latentlab.provenance import library_versions, record
+    from latentlab.runs import create_run, read_json, remember_run, save_pca
+    from latentlab.store_pca import STATEMENT
+    from latentlab.verdict import judge_stream
+
+    folder = out or create_run(Path(request.image).resolve().name, store.spec.name)
+    bounds = found.error_bounds
+    facts = {
+        "statement": STATEMENT[_PARTS[request.neighborhood]],
+        "reconstruction_psnr": None,
+        "store": str(store.folder),
+        "method": found.method,
+        "eigenvalue_error_bounds": None if bounds is None else bounds.tolist(),
+    }
+    files = save_pca(found.pca, folder, facts, judgement=judge_stream(found.pca))
+    model = {**store.manifest.model, "dtype": store.manifest.dtype}
+    described = {
+        "command_line": request.command_line,
+        "model": model,
+        "input": {"store": str(store.folder.resolve()), **store.summary()},
+        "seed": request.seed,
+        "method": found.method,
+        "versions": library_versions(),
+    }
+    files.append(record(folder, "pca", described))
+    remember_run(folder)
+    return {**read_json(folder / "pca.json"), "files": [str(path) for path in files]}

@@ -1,0 +1,164 @@
+"""Neighborhoods kept on disk by what they were made of, so that nothing is encoded twice.
+
+They lie in the hidden folder ``.samples`` of the runs folder, which may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latentlab.errors import FileError, ShapeError
+from latentlab.files import replace_when_done
+from latentlab.latents import Latent, Neighborhood
+from latentlab.layouts import layout_from
+from latentlab.neighborhoods import SAMPLERS
+from latentlab.provenance import library_versions
+from latentlab.tiles import TiledVAE
+
+if TYPE_CHECKING:
+    from latentlab.loaders.base import LatentVAE
+
+FOLDER = ".samples"
+LARGEST = 2**30
+"""Bytes of all kept neighborhoods together; those used longest ago go first."""
+
+_FACTOR = "factor."
+_DESCRIPTION = "neighborhood"
+
+
+def samples_key(
+    vae: LatentVAE,
+    latent: Latent,
+    name: str,
+    samples: int | None,
+    dtype: str,
+    settings: Mapping[str, Any],
+) -> str | None:
+    """Return the SHA-256 of all that decides which samples are drawn.
+
+    None where that is not known or costs nothing: a VAE without a file, a neighborhood of other
+    files, one that encodes nothing.
+
+    Parameters
+    ----------
+    dtype : str, as asked for, such as ``"auto"``
+    settings : JSON-ready; region, seed and the sampler's options
+    """
+    sampler = SAMPLERS[name]
+    if not vae.origin.sha256 or sampler.reads_files or not sampler.encodes:
+        return None
+    content = {
+        "weights": dict(vae.origin.sha256),
+        "normalization": vae.origin.normalization,
+        "device": str(vae.device),
+        "compiled": vae.is_compiled,
+        "tiles": (vae.tile, vae.overlap) if isinstance(vae, TiledVAE) else None,
+        "latent": hashlib.sha256(latent.values.contiguous().numpy().tobytes()).hexdigest(),
+        "picture": _picture_sha256(latent),
+        "neighborhood": name,
+        "samples": samples,
+        "dtype": dtype,
+        **settings,
+        "versions": library_versions(),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def keep(root: Path, key: str | None, hood: Neighborhood, precision: Mapping[str, Any]) -> None:
+    """Keep a neighborhood under its key below ``root``, unless it alone is beyond the limit.
+
+    Where it cannot be written it is drawn again next time: that is no error.
+    """
+    from safetensors.torch import save_file
+
+    if key is None or hood.samples.numel() * 4 > LARGEST:
+        return
+    described = {
+        "name": hood.name,
+        "layout": hood.layout.describe(),
+        "seed": hood.seed,
+        "options": dict(hood.options),
+        "label": hood.label,
+        "precision": dict(precision),
+    }
+    arrays = {"samples": hood.samples.contiguous()}
+    arrays |= {f"{_FACTOR}{name}": values.contiguous() for name, values in hood.factors.items()}
+    with suppress(OSError, FileError), replace_when_done(_path(root, key)) as unfinished:
+        save_file(arrays, unfinished, metadata={_DESCRIPTION: json.dumps(described)})
+    _forget_oldest(root / FOLDER)
+
+
+def find_kept(
+    root: Path, key: str | None, latent: Latent
+) -> tuple[Neighborhood, dict[str, Any]] | None:
+    """Return the neighborhood of a latent kept under a key, and its precision; None without one.
+
+    What is damaged counts as not there.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if key is None or not _path(root, key).is_file():
+        return None
+    path = _path(root, key)
+    try:
+        with safe_open(path, "pt") as file:
+            described = json.loads(file.metadata()[_DESCRIPTION])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        hood = _restore(described, arrays, latent)
+        precision = dict(described["precision"])
+    except (OSError, SafetensorError, FileError, ShapeError, KeyError, TypeError, ValueError):
+        return None
+    with suppress(OSError):
+        path.touch()
+    return hood, precision
+
+
+def _restore(
+    described: Mapping[str, Any], arrays: Mapping[str, Any], latent: Latent
+) -> Neighborhood:
+    layout = layout_from(described["layout"])
+    samples = arrays["samples"]
+    if layout.shape != tuple(latent.values.shape) or samples.shape[1:] != (layout.n_features,):
+        raise ValueError("samples of another latent")
+    return Neighborhood(
+        name=described["name"],
+        samples=samples,
+        origin=latent,
+        layout=layout,
+        statement=SAMPLERS[described["name"]].statement,
+        seed=described["seed"],
+        options=described["options"],
+        label=described["label"],
+        factors={
+            name.removeprefix(_FACTOR): values
+            for name, values in arrays.items()
+            if name.startswith(_FACTOR)
+        },
+    )
+
+
+def _path(root: Path, key: str) -> Path:
+    return root / FOLDER / f"{key}.safetensors"
+
+
+def _picture_sha256(latent: Latent) -> str | None:
+    """Return the hash of the pixels that are changed and encoded again."""
+    if latent.picture is None:
+        return None
+    return hashlib.sha256(latent.picture.pixels.contiguous().numpy().tobytes()).hexdigest()
+
+
+def _forget_oldest(folder: Path) -> None:
+    files = sorted(folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
+    total = sum(path.stat().st_size for path in files)
+    for path in files:
+        if total <= LARGEST:
+            break
+        total -= path.stat().st_size
+        with suppress(OSError):
+            path.unlink()

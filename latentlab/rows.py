@@ -1,0 +1,117 @@
+"""Rows that are read again and again, never all at once, and their sums over several ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from latentlab.errors import ShapeError, UsageError
+from latentlab.scatter import check_finite
+
+if TYPE_CHECKING:
+    from latentlab.distributed import Ranks
+
+_BLOCK_BYTES = 2**25
+
+
+@dataclass(frozen=True)
+class RowStream:
+    """Rows that can be read any number of times, in chunks and always in the same order.
+
+    Parameters
+    ----------
+    read : chunk length → iterator of tensors (n, D), n at most that length; for ranks, of this
+        rank's rows only
+    n_samples : int, N, of all ranks together
+    n_features : int, D
+    """
+
+    read: Callable[[int], Iterable[Tensor]]
+    n_samples: int
+    n_features: int
+
+    @property
+    def chunk(self) -> int:
+        """Return how many rows to read at once: 32 MB in float64."""
+        return max(1, min(4096, _BLOCK_BYTES // (8 * self.n_features)))
+
+    def chunks(self) -> Iterator[Tensor]:
+        """Yield the chunks of one pass.
+
+        Raises
+        ------
+        ShapeError : rows of another length.
+        """
+        for chunk in self.read(self.chunk):
+            if chunk.ndim != 2 or chunk.shape[1] != self.n_features:
+                raise ShapeError(
+                    f"a chunk of shape {tuple(chunk.shape)}",
+                    f"(rows, {self.n_features})",
+                    "read rows of one length",
+                )
+            yield chunk
+
+
+def common_shift(rows: RowStream, ranks: Ranks | None = None) -> Tensor:
+    """Return the mean (D,), float64, of this rank's first chunk, or of those of all ranks.
+
+    Sums taken about it cancel little.
+    """
+    total = torch.zeros(rows.n_features + 1, dtype=torch.float64)
+    for chunk in rows.chunks():
+        total[:-1], total[-1] = chunk.double().mean(0), 1
+        break
+    if ranks:
+        ranks.add_up(total, "the first rows")
+    check_finite(total)
+    return total[:-1] / total[-1]
+
+
+def mean_of_rows(rows: RowStream) -> Tensor:
+    """Return the mean (D,), float64, of all rows."""
+    total = torch.zeros(rows.n_features, dtype=torch.float64)
+    for chunk in rows.chunks():
+        total += chunk.double().sum(0)
+    check_finite(total)
+    return total / rows.n_samples
+
+
+def moments_of_rows(rows: RowStream, ranks: Ranks | None = None) -> tuple[Tensor, float]:
+    """Return the mean (D,) and the total variance of all ranks' rows.
+
+    Raises
+    ------
+    UsageError : all rows are alike.
+    """
+    shift = common_shift(rows, ranks)
+    sums = torch.zeros(2, rows.n_features, dtype=torch.float64)
+    for chunk in rows.chunks():
+        block = chunk.double().sub_(shift)
+        sums[0] += block.sum(0)
+        sums[1] += block.square().sum(0)
+    if ranks:
+        ranks.add_up(sums, "the moments of all rows")
+    check_finite(sums)
+    difference = sums[0] / rows.n_samples
+    squares = float((sums[1] - rows.n_samples * difference.square()).sum())
+    total = squares / (rows.n_samples - 1)
+    if not total > 0 or math.isnan(total):
+        raise UsageError("rows that are all alike", "rows that differ", "encode other pictures")
+    return shift + difference, total
+
+
+def take_rows(rows: RowStream, start: int, count: int, mean: Tensor) -> Tensor:
+    """Return rows start … start + count − 1, less their mean, float64."""
+    parts, done = [], 0
+    for chunk in rows.chunks():
+        part = chunk[max(0, start - done) : max(0, start + count - done)]
+        parts.append(part.double() - mean)
+        done += len(chunk)
+        if done >= start + count:
+            break
+    return torch.cat(parts)

@@ -1,0 +1,213 @@
+"""Compiled halves compute what the plain ones do, leave derivatives alone, and fail early."""
+
+from __future__ import annotations
+
+import shutil
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from command_line import CommandLine
+from linear_vae import LinearVAE, smooth_picture
+from tiny_models import TINY, save_tiny
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from latentlab import compile_vae, load_vae
+from latentlab.errors import MissingExtraError, UsageError
+from latentlab.latents import LatentSpec
+from latentlab.loaders import wrap_vae
+from latentlab.pullback import decoder_map
+
+COMPILED = sorted(TINY.keys() - {"PatchTransform"})
+
+
+class Recorder:
+    """Stands for ``torch.compile``: notes what is compiled and how, and what then runs."""
+
+    def __init__(self) -> None:
+        self.modes: list[str] = []
+        self.runs = 0
+        self.results: list[Tensor] = []
+
+    def __call__(self, function: Callable[..., Tensor], **options: Any) -> Callable[..., Tensor]:
+        self.modes.append(options["mode"])
+
+        def run(*arguments: Any, **given: Any) -> Tensor:
+            self.runs += 1
+            self.results.append(function(*arguments, **given))
+            return self.results[-1]
+
+        return run
+
+
+@pytest.fixture
+def compiler(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Recorder:
+    """Return what stands for ``torch.compile``, on a machine with a C++ compiler."""
+    recorder = Recorder()
+    headers = tmp_path_factory.mktemp("include")
+    (headers / "Python.h").touch()
+    monkeypatch.setattr(torch, "compile", recorder)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(sysconfig, "get_path", lambda _name: str(headers))
+    return recorder
+
+
+@pytest.mark.parametrize(
+    ("family", "dtype"),
+    [
+        ("AutoencoderKL", "bfloat16"),
+        ("AutoencoderTiny", "float32"),
+        ("AutoencoderKLWan", "float32"),
+        ("TAESD", "float32"),
+    ],
+)
+def test_what_torch_traces_computes_the_same(family: str, dtype: str, tmp_path: Path) -> None:
+    graphs: list[torch.fx.GraphModule] = []
+
+    def backend(graph: torch.fx.GraphModule, _inputs: Any) -> Callable[..., Any]:
+        graphs.append(graph)
+        return graph.forward
+
+    save_tiny(family, tmp_path)
+    plain, compiled = load_vae(tmp_path, dtype=dtype), load_vae(tmp_path, dtype=dtype)
+    torch.compiler.reset()
+    compile_vae(compiled, backend=backend)
+    image = smooth_picture(32, 48)[None]
+    with torch.no_grad():
+        expected, found = plain.encode(image), compiled.encode(image)
+        assert graphs
+        encoders = len(graphs)
+        pictures = compiled.decode(expected.mean)
+        assert len(graphs) > encoders
+        torch.testing.assert_close(found.mean, expected.mean)
+        torch.testing.assert_close(pictures, plain.decode(expected.mean))
+        traced = len(graphs)
+        compiled.decode(compiled.encode(image).mean)
+    assert len(graphs) == traced
+    assert compiled.module.state_dict().keys() == plain.module.state_dict().keys()
+
+
+@pytest.mark.parametrize("family", COMPILED)
+def test_both_halves_of_every_family_run_compiled_and_results_are_copies(
+    family: str, tmp_path: Path, compiler: Recorder
+) -> None:
+    save_tiny(family, tmp_path)
+    vae = load_vae(tmp_path)
+    compile_vae(vae)
+    assert compiler.modes == ["default", "default"]
+    image = smooth_picture(32, 48)[None]
+    with torch.no_grad():
+        latents = vae.encode(image).mean
+        pictures = vae.decode(latents)
+    assert compiler.runs == 2
+    # A CUDA graph writes over its results at the next call.
+    kept = latents.clone(), pictures.clone()
+    for result in compiler.results:
+        result.zero_()
+    assert torch.equal(latents, kept[0])
+    assert torch.equal(pictures, kept[1])
+
+
+def test_on_cuda_halves_become_cuda_graphs(tmp_path: Path, compiler: Recorder) -> None:
+    save_tiny("AutoencoderKL", tmp_path)
+    vae = load_vae(tmp_path)
+    vae.activation_bytes(32, 32)
+    vae.device = torch.device("cuda")  # nothing runs: only the mode is looked at
+    compile_vae(vae)
+    assert compiler.modes == ["reduce-overhead"] * 2
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+def test_derivatives_take_the_plain_layers(tmp_path: Path, compiler: Recorder) -> None:
+    save_tiny("AutoencoderTiny", tmp_path)
+    plain, vae = load_vae(tmp_path), load_vae(tmp_path)
+    compile_vae(vae)
+    point = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for model in (plain, vae):
+        latents = point.clone().requires_grad_()
+        model.decode(latents).square().sum().backward()
+        assert latents.grad is not None
+        gradients.append(latents.grad)
+    torch.testing.assert_close(*gradients)
+    with torch.no_grad(), forward_ad.dual_level():
+        dual = forward_ad.make_dual(point, torch.ones_like(point))
+        vae.module.decoder(dual)
+    assert compiler.runs == 0
+    vae.decode(point)  # gradients are on, but nothing asks for them
+    assert compiler.runs == 1
+
+
+def test_jacobians_of_a_compiled_decoder_are_those_of_the_plain_one(tmp_path: Path) -> None:
+    from latentlab import encode
+
+    save_tiny("TAESD", tmp_path)
+    plain, compiled = load_vae(tmp_path), load_vae(tmp_path)
+    torch.compiler.reset()
+    compile_vae(compiled, backend="eager")
+    latent = encode(plain, smooth_picture(16, 16))
+    maps = [decoder_map(vae, latent) for vae in (plain, compiled)]
+    rows = torch.randn(1, maps[0].n_features, generator=torch.Generator().manual_seed(0))
+    pushed = [around.push(rows) for around in maps]
+    torch.testing.assert_close(*pushed)
+    torch.testing.assert_close(*[around.pull(pushed[0]) for around in maps])
+
+
+def test_memory_is_measured_before_compiled_code_hides_it(
+    tmp_path: Path, compiler: Recorder
+) -> None:
+    save_tiny("AutoencoderKL", tmp_path)
+    plain, vae = load_vae(tmp_path), load_vae(tmp_path)
+    compile_vae(vae)
+    assert vae.activation_bytes(64, 64) == plain.activation_bytes(64, 64) > 0
+    assert compiler.runs == 0
+
+
+def test_what_has_no_halves_is_refused(compiler: Recorder) -> None:
+    own = wrap_vae(
+        encode=lambda images: images, decode=lambda z: z, spec=LatentSpec("own", 3, stride=1)
+    )
+    for vae in (own, LinearVAE(), load_vae("linear")):
+        with pytest.raises(UsageError, match="leave --compile out"):
+            compile_vae(vae)
+    assert compiler.modes == []
+
+
+@pytest.mark.parametrize("lacking", ["g++", "Python.h", "my-c++"])
+def test_what_torch_needs_to_compile_is_looked_for_first(
+    lacking: str, cli: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("CXX", raising=False)
+    if lacking == "my-c++":
+        monkeypatch.setenv("CXX", lacking)
+    found = {"g++"} - {lacking}
+    monkeypatch.setattr(shutil, "which", lambda name: name if name in found else None)
+    monkeypatch.setattr(sysconfig, "get_path", lambda _name: str(tmp_path))
+    with pytest.raises(MissingExtraError, match="leave --compile out"):
+        compile_vae(load_vae("mini"))
+    called = cli.pca("--compile", "--out", "run")
+    assert called.code == 1
+    assert lacking in called.error
+    assert not Path("run").exists()
+
+
+def test_commands_compile_when_asked(cli: CommandLine, compiler: Recorder) -> None:
+    assert cli.pca("-k", "posterior", "--out", "run").code == 0
+    assert compiler.modes == []
+    called = cli.pca("-k", "posterior", "--out", "run", "--compile")
+    assert called.code == 0
+    assert "compiling small: the first pictures take longer" in called.err
+    assert compiler.runs == 2
+    walked = cli(
+        *("traverse", "--run", "run", "--components", 1, "--steps", 3, "--compile"),
+        *("--tile", 128),
+    )
+    assert walked.code == 0, walked.err
+    # Three frames, and the two ends encoded again.
+    assert compiler.runs == 2 + 3 + 2
+    assert compiler.modes == ["default"] * 4

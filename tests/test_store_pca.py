@@ -1,0 +1,168 @@
+"""PCA of whole stores, from the library and the command line, against NumPy."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import CommandLine, save_picture
+
+from latentlab import load_pca, load_vae
+from latentlab.errors import ShapeError, UsageError
+from latentlab.store.filling import fill_store
+from latentlab.store.opening import open_source
+from latentlab.store.reading import Store, open_store
+from latentlab.store_pca import fit_store_pca, is_store
+
+PICTURES = 24
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Return the latents of 24 pictures in five shards."""
+    place = tmp_path_factory.mktemp("data")
+    generator = np.random.default_rng(0)
+    (place / "photos").mkdir()
+    for number in range(PICTURES):
+        height, width = (int(side) for side in generator.integers(40, 90, 2))
+        save_picture(place / "photos" / f"{number:03d}.png", height, width)
+    source = open_source(place / "photos")
+    fill_store(load_vae("mini"), source, place / "store", size=32, per_shard=5, workers=0)
+    return open_store(place / "store")
+
+
+def matrix_of(store: Store) -> np.ndarray:
+    """Return all latents as float64 rows."""
+    return torch.cat([*store.batches(7)]).flatten(1).double().numpy()
+
+
+def test_whole_latents_agree_with_numpy(store: Store) -> None:
+    rows = matrix_of(store)
+    assert rows.shape == (PICTURES, 16 * 4 * 4)
+    found = fit_store_pca(store)
+    values = np.linalg.svd(rows - rows.mean(0), compute_uv=False)[:-1] ** 2 / (PICTURES - 1)
+    np.testing.assert_allclose(found.pca.spectrum.explained_variance, values, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(found.pca.center.values.flatten(), rows.mean(0), atol=1e-6)
+    assert found.pca.directions.vectors.shape[1:] == (16, 4, 4)
+
+
+def test_cells_agree_with_numpy(store: Store) -> None:
+    cells = matrix_of(store).reshape(PICTURES, 16, 16).transpose(0, 2, 1).reshape(-1, 16)
+    found = fit_store_pca(store, parts="tokens")
+    assert found.pca.spectrum.n_samples == PICTURES * 16
+    expected = np.linalg.eigvalsh(np.cov(cells.T))[::-1]
+    np.testing.assert_allclose(found.pca.spectrum.explained_variance, expected, rtol=1e-8)
+
+
+def test_only_a_store_is_a_store(store: Store, tmp_path: Path) -> None:
+    assert is_store(store.folder)
+    assert not is_store(tmp_path)
+    assert not is_store("sample:flower")
+
+
+def test_latents_of_several_shapes_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    save_picture(tmp_path / "photos" / "a.png", 40, 40)
+    save_picture(tmp_path / "photos" / "b.png", 64, 40)
+    fill_store(load_vae("linear"), open_source(tmp_path / "photos"), tmp_path / "s", workers=0)
+    with pytest.raises(ShapeError, match="latents of 2 shapes"):
+        fit_store_pca(open_store(tmp_path / "s"))
+
+
+def test_unknown_parts_are_refused(store: Store) -> None:
+    with pytest.raises(UsageError, match="whole or tokens"):
+        fit_store_pca(store, parts="halves")
+
+
+def test_the_command_writes_a_run_that_traverse_goes_on_with(
+    cli: CommandLine, store: Store
+) -> None:
+    facts = cli("pca", store.folder, "--components", 4, "--out", "run", "--json").facts
+    assert (facts["n_samples"], facts["n_features"]) == (PICTURES, 256)
+    assert (facts["method"], facts["eigenvalue_error_bounds"]) == ("gram", None)
+    assert facts["components_above_null_of"] == "isotropic"
+    assert load_pca("run").neighborhood == "store"
+    recorded = json.loads(Path("run/run.json").read_text())["pca"]
+    assert recorded["input"]["pictures"] == PICTURES
+    assert recorded["model"]["name"] == "mini"
+    walked = cli("traverse", "--run", "run", "--components", 2, "--steps", 3, "--json").facts
+    assert [row["label"] for row in walked["components"]] == ["PC 1", "PC 2"]
+
+
+def test_randomized_says_how_exact_it_is(cli: CommandLine, store: Store) -> None:
+    facts = cli("pca", store.folder, "--randomized", "--components", 3, "--json").facts
+    assert facts["method"] == "randomized"
+    assert len(facts["eigenvalue_error_bounds"]) == 3
+    said = cli("pca", store.folder, "--randomized", "--components", 3)
+    assert "randomized, eigenvalues within" in said.out
+
+
+@pytest.mark.parametrize(
+    "option",
+    [("--size", 32), ("--samples", 8), ("--region", "0,0,8,8"), ("--set", "blur=0"),
+     ("--nulls", "parallel"), ("-k", "gaussian")],
+    ids=str,
+)  # fmt: skip
+def test_options_about_pictures_are_refused(
+    cli: CommandLine, store: Store, option: tuple[str, object]
+) -> None:
+    called = cli("pca", store.folder, *option)
+    assert called.code == 2
+    assert "with a store" in called.error
+
+
+def test_a_store_that_is_not_finished_says_how_to_go_on(
+    cli: CommandLine, store: Store, tmp_path: Path
+) -> None:
+    part = tmp_path / "part"
+    part.mkdir()
+    for path in store.folder.iterdir():
+        if "00003" not in path.name and path.is_file():
+            (part / path.name).write_bytes(path.read_bytes())
+    called = cli("pca", part)
+    assert called.code == 3
+    assert "latentlab encode" in called.error
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize("method", [(), ("--randomized", "--components", "4")], ids=str)
+def test_two_ranks_find_what_one_process_finds(
+    store: Store, tmp_path: Path, method: tuple[str, ...]
+) -> None:
+    alone, shared = (fit_store_pca_in(tmp_path / name, store, method, ranks) for name, ranks in
+                     (("one", 1), ("two", 2)))  # fmt: skip
+    known = len(shared["explained_variance"])
+    np.testing.assert_allclose(
+        shared["explained_variance"], alone["explained_variance"][:known], rtol=1e-5, atol=1e-9
+    )
+    assert shared["n_samples"] == alone["n_samples"]
+
+
+def fit_store_pca_in(
+    out: Path, store: Store, method: tuple[str, ...], ranks: int
+) -> dict[str, list[float]]:
+    """Return ``pca.json`` of the command on so many processes."""
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", str(ranks)]
+    address = ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
+    launch = [*torchrun, *address, "-m", "latentlab"] if ranks > 1 else ["-m", "latentlab"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [sys.executable, *launch, "pca", str(store.folder), *method, "--out", str(out), "-q"],
+        check=True, env=environment, cwd=out.parent, timeout=300, capture_output=True,
+    )  # fmt: skip
+    facts: dict[str, list[float]] = json.loads((out / "pca.json").read_text())
+    return facts
