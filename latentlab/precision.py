@@ -150,6 +150,8 @@ def choose_precision(
     if fast is vae:
         return Precision(vae, None, "this model has one precision")
     floor = measure_floor(vae, fast, latent, name, options, region=region, seed=seed)
+    if floor is None:
+        return Precision(vae, None, "a few samples are all alike")
     enough = floor <= LARGEST_FLOOR
     comparison = f"rounding to bfloat16 is {floor:.2%} of the neighborhood's variance"
     return Precision(
@@ -166,10 +168,11 @@ def measure_floor(
     *,
     region: tuple[int, int, int, int] | None = None,
     seed: int = 0,
-) -> float:
+) -> float | None:
     """Return the mean square difference of samples drawn by two VAEs, over their variance.
 
-    What all samples are wrong by alike does not count, for PCA removes it with the mean.
+    What all samples are wrong by alike does not count, for PCA removes it with the mean. None for
+    samples that do not vary.
     """
     drawn = [
         neighborhood(
@@ -179,7 +182,7 @@ def measure_floor(
     ]
     variance = drawn[0].var(0).sum()
     error = (drawn[1] - drawn[0]).var(0).sum()
-    return float(error / variance) if variance > 0 else float("inf")
+    return float(error / variance) if variance > 0 else None
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -94,16 +94,19 @@ def analyse(
 ) -> tuple[PCA, Path, dict[str, Any]]:
     """Sample, fit, judge and save; return the PCA, its run folder and the facts of ``pca.json``."""
     from latentlab import encode, read_picture, reconstruct
+    from latentlab.kept_samples import keep
     from latentlab.metrics.fidelity import psnr
-    from latentlab.runs import create_run, remember_run
+    from latentlab.runs import RUNS_FOLDER, create_run, remember_run
 
     started = time.monotonic()
     picture = read_picture(request.image, size=request.size, multiple=vae.spec.multiple)
     latent = encode(vae, picture)
     # Before the long part, so that a decoder that fails does so early.
     quality = psnr(picture.pixels, reconstruct(vae, latent))
-    hood, precision = sample_fast(vae, latent, request, progress, quiet=quiet)
+    hood, precision, key = sample_fast(vae, latent, request, progress, quiet=quiet)
     found = fit(hood, request)
+    if key is not None:
+        keep(RUNS_FOLDER, key, hood, precision)
     judgement = compare(hood, found, request, started, progress, quiet=quiet)
     folder = out or create_run(latent.name, vae.spec.name)
     facts = save(vae, hood, found, judgement, folder, request.command_line, quality, precision)
@@ -137,12 +140,13 @@ def sample_fast(
     progress: Progress | None,
     *,
     quiet: bool = False,
-) -> tuple[Neighborhood, dict[str, Any]]:
+) -> tuple[Neighborhood, dict[str, Any], str | None]:
     """Return the neighborhood, kept from an earlier run or drawn in the precision that suffices.
 
-    The second value says which precision that was, and why.
+    With it come that precision, and why; and the key to keep the neighborhood under, if it was
+    drawn and is worth it.
     """
-    from latentlab.kept_samples import find_kept, keep, samples_key
+    from latentlab.kept_samples import find_kept, samples_key
     from latentlab.runs import RUNS_FOLDER
 
     region = parse_region(request.region)
@@ -151,12 +155,10 @@ def sample_fast(
     kept = find_kept(RUNS_FOLDER, key, latent)
     if kept is not None:
         say("samples of an earlier run, nothing is encoded again", quiet=quiet)
-        return kept
+        return *kept, None
     precision = choose(vae, latent, request, quiet=quiet)
     hood = sample(precision.vae, latent, request, progress)
-    facts = {"asked": request.dtype, **precision.facts()}
-    keep(RUNS_FOLDER, key, hood, facts)
-    return hood, facts
+    return hood, {"asked": request.dtype, **precision.facts()}, key
 
 
 def choose(vae: LatentVAE, latent: Latent, request: Request, *, quiet: bool) -> Precision:
