@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from latentlab import LatentVAE
 
 CONTROL = "linear"
+USUAL_LOGVAR = (-23.0, -17.0)
+"""Where most log-variances of Stable Diffusion's VAEs lie, before any scaling."""
 ROUNDS = 5
 
 
@@ -38,7 +40,10 @@ def score_model(vae: LatentVAE, photos: dict[str, np.ndarray]) -> dict[str, dict
 
 
 def describe_latents(vae: LatentVAE, photos: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Mean, deviation and smallest channel deviation of model space; quantiles of log-variance."""
+    """Mean, deviation and smallest channel deviation of model space, and the posterior.
+
+    Of the log-variance, in the model's own units: quantiles, and the share in ``USUAL_LOGVAR``.
+    """
     import torch
 
     from latentlab import encode
@@ -52,8 +57,19 @@ def describe_latents(vae: LatentVAE, photos: dict[str, np.ndarray]) -> dict[str,
     }
     if vae.spec.has_logvar:
         logvar = torch.stack([latent.logvar for latent in latents if latent.logvar is not None])
-        facts["logvar_5_50_95"] = np.quantile(logvar.numpy(), (0.05, 0.5, 0.95)).tolist()
+        own = logvar.numpy() - model_space_logvar(vae)
+        facts["logvar_5_50_95"] = np.quantile(own, (0.05, 0.5, 0.95)).tolist()
+        low, high = USUAL_LOGVAR
+        facts["logvar_usual"] = float(((own >= low) & (own <= high)).mean())
     return facts
+
+
+def model_space_logvar(vae: LatentVAE) -> float:
+    """Return what the change to model space adds to the model's own log-variance."""
+    import torch
+
+    zero = torch.zeros(1, vae.spec.channels, 1, 1)
+    return float(vae.normalization.logvar_to_model(zero).mean())  # type: ignore[attr-defined]
 
 
 def time_round_trip(vae: LatentVAE, photo: np.ndarray) -> dict[str, float]:
