@@ -149,7 +149,7 @@ def encoding(photos: Path, out: Path) -> tuple[object, ...]:
         1,
         "--json",
     )
-    return ("-m", "latentlab", "encode", photos, "--out", out, *options)
+    return ("-m", "latentlab", "encode", photos, "--dtype", "float32", "--out", out, *options)
 
 
 def whole_store(photos: Path, out: Path) -> Path:
