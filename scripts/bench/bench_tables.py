@@ -21,14 +21,14 @@ def pca_table(rows: list[dict[str, Any]]) -> Table:
     )
     for row in rows:
         for method, figures in row["methods"].items():
-            peak = figures["peak_over_samples"]
+            peak, error = figures["peak_over_samples"], figures["eigenvalue_error"]
             table.add_row(
                 "{}×{:,}".format(*row["shape"]) if method == "latentlab" else "",
                 method if method == "latentlab" else f"sklearn {method}",
                 f"{figures['seconds']:.3f}",
                 f"{figures['ratio']:.2f}",
                 "–" if peak is None else f"{peak:.2f}",
-                f"{figures['eigenvalue_error']:.1e}",
+                "–" if error is None else f"{error:.1e}",
             )
     return table
 
