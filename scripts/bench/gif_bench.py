@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench_tables import new_table
 from rich.table import Table
 from timing import Target, time_in_turn
 
@@ -59,9 +60,7 @@ def gif_targets(row: Mapping[str, Any]) -> list[Target]:
 def gif_tables(row: Mapping[str, Any]) -> list[Table]:
     """Return one line for each way."""
     title = f"GIF of {row['frames']} frames, {row['size']} px"
-    table = Table(title=title, title_justify="left")
-    for heading in ("way", "seconds", "× latentlab", "MB", "PSNR"):
-        table.add_column(heading, justify="left" if heading == "way" else "right")
+    table = new_table(title, "way", "seconds", "× latentlab", "MB", "PSNR")
     for way in row["ways"]:
         size, quality = f"{way['bytes'] / 1e6:.2f}", f"{way['psnr']:.1f} dB"
         table.add_row(way["name"], f"{way['seconds']:.2f}", f"{way['ratio']:.2f}", size, quality)

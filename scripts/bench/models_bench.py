@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench_tables import new_table
 from naive import NaiveVAE, halves_of
 from rich.table import Table
 from timing import Job, Target, ceiling, square_products, time_in_turn, waited_for
@@ -114,13 +115,11 @@ def models_targets(rows: Sequence[Mapping[str, Any]]) -> list[Target]:
 
 def models_tables(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
     """Return one line for each model, size and half."""
-    table = Table(title="Encoding and decoding by default, and naively", title_justify="left")
-    headings = (
+    table = new_table(
+        "Encoding and decoding by default, and naively",
         *("model", "size", "half", "GFLOP", "dtype", "s / picture", "share of ceiling"),
         *("naive, float32", "share of ceiling", "× latentlab", "PSNR"),
     )
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "model" else "right")
     for row in rows:
         table.add_row(
             row["model"],

@@ -14,6 +14,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
+from bench_tables import new_table
 from rich.table import Table
 from timing import Target, time_in_turn
 
@@ -86,9 +87,8 @@ def ranks_targets(row: Mapping[str, Any]) -> list[Target]:
 def ranks_tables(row: Mapping[str, Any]) -> list[Table]:
     """Return one line for each way."""
     title = f"encode, {row['pictures']} photos, {row['model']} at {row['size']} px"
-    table = Table(title=title, title_justify="left")
-    for heading in ("way", "seconds, start-up included", "pictures/s, without it", "speed"):
-        table.add_column(heading, justify="left" if heading == "way" else "right")
+    headings = ("seconds, start-up included", "pictures/s, without it", "speed")
+    table = new_table(title, "way", *headings)
     ways = {"one": "1 process, 2 threads", "two": "2 processes (gloo), 1 thread each"}
     for name, way in ways.items():
         filling = row["filling_seconds"]

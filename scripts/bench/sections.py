@@ -27,7 +27,7 @@ from store_bench import (
     PHOTOS,
     measure_growth,
     measure_throughput,
-    store_table,
+    store_tables,
     store_targets,
 )
 from stream_bench import measure_stream, stream_tables, stream_targets
@@ -106,10 +106,11 @@ def _measure_start(options: argparse.Namespace, say: Say) -> Figures:
 def _measure_store(options: argparse.Namespace, say: Say) -> Figures:
     throughput = None
     if PHOTOS.is_dir():
+        from latentlab.precision import for_data_set
+
         say(f"stores of {options.photos:,} photos")
-        throughput = measure_throughput(
-            _load(_model(options)), options.size, _few(options), options.photos
-        )
+        vae = for_data_set(_load(_model(options)))
+        throughput = measure_throughput(vae, options.size, _few(options), options.photos)
     say(f"stores of up to {max(options.counts):,} small pictures")
     return {"throughput": throughput, "growth": measure_growth(options.counts)}
 
@@ -142,7 +143,7 @@ SECTIONS = (
     Section("job", _measure_job, lambda row: [job_table(row)], job_targets),
     Section("jacobian", _measure_jacobian, lambda row: [jacobian_table(row)], jacobian_targets),
     Section("gif", _measure_gif, gif_tables, gif_targets),
-    Section("store", _measure_store, lambda figures: [store_table(figures)], store_targets),
+    Section("store", _measure_store, store_tables, store_targets),
     Section("ranks", _measure_ranks, ranks_tables, ranks_targets),
     Section("start", _measure_start, lambda rows: [start_table(rows)], start_targets),
 )

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench_tables import new_table
 from rich.table import Table
 from timing import Target, time_in_turn
 
@@ -111,9 +112,7 @@ def stream_targets(figures: Mapping[str, Any]) -> list[Target]:
 def stream_tables(figures: Mapping[str, Any]) -> list[Table]:
     """Return a table of one large fit and one of growth."""
     title = "Streaming PCA of {:,}×{:,}, float16 rows from a file".format(*figures["shape"])
-    table = Table(title=title, title_justify="left")
-    for heading in ("what", "seconds", "× bare products"):
-        table.add_column(heading, justify="left" if heading == "what" else "right")
+    table = new_table(title, "what", "seconds", "× bare products")
     bare = figures["seconds"]["products"]
     for name, seconds in figures["seconds"].items():
         table.add_row(_NAMES[name], f"{seconds:.2f}", f"{seconds / bare:.2f}")
@@ -125,9 +124,8 @@ def stream_tables(figures: Mapping[str, Any]) -> list[Table]:
     table.add_row(
         f"eigenvalues against NumPy's float64, {where}", f"{figures['eigenvalue_error']:.1e}", ""
     )
-    growth = Table(title="Streaming PCA as the rows grow", title_justify="left")
-    for heading in ("rows", "seconds", "rows/s", "exponent since the line before"):
-        growth.add_column(heading, justify="right")
+    headings = ("rows", "seconds", "rows/s", "exponent since the line before")
+    growth = new_table("Streaming PCA as the rows grow", *headings)
     before_row = None
     for row in figures["growth"]:
         exponent = f"{growth_exponent(before_row, row):.2f}" if before_row else "–"

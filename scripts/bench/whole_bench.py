@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench_tables import new_table
 from naive import COMPONENTS, NaiveJob, halves_of, run_naive
 from rich.table import Table
 from timing import Target, Timing, time_in_turn
@@ -97,16 +98,13 @@ def whole_targets(row: Mapping[str, Any]) -> list[Target]:
 def whole_tables(row: Mapping[str, Any]) -> list[Table]:
     """Return a table of times and one of how alike the results are."""
     size = f"{row['size']} px, {row['samples']} samples, {row['components']}×{row['steps']} frames"
-    times = Table(title=f"pca + traverse, {row['model']}, {size}", title_justify="left")
-    for heading in ("way", "rounds", "seconds", "× latentlab", "steps, seconds"):
-        times.add_column(heading, justify="left" if heading == "way" else "right")
+    title = f"pca + traverse, {row['model']}, {size}"
+    times = new_table(title, "way", "rounds", "seconds", "× latentlab", "steps, seconds")
     for way in row["ways"]:
         steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in way["steps"].items())
         rounds, ratio = str(len(way["all_seconds"])), f"{way['ratio']:.2f}"
         times.add_row(way["name"], rounds, f"{way['seconds']:.1f}", ratio, steps)
-    alike = Table(title="How alike latentlab's and the naive results are", title_justify="left")
-    alike.add_column("figure")
-    alike.add_column("value", justify="right")
+    alike = new_table("How alike latentlab's and the naive results are", "figure", "value")
     frames = f"{row['frames_compared']} frames of equal latents"
     alike.add_row(f"PSNR of {frames}, least", f"{row['psnr_min']:.1f} dB")
     alike.add_row(f"PSNR of {frames}, median", f"{row['psnr_median']:.1f} dB")
