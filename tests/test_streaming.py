@@ -224,3 +224,16 @@ def test_chunks_of_another_width_are_refused() -> None:
     rows = RowStream(lambda rows: iter([torch.zeros(3, 4), torch.zeros(3, 5)]), 6, 4)
     with pytest.raises(ShapeError, match="a chunk of shape"):
         fit_pca_rows(rows)
+
+
+def test_centered_chunks_share_memory_and_may_grow() -> None:
+    matrix = falling(30, 4)
+    rows = RowStream(lambda rows: iter(matrix.split([3, 20, 7])), 30, 4)
+    shift = torch.arange(4.0, dtype=torch.float64)
+    done, places = 0, []
+    for block in rows.centered(shift):
+        torch.testing.assert_close(block, matrix[done : done + len(block)].double() - shift)
+        done += len(block)
+        places.append(block.data_ptr())
+    assert done == 30
+    assert places[1] == places[2]
