@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench_tables import new_table
 from naive import NaiveVAE, halves_of
 from rich.table import Table
-from timing import Job, Target, ceiling, square_products, time_in_turn, waited_for
+from timing import Job, Target, ceiling, square_products, time_in_turn
 from vae_bench import gflop_of, without_channels_last
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def measure_halves(vae: LatentVAE, size: int, rounds: int) -> list[dict[str, Any
     from latentlab.batches import batch_size
     from latentlab.precision import for_data_set, with_fast_decoder
 
-    plain = halves_of(without_channels_last(vae).module)
+    plain = halves_of(without_channels_last(vae).module, vae.device.type)
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(1, 3, size // 8, size // 8, generator=generator)
     picture = coarse.repeat_interleave(8, 2).repeat_interleave(8, 3) * 2 - 1
@@ -163,8 +163,8 @@ def _measure_half(
     dtype = str(half.dtype).removeprefix("torch.")
     device = vae.device.type
     jobs = {
-        "latentlab": waited_for(half.job, device),
-        "naive": waited_for(_naive_job(plain, half, vae), device),
+        "latentlab": half.job,
+        "naive": _naive_job(plain, half, vae),
     }
     products = square_products(device=device) | square_products(dtype, device=device)
     gflop = gflop_of(half.vae, half.name, size)  # which warms it up, too
@@ -203,7 +203,7 @@ def _naive_job(plain: NaiveVAE, half: _Half, vae: Any) -> Job:
 
     def job() -> torch.Tensor:
         with torch.no_grad():
-            return run(sample.to(vae.device)).cpu()
+            return run(sample)
 
     return job
 

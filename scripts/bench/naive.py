@@ -57,7 +57,7 @@ class NaiveJob:
         self.seconds[step] = self.seconds.get(step, 0) + time.perf_counter() - start
 
 
-def load_naive(source: str | Path) -> NaiveVAE:
+def load_naive(source: str | Path, device: str = "cpu") -> NaiveVAE:
     """Return the model of a folder: diffusers' AutoencoderKL, or TAESD's two files.
 
     diffusers cannot hold TAEF2, so its layers are built as latentlab builds them; they are run as
@@ -70,20 +70,23 @@ def load_naive(source: str | Path) -> NaiveVAE:
     if (folder / "config.json").is_file():
         from diffusers import AutoencoderKL
 
-        return halves_of(AutoencoderKL.from_pretrained(folder).eval())
-    return halves_of(_load_taesd(folder))
+        return halves_of(AutoencoderKL.from_pretrained(folder).eval().to(device), device)
+    return halves_of(_load_taesd(folder).to(device), device)
 
 
-def halves_of(module: Any) -> NaiveVAE:
-    """Return encode and decode of a plain module: diffusers' AutoencoderKL, or TAESD."""
+def halves_of(module: Any, device: str = "cpu") -> NaiveVAE:
+    """Return encode and decode of a plain module: diffusers' AutoencoderKL, or TAESD.
+
+    What they take and return is on the CPU.
+    """
     if hasattr(module, "encode"):
         return NaiveVAE(
-            lambda pictures: module.encode(pictures).latent_dist.mean,
-            lambda latents: module.decode(latents).sample,
+            lambda pictures: module.encode(pictures.to(device)).latent_dist.mean.cpu(),
+            lambda latents: module.decode(latents.to(device)).sample.cpu(),
         )
     return NaiveVAE(
-        lambda pictures: module.encoder((pictures + 1) / 2),
-        lambda latents: module.decoder(latents) * 2 - 1,
+        lambda pictures: module.encoder((pictures.to(device) + 1) / 2).cpu(),
+        lambda latents: (module.decoder(latents.to(device)) * 2 - 1).cpu(),
     )
 
 
@@ -95,6 +98,7 @@ def run_naive(
     *,
     components: int,
     steps: int,
+    device: str = "cpu",
 ) -> NaiveJob:
     """Write the curve and the animations of one picture; return times and spectrum.
 
@@ -113,7 +117,7 @@ def run_naive(
 
     job = NaiveJob()
     with job.timed("load"):
-        vae = load_naive(source)
+        vae = load_naive(source, device)
     rows = []
     with job.timed("encode"), torch.no_grad():
         center = vae.encode(pixels[None])

@@ -27,11 +27,9 @@ SHAPES = (
     *((4096, columns) for columns in (4_096, 65_536)),
 )
 FULL_ROUNDS = 3
-_LARGEST_FULL = 2**34
-"""N²·D up to which scikit-learn's full SVD takes no more than some 20 s."""
-_LARGEST_EXACT = 2**36
-_TWICE_FROM = 2**26
-"""Samples of so many numbers are fitted twice, without a warm-up."""
+# N²·D, to which the work is about proportional: the full SVD takes some 20 s at the first.
+_LARGEST_FULL = _TWICE_FROM = 2**34
+_LARGEST_EXACT = _ONCE_BEYOND = 2**36
 
 
 def draw_samples(rows: int, columns: int) -> torch.Tensor:
@@ -67,7 +65,7 @@ def measure_pca(shape: tuple[int, int], rounds: int, *, memory: bool = True) -> 
     timings = _time(jobs, shape, rounds)
     exact = exact_eigenvalues(samples) if work <= _LARGEST_EXACT else None
     ours = timings["latentlab"].median
-    watched = {"latentlab"} | set(methods if shape == TARGET_SHAPE else ()) if memory else set()
+    watched = set(methods if shape == TARGET_SHAPE else ["latentlab"]) if memory else set()
     return {
         "shape": list(shape),
         "components": min(COMPONENTS, min(shape) - 1),
@@ -87,11 +85,13 @@ def measure_pca(shape: tuple[int, int], rounds: int, *, memory: bool = True) -> 
 
 
 def _time(jobs: Mapping[str, Job], shape: tuple[int, int], rounds: int) -> dict[str, Timing]:
-    """Return the timings of jobs: of large samples twice, of the full SVD as often as it may."""
-    if shape[0] * shape[1] >= _TWICE_FROM:
-        return time_in_turn(jobs, 2, fewer=dict.fromkeys(jobs, 2))
-    full = min(rounds, FULL_ROUNDS if shape == TARGET_SHAPE else 1)
-    return time_in_turn(jobs, rounds, fewer={"full": full})
+    """Return the timings of jobs: where they take long once or twice, without a warm-up."""
+    work = shape[0] ** 2 * shape[1]
+    if shape == TARGET_SHAPE or work < _TWICE_FROM:
+        full = min(rounds, FULL_ROUNDS if shape == TARGET_SHAPE else 1)
+        return time_in_turn(jobs, rounds, fewer={"full": full})
+    few = min(rounds, 1 if work > _ONCE_BEYOND else 2)
+    return time_in_turn(jobs, few, fewer=dict.fromkeys(jobs, few) | {"full": 1})
 
 
 def pca_targets(rows: list[dict[str, Any]]) -> list[Target]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +90,9 @@ def _measure_models(options: argparse.Namespace, say: Say) -> Figures:
 def _measure_whole(options: argparse.Namespace, say: Say) -> Figures:
     source = _model(options)
     say(f"pca and traverse with {source}, three ways")
-    return measure_whole(source, options.size, _few(options), **_job_size(options))
+    return measure_whole(
+        source, options.size, _few(options), device=options.device, **_job_size(options)
+    )
 
 
 def _measure_jacobian(options: argparse.Namespace, say: Say) -> Figures:
@@ -109,7 +110,7 @@ def _measure_store(options: argparse.Namespace, say: Say) -> Figures:
         from latentlab.precision import for_data_set
 
         say(f"stores of {options.photos:,} photos")
-        vae = for_data_set(_load(_model(options)))
+        vae = for_data_set(_load(_model(options), options.device))
         throughput = measure_throughput(vae, options.size, _few(options), options.photos)
     say(f"stores of up to {max(options.counts):,} small pictures")
     return {"throughput": throughput, "growth": measure_growth(options.counts)}
@@ -153,7 +154,7 @@ def _few(options: argparse.Namespace) -> int:
     return min(options.rounds, _LONG_ROUNDS)
 
 
-def _job_size(options: argparse.Namespace) -> Mapping[str, int]:
+def _job_size(options: argparse.Namespace) -> dict[str, int]:
     return {name: getattr(options, name) for name in ("samples", "components", "steps")}
 
 
