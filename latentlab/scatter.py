@@ -159,8 +159,8 @@ def column_moments(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 def check_finite(sums: Tensor) -> None:
     """Raise NonFiniteError where sums of samples hold NaN or infinity."""
-    # A sum is finite only where all that went into it is.
-    if not torch.isfinite(sums).all():
+    # A sum is finite only where all that went into it is; that of the sums needs no copy of them.
+    if not torch.isfinite(sums.sum(dtype=torch.float64)):
         raise NonFiniteError(
             "NaN or infinite samples",
             "finite latents",
