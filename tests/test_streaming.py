@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentlab import streaming
+from latentlab import scatter, streaming
 from latentlab.errors import NonFiniteError, ShapeError, UsageError
 from latentlab.rows import RowStream, moments_of_rows
 from latentlab.scatter import leading_eigenpairs
@@ -135,6 +135,28 @@ def test_few_eigenvectors_of_a_large_matrix_agree_with_scipy() -> None:
     np.testing.assert_allclose(
         np.abs((vectors.numpy() * exact_vectors[:, ::-1]).sum(0)), 1, atol=1e-9
     )
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-30])
+def test_few_eigenvectors_are_right_at_any_scale(
+    scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scatter, "_LARGE", 32)
+    samples = falling(300, 80).double()
+    symmetric = scale * samples.T @ samples
+    values, vectors = leading_eigenpairs(symmetric, 5)
+    _, exact_vectors = np.linalg.eigh(symmetric.numpy() / scale)
+    overlaps = np.abs((vectors.numpy() * exact_vectors[:, :-6:-1]).sum(0))
+    np.testing.assert_allclose(overlaps, 1, atol=1e-9)
+    residuals = symmetric @ vectors - vectors * values[:5]
+    assert float(residuals.norm(dim=0).max()) < 1e-12 * float(values[0])
+
+
+def test_few_eigenvectors_of_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scatter, "_LARGE", 32)
+    values, vectors = leading_eigenpairs(torch.zeros(40, 40, dtype=torch.float64), 3)
+    assert not values.any()
+    torch.testing.assert_close(vectors.T @ vectors, torch.eye(3, dtype=torch.float64))
 
 
 class Together:
