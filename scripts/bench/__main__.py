@@ -51,21 +51,22 @@ FULL: dict[str, Any] = {
     "stream_growing": GROWING,
 }
 QUICK: dict[str, Any] = {
-    "rounds": 3,
+    "rounds": 2,
     "shapes": QUICK_SHAPES,
     "null_shapes": QUICK_SHAPES,
-    "size": 256,
+    "size": 64,
     "flux_sizes": (64,),
-    "samples": 32,
+    "samples": 16,
     "components": 2,
     "steps": 5,
-    "photos": 32,
+    "photos": 16,
     "counts": QUICK_COUNTS,
-    "rank_photos": 32,
+    "rank_photos": 16,
     "rank_rounds": 1,
     "stream_shape": (4_000, 512),
     "stream_growing": ((1_000, 128), (4_000, 128)),
 }
+"""Whether everything runs, in a minute or two; the figures say nothing."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -110,7 +111,7 @@ def _write(options: argparse.Namespace, report: dict[str, Any]) -> None:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python scripts/bench", description=__doc__)
     add = parser.add_argument
-    add("--quick", action="store_true", help="small samples, few frames, three rounds")
+    add("--quick", action="store_true", help="everything on small sizes, two rounds")
     add("--only", type=_sections, default=set(NAMES), help=f"some of {','.join(NAMES)}; or none")
     add("--json", type=Path, metavar="FILE", help="keep all figures there, with earlier ones")
     add("--markdown", type=Path, metavar="FILE", help="write them there; JSON goes beside it")
@@ -118,13 +119,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--device", help="of models, whole and store: cpu or cuda (default: cuda if there is one)")
     add("--shapes", type=_shapes, help="samples of the PCA, such as 512x65536,1024x65536")
     add("--null-shapes", type=_shapes, help="samples of parallel analysis")
-    add("--size", type=int, help="side of the pictures in pixels (default 256)")
+    add("--size", type=int, help="side of the pictures in pixels (default 256; quick 64)")
     add("--flux-sizes", type=_numbers, help="those of FLUX.1's architecture (default 256,512)")
-    add("--rounds", type=int, help="turns of each job (default 5, long ones 3; quick 3)")
-    add("--samples", type=int, help="samples of the whole job (default 256; quick 32)")
+    add("--rounds", type=int, help="turns of each job (default 5, long ones 3; quick 2)")
+    add("--samples", type=int, help="samples of the whole job (default 256; quick 16)")
     add("--components", type=int, help="components of the whole job (default 5; quick 2)")
     add("--steps", type=int, help="frames of a component (default 16; quick 5)")
-    add("--photos", type=int, help="photos of the store (default 200; quick 32)")
+    add("--photos", type=int, help="photos of the store (default 200; quick 16)")
     add("--counts", type=_numbers, help="pictures of growing stores, such as 1000,100000")
     add("--rank-photos", type=int, help="photos for one process and for two (default 200)")
     add("--rank-rounds", type=int, help="turns of these (default 1)")
