@@ -32,7 +32,7 @@ lint: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/python scripts/bench
+	$(BIN)/python scripts/bench --markdown docs/benchmarks.md
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

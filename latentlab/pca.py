@@ -18,6 +18,7 @@ from latentlab.scatter import (
     combine_rows,
     eigenpairs,
     gram_matrix,
+    leading_eigenpairs,
     project_rows,
     rows_in_block,
     scatter_matrix,
@@ -192,7 +193,9 @@ def fit_pca(samples: Neighborhood | Tensor, *, n_components: int | None = None) 
         mean, scatter = gram_matrix(matrix)
     else:
         mean, scatter = scatter_matrix(torch.split(matrix, rows_in_block(n_features)))
-    variances, vectors = eigenpairs(scatter / (n_samples - 1))
+    scatter /= n_samples - 1
+    wanted = min(n_components or KEPT_COMPONENTS, len(scatter))
+    variances, vectors = leading_eigenpairs(scatter, wanted)
     spectrum = spectrum_of(variances[: min(n_samples - 1, n_features)], n_samples, n_features)
     kept = components_to_keep(n_components, spectrum)
     components = vectors[:, :kept].T

@@ -56,6 +56,18 @@ class RowStream:
                 )
             yield chunk
 
+    def centered(self, shift: Tensor) -> Iterator[Tensor]:
+        """Yield the chunks of one pass less a shift (D,), in float64.
+
+        All are in the same memory, which the next one overwrites: new memory for each would take
+        several times as long as filling it.
+        """
+        memory = torch.empty(0, self.n_features, dtype=torch.float64)
+        for chunk in self.chunks():
+            if len(chunk) > len(memory):
+                memory = torch.empty(len(chunk), self.n_features, dtype=torch.float64)
+            yield memory[: len(chunk)].copy_(chunk).sub_(shift)
+
 
 def common_shift(rows: RowStream, ranks: Ranks | None = None) -> Tensor:
     """Return the mean (D,), float64, of this rank's first chunk, or of those of all ranks.
@@ -76,7 +88,7 @@ def mean_of_rows(rows: RowStream) -> Tensor:
     """Return the mean (D,), float64, of all rows."""
     total = torch.zeros(rows.n_features, dtype=torch.float64)
     for chunk in rows.chunks():
-        total += chunk.double().sum(0)
+        total += chunk.sum(0, dtype=torch.float64)
     check_finite(total)
     return total / rows.n_samples
 
@@ -90,10 +102,9 @@ def moments_of_rows(rows: RowStream, ranks: Ranks | None = None) -> tuple[Tensor
     """
     shift = common_shift(rows, ranks)
     sums = torch.zeros(2, rows.n_features, dtype=torch.float64)
-    for chunk in rows.chunks():
-        block = chunk.double().sub_(shift)
+    for block in rows.centered(shift):
         sums[0] += block.sum(0)
-        sums[1] += block.square().sum(0)
+        sums[1] += block.square_().sum(0)
     if ranks:
         ranks.add_up(sums, "the moments of all rows")
     check_finite(sums)

@@ -106,16 +106,24 @@ def leading_eigenpairs(symmetric: Tensor, count: int) -> tuple[Tensor, Tensor]:
     NonFiniteError : NaN or infinity in the matrix.
     """
     side = len(symmetric)
-    if side < _LARGE or count > side // 8:
+    if side < _LARGE or not 0 < count <= side // 8:
         values, vectors = eigenpairs(symmetric)
         return values, vectors[:, :count]
-    from scipy.sparse.linalg import eigsh
+    from scipy.sparse.linalg import LinearOperator, eigsh
 
     check_finite(symmetric)
     values = torch.linalg.eigvalsh(symmetric).flip(0).clamp_min(0)
+    largest = float(values[0])
+    if not largest:
+        return values, torch.eye(side, count, dtype=symmetric.dtype)
+    matrix = symmetric.numpy()
+    # ARPACK takes eigenvalues below 1e-11 for converged, so it is shown some of about 1.
+    scaled = LinearOperator(
+        matrix.shape, matvec=lambda vector: matrix @ vector / largest, dtype=matrix.dtype
+    )
     # A start of its own, for ARPACK would draw another each time.
     start = torch.randn(side, dtype=symmetric.dtype, generator=torch.Generator().manual_seed(0))
-    leading, vectors = eigsh(symmetric.numpy(), count, which="LA", v0=start.numpy())
+    leading, vectors = eigsh(scaled, count, which="LA", v0=start.numpy())
     return values, torch.from_numpy(vectors[:, leading.argsort()[::-1]].copy())
 
 
@@ -159,8 +167,8 @@ def column_moments(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 def check_finite(sums: Tensor) -> None:
     """Raise NonFiniteError where sums of samples hold NaN or infinity."""
-    # A sum is finite only where all that went into it is.
-    if not torch.isfinite(sums).all():
+    # A sum is finite only where all that went into it is; that of the sums needs no copy of them.
+    if not torch.isfinite(sums.sum(dtype=torch.float64)):
         raise NonFiniteError(
             "NaN or infinite samples",
             "finite latents",

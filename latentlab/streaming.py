@@ -156,8 +156,7 @@ def shared_scatter(rows: RowStream, ranks: Ranks | None = None) -> tuple[Tensor,
     sums = torch.zeros(width, dtype=torch.float64)
     scatter = torch.zeros(width, width, dtype=torch.float64)
     shift = common_shift(rows, ranks)
-    for chunk in rows.chunks():
-        block = chunk.double().sub_(shift)
+    for block in rows.centered(shift):
         sums += block.sum(0)
         add_products(scatter, block.T)
     if ranks:
@@ -181,9 +180,9 @@ def _by_gram(rows: RowStream, n_components: int | None) -> StreamedPCA:
     weights = vectors[:, :kept].T.contiguous()
     components = torch.zeros(kept, rows.n_features, dtype=torch.float64)
     done = 0
-    for chunk in rows.chunks():
-        components.addmm_(weights[:, done : done + len(chunk)], chunk.double().sub_(mean))
-        done += len(chunk)
+    for block in rows.centered(mean):
+        components.addmm_(weights[:, done : done + len(block)], block)
+        done += len(block)
     components /= components.norm(dim=1, keepdim=True)
     return StreamedPCA(PCA(spectrum, fix_signs(components).float(), mean.float()), "gram")
 
@@ -200,10 +199,9 @@ def streamed_gram(rows: RowStream) -> tuple[Tensor, Tensor]:
     for top in range(0, side, together):
         held = take_rows(rows, top, together, mean)
         done = 0
-        for chunk in rows.chunks():
-            below, done = slice(done, done + len(chunk)), done + len(chunk)
+        for block in rows.centered(mean):
+            below, done = slice(done, done + len(block)), done + len(block)
             if below.stop > top:
-                block = chunk.double().sub_(mean)
                 products = block @ held.T
                 gram[below, top : top + len(held)] = products
                 gram[top : top + len(held), below] = products.T
@@ -243,8 +241,7 @@ def _covariance_times(
 ) -> Tensor:
     """Return the covariance (D, D) times a basis (D, k), without the covariance."""
     product = torch.zeros_like(basis)
-    for chunk in rows.chunks():
-        block = chunk.double().sub_(mean)
+    for block in rows.centered(mean):
         product.addmm_(block.T, block @ basis)
     if ranks:
         ranks.add_up(product, what)
@@ -266,7 +263,9 @@ def fit_pca_stream(chunks: Iterable[Tensor], *, n_components: int | None = None)
     counted = _RowCounter(chunks)
     mean, scatter = scatter_matrix(counted)
     check_matrix_shape(counted.rows, len(mean))
-    variances, vectors = eigenpairs(scatter / (counted.rows - 1))
+    scatter /= counted.rows - 1
+    wanted = min(n_components or KEPT_COMPONENTS, len(mean))
+    variances, vectors = leading_eigenpairs(scatter, wanted)
     rank = min(counted.rows - 1, len(mean))
     spectrum = spectrum_of(variances[:rank], counted.rows, len(mean))
     kept = components_to_keep(n_components, spectrum)

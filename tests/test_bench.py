@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,40 +35,121 @@ def load_main() -> ModuleType:
 
 def test_whole_suite_on_tiny_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_halves(tiny_taesd(), tmp_path)
-    figures = tmp_path / "figures.json"
+    markdown, figures = tmp_path / "docs" / "figures.md", tmp_path / "docs" / "figures.json"
     arguments = f"--quick --rounds 1 --shapes 24x96 --null-shapes 24x400 --no-memory --size 32 \
-        --samples 4 --steps 3 --photos 3 --counts 5,40 --model {tmp_path} --json {figures}"
+        --samples 4 --steps 3 --photos 3 --counts 5,40 --rank-photos 3 --stream-shape 600x32 \
+        --stream-growing 200x16,800x16 --device cpu --model {tmp_path} --markdown {markdown}"
     load_main().main(arguments.split())
-    report = json.loads(figures.read_text())
-    assert report["versions"]["torch"] == torch.__version__
-    assert set(report["pca"][0]["methods"]) == {"latentlab", "full", "randomized"}
-    assert report["pca"][0]["methods"]["latentlab"]["eigenvalue_error"] < 1e-9
-    assert report["nulls"][0]["difference"] < 0.05
-    assert report["nulls"][0]["ratio"] > 0
-    for row in (*report["vae"], report["job"]):
+    report = json.loads(figures.read_text())["sections"]
+    run = report["pca"]["run"]
+    assert run["versions"]["torch"] == torch.__version__
+    assert (run["quick"], run["rounds"]) == (True, 1)
+    found = {name: section["figures"] for name, section in report.items()}
+    assert set(found["pca"][0]["methods"]) == {"latentlab", "full", "randomized"}
+    assert found["pca"][0]["methods"]["latentlab"]["eigenvalue_error"] < 1e-9
+    assert found["nulls"][0]["difference"] < 0.05
+    assert found["nulls"][0]["ratio"] > 0
+    for row in (*found["vae"], found["job"]):
         assert 0 < row["share"] < 1.5
-    assert report["job"]["gflop"]["neighborhood"] == pytest.approx(4 * report["vae"][0]["gflop"])
-    assert report["job"]["decodes"] == 2 * 3 - 1
-    jacobian = report["jacobian"]
+    assert found["job"]["gflop"]["neighborhood"] == pytest.approx(4 * found["vae"][0]["gflop"])
+    assert found["job"]["decodes"] == 2 * 3 - 1
+    jacobian = found["jacobian"]
     assert 16 <= jacobian["products"] <= 160
     assert jacobian["product_over_decode"] > 0
-    assert [row["heavy_imports"] for row in report["start"][:2]] == [[], []]
-    growth = report["store"]["growth"]
+    assert [row["heavy_imports"] for row in found["start"][:2]] == [[], []]
+    growth = found["store"]["growth"]
     assert [row["pictures"] for row in growth["rows"]] == [5, 40]
     assert 0.5 < growth["memory_ratio"] < 2
-    if report["store"]["throughput"]:  # where ../shared is
-        assert report["store"]["throughput"]["pictures"] == 3
-        assert 0 < report["store"]["throughput"]["ratio"] < 1.5
-    assert "whole job" in capsys.readouterr().out
+    if found["store"]["throughput"]:  # where ../shared is
+        assert found["store"]["throughput"]["pictures"] == 3
+        assert 0 < found["store"]["throughput"]["ratio"] < 1.5
+        assert found["ranks"]["pictures"] == 3
+    check_new_sections(found)
+    text = markdown.read_text()
+    assert "| figure | measured | bound | kept |" in text
+    assert all(f"## {name}\n" in text for name in report)
+    assert "pca + traverse" in capsys.readouterr().out
+
+
+def check_new_sections(found: dict[str, Any]) -> None:
+    """Check what holds of the figures of models, whole jobs, streams and GIFs on any machine."""
+    names = [(row["model"], row["half"]) for row in found["models"]]
+    assert names[:2] == [("mini", "encode"), ("mini", "decode")]
+    assert names[4:] == [("FLUX.1 architecture, narrowed", half) for half in ("encode", "decode")]
+    assert all(row["ratio"] > 0 and 0 < row["share"] < 1.5 for row in found["models"])
+    assert all(row["psnr"] > 30 for row in found["models"][1::2])
+    whole = found["whole"]
+    assert [way["name"] for way in whole["ways"]] == ["latentlab", "naive", "latentlab, no nulls"]
+    assert whole["psnr_min"] > 30
+    assert whole["ratio_errors"]["first 3, full"] < 0.1
+    stream = found["stream"]
+    assert stream["eigenvalue_error"] < 1e-9
+    assert stream["peak_bytes"] >= stream["bytes_before"] > 1e7
+    assert set(stream["seconds"]) > {"fit", "products", "eigenpairs"}
+    assert [way["name"] for way in found["gif"]["ways"]] == ["latentlab", "imageio"]
+    assert all(way["psnr"] > 25 for way in found["gif"]["ways"])
 
 
 def test_missing_default_model_is_said_and_skipped(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bench = load_main()
-    monkeypatch.setattr(bench, "DEFAULT_MODEL", tmp_path / "nothing")
-    bench.main(["--only", "vae,job"])
+    monkeypatch.setattr(importlib.import_module("sections"), "DEFAULT_MODEL", tmp_path / "nothing")
+    bench.main(["--only", "vae,job", "--markdown", str(tmp_path / "figures.md")])
     assert "skipped" in capsys.readouterr().out
+    assert "Skipped: no model at" in (tmp_path / "figures.md").read_text()
+
+
+def section_of(name: str, value: float) -> Any:
+    """Return a section whose only figure is a value that must be at least 1."""
+    report, timing = importlib.import_module("report"), importlib.import_module("timing")
+    return report.Section(
+        name,
+        lambda options, say: {"value": value},
+        lambda figures: [table_of("a|b", f"[red]{figures['value']}[/]")],
+        lambda figures: [timing.Target(f"the {name}", figures["value"], 1.0)],
+    )
+
+
+def table_of(*cells: str) -> Any:
+    from rich.table import Table
+
+    table = Table("left", title="Some table")
+    table.add_column("right", justify="right")
+    table.add_row(*cells)
+    return table
+
+
+def test_markdown_has_the_cells_of_the_terminal() -> None:
+    report = importlib.import_module("report")
+    assert report.markdown_table(table_of("a|b", "[red]no[/]")).splitlines() == [
+        "**Some table**",
+        "",
+        "| left | right |",
+        "| --- | ---: |",
+        "| a\\|b | no |",
+    ]
+
+
+def test_sections_are_merged_and_missed_bounds_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bench, report = load_main(), importlib.import_module("report")
+    monkeypatch.setattr(bench, "SECTIONS", (section_of("gif", 0.5), section_of("start", 3.0)))
+    markdown, options = tmp_path / "b.md", ["--device", "cpu", "--markdown", str(tmp_path / "b.md")]
+    bench.main(["--only", "start", *options])
+    assert "All bounds are kept." in markdown.read_text()
+    assert "Not measured yet." in markdown.read_text()
+    bench.main(["--only", "gif", *options])
+    bench.main(["--only", "none", *options])
+    merged = report.read_report(markdown.with_suffix(".json"))
+    values = {name: part["figures"]["value"] for name, part in merged["sections"].items()}
+    assert values == {"start": 3.0, "gif": 0.5}
+    assert [target["met"] for target in merged["targets"]] == [False, True]
+    text = markdown.read_text()
+    assert "Not kept: the gif." in text
+    assert "Not measured yet." not in text
+    assert text.index("## gif") < text.index("## start")
 
 
 def test_jobs_take_turns_and_slow_ones_fewer() -> None:
@@ -82,8 +164,8 @@ def test_jobs_take_turns_and_slow_ones_fewer() -> None:
 def test_ceiling_is_the_faster_product_at_its_median() -> None:
     timing = importlib.import_module("timing")
     timings = {
-        "product 1024": timing.Timing((0.1, 0.1, 9.0)),
-        "product 2048": timing.Timing((0.2, 0.1, 0.4)),
+        "float32 product 1024": timing.Timing((0.1, 0.1, 9.0)),
+        "float32 product 2048": timing.Timing((0.2, 0.1, 0.4)),
     }
     assert timing.ceiling(timings) == pytest.approx(2 * 2048**3 / 0.2)
 
@@ -107,6 +189,61 @@ def test_eigenvalue_error_is_the_largest_of_those_kept() -> None:
     pca_bench = importlib.import_module("pca_bench")
     fitted = SimpleNamespace(explained_variance_=np.array([4.0, 1.8]))
     assert pca_bench.relative_error(fitted, np.array([4.0, 2.0, 1.0])) == pytest.approx(0.1)
+
+
+def test_flux1_architecture_is_that_of_the_published_model() -> None:
+    models_bench = importlib.import_module("models_bench")
+    vae = models_bench.flux1_vae()
+    assert sum(parameter.numel() for parameter in vae.module.parameters()) == 83_819_683
+    assert (vae.spec.channels, vae.spec.stride) == (16, 8)
+
+
+def test_growth_exponent_is_the_slope_in_logarithms() -> None:
+    stream_bench = importlib.import_module("stream_bench")
+    rows = [{"shape": [10**k, 4], "seconds": 3.0 * 10 ** (1.5 * k)} for k in (3, 5)]
+    assert stream_bench.growth_exponent(*rows) == pytest.approx(1.5)
+
+
+def test_rows_of_a_file_are_the_same_whatever_the_chunk(tmp_path: Path) -> None:
+    stream_bench = importlib.import_module("stream_bench")
+    rows = stream_bench.RowFile.write(tmp_path / "rows", (1030, 6))
+    first, second = torch.cat([*rows.read(7)]), torch.cat([*rows.read(4096)])
+    assert first.shape == (1030, 6)
+    assert torch.equal(first, second)
+    assert (tmp_path / "rows").stat().st_size == 2 * 1030 * 6
+
+
+def test_gif_is_compared_frame_by_frame(tmp_path: Path) -> None:
+    from PIL import Image
+
+    gif_bench = importlib.import_module("gif_bench")
+    frames = [np.full((8, 8, 3), level, np.uint8) for level in (0, 128, 255)]
+    first, *rest = map(Image.fromarray, frames)
+    first.save(tmp_path / "plain.gif", save_all=True, append_images=rest)
+    assert gif_bench.frame_psnrs(tmp_path / "plain.gif", frames) == [float("inf")] * 3
+    off = [frames[0], frames[1] + np.uint8(2), frames[2]]
+    psnrs = gif_bench.frame_psnrs(tmp_path / "plain.gif", off)
+    assert psnrs[1] == pytest.approx(20 * np.log10(255 / 2))
+
+
+def test_naive_halves_are_those_of_diffusers_and_of_latentlab(tmp_path: Path) -> None:
+    from latentlab import load_vae
+
+    naive = importlib.import_module("naive")
+    save_halves(tiny_taesd(), tmp_path)
+    pictures = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for source in (tmp_path, "mini"):
+        plain, vae = naive.load_naive(source), load_vae(str(source), device="cpu")
+        with torch.no_grad():
+            own = plain.encode(pictures)
+            model = vae.normalization.to_model(own)
+            torch.testing.assert_close(model, vae.encode(pictures).mean, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(plain.decode(own), vae.decode(model), rtol=1e-4, atol=1e-4)
+
+
+def test_largest_difference_is_relative() -> None:
+    whole_bench = importlib.import_module("whole_bench")
+    assert whole_bench.largest_difference([2.0, 0.9], [2.0, 1.0]) == pytest.approx(0.1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is reset through /proc")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import decomposition
 
+from latentlab import scatter
 from latentlab.errors import MemoryLimitError, NonFiniteError, ShapeError, UsageError
 from latentlab.latents import Neighborhood
 from latentlab.layouts import WholeLayout, Window
@@ -56,6 +57,22 @@ def test_components_are_orthonormal_and_their_largest_entry_is_positive(
     identity = torch.eye(len(components), dtype=torch.float64)
     torch.testing.assert_close(components @ components.T, identity, atol=2e-6, rtol=0)
     assert (components.gather(1, components.abs().argmax(1, keepdim=True)) > 0).all()
+
+
+@pytest.mark.parametrize("shape", [(60, 300), (300, 60)])
+def test_few_components_of_many_samples_equal_scikit_learns(
+    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scatter, "_LARGE", 32)
+    samples = colored(*shape)
+    pca = fit_pca(samples, n_components=4)
+    expected = decomposition.PCA(4, svd_solver="full").fit(samples.double().numpy())
+    cosines = (pca.components.double().numpy() * expected.components_).sum(1)
+    np.testing.assert_allclose(np.abs(cosines), 1, atol=1e-6)
+    assert len(pca.spectrum.explained_variance) == min(shape[0] - 1, shape[1])
+    np.testing.assert_allclose(
+        pca.spectrum.explained_variance[:4], expected.explained_variance_, rtol=1e-9
+    )
 
 
 def test_shares_are_of_the_total_variance_also_when_few_components_are_kept() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentlab import streaming
+from latentlab import scatter, streaming
 from latentlab.errors import NonFiniteError, ShapeError, UsageError
 from latentlab.rows import RowStream, moments_of_rows
 from latentlab.scatter import leading_eigenpairs
@@ -137,6 +137,28 @@ def test_few_eigenvectors_of_a_large_matrix_agree_with_scipy() -> None:
     )
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-30])
+def test_few_eigenvectors_are_right_at_any_scale(
+    scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scatter, "_LARGE", 32)
+    samples = falling(300, 80).double()
+    symmetric = scale * samples.T @ samples
+    values, vectors = leading_eigenpairs(symmetric, 5)
+    _, exact_vectors = np.linalg.eigh(symmetric.numpy() / scale)
+    overlaps = np.abs((vectors.numpy() * exact_vectors[:, :-6:-1]).sum(0))
+    np.testing.assert_allclose(overlaps, 1, atol=1e-9)
+    residuals = symmetric @ vectors - vectors * values[:5]
+    assert float(residuals.norm(dim=0).max()) < 1e-12 * float(values[0])
+
+
+def test_few_eigenvectors_of_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scatter, "_LARGE", 32)
+    values, vectors = leading_eigenpairs(torch.zeros(40, 40, dtype=torch.float64), 3)
+    assert not values.any()
+    torch.testing.assert_close(vectors.T @ vectors, torch.eye(3, dtype=torch.float64))
+
+
 class Together:
     """Ranks that are threads: sums over all that come to the same point."""
 
@@ -224,3 +246,16 @@ def test_chunks_of_another_width_are_refused() -> None:
     rows = RowStream(lambda rows: iter([torch.zeros(3, 4), torch.zeros(3, 5)]), 6, 4)
     with pytest.raises(ShapeError, match="a chunk of shape"):
         fit_pca_rows(rows)
+
+
+def test_centered_chunks_share_memory_and_may_grow() -> None:
+    matrix = falling(30, 4)
+    rows = RowStream(lambda rows: iter(matrix.split([3, 20, 7])), 30, 4)
+    shift = torch.arange(4.0, dtype=torch.float64)
+    done, places = 0, []
+    for block in rows.centered(shift):
+        torch.testing.assert_close(block, matrix[done : done + len(block)].double() - shift)
+        done += len(block)
+        places.append(block.data_ptr())
+    assert done == 30
+    assert places[1] == places[2]

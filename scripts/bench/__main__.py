@@ -7,219 +7,179 @@ of a ratio; figures of the whole are best taken on a quiet one.
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench_tables import (
-    jacobian_table,
-    job_table,
-    model_table,
-    null_table,
-    pca_table,
-    start_table,
-    target_table,
-)
-from jacobian_bench import jacobian_targets, measure_jacobian
+from bench_tables import target_table
 from machine import describe_run
 from nulls_bench import SHAPES as NULL_SHAPES
-from nulls_bench import measure_nulls, null_targets
-from pca_bench import SHAPES, measure_pca, pca_targets
-from rich.console import Console
-from start_bench import measure_start, start_targets
-from store_bench import (
-    COUNTS,
-    PHOTOS,
-    QUICK_COUNTS,
-    measure_growth,
-    measure_throughput,
-    store_table,
-    store_targets,
+from pca_bench import SHAPES
+from report import (
+    Section,
+    read_report,
+    tables_of,
+    targets_of,
+    to_markdown,
+    write_report,
+    write_whole,
 )
-from timing import Target
-from vae_bench import measure_job, measure_model, vae_targets
+from rich.console import Console
+from sections import SECTIONS
+from store_bench import COUNTS, QUICK_COUNTS
+from stream_bench import GROWING
+from stream_bench import SHAPE as STREAM_SHAPE
 
-ROOT = Path(__file__).resolve().parents[2]
-DEFAULT_MODEL = ROOT.parent / "shared" / "models" / "taef2"
-SECTIONS = ("pca", "nulls", "vae", "job", "jacobian", "start", "store")
+NAMES = tuple(section.name for section in SECTIONS)
 QUICK_SHAPES = ((256, 16_384),)
+FULL: dict[str, Any] = {
+    "rounds": 5,
+    "shapes": SHAPES,
+    "null_shapes": NULL_SHAPES,
+    "size": 256,
+    "flux_sizes": (256, 512),
+    "samples": 256,
+    "components": 5,
+    "steps": 16,
+    "photos": 200,
+    "counts": COUNTS,
+    "rank_photos": 200,
+    "rank_rounds": 1,
+    "stream_shape": STREAM_SHAPE,
+    "stream_growing": GROWING,
+}
+QUICK: dict[str, Any] = {
+    "rounds": 2,
+    "shapes": QUICK_SHAPES,
+    "null_shapes": QUICK_SHAPES,
+    "size": 64,
+    "flux_sizes": (64,),
+    "samples": 16,
+    "components": 2,
+    "steps": 5,
+    "photos": 16,
+    "counts": QUICK_COUNTS,
+    "rank_photos": 16,
+    "rank_rounds": 1,
+    "stream_shape": (4_000, 512),
+    "stream_growing": ((1_000, 128), (4_000, 128)),
+}
+"""Whether everything runs, in a minute or two; the figures say nothing."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print tables and write the JSON file that was asked for."""
+    """Measure, print tables and write the files that were asked for, section by section."""
     options = _parse(arguments)
-    console = Console(width=None if os.isatty(1) else 110)
-    report: dict[str, Any] = {**describe_run(), "quick": options.quick, "rounds": options.rounds}
-    console.print(_headline(report))
-    targets: list[Target] = []
-    if "pca" in options.only:
-        targets += _run_pca(options, report, console)
-    if "nulls" in options.only:
-        targets += _run_nulls(options, report, console)
-    if {"vae", "job"} & options.only:
-        targets += _run_model(options, report, console)
-    if "jacobian" in options.only:
-        targets += _run_jacobian(options, report, console)
-    if "start" in options.only:
-        report["start"] = measure_start(options.rounds)
-        console.print(start_table(report["start"]))
-        targets += start_targets(report["start"])
-    if "store" in options.only:
-        targets += _run_store(options, report, console)
-    report["targets"] = [{**asdict(target), "met": target.met} for target in targets]
+    console = Console(width=None if os.isatty(1) else 130)
+    report = read_report(options.json)
+    chosen = [section for section in SECTIONS if section.name in options.only]
+    for number, section in enumerate(chosen, 1):
+        console.print(f"{number} of {len(chosen)}: {section.name}", style="bold")
+        report["sections"][section.name] = _measure(section, options, console)
+        for table in tables_of(section, report):
+            console.print(table)
+        _write(options, report)
+    targets = [target for section in SECTIONS for target in targets_of(section, report)]
     if targets:
         console.print(target_table(targets))
+    _write(options, report)
+    for path in (options.json, options.markdown):
+        if path:
+            console.print(f"figures in {path}")
+
+
+def _measure(section: Section, options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Return a section's figures with when, where and in how many seconds they were measured."""
+    run = {**describe_run(), "quick": options.quick, "rounds": options.rounds}
+    console.print(_headline(run), style="dim")
+    start = time.perf_counter()
+    figures = section.measure(options, lambda text: console.print(f"{text} …", style="dim"))
+    if "skipped" in figures:
+        console.print(f"{section.name} skipped: {figures['skipped']}")
+    return {"run": {**run, "seconds": time.perf_counter() - start}, "figures": figures}
+
+
+def _write(options: argparse.Namespace, report: dict[str, Any]) -> None:
     if options.json:
-        _write_json(options.json, report)
-        console.print(f"figures in {options.json}")
-
-
-def _run_pca(options: argparse.Namespace, report: dict[str, Any], console: Console) -> list[Target]:
-    report["pca"] = []
-    for shape in options.shapes:
-        console.print(f"exact PCA of {shape[0]}×{shape[1]:,} samples …", style="dim")
-        report["pca"].append(measure_pca(shape, options.rounds, memory=options.memory))
-    console.print(pca_table(report["pca"]))
-    return pca_targets(report["pca"])
-
-
-def _run_nulls(
-    options: argparse.Namespace, report: dict[str, Any], console: Console
-) -> list[Target]:
-    report["nulls"] = []
-    for shape in options.null_shapes:
-        console.print(f"parallel analysis of {shape[0]}×{shape[1]:,} samples …", style="dim")
-        report["nulls"].append(measure_nulls(shape, options.rounds, memory=options.memory))
-    console.print(null_table(report["nulls"]))
-    return null_targets(report["nulls"])
-
-
-def _run_model(
-    options: argparse.Namespace, report: dict[str, Any], console: Console
-) -> list[Target]:
-    source = options.model or DEFAULT_MODEL
-    if not options.model and not DEFAULT_MODEL.is_dir():
-        report["skipped"] = f"no model at {DEFAULT_MODEL}: give one with --model"
-        console.print(f"encode, decode and the whole job skipped: {report['skipped']}")
-        return []
-    from latentlab import load_vae
-
-    vae = load_vae(str(source), device="cpu", dtype="float32")
-    job = None
-    report["vae"] = []
-    if "vae" in options.only:
-        batches = (1, 4) if options.quick else (1, 16)
-        report["vae"] = measure_model(vae, options.size, options.rounds, batches=batches)
-        console.print(model_table(report["vae"]))
-    if "job" in options.only:
-        console.print("whole job …", style="dim")
-        job = report["job"] = measure_job(
-            vae,
-            options.size,
-            samples=options.samples,
-            components=options.components,
-            steps=options.steps,
-        )
-        console.print(job_table(job))
-    return vae_targets(report["vae"], job)
-
-
-def _run_jacobian(
-    options: argparse.Namespace, report: dict[str, Any], console: Console
-) -> list[Target]:
-    from latentlab import load_vae
-
-    source = options.model or (DEFAULT_MODEL if DEFAULT_MODEL.is_dir() else "mini")
-    console.print("singular directions of the decoder …", style="dim")
-    vae = load_vae(str(source), device="cpu", dtype="float32")
-    row = report["jacobian"] = measure_jacobian(vae, options.size)
-    console.print(jacobian_table(row))
-    return jacobian_targets(row)
-
-
-def _run_store(
-    options: argparse.Namespace, report: dict[str, Any], console: Console
-) -> list[Target]:
-    from latentlab import load_vae
-
-    throughput = None
-    if PHOTOS.is_dir():
-        source = options.model or (DEFAULT_MODEL if DEFAULT_MODEL.is_dir() else "mini")
-        vae = load_vae(str(source), device="cpu", dtype="float32")
-        console.print(f"stores of {options.photos:,} photos …", style="dim")
-        throughput = measure_throughput(vae, options.size, options.rounds, options.photos)
-    console.print(f"stores of up to {max(options.counts):,} small pictures …", style="dim")
-    report["store"] = {"throughput": throughput, "growth": measure_growth(options.counts)}
-    console.print(store_table(report["store"]))
-    return store_targets(report["store"])
+        write_report(options.json, report, SECTIONS)
+    if options.markdown:
+        write_whole(options.markdown, to_markdown(report, SECTIONS, target_table))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python scripts/bench", description=__doc__)
     add = parser.add_argument
-    add("--quick", action="store_true", help="small samples, few frames, three rounds")
-    add("--only", type=_sections, default=set(SECTIONS), help=f"some of {','.join(SECTIONS)}")
-    add("--json", type=Path, metavar="FILE", help="write all figures there")
+    add("--quick", action="store_true", help="everything on small sizes, two rounds")
+    add("--only", type=_sections, default=set(NAMES), help=f"some of {','.join(NAMES)}; or none")
+    add("--json", type=Path, metavar="FILE", help="keep all figures there, with earlier ones")
+    add("--markdown", type=Path, metavar="FILE", help="write them there; JSON goes beside it")
     add("--model", help="name, folder or file that load_vae takes (default: ../shared's taef2)")
+    add("--device", help="of models, whole and store: cpu or cuda (default: cuda if there is one)")
     add("--shapes", type=_shapes, help="samples of the PCA, such as 512x65536,1024x65536")
     add("--null-shapes", type=_shapes, help="samples of parallel analysis")
-    add("--size", type=int, default=256, help="side of the pictures in pixels")
-    add("--rounds", type=int, help="turns of each job (default 5; quick 3)")
-    add("--samples", type=int, help="samples of the whole job (default 256; quick 32)")
+    add("--size", type=int, help="side of the pictures in pixels (default 256; quick 64)")
+    add("--flux-sizes", type=_numbers, help="those of FLUX.1's architecture (default 256,512)")
+    add("--rounds", type=int, help="turns of each job (default 5, long ones 3; quick 2)")
+    add("--samples", type=int, help="samples of the whole job (default 256; quick 16)")
     add("--components", type=int, help="components of the whole job (default 5; quick 2)")
     add("--steps", type=int, help="frames of a component (default 16; quick 5)")
-    add("--photos", type=int, help="photos of the store (default 1000; quick 32)")
-    add("--counts", type=_counts, help="pictures of growing stores, such as 1000,100000")
+    add("--photos", type=int, help="photos of the store (default 200; quick 16)")
+    add("--counts", type=_numbers, help="pictures of growing stores, such as 1000,100000")
+    add("--rank-photos", type=int, help="photos for one process and for two (default 200)")
+    add("--rank-rounds", type=int, help="turns of these (default 1)")
+    add("--stream-shape", type=_shape, help="rows of streaming PCA, such as 100000x4096")
+    add("--stream-growing", type=_shapes, help="rows of streaming PCA as they grow")
     add("--no-memory", dest="memory", action="store_false", help="leave peak memory out")
     options = parser.parse_args(arguments)
-    full = {"rounds": 5, "shapes": SHAPES, "samples": 256, "components": 5, "steps": 16}
-    quick = {"rounds": 3, "shapes": QUICK_SHAPES, "samples": 32, "components": 2, "steps": 5}
-    full |= {"photos": 1000, "counts": COUNTS}
-    quick |= {"photos": 32, "counts": QUICK_COUNTS}
-    full["null_shapes"], quick["null_shapes"] = NULL_SHAPES, QUICK_SHAPES
-    for name, value in (quick if options.quick else full).items():
+    if options.markdown and not options.json:
+        options.json = options.markdown.with_suffix(".json")
+    for name, value in (QUICK if options.quick else FULL).items():
         if getattr(options, name) is None:
             setattr(options, name, value)
+    options.device = options.device or _best_device()
     return options
 
 
+def _best_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def _sections(text: str) -> set[str]:
-    chosen = set(text.split(","))
-    if not chosen <= set(SECTIONS):
-        raise argparse.ArgumentTypeError(f"expected some of {','.join(SECTIONS)}")
+    chosen = set() if text == "none" else set(text.split(","))
+    if not chosen <= set(NAMES):
+        raise argparse.ArgumentTypeError(f"expected none or some of {','.join(NAMES)}")
     return chosen
 
 
-def _counts(text: str) -> tuple[int, ...]:
+def _numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(",")))
 
 
 def _shapes(text: str) -> tuple[tuple[int, int], ...]:
+    return tuple(map(_shape, text.split(",")))
+
+
+def _shape(text: str) -> tuple[int, int]:
     try:
-        pairs = [tuple(map(int, shape.split("x"))) for shape in text.split(",")]
-        return tuple((rows, columns) for rows, columns in pairs)
+        rows, columns = map(int, text.split("x"))
     except ValueError as error:
         raise argparse.ArgumentTypeError("expected shapes such as 512x65536") from error
+    return rows, columns
 
 
-def _headline(report: dict[str, Any]) -> str:
-    machine = report["machine"]
-    busy = machine["load_average"] > 0.5
+def _headline(run: dict[str, Any]) -> str:
+    machine = run["machine"]
+    busy = run["load_average"] > 0.5
     return (
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, "
-        f"{report['threads']} threads, torch {report['versions']['torch']}, "
-        f"load average {machine['load_average']}"
+        f"{run['threads']} threads, torch {run['versions']['torch']}, "
+        f"load average {run['load_average']}"
         + (": other programs are running, figures are noisy" if busy else "")
     )
-
-
-def _write_json(path: Path, report: dict[str, Any]) -> None:
-    unfinished = path.with_name(f".{path.name}.part")
-    unfinished.write_text(json.dumps(report, indent=1) + "\n")
-    unfinished.replace(path)
 
 
 if __name__ == "__main__":

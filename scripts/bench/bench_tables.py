@@ -10,7 +10,7 @@ from timing import Target
 
 def pca_table(rows: list[dict[str, Any]]) -> Table:
     """Return one line for each shape and method."""
-    table = _table(
+    table = new_table(
         "Exact PCA beside scikit-learn's",
         "samples",
         "method",
@@ -21,21 +21,21 @@ def pca_table(rows: list[dict[str, Any]]) -> Table:
     )
     for row in rows:
         for method, figures in row["methods"].items():
-            peak = figures["peak_over_samples"]
+            peak, error = figures["peak_over_samples"], figures["eigenvalue_error"]
             table.add_row(
                 "{}×{:,}".format(*row["shape"]) if method == "latentlab" else "",
                 method if method == "latentlab" else f"sklearn {method}",
                 f"{figures['seconds']:.3f}",
                 f"{figures['ratio']:.2f}",
                 "–" if peak is None else f"{peak:.2f}",
-                f"{figures['eigenvalue_error']:.1e}",
+                "–" if error is None else f"{error:.1e}",
             )
     return table
 
 
 def null_table(rows: list[dict[str, Any]]) -> Table:
     """Return one line for each shape."""
-    table = _table(
+    table = new_table(
         "Parallel analysis beside NumPy: permute a copy, singular values",
         "samples",
         "draws",
@@ -61,7 +61,7 @@ def null_table(rows: list[dict[str, Any]]) -> Table:
 
 def model_table(rows: list[dict[str, Any]]) -> Table:
     """Return one line for each half of the model and way to run it."""
-    table = _table(
+    table = new_table(
         f"{rows[0]['model']} at {rows[0]['size']} px, float32",
         "half",
         "run",
@@ -89,7 +89,7 @@ def model_table(rows: list[dict[str, Any]]) -> Table:
 def job_table(job: dict[str, Any]) -> Table:
     """Return one line for each step of the whole job."""
     size = f"{job['size']} px, {job['samples']} samples, {job['components']}×{job['steps']} frames"
-    table = _table(
+    table = new_table(
         f"Whole job, {job['model']}, {size}", "step", "seconds", "GFLOP", "share of ceiling"
     )
     for step, seconds in job["seconds"].items():
@@ -111,7 +111,7 @@ def job_table(job: dict[str, Any]) -> Table:
 
 def jacobian_table(row: dict[str, Any]) -> Table:
     """Return the line of the decoder's singular directions."""
-    table = _table(
+    table = new_table(
         f"Top {row['components']} singular directions of {row['model']}'s decoder, "
         f"{row['size']} px",
         "products",
@@ -134,7 +134,7 @@ def jacobian_table(row: dict[str, Any]) -> Table:
 
 def start_table(rows: list[dict[str, Any]]) -> Table:
     """Return one line for each command."""
-    table = _table(
+    table = new_table(
         "Commands that load no model", "command", "seconds", "python alone", "heavy imports"
     )
     for row in rows:
@@ -149,7 +149,7 @@ def start_table(rows: list[dict[str, Any]]) -> Table:
 
 def target_table(targets: list[Target]) -> Table:
     """Return one line for each figure that has a bound."""
-    table = _table("Figures and bounds", "figure", "measured", "bound", "kept")
+    table = new_table("Figures and bounds", "figure", "measured", "bound", "kept")
     for target in targets:
         table.add_row(
             target.name,
@@ -160,7 +160,8 @@ def target_table(targets: list[Target]) -> Table:
     return table
 
 
-def _table(title: str, first: str, *others: str) -> Table:
+def new_table(title: str, first: str, *others: str) -> Table:
+    """Return an empty table: words in the first column, numbers in the others."""
     table = Table(title=title, title_justify="left")
     table.add_column(first)
     for name in others:

@@ -9,7 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("latentlab", "torch", "diffusers", "scikit-learn", "numpy")
+PACKAGES = ("latentlab", "torch", "diffusers", "scikit-learn", "numpy", "imageio")
+FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
 def describe_run() -> dict[str, Any]:
@@ -22,19 +23,25 @@ def describe_run() -> dict[str, Any]:
         "machine": {
             "cpu": _cpu_model(),
             "cores": os.cpu_count(),
+            "flags": [flag for flag in FLAGS if flag in _cpu_lines("flags").split()],
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
             "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
             "system": platform.platform(),
-            "load_average": round(os.getloadavg()[0], 2),
         },
+        "load_average": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in PACKAGES},
         "threads": torch.get_num_threads(),
-        "dtype": "float32",
     }
 
 
 def _cpu_model() -> str:
+    return _cpu_lines("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_lines(name: str) -> str:
+    """Return what the first processor has under a name; empty where nobody says."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    values = [line.partition(":")[2].strip() for line in lines if line.startswith(name)]
+    return values[0] if values else ""

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from latentlab.latents import Spectrum
     from latentlab.nulls import Null
 
-SHAPES = ((256, 32_768), (256, 16_384))
 TARGET_SHAPE = (256, 32_768)
+SHAPES = (TARGET_SHAPE,)
 DRAWS = 100
 NAIVE_DRAWS = 2
 

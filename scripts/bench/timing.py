@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 SIDES = (1024, 2048)
-"""Square products of these sides tell the machine's float32 rate: neither too small nor cold."""
+"""Square products of these sides tell the machine's rate: neither too small nor cold."""
+CUDA_SIDES = (4096, 8192)
 
 Job = Callable[[], Any]
 
@@ -82,17 +83,43 @@ def time_in_turn(
     return {name: Timing(tuple(seconds[name]), results[name]) for name in jobs}
 
 
-def square_products() -> dict[str, Job]:
-    """Return the float32 matrix products that measure the ceiling, as jobs."""
+def square_products(dtype: str = "float32", *, device: str = "cpu") -> dict[str, Job]:
+    """Return the matrix products of a dtype that measure its ceiling on a device, as jobs."""
     import torch
 
-    return {f"product {side}": _product(torch.rand(side, side)) for side in SIDES}
+    jobs = {}
+    for side in _sides(device):
+        square = torch.rand(side, side).to(device, getattr(torch, dtype))
+        jobs[_product_name(dtype, side)] = waited_for(_product(square), device)
+    return jobs
+
+
+def ceiling(timings: Mapping[str, Timing], dtype: str = "float32", *, device: str = "cpu") -> float:
+    """Return the machine's rate in FLOP/s: that of the faster of the square products."""
+    return max(2 * side**3 / timings[_product_name(dtype, side)].median for side in _sides(device))
+
+
+def waited_for(job: Job, device: str) -> Job:
+    """Return a job that ends when what it began on a device has ended."""
+    if not device.startswith("cuda"):
+        return job
+    import torch
+
+    def wait() -> Any:
+        result = job()
+        torch.cuda.synchronize()
+        return result
+
+    return wait
+
+
+def _sides(device: str) -> tuple[int, ...]:
+    return CUDA_SIDES if device.startswith("cuda") else SIDES
+
+
+def _product_name(dtype: str, side: int) -> str:
+    return f"{dtype} product {side}"
 
 
 def _product(square: Any) -> Job:
     return lambda: square @ square
-
-
-def ceiling(timings: Mapping[str, Timing]) -> float:
-    """Return the machine's rate in FLOP/s: that of the faster of the square products."""
-    return max(2 * side**3 / timings[f"product {side}"].median for side in SIDES)

@@ -1,0 +1,215 @@
+"""Encoding and decoding as latentlab does by itself, beside the naive way and two ceilings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench_tables import new_table
+from naive import NaiveVAE, halves_of
+from rich.table import Table
+from timing import Job, Target, ceiling, square_products, time_in_turn
+from vae_bench import gflop_of, without_channels_last
+
+if TYPE_CHECKING:
+    import torch
+
+    from latentlab import LatentVAE
+
+FLUX1 = {
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+    "latent_channels": 16,
+    "norm_num_groups": 32,
+    "scaling_factor": 0.3611,
+    "shift_factor": 0.1159,
+    "use_quant_conv": False,
+    "use_post_quant_conv": False,
+}
+FLUX1_NAME = "FLUX.1 architecture"
+_SHARES = {"cpu": 0.85, "cuda": 0.5}
+_RATIOS = {"cpu": 2.0, "cuda": 8.0}
+_MANY_GFLOP = 2000
+"""A picture of more takes many seconds: two rounds, no warm-up."""
+
+
+def flux1_vae(device: str = "cpu", **changes: Any) -> LatentVAE:
+    """Return FLUX.1's VAE with random weights, always the same ones, in float32.
+
+    Parameters
+    ----------
+    device : str
+    **changes : of the configuration, to make it smaller
+    """
+    import torch
+    from diffusers import AutoencoderKL
+
+    from latentlab.loaders.base import ModelOrigin
+    from latentlab.loaders.kl import KLVAE
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = AutoencoderKL(**(FLUX1 | changes))
+    return KLVAE(
+        module,
+        KLVAE.read_spec(module, f"{FLUX1_NAME}, narrowed" if changes else FLUX1_NAME),
+        ModelOrigin("random weights", "AutoencoderKL"),
+        normalization=KLVAE.read_normalization(module),
+        device=torch.device(device),
+        dtype=torch.float32,
+    )
+
+
+def measure_halves(vae: LatentVAE, size: int, rounds: int) -> list[dict[str, Any]]:
+    """Return one row for encoding and one for decoding pictures of one size.
+
+    latentlab encodes as for a data set and decodes as for frames: in bfloat16 where that is native.
+    """
+    import torch
+
+    from latentlab.batches import batch_size
+    from latentlab.precision import for_data_set, with_fast_decoder
+
+    plain = halves_of(without_channels_last(vae).module, vae.device.type)
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(1, 3, size // 8, size // 8, generator=generator)
+    picture = coarse.repeat_interleave(8, 2).repeat_interleave(8, 3) * 2 - 1
+    with torch.no_grad():
+        latent = vae.encode(picture).mean.cpu()
+    encoder, decoder = for_data_set(vae), with_fast_decoder(vae)
+    together = batch_size(encoder, size, size)
+    halves = (
+        _Half("encode", encoder, _encoding(encoder, picture, together), picture, encoder.dtype),
+        _Half(
+            "decode", decoder, _decoding(decoder, latent, together), latent, _decodes_in(decoder)
+        ),
+    )
+    return [_measure_half(half, vae, plain, size, together, rounds) for half in halves]
+
+
+@dataclass(frozen=True)
+class _Half:
+    name: str
+    vae: LatentVAE
+    job: Job
+    sample: torch.Tensor
+    dtype: torch.dtype
+
+
+def models_targets(rows: Sequence[Mapping[str, Any]]) -> list[Target]:
+    """Return FLUX.1's decoding beside its bounds, where bfloat16 is native."""
+    targets = []
+    for row in rows:
+        if row["model"] == FLUX1_NAME and row["half"] == "decode" and row["dtype"] == "bfloat16":
+            what = f"FLUX.1 decode at {row['size']} px, bfloat16: "
+            kind = row["device"]
+            targets += [
+                Target(f"{what}naive / latentlab, time", row["ratio"], _RATIOS[kind]),
+                Target(f"{what}share of the ceiling", row["share"], _SHARES[kind]),
+            ]
+    return targets
+
+
+def models_tables(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """Return one line for each model, size and half."""
+    table = new_table(
+        "Encoding and decoding by default, and naively",
+        *("model", "size", "half", "GFLOP", "dtype", "s / picture", "share of ceiling"),
+        *("naive, float32", "share of ceiling", "× latentlab", "PSNR"),
+    )
+    for row in rows:
+        table.add_row(
+            row["model"],
+            f"{row['size']} px",
+            row["half"],
+            f"{row['gflop']:.1f}",
+            row["dtype"],
+            f"{row['seconds']:.4f}",
+            f"{row['share']:.0%} of {row['ceiling_gflops']:.0f}",
+            f"{row['naive_seconds']:.4f}",
+            f"{row['naive_share']:.0%} of {row['naive_ceiling_gflops']:.0f}",
+            f"{row['ratio']:.2f}",
+            f"{row['psnr']:.1f} dB" if row["psnr"] is not None else "–",
+        )
+    return [table]
+
+
+def _encoding(vae: LatentVAE, picture: torch.Tensor, together: int) -> Job:
+    from latentlab.encoder import encode_batch
+
+    batch = picture.expand(together, -1, -1, -1)
+    return lambda: encode_batch(vae, batch).mean[:1]
+
+
+def _decoding(vae: LatentVAE, latent: torch.Tensor, together: int) -> Job:
+    import torch
+
+    from latentlab.encoder import decode_each
+
+    batch = latent.expand(together, -1, -1, -1)
+    return lambda: torch.stack([*decode_each(vae, batch)])[:1]
+
+
+def _decodes_in(vae: LatentVAE) -> torch.dtype:
+    return getattr(vae, "decoder", vae).dtype
+
+
+def _measure_half(
+    half: _Half, vae: Any, plain: NaiveVAE, size: int, together: int, rounds: int
+) -> dict[str, Any]:
+    dtype = str(half.dtype).removeprefix("torch.")
+    device = vae.device.type
+    jobs = {
+        "latentlab": half.job,
+        "naive": _naive_job(plain, half, vae),
+    }
+    products = square_products(device=device) | square_products(dtype, device=device)
+    gflop = gflop_of(half.vae, half.name, size)  # which warms it up, too
+    fewer = dict.fromkeys(jobs, min(rounds, 2)) if gflop > _MANY_GFLOP else {}
+    timings = time_in_turn(jobs | products, rounds, fewer=fewer)
+    ours, naive = timings["latentlab"].median / together, timings["naive"].median
+    top, naive_top = (ceiling(timings, kind, device=device) / 1e9 for kind in (dtype, "float32"))
+    return {
+        "model": vae.spec.name,
+        "device": device,
+        "size": size,
+        "half": half.name,
+        "batch": together,
+        "gflop": gflop,
+        "dtype": dtype,
+        "seconds": ours,
+        "all_seconds": timings["latentlab"].seconds,
+        "ceiling_gflops": top,
+        "share": gflop / ours / top,
+        "naive_seconds": naive,
+        "naive_all_seconds": timings["naive"].seconds,
+        "naive_ceiling_gflops": naive_top,
+        "naive_share": gflop / naive / naive_top,
+        "ratio": naive / ours,
+        "psnr": _psnr(timings["naive"].result, timings["latentlab"].result, half.name),
+    }
+
+
+def _naive_job(plain: NaiveVAE, half: _Half, vae: Any) -> Job:
+    import torch
+
+    run = plain.encode if half.name == "encode" else plain.decode
+    sample = half.sample
+    if half.name == "decode":
+        sample = vae.normalization.from_model(sample)
+
+    def job() -> torch.Tensor:
+        with torch.no_grad():
+            return run(sample)
+
+    return job
+
+
+def _psnr(naive: torch.Tensor, ours: torch.Tensor, half: str) -> float | None:
+    """Return the PSNR in dB of the pictures; None for latents, which have no peak."""
+    from latentlab.metrics.fidelity import psnr
+
+    return psnr(naive, ours) if half == "decode" else None
