@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from linear_vae import LinearVAE, smooth_picture
 from tiny_models import save_tiny
 
+from latentlab.cli.main import run
 from latentlab.encoder import decode_each, encode, encode_batch, reconstruct
 from latentlab.errors import MemoryLimitError, NonFiniteError, UsageError
 from latentlab.loaders import load_vae
@@ -122,3 +124,14 @@ def test_a_disk_that_is_full_is_an_error_and_not_a_crash(monkeypatch: pytest.Mon
     monkeypatch.setattr("os.posix_fallocate", full)
     with pytest.raises(MemoryLimitError, match="No space left"):
         allocate_matrix(1000, 1000)
+
+
+def test_the_command_line_asks_for_large_pages_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
+    assert run(["--version"]) == 0
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
+    assert run(["--version"]) == 0
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "0"

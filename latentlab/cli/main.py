@@ -21,6 +21,7 @@ from latentlab.cli.store import store
 from latentlab.cli.transfer import transfer
 from latentlab.cli.traverse import traverse
 from latentlab.errors import LatentlabError
+from latentlab.memory import use_large_pages
 
 INTERRUPTED = 130
 OUT_OF_MEMORY = 5
@@ -75,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; ``--debug`` shows an error's traceback."""
     given = list(arguments) or ["--help"]
+    use_large_pages()
     # Where the home cannot be written it tells at length that a temporary folder serves as well.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
