@@ -292,15 +292,19 @@ class Directions:
 
 
 def describe_samples(label: str, n_samples: int, n_features: int) -> str:
-    """Return how titles name the samples of a neighborhood.
+    """Return how titles name samples: as a neighborhood, unless the label says what they are.
 
     Examples
     --------
     >>> describe_samples("gaussian, radius 0.1", 256, 16384)
     'gaussian neighborhood, radius 0.1 (N = 256, D = 16,384)'
+    >>> describe_samples("latents of 1,000 pictures", 1000, 16384)
+    'latents of 1,000 pictures (N = 1,000, D = 16,384)'
     """
-    name, *settings = label.split(", ")
     size = f"N = {n_samples:,}, D = {n_features:,}"
+    if " of " in label:
+        return f"{label} ({size})"
+    name, *settings = label.split(", ")
     return f"{', '.join([f'{name} neighborhood', *settings])} ({size})"
 
 

@@ -88,6 +88,7 @@ def test_the_command_writes_a_run_that_traverse_goes_on_with(
     assert (facts["n_samples"], facts["n_features"]) == (PICTURES, 256)
     assert (facts["method"], facts["eigenvalue_error_bounds"]) == ("gram", None)
     assert facts["components_above_null_of"] == "isotropic"
+    assert facts["title"].endswith("PCA of the latents of 24 pictures (N = 24, D = 256)")
     assert load_pca("run").neighborhood == "store"
     recorded = json.loads(Path("run/run.json").read_text())["pca"]
     assert recorded["input"]["pictures"] == PICTURES
