@@ -22,7 +22,12 @@ Size = Annotated[
     typer.Option(help="Centre-crop to a square and resize to SIZE pixels; without it, as it is."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …")]
-Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        help="float32, bfloat16, float16, or auto: bfloat16 where it is native and does not show."
+    ),
+]
 Seed = Annotated[
     int, typer.Option(min=0, max=2**63 - 1, help="Seed of everything that is drawn at random.")
 ]
