@@ -371,11 +371,17 @@ def test_whoever_has_the_focus_can_be_seen(opened: Browser, selector: str) -> No
     assert changed.sum() > 150
 
 
-@pytest.mark.parametrize("width", [320, 390, 820, 1280])
+@pytest.mark.parametrize("width", [320, 390, 820, 1100, 1280])
 def test_it_fits_every_width(opened: Browser, width: int) -> None:
     opened.resize(width, 800, touch=width < 500)
     opened.run(SETTLE)
     assert opened.run("return document.documentElement.scrollWidth") <= width
+    over = opened.run(
+        "return [...document.querySelectorAll('.stage, .card')].map((card) => Math.max(0, "
+        "...[...card.querySelectorAll('button, select, input, canvas')].map((one) => "
+        "one.getBoundingClientRect().right - card.getBoundingClientRect().right)))"
+    )
+    assert max(over) == 0
     sizes = opened.run(
         "return [...document.querySelectorAll('button, select, .tile')].map((one) => "
         "Math.min(one.getBoundingClientRect().height, one.getBoundingClientRect().width))"
