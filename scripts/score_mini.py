@@ -9,7 +9,6 @@ FILE`` writes everything.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from mini_data import bundled_photos, read_folder, score, to_pixels
 
 from latentlab.errors import LatentlabError
-from latentlab.files import replace_when_done
+from latentlab.runs import write_json
 
 if TYPE_CHECKING:
     from latentlab import LatentVAE
@@ -155,8 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         facts = measure(options)
         if options.json:
-            with replace_when_done(options.json) as temporary:
-                temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+            write_json(options.json, facts)
     except LatentlabError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

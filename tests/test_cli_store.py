@@ -66,6 +66,18 @@ def test_encode_skips_bad_pictures_and_says_how_many(cli: CommandLine, photos: P
     assert 'skipped: 3, see "skipped" in store/index.jsonl' in called.out
 
 
+def test_a_store_goes_on_in_the_precision_it_was_begun_in(cli: CommandLine, photos: Path) -> None:
+    begun = ("--size", 16, "--per-shard", 2)
+    for dtype in ("float32", "bfloat16"):
+        out = ("--out", dtype)
+        assert cli("encode", photos, "-m", cli.model, *begun, *out, "--dtype", dtype).code == 0
+        whole = {path.name: path.read_bytes() for path in Path(dtype).iterdir() if path.is_file()}
+        Path(dtype, "latents-00001.jsonl").unlink()
+        again = cli("encode", photos, "-m", cli.model, *begun, *out, "--json")
+        assert again.facts["computed"] == 2
+        assert whole == {p.name: p.read_bytes() for p in Path(dtype).iterdir() if p.is_file()}
+
+
 def test_latents_are_those_of_the_model(cli: CommandLine, photos: Path) -> None:
     encode(cli, photos, "--store-dtype", "float32", "--dtype", "float32", "--size", 16)
     vae = latentlab.load_vae(cli.model)
