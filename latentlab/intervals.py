@@ -34,6 +34,7 @@ LEVEL = 0.95
 FEWEST_GROUPS = 6
 _NORMAL = 1.959964
 _PAIR_DRAWS = 2000
+_BELIEVED = 0.9  # of the components of a part of the samples
 _CURVE_DRAWS = 60
 _CURVE_DRAWS_OF_LARGE = 20
 _LARGE = 1024
@@ -57,7 +58,7 @@ class Intervals:
     ----------
     participation_ratio, participation_ratio_corrected, k90 : Interval
     curve_lower, curve_upper : Tensor, (n,), of the cumulative share of the variance, each k by
-        itself
+        itself; NaN near the end, where parts of the samples have too few components to tell
     groups : str, what was taken as independent, such as ``"28 blocks of 6×6 cells"``
     """
 
@@ -117,7 +118,7 @@ def find_intervals(
     generator = np.random.default_rng(seed)
     ratio = _interval_of_ratio(rows, spectrum, generator)
     with threads_for(min(matrix.shape)):
-        lower, upper = _band_of_curve(rows, spectrum, generator, progress)
+        lower, upper, reach = _band_of_curve(rows, spectrum, generator, progress)
     bounds = (remove_sampling_bias(end, spectrum.n_samples) for end in (ratio.lower, ratio.upper))
     return Intervals(
         participation_ratio=ratio,
@@ -130,8 +131,8 @@ def find_intervals(
                 for curve in (spectrum.cumulative, upper, lower)
             )
         ),
-        curve_lower=lower,
-        curve_upper=upper,
+        curve_lower=_known_until(reach, lower),
+        curve_upper=_known_until(reach, upper),
         groups=groups.description,
     )
 
@@ -181,24 +182,36 @@ def _band_of_curve(
     spectrum: Spectrum,
     generator: np.random.Generator,
     progress: Progress | None,
-) -> tuple[Tensor, Tensor]:
-    """Return the bounds of the cumulative share at each k, on the scale of its log odds."""
+) -> tuple[Tensor, Tensor, int]:
+    """Return the bounds of the cumulative share at each k, on the scale of its log odds.
+
+    With them comes how many components they can be believed for: a part of the samples has fewer
+    than all, and near its last one its curve is 1 whatever the samples.
+    """
     count = len(rows.traces)
     left_out = max(1, round(_LEFT_OUT * count))
     large = min(spectrum.n_samples, spectrum.n_features) > _LARGE
     draws = _CURVE_DRAWS_OF_LARGE if large else _CURVE_DRAWS
     curves = torch.ones(draws, len(spectrum.explained_variance), dtype=torch.float64)
+    reach = curves.shape[1]
     for number in range(draws):
         kept = torch.ones(count, dtype=torch.bool)
         kept[torch.from_numpy(generator.permutation(count)[:left_out])] = False
         values = rows.eigenvalues_of(kept)[: curves.shape[1]]
         curves[number, : len(values)] = values.cumsum(0) / values.sum()
+        if len(values) < curves.shape[1]:
+            reach = min(reach, int(_BELIEVED * len(values)))
         if progress:
             progress("intervals", number + 1, draws)
     scale = math.sqrt((count - left_out) / left_out)
     spread = _NORMAL * scale * _log_odds(curves).std(0)
     middle = _log_odds(spectrum.cumulative.double())
-    return (middle - spread).sigmoid(), (middle + spread).sigmoid()
+    return (middle - spread).sigmoid(), (middle + spread).sigmoid(), reach
+
+
+def _known_until(reach: int, bound: Tensor) -> Tensor:
+    """Return a bound (n,) with NaN from component ``reach`` on."""
+    return torch.where(torch.arange(len(bound)) < reach, bound, math.nan)
 
 
 def _log_odds(shares: Tensor) -> Tensor:

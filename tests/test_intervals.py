@@ -73,8 +73,12 @@ def test_values_are_those_of_the_spectrum_and_lie_inside() -> None:
     assert found.participation_ratio_corrected.value == corrected
     for interval in (found.participation_ratio, found.participation_ratio_corrected, found.k90):
         assert interval.lower <= interval.value <= interval.upper
-    assert (found.curve_lower <= spectrum.cumulative + 1e-9).all()
-    assert (found.curve_upper >= spectrum.cumulative - 1e-9).all()
+    # Parts of four fifths have 47 components; near their last they cannot tell.
+    known = ~found.curve_lower.isnan()
+    assert known.tolist() == [True] * 42 + [False] * 17
+    assert (found.curve_lower[known] <= spectrum.cumulative[known] + 1e-9).all()
+    assert (found.curve_upper[known] >= spectrum.cumulative[known] - 1e-9).all()
+    assert found.curve_upper.isnan().equal(~known)
     assert float(found.curve_upper[int(found.k90.lower) - 1]) >= 0.9
     assert float(found.curve_lower[int(found.k90.upper) - 1]) >= 0.9
 
@@ -93,7 +97,8 @@ def test_rotating_the_space_changes_no_interval() -> None:
     turned = samples @ torch.linalg.qr(noise(60, 60, 9))[0]
     one, other = (find_intervals(some, fit_pca(some).spectrum) for some in (samples, turned))
     assert one.participation_ratio.upper == pytest.approx(other.participation_ratio.upper, rel=1e-4)
-    torch.testing.assert_close(one.curve_lower, other.curve_lower, rtol=1e-3, atol=1e-4)
+    bounds = one.curve_lower, other.curve_lower
+    torch.testing.assert_close(*bounds, rtol=1e-3, atol=1e-4, equal_nan=True)
 
 
 # Groups of rows
@@ -211,7 +216,7 @@ def test_constant_columns_and_repeated_rows_are_no_trouble() -> None:
     samples[:, 3:9] = 5.0
     found = find_intervals(samples, fit_pca(samples).spectrum)
     assert np.isfinite([found.participation_ratio.lower, found.participation_ratio.upper]).all()
-    assert torch.isfinite(found.curve_lower).all()
+    assert torch.isfinite(found.curve_lower[:20]).all()
 
 
 def test_the_spectrum_of_other_samples_is_refused() -> None:
