@@ -125,16 +125,23 @@ def find_intervals(
         participation_ratio_corrected=Interval(
             remove_sampling_bias(ratio.value, spectrum.n_samples), *bounds
         ),
-        k90=Interval(
-            *(
-                float(components_for(curve, 0.9) or 0)
-                for curve in (spectrum.cumulative, upper, lower)
-            )
-        ),
+        k90=_interval_of_k90(spectrum, lower[:reach], upper[:reach]),
         curve_lower=_known_until(reach, lower),
         curve_upper=_known_until(reach, upper),
         groups=groups.description,
     )
+
+
+def _interval_of_k90(spectrum: Spectrum, lower: Tensor, upper: Tensor) -> Interval:
+    """Return k90 with the k at which the curve's bounds, as far as they are known, reach 90 %.
+
+    Where the upper bound does not reach it there, k90 lies beyond what is known, by any sample;
+    where the lower one does not, k90 has no upper bound.
+    """
+    value = float(components_for(spectrum.cumulative, 0.9) or 0)
+    least = float(components_for(upper, 0.9) or len(upper) + 1)
+    most = float(components_for(lower, 0.9) or math.inf)
+    return Interval(value, min(value, least), most)
 
 
 def _interval_of_ratio(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -81,6 +83,15 @@ def test_values_are_those_of_the_spectrum_and_lie_inside() -> None:
     assert found.curve_upper.isnan().equal(~known)
     assert float(found.curve_upper[int(found.k90.lower) - 1]) >= 0.9
     assert float(found.curve_lower[int(found.k90.upper) - 1]) >= 0.9
+
+
+def test_k90_has_no_upper_bound_where_parts_of_the_samples_cannot_tell() -> None:
+    # Of noise nearly every component is needed, more than four fifths of the samples have.
+    samples = noise(60, 4000)
+    spectrum = fit_pca(samples).spectrum
+    found = find_intervals(samples, spectrum).k90
+    assert found.value == 52  # of 59
+    assert (found.lower, found.upper) == (43, math.inf)
 
 
 def test_intervals_narrow_with_the_square_root_of_the_samples() -> None:
