@@ -92,7 +92,7 @@ class TiledVAE(LatentVAE):
         }
         return {"tile": self.tile, "overlap": self.overlap, "seams": seams}
 
-    def _place(self, batch: Tensor) -> Tensor:
+    def _place(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
         # Tiles are placed one at a time, by the VAE that takes them.
         return batch
 

@@ -143,7 +143,7 @@ class Overflowing(LinearVAE):
     def cast(self, dtype: torch.dtype) -> LatentVAE:
         return Overflowing(dtype)
 
-    def _place(self, batch: Tensor) -> Tensor:
+    def _place(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
         return batch
 
     def _encode(self, images: Tensor) -> tuple[Tensor, Tensor | None]:

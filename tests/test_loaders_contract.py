@@ -160,3 +160,22 @@ def test_half_precision_gives_float32_near_the_full_one(vae: LatentVAE, tmp_path
     assert latents.dtype == torch.float32
     assert (latents - expected).std() < 0.1 * expected.std()
     assert half.decode(expected).dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_16_bit_copy_takes_pictures_in_float32_and_says_the_same(
+    vae: LatentVAE, dtype: torch.dtype
+) -> None:
+    fast = vae.cast(dtype)
+    kinds = [one.dtype for one in fast.module.parameters()]  # type: ignore[attr-defined]
+    # weight and bias of the first layer; the linear transform has none
+    exact_weights = 0 if vae.origin.family == "PatchTransform" else 2
+    assert kinds.count(torch.float32) == exact_weights
+    assert kinds.count(dtype) == len(kinds) - exact_weights
+    assert fast.picture_dtype == (torch.float32 if exact_weights else dtype)
+    exact, found = vae.encode(pictures()).mean, fast.encode(pictures()).mean
+    assert found.dtype == torch.float32
+    assert (found - exact).std() < 0.05 * exact.std()
+    again = fast.cast(torch.float32)
+    assert again.picture_dtype == torch.float32
+    assert {one.dtype for one in again.module.parameters()} == {torch.float32}  # type: ignore[attr-defined]

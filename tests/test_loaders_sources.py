@@ -220,7 +220,10 @@ def test_unknown_device_or_dtype(folder: Path, options: dict[str, Any]) -> None:
 def test_dtypes(folder: Path, dtype: Any, expected: torch.dtype) -> None:
     vae = load_vae(folder, dtype=dtype, device="cpu")
     assert vae.dtype == expected
-    assert {p.dtype for p in vae.module.parameters()} == {expected}  # type: ignore[attr-defined]
+    # the layer that takes the picture is never rounded to 16 bits
+    first, *others = [p.dtype for p in vae.module.parameters()]  # type: ignore[attr-defined]
+    assert first == (torch.float32 if expected.itemsize == 2 else expected)
+    assert set(others[1:]) == {expected}
 
 
 # folders that hold no model, or several

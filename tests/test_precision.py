@@ -63,6 +63,22 @@ def test_a_wide_neighborhood_is_encoded_in_bfloat16_and_a_narrow_one_is_not(
     assert "not at most 1 %" in small.reason
 
 
+@pytest.mark.shared
+def test_a_tiny_encoder_is_hurt_by_rounded_pictures_and_gets_them_whole(shared: Path) -> None:
+    taef2 = load_vae(shared / "models/taef2", device="cpu")
+    fast = taef2.cast(torch.bfloat16)
+    latent = encode(taef2, "sample:china", size=128)
+    whole = measure_floor(taef2, fast, latent, "augment")
+    encoder = fast.encode
+    fast.encode = lambda images: encoder(images.bfloat16().float())  # type: ignore[method-assign]
+    rounded = measure_floor(taef2, fast, latent, "augment")
+    assert whole is not None
+    assert rounded is not None
+    assert whole < rounded / 3
+    first, original = (next(vae.module.encoder.parameters()) for vae in (fast, taef2))  # type: ignore[attr-defined]
+    assert first.equal(original)
+
+
 @pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("name", ["gaussian", "tokens", "patches", "posterior"])
 def test_nothing_is_compared_where_nothing_is_encoded(mini: LatentVAE, name: str) -> None:

@@ -58,7 +58,7 @@ def differences(vae: LatentVAE, point: Tensor, step: float = 1e-5) -> np.ndarray
     with torch.no_grad():
         for axis in torch.eye(point.numel(), dtype=torch.float64).view(-1, *point.shape):
             pair = torch.stack([point + step * axis, point - step * axis])
-            ahead, behind = exact._decode(exact._place(pair))
+            ahead, behind = exact._decode(exact._place(pair, exact.dtype))
             columns.append((ahead - behind).flatten() / (2 * step))
     return torch.stack(columns, dim=1).numpy()
 

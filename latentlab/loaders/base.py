@@ -48,6 +48,7 @@ class LatentVAE(ABC):
     origin : ModelOrigin
     device : torch.device on which the weights are
     dtype : torch.dtype of the weights; results are float32 whatever it is
+    picture_dtype : torch.dtype in which the encoder takes pictures
     batch_sizes : (height, width) → how many pictures run best at once, as far as measured
     is_compiled : bool, whether :func:`latentlab.compile_vae` compiled it
     """
@@ -59,6 +60,7 @@ class LatentVAE(ABC):
         self.origin = origin
         self.device = device
         self.dtype = dtype
+        self.picture_dtype = dtype
         self.batch_sizes: dict[tuple[int, int], int] = {}
         self.is_compiled = False
 
@@ -75,7 +77,7 @@ class LatentVAE(ABC):
         ShapeError : no 4-D batch of three channels, or sides that are no such multiples.
         """
         self._check_images(images)
-        mean, logvar = self._encode(self._place(images))
+        mean, logvar = self._encode(self._place(images, self.picture_dtype))
         return Posterior(mean.float(), None if logvar is None else logvar.float())
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -90,7 +92,7 @@ class LatentVAE(ABC):
         ShapeError : no 4-D batch of ``spec.channels`` channels.
         """
         self._check_latents(latents)
-        return self._decode(self._place(latents)).float()
+        return self._decode(self._place(latents, self.dtype)).float()
 
     def cast(self, dtype: torch.dtype) -> LatentVAE:
         """Return this VAE with its weights, as a copy, and its products in another dtype.
@@ -141,12 +143,10 @@ class LatentVAE(ABC):
     def _decode(self, latents: Tensor) -> Tensor:
         """Return pictures in [−1, 1] of checked, placed model-space latents."""
 
-    def _place(self, batch: Tensor) -> Tensor:
+    def _place(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
         # Without waiting, a copy from pinned memory runs beside the work before it.
         ahead = self.device.type == "cuda"
-        return batch.to(
-            self.device, self.dtype, non_blocking=ahead, memory_format=torch.channels_last
-        )
+        return batch.to(self.device, dtype, non_blocking=ahead, memory_format=torch.channels_last)
 
     def _check_images(self, images: Tensor) -> None:
         multiple = self.spec.multiple

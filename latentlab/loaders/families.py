@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from latentlab.errors import WeightsError
 from latentlab.latents import LatentSpec
 from latentlab.loaders.base import LatentVAE, ModelOrigin
+from latentlab.loaders.first_layer import first_convolution, pass_on
 from latentlab.loaders.normalization import Affine
 from latentlab.loaders.recognize import describe_weights
 from latentlab.loaders.weights import check_finite
@@ -57,7 +58,8 @@ class ModuleVAE(LatentVAE):
 
     Attributes
     ----------
-    module : nn.Module in eval mode; its parameters take no gradients
+    module : nn.Module in eval mode; its parameters take no gradients. Where it has an
+        ``encoder``, the first convolution of that takes the picture, and takes it in float32.
     normalization : Affine to model space
     """
 
@@ -75,14 +77,18 @@ class ModuleVAE(LatentVAE):
         dtype: torch.dtype,
     ) -> None:
         super().__init__(spec, origin, device=device, dtype=dtype)
-        self.module: Any = _place_module(module, device, dtype)
+        first = first_convolution(module) if dtype.itemsize == 2 else None
+        self.module: Any = _place_module(module, device, dtype, exact=first)
+        if first is not None:
+            pass_on(first, dtype)
+            self.picture_dtype = torch.float32
         self.normalization = normalization
 
     def cast(self, dtype: torch.dtype) -> ModuleVAE:
         """Return this VAE with a copy of its weights in another dtype, not compiled."""
         module = deepcopy(self.module)
         for part in module.modules():
-            vars(part).pop("forward", None)  # compiled code, which belongs to the original
+            vars(part).pop("forward", None)  # set for the original: compiled code, its dtype
         return type(self)(
             module,
             self.spec,
@@ -259,12 +265,17 @@ def _check_fit(module: nn.Module, tensors: Mapping[str, Tensor], checkpoint: Che
         )
 
 
-def _place_module(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+def _place_module(
+    module: nn.Module, device: torch.device, dtype: torch.dtype, *, exact: nn.Module | None
+) -> nn.Module:
+    """Return a module with its weights on a device in a dtype, those of one layer in float32."""
+    kept = [] if exact is None else [*exact.parameters()]
     # one by one, because diffusers' own to() talks to stderr and torch's refuses a memory format
     # for the 5-D weights of video models; as copies, because the weights may still be mapped
     # from their file
     for tensor in (*module.parameters(), *module.buffers()):
         layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
-        kind = dtype if tensor.is_floating_point() else tensor.dtype
+        wanted = torch.float32 if any(tensor is one for one in kept) else dtype
+        kind = wanted if tensor.is_floating_point() else tensor.dtype
         tensor.data = tensor.data.to(device, kind, copy=True, memory_format=layout)
     return module.eval().requires_grad_(False)
