@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -179,3 +180,12 @@ def test_a_16_bit_copy_takes_pictures_in_float32_and_says_the_same(
     again = fast.cast(torch.float32)
     assert again.picture_dtype == torch.float32
     assert {one.dtype for one in again.module.parameters()} == {torch.float32}  # type: ignore[attr-defined]
+
+
+def test_a_deep_copy_has_a_first_layer_of_its_own(vae: LatentVAE) -> None:
+    fast = vae.cast(torch.bfloat16)
+    expected = fast.encode(pictures()).mean
+    copied = deepcopy(fast)
+    for one in fast.module.parameters():  # type: ignore[attr-defined]
+        one.zero_()
+    assert torch.equal(copied.encode(pictures()).mean, expected)

@@ -77,18 +77,19 @@ class ModuleVAE(LatentVAE):
         dtype: torch.dtype,
     ) -> None:
         super().__init__(spec, origin, device=device, dtype=dtype)
-        first = first_convolution(module) if dtype.itemsize == 2 else None
-        self.module: Any = _place_module(module, device, dtype, exact=first)
+        first = first_convolution(module)
+        exact = first if dtype.itemsize == 2 else None
+        self.module: Any = _place_module(module, device, dtype, exact=exact)
+        self.picture_dtype = dtype if exact is None else torch.float32
         if first is not None:
             pass_on(first, dtype)
-            self.picture_dtype = torch.float32
         self.normalization = normalization
 
     def cast(self, dtype: torch.dtype) -> ModuleVAE:
         """Return this VAE with a copy of its weights in another dtype, not compiled."""
         module = deepcopy(self.module)
         for part in module.modules():
-            vars(part).pop("forward", None)  # set for the original: compiled code, its dtype
+            vars(part).pop("forward", None)  # compiled code, which belongs to the original
         return type(self)(
             module,
             self.spec,

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+_DTYPE = "output_dtype"
+
 
 def first_convolution(module: nn.Module) -> nn.Module | None:
     """Return the layer of a module's ``encoder`` that takes the picture, None where there is none.
@@ -27,10 +29,11 @@ def first_convolution(module: nn.Module) -> nn.Module | None:
 
 def pass_on(layer: nn.Module, dtype: torch.dtype) -> None:
     """Change a layer in place: what it computes in its own dtype it passes on in this one."""
-    plain: Any = layer.forward
+    if not hasattr(layer, _DTYPE):
+        layer.register_forward_hook(_cast_output)
+    setattr(layer, _DTYPE, dtype)
 
-    def forward(*inputs: Any, **options: Any) -> Tensor:
-        hidden: Tensor = plain(*inputs, **options)
-        return hidden.to(dtype)
 
-    vars(layer)["forward"] = forward
+def _cast_output(layer: nn.Module, _: Any, output: Tensor) -> Tensor:
+    # The dtype is the layer's, and so a copy's own; a function that knew it would be shared.
+    return output.to(getattr(layer, _DTYPE))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentlab.latents import LatentSpec
 from latentlab.loaders.families import ModuleVAE, register_family
@@ -30,6 +30,12 @@ class KLVAE(ModuleVAE):
     The log-variance is limited to [−30, 20] before the change to model space, which is how
     these models define their posterior.
     """
+
+    def __init__(self, module: nn.Module, *arguments: Any, **options: Any) -> None:
+        super().__init__(module, *arguments, **options)
+        from latentlab.loaders.residual_blocks import reuse_memory
+
+        reuse_memory(self.module)
 
     @classmethod
     def rename_keys(cls, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
