@@ -1,8 +1,8 @@
 """Several processes, on one host or several, that share work: who this one is, and waiting.
 
-torchrun starts them and says in their environment how they find one another. Whoever waits also
-watches: a rank that works on, however slowly, is waited for, and one that is gone ends the
-waiting within a minute.
+torchrun starts them, and accelerate's ``PartialState`` reads from their environment how they find
+one another. Whoever waits also watches, which neither of them does: a rank that works on, however
+slowly, is waited for, and one that is gone ends the waiting within a minute.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -125,18 +125,18 @@ class _Watch:
 
 
 @contextmanager
-def joined_ranks(environment: Mapping[str, str] = os.environ) -> Iterator[Ranks]:
+def joined_ranks() -> Iterator[Ranks]:
     """Yield this process' place among those that torchrun started; alone where it did not.
 
     Raises
     ------
     RanksError : the others cannot be reached.
     """
-    world = int(environment.get("WORLD_SIZE", "1"))
+    world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield Ranks()
         return
-    ranks = _join(int(environment["RANK"]), world, environment)
+    ranks = _join(world)
     stop = threading.Event()
     threading.Thread(target=_beat, args=(ranks, stop), daemon=True).start()
     try:
@@ -150,20 +150,24 @@ def joined_ranks(environment: Mapping[str, str] = os.environ) -> Iterator[Ranks]
         stop.set()
 
 
-def _join(rank: int, world: int, environment: Mapping[str, str]) -> Ranks:
-    import torch.distributed as dist
+def _join(world: int) -> Ranks:
+    import torch
+    from accelerate import PartialState
     from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
     # torchrun's own process already keeps the board, unless it says otherwise.
-    keeps_board = rank == 0 and environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    first = os.environ["RANK"] == "0"
+    keeps_board = first and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    # Where nobody has chosen the number of threads, accelerate would.
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
     with _lost_board("the other ranks"):
-        port = int(environment["MASTER_PORT"])
-        board = TCPStore(environment["MASTER_ADDR"], port, world, keeps_board)
-        attempt = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
+        port = int(os.environ["MASTER_PORT"])
+        board = TCPStore(os.environ["MASTER_ADDR"], port, world, keeps_board)
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         own = PrefixStore(f"latentlab/{attempt}", board)
         # gloo whatever the device: sums are small and lie in the CPU's memory.
-        dist.init_process_group("gloo", store=own, rank=rank, world_size=world, timeout=_JOINING)
-    return Ranks(rank, world, int(environment.get("LOCAL_RANK", "0")), own)
+        state = PartialState(cpu=True, backend="gloo", store=own, timeout=_JOINING)
+    return Ranks(state.process_index, state.num_processes, state.local_process_index, own)
 
 
 def _beat(ranks: Ranks, stop: threading.Event) -> None:
@@ -174,9 +178,9 @@ def _beat(ranks: Ranks, stop: threading.Event) -> None:
 
 def _leave(ranks: Ranks) -> None:
     """Let rank 0 leave last: the others may still be reading the board, which is on its host."""
-    import torch.distributed as dist
+    from accelerate import PartialState
 
-    dist.destroy_process_group()
+    PartialState().destroy_process_group()
     with suppress(RuntimeError):
         ranks.board.add("left", 1)
         patience = time.monotonic() + _PATIENCE

@@ -109,8 +109,9 @@ def test_a_silent_rank_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatc
     assert time.monotonic() - started < 10
 
 
-def test_alone_without_torchrun() -> None:
-    with joined_ranks({}) as ranks:
+def test_alone_without_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with joined_ranks() as ranks:
         assert (ranks.rank, ranks.world, ranks.is_first) == (0, 1, True)
         ranks.wait("nobody")
         assert ranks.add_up(torch.ones(2), "sum").tolist() == [1, 1]
