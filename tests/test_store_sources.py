@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 import tarfile
 from itertools import islice
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -96,49 +96,36 @@ def test_other_files_are_no_tar_files(kind: str, tmp_path: Path, cli: CommandLin
     refused(cli("encode", "x.tar", "--out", "s", "-m", "linear"), 3, "uncompressed tar file")
 
 
-# Hugging Face's datasets, by a stand-in with the same few names
+# Hugging Face's datasets
 
 
-class Rows:
-    """A data set as ``load_from_disk`` returns it."""
+def save_pictures(folder: Path, columns: dict[str, list[dict[str, Any]]]) -> Path:
+    """Save columns of pictures, as structs of bytes and path, as ``Dataset.save_to_disk`` does.
 
-    def __init__(self, features: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-        self.features = features
-        self.rows = rows
+    The library would read the files that paths name; so they are saved as mere structs, and
+    called pictures afterwards.
+    """
+    from datasets import Dataset, Features, Value
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, number: int) -> dict[str, Any]:
-        return self.rows[number]
-
-    def cast_column(self, column: str, kind: Any) -> Rows:
-        assert not kind.decode
-        return self
-
-
-class Image:
-    """The feature for pictures."""
-
-    def __init__(self, *, decode: bool = True) -> None:
-        self.decode = decode
+    struct = {"bytes": Value("binary"), "path": Value("string")}
+    features = Features({**dict.fromkeys(columns, struct), "label": Value("int64")})
+    count = len(next(iter(columns.values())))
+    Dataset.from_dict({**columns, "label": [1] * count}, features).save_to_disk(folder)
+    facts = json.loads((folder / "dataset_info.json").read_text())
+    for column in columns:
+        facts["features"][column] = {"_type": "Image"}
+    (folder / "dataset_info.json").write_text(json.dumps(facts))
+    hub_datasets._rows_of.cache_clear()
+    return folder
 
 
 @pytest.fixture
-def dataset(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder that seems to be a data set of the pictures; one row has only a path."""
+def dataset(tmp_path: Path, photos: Path) -> Path:
+    """Return a data set of the pictures; one row has only a path."""
     contents = [(photos / entry.path).read_bytes() for entry in Folder(photos).entries()]
-    rows = [{"image": {"bytes": content, "path": None}, "label": 1} for content in contents]
-    rows.append({"image": {"bytes": None, "path": "/etc/passwd"}, "label": 1})
-    module: Any = ModuleType("datasets")
-    module.Image = Image
-    module.load_from_disk = lambda path: Rows({"image": Image(), "label": int}, rows)
-    monkeypatch.setitem(sys.modules, "datasets", module)
-    (tmp_path / "data").mkdir()
-    for name in hub_datasets.MARKS:
-        (tmp_path / "data" / name).write_text("{}")
-    hub_datasets._rows_of.cache_clear()
-    return tmp_path / "data"
+    rows: list[dict[str, Any]] = [{"bytes": content, "path": None} for content in contents]
+    rows.append({"bytes": None, "path": "/etc/passwd"})
+    return save_pictures(tmp_path / "data", {"image": rows})
 
 
 def test_a_data_set_gives_the_latents_of_the_folder(
@@ -153,6 +140,27 @@ def test_a_data_set_gives_the_latents_of_the_folder(
         open_source(dataset).read("99")
 
 
+def test_a_data_set_may_be_saved_from_the_files_themselves(photos: Path, tmp_path: Path) -> None:
+    from datasets import Dataset, Features, Image
+
+    fill(photos, tmp_path / "folder")
+    columns = {"image": [str(photos / path) for path in open_store(tmp_path / "folder").paths()]}
+    Dataset.from_dict(columns, Features({"image": Image()})).save_to_disk(tmp_path / "data")
+    hub_datasets._rows_of.cache_clear()
+    fill(tmp_path / "data", tmp_path / "store")
+    plain, rows = latents_by_path(tmp_path / "folder"), latents_by_path(tmp_path / "store")
+    torch.testing.assert_close([*rows.values()], [*plain.values()], rtol=0, atol=0)
+
+
+def test_of_a_data_set_with_splits_one_must_be_named(photos: Path, tmp_path: Path) -> None:
+    from datasets import Dataset, DatasetDict
+
+    rows = Dataset.from_dict({"label": [1]})
+    DatasetDict(train=rows, test=rows).save_to_disk(tmp_path / "both")
+    with pytest.raises(ImageError, match=r"splits \(test, train\).*name .*both/test"):
+        open_source(tmp_path / "both")
+
+
 def test_a_data_set_without_the_library_names_the_extra(
     dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,10 +169,8 @@ def test_a_data_set_without_the_library_names_the_extra(
         [*open_source(dataset).entries()]
 
 
-def test_a_data_set_of_several_columns_of_pictures_is_refused(
-    dataset: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    two = Rows({"a": Image(), "b": Image()}, [])
-    monkeypatch.setattr(sys.modules["datasets"], "load_from_disk", lambda path: two)
+def test_a_data_set_of_several_columns_of_pictures_is_refused(tmp_path: Path) -> None:
+    column = [{"bytes": b"", "path": None}]
+    two = save_pictures(tmp_path / "two", {"a": column, "b": column})
     with pytest.raises(ImageError, match="2 columns"):
-        [*open_source(dataset).entries()]
+        [*open_source(two).entries()]

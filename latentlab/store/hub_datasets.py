@@ -14,6 +14,9 @@ from latentlab.store.sources import Entry
 MARKS = ("dataset_info.json", "state.json")
 """Files that ``save_to_disk`` leaves beside the data."""
 
+MARK_OF_SPLITS = "dataset_dict.json"
+"""The file that it leaves beside the folders of several splits."""
+
 
 @dataclass(frozen=True)
 class DatasetRows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from latentlab.errors import ImageError
-from latentlab.store.hub_datasets import MARKS, DatasetRows
+from latentlab.store.hub_datasets import MARK_OF_SPLITS, MARKS, DatasetRows
 from latentlab.store.sources import Folder, Source
 from latentlab.store.tars import Tars
 
@@ -19,7 +19,7 @@ def open_source(path: str | Path) -> Source:
 
     Raises
     ------
-    ImageError : nothing of these is there.
+    ImageError : nothing of these is there, or a data set with its splits, which are sources each.
     """
     place = Path(path)
     if place.is_file() and place.suffix == ".tar":
@@ -32,6 +32,13 @@ def open_source(path: str | Path) -> Source:
         )
     if all((place / mark).is_file() for mark in MARKS):
         return DatasetRows(place)
+    if (place / MARK_OF_SPLITS).is_file():
+        splits = sorted(part.name for part in place.iterdir() if (part / MARKS[0]).is_file())
+        raise ImageError(
+            f"{place}, a data set with splits ({', '.join(splits) or 'none'})",
+            "one of them",
+            f"name {place / (splits[0] if splits else 'train')}",
+        )
     tars = tuple(sorted(file.name for file in place.glob("*.tar") if file.is_file()))
     if tars and next(Folder(place).entries(), None) is None:
         return Tars(place, tars)
