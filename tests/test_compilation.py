@@ -77,12 +77,12 @@ def test_what_torch_traces_computes_the_same(family: str, dtype: str, tmp_path: 
     torch.compiler.reset()
     compile_vae(compiled, backend=backend)
     image = smooth_picture(32, 48)[None]
-    with torch.no_grad():
+    with torch.inference_mode():
         expected, found = plain.encode(image), compiled.encode(image)
-        assert graphs
-        encoders = len(graphs)
+        # One graph for each half: a question that torch cannot trace would cut it in pieces.
+        assert len(graphs) == 1
         pictures = compiled.decode(expected.mean)
-        assert len(graphs) > encoders
+        assert len(graphs) == 2
         torch.testing.assert_close(found.mean, expected.mean)
         torch.testing.assert_close(pictures, plain.decode(expected.mean))
         traced = len(graphs)

@@ -120,6 +120,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--markdown", type=Path, metavar="FILE", help="write them there; JSON goes beside it")
     add("--model", help="name, folder or file that load_vae takes (default: ../shared's taef2)")
     add("--device", help="of models, whole and store: cpu or cuda (default: cuda if there is one)")
+    add("--compile", action="store_true", help="models once more as --compile runs them: minutes")
     add("--shapes", type=_shapes, help="samples of the PCA, such as 512x65536,1024x65536")
     add("--null-shapes", type=_shapes, help="samples of parallel analysis")
     add("--size", type=int, help="side of the pictures in pixels (default 256; quick 64)")

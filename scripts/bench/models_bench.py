@@ -33,7 +33,7 @@ FLUX1_NAME = "FLUX.1 architecture"
 _SHARES = {"cpu": 0.85, "cuda": 0.5}
 _RATIOS = {"cpu": 2.0, "cuda": 8.0}
 _MANY_GFLOP = 2000
-"""A picture of more takes many seconds: two rounds, no warm-up."""
+"""On a CPU a picture of more takes many seconds: two rounds, no warm-up."""
 
 
 def flux1_vae(device: str = "cpu", **changes: Any) -> LatentVAE:
@@ -63,13 +63,17 @@ def flux1_vae(device: str = "cpu", **changes: Any) -> LatentVAE:
     )
 
 
-def measure_halves(vae: LatentVAE, size: int, rounds: int) -> list[dict[str, Any]]:
+def measure_halves(
+    vae: LatentVAE, size: int, rounds: int, *, compiled: bool = False
+) -> list[dict[str, Any]]:
     """Return one row for encoding and one for decoding pictures of one size.
 
-    latentlab encodes as for a data set and decodes as for frames: in bfloat16 where that is native.
+    latentlab encodes as for a data set and decodes as for frames: in bfloat16 where that is native,
+    and as ``--compile`` does where that is asked for.
     """
     import torch
 
+    from latentlab import compile_vae
     from latentlab.batches import batch_size
     from latentlab.precision import for_data_set, with_fast_decoder
 
@@ -80,6 +84,9 @@ def measure_halves(vae: LatentVAE, size: int, rounds: int) -> list[dict[str, Any
     with torch.no_grad():
         latent = vae.encode(picture).mean.cpu()
     encoder, decoder = for_data_set(vae), with_fast_decoder(vae)
+    gflop = {half: gflop_of(vae, half, size) for half in ("encode", "decode")}
+    for half_vae in {encoder, getattr(decoder, "decoder", decoder)} if compiled else ():
+        compile_vae(half_vae)
     together = batch_size(encoder, size, size)
     halves = (
         _Half("encode", encoder, _encoding(encoder, picture, together), picture, encoder.dtype),
@@ -87,7 +94,13 @@ def measure_halves(vae: LatentVAE, size: int, rounds: int) -> list[dict[str, Any
             "decode", decoder, _decoding(decoder, latent, together), latent, _decodes_in(decoder)
         ),
     )
-    return [_measure_half(half, vae, plain, size, together, rounds) for half in halves]
+    return [
+        {
+            **_measure_half(half, vae, plain, size, together, rounds, gflop[half.name]),
+            "compiled": compiled,
+        }
+        for half in halves
+    ]
 
 
 @dataclass(frozen=True)
@@ -104,7 +117,8 @@ def models_targets(rows: Sequence[Mapping[str, Any]]) -> list[Target]:
     targets = []
     for row in rows:
         if row["model"] == FLUX1_NAME and row["half"] == "decode" and row["dtype"] == "bfloat16":
-            what = f"FLUX.1 decode at {row['size']} px, bfloat16: "
+            how = ", compiled" if row.get("compiled") else ""
+            what = f"FLUX.1 decode at {row['size']} px, bfloat16{how}: "
             kind = row["device"]
             targets += [
                 Target(f"{what}naive / latentlab, time", row["ratio"], _RATIOS[kind]),
@@ -126,7 +140,7 @@ def models_tables(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
             f"{row['size']} px",
             row["half"],
             f"{row['gflop']:.1f}",
-            row["dtype"],
+            f"{row['dtype']}{', compiled' if row.get('compiled') else ''}",
             f"{row['seconds']:.4f}",
             f"{row['share']:.0%} of {row['ceiling_gflops']:.0f}",
             f"{row['naive_seconds']:.4f}",
@@ -158,7 +172,13 @@ def _decodes_in(vae: LatentVAE) -> torch.dtype:
 
 
 def _measure_half(
-    half: _Half, vae: Any, plain: NaiveVAE, size: int, together: int, rounds: int
+    half: _Half,
+    vae: Any,
+    plain: NaiveVAE,
+    size: int,
+    together: int,
+    rounds: int,
+    gflop: float,
 ) -> dict[str, Any]:
     dtype = str(half.dtype).removeprefix("torch.")
     device = vae.device.type
@@ -167,8 +187,9 @@ def _measure_half(
         "naive": _naive_job(plain, half, vae),
     }
     products = square_products(device=device) | square_products(dtype, device=device)
-    gflop = gflop_of(half.vae, half.name, size)  # which warms it up, too
-    fewer = dict.fromkeys(jobs, min(rounds, 2)) if gflop > _MANY_GFLOP else {}
+    half.job()  # warms it up, and compiles it
+    slow = gflop > _MANY_GFLOP and device == "cpu"
+    fewer = dict.fromkeys(jobs, min(rounds, 2)) if slow else {}
     timings = time_in_turn(jobs | products, rounds, fewer=fewer)
     ours, naive = timings["latentlab"].median / together, timings["naive"].median
     top, naive_top = (ceiling(timings, kind, device=device) / 1e9 for kind in (dtype, "float32"))

@@ -80,10 +80,14 @@ def _measure_models(options: argparse.Namespace, say: Say) -> Figures:
         say(f"{source} at {options.size} px")
         vae = _load(source, options.device)
         rows += measure_halves(vae, options.size, options.rounds)
+        if options.compile:
+            rows += measure_halves(vae, options.size, options.rounds, compiled=True)
     for size in options.flux_sizes:
         say(f"FLUX.1's architecture at {size} px")
         vae = flux1_vae(options.device, **(_SMALL_FLUX1 if options.quick else {}))
         rows += measure_halves(vae, size, _few(options))
+        if options.compile:
+            rows += measure_halves(vae, size, _few(options), compiled=True)
     return rows
 
 
