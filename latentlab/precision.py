@@ -60,6 +60,11 @@ class MixedVAE(LatentVAE):
         self.encoder = encoder
         self.decoder = decoder
 
+    @property
+    def tiling(self) -> dict[str, Any] | None:
+        """Return that of both halves."""
+        return self.encoder.tiling
+
     def cast(self, dtype: torch.dtype) -> LatentVAE:
         """Return both halves in one dtype."""
         return self.encoder.cast(dtype)
@@ -103,7 +108,7 @@ def for_data_set(vae: LatentVAE) -> LatentVAE:
     Pictures differ by about the latents' own deviation, of which rounding is a per cent or two: a
     ten-thousandth of the variance.
     """
-    if vae.dtype != torch.float32 or vae.is_compiled or not native_bfloat16(vae.device):
+    if vae.dtype != torch.float32 or not native_bfloat16(vae.device):
         return vae
     return vae.cast(torch.bfloat16)
 
@@ -140,8 +145,8 @@ def choose_precision(
     """
     if not SAMPLERS[name].encodes:
         return Precision(vae, None, "nothing is encoded")
-    if vae.dtype != torch.float32 or vae.is_compiled:
-        return Precision(vae, None, "compiled in it" if vae.is_compiled else "asked for")
+    if vae.dtype != torch.float32:
+        return Precision(vae, None, "asked for")
     if not native_bfloat16(vae.device):
         return Precision(vae, None, f"{vae.device} has no native bfloat16")
     fast = vae.cast(torch.bfloat16)

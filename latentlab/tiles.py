@@ -65,7 +65,8 @@ class TiledVAE(LatentVAE):
     ----------
     vae : LatentVAE that encodes and decodes the tiles
     tile, overlap : int, pixels
-    seams : ``"encode"`` and ``"decode"`` → :class:`Seams` of all calls so far, where there were any
+    seams : ``"encode"`` and ``"decode"`` → :class:`Seams` of all calls so far, where there were
+        any, those of casts included
     """
 
     def __init__(self, vae: LatentVAE, *, tile: int, overlap: int) -> None:
@@ -79,7 +80,22 @@ class TiledVAE(LatentVAE):
         """Return about how many bytes one tile of a picture of H×W pixels needs."""
         return self.vae.activation_bytes(min(height, self.tile), min(width, self.tile))
 
-    def describe(self) -> dict[str, Any]:
+    def cast(self, dtype: torch.dtype) -> TiledVAE:
+        """Return this VAE with its weights in another dtype; seams are noted with those of both."""
+        vae = self.vae.cast(dtype)
+        if vae is self.vae:
+            return self
+        copied = TiledVAE(vae, tile=self.tile, overlap=self.overlap)
+        copied.seams = self.seams
+        return copied
+
+    @property
+    def is_compiled(self) -> bool:
+        """Return whether what encodes and decodes the tiles is compiled."""
+        return self.vae.is_compiled
+
+    @property
+    def tiling(self) -> dict[str, Any]:
         """Return size, overlap and seams so far, for ``run.json``."""
         seams = {
             name: {
@@ -181,7 +197,7 @@ def tiled(vae: LatentVAE, tile: int = TILE, overlap: int = OVERLAP) -> TiledVAE:
 
 def describe_tiles(vae: LatentVAE) -> dict[str, Any]:
     """Return tile, overlap and seams so far under ``"tiles"``; nothing where there is no tiling."""
-    return {"tiles": vae.describe()} if isinstance(vae, TiledVAE) else {}
+    return {"tiles": vae.tiling} if vae.tiling else {}
 
 
 def spans_of(side: int, tile: int, overlap: int) -> list[slice]:

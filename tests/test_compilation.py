@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sysconfig
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,12 @@ import pytest
 import torch
 from command_line import CommandLine
 from linear_vae import LinearVAE, smooth_picture
+from picture_folders import make_folder
 from tiny_models import TINY, save_tiny
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from latentlab import compile_vae, load_vae
+from latentlab import compile_vae, load_vae, precision
 from latentlab.errors import MissingExtraError, UsageError
 from latentlab.latents import LatentSpec
 from latentlab.loaders import wrap_vae
@@ -196,7 +199,10 @@ def test_what_torch_needs_to_compile_is_looked_for_first(
     assert not Path("run").exists()
 
 
-def test_commands_compile_when_asked(cli: CommandLine, compiler: Recorder) -> None:
+def test_commands_compile_when_asked(
+    cli: CommandLine, compiler: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "native_bfloat16", lambda device: False)
     assert cli.pca("-k", "posterior", "--out", "run").code == 0
     assert compiler.modes == []
     called = cli.pca("-k", "posterior", "--out", "run", "--compile")
@@ -211,3 +217,30 @@ def test_commands_compile_when_asked(cli: CommandLine, compiler: Recorder) -> No
     # Three frames, and the two ends encoded again.
     assert compiler.runs == 2 + 3 + 2
     assert compiler.modes == ["default"] * 4
+
+
+def test_frames_are_decoded_by_a_compiled_copy_of_16_bits(
+    cli: CommandLine, compiler: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "native_bfloat16", lambda device: True)
+    assert cli.pca("-k", "posterior", "--out", "run").code == 0
+    walk = ("traverse", "--run", "run", "--components", 1, "--steps", 3, "--compile", "--json")
+    assert cli(*walk).code == 0
+    assert compiler.modes == ["default"] * 4  # both halves of the model, and of its copy
+    # Three frames; how monotone the walk is takes its two ends, encoded exactly.
+    kinds = Counter(result.dtype for result in compiler.results)
+    assert kinds == {torch.bfloat16: 3, torch.float32: 2}
+
+
+def test_a_store_is_compiled_when_asked_and_goes_on_so(
+    cli: CommandLine, compiler: Recorder, tmp_path: Path
+) -> None:
+    photos = make_folder(tmp_path / "photos", 3)
+    command = ("encode", photos, "-m", cli.model, "--size", 64, "--workers", 0, "--out")
+    compiled = cli(*command, "store", "--compile")
+    assert compiled.code == 0, compiled.err
+    assert compiler.runs
+    assert json.loads(Path("store/store.json").read_text())["compiled"] is True
+    refused = cli(*command, "store")
+    assert refused.code == 3
+    assert "compiled False" in refused.error

@@ -18,12 +18,13 @@ from linear_vae import LinearVAE, smooth_picture
 from tiny_models import save_tiny
 from torch import Tensor
 
-from latentlab import encode, load_vae, reconstruct
+from latentlab import encode, load_vae, precision, reconstruct
 from latentlab.encoder import encode_batch
 from latentlab.errors import MemoryLimitError, UsageError
 from latentlab.latents import LatentSpec
 from latentlab.loaders import LatentVAE, wrap_vae
 from latentlab.pullback import decoder_map
+from latentlab.store.reading import open_store
 from latentlab.tiles import Seams, TiledVAE, spans_of, tiled
 
 
@@ -245,7 +246,7 @@ def test_the_wrapper_keeps_what_identifies_the_model(kl: LatentVAE) -> None:
     assert (parts.spec, parts.origin) == (kl.spec, kl.origin)
     assert (parts.device, parts.dtype) == (kl.device, kl.dtype)
     assert isinstance(parts, TiledVAE)
-    assert parts.describe() == {"tile": 64, "overlap": 16, "seams": {}}
+    assert parts.tiling == {"tile": 64, "overlap": 16, "seams": {}}
 
 
 @pytest.mark.parametrize(("tile", "overlap"), [(63, 16), (64, 15), (64, 34), (64, 0), (0, 0)])
@@ -284,6 +285,7 @@ def test_a_picture_that_does_not_fit_does_with_tiles_and_the_run_says_so(
     cli: CommandLine, large: Path, kl: LatentVAE, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", tiny_limit(kl))
+    monkeypatch.setattr(precision, "native_bfloat16", lambda device: False)
     command = ("pca", large, "-m", cli.model, "-k", "augment", "-n", 3, "--nulls", "none")
     refused = cli(*command)
     assert refused.code == 5
@@ -301,6 +303,38 @@ def test_a_picture_that_does_not_fit_does_with_tiles_and_the_run_says_so(
     assert walked.code == 0
     assert "tiled 128 px, seams" in walked.err
     assert json.loads(Path("run/run.json").read_text())["traverse"]["tiles"]["tile"] == 128
+
+
+def test_tiles_are_of_16_bits_where_that_does_not_show(
+    cli: CommandLine, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "native_bfloat16", lambda device: True)
+    command = ("pca", large, "-m", cli.model, "-k", "augment", "-n", 3, "--nulls", "none")
+    facts = cli(*command, "--tile", 128, "--out", "run", "--json").facts
+    # The picture, the few that precisions are compared by, twice, and the three copies.
+    assert facts["tiles"]["seams"]["encode"]["calls"] == 4
+    walked = cli("traverse", "--run", "run", "--steps", 2, "--components", 1, "--tile", 128)
+    assert "tiled 128 px, seams" in walked.err
+    recorded = json.loads(Path("run/run.json").read_text())
+    assert recorded["pca"]["precision"]["encode"] == "bfloat16"
+    assert recorded["traverse"]["precision"]["decode"] == "bfloat16"
+    assert recorded["traverse"]["tiles"]["seams"]["decode"]["calls"] >= 2
+
+
+def test_a_store_of_tiles_says_so_and_goes_on_with_them(cli: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    save_picture(tmp_path / "photos/wide.png", 96, 300)
+    command = ("encode", tmp_path / "photos", "-m", cli.model, "--dtype", "float32", "--workers", 0)
+    exact = (*command, "--store-dtype", "float32", "--out", "store")
+    called = cli(*exact, "--tile", 128)
+    assert called.code == 0
+    assert "tiled 128 px, seams" in called.err
+    assert cli("store", "info", "store", "--json").facts["tile"] == 128
+    vae = tiled(load_vae(cli.model), 128)
+    expected = encode(vae, tmp_path / "photos/wide.png").values
+    (found,) = torch.cat([*open_store("store").batches(1)])
+    torch.testing.assert_close(found, expected)
+    assert "tile None" in cli(*exact).error
 
 
 def test_the_summary_has_one_line_for_tiles(cli: CommandLine, large: Path) -> None:

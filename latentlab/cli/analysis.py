@@ -57,7 +57,7 @@ def load(
     compiled: bool = False,
 ) -> LatentVAE:
     """Return the model, showing the download where there is one; compiled and tiled if asked."""
-    from latentlab import compile_vae, load_vae, tiled
+    from latentlab import load_vae
 
     say(model.announce(), quiet=quiet)
     with progress_bar(quiet=quiet, in_bytes=True) as progress:
@@ -69,6 +69,13 @@ def load(
             offline=offline,
             progress=progress,
         )
+    return prepare(vae, tile=tile, compiled=compiled, quiet=quiet)
+
+
+def prepare(vae: LatentVAE, *, tile: int | None, compiled: bool, quiet: bool) -> LatentVAE:
+    """Return the VAE compiled and tiled, if asked."""
+    from latentlab import compile_vae, tiled
+
     if compiled:
         compile_vae(vae)
         say(f"compiling {vae.spec.name}: the first pictures take longer", quiet=quiet)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.analysis import load
+from latentlab.cli.analysis import load, prepare, say_tiling
 from latentlab.cli.console import print_json, progress_bar
 from latentlab.defaults import choose_model
 
@@ -44,6 +44,8 @@ def encode(
     ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    tile: options.Tile = None,
+    compiled: options.Compile = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     offline: options.Offline = False,
@@ -61,6 +63,7 @@ def encode(
         chosen = choose_model(model)
         vae = load(chosen, ranks.device(device), dtype, offline=offline, quiet=quiet)
         vae = _as_begun(vae, out) if dtype == "auto" else vae
+        vae = prepare(vae, tile=tile, compiled=compiled, quiet=quiet)
         with progress_bar(quiet=quiet) as progress:
             filled = fill_store(
                 vae,
@@ -75,6 +78,7 @@ def encode(
                 ranks=ranks,
                 progress=progress,
             )
+    say_tiling(vae, quiet=quiet)
     if ranks.is_first:
         facts = _facts(filled)
         if json:

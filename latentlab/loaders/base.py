@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +51,7 @@ class LatentVAE(ABC):
     dtype : torch.dtype of the weights; results are float32 whatever it is
     picture_dtype : torch.dtype in which the encoder takes pictures
     batch_sizes : (height, width) → how many pictures run best at once, as far as measured
-    is_compiled : bool, whether :func:`latentlab.compile_vae` compiled it
+    compiled_by : backend of torch.compile that :func:`latentlab.compile_vae` was given, if it was
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class LatentVAE(ABC):
         self.dtype = dtype
         self.picture_dtype = dtype
         self.batch_sizes: dict[tuple[int, int], int] = {}
-        self.is_compiled = False
+        self.compiled_by: Any = None
 
     def encode(self, images: Tensor) -> Posterior:
         """Return mean and log-variance (B, C, H/stride, W/stride), float32, of images.
@@ -94,8 +95,20 @@ class LatentVAE(ABC):
         self._check_latents(latents)
         return self._decode(self._place(latents, self.dtype)).float()
 
+    @property
+    def is_compiled(self) -> bool:
+        """Return whether :func:`latentlab.compile_vae` compiled it."""
+        return self.compiled_by is not None
+
+    @property
+    def tiling(self) -> dict[str, Any] | None:
+        """Return size, overlap and seams so far of the tiles that it runs on; None without."""
+        return None
+
     def cast(self, dtype: torch.dtype) -> LatentVAE:
         """Return this VAE with its weights, as a copy, and its products in another dtype.
+
+        What is compiled or tiled stays so.
 
         A VAE without a torch module computes as it does, and is returned itself.
         """

@@ -53,7 +53,7 @@ def compile_vae(vae: LatentVAE, *, backend: str | Callable[..., Any] = "inductor
     mode = "reduce-overhead" if vae.device.type == "cuda" else "default"
     for half in halves:
         _compile_half(half, torch.compile(half.forward, mode=mode, backend=backend))
-    vae.is_compiled = True
+    vae.compiled_by = backend
 
 
 def _compile_half(half: Any, compiled: Callable[..., Tensor]) -> None:

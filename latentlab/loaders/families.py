@@ -86,11 +86,11 @@ class ModuleVAE(LatentVAE):
         self.normalization = normalization
 
     def cast(self, dtype: torch.dtype) -> ModuleVAE:
-        """Return this VAE with a copy of its weights in another dtype, not compiled."""
+        """Return this VAE with a copy of its weights in another dtype; compiled if this one is."""
         module = deepcopy(self.module)
         for part in module.modules():
             vars(part).pop("forward", None)  # compiled code, which belongs to the original
-        return type(self)(
+        copied = type(self)(
             module,
             self.spec,
             self.origin,
@@ -98,6 +98,11 @@ class ModuleVAE(LatentVAE):
             device=self.device,
             dtype=dtype,
         )
+        if self.is_compiled:
+            from latentlab.loaders.compilation import compile_vae
+
+            compile_vae(copied, backend=self.compiled_by)
+        return copied
 
     @classmethod
     def build_module(cls, config: Mapping[str, Any]) -> nn.Module:

@@ -45,6 +45,8 @@ class Manifest:
     stored : str, in which the latents are stored
     per_shard, batch : int, pictures of a shard, and of one call of the model
     threads : int, of one process, on which the last digits depend; None where a GPU computes
+    tile : int, side in pixels of the tiles that were encoded one by one; None without
+    compiled : bool, whether torch compiled the model
     pictures : int, how many are listed, bad ones included
     list_sha256 : str, of ``pictures.jsonl``
     versions : library → version with which the store was begun
@@ -60,6 +62,8 @@ class Manifest:
     per_shard: int
     batch: int
     threads: int | None
+    tile: int | None = None
+    compiled: bool = False
     pictures: int = 0
     list_sha256: str = ""
     versions: Mapping[str, str] | None = None
@@ -111,6 +115,8 @@ def plan(
         per_shard=per_shard or PER_SHARD,
         batch=batch_size(vae, side, side) if batch is None else batch,
         threads=_threads(vae, threads),
+        tile=vae.tiling["tile"] if vae.tiling else None,
+        compiled=vae.is_compiled,
         versions=library_versions(),
     )
 
@@ -212,6 +218,8 @@ def _differences(begun: Manifest, planned: Manifest) -> Iterator[tuple[str, Any,
         "per_shard",
         "batch",
         "threads",
+        "tile",
+        "compiled",
     )
     for name in options:
         had, wants = getattr(begun, name), getattr(planned, name)

@@ -85,6 +85,8 @@ class Store:
             "per_shard": manifest.per_shard,
             "batch": manifest.batch,
             "threads": manifest.threads,
+            "tile": manifest.tile,
+            "compiled": manifest.compiled,
         }
 
     def files(self) -> Iterator[Path]:
