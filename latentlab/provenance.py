@@ -30,7 +30,9 @@ def record(folder: Path, command: str, facts: Mapping[str, Any]) -> Path:
 
 
 def recorded_model(folder: Path, command: str = "pca") -> dict[str, Any]:
-    """Return source, revision, sha256 and dtype of the model that made the run in a folder.
+    """Return source, revision, sha256, dtype and tile of the model that made the run in a folder.
+
+    The tile is its side in pixels, None where there was none.
 
     Raises
     ------
@@ -38,9 +40,11 @@ def recorded_model(folder: Path, command: str = "pca") -> dict[str, Any]:
     """
     facts = read_json(folder / "run.json")
     try:
-        model = facts[command]["model"]
-        return {name: model[name] for name in ("source", "revision", "sha256", "dtype")}
-    except (KeyError, TypeError) as error:
+        model, tiles = facts[command]["model"], facts[command].get("tiles")
+        tile = int(tiles["tile"]) if tiles else None
+        names = ("source", "revision", "sha256", "dtype")
+        return {**{name: model[name] for name in names}, "tile": tile}
+    except (KeyError, TypeError, ValueError) as error:
         raise FileError(
             f"{folder / 'run.json'} without a model",
             f"the record of a `latentlab {command}` run",

@@ -299,7 +299,7 @@ def test_a_picture_that_does_not_fit_does_with_tiles_and_the_run_says_so(
     assert seams["encode"]["relative"] > 0
     recorded = json.loads(Path("run/run.json").read_text())["pca"]["tiles"]
     assert recorded == facts["tiles"]
-    walked = cli("traverse", "--run", "run", "--steps", 2, "--components", 1, "--tile", 128)
+    walked = cli("traverse", "--run", "run", "--steps", 2, "--components", 1)
     assert walked.code == 0
     assert "tiled 128 px, seams" in walked.err
     assert json.loads(Path("run/run.json").read_text())["traverse"]["tiles"]["tile"] == 128
@@ -334,7 +334,10 @@ def test_a_store_of_tiles_says_so_and_goes_on_with_them(cli: CommandLine, tmp_pa
     expected = encode(vae, tmp_path / "photos/wide.png").values
     (found,) = torch.cat([*open_store("store").batches(1)])
     torch.testing.assert_close(found, expected)
-    assert "tile None" in cli(*exact).error
+    assert cli(*exact).code == 0
+    refused = cli(*exact, "--tile", 256)
+    assert "tile 256" in refused.error
+    assert "128, with which the store was begun" in refused.error
 
 
 def test_the_summary_has_one_line_for_tiles(cli: CommandLine, large: Path) -> None:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentlab.cli.console import progress_bar, say, tiling
+from latentlab.cli.console import say
 from latentlab.cli.options import parse_nulls, parse_region, parse_settings
-from latentlab.defaults import ChosenModel
 from latentlab.errors import UsageError
 from latentlab.samples import PREFIX
 
@@ -43,52 +42,6 @@ class Request:
     randomized: bool = False
     nulls: str | None = None
     dtype: str = "auto"
-
-
-def load(
-    model: ChosenModel,
-    device: str,
-    dtype: str,
-    *,
-    revision: str | None = None,
-    offline: bool,
-    quiet: bool,
-    tile: int | None = None,
-    compiled: bool = False,
-) -> LatentVAE:
-    """Return the model, showing the download where there is one; compiled and tiled if asked."""
-    from latentlab import load_vae
-
-    say(model.announce(), quiet=quiet)
-    with progress_bar(quiet=quiet, in_bytes=True) as progress:
-        vae = load_vae(
-            model.name,
-            device=device,
-            dtype=dtype,
-            revision=revision,
-            offline=offline,
-            progress=progress,
-        )
-    return prepare(vae, tile=tile, compiled=compiled, quiet=quiet)
-
-
-def prepare(vae: LatentVAE, *, tile: int | None, compiled: bool, quiet: bool) -> LatentVAE:
-    """Return the VAE compiled and tiled, if asked."""
-    from latentlab import compile_vae, tiled
-
-    if compiled:
-        compile_vae(vae)
-        say(f"compiling {vae.spec.name}: the first pictures take longer", quiet=quiet)
-    return tiled(vae, tile) if tile else vae
-
-
-def say_tiling(vae: LatentVAE, *, quiet: bool) -> None:
-    """Say how much tiles differed where they meet, if there were any."""
-    from latentlab.tiles import describe_tiles
-
-    described = describe_tiles(vae)
-    if described:
-        say(f"tiled {tiling(described['tiles'])}", quiet=quiet)
 
 
 def analyse(

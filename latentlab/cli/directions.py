@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from latentlab.cli import finding, options
-from latentlab.cli.analysis import Request, load, say_tiling
+from latentlab.cli.analysis import Request
 from latentlab.cli.console import print_json, progress_bar, shown
-from latentlab.defaults import DEFAULT_NEIGHBORHOOD, choose_model
+from latentlab.cli.machine import Machine, say_tiling
+from latentlab.defaults import DEFAULT_NEIGHBORHOOD
 
 _SPAN = 3.0
 _STEPS = 7
@@ -59,15 +60,7 @@ def directions(
         request, finder, components=components, labels=labels, compare=compare, features=features
     )
     finding.check(request, search, out)
-    vae = load(
-        choose_model(model),
-        device,
-        dtype,
-        offline=offline,
-        quiet=quiet,
-        tile=tile,
-        compiled=compiled,
-    )
+    vae = Machine(model, device, dtype, offline, quiet, tile, compiled).load()
     with progress_bar(quiet=quiet) as progress:
         found = finding.find(vae, request, search, progress)
         walk = traverse(

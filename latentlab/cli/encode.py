@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.analysis import load, prepare, say_tiling
 from latentlab.cli.console import print_json, progress_bar
-from latentlab.defaults import choose_model
+from latentlab.cli.machine import Machine, say_tiling
 
 if TYPE_CHECKING:
     from latentlab.loaders import LatentVAE
     from latentlab.store.filling import Filled
+    from latentlab.store.manifest import Manifest
 
 
 def encode(
@@ -54,16 +54,20 @@ def encode(
     """Encode every picture of a folder; started again, it goes on where it was."""
     from latentlab.distributed import joined_ranks
     from latentlab.store.filling import fill_store
+    from latentlab.store.manifest import MANIFEST, read_manifest
     from latentlab.store.opening import open_source
 
     source = open_source(pictures)
     with joined_ranks() as ranks:
         # One process speaks for all.
         quiet = quiet or not ranks.is_first
-        chosen = choose_model(model)
-        vae = load(chosen, ranks.device(device), dtype, offline=offline, quiet=quiet)
-        vae = _as_begun(vae, out) if dtype == "auto" else vae
-        vae = prepare(vae, tile=tile, compiled=compiled, quiet=quiet)
+        begun = read_manifest(out) if (out / MANIFEST).exists() else None
+        if begun:
+            tile, compiled = tile or begun.tile, compiled or begun.compiled
+        place = ranks.device(device)
+        machine = Machine(model, place, dtype, offline, quiet, tile, compiled)
+        vae = machine.fetch()
+        vae = machine.prepare(_cast(vae, begun) if dtype == "auto" else vae)
         with progress_bar(quiet=quiet) as progress:
             filled = fill_store(
                 vae,
@@ -87,18 +91,15 @@ def encode(
             _print_summary(facts)
 
 
-def _as_begun(vae: LatentVAE, folder: Path) -> LatentVAE:
-    """Return the VAE in the precision of the store in a folder, or in that which suits a new one.
+def _cast(vae: LatentVAE, begun: Manifest | None) -> LatentVAE:
+    """Return the VAE in the precision that a store was begun in, or in that which suits a new one.
 
     Another machine may choose another for itself, and must not where it goes on with this one's.
     """
     from latentlab.loaders.load import DTYPES
     from latentlab.precision import for_data_set
-    from latentlab.store.manifest import MANIFEST, read_manifest
 
-    if (folder / MANIFEST).exists():
-        return vae.cast(DTYPES[read_manifest(folder).dtype])
-    return for_data_set(vae)
+    return vae.cast(DTYPES[begun.dtype]) if begun else for_data_set(vae)
 
 
 def _facts(filled: Filled) -> dict[str, Any]:

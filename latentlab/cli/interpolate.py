@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.analysis import load, say_tiling
 from latentlab.cli.console import print_json, progress_bar, shown
+from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.traverse import Format
-from latentlab.defaults import choose_model
 
 if TYPE_CHECKING:
     from latentlab.latents import Latent
@@ -65,15 +64,7 @@ def interpolate(
     check_interpolation(path.value, steps)
     check_format(suffix, fps)
     check_folder(out or RUNS_FOLDER)
-    vae = load(
-        choose_model(model),
-        device,
-        dtype,
-        offline=offline,
-        quiet=quiet,
-        tile=tile,
-        compiled=compiled,
-    )
+    vae = Machine(model, device, dtype, offline, quiet, tile, compiled).load()
     pictures = [read_picture(name, size=size, multiple=vae.spec.multiple) for name in (first, last)]
     ends = [encode(vae, picture) for picture in pictures]
     with progress_bar(quiet=quiet) as progress:

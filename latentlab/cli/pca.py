@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.analysis import Request, analyse, check, load
+from latentlab.cli.analysis import Request, analyse, check
 from latentlab.cli.console import print_json, progress_bar, shown, tiling
+from latentlab.cli.machine import Machine
 from latentlab.cli.store_pca import analyse_store
-from latentlab.defaults import DEFAULT_NEIGHBORHOOD, choose_model
+from latentlab.defaults import DEFAULT_NEIGHBORHOOD
 
 
 def pca(
@@ -67,15 +68,7 @@ def pca(
         facts = stored
     else:
         check(request, out)
-        vae = load(
-            choose_model(model),
-            device,
-            dtype,
-            offline=offline,
-            quiet=quiet,
-            tile=tile,
-            compiled=compiled,
-        )
+        vae = Machine(model, device, dtype, offline, quiet, tile, compiled).load()
         with progress_bar(quiet=quiet) as progress:
             _, _, facts = analyse(vae, request, out, progress, quiet=quiet)
     if json:

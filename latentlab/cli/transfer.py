@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentlab.cli import finding, options
-from latentlab.cli.analysis import Request, load, say_tiling
+from latentlab.cli.analysis import Request
 from latentlab.cli.console import print_json, progress_bar
-from latentlab.defaults import DEFAULT_NEIGHBORHOOD, choose_model
+from latentlab.cli.machine import Machine, say_tiling
+from latentlab.defaults import DEFAULT_NEIGHBORHOOD
 from latentlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,15 +62,7 @@ def transfer(
         request, finder, components=components, labels=False, compare="none", features=features
     )
     finding.check(request, search, out)
-    vae = load(
-        choose_model(model),
-        device,
-        dtype,
-        offline=offline,
-        quiet=quiet,
-        tile=tile,
-        compiled=compiled,
-    )
+    vae = Machine(model, device, dtype, offline, quiet, tile, compiled).load()
     with progress_bar(quiet=quiet) as progress:
         targets = _encode(vae, images, size)
         found = finding.find(vae, request, search, progress)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentlab.cli import finding, options
-from latentlab.cli.analysis import Request, analyse, check, load, say_tiling
-from latentlab.cli.console import print_json, progress_bar, say, shown
-from latentlab.defaults import DEFAULT_NEIGHBORHOOD, ChosenModel, choose_model
-from latentlab.errors import FileError, UsageError
+from latentlab.cli import options
+from latentlab.cli.analysis import Request
+from latentlab.cli.console import print_json, progress_bar, shown
+from latentlab.cli.machine import Machine, say_tiling
+from latentlab.cli.starting import Start, resume, start_from_finder, start_from_pca
+from latentlab.defaults import DEFAULT_NEIGHBORHOOD
+from latentlab.errors import UsageError
 
 if TYPE_CHECKING:
-    from latentlab.latents import Directions, Latent
-    from latentlab.loaders import LatentVAE
-    from latentlab.pca import PCA
     from latentlab.traversal import Walk
 
 _USUAL = 5
@@ -99,12 +98,12 @@ def traverse(
     check_steps(_USUAL if components is None else components, span, steps)
     suffix = f".{format.value}"
     check_format(suffix, fps)
-    place = _Machine(model, device, dtype, offline, quiet, tile, compiled)
+    machine = Machine(model, device, dtype, offline, quiet, tile, compiled)
     if image is None:
         _refuse_picture_options(
             size, samples, region, settings, neighborhood, seed, finder, labels, features
         )
-        start = _resume(run, out, place)
+        start = resume(run, out, machine)
     else:
         _refuse_run(run)
         kind = neighborhood or DEFAULT_NEIGHBORHOOD
@@ -115,9 +114,11 @@ def traverse(
         )
         request = replace(request, dtype=dtype)
         if finder or labels or features:
-            start = _find(request, finder or "pca", labels is not False, features, out, place)
+            start = start_from_finder(
+                request, finder or "pca", labels is not False, features, out, machine
+            )
         else:
-            start = _analyse(request, out, place)
+            start = start_from_pca(request, out, machine)
     if start.dtype == "auto" and not curved:
         start = replace(start, vae=with_fast_decoder(start.vae))
     walk = _walk(start, components, span, steps, curved=curved, seed=seed or 0, quiet=quiet)
@@ -127,105 +128,8 @@ def traverse(
     _report(start.folder, files, json=json, quiet=quiet)
 
 
-@dataclass(frozen=True)
-class _Machine:
-    """Which model, where and how."""
-
-    model: str | None
-    device: str
-    dtype: str
-    offline: bool
-    quiet: bool
-    tile: int | None
-    compiled: bool
-
-    def load(self) -> LatentVAE:
-        return load(
-            choose_model(self.model),
-            self.device,
-            self.dtype,
-            offline=self.offline,
-            quiet=self.quiet,
-            tile=self.tile,
-            compiled=self.compiled,
-        )
-
-
-@dataclass(frozen=True)
-class _Start:
-    """Where a walk begins: the model, a latent, what to walk along, where the results go."""
-
-    vae: LatentVAE
-    latent: Latent
-    found: PCA | Directions
-    folder: Path
-    dtype: str = "auto"
-
-
-def _resume(run: Path | None, out: Path | None, place: _Machine) -> _Start:
-    """Return the start that an earlier run wrote down."""
-    from latentlab.direction_runs import FACTS, load_directions
-    from latentlab.provenance import asked_dtype
-    from latentlab.runs import check_folder, load_pca
-
-    folder = _run_to_resume(run)
-    check_folder(out or folder)
-    say(f"going on with {folder}", quiet=place.quiet)
-    if (folder / "pca.json").is_file() or not (folder / FACTS).is_file():
-        pca = load_pca(folder)
-        vae = _load_model_of(folder, "pca", place)
-        dtype = place.dtype if place.dtype != "auto" else asked_dtype(folder)
-        return _Start(vae, pca.center, pca, out or folder, dtype)
-    directions, latent = load_directions(folder)
-    vae = _load_model_of(folder, "directions", place)
-    return _Start(vae, latent, directions, out or folder, place.dtype)
-
-
-def _analyse(request: Request, out: Path | None, place: _Machine) -> _Start:
-    """Return the start that a new pca run gives."""
-    from latentlab.pca import KEPT_COMPONENTS
-
-    beyond = request.components is not None and request.components > KEPT_COMPONENTS
-    request = request if beyond else replace(request, components=None)
-    check(request, out)
-    vae = place.load()
-    with progress_bar(quiet=place.quiet) as progress:
-        found, folder, _ = analyse(vae, request, out, progress, quiet=place.quiet)
-    return _Start(vae, found.center, found, folder, place.dtype)
-
-
-def _find(
-    request: Request,
-    finder: str,
-    labels: bool,
-    features: str | None,
-    out: Path | None,
-    place: _Machine,
-) -> _Start:
-    """Return the start that a new directions run gives."""
-    from latentlab.runs import create_run
-
-    request, search = finding.plan(
-        request,
-        finder,
-        components=request.components,
-        labels=labels,
-        compare="none",
-        features=features,
-    )
-    finding.check(request, search, out)
-    vae = place.load()
-    with progress_bar(quiet=place.quiet) as progress:
-        found = finding.find(vae, request, search, progress)
-    folder = out or create_run(found.latent.name, vae.spec.name)
-    finding.save(vae, found, folder, request.command_line)
-    for note in found.directions.notes:
-        say(note, quiet=place.quiet)
-    return _Start(vae, found.latent, found.directions, folder, place.dtype)
-
-
 def _walk(
-    start: _Start,
+    start: Start,
     components: int | None,
     span: float,
     steps: int,
@@ -292,48 +196,7 @@ def _refuse_tokens(neighborhood: str) -> None:
         )
 
 
-def _run_to_resume(run: Path | None) -> Path:
-    from latentlab.direction_runs import FACTS
-    from latentlab.runs import latest_run
-
-    if run is None:
-        return latest_run()
-    if not any((run / name).is_file() for name in ("pca.json", FACTS)):
-        raise FileError(
-            f"--run {run}",
-            f"a folder with a pca.json or {FACTS}",
-            "pass a folder that `latentlab pca` or `latentlab directions` wrote",
-        )
-    return run
-
-
-def _load_model_of(folder: Path, command: str, place: _Machine) -> LatentVAE:
-    """Return the model asked for, or the run's own, which must not have changed since."""
-    from latentlab.provenance import recorded_model
-
-    recorded = recorded_model(folder, command)
-    if place.model:
-        return place.load()
-    vae = load(
-        ChosenModel(recorded["source"], f"the run in {folder}"),
-        place.device,
-        recorded["dtype"] if place.dtype == "auto" else place.dtype,
-        revision=recorded["revision"],
-        offline=place.offline,
-        quiet=place.quiet,
-        tile=place.tile,
-        compiled=place.compiled,
-    )
-    if dict(vae.origin.sha256) != recorded["sha256"]:
-        raise FileError(
-            f"weights of {recorded['source']} that differ from those of {folder}",
-            "the weights that the run was made with",
-            f"run `latentlab {command}` again, or choose with --model",
-        )
-    return vae
-
-
-def _record(walk: Walk, start: _Start, command_line: list[str]) -> Path:
+def _record(walk: Walk, start: Start, command_line: list[str]) -> Path:
     from latentlab.precision import decode_precision
     from latentlab.provenance import provenance, record
 
