@@ -226,7 +226,7 @@ def test_jacobian_is_the_svd_of_the_decoders_matrix(
     changes = (matrix @ found.rows.double().T).norm(dim=0)
     torch.testing.assert_close(changes, expected, rtol=1e-4, atol=0)
     assert found.residuals is not None
-    assert float(found.residuals.max()) <= 1e-3  # gains that occur 80 times end in rounding
+    assert float(found.residuals.max()) <= 1e-5  # where products of float32 end
     assert 10 <= found.matvecs <= 160
     # Of isotropic rows, E‖Jv‖² is the mean of all squared singular values.
     mean = float(torch.linalg.svdvals(matrix).square().mean().sqrt())

@@ -240,6 +240,17 @@ def test_taef2_agrees_with_scipys_lanczos_in_float64(shared: Path) -> None:
     np.testing.assert_allclose(found.values[:4].numpy(), np.sort(expected)[::-1], rtol=1e-3)
 
 
+def test_no_products_are_spent_on_rounding_while_copies_of_a_value_are_missing(
+    linear_latent: Latent,
+) -> None:
+    for seed in range(10):
+        found = top_singular(decoder_map(ScaledVAE(), linear_latent), 5, tolerance=1e-7, seed=seed)
+        assert found.converged
+        assert found.values.numpy() == pytest.approx([3.0] * 5, rel=1e-5)
+        assert float(found.residuals.max()) <= 1e-5
+        assert found.products < 120
+
+
 def test_a_value_that_occurs_twice_is_found_twice() -> None:
     gains = torch.full((1, 40), 0.5)
     gains[0, :6] = torch.tensor([5.0, 4.0, 4.0, 4.0, 3.0, 2.0])

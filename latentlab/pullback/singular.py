@@ -83,8 +83,9 @@ def top_singular(
     ----------
     decoder : DecoderMap
     k : int, at most D
-    tolerance : float, largest relative residual to stop at. Errors of values are of the order of
-        its square, those of directions of the order of itself over the relative gap.
+    tolerance : float, largest relative residual to stop at; below 1e-5, where products of float32
+        end in rounding, as that. Errors of values are of the order of its square, those of
+        directions of the order of itself over the relative gap.
     block : int, vectors at a time; by default 1, or on a GPU up to 8, which run there as one
     max_products : int, products (jvp and vjp) after which the search ends in any case
     check_steps : int, how far to follow a fresh random vector in the end in search of values that
@@ -130,7 +131,8 @@ def top_singular(
             raise decoder.zero_jacobian()
         if progress:
             progress("jacobian", decoder.count.total - begun, max_products)
-        converged = len(ritz.values) == k and bool((ritz.residuals <= tolerance).all())
+        enough = max(tolerance, _VANISHING)
+        converged = len(ritz.values) == k and bool((ritz.residuals <= enough).all())
         if converged:
             fresh = look.next(basis, ritz.values)
         else:
