@@ -169,6 +169,7 @@ def test_the_recorded_model_is_that_of_the_pca(
         "revision": None,
         "sha256": {},
         "dtype": "float32",
+        "tile": None,
     }
     facts = read_json(tmp_path / "run.json")["pca"]
     assert facts["command_line"] == ["pca", "x.png"]
