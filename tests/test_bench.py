@@ -170,6 +170,18 @@ def test_ceiling_is_the_faster_product_at_its_median() -> None:
     assert timing.ceiling(timings) == pytest.approx(2 * 2048**3 / 0.2)
 
 
+def test_a_share_compares_what_was_timed_in_the_same_round() -> None:
+    timing = importlib.import_module("timing")
+    # A machine that is half as fast in the second round: the share is the same in each.
+    timings = {
+        "float32 product 1024": timing.Timing((0.5, 0.5, 0.5)),
+        "float32 product 2048": timing.Timing((0.1, 0.2, 0.1)),
+    }
+    job = timing.Timing((0.4, 0.8, 0.4))
+    share = timing.share_of_ceiling(2 * 2048**3, job, timings)
+    assert share == pytest.approx(0.25)
+
+
 @pytest.mark.parametrize(
     ("value", "at_least", "met"), [(1.5, True, True), (1.4, True, False), (1.6, False, False)]
 )

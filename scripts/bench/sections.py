@@ -85,9 +85,9 @@ def _measure_models(options: argparse.Namespace, say: Say) -> Figures:
     for size in options.flux_sizes:
         say(f"FLUX.1's architecture at {size} px")
         vae = flux1_vae(options.device, **(_SMALL_FLUX1 if options.quick else {}))
-        rows += measure_halves(vae, size, _few(options))
+        rows += measure_halves(vae, size, options.rounds)
         if options.compile:
-            rows += measure_halves(vae, size, _few(options), compiled=True)
+            rows += measure_halves(vae, size, options.rounds, compiled=True)
     return rows
 
 

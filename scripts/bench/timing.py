@@ -99,6 +99,31 @@ def ceiling(timings: Mapping[str, Timing], dtype: str = "float32", *, device: st
     return max(2 * side**3 / timings[_product_name(dtype, side)].median for side in _sides(device))
 
 
+def share_of_ceiling(
+    work: float,
+    job: Timing,
+    timings: Mapping[str, Timing],
+    dtype: str = "float32",
+    *,
+    device: str = "cpu",
+) -> float:
+    """Return the median share of the machine's rate that a job reached, round by round.
+
+    On a machine whose speed changes from minute to minute, only what was timed together compares.
+
+    Parameters
+    ----------
+    work : float, FLOP of the job
+    job : Timing of it, in turn with the products in ``timings``
+    """
+    products = [(side, timings[_product_name(dtype, side)].seconds) for side in _sides(device)]
+    shares = []
+    for number, seconds in enumerate(job.seconds):
+        rate = max(2 * side**3 / times[number] for side, times in products)
+        shares.append(work / seconds / rate)
+    return statistics.median(shares)
+
+
 def waited_for(job: Job, device: str) -> Job:
     """Return a job that ends when what it began on a device has ended."""
     if not device.startswith("cuda"):
