@@ -34,8 +34,10 @@ class KLVAE(ModuleVAE):
     def __init__(self, module: nn.Module, *arguments: Any, **options: Any) -> None:
         super().__init__(module, *arguments, **options)
         from latentlab.loaders.residual_blocks import reuse_memory
+        from latentlab.loaders.upsampling import double_in_phases
 
         reuse_memory(self.module)
+        double_in_phases(self.module)
 
     @classmethod
     def rename_keys(cls, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -23,7 +23,7 @@ class FrugalBlock(ResnetBlock2D):  # type: ignore[misc]
 
     def forward(self, input_tensor: Tensor, temb: Any = None, *others: Any, **more: Any) -> Tensor:
         """Return the block's output (B, C', h, w)."""
-        if temb is not None or self.training or not _is_inference():
+        if temb is not None or self.training or not is_inference():
             result: Tensor = super().forward(input_tensor, temb, *others, **more)
             return result
         change: Tensor = self.conv1(silu(self.norm1(input_tensor), inplace=True))
@@ -39,7 +39,8 @@ def reuse_memory(module: nn.Module) -> None:
             block.__class__ = FrugalBlock
 
 
-def _is_inference() -> bool:
+def is_inference() -> bool:
+    """Return whether nothing is differentiated or compiled."""
     # A compiler reuses memory by itself, and cannot look beyond a question for the mode.
     return not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
 
