@@ -95,7 +95,7 @@ def _measure_whole(options: argparse.Namespace, say: Say) -> Figures:
     source = _model(options)
     say(f"pca and traverse with {source}, three ways")
     return measure_whole(
-        source, options.size, _few(options), device=options.device, **_job_size(options)
+        source, options.size, options.rounds, device=options.device, **_job_size(options)
     )
 
 
