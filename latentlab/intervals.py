@@ -135,8 +135,8 @@ def find_intervals(
 def _interval_of_k90(spectrum: Spectrum, lower: Tensor, upper: Tensor) -> Interval:
     """Return k90 with the k at which the curve's bounds, as far as they are known, reach 90 %.
 
-    Where the upper bound does not reach it there, k90 lies beyond what is known, by any sample;
-    where the lower one does not, k90 has no upper bound.
+    Where the upper bound does not reach it there, k90 is larger than all k that are known; where
+    the lower one does not, k90 has no upper bound.
     """
     value = float(components_for(spectrum.cumulative, 0.9) or 0)
     least = float(components_for(upper, 0.9) or len(upper) + 1)

@@ -18,7 +18,6 @@ from latentlab.latents import Latent, Neighborhood
 from latentlab.layouts import layout_from
 from latentlab.neighborhoods import SAMPLERS
 from latentlab.provenance import library_versions
-from latentlab.tiles import TiledVAE
 
 if TYPE_CHECKING:
     from latentlab.loaders.base import LatentVAE
@@ -57,7 +56,7 @@ def samples_key(
         "normalization": vae.origin.normalization,
         "device": str(vae.device),
         "compiled": vae.is_compiled,
-        "tiles": (vae.tile, vae.overlap) if isinstance(vae, TiledVAE) else None,
+        "tiles": vae.tiling and (vae.tiling["tile"], vae.tiling["overlap"]),
         "latent": hashlib.sha256(latent.values.contiguous().numpy().tobytes()).hexdigest(),
         "picture": _picture_sha256(latent),
         "neighborhood": name,

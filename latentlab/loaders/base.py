@@ -108,9 +108,8 @@ class LatentVAE(ABC):
     def cast(self, dtype: torch.dtype) -> LatentVAE:
         """Return this VAE with its weights, as a copy, and its products in another dtype.
 
-        What is compiled or tiled stays so.
-
-        A VAE without a torch module computes as it does, and is returned itself.
+        What is compiled or tiled stays so. A VAE without a torch module computes as it does, and is
+        returned itself.
         """
         return self
 

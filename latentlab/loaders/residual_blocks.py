@@ -17,8 +17,9 @@ from torch.nn.functional import silu
 
 
 class FrugalBlock(ResnetBlock2D):  # type: ignore[misc]
-    """Two convolutions, each after a group norm and SiLU, and a shortcut; made by
-    :func:`reuse_memory`.
+    """A plain residual block, made frugal by :func:`reuse_memory`.
+
+    Two convolutions, each after a group norm and SiLU, and a shortcut around both.
     """
 
     def forward(self, input_tensor: Tensor, temb: Any = None, *others: Any, **more: Any) -> Tensor:
