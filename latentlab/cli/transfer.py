@@ -107,21 +107,17 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in (
-        "cosine with the change at",
-        "picture change",
-        "random",
-        "label scores",
-        "random",
-    ):
-        table.add_column(heading, justify="left" if "with" in heading else "right")
+    # Names of files are long: they are broken rather than cut.
+    table.add_column(f"cosine with the change at {facts['origin']}", overflow="fold")
+    for heading in ("picture change", "random", "label scores", "random"):
+        table.add_column(heading, justify="right")
     for pair in [*facts["pairs"], {**facts, "target": "all"}]:
         cells = [
             _with_interval(pair[measure][mean], pair[measure][interval])
             for measure in ("picture_change", "label_scores")
             for mean, interval in (("cosine", "interval"), ("random", "random_interval"))
         ]
-        table.add_row(f"{facts['origin']}: {pair['target']}", *cells)
+        table.add_row(pair["target"], *cells)
     console = Console(highlight=False, markup=False)
     console.print(facts["title"], style="bold")
     console.print(table)
