@@ -108,10 +108,12 @@ def start(photos: Path, out: Path, *options: str) -> subprocess.Popen[str]:
 
 def test_a_killed_command_takes_its_workers_along_and_goes_on(photos: Path, tmp_path: Path) -> None:
     process = start(photos, tmp_path / "store", "--workers", "2")
-    wait_for(tmp_path / "store" / "latents-00001.jsonl")
+    wait_for(tmp_path / "store" / "latents-00000.jsonl")
+    os.killpg(process.pid, signal.SIGSTOP)
     workers = psutil.Process(process.pid).children()
     assert len(workers) == 2
     process.kill()
+    os.killpg(process.pid, signal.SIGCONT)
     process.communicate()
     _, alive = psutil.wait_procs(workers, timeout=20)
     assert not alive
@@ -124,9 +126,11 @@ def test_a_killed_command_takes_its_workers_along_and_goes_on(photos: Path, tmp_
 
 def test_ctrl_c_ends_with_130_and_one_line(photos: Path, tmp_path: Path) -> None:
     process = start(photos, tmp_path / "store", "--workers", "1")
-    wait_for(tmp_path / "store" / "latents-00001.jsonl")
+    wait_for(tmp_path / "store" / "latents-00000.jsonl")
+    os.killpg(process.pid, signal.SIGSTOP)  # or it might end while its workers are listed
     workers = psutil.Process(process.pid).children()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    os.killpg(process.pid, signal.SIGCONT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == "error: interrupted; files with their final names are complete\n"
