@@ -94,6 +94,28 @@ def test_what_torch_traces_computes_the_same(family: str, dtype: str, tmp_path: 
     assert compiled.module.state_dict().keys() == plain.module.state_dict().keys()
 
 
+def test_few_numbers_of_pictures_are_compiled_each_for_itself(tmp_path: Path) -> None:
+    traced: list[tuple[int, ...]] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: Any) -> Callable[..., Any]:
+        traced.extend(tuple(value.shape) for value in inputs if isinstance(value, Tensor))
+        return graph.forward
+
+    save_tiny("TAESD", tmp_path)
+    plain, compiled = load_vae(tmp_path), load_vae(tmp_path)
+    torch.compiler.reset()
+    compile_vae(compiled, backend=backend)
+    images = torch.stack([smooth_picture(32, 48, seed) for seed in range(13)])
+    for count in (6, 5, 6, 1, 1, 13, 16):
+        batch = images[:count] if count <= 13 else images.repeat(2, 1, 1, 1)[:count]
+        with torch.inference_mode():
+            expected, found = plain.encode(batch).mean, compiled.encode(batch).mean
+        assert len(found) == count
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    pictures = [shape[0] for shape in traced if shape[1:] == (3, 32, 48)]
+    assert pictures == [6, 1, 16]
+
+
 @pytest.mark.parametrize("family", COMPILED)
 def test_both_halves_of_every_family_run_compiled_and_results_are_copies(
     family: str, tmp_path: Path, compiler: Recorder
