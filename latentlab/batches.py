@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,25 +21,32 @@ ADVICE = "pass --tile 512 or less, lower --size, or choose another --device"
 _IN_CACHE = 2**15  # pixels: two pictures of 128 px, or half of one of 256
 _LARGEST = 64
 _WORTH = 1.1
+_WARM_UPS, _TIMED = 2, 3
 
+Half = Literal["encode", "decode"]
 Run = Callable[[Tensor], Any]
+Result = TypeVar("Result", covariant=True)
 
 
-def batch_size(vae: LatentVAE, height: int, width: int) -> int:
+def batch_size(vae: LatentVAE, height: int, width: int, half: Half = "encode") -> int:
     """Return how many pictures of H×W pixels to run at once.
 
     On a CPU the batch that stays in its caches, by a rule and not by the clock, because the last
     digits of float32 results depend on it: one from 182 px on. Elsewhere the smallest power of two
     beyond which pictures a second rise by less than a tenth or memory ends, measured once for each
-    VAE and size.
+    VAE, size and half; of a compiled VAE with the layers as they were, for every other batch would
+    be compiled.
     """
     if vae.device.type == "cpu":
         return max(1, min(8, _IN_CACHE // (height * width)))
     known = vae.batch_sizes
-    if (height, width) not in known:
-        images = torch.zeros(1, 3, height, width)
-        known[height, width] = fastest_batch(lambda count: _seconds(vae, images, count))
-    return known[height, width]
+    if (half, height, width) not in known:
+        run, one = _half_of(vae, height, width, half)
+        plain = torch.compiler.set_stance("force_eager") if vae.is_compiled else nullcontext()
+        with plain:
+            known[half, height, width] = fastest_batch(lambda count: _seconds(run, one, count))
+        torch.cuda.empty_cache()  # what the largest batch took is no use to the others
+    return known[half, height, width]
 
 
 def fastest_batch(seconds: Callable[[int], float]) -> int:
@@ -90,6 +99,13 @@ def run_halving(run: Run, batch: Tensor, what: str) -> list[Any]:
     return [*run_halving(run, first, what), *run_halving(run, second, what)]
 
 
+class Begun(Protocol[Result]):
+    """Work that a device was given."""
+
+    def wait(self) -> Result:
+        """Return its result once that is there."""
+
+
 @dataclass(frozen=True)
 class Sent:
     """Values on their way to the CPU."""
@@ -115,27 +131,44 @@ def send_to_cpu(values: Tensor) -> Sent:
     return Sent(there, arrived)
 
 
+def send_to_device(batch: Tensor, vae: LatentVAE) -> Tensor:
+    """Return a batch on the VAE's device; to CUDA the copy runs beside what was begun before."""
+    return pinned(batch, vae).to(vae.device, non_blocking=vae.runs_aside)
+
+
 def pinned(batch: Tensor, vae: LatentVAE) -> Tensor:
     """Return a batch on the CPU from which a copy to the VAE's device need not wait."""
     return batch.pin_memory() if vae.device.type == "cuda" and not batch.is_cuda else batch
 
 
-def one_ahead(results: Iterator[Sent], *, ahead: bool) -> Iterator[Tensor]:
-    """Yield values in order; with ``ahead`` the next are begun before the last are waited for."""
-    waiting: deque[Sent] = deque()
-    for sent in results:
-        waiting.append(sent)
+def one_ahead(begun: Iterator[Begun[Result]], *, ahead: bool) -> Iterator[Result]:
+    """Yield results in order; with ``ahead`` the next are begun before the last are waited for."""
+    waiting: deque[Begun[Result]] = deque()
+    for work in begun:
+        waiting.append(work)
         if len(waiting) > ahead:
             yield waiting.popleft().wait()
     while waiting:
         yield waiting.popleft().wait()
 
 
-def _seconds(vae: LatentVAE, images: Tensor, count: int) -> float:
-    """Return how long encoding so many pictures takes, after a first time that does not count."""
-    batch = images.expand(count, -1, -1, -1)
-    for _ in range(2):
+def _half_of(vae: LatentVAE, height: int, width: int, half: Half) -> tuple[Run, Tensor]:
+    """Return what runs one half, batch → Tensor, and one input of it (1, …) on the device."""
+    if half == "encode":
+        image = torch.zeros(1, 3, height, width, device=vae.device)
+        return (lambda images: vae.encode(images).mean), image
+    stride = vae.spec.stride
+    latent = torch.zeros(1, vae.spec.channels, height // stride, width // stride, device=vae.device)
+    return vae.decode, latent
+
+
+def _seconds(run: Run, one: Tensor, count: int) -> float:
+    """Return how long so many pictures take together, after some times that do not count."""
+    batch = one.expand(count, *one.shape[1:])
+    times = []
+    for _ in range(_WARM_UPS + _TIMED):
         start = time.perf_counter()
         with torch.inference_mode(), memory_errors("a batch", ADVICE):
-            vae.encode(batch).mean.cpu()
-    return time.perf_counter() - start
+            run(batch).flatten()[:1].cpu()  # one number, which is there when all are
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[_WARM_UPS:])

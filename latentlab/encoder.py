@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -62,17 +62,56 @@ def encode_batch(vae: LatentVAE, images: Tensor) -> Posterior:
     ------
     NonFiniteError, MemoryLimitError : as for :func:`encode`.
     """
-    height, width = images.shape[-2:]
-    what = f"encoding {height}×{width} pixels with {vae.spec.name}"
-    _check_room(vae, height, width, what)
-    parts = run_halving(vae.encode, pinned(images, vae), what)
-    mean = torch.cat([send_to_cpu(part.mean).wait() for part in parts])
-    if vae.dtype == torch.float16 and not _is_finite(mean):
+    parts = _run_encoder(vae, images)
+    logvars = [send_to_cpu(part.logvar) for part in parts if part.logvar is not None]
+    sent = send_to_cpu(torch.cat([part.mean for part in parts]))
+    mean = sent.wait()
+    if _overflows(vae, mean):
         _warn_of_float16("encode", vae)
         return encode_batch(vae.in_float32, images)
     check_finite(mean, f"latents from {vae.spec.name} in {vae.dtype}")
-    logvars = [send_to_cpu(part.logvar).wait() for part in parts if part.logvar is not None]
-    return Posterior(mean, torch.cat(logvars) if logvars else None)
+    return Posterior(mean, torch.cat([part.wait() for part in logvars]) if logvars else None)
+
+
+@dataclass(frozen=True)
+class BegunBatch:
+    """A batch of images that is being encoded; see :func:`begin_batch`.
+
+    Parameters
+    ----------
+    vae : LatentVAE
+    images : Tensor, (b, 3, H, W) in [−1, 1]
+    sent : the mean, on its way
+    """
+
+    vae: LatentVAE
+    images: Tensor
+    sent: Sent
+
+    def wait(self) -> Tensor:
+        """Return the mean (b, C, h, w), on the CPU, once it is there.
+
+        Raises
+        ------
+        NonFiniteError, MemoryLimitError : as for :func:`encode`.
+        """
+        mean = self.sent.wait()
+        if _overflows(self.vae, mean):
+            _warn_of_float16("encode", self.vae)
+            return encode_batch(self.vae.in_float32, self.images).mean
+        check_finite(mean, f"latents from {self.vae.spec.name} in {self.vae.dtype}")
+        return mean
+
+
+def begin_batch(vae: LatentVAE, images: Tensor) -> BegunBatch:
+    """Return the mean of images (b, 3, H, W) in [−1, 1] to wait for; CUDA computes meanwhile.
+
+    Raises
+    ------
+    MemoryLimitError : as for :func:`encode`.
+    """
+    parts = _run_encoder(vae, images)
+    return BegunBatch(vae, images, send_to_cpu(torch.cat([part.mean for part in parts])))
 
 
 def encode_each(vae: LatentVAE, batches: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -85,24 +124,8 @@ def encode_each(vae: LatentVAE, batches: Iterable[Tensor]) -> Iterator[Tensor]:
     ------
     NonFiniteError, MemoryLimitError : as for :func:`encode`.
     """
-    begun: deque[Tensor] = deque()
-
-    def begin() -> Iterator[Sent]:
-        for images in batches:
-            begun.append(images)
-            height, width = images.shape[-2:]
-            what = f"encoding {height}×{width} pixels with {vae.spec.name}"
-            _check_room(vae, height, width, what)
-            parts = run_halving(vae.encode, pinned(images, vae), what)
-            yield send_to_cpu(torch.cat([part.mean for part in parts]))
-
-    for mean in one_ahead(begin(), ahead=vae.device.type == "cuda"):
-        images = begun.popleft()
-        if vae.dtype == torch.float16 and not _is_finite(mean):
-            yield encode_batch(vae, images).mean
-        else:
-            check_finite(mean, f"latents from {vae.spec.name} in {vae.dtype}")
-            yield mean
+    begun = (begin_batch(vae, images) for images in batches)
+    yield from one_ahead(begun, ahead=vae.runs_aside)
 
 
 def decode_each(vae: LatentVAE, latents: Tensor) -> Iterator[Tensor]:
@@ -119,15 +142,15 @@ def decode_each(vae: LatentVAE, latents: Tensor) -> Iterator[Tensor]:
     height, width = (side * vae.spec.stride for side in latents.shape[-2:])
     what = f"decoding {height}×{width} pixels with {vae.spec.name}"
     _check_room(vae, height, width, what)
-    batches = torch.split(latents, batch_size(vae, height, width))
+    batches = torch.split(latents, batch_size(vae, height, width, "decode"))
     sent = (
         send_to_cpu(part)
         for batch in batches
         for part in run_halving(vae.decode, pinned(batch, vae), what)
     )
     done = 0
-    for pictures in one_ahead(sent, ahead=vae.device.type == "cuda"):
-        if vae.dtype == torch.float16 and not _is_finite(pictures):
+    for pictures in one_ahead(sent, ahead=vae.runs_aside):
+        if _overflows(vae, pictures):
             _warn_of_float16("decode", vae)
             yield from decode_each(vae.in_float32, latents[done : done + len(pictures)])
         else:
@@ -141,9 +164,18 @@ def reconstruct(vae: LatentVAE, latent: Latent) -> Tensor:
     return next(decode_each(vae, latent.values[None]))
 
 
+def _run_encoder(vae: LatentVAE, images: Tensor) -> list[Posterior]:
+    """Return the posteriors of a batch, or of its parts, on the VAE's device."""
+    height, width = images.shape[-2:]
+    what = f"encoding {height}×{width} pixels with {vae.spec.name}"
+    _check_room(vae, height, width, what)
+    return run_halving(vae.encode, pinned(images, vae), what)
+
+
 def _check_room(vae: LatentVAE, height: int, width: int, what: str) -> None:
-    # No VAE needs 32 kB a pixel, so only pictures that might be too large are measured.
-    if height * width * 2**15 > available_memory():
+    # A GPU says itself when its memory ends, and the batch is halved then. No VAE needs 32 kB a
+    # pixel, so only pictures that might be too large are measured.
+    if not vae.runs_aside and height * width * 2**15 > available_memory():
         check_memory(vae.activation_bytes(height, width), what, ADVICE)
 
 
@@ -153,6 +185,10 @@ def check_finite(values: Tensor, what: str) -> None:
         raise NonFiniteError(
             f"NaN or infinite {what}", "finite numbers", "use --dtype float32 (or bfloat16)"
         )
+
+
+def _overflows(vae: LatentVAE, values: Tensor) -> bool:
+    return vae.dtype == torch.float16 and not _is_finite(values)
 
 
 def _is_finite(values: Tensor) -> bool:

@@ -96,17 +96,22 @@ def test_elsewhere_it_is_measured_once_for_each_size() -> None:
     # "meta" stands for an accelerator: it takes tensors and computes nothing.
     calls = 0
 
-    def count(images: Tensor) -> Tensor:
+    def count(batch: Tensor) -> Tensor:
         nonlocal calls
         calls += 1
-        return torch.zeros(len(images), 4, 4, 4)
+        shape = (4, 4, 4) if batch.shape[1] == 3 else (3, 32, 32)
+        return torch.zeros(len(batch), *shape)
 
     vae = wrap_vae(encode=count, decode=count, spec=LatentSpec("counted", 4, 8), device="meta")
+    powers = (1, 2, 4, 8, 16, 32, 64)
     first = batch_size(vae, 32, 32)
     measured = calls
-    assert first in (1, 2, 4, 8, 16, 32, 64)
+    assert first in powers
     assert batch_size(vae, 32, 32) == first
     assert calls == measured >= 4
+    # decoding needs other memory and time than encoding
+    assert batch_size(vae, 32, 32, "decode") in powers
+    assert calls > measured
 
 
 @pytest.mark.parametrize("ahead", [False, True])

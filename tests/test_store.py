@@ -18,7 +18,8 @@ from picture_folders import BAD, fill, make_folder, same_files, save_smooth
 from safetensors.torch import load_file
 
 import latentlab
-from latentlab.errors import FileError, ShapeError, UsageError
+from latentlab.encoder import BegunBatch
+from latentlab.errors import FileError, NonFiniteError, ShapeError, UsageError
 from latentlab.latents import Posterior
 from latentlab.store.lines import line_of, read_lines
 from latentlab.store.reading import open_store
@@ -97,6 +98,49 @@ def test_the_model_runs_on_as_many_threads_as_when_the_store_was_begun(
     assert torch.get_num_threads() == before
     with pytest.raises(FileError, match="threads"):
         fill(photos, tmp_path / "store", threads=before + 2)
+
+
+class Aside(LinearVAE):
+    """Stands for a VAE on a device that computes while this process goes on."""
+
+    runs_aside = True
+
+
+def test_a_device_that_runs_aside_has_its_next_batch_before_the_last_is_waited_for(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vae, waited = Aside(), 0
+    ahead: list[int] = []
+    wait = BegunBatch.wait
+
+    def noted(begun: BegunBatch) -> torch.Tensor:
+        nonlocal waited
+        ahead.append(vae.encoded - waited)
+        waited += len(begun.images)
+        return wait(begun)
+
+    monkeypatch.setattr(BegunBatch, "wait", noted)
+    fill(photos, tmp_path / "aside", vae=vae, per_shard=4, batch=1)
+    # One ahead of that which is waited for; from one shard to the next, where the last batch is
+    # waited for with its shard, two.
+    assert set(ahead[:-1]) == {2, 3}
+    assert ahead[-1] == 1
+    fill(photos, tmp_path / "plain", per_shard=4, batch=1)
+    assert same_files(tmp_path / "aside", tmp_path / "plain")
+
+
+@pytest.mark.parametrize("size", [16, None])
+def test_what_fails_on_a_device_that_runs_aside_names_its_pictures(
+    size: int | None, photos: Path, finished: Path, tmp_path: Path
+) -> None:
+    class Broken(Aside):
+        def _encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            mean, logvar = super()._encode(images)
+            return (mean * torch.nan if self.encoded == 4 else mean), logvar
+
+    fourth = [*open_store(finished).paths()][3]
+    with pytest.raises(NonFiniteError, match=f"for {fourth}"):
+        fill(photos, tmp_path / "store", vae=Broken(), size=size, batch=1)
 
 
 def test_pictures_of_several_shapes_are_encoded_together_by_shape(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class LatentVAE(ABC):
     device : torch.device on which the weights are
     dtype : torch.dtype of the weights; results are float32 whatever it is
     picture_dtype : torch.dtype in which the encoder takes pictures
-    batch_sizes : (height, width) → how many pictures run best at once, as far as measured
+    batch_sizes : (half, height, width) → how many pictures run best at once, as far as measured
     compiled_by : backend of torch.compile that :func:`latentlab.compile_vae` was given, if it was
     """
 
@@ -62,7 +62,7 @@ class LatentVAE(ABC):
         self.device = device
         self.dtype = dtype
         self.picture_dtype = dtype
-        self.batch_sizes: dict[tuple[int, int], int] = {}
+        self.batch_sizes: dict[tuple[str, int, int], int] = {}
         self.compiled_by: Any = None
 
     def encode(self, images: Tensor) -> Posterior:
@@ -99,6 +99,11 @@ class LatentVAE(ABC):
     def is_compiled(self) -> bool:
         """Return whether :func:`latentlab.compile_vae` compiled it."""
         return self.compiled_by is not None
+
+    @property
+    def runs_aside(self) -> bool:
+        """Return whether its device computes while this process goes on, as CUDA does."""
+        return self.device.type == "cuda"
 
     @property
     def tiling(self) -> dict[str, Any] | None:
@@ -157,8 +162,8 @@ class LatentVAE(ABC):
 
     def _place(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
         # Without waiting, a copy from pinned memory runs beside the work before it.
-        ahead = self.device.type == "cuda"
-        return batch.to(self.device, dtype, non_blocking=ahead, memory_format=torch.channels_last)
+        aside = self.runs_aside
+        return batch.to(self.device, dtype, non_blocking=aside, memory_format=torch.channels_last)
 
     def _check_images(self, images: Tensor) -> None:
         multiple = self.spec.multiple

@@ -92,7 +92,7 @@ class DecoderMap:
         if self.vae.device.type == "cpu":
             return 1
         height, width = (side * self.vae.spec.stride for side in self.layout.shape[1:])
-        return min(_MOST_COPIES, batch_size(self.vae, height, width))
+        return min(_MOST_COPIES, batch_size(self.vae, height, width, "decode"))
 
     @property
     def value(self) -> Tensor:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from latentlab.arrays import from_uint8
-from latentlab.encoder import encode_batch
+from latentlab.batches import send_to_device
+from latentlab.encoder import BegunBatch, begin_batch
 from latentlab.errors import FileError, MemoryLimitError, NonFiniteError
 from latentlab.store.manifest import Manifest
 from latentlab.store.preparing import Prepared
@@ -20,75 +23,100 @@ if TYPE_CHECKING:
 
     from latentlab.loaders.base import LatentVAE
 
+Batch = list[tuple[Prepared, int]]
+"""Pictures of one shape, each with its place among those of the shard."""
+
+
+@dataclass(frozen=True)
+class EncodedShard:
+    """What is written of one shard.
+
+    Parameters
+    ----------
+    number : int
+    latents : (C, h, w) → latents (n, C, h, w) in the dtype to be stored
+    lines : a dict for each picture, in the order of the list, for the index
+    """
+
+    number: int
+    latents: Mapping[Shape, Tensor]
+    lines: Sequence[dict[str, Any]]
+
 
 class ShardEncoder:
     """Collects the pictures of one shard; those of one shape go through the model together.
 
-    Which pictures share a batch depends on nothing but the pictures, and so do the latents.
-
-    Attributes
-    ----------
-    lines : a dict for each picture, in the order of the list, for the index
+    Which pictures share a batch depends on nothing but the pictures, and so do the latents. Where
+    the device computes while this process goes on, one batch is always begun ahead.
     """
 
     def __init__(self, vae: LatentVAE, manifest: Manifest, shard: int) -> None:
-        self.lines: list[dict[str, Any]] = []
         self._vae = vae
         self._manifest = manifest
         self._shard = shard
         self._stored = getattr(torch, manifest.stored)
-        self._waiting: dict[tuple[int, ...], list[tuple[Prepared, int]]] = defaultdict(list)
+        self._lines: list[dict[str, Any]] = []
+        self._waiting: dict[tuple[int, ...], Batch] = defaultdict(list)
+        self._begun: deque[tuple[BegunBatch, Batch]] = deque()
         self._latents: dict[Shape, list[Tensor]] = defaultdict(list)
 
     def add(self, picture: Prepared) -> None:
-        """Take the next picture of the list, and encode when a batch is full."""
-        self.lines.append({"path": picture.path})
+        """Take the next picture of the list, and begin to encode when a batch is full."""
+        self._lines.append({"path": picture.path})
         if picture.levels is None:
-            self._skip(len(self.lines) - 1, picture.problem, retry=picture.retry)
+            self._skip(len(self._lines) - 1, picture.problem, retry=picture.retry)
             return
         waiting = self._waiting[picture.levels.shape]
-        waiting.append((picture, len(self.lines) - 1))
+        waiting.append((picture, len(self._lines) - 1))
         if len(waiting) == self._manifest.batch:
-            self._encode(self._waiting.pop(picture.levels.shape))
+            self._begin(self._waiting.pop(picture.levels.shape))
 
-    def finish(self) -> dict[Shape, Tensor]:
-        """Encode what waits; return (C, h, w) → latents (n, C, h, w) in the dtype to be stored.
+    def begin_rest(self) -> None:
+        """Begin to encode what waits for a full batch, since no picture follows."""
+        for batch in self._waiting.values():
+            self._begin(batch)
+        self._waiting.clear()
+
+    def wait(self) -> EncodedShard:
+        """Return the shard once all that was begun is encoded.
 
         Raises
         ------
         FileError : not one picture could be read, as when the disk with all of them is gone.
+        NonFiniteError : a latent is NaN, or beyond what the stored dtype holds.
         """
-        for batch in self._waiting.values():
-            self._encode(batch)
-        self._waiting.clear()
-        if len(self.lines) > 1 and all(line.get("retry") for line in self.lines):
+        while self._begun:
+            self._keep(*self._begun.popleft())
+        if len(self._lines) > 1 and all(line.get("retry") for line in self._lines):
             raise FileError(
-                f"{len(self.lines)} pictures in a row that {self.lines[0]['skipped']}",
+                f"{len(self._lines)} pictures in a row that {self._lines[0]['skipped']}",
                 "the pictures that the store lists",
                 "bring them back and run the same command again",
             )
-        return {shape: torch.cat(parts) for shape, parts in sorted(self._latents.items())}
+        latents = {shape: torch.cat(parts) for shape, parts in sorted(self._latents.items())}
+        return EncodedShard(self._shard, latents, self._lines)
 
-    def _encode(self, batch: list[tuple[Prepared, int]]) -> None:
-        pictures = [picture for picture, _ in batch]
-        levels = np.stack([picture.levels for picture in pictures if picture.levels is not None])
-        images = from_uint8(torch.from_numpy(levels).to(self._vae.device))
+    def _begin(self, batch: Batch) -> None:
+        levels = np.stack([picture.levels for picture, _ in batch if picture.levels is not None])
+        images = from_uint8(send_to_device(torch.from_numpy(levels), self._vae))
         try:
-            mean = encode_batch(self._vae, images).mean
+            self._begun.append((begin_batch(self._vae, images), batch))
+        except MemoryLimitError as error:
+            self._skip_large(batch, error)
+        while len(self._begun) > self._vae.runs_aside:
+            self._keep(*self._begun.popleft())
+
+    def _keep(self, begun: BegunBatch, batch: Batch) -> None:
+        try:
+            mean = begun.wait()
         except NonFiniteError as error:
-            named = ", ".join(picture.path for picture in pictures)
+            named = ", ".join(picture.path for picture, _ in batch)
             raise NonFiniteError(
                 f"{error.got} for {named}", error.expected, error.advice
             ) from error
-        except MemoryLimitError as error:
-            if self._manifest.size is not None:
-                raise  # the next picture needs as much
-            for _, number in batch:
-                self._skip(number, f"too large for this machine: {error.got}", retry=True)
+        except MemoryLimitError as error:  # float32, where float16 overflowed, needs more
+            self._skip_large(batch, error)
             return
-        self._keep(mean, batch)
-
-    def _keep(self, mean: Tensor, batch: list[tuple[Prepared, int]]) -> None:
         stored = mean.to(self._stored)
         self._check_range(mean, stored, batch)
         channels, height, width = mean.shape[1:]
@@ -96,7 +124,7 @@ class ShardEncoder:
         row = sum(map(len, parts))
         parts.append(stored.contiguous())
         for offset, (picture, number) in enumerate(batch):
-            self.lines[number] |= {
+            self._lines[number] |= {
                 "size": picture.size,
                 "sha256": picture.sha256,
                 "shape": [channels, height, width],
@@ -104,9 +132,10 @@ class ShardEncoder:
                 "row": row + offset,
             }
 
-    def _check_range(self, mean: Tensor, stored: Tensor, batch: list[tuple[Prepared, int]]) -> None:
-        for values, kept, (picture, _) in zip(mean, stored, batch, strict=True):
-            if not torch.isfinite(kept).all():
+    def _check_range(self, mean: Tensor, stored: Tensor, batch: Batch) -> None:
+        finite = torch.isfinite(stored).flatten(1).all(1)
+        for values, fits, (picture, _) in zip(mean, finite.tolist(), batch, strict=True):
+            if not fits:
                 raise NonFiniteError(
                     f"a latent of {picture.path} that reaches {float(values.abs().max()):g}",
                     f"at most {torch.finfo(self._stored).max:g}, which {self._manifest.stored} "
@@ -114,7 +143,13 @@ class ShardEncoder:
                     "begin another store with --store-dtype float32",
                 )
 
+    def _skip_large(self, batch: Batch, error: MemoryLimitError) -> None:
+        if self._manifest.size is not None:
+            raise error  # the next picture needs as much
+        for _, number in batch:
+            self._skip(number, f"too large for this machine: {error.got}", retry=True)
+
     def _skip(self, number: int, reason: str, *, retry: bool) -> None:
-        self.lines[number] |= {"skipped": reason, "shard": self._shard}
+        self._lines[number] |= {"skipped": reason, "shard": self._shard}
         if retry:
-            self.lines[number]["retry"] = True
+            self._lines[number]["retry"] = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from latentlab.batches import one_ahead
 from latentlab.distributed import Ranks
 from latentlab.errors import FileError
 from latentlab.files import locked, open_durably
@@ -30,7 +31,7 @@ from latentlab.store.manifest import (
     plan,
     read_manifest,
 )
-from latentlab.store.preparing import Grid
+from latentlab.store.preparing import Grid, Prepared
 from latentlab.store.shards import (
     INDEX,
     find_fault,
@@ -179,30 +180,43 @@ class _Work:
     def run(self, progress: Progress | None) -> Filled:
         """Compute the shards that are missing or damaged."""
         missing = self._missing()
-        total = sum(len(self.manifest.rows_of(shard)) for shard in self._shards())
-        done = before = total - sum(len(self.manifest.rows_of(shard)) for shard in missing)
         started = time.monotonic()
         grid = Grid.of(self.manifest.size, self.manifest.spec.multiple)
         wanted = set(missing)
         paths = (path for shard, some in self._listed() if shard in wanted for path in some)
         pictures = prepared(self.source, paths, grid, workers=self.workers)
         # Writing takes time on slow disks; meanwhile the model goes on with the next shard.
-        with closing(pictures), ThreadPoolExecutor(1) as writer:
+        with closing(paths), closing(pictures), ThreadPoolExecutor(1) as writer:
+            begun = self._begun(missing, pictures, progress)
             writing: Future[object] | None = None
-            for shard in missing:
-                encoder = ShardEncoder(self.vae, self.manifest, shard)
-                for picture in islice(pictures, len(self.manifest.rows_of(shard))):
-                    encoder.add(picture)
-                    done += 1
-                    if progress:
-                        progress("encoding", done, total)
-                latents = encoder.finish()
+            for encoded in one_ahead(begun, ahead=self.vae.runs_aside):
                 if writing:
                     writing.result()
-                writing = writer.submit(write_shard, self.folder, shard, latents, encoder.lines)
+                writing = writer.submit(
+                    write_shard, self.folder, encoded.number, encoded.latents, encoded.lines
+                )
             if writing:
                 writing.result()
-        return Filled(self.folder, done - before, time.monotonic() - started)
+        return Filled(self.folder, self._count(missing), time.monotonic() - started)
+
+    def _begun(
+        self, missing: Sequence[int], pictures: Iterator[Prepared], progress: Progress | None
+    ) -> Iterator[ShardEncoder]:
+        """Yield each missing shard when the model was given all its pictures."""
+        total = self._count(self._shards())
+        done = total - self._count(missing)
+        for shard in missing:
+            encoder = ShardEncoder(self.vae, self.manifest, shard)
+            for picture in islice(pictures, len(self.manifest.rows_of(shard))):
+                encoder.add(picture)
+                done += 1
+                if progress:
+                    progress("encoding", done, total)
+            encoder.begin_rest()
+            yield encoder
+
+    def _count(self, shards: Iterable[int]) -> int:
+        return sum(len(self.manifest.rows_of(shard)) for shard in shards)
 
     def _shards(self) -> range:
         return range(self.ranks.rank, self.manifest.shards, self.ranks.world)
