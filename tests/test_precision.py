@@ -152,3 +152,12 @@ def test_auto_tells_what_it_chose_and_why(cli: CommandLine) -> None:
     assert facts["pca"]["precision"]["encode"] == expected
     assert facts["pca"]["precision"]["reason"]
     assert facts["traverse"]["precision"] == {"decode": expected}
+
+
+def test_float32_on_a_gpu_is_no_tf32_from_the_command_line(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    cli.pca("--nulls", "none", samples=3)
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
