@@ -127,7 +127,7 @@ def send_to_cpu(values: Tensor) -> Sent:
     there = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     there.copy_(values, non_blocking=True)
     arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    arrived.record()
+    arrived.record(torch.cuda.current_stream(values.device))
     return Sent(there, arrived)
 
 
@@ -138,7 +138,10 @@ def send_to_device(batch: Tensor, vae: LatentVAE) -> Tensor:
 
 def pinned(batch: Tensor, vae: LatentVAE) -> Tensor:
     """Return a batch on the CPU from which a copy to the VAE's device need not wait."""
-    return batch.pin_memory() if vae.device.type == "cuda" and not batch.is_cuda else batch
+    if vae.device.type != "cuda" or batch.is_cuda:
+        return batch
+    # One picture expanded to many is not written in pinned memory as it stands.
+    return batch.contiguous().pin_memory()
 
 
 def one_ahead(begun: Iterator[Begun[Result]], *, ahead: bool) -> Iterator[Result]:

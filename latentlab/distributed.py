@@ -51,8 +51,8 @@ class Ranks:
         return self.rank == 0
 
     def device(self, asked: str) -> str:
-        """Return the device for this rank: of several CUDA devices, ``auto`` gives each its own."""
-        if asked != "auto" or self.world == 1:
+        """Return this rank's device: of several CUDA devices, ``auto`` and ``cuda`` give it one."""
+        if asked not in ("auto", "cuda") or self.world == 1:
             return asked
         import torch
 

@@ -142,7 +142,8 @@ def decode_each(vae: LatentVAE, latents: Tensor) -> Iterator[Tensor]:
     height, width = (side * vae.spec.stride for side in latents.shape[-2:])
     what = f"decoding {height}×{width} pixels with {vae.spec.name}"
     _check_room(vae, height, width, what)
-    batches = torch.split(latents, batch_size(vae, height, width, "decode"))
+    together = 1 if len(latents) == 1 else batch_size(vae, height, width, "decode")
+    batches = torch.split(latents, together)
     sent = (
         send_to_cpu(part)
         for batch in batches

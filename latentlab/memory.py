@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MEMORY_VARIABLE = "LATENTLAB_MEMORY_GB"
+_EXHAUSTED = (
+    "allocate memory",  # torch on a CPU
+    "out of memory",  # CUDA's runtime, for pinned memory
+    "_STATUS_ALLOC_FAILED",  # cuBLAS and cuDNN
+)
 
 
 def use_large_pages() -> None:
@@ -108,16 +113,22 @@ def check_memory(needed: int, what: str, advice: str) -> None:
         )
 
 
+def is_exhaustion(error: Exception) -> bool:
+    """Return whether an error says, in whichever library's words, that memory has ended."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _EXHAUSTED)
+
+
 @contextmanager
 def memory_errors(what: str, advice: str) -> Iterator[None]:
     """Turn an allocator's failure inside the block into a MemoryLimitError."""
-    import torch
-
     try:
         yield
-    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        exhausted = not isinstance(error, RuntimeError) or "allocate memory" in str(error)
-        if not exhausted and not isinstance(error, torch.OutOfMemoryError):
+    except (MemoryError, RuntimeError) as error:
+        if not is_exhaustion(error):
             raise
         raise MemoryLimitError(
             f"no memory left for {what}", "enough for one batch", advice

@@ -61,6 +61,11 @@ class MixedVAE(LatentVAE):
         self.decoder = decoder
 
     @property
+    def is_compiled(self) -> bool:
+        """Return whether one of the halves is compiled."""
+        return self.encoder.is_compiled or self.decoder.is_compiled
+
+    @property
     def tiling(self) -> dict[str, Any] | None:
         """Return that of both halves."""
         return self.encoder.tiling

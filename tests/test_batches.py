@@ -39,6 +39,18 @@ def test_a_batch_is_halved_until_it_fits_and_keeps_its_order(room: int) -> None:
     assert max(len(part) for part in parts) <= room
 
 
+@pytest.mark.parametrize(
+    "words", ["CUDA error: out of memory", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED"]
+)
+def test_memory_ends_in_the_words_of_several_libraries(words: str) -> None:
+    def run(batch: Tensor) -> Tensor:
+        if len(batch) > 1:
+            raise RuntimeError(words)
+        return batch
+
+    assert len(run_halving(run, torch.zeros(4, 1), "four")) == 4
+
+
 def test_one_picture_that_does_not_fit_is_a_clear_error() -> None:
     with pytest.raises(MemoryLimitError, match="no memory left for doubling"):
         run_halving(at_most(0, []), torch.zeros(4, 1), "doubling")

@@ -94,26 +94,44 @@ def test_what_torch_traces_computes_the_same(family: str, dtype: str, tmp_path: 
     assert compiled.module.state_dict().keys() == plain.module.state_dict().keys()
 
 
-def test_few_numbers_of_pictures_are_compiled_each_for_itself(tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["AutoencoderKL", "TAESD"])
+def test_few_numbers_and_sizes_of_pictures_get_code_of_their_own(
+    family: str, tmp_path: Path
+) -> None:
     traced: list[tuple[int, ...]] = []
+    symbols: list[int] = []
 
     def backend(graph: torch.fx.GraphModule, inputs: Any) -> Callable[..., Any]:
-        traced.extend(tuple(value.shape) for value in inputs if isinstance(value, Tensor))
+        traced.extend(tuple(x.shape) for x in inputs if isinstance(x, Tensor) and len(x.shape) == 4)
+        symbols.append(sum(isinstance(x, torch.SymInt) for x in inputs))
         return graph.forward
 
-    save_tiny("TAESD", tmp_path)
+    save_tiny(family, tmp_path)
     plain, compiled = load_vae(tmp_path), load_vae(tmp_path)
     torch.compiler.reset()
     compile_vae(compiled, backend=backend)
-    images = torch.stack([smooth_picture(32, 48, seed) for seed in range(13)])
-    for count in (6, 5, 6, 1, 1, 13, 16):
-        batch = images[:count] if count <= 13 else images.repeat(2, 1, 1, 1)[:count]
+
+    def run(count: int, height: int = 32, width: int = 48) -> None:
+        images = torch.stack([smooth_picture(height, width, seed) for seed in range(count)])
         with torch.inference_mode():
-            expected, found = plain.encode(batch).mean, compiled.encode(batch).mean
-        assert len(found) == count
+            expected, found = plain.encode(images).mean, compiled.encode(images).mean
+            pictures = compiled.decode(expected)
+        assert len(found) == len(pictures) == count
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-    pictures = [shape[0] for shape in traced if shape[1:] == (3, 32, 48)]
-    assert pictures == [6, 1, 16]
+
+    for count in (6, 5, 6, 1, 1, 13, 16):
+        run(count)
+    assert [shape[0] for shape in traced if shape[1:] == (3, 32, 48)] == [6, 1, 16]
+    assert len(symbols) == 6
+    for height in (40, 48, 56):
+        run(6, height)
+    assert len(symbols) == 12
+    assert not any(symbols)
+    for height in (64, 72, 80):
+        run(6, height)
+    # From the fifth size on there is code for all of them.
+    assert len(symbols) == 14
+    assert all(symbols[12:])
 
 
 @pytest.mark.parametrize("family", COMPILED)

@@ -118,6 +118,16 @@ def test_alone_without_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
         assert ranks.device("auto") == "auto"
 
 
+@pytest.mark.parametrize("asked", ["auto", "cuda"])
+def test_of_several_gpus_each_rank_has_its_own(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    ranks = [Ranks(rank=rank, world=4, local_rank=rank % 2) for rank in range(4)]
+    assert [rank.device(asked) for rank in ranks] == ["cuda:0", "cuda:1"] * 2
+    assert [rank.device("cpu") for rank in ranks] == ["cpu"] * 4
+    assert Ranks().device(asked) == asked
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

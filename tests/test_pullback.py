@@ -95,6 +95,26 @@ def test_products_of_every_family_are_those_of_its_dense_jacobian(tiny: LatentVA
     assert (around.count.pushed, around.count.pulled, around.count.total) == (3, 2, 5)
 
 
+def test_fewer_products_at_once_where_memory_ends(
+    tiny: LatentVAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latent = latent_of(tiny, 8, 8)
+    expected = decoder_map(tiny, latent).push(rows(5, latent.values.numel()))
+    seen = []
+
+    def decode_two(latents: Tensor) -> Tensor:
+        seen.append(len(latents))
+        if len(latents) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return tiny.decode(latents)
+
+    vae = wrap_vae(encode=tiny.encode, decode=decode_two, spec=tiny.spec)
+    monkeypatch.setattr(DecoderMap, "copies", 8)
+    pushed = decoder_map(vae, latent).push(rows(5, latent.values.numel()))
+    torch.testing.assert_close(pushed, expected, atol=1e-5, rtol=1e-4)
+    assert seen == [8, 4, 2]
+
+
 def test_forward_mode_stands_in_and_agrees(tiny: LatentVAE) -> None:
     latent = latent_of(tiny, 8, 8)
     linear = Linearization(tiny.decode, latent.values, copies=2)

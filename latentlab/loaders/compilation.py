@@ -19,6 +19,10 @@ from latentlab.errors import MissingExtraError, UsageError
 from latentlab.loaders.base import LatentVAE
 
 HALVES = ("encoder", "decoder")
+_SIZES = 4
+"""Sizes of pictures that get code of their own, before there is code for any size."""
+_VERSIONS = 64
+"""How many pieces of code torch may keep; by default 8, for all models of a process together."""
 
 
 def compile_vae(vae: LatentVAE, *, backend: str | Callable[..., Any] = "inductor") -> None:
@@ -48,6 +52,9 @@ def compile_vae(vae: LatentVAE, *, backend: str | Callable[..., Any] = "inductor
         )
     if backend == "inductor":
         _require_compiler()
+    config = torch._dynamo.config
+    # recompile_limit, by the name that torch 2.6 knows too
+    config.cache_size_limit = max(config.cache_size_limit, _VERSIONS)
     # Measured now and kept, because compiled code does not call the hooks that measure it.
     vae.activation_bytes(1, 1)
     mode = "reduce-overhead" if vae.device.type == "cuda" else "default"
@@ -58,6 +65,7 @@ def compile_vae(vae: LatentVAE, *, backend: str | Callable[..., Any] = "inductor
 
 def _compile_half(half: Any, compiled: Callable[..., Tensor]) -> None:
     plain = half.forward
+    sizes: set[tuple[int, ...]] = set()
 
     def forward(hidden: Tensor, **options: Any) -> Tensor:
         if _is_differentiated(hidden):
@@ -66,9 +74,12 @@ def _compile_half(half: Any, compiled: Callable[..., Tensor]) -> None:
         with warnings.catch_warnings():
             # diffusers asks for torch's version through a cache, whose answer never changes.
             warnings.filterwarnings("ignore", message="(?s)Dynamo detected a call to .*lru_cache")
+            # Float32 is meant to be exact where it was chosen.
+            warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
             whole = _fill_up(hidden)
-            # Code for any number of pictures is slower, and one more is seldom asked for.
-            torch._dynamo.mark_static(whole, 0)
+            # Code for any number or size of pictures is slower, and a second one seldom asked for.
+            sizes.add(tuple(whole.shape[1:]))
+            torch._dynamo.mark_static(whole, None if len(sizes) <= _SIZES else 0)
             # A CUDA graph writes all its results to the same place.
             return compiled(whole, **options)[: len(hidden)].clone()
 

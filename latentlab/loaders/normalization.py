@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -46,7 +47,7 @@ class Affine:
 
     def logvar_to_model(self, logvar: Tensor) -> Tensor:
         """Return the log-variance (B, C, h, w) in model space: logvar + 2 ln |scale|."""
-        gain = [2 * math.log(abs(scale)) for scale in self.scale]
+        gain = tuple(2 * math.log(abs(scale)) for scale in self.scale)
         return logvar + _per_channel(gain, logvar)
 
     def describe(self) -> str:
@@ -65,9 +66,15 @@ NORMALIZATIONS = {
 """What the AutoencoderKL families that cannot be told apart by their shapes use."""
 
 
-def _per_channel(values: Sequence[float], like: Tensor) -> Tensor:
-    numbers = torch.tensor(values, dtype=like.dtype, device=like.device)
-    return numbers.view(1, -1, 1, 1)
+def _per_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
+    return _placed(values, like.dtype, like.device)
+
+
+@cache
+def _placed(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return numbers (1, C, 1, 1) on a device, copied once: a GPU waits for every copy."""
+    with torch.inference_mode(False):  # or autograd could not keep them
+        return torch.tensor(values, dtype=dtype, device=device).view(1, -1, 1, 1)
 
 
 def _digits(values: Sequence[float]) -> str:

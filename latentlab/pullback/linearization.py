@@ -23,6 +23,8 @@ from torch.autograd.function import Function
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
+from latentlab.memory import is_exhaustion
+
 Settings = tuple[Any, Any, Any, int]
 """Stride, padding, dilation and groups of a convolution."""
 
@@ -34,16 +36,18 @@ class Linearization:
     ----------
     function : maps (b, *in) to (b, *out), each row for itself; parameters may require gradients
     point : Tensor, (*in)
-    copies : int, how many products one pass computes
+    copies : int
 
     Attributes
     ----------
+    copies : int, how many products one pass computes
     value : Tensor, (*out), the function at the point
     is_constant : bool, whether autograd sees no way from the value back to the point
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], point: Tensor, *, copies: int) -> None:
         self.function = function
+        self.copies = copies
         self._point = point.detach().expand(copies, *point.shape).clone().requires_grad_()
         with torch.enable_grad(), _twice_differentiable():
             self._value = function(self._point)
@@ -77,7 +81,7 @@ class Linearization:
             )
             torch.autograd.grad(pulled, probe, torch.zeros_like(pulled), retain_graph=True)
         except (RuntimeError, NotImplementedError) as error:
-            if isinstance(error, torch.OutOfMemoryError) or "memory" in str(error):
+            if is_exhaustion(error):
                 raise
             return None
         return probe, pulled

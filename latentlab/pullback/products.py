@@ -17,7 +17,7 @@ from latentlab.errors import NonFiniteError, ShapeError, ZeroJacobianError
 from latentlab.latents import Latent
 from latentlab.layouts import Layout, WholeLayout, Window
 from latentlab.loaders.base import LatentVAE
-from latentlab.memory import memory_errors
+from latentlab.memory import is_exhaustion, memory_errors
 from latentlab.pullback.features import Features, make_features
 from latentlab.pullback.linearization import Linearization
 
@@ -168,7 +168,7 @@ class DecoderMap:
         name = self.vae.spec.name
         with memory_errors(f"the derivative of {name} at {height}×{width} pixels", _ADVICE):
             point = self.values.to(self.vae.device)
-            linear = Linearization(self._decode, point, copies=self.copies)
+            linear = self._linearize(point, self.copies)
         if linear.is_constant:
             raise ZeroJacobianError(
                 f"pictures or features of {name} that carry no gradients",
@@ -178,14 +178,28 @@ class DecoderMap:
         self._finite(linear.value, "value of the picture or its features")
         return linear
 
+    def _linearize(self, point: Tensor, copies: int) -> Linearization:
+        """Return the map with so many products at once, or half as many until memory suffices."""
+        try:
+            linear = Linearization(self._decode, point, copies=copies)
+            if copies > 1 and not linear.is_constant:
+                linear.push(torch.zeros_like(point).expand(copies, *point.shape))
+            return linear
+        except (MemoryError, RuntimeError) as error:
+            if copies == 1 or not is_exhaustion(error):
+                raise
+        torch.cuda.empty_cache()
+        return self._linearize(point, copies // 2)
+
     def _decode(self, latents: Tensor) -> Tensor:
         return self.features(self.vae.decode(latents))
 
     def _in_batches(self, batch: Tensor, product: Callable[[Tensor], Tensor]) -> Tensor:
         """Return products with any number of rows, on the CPU, a full pass at a time."""
         results = []
-        for part in torch.split(batch.to(self._linear.value), self.copies):
-            missing = self.copies - len(part)
+        copies = self._linear.copies
+        for part in torch.split(batch.to(self._linear.value), copies):
+            missing = copies - len(part)
             full = torch.cat([part, part.new_zeros(missing, *part.shape[1:])])
             with memory_errors(f"a product with the derivative of {self.vae.spec.name}", _ADVICE):
                 results.append(product(full)[: len(part)].cpu())

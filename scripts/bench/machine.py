@@ -24,7 +24,7 @@ def describe_run() -> dict[str, Any]:
             "cpu": _cpu_model(),
             "cores": os.cpu_count(),
             "flags": [flag for flag in FLAGS if flag in _cpu_lines("flags").split()],
-            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+            "gpu": _gpu() if torch.cuda.is_available() else None,
             "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
             "system": platform.platform(),
         },
@@ -33,6 +33,12 @@ def describe_run() -> dict[str, Any]:
         "versions": {name: metadata.version(name) for name in PACKAGES},
         "threads": torch.get_num_threads(),
     }
+
+
+def _gpu() -> str:
+    import torch
+
+    return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
 
 
 def _cpu_model() -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from latentlab import LatentVAE
+    from latentlab.batches import Half
 
 FLUX1 = {
     "down_block_types": ("DownEncoderBlock2D",) * 4,
@@ -33,6 +34,7 @@ FLUX1 = {
 FLUX1_NAME = "FLUX.1 architecture"
 _SHARES = {"cpu": 0.85, "cuda": 0.5}
 _RATIOS = {"cpu": 2.0, "cuda": 8.0}
+_BATCHES = {"cpu": 1, "cuda": 4}
 _LONG = 30.0
 """Seconds of a picture beyond which it is decoded twice only, without a warm-up."""
 
@@ -70,14 +72,15 @@ def measure_halves(
     """Return one row for encoding and one for decoding pictures of one size.
 
     latentlab encodes as for a data set and decodes as for frames: in bfloat16 where that is native,
-    and as ``--compile`` does where that is asked for.
+    and as ``--compile`` does where that is asked for. float32 is float32: what TF32 would make of
+    the naive way on a GPU has figures of its own.
     """
     import torch
 
     from latentlab import compile_vae
-    from latentlab.batches import batch_size
-    from latentlab.precision import for_data_set, with_fast_decoder
+    from latentlab.precision import for_data_set, use_exact_float32, with_fast_decoder
 
+    use_exact_float32()
     plain = halves_of(without_channels_last(vae).module, vae.device.type)
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(1, 3, size // 8, size // 8, generator=generator)
@@ -88,29 +91,44 @@ def measure_halves(
     gflop = {half: gflop_of(vae, half, size) for half in ("encode", "decode")}
     for half_vae in {encoder, getattr(decoder, "decoder", decoder)} if compiled else ():
         compile_vae(half_vae)
-    together = batch_size(encoder, size, size)
     halves = (
-        _Half("encode", encoder, _encoding(encoder, picture, together), picture, encoder.dtype),
-        _Half(
-            "decode", decoder, _decoding(decoder, latent, together), latent, _decodes_in(decoder)
-        ),
+        _Half("encode", encoder, picture, encoder.dtype),
+        _Half("decode", decoder, latent, _decodes_in(decoder)),
     )
     return [
-        {
-            **_measure_half(half, vae, plain, size, together, rounds, gflop[half.name]),
-            "compiled": compiled,
-        }
+        {**_measure_half(half, vae, plain, size, rounds, gflop[half.name]), "compiled": compiled}
         for half in halves
     ]
 
 
 @dataclass(frozen=True)
 class _Half:
-    name: str
+    name: Half
     vae: LatentVAE
-    job: Job
     sample: torch.Tensor
     dtype: torch.dtype
+
+    def job(self, together: int, batches: int) -> Job:
+        """Return what runs so many batches one after the other; its result is the last picture."""
+        run = self._encode if self.name == "encode" else self._decode
+        everything = self.sample.repeat(together * batches, 1, 1, 1).split(together)
+        return lambda: run(everything)
+
+    def _encode(self, batches: Sequence[torch.Tensor]) -> torch.Tensor:
+        from latentlab.encoder import encode_each
+
+        for mean in encode_each(self.vae, batches):
+            last = mean[-1:]
+        return last
+
+    def _decode(self, batches: Sequence[torch.Tensor]) -> torch.Tensor:
+        import torch
+
+        from latentlab.encoder import decode_each
+
+        for picture in decode_each(self.vae, torch.cat([*batches])):
+            last = picture[None]
+        return last
 
 
 def models_targets(rows: Sequence[Mapping[str, Any]]) -> list[Target]:
@@ -130,10 +148,12 @@ def models_targets(rows: Sequence[Mapping[str, Any]]) -> list[Target]:
 
 def models_tables(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
     """Return one line for each model, size and half."""
+    on_gpu = any(row.get("ratio_to_tf32") for row in rows)
+    tf32 = ("× latentlab with TF32",) if on_gpu else ()
     table = new_table(
         "Encoding and decoding by default, and naively",
         *("model", "size", "half", "GFLOP", "dtype", "s / picture", "share of ceiling"),
-        *("naive, float32", "share of ceiling", "× latentlab", "PSNR"),
+        *("naive, float32", "share of ceiling", "× latentlab", *tf32, "PSNR"),
     )
     for row in rows:
         table.add_row(
@@ -147,25 +167,10 @@ def models_tables(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
             f"{row['naive_seconds']:.4f}",
             f"{row['naive_share']:.0%} of {row['naive_ceiling_gflops']:.0f}",
             f"{row['ratio']:.2f}",
+            *([f"{row['ratio_to_tf32']:.2f}"] if on_gpu else []),
             f"{row['psnr']:.1f} dB" if row["psnr"] is not None else "–",
         )
     return [table]
-
-
-def _encoding(vae: LatentVAE, picture: torch.Tensor, together: int) -> Job:
-    from latentlab.encoder import encode_batch
-
-    batch = picture.expand(together, -1, -1, -1)
-    return lambda: encode_batch(vae, batch).mean[:1]
-
-
-def _decoding(vae: LatentVAE, latent: torch.Tensor, together: int) -> Job:
-    import torch
-
-    from latentlab.encoder import decode_each
-
-    batch = latent.expand(together, -1, -1, -1)
-    return lambda: torch.stack([*decode_each(vae, batch)])[:1]
 
 
 def _decodes_in(vae: LatentVAE) -> torch.dtype:
@@ -173,32 +178,34 @@ def _decodes_in(vae: LatentVAE) -> torch.dtype:
 
 
 def _measure_half(
-    half: _Half,
-    vae: Any,
-    plain: NaiveVAE,
-    size: int,
-    together: int,
-    rounds: int,
-    gflop: float,
+    half: _Half, vae: Any, plain: NaiveVAE, size: int, rounds: int, gflop: float
 ) -> dict[str, Any]:
+    from latentlab.batches import batch_size
+
     dtype = str(half.dtype).removeprefix("torch.")
     device = vae.device.type
-    ours_alone = {"latentlab": half.job}
+    together = batch_size(half.vae, size, size, half.name)
+    # Several, so that copies can run beside the batch after them.
+    pictures = together * _BATCHES[device]
+    ours_alone = {"latentlab": half.job(together, _BATCHES[device])}
     naive_alone = {"naive": _naive_job(plain, half, vae)}
+    if device == "cuda":
+        naive_alone["naive, TF32"] = _with_tf32(naive_alone["naive"])
     # Beside each job the products of its own dtype.
     jobs = ours_alone | square_products(dtype, device=device)
     jobs |= naive_alone | square_products(device=device)
     start = time.perf_counter()
-    half.job()  # warms it up, and compiles it
+    ours_alone["latentlab"]()  # warms it up, and compiles it
     slow = not half.vae.is_compiled and time.perf_counter() - start > _LONG
     fewer = dict.fromkeys(ours_alone | naive_alone, min(rounds, 2)) if slow else {}
     timings = time_in_turn(jobs, rounds, fewer=fewer)
-    ours, naive = timings["latentlab"].median / together, timings["naive"].median
+    ours, naive = timings["latentlab"].median / pictures, timings["naive"].median
+    tf32 = timings["naive, TF32"].median if device == "cuda" else None
     top, naive_top = (ceiling(timings, kind, device=device) / 1e9 for kind in (dtype, "float32"))
     share, naive_share = (
         share_of_ceiling(work * 1e9, timings[name], timings, kind, device=device)
         for name, work, kind in (
-            ("latentlab", gflop * together, dtype),
+            ("latentlab", gflop * pictures, dtype),
             ("naive", gflop, "float32"),
         )
     )
@@ -212,15 +219,32 @@ def _measure_half(
         "dtype": dtype,
         "seconds": ours,
         "all_seconds": timings["latentlab"].seconds,
+        "pictures": pictures,
         "ceiling_gflops": top,
         "share": share,
         "naive_seconds": naive,
         "naive_all_seconds": timings["naive"].seconds,
+        "naive_tf32_seconds": tf32,
         "naive_ceiling_gflops": naive_top,
         "naive_share": naive_share,
         "ratio": naive / ours,
+        "ratio_to_tf32": tf32 / ours if tf32 else None,
         "psnr": _psnr(timings["naive"].result, timings["latentlab"].result, half.name),
     }
+
+
+def _with_tf32(job: Job) -> Job:
+    """Return a job whose convolutions round to TF32, as torch does where nobody says otherwise."""
+    import torch
+
+    def rounded() -> Any:
+        torch.backends.cudnn.allow_tf32 = True
+        try:
+            return job()
+        finally:
+            torch.backends.cudnn.allow_tf32 = False
+
+    return rounded
 
 
 def _naive_job(plain: NaiveVAE, half: _Half, vae: Any) -> Job:

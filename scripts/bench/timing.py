@@ -11,6 +11,8 @@ from typing import Any
 SIDES = (1024, 2048)
 """Square products of these sides tell the machine's rate: neither too small nor cold."""
 CUDA_SIDES = (4096, 8192)
+_CUDA_REPEATS = 10
+"""Products in a row on a GPU, whose clock is too fast for the first millisecond."""
 
 Job = Callable[[], Any]
 
@@ -90,13 +92,17 @@ def square_products(dtype: str = "float32", *, device: str = "cpu") -> dict[str,
     jobs = {}
     for side in _sides(device):
         square = torch.rand(side, side).to(device, getattr(torch, dtype))
-        jobs[_product_name(dtype, side)] = waited_for(_product(square), device)
+        product = _repeated(_product(square), _repeats(device))
+        jobs[_product_name(dtype, side)] = waited_for(product, device)
     return jobs
 
 
 def ceiling(timings: Mapping[str, Timing], dtype: str = "float32", *, device: str = "cpu") -> float:
     """Return the machine's rate in FLOP/s: that of the faster of the square products."""
-    return max(2 * side**3 / timings[_product_name(dtype, side)].median for side in _sides(device))
+    return max(
+        _product_flops(side, device) / timings[_product_name(dtype, side)].median
+        for side in _sides(device)
+    )
 
 
 def share_of_ceiling(
@@ -119,7 +125,7 @@ def share_of_ceiling(
     products = [(side, timings[_product_name(dtype, side)].seconds) for side in _sides(device)]
     shares = []
     for number, seconds in enumerate(job.seconds):
-        rate = max(2 * side**3 / times[number] for side, times in products)
+        rate = max(_product_flops(side, device) / times[number] for side, times in products)
         shares.append(work / seconds / rate)
     return statistics.median(shares)
 
@@ -146,5 +152,23 @@ def _product_name(dtype: str, side: int) -> str:
     return f"{dtype} product {side}"
 
 
+def _repeats(device: str) -> int:
+    return _CUDA_REPEATS if device.startswith("cuda") else 1
+
+
+def _product_flops(side: int, device: str) -> int:
+    flops: int = 2 * side**3 * _repeats(device)
+    return flops
+
+
 def _product(square: Any) -> Job:
     return lambda: square @ square
+
+
+def _repeated(job: Job, times: int) -> Job:
+    def repeat() -> Any:
+        for _ in range(times):
+            result = job()
+        return result
+
+    return repeat
