@@ -1,4 +1,4 @@
-"""Exact, streaming and randomized principal components of any matrix or stream."""
+"""Exact and randomized principal components of a neighborhood or any matrix."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Directions, Latent, Neighborhood, Spectrum, describe_samples
-from latentlab.memory import check_memory
 from latentlab.scatter import (
     collect_rows,
     column_moments,
@@ -23,6 +22,16 @@ from latentlab.scatter import (
     rows_in_block,
     scatter_matrix,
 )
+from latentlab.spectra import (
+    KEPT_COMPONENTS,
+    check_component_count,
+    check_matrix_shape,
+    check_room,
+    check_variance,
+    components_to_keep,
+    fix_signs,
+    spectrum_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +39,6 @@ if TYPE_CHECKING:
     from latentlab.layouts import Layout
     from latentlab.verdict import Judgement
 
-KEPT_COMPONENTS = 64
 VARIANCE = "variance (model-space units²)"
 
 
@@ -233,7 +241,7 @@ def fit_randomized_pca(
     matrix = _matrix_of(samples)
     n_samples, n_features = matrix.shape
     limit = min(n_samples - 1, n_features)
-    _check_component_count(n_components, limit, n_samples)
+    check_component_count(n_components, limit, n_samples)
     mean, variances_of_features = column_moments(matrix)
     total = float(variances_of_features.sum())
     center = mean.to(matrix)
@@ -247,7 +255,7 @@ def fit_randomized_pca(
     variances, rotation = eigenpairs(projected.T @ projected / (n_samples - 1))
     components = (basis.double() @ rotation[:, :n_components]).T
     spectrum = Spectrum(variances[:n_components], total, n_samples, n_features)
-    _check_variance(total)
+    check_variance(total)
     return _result(samples, spectrum, components, mean)
 
 
@@ -269,83 +277,6 @@ def _matrix_of(samples: Neighborhood | Tensor) -> Tensor:
         )
     check_matrix_shape(*matrix.shape)
     return matrix
-
-
-def check_matrix_shape(n_samples: int, n_features: int) -> None:
-    """Raise ShapeError where there are too few rows, or none of any length."""
-    if n_samples < 2 or n_features < 1:
-        raise ShapeError(
-            f"{n_samples} samples of {n_features} features",
-            "at least two samples, since one has no variance",
-            "raise the number of samples",
-        )
-
-
-def check_room(side: int) -> None:
-    """Raise MemoryLimitError where the exact PCA of min(N, D) = side needs too much memory."""
-    # The matrix itself, its eigenvectors and the workspace of the eigensolver.
-    check_memory(
-        4 * 8 * side**2,
-        f"the exact PCA of a {side:,}×{side:,} matrix",
-        "lower the number of samples, or ask for a randomized PCA",
-    )
-
-
-def spectrum_of(variances: Tensor, n_samples: int, n_features: int) -> Spectrum:
-    """Return the complete spectrum of N rows of D features.
-
-    Raises
-    ------
-    UsageError : no variance at all.
-    """
-    total = float(variances.sum())
-    _check_variance(total)
-    return Spectrum(variances.cpu(), total, n_samples, n_features)
-
-
-def _check_variance(total: float) -> None:
-    if not total > 0:
-        raise UsageError(
-            "samples that are all alike",
-            "samples that differ",
-            "widen the neighborhood's ranges, radius or region",
-        )
-
-
-def _numerical_rank(spectrum: Spectrum) -> int:
-    variances = spectrum.explained_variance
-    # Below this the Gram matrix holds rounding errors only.
-    floor = variances[0] * spectrum.n_samples * torch.finfo(torch.float64).eps
-    return int((variances > floor).sum())
-
-
-def components_to_keep(n_components: int | None, spectrum: Spectrum) -> int:
-    """Return how many components to keep: those asked for, or 64 or the rank.
-
-    Raises
-    ------
-    ShapeError : more than the rank.
-    """
-    rank = _numerical_rank(spectrum)
-    if n_components is None:
-        return min(KEPT_COMPONENTS, rank)
-    _check_component_count(n_components, rank, spectrum.n_samples)
-    return n_components
-
-
-def _check_component_count(n_components: int, rank: int, n_samples: int) -> None:
-    if not 1 <= n_components <= rank:
-        raise ShapeError(
-            f"n_components={n_components}",
-            f"1 to {rank}, since {n_samples} centered samples span {rank} dimensions here",
-            "raise samples or lower n_components",
-        )
-
-
-def fix_signs(components: Tensor) -> Tensor:
-    """Return components (k, D), in place, with the largest entry of each positive."""
-    negative = components.amax(1) < -components.amin(1)
-    return components.mul_(1 - 2 * negative[:, None].to(components))
 
 
 def _result(

@@ -17,14 +17,7 @@ from torch import Tensor
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Spectrum
 from latentlab.memory import available_memory, check_memory
-from latentlab.pca import (
-    KEPT_COMPONENTS,
-    PCA,
-    check_matrix_shape,
-    components_to_keep,
-    fix_signs,
-    spectrum_of,
-)
+from latentlab.pca import PCA
 from latentlab.rows import RowStream, common_shift, mean_of_rows, moments_of_rows, take_rows
 from latentlab.scatter import (
     add_products,
@@ -32,6 +25,13 @@ from latentlab.scatter import (
     leading_eigenpairs,
     mirror_lower,
     scatter_matrix,
+)
+from latentlab.spectra import (
+    KEPT_COMPONENTS,
+    check_matrix_shape,
+    components_to_keep,
+    fix_signs,
+    spectrum_of,
 )
 
 if TYPE_CHECKING:

@@ -30,6 +30,7 @@ KNOWS_NOTHING_OF = {
     "encoder": ["latentlab.neighborhoods", "latentlab.pca", "latentlab.cli", "matplotlib"],
     "neighborhoods": ["latentlab.pca", "latentlab.plots", "latentlab.cli", "matplotlib"],
     "pca": ["latentlab.loaders", "latentlab.images", "latentlab.encoder", "PIL"],
+    "spectra": ["latentlab.loaders", "latentlab.encoder", "latentlab.pca", "latentlab.plots"],
     "nulls": ["latentlab.loaders", "latentlab.images", "latentlab.encoder", "latentlab.plots"],
     "row_groups": ["latentlab.loaders", "latentlab.images", "latentlab.plots", "latentlab.nulls"],
     "intervals": ["latentlab.loaders", "latentlab.images", "latentlab.plots", "latentlab.cli"],

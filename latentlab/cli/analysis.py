@@ -146,7 +146,7 @@ def sample(
     """Return the neighborhood of the latent."""
     from latentlab import neighborhood
     from latentlab.neighborhoods.base import DEFAULT_SAMPLES
-    from latentlab.pca import check_room
+    from latentlab.spectra import check_room
 
     if not request.randomized:
         check_room(min(request.samples or DEFAULT_SAMPLES, latent.values.numel()))
@@ -174,7 +174,8 @@ def _sampler_options(request: Request) -> dict[str, str]:
 
 def fit(hood: Neighborhood, request: Request) -> PCA:
     """Return the exact PCA, or only the leading components when asked for."""
-    from latentlab.pca import KEPT_COMPONENTS, fit_pca, fit_randomized_pca
+    from latentlab.pca import fit_pca, fit_randomized_pca
+    from latentlab.spectra import KEPT_COMPONENTS
 
     if not request.randomized:
         return fit_pca(hood, n_components=request.components)

@@ -51,7 +51,7 @@ def resume(run: Path | None, out: Path | None, machine: Machine) -> Start:
 
 def start_from_pca(request: Request, out: Path | None, machine: Machine) -> Start:
     """Return the start that a new pca run gives."""
-    from latentlab.pca import KEPT_COMPONENTS
+    from latentlab.spectra import KEPT_COMPONENTS
 
     beyond = request.components is not None and request.components > KEPT_COMPONENTS
     request = request if beyond else replace(request, components=None)

@@ -19,8 +19,8 @@ from torch import Tensor
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Progress
 from latentlab.memory import available_memory, check_memory
-from latentlab.pca import fix_signs
 from latentlab.pullback.products import DecoderMap
+from latentlab.spectra import fix_signs
 
 # In products of float32 anything smaller is rounding.
 _VANISHING = 1e-5

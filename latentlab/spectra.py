@@ -1,0 +1,92 @@
+"""What every way to principal components settles alike: shapes, room, variance, rank and signs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from latentlab.errors import ShapeError, UsageError
+from latentlab.latents import Spectrum
+from latentlab.memory import check_memory
+
+KEPT_COMPONENTS = 64
+"""Components that are kept where nobody says how many."""
+
+
+def check_matrix_shape(n_samples: int, n_features: int) -> None:
+    """Raise ShapeError where there are too few rows, or none of any length."""
+    if n_samples < 2 or n_features < 1:
+        raise ShapeError(
+            f"{n_samples} samples of {n_features} features",
+            "at least two samples, since one has no variance",
+            "raise the number of samples",
+        )
+
+
+def check_room(side: int) -> None:
+    """Raise MemoryLimitError where the exact PCA of min(N, D) = side needs too much memory."""
+    # The matrix itself, its eigenvectors and the workspace of the eigensolver.
+    check_memory(
+        4 * 8 * side**2,
+        f"the exact PCA of a {side:,}×{side:,} matrix",
+        "lower the number of samples, or ask for a randomized PCA",
+    )
+
+
+def spectrum_of(variances: Tensor, n_samples: int, n_features: int) -> Spectrum:
+    """Return the complete spectrum of N rows of D features.
+
+    Raises
+    ------
+    UsageError : no variance at all.
+    """
+    total = float(variances.sum())
+    check_variance(total)
+    return Spectrum(variances.cpu(), total, n_samples, n_features)
+
+
+def check_variance(total: float) -> None:
+    """Raise UsageError where samples have no variance at all."""
+    if not total > 0:
+        raise UsageError(
+            "samples that are all alike",
+            "samples that differ",
+            "widen the neighborhood's ranges, radius or region",
+        )
+
+
+def _numerical_rank(spectrum: Spectrum) -> int:
+    variances = spectrum.explained_variance
+    # Below this the Gram matrix holds rounding errors only.
+    floor = variances[0] * spectrum.n_samples * torch.finfo(torch.float64).eps
+    return int((variances > floor).sum())
+
+
+def components_to_keep(n_components: int | None, spectrum: Spectrum) -> int:
+    """Return how many components to keep: those asked for, or 64 or the rank.
+
+    Raises
+    ------
+    ShapeError : more than the rank.
+    """
+    rank = _numerical_rank(spectrum)
+    if n_components is None:
+        return min(KEPT_COMPONENTS, rank)
+    check_component_count(n_components, rank, spectrum.n_samples)
+    return n_components
+
+
+def check_component_count(n_components: int, rank: int, n_samples: int) -> None:
+    """Raise ShapeError where so many components are not to be had of samples of a rank."""
+    if not 1 <= n_components <= rank:
+        raise ShapeError(
+            f"n_components={n_components}",
+            f"1 to {rank}, since {n_samples} centered samples span {rank} dimensions here",
+            "raise samples or lower n_components",
+        )
+
+
+def fix_signs(components: Tensor) -> Tensor:
+    """Return components (k, D), in place, with the largest entry of each positive."""
+    negative = components.amax(1) < -components.amin(1)
+    return components.mul_(1 - 2 * negative[:, None].to(components))
