@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from latentlab.errors import RanksError
+from latentlab.errors import RanksError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +45,7 @@ class Ranks:
     world: int = 1
     local_rank: int = 0
     board: Any = None
+    _waits: Counter[str] = field(default_factory=Counter, compare=False, repr=False)
 
     @property
     def is_first(self) -> bool:
@@ -65,7 +67,7 @@ class Ranks:
 
         Parameters
         ----------
-        what : str, that is waited for; each can be waited for once
+        what : str, that is waited for, by all ranks equally often
 
         Raises
         ------
@@ -73,10 +75,12 @@ class Ranks:
         """
         if self.world == 1:
             return
+        self._waits[what] += 1
+        point = f"arrived/{what}/{self._waits[what]}"
         with _lost_board(what):
-            self.board.add(f"arrived/{what}", 1)
+            self.board.add(point, 1)
             watch = _Watch(self)
-            while self.board.add(f"arrived/{what}", 0) < self.world:
+            while self.board.add(point, 0) < self.world:
                 watch.look(what)
                 time.sleep(_POLL)
 
@@ -130,9 +134,10 @@ def joined_ranks() -> Iterator[Ranks]:
 
     Raises
     ------
+    UsageError : an environment that is half of torchrun's.
     RanksError : the others cannot be reached.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world = _number("WORLD_SIZE") if "WORLD_SIZE" in os.environ else 1
     if world == 1:
         yield Ranks()
         return
@@ -150,19 +155,35 @@ def joined_ranks() -> Iterator[Ranks]:
         stop.set()
 
 
+def ranks_here() -> int:
+    """Return how many processes share this host, as torchrun says; one without it."""
+    return _number("LOCAL_WORLD_SIZE") if "LOCAL_WORLD_SIZE" in os.environ else 1
+
+
+def _number(variable: str, least: int = 1) -> int:
+    value = os.environ.get(variable, "")
+    if not value.isdecimal() or int(value) < least:
+        raise UsageError(
+            f"{variable}={value}" if variable in os.environ else f"WORLD_SIZE without {variable}",
+            f"a number of at least {least}, as torchrun sets it",
+            "start with torchrun, or unset WORLD_SIZE and LOCAL_WORLD_SIZE",
+        )
+    return int(value)
+
+
 def _join(world: int) -> Ranks:
     import torch
     from accelerate import PartialState
     from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
     # torchrun's own process already keeps the board, unless it says otherwise.
-    first = os.environ["RANK"] == "0"
+    first = _number("RANK", least=0) == 0
     keeps_board = first and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     # Where nobody has chosen the number of threads, accelerate would.
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
+    port = _number("MASTER_PORT")
     with _lost_board("the other ranks"):
-        port = int(os.environ["MASTER_PORT"])
-        board = TCPStore(os.environ["MASTER_ADDR"], port, world, keeps_board)
+        board = TCPStore(os.environ.get("MASTER_ADDR", "localhost"), port, world, keeps_board)
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         own = PrefixStore(f"latentlab/{attempt}", board)
         # gloo whatever the device: sums are small and lie in the CPU's memory.

@@ -45,7 +45,7 @@ def crop_box(width: int, height: int, target: Target, multiple: int) -> tuple[in
         across, down = width // multiple * multiple, height // multiple * multiple
     if min(across, down) < 1:
         raise ImageError(
-            f"a picture of {width}×{height} pixels",
+            f"a picture of {width}×{height} pixels, which is too small",
             f"at least {multiple}×{multiple}",
             f"enlarge it with --size {max(multiple, -(-256 // multiple) * multiple)}",
         )

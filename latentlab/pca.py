@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -244,6 +244,7 @@ def fit_randomized_pca(
     check_component_count(n_components, limit, n_samples)
     mean, variances_of_features = column_moments(matrix)
     total = float(variances_of_features.sum())
+    check_variance(total)
     center = mean.to(matrix)
     generator = torch.Generator().manual_seed(seed)
     width = min(n_components + oversampling, limit)
@@ -253,9 +254,10 @@ def fit_randomized_pca(
         basis = torch.linalg.qr(collect_rows(matrix, center, scores))[0]
     projected = project_rows(matrix, center, basis).double()
     variances, rotation = eigenpairs(projected.T @ projected / (n_samples - 1))
-    components = (basis.double() @ rotation[:, :n_components]).T
-    spectrum = Spectrum(variances[:n_components], total, n_samples, n_features)
-    check_variance(total)
+    found = Spectrum(variances, total, n_samples, n_features)
+    kept = components_to_keep(n_components, found)
+    components = (basis.double() @ rotation[:, :kept]).T
+    spectrum = replace(found, explained_variance=variances[:kept])
     return _result(samples, spectrum, components, mean)
 
 

@@ -7,11 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from latentlab.errors import UsageError
 from latentlab.latents import Latent, Progress
 from latentlab.layouts import Layout, TokenLayout, WholeLayout, Window
+from latentlab.pca import PCA
 from latentlab.rows import RowStream
-from latentlab.streaming import StreamedPCA, fit_pca_rows
+from latentlab.spectra import spectrum_of
+from latentlab.streaming import StreamedPCA, choose_method, fit_pca_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +52,8 @@ def fit_store_pca(
     ----------
     store : Store, all of one shape
     parts : "whole", a row for each latent (D = C·h·w), or "tokens", one for each cell (D = C)
-    n_components, method, ranks, seed : as for :func:`latentlab.fit_pca_rows`
+    n_components, method, ranks, seed : as for :func:`latentlab.fit_pca_rows`; where all
+        eigenvalues take the Gram matrix, the first of several ranks computes it alone
     progress : called as ``progress("pass 1 over the latents", done, total)``
 
     Raises
@@ -61,8 +66,12 @@ def fit_store_pca(
         raise UsageError(f"parts {parts!r}", " or ".join(PARTS), "choose one of them")
     channels, height, width = store.shape
     layout = PARTS[parts]((channels, height, width), Window(0, 0, height, width))
-    rows = stream_rows(store, layout, ranks=ranks, progress=progress)
-    found = fit_pca_rows(rows, n_components=n_components, method=method, ranks=ranks, seed=seed)
+    whole = stream_rows(store, layout, progress=progress)
+    if ranks and ranks.world > 1 and _is_for_the_first(whole, method, ranks.world):
+        found = _fit_on_first(whole, n_components, ranks)
+    else:
+        rows = stream_rows(store, layout, ranks=ranks, progress=progress)
+        found = fit_pca_rows(rows, n_components=n_components, method=method, ranks=ranks, seed=seed)
     mean = layout.lift(found.pca.mean)
     pca = replace(
         found.pca,
@@ -72,6 +81,38 @@ def fit_store_pca(
         label=f"{'cells' if parts == 'tokens' else 'latents'} of {len(store):,} pictures",
     )
     return replace(found, pca=pca)
+
+
+def _is_for_the_first(rows: RowStream, method: str, world: int) -> bool:
+    """Return whether one process would take the Gram matrix and several could not."""
+    exact = choose_method(rows) == "gram" and choose_method(rows, world) == "randomized"
+    return method == "gram" or (method == "auto" and exact)
+
+
+def _fit_on_first(rows: RowStream, n_components: int | None, ranks: Ranks) -> StreamedPCA:
+    """Return on every rank the PCA by the Gram matrix that the first one finds.
+
+    Its entries need rows of different shards, which no other rank has both of.
+    """
+    found = None
+    sizes = torch.zeros(2, dtype=torch.int64)
+    if ranks.is_first:
+        found = fit_pca_rows(rows, n_components=n_components, method="gram")
+        spectrum = found.pca.spectrum
+        sizes = torch.tensor([len(spectrum.explained_variance), len(found.pca.components)])
+    known, kept = ranks.add_up(sizes, "the first rank's components").tolist()
+    variances = torch.zeros(known, dtype=torch.float64)
+    components, mean = torch.zeros(kept, rows.n_features), torch.zeros(rows.n_features)
+    if found:
+        variances, components, mean = (
+            spectrum.explained_variance,
+            found.pca.components,
+            found.pca.mean,
+        )
+    for part in (variances, components, mean):
+        ranks.add_up(part, "the first rank's components")
+    spectrum = spectrum_of(variances, rows.n_samples, rows.n_features)
+    return StreamedPCA(PCA(spectrum, components, mean), "gram")
 
 
 def stream_rows(

@@ -8,7 +8,7 @@ Several ranks read a part each and add up their sums.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,7 +28,9 @@ from latentlab.scatter import (
 )
 from latentlab.spectra import (
     KEPT_COMPONENTS,
+    check_component_count,
     check_matrix_shape,
+    check_variance,
     components_to_keep,
     fix_signs,
     spectrum_of,
@@ -107,7 +109,7 @@ def fit_pca_rows(
             "encode more pictures",
         )
     world = ranks.world if ranks else 1
-    match _choose(rows, world) if method == "auto" else method:
+    match choose_method(rows, world) if method == "auto" else method:
         case "covariance":
             return _by_covariance(rows, n_components, ranks)
         case "gram" if world == 1:
@@ -121,7 +123,8 @@ def fit_pca_rows(
     )
 
 
-def _choose(rows: RowStream, world: int) -> str:
+def choose_method(rows: RowStream, world: int = 1) -> str:
+    """Return the way that suits a stream of rows, of which each rank reads a part."""
     if rows.n_features <= min(LARGEST_SIDE, rows.n_samples):
         return "covariance"
     if rows.n_samples <= LARGEST_SIDE and world == 1:
@@ -213,16 +216,16 @@ def _by_subspace(
 ) -> StreamedPCA:
     """Return the leading components by subspace iteration, one pass over the rows for each step."""
     limit = min(rows.n_samples - 1, rows.n_features)
-    kept = min(KEPT_COMPONENTS, limit) if n_components is None else n_components
-    if not 1 <= kept <= limit:
-        raise ShapeError(f"n_components={kept}", f"1 to {limit}", "lower n_components")
-    width = min(kept + _OVERSAMPLING, limit)
+    wanted = min(KEPT_COMPONENTS, limit) if n_components is None else n_components
+    check_component_count(wanted, limit, rows.n_samples)
+    width = min(wanted + _OVERSAMPLING, limit)
     check_memory(
         4 * 8 * rows.n_features * width,
         f"{width} directions of {rows.n_features:,} features",
         "lower --components",
     )
     mean, total = moments_of_rows(rows, ranks)
+    check_variance(total)
     generator = torch.Generator().manual_seed(seed)
     basis = image = torch.randn(rows.n_features, width, dtype=torch.float64, generator=generator)
     for step in range(_PASSES):
@@ -230,8 +233,10 @@ def _by_subspace(
         image = _covariance_times(rows, basis, mean, ranks, f"step {step + 1} of {_PASSES}")
     variances, rotation = eigenpairs(basis.T @ image)
     vectors, images = basis @ rotation, image @ rotation
+    found = Spectrum(variances, total, rows.n_samples, rows.n_features)
+    kept = components_to_keep(n_components, found)
     bounds = (images - vectors * variances).norm(dim=0)[:kept]
-    spectrum = Spectrum(variances[:kept].clamp_min(0), total, rows.n_samples, rows.n_features)
+    spectrum = replace(found, explained_variance=variances[:kept])
     components = fix_signs(vectors[:, :kept].T.contiguous()).float()
     return StreamedPCA(PCA(spectrum, components, mean.float()), "randomized", bounds)
 

@@ -22,7 +22,8 @@ from torch.distributed import HashStore
 
 from latentlab import distributed, load_vae
 from latentlab.distributed import Ranks, joined_ranks
-from latentlab.errors import FileError, LatentlabError, RanksError
+from latentlab.errors import FileError, LatentlabError, RanksError, UsageError
+from latentlab.store.workers import default_workers
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,38 @@ def test_any_number_of_ranks_gives_the_same_bytes(world: int, photos: Path, tmp_
     assert raised == [None] * world
     assert sum(vae.encoded for vae in vaes) == 20  # none by two ranks
     assert same_files(tmp_path / "one", tmp_path / "many")
+
+
+def test_the_same_ranks_fill_one_store_after_another(photos: Path, tmp_path: Path) -> None:
+    fill(photos, tmp_path / "one")
+
+    def fill_two(ranks: Ranks) -> None:
+        for name in ("first", "second"):
+            fill(photos, tmp_path / name, ranks=ranks)
+
+    assert in_threads(2, fill_two) == [None, None]
+    for name in ("first", "second"):
+        assert same_files(tmp_path / "one", tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE without RANK"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "WORLD_SIZE without MASTER_PORT"),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE=two"),
+        ({"WORLD_SIZE": ""}, "WORLD_SIZE="),
+        ({"LOCAL_WORLD_SIZE": "0"}, "LOCAL_WORLD_SIZE=0"),
+    ],
+    ids=str,
+)
+def test_half_of_torchruns_environment_is_one_line(
+    environment: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=words), joined_ranks():
+        default_workers()
 
 
 def test_a_rank_that_is_gone_leaves_a_store_for_any_number_of_ranks(

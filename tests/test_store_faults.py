@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from command_line import CommandLine, files_in
 from faulty_sources import Deadly, Gone, Vanishing
 from linear_vae import LinearVAE
 from picture_folders import fill, make_folder, same_files, save_smooth
+from safetensors.torch import load_file, save_file
 from test_cli_bad_input import refused
 from torch import Tensor
 from torch.distributed import HashStore
@@ -31,8 +32,10 @@ from latentlab.errors import (
     NonFiniteError,
     UsageError,
 )
+from latentlab.files import sha256_of_file
 from latentlab.latents import Posterior
 from latentlab.store.filling import fill_store
+from latentlab.store.preparing import Grid, prepare
 from latentlab.store.reading import open_store
 from latentlab.store.sources import Entry, Folder, safe_path
 from latentlab.store.verification import verify_store
@@ -148,7 +151,7 @@ def test_another_list_of_pictures_is_refused(change: str, store: Path, photos: P
     else:
         with (photos / "003.png").open("ab") as file:
             file.write(b"x")
-    with pytest.raises(FileError, match="another list of pictures"):
+    with pytest.raises(FileError, match="other pictures than those of"):
         fill(photos, store)
     assert files_in(store) == before
 
@@ -170,8 +173,11 @@ def test_one_writer_at_a_time(store: Path, photos: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"stored": "float64"}, {"per_shard": 0}, {"batch": -1}, {"size": 7}, {"threads": 0}]
-)
+    "options",
+    [{"stored": "float64"}, {"per_shard": 0}, {"batch": -1}, {"size": 7}, {"threads": 0},
+     {"threads": 10**5}, {"per_shard": 10**20}],
+    ids=str,
+)  # fmt: skip
 def test_options_that_make_no_sense(options: dict[str, Any], photos: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         fill(photos, tmp_path / "store", **options)
@@ -191,12 +197,32 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+def edit(number: int, **facts: Any) -> Callable[[Path], None]:
+    """Return what changes the facts of one line of an index; None removes them."""
+
+    def change(path: Path) -> None:
+        lines = path.read_text().splitlines()
+        line = json.loads(lines[number]) | facts
+        lines[number] = json.dumps({k: v for k, v in line.items() if v is not None})
+        path.write_text("\n".join(lines) + "\n")
+
+    return change
+
+
 DAMAGE = {
     "short latents": ("latents-00001.safetensors", cut, "bytes instead of"),
     "flipped latents": ("latents-00001.safetensors", flip, "is not what"),
     "no latents": ("latents-00001.safetensors", Path.unlink, "is missing"),
     "short index": ("latents-00001.jsonl", cut, "damaged in line 4"),
     "empty index": ("latents-00001.jsonl", lambda path: path.write_bytes(b""), "first line"),
+    "another row": ("latents-00001.jsonl", edit(2, row=0), "contradicts itself"),
+    "another hash": ("latents-00001.jsonl", edit(2, sha256="0" * 64), "contradicts itself"),
+    "no shape": ("latents-00001.jsonl", edit(2, shape=None), "damaged in line 3"),
+    "a number for a shape": ("latents-00001.jsonl", edit(2, shape=5), "damaged in line 3"),
+    "no path": ("latents-00001.jsonl", edit(3, path=None), "damaged in line 4"),
+    "words for bytes": ("latents-00001.jsonl", edit(0, bytes="x"), "first line"),
+    "words for shapes": ("latents-00001.jsonl", edit(0, shapes=[["6", 6, 8, 3]]), "first line"),
+    "fewer than none": ("latents-00001.jsonl", edit(0, shapes=[[6, 6, 8, -3]]), "first line"),
 }
 
 
@@ -248,6 +274,57 @@ def test_unfinished_and_damaged_stores_are_not_read(store: Path, cli: CommandLin
     (store / "store.json").write_text("{}")
     refused(cli("store", "info", store), 3, "store of format 1")
     refused(cli("store", "info", store / "nothing"), 3, "store of format 1")
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"pictures": 7},
+        {"pictures": 40},
+        {"pictures": 0},
+        {"pictures": "8"},
+        {"per_shard": 0},
+        {"per_shard": 2.5},
+        {"batch": True},
+        {"threads": "x"},
+        {"threads": 10**6},
+        {"dtype": "int8"},
+        {"stored": "int8"},
+        {"tile": "x"},
+        {"model": 5},
+        {"spec": {"name": "x", "channels": -1, "stride": 8}},
+    ],
+    ids=str,
+)
+def test_a_manifest_that_was_edited_is_refused(
+    facts: dict[str, Any], store: Path, photos: Path, cli: CommandLine
+) -> None:
+    written = json.loads((store / "store.json").read_text())
+    (store / "store.json").write_text(json.dumps(written | facts))
+    before = files_in(store)
+    with pytest.raises(FileError):
+        fill(photos, store, per_shard=None)
+    assert files_in(store) == before
+    assert cli("store", "verify", store).code == 3
+
+
+@pytest.mark.parametrize("form", ["fewer rows", "other numbers"])
+def test_latents_that_are_not_what_their_index_says_are_not_read(
+    form: str, store: Path, cli: CommandLine
+) -> None:
+    path, index = store / "latents-00001.safetensors", store / "latents-00001.jsonl"
+    (name, rows), *_ = load_file(path).items()
+    save_file({name: rows[:2].clone() if form == "fewer rows" else rows.float()}, path)
+    edit(0, bytes=path.stat().st_size, sha256=sha256_of_file(path))(index)
+    refused(cli("store", "export", store, "--out", "x.npy"), 3, "as its index says")
+    refused(cli("pca", store), 3, "as its index says")
+
+
+def test_an_export_never_lies_in_the_store(store: Path, cli: CommandLine) -> None:
+    before = files_in(store)
+    for name in ("pictures.npy", "latents-00000.safetensors", "below/x.npz"):
+        refused(cli("store", "export", store, "--out", store / name), 2, "inside the store")
+    assert files_in(store) == before
 
 
 # Pictures that come and go
@@ -335,9 +412,23 @@ def test_paths_of_a_list_never_lead_out_of_the_folder(path: str, photos: Path) -
 def test_a_changed_list_is_not_followed(store: Path, photos: Path) -> None:
     entry = {"path": "../outside.png", "size": 3}
     (store / "pictures.jsonl").write_text(json.dumps(entry) + "\n")
-    with pytest.raises(FileError, match="another list"):
-        fill(photos, store)
     assert "pictures.jsonl is not the list" in verify_store(store).problems[0]
+    fill(photos, store)
+    assert not verify_store(store).count
+
+
+def test_a_list_is_restored_only_for_the_same_pictures(store: Path, photos: Path) -> None:
+    whole = (store / "pictures.jsonl").read_bytes()
+    for damaged in (whole[:-5], b"", whole.replace(b'"size"', b'"seize"', 1)):
+        (store / "pictures.jsonl").write_bytes(damaged)
+        assert verify_store(store).count
+        fill(photos, store)
+        assert (store / "pictures.jsonl").read_bytes() == whole
+    (store / "pictures.jsonl").write_bytes(whole[:-5])
+    (photos / "003.png").unlink()
+    with pytest.raises(FileError, match="damaged, and other pictures"):
+        fill(photos, store)
+    assert (store / "pictures.jsonl").read_bytes() == whole[:-5]
 
 
 # Numbers
@@ -382,6 +473,24 @@ class Small(LinearVAE):
         return super().encode(images)
 
 
+def test_a_shard_of_pictures_too_large_is_listed_and_the_next_encoded(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "some", 3)
+    for number in range(2):
+        save_smooth(folder / f"00-{number}.png", seed=number, height=40, width=40)
+    fill(folder, tmp_path / "out", vae=Small(), per_shard=2)
+    assert len(open_store(tmp_path / "out")) == 3
+    assert "too large for this machine" in (tmp_path / "out" / "latents-00000.jsonl").read_text()
+
+
+def test_a_loop_of_links_leads_nowhere(photos: Path, store: Path) -> None:
+    (photos / "003.png").unlink()
+    (photos / "003.png").symlink_to(photos / "003.png")
+    found = verify_store(store, Folder(photos))
+    assert found.problems == ("'003.png', which leads out of its folder",)
+    prepared = prepare(Folder(photos), "003.png", Grid.of(None, 4))
+    assert prepared.problem == "'003.png', which leads out of its folder"
+
+
 def test_a_picture_too_large_for_this_machine_is_left_for_another(
     photos: Path, store: Path, tmp_path: Path
 ) -> None:
@@ -399,7 +508,7 @@ def test_a_picture_too_large_for_this_machine_is_left_for_another(
 
 def test_a_rank_with_other_weights_refuses_to_go_on(photos: Path, tmp_path: Path) -> None:
     board = HashStore()
-    board.add("arrived/the list of pictures", 1)
+    board.add("arrived/the list of pictures/1", 1)
     other = LinearVAE()
     other.origin = replace(other.origin, family="other")
     fill(photos, tmp_path / "store")

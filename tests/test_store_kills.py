@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,11 +14,15 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 from command_line import files_in
 from picture_folders import fill, make_folder, same_files
 
+from latentlab.errors import FileError
 from latentlab.store import shards as shards_module
+from latentlab.store.encoding import EncodedShard
 from latentlab.store.reading import open_store
+from latentlab.store.writing import ShardWriter
 
 TESTS = Path(__file__).parent
 
@@ -137,6 +142,35 @@ def test_ctrl_c_ends_with_130_and_one_line(photos: Path, tmp_path: Path) -> None
     _, alive = psutil.wait_procs(workers, timeout=20)
     assert not alive
     assert not [name for name in files_in(tmp_path / "store") if name.startswith(".")]
+
+
+def test_an_interrupt_at_any_moment_ends_the_writer(tmp_path: Path) -> None:
+    latents = {(1, 1, 1): torch.zeros(1, 1, 1, 1)}
+    lines = [{"path": "x", "size": 1, "sha256": "", "shape": [1, 1, 1], "shard": 0, "row": 0}]
+    moments = random.Random(0)
+    before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+    interrupted = 0
+    try:
+        for _ in range(100):
+            try:
+                with ShardWriter(tmp_path) as writer:
+                    signal.setitimer(signal.ITIMER_REAL, moments.uniform(1e-4, 5e-3))
+                    for number in range(10_000):
+                        writer.write(EncodedShard(number % 3, latents, lines))
+            except KeyboardInterrupt:
+                interrupted += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted == 100
+
+
+def test_what_goes_wrong_in_the_writer_is_raised(tmp_path: Path) -> None:
+    (tmp_path / "latents-00000.safetensors").mkdir()
+    with ShardWriter(tmp_path) as writer:
+        writer.write(EncodedShard(0, {}, []))
+        with pytest.raises(FileError, match="cannot be written"):
+            writer.wait()
 
 
 def test_leftovers_of_a_killed_run_are_removed_and_nothing_else(

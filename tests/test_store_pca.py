@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 from command_line import CommandLine, save_picture
+from picture_folders import make_folder, save_smooth
+from test_cli_bad_input import refused
 
 from latentlab import load_pca, load_vae
 from latentlab.errors import ShapeError, UsageError
@@ -167,3 +169,31 @@ def fit_store_pca_in(
     )  # fmt: skip
     facts: dict[str, list[float]] = json.loads((out / "pca.json").read_text())
     return facts
+
+
+def test_two_ranks_are_exact_where_one_process_takes_the_gram_matrix(
+    cli: CommandLine, tmp_path: Path
+) -> None:
+    folder = make_folder(tmp_path / "photos", 7)
+    # 25,600 features, beyond the covariance
+    assert cli("encode", folder, "--out", "wide", "-m", "linear", "--size", 320,
+               "--per-shard", 2, "--store-dtype", "float32").code == 0  # fmt: skip
+    store = open_store(tmp_path / "wide")
+    alone, shared = (fit_store_pca_in(tmp_path / name, store, (), ranks) for name, ranks in
+                     (("alone", 1), ("shared", 2)))  # fmt: skip
+    assert shared["method"] == alone["method"] == "gram"
+    np.testing.assert_allclose(
+        shared["explained_variance"], alone["explained_variance"], rtol=1e-5, atol=1e-12
+    )
+    assert shared["k90"] == alone["k90"]
+
+
+def test_a_randomized_pca_keeps_no_more_than_the_rank(cli: CommandLine, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(12):
+        save_smooth(folder / f"{number:02}.png", seed=number % 3)
+    cli("encode", folder, "--out", "few", "-m", "linear", "--store-dtype", "float32")
+    facts = cli("pca", "few", "--randomized", "--json").facts
+    assert len(facts["explained_variance"]) == 2
+    refused(cli("pca", "few", "--randomized", "--components", 5), 2, "1 to 2")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 import tarfile
 from itertools import islice
@@ -19,6 +20,7 @@ from test_cli_bad_input import refused
 from latentlab.errors import FileError, ImageError, MissingExtraError
 from latentlab.store import hub_datasets
 from latentlab.store.opening import open_source
+from latentlab.store.preparing import Grid, prepare
 from latentlab.store.reading import open_store
 from latentlab.store.sources import Folder
 from latentlab.store.tars import Tars
@@ -78,6 +80,51 @@ def test_members_that_are_no_files_or_hidden_are_left_out(tmp_path: Path) -> Non
             archive.addfile(member)
         archive.addfile(tarfile.TarInfo("._b.png"))
     assert [*open_source(tmp_path / "x.tar").entries()] == []
+
+
+def damage_tar(kind: str, content: bytes, offset: int) -> bytes:
+    """Return a tar file damaged at the header of its second picture."""
+    block = tarfile.BLOCKSIZE
+    header, rest = content[offset : offset + block], content[offset + block :]
+    return (
+        content[:offset]
+        + {
+            "bit": bytes([header[0] ^ 1]) + header[1:] + rest,
+            "zero": bytes(block) + rest,
+            "cut before": b"",
+            "cut inside": header[:100],
+        }[kind]
+    )
+
+
+@pytest.mark.parametrize("kind", ["bit", "zero", "cut before", "cut inside"])
+def test_a_tar_file_that_breaks_off_is_not_taken_for_a_shorter_one(
+    kind: str, photos: Path, tmp_path: Path
+) -> None:
+    tar = pack(photos, tmp_path / "tars", 1) / "train-0.tar"
+    with tarfile.open(tar) as archive:
+        offset = archive.getmembers()[2].offset
+    tar.write_bytes(damage_tar(kind, tar.read_bytes(), offset))
+    with pytest.raises(ImageError, match="whole, uncompressed tar file"):
+        [*open_source(tar).entries()]
+
+
+def test_a_sparse_member_is_skipped_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "a.bmp").write_bytes(b"BM" + bytes(2**20) + b"x")
+    packed = ["tar", "--sparse", "-cf", "x.tar", "a.bmp"]
+    with (tmp_path / "a.bmp").open("r+b") as file:
+        file.truncate(2)
+        file.truncate(2**20)
+    subprocess.run(packed, cwd=tmp_path, check=True)
+    source = open_source(tmp_path / "x.tar")
+    (entry,) = source.entries()
+    assert "sparse" in prepare(source, entry.path, Grid.of(None, 4)).problem
+
+
+def test_hidden_tar_files_are_left_out(photos: Path, tmp_path: Path) -> None:
+    tars = pack(photos, tmp_path / "tars", 1)
+    (tars / "._train-0.tar").write_bytes(b"what another system leaves")
+    assert len([*open_source(tars).entries()]) == len([*open_source(photos).entries()])
 
 
 @pytest.mark.parametrize("path", ["x.tar/no.png", "y.tar/a.png", "../x.tar/a.png"])

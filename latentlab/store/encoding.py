@@ -56,6 +56,7 @@ class ShardEncoder:
         self._shard = shard
         self._stored = getattr(torch, manifest.stored)
         self._lines: list[dict[str, Any]] = []
+        self._gone = 0
         self._waiting: dict[tuple[int, ...], Batch] = defaultdict(list)
         self._begun: deque[tuple[BegunBatch, Batch]] = deque()
         self._latents: dict[Shape, list[Tensor]] = defaultdict(list)
@@ -65,6 +66,7 @@ class ShardEncoder:
         self._lines.append({"path": picture.path})
         if picture.levels is None:
             self._skip(len(self._lines) - 1, picture.problem, retry=picture.retry)
+            self._gone += picture.retry
             return
         waiting = self._waiting[picture.levels.shape]
         waiting.append((picture, len(self._lines) - 1))
@@ -87,7 +89,7 @@ class ShardEncoder:
         """
         while self._begun:
             self._keep(*self._begun.popleft())
-        if len(self._lines) > 1 and all(line.get("retry") for line in self._lines):
+        if 1 < len(self._lines) == self._gone:
             raise FileError(
                 f"{len(self._lines)} pictures in a row that {self._lines[0]['skipped']}",
                 "the pictures that the store lists",

@@ -13,6 +13,7 @@ import numpy as np
 from latentlab.errors import UsageError
 from latentlab.files import open_durably
 from latentlab.store.lines import line_of
+from latentlab.store.manifest import STORED_DTYPES
 from latentlab.store.reading import Store
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".safetensors", ".npy", ".npz")
 _ROWS = 64
-_NAMES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32"}
 _OPTIONS = ("stored", "float32")
 
 
@@ -39,13 +39,17 @@ def export_store(store: Store, path: Path, *, dtype: str = "stored") -> list[Pat
     Raises
     ------
     ShapeError : the latents have several shapes.
-    UsageError : another ending or dtype.
+    UsageError : another ending or dtype, or a file inside the store.
     FileError : the file cannot be written, or the store is damaged.
     """
     if path.suffix not in SUFFIXES:
         raise UsageError(f"--out {path}", f"a name in {', '.join(SUFFIXES)}", "choose one of these")
     if dtype not in _OPTIONS:
         raise UsageError(f"--dtype {dtype}", " or ".join(_OPTIONS), "choose one of these")
+    if store.folder.resolve() in path.resolve().parents:
+        raise UsageError(
+            f"--out {path}, which is inside the store", "a file elsewhere", "choose another --out"
+        )
     kind = store.manifest.stored if dtype == "stored" else dtype
     if kind == "bfloat16" and path.suffix != ".safetensors":
         kind = "float32"
@@ -75,7 +79,7 @@ def _rows(store: Store, kind: str) -> Iterator[bytes]:
 
 def _safetensors_head(shape: tuple[int, ...], kind: str) -> bytes:
     size = int(np.prod(shape)) * (4 if kind == "float32" else 2)
-    tensor = {"dtype": _NAMES[kind], "shape": list(shape), "data_offsets": [0, size]}
+    tensor = {"dtype": STORED_DTYPES[kind], "shape": list(shape), "data_offsets": [0, size]}
     head = json.dumps({"latents": tensor}, separators=(",", ":")).encode("ascii")
     head += b" " * (-len(head) % 8)  # as the format asks, so that tensors are aligned
     return len(head).to_bytes(8, "little") + head

@@ -6,7 +6,6 @@ import shutil
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -27,9 +26,11 @@ from latentlab.store.manifest import (
     begin,
     check_list,
     check_same,
+    is_list_of,
     listed_pictures,
     plan,
     read_manifest,
+    restore_list,
 )
 from latentlab.store.preparing import Grid, Prepared
 from latentlab.store.shards import (
@@ -38,10 +39,10 @@ from latentlab.store.shards import (
     index_path,
     read_head,
     remove_unfinished,
-    write_shard,
 )
 from latentlab.store.sources import Source
 from latentlab.store.workers import default_workers, prepared
+from latentlab.store.writing import ShardWriter
 from latentlab.threads import fixed_threads
 
 if TYPE_CHECKING:
@@ -163,7 +164,10 @@ def _begin_or_go_on(
         return
     begun = read_manifest(folder)
     check_same(folder, begun, planned, free)
-    check_list(folder, begun, source)
+    if is_list_of(folder, begun):
+        check_list(folder, begun, source)
+    else:
+        restore_list(folder, begun, source)
 
 
 @dataclass(frozen=True)
@@ -186,17 +190,11 @@ class _Work:
         paths = (path for shard, some in self._listed() if shard in wanted for path in some)
         pictures = prepared(self.source, paths, grid, workers=self.workers)
         # Writing takes time on slow disks; meanwhile the model goes on with the next shard.
-        with closing(paths), closing(pictures), ThreadPoolExecutor(1) as writer:
+        with closing(paths), closing(pictures), ShardWriter(self.folder) as writer:
             begun = self._begun(missing, pictures, progress)
-            writing: Future[object] | None = None
             for encoded in one_ahead(begun, ahead=self.vae.runs_aside):
-                if writing:
-                    writing.result()
-                writing = writer.submit(
-                    write_shard, self.folder, encoded.number, encoded.latents, encoded.lines
-                )
-            if writing:
-                writing.result()
+                writer.write(encoded)
+            writer.wait()
         return Filled(self.folder, self._count(missing), time.monotonic() - started)
 
     def _begun(

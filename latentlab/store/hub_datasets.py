@@ -39,7 +39,9 @@ class DatasetRows:
     def read(self, path: str) -> bytes:
         rows, column = _rows_of(self.root)
         if not (path.isdecimal() and int(path) < len(rows)):
-            raise FileError(f"row {path!r}", f"a row of {self.root}", "put it back")
+            raise FileError(
+                f"row {path!r}, which the data set lacks", f"a row of {self.root}", "put it back"
+            )
         content = (rows[int(path)][column] or {}).get("bytes")
         return bytes(content or b"")
 
@@ -57,7 +59,7 @@ def _rows_of(root: Path) -> tuple[Any, str]:
         ) from error
     try:
         rows = load_from_disk(str(root))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ImageError(
             f"{root} ({error})", "a folder of Dataset.save_to_disk", "save it again"
         ) from error

@@ -36,7 +36,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             for number, line in enumerate(file, 1):
                 yield _parse(line, path, number)
     except OSError as error:
-        raise _damaged(f"{path} ({error.strerror})") from error
+        raise _no_file_of_ours(f"{path} ({error.strerror})") from error
 
 
 def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
@@ -45,11 +45,16 @@ def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
     except ValueError:
         facts = None
     if not isinstance(facts, dict):
-        raise _damaged(f"{path}, damaged in line {number}")
+        raise damaged(path, number)
     return facts
 
 
-def _damaged(what: str) -> FileError:
+def damaged(path: Path, number: int) -> FileError:
+    """Return the error that says which line of a file is none of ours."""
+    return _no_file_of_ours(f"{path}, damaged in line {number}")
+
+
+def _no_file_of_ours(what: str) -> FileError:
     return FileError(
         what, "a file that `latentlab encode` wrote", "run `latentlab encode` again, as before"
     )

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from latentlab.batches import batch_size
-from latentlab.errors import FileError, ImageError, UsageError
-from latentlab.files import open_durably
+from latentlab.errors import FileError, ImageError, LatentlabError, UsageError
+from latentlab.files import open_durably, sha256_of_file
 from latentlab.latents import LatentSpec, Progress
 from latentlab.provenance import library_versions
-from latentlab.store.lines import line_of, read_lines
+from latentlab.store.lines import damaged, line_of, read_lines
 from latentlab.store.preparing import Grid
 from latentlab.store.sources import Entry, Source
 
@@ -27,7 +28,12 @@ MANIFEST = "store.json"
 LIST = "pictures.jsonl"
 PER_SHARD = 256
 _USUAL_SIDE = 256  # of pictures that keep their size, to choose a batch by
-STORED_DTYPES = ("float16", "bfloat16", "float32")
+MOST = 2**31
+"""Pictures of a shard or batch at most."""
+MOST_THREADS = 1024
+STORED_DTYPES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32"}
+"""What latents are stored in → what safetensors calls it."""
+COMPUTED_DTYPES = (*STORED_DTYPES, "float64")
 
 
 @dataclass(frozen=True)
@@ -101,8 +107,10 @@ def plan(
         )
     chosen = {"--per-shard": per_shard, "--batch": batch, "--threads": threads}
     for name, number in chosen.items():
-        if number is not None and number < 1:
-            raise UsageError(f"{name} {number}", "at least 1", f"raise {name}")
+        most = MOST_THREADS if name == "--threads" else MOST
+        if number is not None and not 1 <= number <= most:
+            advice = f"{'raise' if number < 1 else 'lower'} {name}"
+            raise UsageError(f"{name} {number}", f"1 to {most:,}", advice)
     side = size or _USUAL_SIDE
     return Manifest(
         model={"name": vae.spec.name, **asdict(vae.origin)},
@@ -141,13 +149,42 @@ def read_manifest(folder: Path) -> Manifest:
         facts = json.loads(path.read_text(encoding="ascii"))
         if facts.pop("format") != FORMAT:
             raise ValueError("another format")
-        return Manifest(**{**facts, "spec": LatentSpec(**facts["spec"])})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FileError(
-            f"{folder} without a {MANIFEST} that can be read ({error})",
-            f"a store of format {FORMAT}",
-            "name a folder that `latentlab encode` wrote",
-        ) from error
+        manifest = Manifest(**{**facts, "spec": LatentSpec(**facts["spec"])})
+        _check(manifest)
+    except FileNotFoundError as error:
+        what = f"{folder}, which does not exist" if not folder.exists() else f"no {path}"
+        raise _no_store(what) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, LatentlabError) as error:
+        raise _no_store(f"{path}, which cannot be used ({error})") from error
+    return manifest
+
+
+def _no_store(what: str) -> FileError:
+    return FileError(
+        what, f"a store of format {FORMAT}", "name a folder that `latentlab encode` wrote"
+    )
+
+
+def _check(manifest: Manifest) -> None:
+    """Raise ValueError where a manifest that was read holds what none is written with."""
+    limits = {
+        "per_shard": MOST,
+        "batch": MOST,
+        "pictures": sys.maxsize,
+        **({"threads": MOST_THREADS} if manifest.threads is not None else {}),
+        **({"tile": MOST} if manifest.tile is not None else {}),
+        **({"size": MOST} if manifest.size is not None else {}),
+    }
+    for name, most in limits.items():
+        number = getattr(manifest, name)
+        if type(number) is not int or not 1 <= number <= most:
+            raise ValueError(f"{name} {number!r}")
+    texts = ("source", "preprocessing", "list_sha256", "dtype")
+    named = [manifest.model.get(name) for name in ("name", "family", "normalization")]
+    if not all(isinstance(x, str) for x in (*(getattr(manifest, t) for t in texts), *named)):
+        raise ValueError("numbers where names should be")
+    if manifest.stored not in STORED_DTYPES or manifest.dtype not in COMPUTED_DTYPES:
+        raise ValueError(f"dtype {manifest.dtype!r}, stored {manifest.stored!r}")
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Path:
@@ -167,23 +204,56 @@ def begin(
     ------
     ImageError : there is no picture.
     """
-    digest, count = hashlib.sha256(), 0
     with open_durably(folder / LIST) as file:
-        for count, entry in enumerate(source.entries(), 1):
-            line = line_of(asdict(entry))
-            digest.update(line)
-            file.write(line)
-            if progress and count % 1000 == 0:
-                progress("listing", count, count)
+        digest, count = _write_list(file, source, progress)
         if count == 0:
             raise ImageError(
                 "no picture in the source",
                 "files such as .jpg, .png or .webp that are not hidden",
                 "name the folder that holds the pictures",
             )
-    manifest = replace(planned, pictures=count, list_sha256=digest.hexdigest())
+    manifest = replace(planned, pictures=count, list_sha256=digest)
     write_manifest(folder, manifest)
     return manifest
+
+
+def _write_list(
+    file: BinaryIO, source: Source, progress: Progress | None = None
+) -> tuple[str, int]:
+    """Write a line for each picture of a source; return the SHA-256 of all, and how many."""
+    digest, count = hashlib.sha256(), 0
+    for count, entry in enumerate(source.entries(), 1):
+        line = line_of(asdict(entry))
+        digest.update(line)
+        file.write(line)
+        if progress and count % 1000 == 0:
+            progress("listing", count, count)
+    return digest.hexdigest(), count
+
+
+def is_list_of(folder: Path, manifest: Manifest) -> bool:
+    """Return whether the list of pictures is the one with which the store was begun."""
+    path = folder / LIST
+    if not path.is_file() or sha256_of_file(path) != manifest.list_sha256:
+        return False
+    with path.open("rb") as lines:
+        return sum(1 for _ in lines) == manifest.pictures
+
+
+def restore_list(folder: Path, begun: Manifest, source: Source) -> None:
+    """Write a list that was damaged anew, if the pictures are still those of the store.
+
+    Raises
+    ------
+    FileError : they are others; what is left of the list stays as it is.
+    """
+    with open_durably(folder / LIST) as file:
+        if _write_list(file, source) != (begun.list_sha256, begun.pictures):
+            raise FileError(
+                f"{folder / LIST}, which is damaged, and other pictures than those of the store",
+                f"the {begun.pictures:,} pictures with which the store was begun",
+                "put them back as they were, or choose another --out",
+            )
 
 
 def check_same(folder: Path, begun: Manifest, planned: Manifest, free: Sequence[str] = ()) -> None:
@@ -233,18 +303,27 @@ def check_list(folder: Path, begun: Manifest, source: Source) -> None:
     for number, (had, found) in enumerate(pairs, 1):
         if had != found:
             raise FileError(
-                f"another list of pictures than that of {folder}: number {number} was "
-                f"{_shown(had)} and is {_shown(found)}",
+                f"other pictures than those of {folder}: {_difference(number, had, found)}",
                 f"the {begun.pictures:,} pictures with which the store was begun",
                 "put them back as they were, or choose another --out",
             )
 
 
-def _shown(entry: Entry | None) -> str:
-    return f"{entry.path} ({entry.size:,} bytes)" if entry else "none"
+def _difference(number: int, had: Entry | None, found: Entry | None) -> str:
+    if had is None or found is None:
+        entry, how = (found, "new") if had is None else (had, "gone")
+        return f"{entry.path if entry else ''} is {how}"
+    return f"number {number:,} was {_shown(had)} and is {_shown(found)}"
+
+
+def _shown(entry: Entry) -> str:
+    return f"{entry.path} ({entry.size:,} bytes)"
 
 
 def listed_pictures(folder: Path) -> Generator[Entry, None, None]:
     """Yield the pictures that a store lists, in their order."""
-    for facts in read_lines(folder / LIST):
-        yield Entry(str(facts["path"]), int(facts["size"]))
+    for number, facts in enumerate(read_lines(folder / LIST), 1):
+        path, size = facts.get("path"), facts.get("size")
+        if not isinstance(path, str) or type(size) is not int:
+            raise damaged(folder / LIST, number)
+        yield Entry(path, size)

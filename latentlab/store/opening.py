@@ -39,7 +39,8 @@ def open_source(path: str | Path) -> Source:
             "one of them",
             f"name {place / (splits[0] if splits else 'train')}",
         )
-    tars = tuple(sorted(file.name for file in place.glob("*.tar") if file.is_file()))
+    # Hidden ones too are left out: other systems leave them beside each file.
+    tars = tuple(sorted(file.name for file in place.glob("[!.]*.tar") if file.is_file()))
     if tars and next(Folder(place).entries(), None) is None:
         return Tars(place, tars)
     return Folder(place)

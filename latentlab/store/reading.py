@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentlab.errors import FileError, ShapeError, UsageError
 from latentlab.latents import LatentSpec
-from latentlab.store.manifest import LIST, MANIFEST, Manifest, read_manifest
+from latentlab.store.manifest import LIST, MANIFEST, STORED_DTYPES, Manifest, read_manifest
 from latentlab.store.shards import (
     INDEX,
     Head,
@@ -118,7 +118,13 @@ class Store:
         """
         if len(self.shapes) == 1:
             return next(iter(self.shapes))
-        shown = ", ".join("×".join(map(str, shape)) for shape in [*self.shapes][:3]) or "none"
+        if not self.shapes:
+            raise ShapeError(
+                f"no latent in {self.folder}, all of whose {self.skipped:,} pictures were skipped",
+                "one or more",
+                f'see "skipped" in {self.folder / INDEX}',
+            )
+        shown = ", ".join("×".join(map(str, shape)) for shape in [*self.shapes][:3])
         raise ShapeError(
             f"latents of {len(self.shapes)} shapes in {self.folder} ({shown})",
             "one shape",
@@ -158,8 +164,19 @@ class Store:
                 continue
             with _opened(latents_path(self.folder, shard)) as file:
                 latents = file.get_slice(tensor_name(shape))
+                self._check_tensor(latents, (count, *shape), shard)
                 for start in range(0, count, rows):
                     yield latents[start : start + rows].float()
+
+    def _check_tensor(self, latents: Any, shape: tuple[int, ...], shard: int) -> None:
+        kind = STORED_DTYPES[self.manifest.stored]
+        if (tuple(latents.get_shape()), latents.get_dtype()) != (shape, kind):
+            raise FileError(
+                f"{latents_path(self.folder, shard)} with {latents.get_dtype()} of shape "
+                f"{tuple(latents.get_shape())}",
+                f"{kind} of shape {shape} as its index says",
+                "run `latentlab encode` again, as before",
+            )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentlab.errors import FileError
 from latentlab.files import open_durably, sha256_of_file
-from latentlab.store.lines import line_of, read_lines
+from latentlab.store.lines import damaged, line_of, read_lines
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,6 +53,7 @@ class Head:
     ----------
     shard : int
     sha256, bytes : of the file of latents
+    lines_sha256 : of the lines that follow this one
     pictures, skipped : int, how many the shard holds, and how many it lacks
     shapes : (C, h, w) → how many latents
     retry : bool, whether some were skipped that may be there another time
@@ -63,6 +64,7 @@ class Head:
     bytes: int
     pictures: int
     skipped: int
+    lines_sha256: str
     shapes: Mapping[Shape, int] = field(default_factory=dict)
     retry: bool = False
 
@@ -89,6 +91,7 @@ def write_shard(
     from safetensors.torch import save
 
     content = save({tensor_name(shape): rows for shape, rows in latents.items()})
+    lines = b"".join(map(line_of, pictures))
     skipped = sum("skipped" in line for line in pictures)
     head = Head(
         shard,
@@ -96,6 +99,7 @@ def write_shard(
         len(content),
         len(pictures) - skipped,
         skipped,
+        hashlib.sha256(lines).hexdigest(),
         {shape: len(rows) for shape, rows in latents.items()},
         any(line.get("retry", False) for line in pictures),
     )
@@ -104,7 +108,7 @@ def write_shard(
     with open_durably(latents_path(folder, shard)) as file:
         file.write(content)
     with open_durably(index_path(folder, shard)) as file:
-        file.writelines(line_of(line) for line in (head.facts(), *pictures))
+        file.write(line_of(head.facts()) + lines)
     return head
 
 
@@ -119,16 +123,29 @@ def read_head(folder: Path, shard: int) -> Head:
     try:
         facts = next(read_lines(path))
         shapes = {(c, h, w): count for c, h, w, count in facts["shapes"]}
-        return Head(**{**facts, "shapes": shapes})
+        head = Head(**{**facts, "shapes": shapes})
+        numbers = (head.shard, head.bytes, head.pictures, head.skipped)
+        if not (_are_counts(numbers) and all(_are_counts(entry) for entry in facts["shapes"])):
+            raise ValueError("no counts")
     except (StopIteration, KeyError, TypeError, ValueError) as error:
         raise FileError(
             f"{path} without its first line", "an index", "run `latentlab encode` again, as before"
         ) from error
+    return head
 
 
 def read_pictures(folder: Path, shard: int) -> Iterator[dict[str, Any]]:
-    """Yield the line of each picture of a shard, also of those that were skipped."""
-    return islice(read_lines(index_path(folder, shard)), 1, None)
+    """Yield the line of each picture of a shard, also of those that were skipped.
+
+    Raises
+    ------
+    FileError : the index is missing, or a line is none of a picture.
+    """
+    path = index_path(folder, shard)
+    for number, line in enumerate(islice(read_lines(path), 1, None), 2):
+        if not _is_of_picture(line):
+            raise damaged(path, number)
+        yield line
 
 
 def find_fault(folder: Path, shard: int, paths: Sequence[str]) -> str | None:
@@ -138,24 +155,56 @@ def find_fault(folder: Path, shard: int, paths: Sequence[str]) -> str | None:
     ----------
     paths : the pictures that belong into the shard
     """
+    index, latents = index_path(folder, shard), latents_path(folder, shard)
     try:
         head = read_head(folder, shard)
         lines = list(read_pictures(folder, shard))
     except FileError as error:
         return error.got
-    index, latents = index_path(folder, shard).name, latents_path(folder, shard)
-    if [line.get("path") for line in lines] != list(paths) or head.shard != shard:
-        return f"{index} does not list the pictures of its shard"
+    if [line["path"] for line in lines] != list(paths) or head.shard != shard:
+        return f"{index.name} does not list the pictures of its shard"
     shapes = Counter(tuple(line["shape"]) for line in lines if "skipped" not in line)
-    if head.shapes != shapes or head.skipped != len(lines) - shapes.total():
-        return f"{index} contradicts itself"
+    if (
+        _sha256_of_lines(index) != head.lines_sha256
+        or head.shapes != shapes
+        or head.skipped != len(lines) - shapes.total()
+    ):
+        return f"{index.name} contradicts itself"
     if not latents.is_file():
         return f"{latents.name} is missing"
     if latents.stat().st_size != head.bytes:
         return f"{latents.name} has {latents.stat().st_size:,} bytes instead of {head.bytes:,}"
     if sha256_of_file(latents) != head.sha256:
-        return f"{latents.name} is not what {index} describes"
+        return f"{latents.name} is not what {index.name} describes"
     return None
+
+
+def lines_of_index(path: Path) -> bytes:
+    """Return the lines of the pictures as they stand in a shard's index."""
+    return path.read_bytes().partition(b"\n")[2]
+
+
+def _sha256_of_lines(path: Path) -> str:
+    return hashlib.sha256(lines_of_index(path)).hexdigest()
+
+
+def _are_counts(numbers: Iterable[Any]) -> bool:
+    return all(type(number) is int and number >= 0 for number in numbers)
+
+
+def _is_of_picture(line: Mapping[str, Any]) -> bool:
+    """Return whether a line has what is read of a picture, or says that it was skipped."""
+    if not isinstance(line.get("path"), str):
+        return False
+    if isinstance(line.get("skipped"), str):
+        return True
+    shape = line.get("shape")
+    return (
+        isinstance(shape, list)
+        and len(shape) == 3
+        and _are_counts((*shape, line.get("row"), line.get("size")))
+        and isinstance(line.get("sha256"), str)
+    )
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -95,9 +95,16 @@ def safe_path(root: Path, path: str) -> Path:
     file = root / relative
     outside = relative.is_absolute() or ".." in relative.parts
     if outside or not _leads_inside(file, root.resolve()):
-        raise FileError(f"{path!r}", f"a path inside {root}", "do not use this store's list")
+        raise FileError(
+            f"{path!r}, which leads out of its folder",
+            f"a path inside {root}",
+            "do not use this store's list",
+        )
     return file
 
 
 def _leads_inside(link: Path, top: Path) -> bool:
-    return link.resolve().is_relative_to(top)
+    try:
+        return link.resolve().is_relative_to(top)
+    except (OSError, RuntimeError):  # a loop of links, which is a RuntimeError until Python 3.13
+        return False

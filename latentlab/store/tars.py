@@ -47,6 +47,10 @@ class Tars:
             raise FileError(
                 f"{path}, which is not in the tar files", "a picture in them", "put it back"
             ) from error
+        if offset < 0:
+            raise ImageError(
+                f"{path}, packed as a sparse file", "a plain one", "pack it without tar's --sparse"
+            )
         with (self.root / name).open("rb") as file:
             file.seek(offset)
             return file.read(size)
@@ -57,17 +61,29 @@ def _members(path: Path) -> dict[str, tuple[int, int]]:
     """Return where each picture of a tar file begins and how long it is."""
     try:
         with tarfile.open(path, "r:") as archive:
-            return {
-                member.name: (member.offset_data, member.size)
+            # A sparse file lies there in pieces, and begins nowhere.
+            found = {
+                member.name: (-1 if member.issparse() else member.offset_data, member.size)
                 for member in archive
                 if member.isreg() and _is_picture(PurePosixPath(member.name))
             }
+            _check_end(path, archive.offset)
+            return found
     except (tarfile.TarError, OSError) as error:
         raise ImageError(
             f"{path}, which cannot be read as a tar file ({error})",
             "a whole, uncompressed tar file",
             "copy it again, or unpack it into a folder",
         ) from error
+
+
+def _check_end(path: Path, offset: int) -> None:
+    """Raise ReadError unless an archive ends here: Python takes any damaged header for the end."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        end = file.read(2 * tarfile.BLOCKSIZE)
+    if len(end) < tarfile.BLOCKSIZE or any(end):
+        raise tarfile.ReadError(f"no end where its last whole member ends, at byte {offset:,}")
 
 
 def _is_picture(path: PurePosixPath) -> bool:

@@ -13,8 +13,14 @@ from typing import Any
 from latentlab.errors import LatentlabError
 from latentlab.files import sha256_of_file
 from latentlab.latents import Progress
-from latentlab.store.manifest import LIST, Manifest, listed_pictures, read_manifest
-from latentlab.store.shards import INDEX, find_fault, index_path, read_pictures
+from latentlab.store.manifest import (
+    LIST,
+    Manifest,
+    is_list_of,
+    listed_pictures,
+    read_manifest,
+)
+from latentlab.store.shards import INDEX, find_fault, index_path, lines_of_index, read_pictures
 from latentlab.store.sources import Source
 
 _SHOWN = 1000
@@ -27,7 +33,8 @@ class Verified:
 
     Parameters
     ----------
-    shards, pictures : int, how many were looked at; pictures are 0 where they were not asked for
+    shards, pictures : int, how many were looked at; pictures, without those that were skipped, are
+        0 where they were not asked for
     problems : the first of them, one line each
     count : int, of all problems
     """
@@ -87,8 +94,9 @@ def _check_shards(folder: Path, manifest: Manifest, source: Source | None) -> It
                 if fault:
                     yield _Found([f"shard {shard}: {fault}"])
                 elif source:
-                    changed = [_changed(source, line) for line in read_pictures(folder, shard)]
-                    yield _Found([line for line in changed if line], len(paths))
+                    there = [x for x in read_pictures(folder, shard) if "skipped" not in x]
+                    changed = [_changed(source, line) for line in there]
+                    yield _Found([line for line in changed if line], len(there))
                 else:
                     yield _Found([])
     except LatentlabError as error:  # the list itself is damaged
@@ -97,8 +105,6 @@ def _check_shards(folder: Path, manifest: Manifest, source: Source | None) -> It
 
 def _changed(source: Source, line: dict[str, Any]) -> str | None:
     """Return how a picture differs from the one that was encoded; None where it does not."""
-    if "skipped" in line:
-        return None
     try:
         content = source.read(line["path"])
     except OSError as error:
@@ -113,8 +119,7 @@ def _changed(source: Source, line: dict[str, Any]) -> str | None:
 def _check_whole(folder: Path, manifest: Manifest) -> list[str]:
     """Return what is wrong with the list and with the index of all shards."""
     problems = []
-    path = folder / LIST
-    if not path.is_file() or sha256_of_file(path) != manifest.list_sha256:
+    if not is_list_of(folder, manifest):
         problems.append(f"{LIST} is not the list with which the store was begun")
     merged = folder / INDEX
     if not merged.is_file():
@@ -129,5 +134,5 @@ def _sha256_of_indexes(folder: Path, manifest: Manifest) -> str:
     for shard in range(manifest.shards):
         path = index_path(folder, shard)
         if path.is_file():
-            digest.update(path.read_bytes().partition(b"\n")[2])
+            digest.update(lines_of_index(path))
     return digest.hexdigest()

@@ -19,6 +19,7 @@ from collections.abc import Generator, Iterable
 from contextlib import ExitStack, suppress
 from typing import IO, Any
 
+from latentlab.distributed import ranks_here
 from latentlab.store.preparing import Grid, Prepared, prepare
 from latentlab.store.sources import Source
 
@@ -34,8 +35,7 @@ _START = (
 def default_workers() -> int:
     """Return one less than the cores that this process may use, and at least one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(1, (cores or 1) // ranks_here - 1)
+    return max(1, (cores or 1) // ranks_here() - 1)
 
 
 def prepared(
