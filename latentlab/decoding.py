@@ -70,7 +70,7 @@ def decoding(path: Path | str) -> Iterator[None]:
         raise ImageError(
             f"{path}, which is no picture that Pillow can read",
             "PNG, JPEG, WebP, TIFF or the like",
-            "convert it to PNG first",
+            "copy it again if it breaks off, or convert it to PNG",
         ) from error
     except PermissionError as error:
         raise ImageError(

@@ -202,7 +202,11 @@ def _sha256(pixels: Tensor) -> str:
 
 def _check_file(path: Path) -> None:
     if path.is_dir():
-        raise ImageError(f"{path}, a folder", "one picture file", "name a picture inside it")
+        raise ImageError(
+            f"{path}, a folder",
+            "one picture file",
+            "name a picture inside it, or encode all of them with `latentlab encode`",
+        )
     if not path.exists():
         raise ImageError(f"{path}, which does not exist", "a picture file", "check the path")
     if path.stat().st_size == 0:

@@ -131,7 +131,9 @@ def draw_cumulative(
     )
     set_title(ax, pca.title)
     ax.grid(alpha=0.25, lw=0.5)
-    ax.legend(fontsize=8, loc="lower right", framealpha=0.9)
+    # Of a partial spectrum the curve may end below, where the legend of a whole one is.
+    whole = pca.spectrum.is_complete
+    ax.legend(fontsize=8, loc="lower right" if whole else "upper left", framealpha=0.9)
     return ax
 
 
@@ -194,7 +196,8 @@ def draw_eigenvalues(
     for null in _nulls_to_draw(pca, judgement):
         _draw_band(ax, null, null.spectra.mean(0), null.eigenvalue_band, null.label)
         if judgement and null.name == judgement.main:
-            count = judgement.components_above
+            partial = judgement.components_above == len(positive) and not spectrum.is_complete
+            count = f"{'≥ ' if partial else ''}{judgement.components_above}"
             label = f"{count} above chance ({null.label})"
             ax.axhline(null.threshold, ls=":", lw=1, color=PALETTE["mark"], label=label)
     ax.loglog(

@@ -75,6 +75,7 @@ def provenance(
             "normalization": vae.origin.normalization,
             "dtype": str(vae.dtype).removeprefix("torch."),
             "device": str(vae.device),
+            "compiled": vae.is_compiled,
         },
         **describe_tiles(vae),
         "input": {

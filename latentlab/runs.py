@@ -167,7 +167,8 @@ def save_pca(
     figures = {"cumulative_variance.png": new_figure(), "eigenvalues.png": new_figure()}
     for draw, figure in zip((draw_cumulative, draw_eigenvalues), figures.values(), strict=True):
         draw(pca, judgement=judgement, ax=figure.add_subplot())
-    if pca.neighborhood == "tokens" and pca.origin is not None:
+    # The mean latent of a store whose rows are cells is one color all over.
+    if pca.neighborhood == "tokens" and pca.origin is not None and _varies(pca.origin):
         figures["latent_rgb.png"] = draw_latent_rgb(pca.origin)
     files = [write_bytes(folder / name, png_bytes(figure)) for name, figure in figures.items()]
     files.append(_save_arrays(pca, folder / "pca.safetensors"))
@@ -177,6 +178,10 @@ def save_pca(
     write_json(files[-1], {**described, "files": [path.name for path in files]})
     remove_stale(earlier, files)
     return files
+
+
+def _varies(latent: Latent) -> bool:
+    return bool((latent.values != latent.values[:, :1, :1]).any())
 
 
 def listed_files(folder: Path, *records: str) -> set[Path]:

@@ -80,9 +80,9 @@ def check_component_count(n_components: int, rank: int, n_samples: int) -> None:
     """Raise ShapeError where so many components are not to be had of samples of a rank."""
     if not 1 <= n_components <= rank:
         raise ShapeError(
-            f"n_components={n_components}",
-            f"1 to {rank}, since {n_samples} centered samples span {rank} dimensions here",
-            "raise samples or lower n_components",
+            f"{n_components} components",
+            f"1 to {rank:,}, since {n_samples:,} centered samples span {rank:,} dimensions here",
+            "ask for a number in between",
         )
 
 

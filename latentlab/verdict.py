@@ -36,10 +36,8 @@ _NOISE = {
     "posterior": "The encoder's own σ was put in, so this spectrum says how σ differs between "
     "cells and channels, and nothing about meaning.",
 }
-_LIMITS = (
-    "This says how many directions vary, not whether they are disentangled: see "
-    "`latentlab directions --labels`."
-)
+_MANY = "This says how many directions vary, not whether they are disentangled"
+_LIMITS = f"{_MANY}: see `latentlab directions --labels`."
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -157,7 +155,7 @@ def judge_stream(pca: PCA) -> Judgement:
         main=main.name if main else None,
         elbow=None,
         intervals=None,
-        verdict=_put_into_words(pca, main, None, drop, checked=False),
+        verdict=_put_stream_into_words(pca, main, drop),
     )
 
 
@@ -227,6 +225,19 @@ def _put_into_words(
     return " ".join(sentence for sentence in sentences if sentence)
 
 
+def _put_stream_into_words(pca: PCA, main: Null | None, drop: Elbow | None) -> str:
+    if main is None:
+        return _put_into_words(pca, main, None, drop, checked=False)
+    after = f"the drop after {drop.index} component{'s' if drop.index > 1 else ''}" if drop else ""
+    sentences = [
+        _say_count(pca, main),
+        _say_curve(pca.spectrum, main, None),
+        f"Whether {after} is an elbow takes more than the isotropic null." if drop else "",
+        f"{_MANY}.",
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
 def _say_count(pca: PCA, main: Null) -> str:
     count = main.count_above(pca.spectrum)
     known = len(pca.spectrum.explained_variance)
@@ -265,7 +276,7 @@ def _short(r2: float) -> str:
 
 def _say_elbow(pca: PCA, drop: Elbow | None, *, checked: bool) -> str:
     if drop is None:
-        return "No elbow."
+        return "No elbow." if pca.spectrum.is_complete else ""
     after = f"after {drop.index} component{'s' if drop.index > 1 else ''}"
     if checked:
         return f"An elbow {after}: the next has 1/{drop.drop:.1f} of the variance."

@@ -224,7 +224,7 @@ WRONG_USAGE = {
     "--samples 1": "at least 2",
     "--samples 0": "at least 2",
     "--samples -3": "at least 2",
-    "--components 0": "n_components=0",
+    "--components 0": "0 components",
     "--components 6": "1 to 5",
     "--components 6 --randomized": "1 to 5",
     "--size 63": "62 or 64",
@@ -277,7 +277,9 @@ def test_a_command_line_that_does_not_parse_is_wrong_usage(
     called = cli(*arguments.split())
     assert called.code == 2
     assert words in called.error
-    assert called.error.endswith("see `latentlab --help`")
+    command = arguments.split()[0]
+    where = f"latentlab {command}" if command in ("pca", "traverse") else "latentlab"
+    assert called.error.endswith(f"see `{where} --help`")
 
 
 def test_options_are_checked_before_the_model_is_loaded(cli: CommandLine) -> None:

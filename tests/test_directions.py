@@ -143,7 +143,7 @@ class TestEveryFinder:
         options: dict,
     ) -> None:
         for wrong in (0, 481):
-            with pytest.raises(ShapeError, match=f"got {wrong} directions|n_components={wrong}"):
+            with pytest.raises(ShapeError, match=f"got {wrong} directions|{wrong} components"):
                 find(linear_vae, linear_latent, hood, wrong, finder=name, **options.get(name, {}))
 
     def test_its_options_are_not_those_of_a_neighborhood(

@@ -185,7 +185,7 @@ def test_one_sample_is_refused() -> None:
 
 @pytest.mark.parametrize("n_components", [0, 20, 100])
 def test_more_components_than_the_rank_are_refused(n_components: int) -> None:
-    with pytest.raises(ShapeError, match=rf"n_components={n_components}, expected 1 to 19"):
+    with pytest.raises(ShapeError, match=rf"{n_components} components, expected 1 to 19"):
         fit_pca(torch.randn(20, 64), n_components=n_components)
 
 

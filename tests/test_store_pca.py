@@ -110,7 +110,8 @@ def test_randomized_says_how_exact_it_is(cli: CommandLine, store: Store) -> None
 @pytest.mark.parametrize(
     "option",
     [("--size", 32), ("--samples", 8), ("--region", "0,0,8,8"), ("--set", "blur=0"),
-     ("--nulls", "parallel"), ("-k", "gaussian")],
+     ("--nulls", "parallel"), ("-k", "gaussian"), ("-k", "augment"), ("--model", "mini"),
+     ("--device", "cpu"), ("--dtype", "float32"), ("--tile", 128), ("--compile",)],
     ids=str,
 )  # fmt: skip
 def test_options_about_pictures_are_refused(
@@ -119,6 +120,23 @@ def test_options_about_pictures_are_refused(
     called = cli("pca", store.folder, *option)
     assert called.code == 2
     assert "with a store" in called.error
+
+
+def test_what_is_said_of_a_store_holds_for_stores(cli: CommandLine, store: Store) -> None:
+    facts = cli(
+        "pca", store.folder, "--randomized", "--components", 3, "--json", "--out", "run"
+    ).facts
+    assert "--nulls" not in facts["verdict"]
+    assert "directions --" not in facts["verdict"]
+    said = cli("pca", store.folder, "--randomized", "--components", 3).out
+    assert "participation ratio" not in said
+    if facts["components_above_null"] == 3:
+        assert "≥ 3" in said
+    run = json.loads(Path("run/run.json").read_text())["pca"]["input"]
+    assert run["store"] == str(store.folder.resolve())
+    assert run["list_sha256"] == store.manifest.list_sha256
+    tokens = cli("pca", store.folder, "-k", "tokens", "--json", "--out", "cells").facts
+    assert "latent_rgb.png" not in [Path(name).name for name in tokens["files"]]
 
 
 def test_a_store_that_is_not_finished_says_how_to_go_on(

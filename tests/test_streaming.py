@@ -230,8 +230,8 @@ def test_rows_that_are_all_alike_are_refused(method: str) -> None:
     ("matrix", "options", "said"),
     [
         (torch.ones(1, 5), {}, "at least two rows"),
-        (falling(20, 5), {"n_components": 6}, "n_components=6"),
-        (falling(20, 5), {"n_components": 6, "method": "randomized"}, "n_components=6"),
+        (falling(20, 5), {"n_components": 6}, "6 components"),
+        (falling(20, 5), {"n_components": 6, "method": "randomized"}, "6 components"),
         (falling(20, 5), {"method": "magic"}, "method magic"),
     ],
 )

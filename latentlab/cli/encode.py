@@ -54,9 +54,10 @@ def encode(
     """Encode every picture of a folder; started again, it goes on where it was."""
     from latentlab.distributed import joined_ranks
     from latentlab.store.filling import fill_store
-    from latentlab.store.manifest import MANIFEST, read_manifest
+    from latentlab.store.manifest import MANIFEST, check_options, read_manifest
     from latentlab.store.opening import open_source
 
+    check_options(stored=store_dtype, per_shard=per_shard, batch=batch, threads=threads)
     source = open_source(pictures)
     with joined_ranks() as ranks:
         # One process speaks for all.
@@ -88,7 +89,7 @@ def encode(
         if json:
             print_json(facts)
         elif not quiet:
-            _print_summary(facts)
+            _print_summary(facts, ranks.world)
 
 
 def _cast(vae: LatentVAE, begun: Manifest | None) -> LatentVAE:
@@ -120,12 +121,13 @@ def _facts(filled: Filled) -> dict[str, Any]:
     }
 
 
-def _print_summary(facts: Mapping[str, Any]) -> None:
+def _print_summary(facts: Mapping[str, Any], world: int) -> None:
     size = facts["bytes"] / 1e6
     print(f"latents: {facts['pictures']:,}, shards: {facts['shards']:,}, {size:,.1f} MB")
     if facts["skipped"]:
         index = Path(facts["store"]) / "index.jsonl"
         print(f'skipped: {facts["skipped"]:,}, see "skipped" in {index}')
     if facts["computed"]:
-        print(f"read now: {facts['computed']:,}, {facts['pictures_per_second']:.1f} a second")
+        rank = f" by the first of {world} ranks" if world > 1 else ""
+        print(f"read now{rank}: {facts['computed']:,}, {facts['pictures_per_second']:.1f} a second")
     print(facts["store"])

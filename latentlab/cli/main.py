@@ -96,6 +96,16 @@ def run(arguments: Sequence[str]) -> int:
     return code
 
 
+_PLAINER = {
+    "Input should be a valid integer, unable to parse string as an integer": "no whole number",
+    "Input should be a valid number, unable to parse string as a number": "no number",
+    "Input should be greater than or equal to": "expected at least",
+    "Input should be less than or equal to": "expected at most",
+    "Value error, ": "",
+}
+"""What the parser of the command line says → how it reads here."""
+
+
 def _explain(error: Exception) -> tuple[str, int]:
     """Return an error's message, in one line, and its exit code."""
     first = (str(error).splitlines() or [""])[0]
@@ -104,7 +114,11 @@ def _explain(error: Exception) -> tuple[str, int]:
             return str(error), error.exit_code
         case typer.TyperException():
             told = " ".join(error.format_message().split()).rstrip(".")
-            return f"{told}: see `latentlab --help`", error.exit_code
+            for theirs, ours in _PLAINER.items():
+                told = told.replace(theirs, ours)
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context else "latentlab"
+            return f"{told}: see `{command} --help`", error.exit_code
         case MemoryError():
             return _NO_MEMORY, OUT_OF_MEMORY
         case RuntimeError() if "out of memory" in first or "allocate memory" in first:

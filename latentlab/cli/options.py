@@ -25,7 +25,8 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …")]
 Dtype = Annotated[
     str,
     typer.Option(
-        help="float32, bfloat16, float16, or auto: bfloat16 where it is native and does not show."
+        help="float32, float64, bfloat16, float16, or auto: bfloat16 where it is native and does "
+        "not show."
     ),
 ]
 Seed = Annotated[

@@ -11,7 +11,7 @@ from latentlab.cli import options
 from latentlab.cli.analysis import Request, analyse, check
 from latentlab.cli.console import print_json, progress_bar, shown, tiling
 from latentlab.cli.machine import Machine
-from latentlab.cli.store_pca import analyse_store
+from latentlab.cli.store_pca import analyse_store, refuse_picture_options
 from latentlab.defaults import DEFAULT_NEIGHBORHOOD
 
 
@@ -62,6 +62,7 @@ def pca(
         dtype,
     )
     if is_store(image):
+        refuse_picture_options(context)
         stored = analyse_store(request, out, quiet=quiet)
         if stored is None:
             return
@@ -94,7 +95,6 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
 
 
 def _summary_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    unbiased = shown(facts["participation_ratio_corrected"], ".1f")
     shares = facts["explained_variance_ratio"][:5]
     chance = ", ".join(
         f"{name} {shown(null['log_fit_r2'], '.3f')}" for name, null in facts["null"].items()
@@ -102,11 +102,7 @@ def _summary_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         (f"variance of PC 1–{len(shares)}", ", ".join(f"{share:.1%}" for share in shares)),
         ("k for 50, 90, 95, 99 %", ", ".join(shown(facts[f"k{p}"], "d") for p in (50, 90, 95, 99))),
-        (
-            "participation ratio",
-            f"{shown(facts['participation_ratio'], '.1f')}{_interval(facts)} "
-            f"(freed of sampling bias: {unbiased})",
-        ),
+        *_effective_dimension(facts),
         ("components above chance", _count(facts)),
         (
             "R² of the log fit",
@@ -129,13 +125,24 @@ def _how_exact(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [("method", f"{facts['method']}, eigenvalues within {largest:.1%}")]
 
 
-def _interval(facts: Mapping[str, Any]) -> str:
+def _effective_dimension(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if facts["participation_ratio"] is None:  # of a spectrum of which only the beginning is known
+        return []
     found = facts["effective_dimension"]
-    if found is None:
-        return ""
-    return f", 95 % interval {shown(found['lower'], '.1f')}–{shown(found['upper'], '.1f')}"
+    interval = ""
+    if found is not None:
+        ends = f"{shown(found['lower'], '.1f')}–{shown(found['upper'], '.1f')}"
+        interval = f" (95 % interval {ends})"
+    unbiased = shown(facts["participation_ratio_corrected"], ".1f")
+    ratio = shown(facts["participation_ratio"], ".1f")
+    return [("participation ratio", f"{ratio}{interval}, freed of sampling bias {unbiased}")]
 
 
 def _count(facts: Mapping[str, Any]) -> str:
     count, null = facts["components_above_null"], facts["components_above_null_of"]
-    return "–" if count is None else f"{count} ({null} null)"
+    if count is None:
+        return "–"
+    known = len(facts["explained_variance"])
+    partial = known < min(facts["n_samples"] - 1, facts["n_features"])
+    at_least = "≥ " if partial and count == known else ""
+    return f"{at_least}{count} ({null} null)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,8 +28,15 @@ def info(folder: Folder, json: options.Json = False, debug: options.Debug = Fals
         print_json(facts)
         return
     for name, value in facts.items():
-        shown = ", ".join(f"{k}: {v:,}" for k, v in value.items()) if name == "shapes" else value
-        print(f"{name.replace('_', ' '):16}{'–' if shown is None else shown}")
+        print(f"{name.replace('_', ' '):16}{_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {count:,}" for key, count in value.items()) or "–"
+    if type(value) is int:
+        return f"{value:,}"
+    return "–" if value is None else str(value)
 
 
 @store.command("verify")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from latentlab.cli.analysis import Request
 from latentlab.cli.console import progress_bar
 from latentlab.defaults import DEFAULT_NEIGHBORHOOD
@@ -15,6 +17,19 @@ if TYPE_CHECKING:
     from latentlab.streaming import StreamedPCA
 
 _PARTS = {DEFAULT_NEIGHBORHOOD: "whole", "tokens": "tokens"}
+_ABOUT_PICTURES = {
+    "model": "model",
+    "size": "size",
+    "samples": "samples",
+    "region": "region",
+    "set": "settings",
+    "nulls": "nulls",
+    "device": "device",
+    "dtype": "dtype",
+    "tile": "tile",
+    "compile": "compiled",
+}
+"""Option → parameter of ``pca``."""
 
 
 def analyse_store(request: Request, out: Path | None, *, quiet: bool) -> dict[str, Any] | None:
@@ -22,7 +37,6 @@ def analyse_store(request: Request, out: Path | None, *, quiet: bool) -> dict[st
 
     Raises
     ------
-    UsageError : an option that is about a picture.
     FileError : the store is not finished, or the results cannot be written.
     """
     from latentlab.distributed import joined_ranks
@@ -30,7 +44,6 @@ def analyse_store(request: Request, out: Path | None, *, quiet: bool) -> dict[st
     from latentlab.store.reading import open_store
     from latentlab.store_pca import fit_store_pca
 
-    _refuse_picture_options(request)
     check_folder(out or RUNS_FOLDER)
     store = open_store(request.image)
     with joined_ranks() as ranks:
@@ -47,27 +60,23 @@ def analyse_store(request: Request, out: Path | None, *, quiet: bool) -> dict[st
         return _save(store, found, request, out) if ranks.is_first else None
 
 
-def _refuse_picture_options(request: Request) -> None:
-    given = {
-        "--size": request.size,
-        "--samples": request.samples,
-        "--region": request.region,
-        "--set": request.settings,
-        "--nulls": request.nulls,
-    }
-    wrong = [name for name, value in given.items() if value is not None]
+def refuse_picture_options(context: typer.Context) -> None:
+    """Raise UsageError where options were given that are about a picture, or about its model."""
+    wrong = [f"--{name}" for name in _ABOUT_PICTURES if _is_given(context, name)]
+    if _is_given(context, "neighborhood") and context.params["neighborhood"] != "tokens":
+        wrong.append(f"--neighborhood {context.params['neighborhood']}")
     if wrong:
         raise UsageError(
             f"{', '.join(wrong)} with a store",
-            "a store alone, all of whose latents are analysed",
-            f"leave {' and '.join(wrong)} out, or pass a picture",
+            "a store alone, or -k tokens for its cells",
+            f"leave {', '.join(wrong)} out, or pass a picture",
         )
-    if request.neighborhood not in _PARTS:
-        raise UsageError(
-            f"--neighborhood {request.neighborhood} with a store",
-            "whole latents (the default) or tokens",
-            "leave it out, or pass a picture",
-        )
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    parameter = _ABOUT_PICTURES.get(name, name)
+    source = context.get_parameter_source(parameter)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _save(store: Store, found: StreamedPCA, request: Request, out: Path | None) -> dict[str, Any]:
@@ -90,7 +99,11 @@ def _save(store: Store, found: StreamedPCA, request: Request, out: Path | None) 
     described = {
         "command_line": request.command_line,
         "model": model,
-        "input": {"store": str(store.folder.resolve()), **store.summary()},
+        "input": {
+            **store.summary(),
+            "store": str(store.folder.resolve()),
+            "list_sha256": store.manifest.list_sha256,
+        },
         "seed": request.seed,
         "method": found.method,
         "versions": library_versions(),

@@ -108,10 +108,11 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
 
     table = Table(box=None, pad_edge=False)
     # Names of files are long: they are broken rather than cut.
-    table.add_column(f"cosine with the change at {facts['origin']}", overflow="fold")
-    for heading in ("picture change", "random", "label scores", "random"):
+    table.add_column("", overflow="fold")
+    for heading in ("picture change", "random, picture", "label scores", "random, labels"):
         table.add_column(heading, justify="right")
-    for pair in [*facts["pairs"], {**facts, "target": "all"}]:
+    several = len(facts["pairs"]) > 1
+    for pair in [*facts["pairs"], *([{**facts, "target": "all"}] if several else [])]:
         cells = [
             _with_interval(pair[measure][mean], pair[measure][interval])
             for measure in ("picture_change", "label_scores")
@@ -120,6 +121,7 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
         table.add_row(pair["target"], *cells)
     console = Console(highlight=False, markup=False)
     console.print(facts["title"], style="bold")
+    console.print(f"cosine with the change at {facts['origin']}, mean (95 % interval)")
     console.print(table)
     for path in facts["files"]:
         print(path)

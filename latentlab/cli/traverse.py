@@ -101,7 +101,15 @@ def traverse(
     machine = Machine(model, device, dtype, offline, quiet, tile, compiled)
     if image is None:
         _refuse_picture_options(
-            size, samples, region, settings, neighborhood, seed, finder, labels, features
+            size=size,
+            samples=samples,
+            region=region,
+            set=settings,
+            neighborhood=neighborhood,
+            seed=seed,
+            finder=finder,
+            labels=labels,
+            features=features,
         )
         start = resume(run, out, machine)
     else:
@@ -167,13 +175,13 @@ def _report(folder: Path, files: list[Path], *, json: bool, quiet: bool) -> None
         _print_summary(facts)
 
 
-def _refuse_picture_options(*given: object) -> None:
-    if any(option is not None for option in given):
+def _refuse_picture_options(**options: object) -> None:
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if given:
         raise UsageError(
-            "--size, --samples, --region, --set, --neighborhood, --seed, --finder, --labels or "
-            "--features without IMAGE",
-            "a picture that they apply to",
-            "pass IMAGE, or leave them out to go on with a run",
+            f"{', '.join(given)} without IMAGE",
+            "a picture for that",
+            f"pass IMAGE, or leave {' and '.join(given)} out to go on with a run",
         )
 
 
@@ -217,7 +225,7 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
     curved = facts.get("curved", False)
     headings = ["", "variance", "change/σ", "monotone", "flicker", "drift / ‖z‖", "clipped"]
     for heading in [*headings, *(["turned"] if curved else [])]:
-        table.add_column(heading, justify="right" if heading else "left")
+        table.add_column(heading, justify="right" if heading else "left", overflow="fold")
     for row in facts["components"]:
         turned = [f"{sum(row['turning']):.2f} rad"] if curved else []
         table.add_row(

@@ -195,6 +195,8 @@ def _choose_device(device: str | torch.device) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         chosen = torch.device(device)
+        if chosen.type == "meta":
+            raise ValueError("a device that computes nothing")
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError, ImportError, ValueError) as error:
         raise UsageError(

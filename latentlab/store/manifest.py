@@ -101,16 +101,7 @@ def plan(
     UsageError : an option that makes no sense.
     """
     grid = Grid.of(size, vae.spec.multiple)
-    if stored not in STORED_DTYPES:
-        raise UsageError(
-            f"--store-dtype {stored}", " or ".join(STORED_DTYPES), "choose one of these"
-        )
-    chosen = {"--per-shard": per_shard, "--batch": batch, "--threads": threads}
-    for name, number in chosen.items():
-        most = MOST_THREADS if name == "--threads" else MOST
-        if number is not None and not 1 <= number <= most:
-            advice = f"{'raise' if number < 1 else 'lower'} {name}"
-            raise UsageError(f"{name} {number}", f"1 to {most:,}", advice)
+    check_options(stored=stored, per_shard=per_shard, batch=batch, threads=threads)
     side = size or _USUAL_SIDE
     return Manifest(
         model={"name": vae.spec.name, **asdict(vae.origin)},
@@ -127,6 +118,22 @@ def plan(
         compiled=vae.is_compiled,
         versions=library_versions(),
     )
+
+
+def check_options(
+    *, stored: str, per_shard: int | None, batch: int | None, threads: int | None
+) -> None:
+    """Raise UsageError where options make no sense whatever the model."""
+    if stored not in STORED_DTYPES:
+        raise UsageError(
+            f"--store-dtype {stored}", " or ".join(STORED_DTYPES), "choose one of these"
+        )
+    chosen = {"--per-shard": per_shard, "--batch": batch, "--threads": threads}
+    for name, number in chosen.items():
+        most = MOST_THREADS if name == "--threads" else MOST
+        if number is not None and not 1 <= number <= most:
+            advice = f"{'raise' if number < 1 else 'lower'} {name}"
+            raise UsageError(f"{name} {number}", f"1 to {most:,}", advice)
 
 
 def _threads(vae: LatentVAE, threads: int | None) -> int | None:
