@@ -178,8 +178,39 @@ def test_a_share_compares_what_was_timed_in_the_same_round() -> None:
         "float32 product 2048": timing.Timing((0.1, 0.2, 0.1)),
     }
     job = timing.Timing((0.4, 0.8, 0.4))
-    share = timing.share_of_ceiling(2 * 2048**3, job, timings)
-    assert share == pytest.approx(0.25)
+    shares = timing.shares_of_ceiling(2 * 2048**3, job, timings)
+    assert shares == pytest.approx([0.25] * 3)
+
+
+def test_products_between_layers_slow_down_with_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    timing = importlib.import_module("timing")
+    clock, pace = [0.0], [1.0]
+
+    def work(seconds: float) -> None:
+        clock[0] += seconds * pace[0]
+
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(
+        timing,
+        "square_products",
+        lambda _dtype: {"small": lambda: work(0.1), "large": lambda: work(0.2)},
+    )
+    layers = torch.nn.Sequential(*(torch.nn.Conv2d(1, 1, 1) for _ in range(20)))
+
+    def job() -> torch.Tensor:
+        hidden = torch.zeros(1, 1, 1, 1)
+        for layer in layers:
+            work(0.05)
+            hidden = layer(hidden)
+        return hidden
+
+    meanwhile = timing.Meanwhile(job, layers, "float32")
+    for pace[0] in (1.0, 3.0, 0.5):
+        meanwhile()
+    # 20 layers of 0.05 s, without the ten pairs of products, and the faster is the larger one
+    assert meanwhile.seconds == pytest.approx([1.0, 3.0, 0.5])
+    assert meanwhile.shares(2 * 2048**3) == pytest.approx([0.2] * 3)
+    assert not any(layer._forward_hooks for layer in layers)
 
 
 @pytest.mark.parametrize(

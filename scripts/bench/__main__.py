@@ -125,7 +125,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--null-shapes", type=_shapes, help="samples of parallel analysis")
     add("--size", type=int, help="side of the pictures in pixels (default 256; quick 64)")
     add("--flux-sizes", type=_numbers, help="those of FLUX.1's architecture (default 256,512)")
-    add("--rounds", type=int, help="turns of each job (default 5, long ones 3; quick 2)")
+    add("--rounds", type=int, help="turns of each job (default 5; quick 2)")
     add("--samples", type=int, help="samples of the whole job (default 256; quick 16)")
     add("--components", type=int, help="components of the whole job (default 5; quick 2)")
     add("--steps", type=int, help="frames of a component (default 16; quick 5)")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 from bench_tables import new_table
 from naive import NaiveVAE, halves_of
 from rich.table import Table
-from timing import Job, Target, ceiling, share_of_ceiling, square_products, time_in_turn
+from timing import (
+    Job,
+    Meanwhile,
+    Target,
+    ceiling,
+    shares_of_ceiling,
+    square_products,
+    time_in_turn,
+)
 from vae_bench import gflop_of, without_channels_last
 
 if TYPE_CHECKING:
@@ -81,7 +91,7 @@ def measure_halves(
     from latentlab.precision import for_data_set, use_exact_float32, with_fast_decoder
 
     use_exact_float32()
-    plain = halves_of(without_channels_last(vae).module, vae.device.type)
+    plain = without_channels_last(vae).module
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(1, 3, size // 8, size // 8, generator=generator)
     picture = coarse.repeat_interleave(8, 2).repeat_interleave(8, 3) * 2 - 1
@@ -107,6 +117,15 @@ class _Half:
     vae: LatentVAE
     sample: torch.Tensor
     dtype: torch.dtype
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
+
+    @property
+    def module(self) -> Any:
+        vae: Any = getattr(self.vae, "decoder", self.vae) if self.name == "decode" else self.vae
+        return vae.module
 
     def job(self, together: int, batches: int) -> Job:
         """Return what runs so many batches one after the other; its result is the last picture."""
@@ -163,14 +182,18 @@ def models_tables(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
             f"{row['gflop']:.1f}",
             f"{row['dtype']}{', compiled' if row.get('compiled') else ''}",
             f"{row['seconds']:.4f}",
-            f"{row['share']:.0%} of {row['ceiling_gflops']:.0f}",
+            f"{row['share']:.0%}{_range(row['all_shares'], '.0%')} of {row['ceiling_gflops']:.0f}",
             f"{row['naive_seconds']:.4f}",
             f"{row['naive_share']:.0%} of {row['naive_ceiling_gflops']:.0f}",
-            f"{row['ratio']:.2f}",
+            f"{row['ratio']:.2f}{_range(row['all_ratios'], '.2f')}",
             *([f"{row['ratio_to_tf32']:.2f}"] if on_gpu else []),
             f"{row['psnr']:.1f} dB" if row["psnr"] is not None else "–",
         )
     return [table]
+
+
+def _range(values: Sequence[float], form: str) -> str:
+    return f" ({min(values):{form}} to {max(values):{form}})" if len(values) > 1 else ""
 
 
 def _decodes_in(vae: LatentVAE) -> torch.dtype:
@@ -178,37 +201,26 @@ def _decodes_in(vae: LatentVAE) -> torch.dtype:
 
 
 def _measure_half(
-    half: _Half, vae: Any, plain: NaiveVAE, size: int, rounds: int, gflop: float
+    half: _Half, vae: Any, plain: Any, size: int, rounds: int, gflop: float
 ) -> dict[str, Any]:
+    """Return a row: what takes turns with what, and the shares of the machine's rate."""
     from latentlab.batches import batch_size
 
-    dtype = str(half.dtype).removeprefix("torch.")
     device = vae.device.type
     together = batch_size(half.vae, size, size, half.name)
     # Several, so that copies can run beside the batch after them.
     pictures = together * _BATCHES[device]
-    ours_alone = {"latentlab": half.job(together, _BATCHES[device])}
-    naive_alone = {"naive": _naive_job(plain, half, vae)}
-    if device == "cuda":
-        naive_alone["naive, TF32"] = _with_tf32(naive_alone["naive"])
-    # Beside each job the products of its own dtype.
-    jobs = ours_alone | square_products(dtype, device=device)
-    jobs |= naive_alone | square_products(device=device)
-    start = time.perf_counter()
-    ours_alone["latentlab"]()  # warms it up, and compiles it
-    slow = not half.vae.is_compiled and time.perf_counter() - start > _LONG
-    fewer = dict.fromkeys(ours_alone | naive_alone, min(rounds, 2)) if slow else {}
-    timings = time_in_turn(jobs, rounds, fewer=fewer)
-    ours, naive = timings["latentlab"].median / pictures, timings["naive"].median
-    tf32 = timings["naive, TF32"].median if device == "cuda" else None
-    top, naive_top = (ceiling(timings, kind, device=device) / 1e9 for kind in (dtype, "float32"))
-    share, naive_share = (
-        share_of_ceiling(work * 1e9, timings[name], timings, kind, device=device)
-        for name, work, kind in (
-            ("latentlab", gflop * pictures, dtype),
-            ("naive", gflop, "float32"),
-        )
-    )
+    work = {"latentlab": gflop * pictures, "naive": gflop}
+    jobs = {
+        "latentlab": half.job(together, _BATCHES[device]),
+        "naive": _naive_job(halves_of(plain, device), half, vae),
+    }
+    beside = device == "cpu" and not half.vae.is_compiled
+    measure = _beside_layers if beside else _beside_rounds
+    found = measure(half, jobs, plain, rounds, work)
+    ours, naive = found["latentlab"], found["naive"]
+    pairs = [a / b * pictures for a, b in zip(naive.seconds, ours.seconds, strict=False)]
+    tf32 = found["naive, TF32"].median if "naive, TF32" in found else None
     return {
         "model": vae.spec.name,
         "device": device,
@@ -216,21 +228,81 @@ def _measure_half(
         "half": half.name,
         "batch": together,
         "gflop": gflop,
-        "dtype": dtype,
-        "seconds": ours,
-        "all_seconds": timings["latentlab"].seconds,
+        "dtype": half.dtype_name,
+        "seconds": ours.median / pictures,
+        "all_seconds": ours.seconds,
         "pictures": pictures,
-        "ceiling_gflops": top,
-        "share": share,
-        "naive_seconds": naive,
-        "naive_all_seconds": timings["naive"].seconds,
+        "ceiling_gflops": ours.rate / 1e9,
+        "share": statistics.median(ours.shares),
+        "all_shares": ours.shares,
+        "naive_seconds": naive.median,
+        "naive_all_seconds": naive.seconds,
         "naive_tf32_seconds": tf32,
-        "naive_ceiling_gflops": naive_top,
-        "naive_share": naive_share,
-        "ratio": naive / ours,
-        "ratio_to_tf32": tf32 / ours if tf32 else None,
-        "psnr": _psnr(timings["naive"].result, timings["latentlab"].result, half.name),
+        "naive_ceiling_gflops": naive.rate / 1e9,
+        "naive_share": statistics.median(naive.shares),
+        "ratio": statistics.median(pairs),
+        "all_ratios": sorted(pairs),
+        "ratio_to_tf32": tf32 / (ours.median / pictures) if tf32 else None,
+        "psnr": _psnr(naive.result, ours.result, half.name),
     }
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Times of a job, its shares of the machine's rate, and that rate in FLOP/s."""
+
+    seconds: Sequence[float]
+    shares: Sequence[float]
+    rate: float
+    result: Any
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+
+def _beside_layers(
+    half: _Half, jobs: Mapping[str, Job], plain: Any, rounds: int, work: Mapping[str, float]
+) -> dict[str, _Found]:
+    """Return times and shares with products between the layers, on a CPU."""
+    modules = {"latentlab": half.module, "naive": plain}
+    watched = {
+        name: Meanwhile(job, modules[name], half.dtype_name if name == "latentlab" else "float32")
+        for name, job in jobs.items()
+    }
+    start = time.perf_counter()
+    watched["latentlab"]()  # warms it up
+    slow = time.perf_counter() - start > _LONG
+    fewer = dict.fromkeys(jobs, min(rounds, 2)) if slow else {}
+    timings = time_in_turn(watched, rounds, fewer=fewer)
+    found = {}
+    for name, job in watched.items():
+        kept = len(timings[name].seconds)
+        shares, rates = job.shares(work[name] * 1e9)[-kept:], job.rates[-kept:]
+        rate = statistics.median(rates)
+        found[name] = _Found(job.seconds[-kept:], shares, rate, timings[name].result)
+    return found
+
+
+def _beside_rounds(
+    half: _Half, jobs: Mapping[str, Job], plain: Any, rounds: int, work: Mapping[str, float]
+) -> dict[str, _Found]:
+    """Return times and shares with products in the same rounds: on a GPU, or of compiled code."""
+    device = half.vae.device.type
+    kinds = {"latentlab": half.dtype_name, "naive": "float32", "naive, TF32": "float32"}
+    if device == "cuda":
+        jobs = {**jobs, "naive, TF32": _with_tf32(jobs["naive"])}
+    products = [square_products(kind, device=device) for kind in {*kinds.values()}]
+    jobs["latentlab"]()  # warms it up, and compiles it
+    timings = time_in_turn({**jobs, **dict(ChainMap(*products))}, rounds)
+    found = {}
+    for name in jobs:
+        kind, timing = kinds[name], timings[name]
+        flop = work.get(name, work["naive"]) * 1e9
+        shares = shares_of_ceiling(flop, timing, timings, kind, device=device)
+        rate = ceiling(timings, kind, device=device)
+        found[name] = _Found(timing.seconds, shares, rate, timing.result)
+    return found
 
 
 def _with_tf32(job: Job) -> Job:

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = Path(__file__).resolve().parents[3] / "shared" / "models" / "taef2"
 BUILT_IN = "mini"
-_LONG_ROUNDS = 3
 _SMALL_FLUX1 = {"block_out_channels": (8, 16, 16, 16), "norm_num_groups": 4}
 
 
@@ -54,7 +53,7 @@ def _measure_nulls(options: argparse.Namespace, say: Say) -> Figures:
     rows = []
     for shape in options.null_shapes:
         say(f"parallel analysis of {shape[0]}×{shape[1]:,} samples")
-        rows.append(measure_nulls(shape, _few(options), memory=options.memory))
+        rows.append(measure_nulls(shape, options.rounds, memory=options.memory))
     return rows
 
 
@@ -115,14 +114,14 @@ def _measure_store(options: argparse.Namespace, say: Say) -> Figures:
 
         say(f"stores of {options.photos:,} photos")
         vae = for_data_set(_load(_model(options), options.device))
-        throughput = measure_throughput(vae, options.size, _few(options), options.photos)
+        throughput = measure_throughput(vae, options.size, options.rounds, options.photos)
     say(f"stores of up to {max(options.counts):,} small pictures")
     return {"throughput": throughput, "growth": measure_growth(options.counts)}
 
 
 def _measure_stream(options: argparse.Namespace, say: Say) -> Figures:
     say("streaming PCA of {:,}×{:,}".format(*options.stream_shape))
-    return measure_stream(options.stream_shape, options.stream_growing, _few(options))
+    return measure_stream(options.stream_shape, options.stream_growing, options.rounds)
 
 
 def _measure_gif(options: argparse.Namespace, say: Say) -> Figures:
@@ -152,10 +151,6 @@ SECTIONS = (
     Section("ranks", _measure_ranks, ranks_tables, ranks_targets),
     Section("start", _measure_start, lambda rows: [start_table(rows)], start_targets),
 )
-
-
-def _few(options: argparse.Namespace) -> int:
-    return min(options.rounds, _LONG_ROUNDS)
 
 
 def _job_size(options: argparse.Namespace) -> dict[str, int]:

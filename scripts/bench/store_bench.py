@@ -154,7 +154,9 @@ def _throughput_table(row: dict[str, Any]) -> Table:
     title = f"A store of {row['pictures']:,} photos, {row['model']} at {row['size']} px"
     table = new_table(title, "what", "latents/s", "MB/s")
     table.add_row(f"the model alone, {row['dtype']}", f"{row['model_per_second']:.1f}", "")
-    store = f"{row['store_per_second']:.1f} ({row['ratio']:.1%})"
+    low, high = row["all_ratios"][0], row["all_ratios"][-1]
+    paired = f"{row['ratio']:.1%}, {low:.0%} to {high:.0%}, of the model in the same turn"
+    store = f"{row['store_per_second']:.1f} ({paired})"
     table.add_row("latentlab encode: read, decode, encode, write", store, "")
     disk = {
         "reading the store": "read",

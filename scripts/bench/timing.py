@@ -105,15 +105,15 @@ def ceiling(timings: Mapping[str, Timing], dtype: str = "float32", *, device: st
     )
 
 
-def share_of_ceiling(
+def shares_of_ceiling(
     work: float,
     job: Timing,
     timings: Mapping[str, Timing],
     dtype: str = "float32",
     *,
     device: str = "cpu",
-) -> float:
-    """Return the median share of the machine's rate that a job reached, round by round.
+) -> list[float]:
+    """Return the shares of the machine's rate that a job reached, round by round.
 
     On a machine whose speed changes from minute to minute, only what was timed together compares.
 
@@ -127,7 +127,92 @@ def share_of_ceiling(
     for number, seconds in enumerate(job.seconds):
         rate = max(_product_flops(side, device) / times[number] for side, times in products)
         shares.append(work / seconds / rate)
-    return statistics.median(shares)
+    return shares
+
+
+class Products:
+    """Square products of a dtype on the CPU, timed again and again beside something else."""
+
+    def __init__(self, dtype: str = "float32") -> None:
+        self.jobs = square_products(dtype)
+        self.seconds: dict[str, list[float]] = {name: [] for name in self.jobs}
+        for job in self.jobs.values():
+            job()
+
+    def measure(self, *_: object) -> None:
+        """Time each square product once."""
+        for name, job in self.jobs.items():
+            start = time.perf_counter()
+            job()
+            self.seconds[name].append(time.perf_counter() - start)
+
+    @property
+    def spent(self) -> float:
+        """Return the time that all of them took."""
+        return sum(map(sum, self.seconds.values()))
+
+    @property
+    def count(self) -> int:
+        """Return how often each was timed."""
+        return min(map(len, self.seconds.values()))
+
+    def rate(self, since: int = 0) -> float:
+        """Return the FLOP/s of the faster product over all its times since the one of a number."""
+        measured = (times[since:] for times in self.seconds.values())
+        return max(
+            2 * side**3 * len(times) / sum(times)
+            for side, times in zip(SIDES, measured, strict=True)
+        )
+
+
+class Meanwhile:
+    """A job of a module's layers, and the machine's rate while it runs.
+
+    Square products run between the layers and their time is taken off, so that a machine whose
+    speed changes within seconds changes job and products alike.
+
+    Parameters
+    ----------
+    job : runs the module on the CPU, layer by layer
+    module : whose convolutions the products run between, about ten times
+    dtype : of the products
+    """
+
+    def __init__(self, job: Job, module: Any, dtype: str) -> None:
+        from torch import nn
+
+        self.job = job
+        self.products = Products(dtype)
+        self.layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+        self.every = max(1, len(self.layers) // 10)
+        self.seconds: list[float] = []
+        self.rates: list[float] = []
+
+    def __call__(self) -> Any:
+        since, before = self.products.count, self.products.spent
+        hooks = [layer.register_forward_hook(self._after) for layer in self.layers]
+        self._calls = 0
+        start = time.perf_counter()
+        try:
+            result = self.job()
+        finally:
+            seconds = time.perf_counter() - start
+            for hook in hooks:
+                hook.remove()
+        self.seconds.append(seconds - (self.products.spent - before))
+        self.rates.append(self.products.rate(since))
+        return result
+
+    def shares(self, work: float) -> list[float]:
+        """Return for each call how much of the machine's rate a job of so many FLOP reached."""
+        return [
+            work / seconds / rate for seconds, rate in zip(self.seconds, self.rates, strict=True)
+        ]
+
+    def _after(self, *_: object) -> None:
+        self._calls += 1
+        if self._calls % self.every == 0:
+            self.products.measure()
 
 
 def waited_for(job: Job, device: str) -> Job:

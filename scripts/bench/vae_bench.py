@@ -6,7 +6,7 @@ import copy
 import time
 from typing import TYPE_CHECKING, Any
 
-from timing import Job, Target, Timing, ceiling, square_products, time_in_turn
+from timing import Job, Products, Target, ceiling, square_products, time_in_turn
 
 if TYPE_CHECKING:
     from latentlab import LatentVAE
@@ -61,7 +61,7 @@ def measure_job(
         "traverse": walk.decodes * gflop["decode"] + 2 * components * gflop["encode"],
     }
     seconds = {"neighborhood": sampling, "fit_pca": fitting, "traverse": walking}
-    top = probe.ceiling() / 1e9
+    top = probe.products.rate() / 1e9
     job = sum(work.values()) / (sampling + walking)
     return {
         "model": vae.spec.name,
@@ -167,38 +167,21 @@ def gflop_of(vae: LatentVAE, half: str, size: int) -> float:
 
 
 class _Probe:
-    """A progress callback that measures the ceiling at every few calls."""
+    """A progress callback that measures the machine's rate at every few calls."""
 
     def __init__(self, every: int) -> None:
         self.every = every
         self.calls = 0
-        self.jobs = square_products()
-        self.seconds: dict[str, list[float]] = {name: [] for name in self.jobs}
-        for job in self.jobs.values():
-            job()
-        self.measure()
+        self.products = Products()
+        self.products.measure()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         self.calls += 1
         if self.calls % self.every == 0:
-            self.measure()
-
-    def measure(self) -> None:
-        """Time each square product once."""
-        for name, job in self.jobs.items():
-            start = time.perf_counter()
-            job()
-            self.seconds[name].append(time.perf_counter() - start)
+            self.products.measure()
 
     def time(self, job: Job) -> tuple[Any, float]:
-        """Return a job's result and its wall time without that of the probes."""
-        start, probed = time.perf_counter(), self._probed()
+        """Return a job's result and its wall time without that of the products."""
+        start, spent = time.perf_counter(), self.products.spent
         result = job()
-        return result, time.perf_counter() - start - (self._probed() - probed)
-
-    def ceiling(self) -> float:
-        """Return the rate in FLOP/s over all probes."""
-        return ceiling({name: Timing(tuple(times)) for name, times in self.seconds.items()})
-
-    def _probed(self) -> float:
-        return sum(map(sum, self.seconds.values()))
+        return result, time.perf_counter() - start - (self.products.spent - spent)
