@@ -48,7 +48,7 @@ FULL: dict[str, Any] = {
     "photos": 200,
     "counts": COUNTS,
     "rank_photos": 200,
-    "rank_rounds": 1,
+    "rank_rounds": 5,
     "stream_shape": STREAM_SHAPE,
     "stream_growing": GROWING,
 }
@@ -132,7 +132,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--photos", type=int, help="photos of the store (default 200; quick 16)")
     add("--counts", type=_numbers, help="pictures of growing stores, such as 1000,100000")
     add("--rank-photos", type=int, help="photos for one process and for two (default 200)")
-    add("--rank-rounds", type=int, help="turns of these (default 1)")
+    add("--rank-rounds", type=int, help="turns of these (default 5; quick 1)")
     add("--stream-shape", type=_shape, help="rows of streaming PCA, such as 100000x4096")
     add("--stream-growing", type=_shapes, help="rows of streaming PCA as they grow")
     add("--no-memory", dest="memory", action="store_false", help="leave peak memory out")
