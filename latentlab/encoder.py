@@ -45,6 +45,13 @@ def encode(vae: LatentVAE, image: Any, size: int | None = None) -> Latent:
     UsageError : size is no multiple of ``vae.spec.multiple``.
     NonFiniteError : the model returned NaN, as float16 does for some families.
     MemoryLimitError : the picture is too large for this machine.
+
+    Examples
+    --------
+    >>> import latentlab
+    >>> latent = encode(latentlab.load_vae("mini"), "sample:flower", size=64)
+    >>> latent.values.shape, latent.name
+    (torch.Size([16, 8, 8]), 'flower')
     """
     picture: Picture = read_picture(image, size=size, multiple=vae.spec.multiple)
     posterior = encode_batch(vae, picture.pixels[None])

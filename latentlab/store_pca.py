@@ -92,7 +92,7 @@ def _is_for_the_first(rows: RowStream, method: str, world: int) -> bool:
 def _fit_on_first(rows: RowStream, n_components: int | None, ranks: Ranks) -> StreamedPCA:
     """Return on every rank the PCA by the Gram matrix that the first one finds.
 
-    Its entries need rows of different shards, which no other rank has both of.
+    An entry takes rows of two shards, and ranks that share the reading have one of them.
     """
     found = None
     sizes = torch.zeros(2, dtype=torch.int64)

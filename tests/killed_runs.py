@@ -21,7 +21,8 @@ from typing import Any
 from linear_vae import LinearVAE
 from picture_folders import fill, same_files
 
-from latentlab.store.manifest import listed_pictures, read_manifest
+from latentlab.store.listing import listed_pictures
+from latentlab.store.manifest import read_manifest
 from latentlab.store.shards import find_fault, index_path
 
 KILLS = 20

@@ -164,6 +164,13 @@ def test_a_folder_with_other_files_is_no_store(photos: Path, tmp_path: Path) -> 
         fill(photos, tmp_path / "file")
 
 
+def test_a_store_whose_name_safetensors_cannot_open_is_refused(
+    photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="no UTF-8"):
+        fill(photos, tmp_path / os.fsdecode(b"store\xff"))
+
+
 def test_one_writer_at_a_time(store: Path, photos: Path) -> None:
     from latentlab.files import locked
 

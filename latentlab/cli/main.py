@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import traceback
@@ -70,7 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     0 done; 1 failed while running; 2 wrong usage; 3 bad input picture or file; 4 model not
     available; 5 out of memory; 130 interrupted.
     """
+    _print_any_name()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _print_any_name() -> None:
+    """Let stdout take names of files that are no text, as the bytes that they are."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        is_utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+        sys.stdout.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
 
 
 def run(arguments: Sequence[str]) -> int:

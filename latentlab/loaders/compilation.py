@@ -41,6 +41,14 @@ def compile_vae(vae: LatentVAE, *, backend: str | Callable[..., Any] = "inductor
     ------
     UsageError : a VAE without such modules.
     MissingExtraError : there is no C++ compiler, or no header of Python, which torch needs.
+
+    Examples
+    --------
+    >>> import latentlab
+    >>> vae = latentlab.load_vae("mini")
+    >>> compile_vae(vae, backend="eager")  # only traced, which takes no compiler
+    >>> latentlab.encode(vae, "sample:flower", size=64).values.shape
+    torch.Size([16, 8, 8])
     """
     module = getattr(vae, "module", None)
     halves: list[Any] = [getattr(module, name, None) for name in HALVES]

@@ -14,24 +14,13 @@ from typing import TYPE_CHECKING
 
 from latentlab.batches import one_ahead
 from latentlab.distributed import Ranks
-from latentlab.errors import FileError
+from latentlab.errors import FileError, UsageError
 from latentlab.files import locked, open_durably
 from latentlab.latents import Progress
 from latentlab.runs import check_folder
 from latentlab.store.encoding import ShardEncoder
-from latentlab.store.manifest import (
-    LIST,
-    MANIFEST,
-    Manifest,
-    begin,
-    check_list,
-    check_same,
-    is_list_of,
-    listed_pictures,
-    plan,
-    read_manifest,
-    restore_list,
-)
+from latentlab.store.listing import LIST, check_list, is_list_of, listed_pictures, restore_list
+from latentlab.store.manifest import MANIFEST, Manifest, begin, check_same, plan, read_manifest
 from latentlab.store.preparing import Grid, Prepared
 from latentlab.store.shards import (
     INDEX,
@@ -141,6 +130,14 @@ def fill_store(
 
 def _make_folder(folder: Path) -> None:
     check_folder(folder)
+    try:
+        str(folder.resolve()).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"--out {folder}, whose name is no UTF-8",
+            "a folder that safetensors can open",
+            "choose another --out",
+        ) from error
     folder.mkdir(parents=True, exist_ok=True)
     foreign = [name.name for name in folder.iterdir() if not name.name.startswith(".")]
     if MANIFEST not in foreign and set(foreign) - {LIST, "lost+found"}:

@@ -1,31 +1,28 @@
-"""``store.json`` and ``pictures.jsonl``: what a store holds, fixed when it is begun."""
+"""``store.json``: what a store holds, fixed when it is begun."""
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import json
 import sys
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from latentlab.batches import batch_size
 from latentlab.errors import FileError, ImageError, LatentlabError, UsageError
-from latentlab.files import open_durably, sha256_of_file
+from latentlab.files import open_durably
 from latentlab.latents import LatentSpec, Progress
 from latentlab.provenance import library_versions
-from latentlab.store.lines import damaged, line_of, read_lines
+from latentlab.store.listing import LIST, write_list
 from latentlab.store.preparing import Grid
-from latentlab.store.sources import Entry, Source
+from latentlab.store.sources import Source
 
 if TYPE_CHECKING:
     from latentlab.loaders.base import LatentVAE
 
 FORMAT = 1
 MANIFEST = "store.json"
-LIST = "pictures.jsonl"
 PER_SHARD = 256
 _USUAL_SIDE = 256  # of pictures that keep their size, to choose a batch by
 MOST = 2**31
@@ -212,7 +209,7 @@ def begin(
     ImageError : there is no picture.
     """
     with open_durably(folder / LIST) as file:
-        digest, count = _write_list(file, source, progress)
+        digest, count = write_list(file, source, progress)
         if count == 0:
             raise ImageError(
                 "no picture in the source",
@@ -222,45 +219,6 @@ def begin(
     manifest = replace(planned, pictures=count, list_sha256=digest)
     write_manifest(folder, manifest)
     return manifest
-
-
-def _write_list(
-    file: BinaryIO, source: Source, progress: Progress | None = None
-) -> tuple[str, int]:
-    """Write a line for each picture of a source; return the SHA-256 of all, and how many."""
-    digest, count = hashlib.sha256(), 0
-    for count, entry in enumerate(source.entries(), 1):
-        line = line_of(asdict(entry))
-        digest.update(line)
-        file.write(line)
-        if progress and count % 1000 == 0:
-            progress("listing", count, count)
-    return digest.hexdigest(), count
-
-
-def is_list_of(folder: Path, manifest: Manifest) -> bool:
-    """Return whether the list of pictures is the one with which the store was begun."""
-    path = folder / LIST
-    if not path.is_file() or sha256_of_file(path) != manifest.list_sha256:
-        return False
-    with path.open("rb") as lines:
-        return sum(1 for _ in lines) == manifest.pictures
-
-
-def restore_list(folder: Path, begun: Manifest, source: Source) -> None:
-    """Write a list that was damaged anew, if the pictures are still those of the store.
-
-    Raises
-    ------
-    FileError : they are others; what is left of the list stays as it is.
-    """
-    with open_durably(folder / LIST) as file:
-        if _write_list(file, source) != (begun.list_sha256, begun.pictures):
-            raise FileError(
-                f"{folder / LIST}, which is damaged, and other pictures than those of the store",
-                f"the {begun.pictures:,} pictures with which the store was begun",
-                "put them back as they were, or choose another --out",
-            )
 
 
 def check_same(folder: Path, begun: Manifest, planned: Manifest, free: Sequence[str] = ()) -> None:
@@ -302,35 +260,3 @@ def _differences(begun: Manifest, planned: Manifest) -> Iterator[tuple[str, Any,
         had, wants = getattr(begun, name), getattr(planned, name)
         if had != wants:
             yield f"{name}", had, wants
-
-
-def check_list(folder: Path, begun: Manifest, source: Source) -> None:
-    """Raise FileError where the source no longer has the pictures that the store lists."""
-    pairs = itertools.zip_longest(listed_pictures(folder), source.entries())
-    for number, (had, found) in enumerate(pairs, 1):
-        if had != found:
-            raise FileError(
-                f"other pictures than those of {folder}: {_difference(number, had, found)}",
-                f"the {begun.pictures:,} pictures with which the store was begun",
-                "put them back as they were, or choose another --out",
-            )
-
-
-def _difference(number: int, had: Entry | None, found: Entry | None) -> str:
-    if had is None or found is None:
-        entry, how = (found, "new") if had is None else (had, "gone")
-        return f"{entry.path if entry else ''} is {how}"
-    return f"number {number:,} was {_shown(had)} and is {_shown(found)}"
-
-
-def _shown(entry: Entry) -> str:
-    return f"{entry.path} ({entry.size:,} bytes)"
-
-
-def listed_pictures(folder: Path) -> Generator[Entry, None, None]:
-    """Yield the pictures that a store lists, in their order."""
-    for number, facts in enumerate(read_lines(folder / LIST), 1):
-        path, size = facts.get("path"), facts.get("size")
-        if not isinstance(path, str) or type(size) is not int:
-            raise damaged(folder / LIST, number)
-        yield Entry(path, size)

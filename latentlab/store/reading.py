@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from latentlab.errors import FileError, ShapeError, UsageError
 from latentlab.latents import LatentSpec
-from latentlab.store.manifest import LIST, MANIFEST, STORED_DTYPES, Manifest, read_manifest
+from latentlab.store.listing import LIST
+from latentlab.store.manifest import MANIFEST, STORED_DTYPES, Manifest, read_manifest
 from latentlab.store.shards import (
     INDEX,
     Head,

@@ -26,8 +26,10 @@ Written by `make bench`, which is `python scripts/bench --markdown docs/benchmar
 again with `--only NAME`. What is compared takes turns in the same process, and figures are medians.
 *Naive* is what one would write by hand: plain PyTorch or diffusers in float32, one picture at a
 time, scikit-learn's PCA, imageio's GIF. The *ceiling* is the rate of square matrix products of the
-same dtype, measured beside. Convolutions can do better than these, and then their share is above
-100 %. FLUX.1's architecture has random weights, on which speed does not depend.
+same dtype, measured between the layers of what is timed (on a GPU beside it), since a machine's
+speed may double and halve within seconds. Convolutions can do better than these products, and then
+their share is above 100 %. In brackets stand the smallest and largest of the rounds. FLUX.1's
+architecture has random weights, on which speed does not depend.
 """
 _RUN_ONLY = ("date", "load_average", "rounds", "quick", "seconds")
 
