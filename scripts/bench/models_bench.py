@@ -175,6 +175,7 @@ def models_tables(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
         *("naive, float32", "share of ceiling", "× latentlab", *tf32, "PSNR"),
     )
     for row in rows:
+        shares = _range(row.get("all_shares", ()), ".0%")
         table.add_row(
             row["model"],
             f"{row['size']} px",
@@ -182,10 +183,10 @@ def models_tables(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
             f"{row['gflop']:.1f}",
             f"{row['dtype']}{', compiled' if row.get('compiled') else ''}",
             f"{row['seconds']:.4f}",
-            f"{row['share']:.0%}{_range(row['all_shares'], '.0%')} of {row['ceiling_gflops']:.0f}",
+            f"{row['share']:.0%}{shares} of {row['ceiling_gflops']:.0f}",
             f"{row['naive_seconds']:.4f}",
             f"{row['naive_share']:.0%} of {row['naive_ceiling_gflops']:.0f}",
-            f"{row['ratio']:.2f}{_range(row['all_ratios'], '.2f')}",
+            f"{row['ratio']:.2f}{_range(row.get('all_ratios', ()), '.2f')}",
             *([f"{row['ratio_to_tf32']:.2f}"] if on_gpu else []),
             f"{row['psnr']:.1f} dB" if row["psnr"] is not None else "–",
         )
