@@ -76,6 +76,8 @@ def test_the_commands_of_the_readme_run(small_world: Path) -> None:
     assert {arguments[0] for arguments in ours} >= {"pca", "traverse", "directions", "digits"}
     for arguments in ours:
         assert run(smaller(arguments)) == 0, arguments
+    # The table of a run's files names one that none of these commands writes.
+    assert run(["pca", "sample:flower", "--size", "64", "-k", "tokens", "--out", "cells"]) == 0
     files = {path.name for path in small_world.rglob("*") if path.is_file()}
     named = re.findall(r"`([a-z_]+\.(?:png|json|safetensors|gif))`", README)
     assert set(named) <= files

@@ -352,7 +352,7 @@ def test_the_summary_has_one_line_for_tiles(cli: CommandLine, large: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("tile", "message"), [(100, "greater than or equal to 128"), (129, "multiples of 2")]
+    ("tile", "message"), [(100, "expected at least 128"), (129, "multiples of 2")]
 )
 def test_tiles_of_impossible_size_are_wrong_usage(
     tile: int, message: str, cli: CommandLine
