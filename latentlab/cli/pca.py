@@ -135,7 +135,7 @@ def _effective_dimension(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         interval = f" (95 % interval {ends})"
     unbiased = shown(facts["participation_ratio_corrected"], ".1f")
     ratio = shown(facts["participation_ratio"], ".1f")
-    return [("participation ratio", f"{ratio}{interval}, freed of sampling bias {unbiased}")]
+    return [("participation ratio", f"{ratio}{interval}, bias-corrected {unbiased}")]
 
 
 def _count(facts: Mapping[str, Any]) -> str:
