@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
+import io
 import sys
-from pathlib import Path
 
 import pytest
-from command_line import save_picture
 
 from latentlab.cli import console
+from latentlab.cli.main import main
 
 
 def test_a_log_gets_a_line_for_each_interval_with_the_time_left(
@@ -35,20 +33,20 @@ def test_quiet_has_no_progress() -> None:
         assert progress is None
 
 
-@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict"])
-def test_names_that_are_no_text_are_printed(encoding: str, tmp_path: Path) -> None:
-    picture = save_picture(tmp_path / os.fsdecode(b"a\xff.png"))
-    done = subprocess.run(
-        [sys.executable, "-m", "latentlab", "pca", picture, "-m", "linear", "--size", "32",
-         "-n", "4", "--nulls", "none", "--quiet", "--json"],
-        cwd=tmp_path, env={**os.environ, "PYTHONIOENCODING": encoding}, capture_output=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count(b"\n") == 1
-    shown = subprocess.run(
-        [sys.executable, "-m", "latentlab", "pca", picture, "-m", "linear", "--size", "32",
-         "-n", "4", "--nulls", "none"],
-        cwd=tmp_path, env={**os.environ, "PYTHONIOENCODING": encoding}, capture_output=True,
-    )  # fmt: skip
-    assert shown.returncode == 0, shown.stderr
-    assert (b"a\xff" if encoding.startswith("utf") else b"a\\udcff") in shown.stdout
+@pytest.mark.parametrize(
+    ("encoding", "printed"),
+    [("utf-8", b"a\xff.png \xc2\xb7\n"), ("ascii", b"a\\udcff.png \\xb7\n")],
+)
+def test_names_that_are_no_text_are_printed(
+    encoding: str, printed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    with pytest.raises(SystemExit) as left:
+        main(["--version"])
+    assert left.value.code == 0
+    stdout.seek(0)
+    stdout.truncate()
+    stdout.write("a\udcff.png ·\n")
+    stdout.flush()
+    assert stdout.buffer.getvalue() == printed  # type: ignore[attr-defined]
