@@ -47,10 +47,19 @@ def restore_list(folder: Path, begun: Manifest, source: Source) -> None:
 
     Raises
     ------
-    FileError : they are others; what is left of the list stays as it is.
+    FileError : they are others, or the manifest counts them wrongly; what is left of the list
+        stays as it is.
     """
     with open_durably(folder / LIST) as file:
-        if write_list(file, source) != (begun.list_sha256, begun.pictures):
+        digest, count = write_list(file, source)
+        if digest == begun.list_sha256 and count != begun.pictures:
+            raise FileError(
+                f"a store.json in {folder} with {begun.pictures:,} pictures, "
+                f"whose list has {count:,}",
+                "the store.json with which the store was begun",
+                "put it back, or choose another --out",
+            )
+        if digest != begun.list_sha256:
             raise FileError(
                 f"{folder / LIST}, which is damaged, and other pictures than those of the store",
                 f"the {begun.pictures:,} pictures with which the store was begun",
