@@ -31,7 +31,11 @@ def what_browsers_lack() -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked ``shared`` or ``browser`` where what they need is absent."""
+    """Begin with slow tests, and skip ``shared`` or ``browser`` where what they need is absent.
+
+    A slow test that comes last lets all other workers wait for it.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     lacking = {"shared": None if SHARED.is_dir() else "../shared is not beside this checkout"}
     if any(item.get_closest_marker("browser") for item in items):
         lacking["browser"] = what_browsers_lack()

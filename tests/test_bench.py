@@ -33,6 +33,7 @@ def load_main() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_whole_suite_on_tiny_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_halves(tiny_taesd(), tmp_path)
     markdown, figures = tmp_path / "docs" / "figures.md", tmp_path / "docs" / "figures.json"

@@ -32,6 +32,7 @@ def test_our_values_are_those_of_both_oracles(
     assert capsys.readouterr().out.count("largest relative difference") == 2
 
 
+@pytest.mark.slow
 def test_at_64_pixels_they_are_those_of_the_dense_jacobian() -> None:
     assert check_jacobian.main(["--size", "0", "--dense-size", "64", "--tolerance", "1e-3"]) == 0
 
@@ -60,6 +61,7 @@ def test_what_cannot_be_loaded_is_one_line(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().err.startswith("error: got ")
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_taef2_agrees_with_its_dense_jacobian(shared: Path) -> None:
     # At 64 px, as the script does unless told otherwise, it takes some minutes.

@@ -94,6 +94,7 @@ def test_what_torch_traces_computes_the_same(family: str, dtype: str, tmp_path: 
     assert compiled.module.state_dict().keys() == plain.module.state_dict().keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["AutoencoderKL", "TAESD"])
 def test_few_numbers_and_sizes_of_pictures_get_code_of_their_own(
     family: str, tmp_path: Path

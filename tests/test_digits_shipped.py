@@ -97,6 +97,7 @@ def test_z3_is_the_slant_and_no_other_latent_is(run: DigitsRun, mnist: DigitsDat
     assert np.delete(np.abs(rho).mean(0), 3).max() <= 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_evaluation_meets_its_targets(run: DigitsRun, figures: dict[str, Any]) -> None:
     assert figures["tilt_dimension"] == 3

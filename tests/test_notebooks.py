@@ -17,6 +17,7 @@ def shown_types(notebook: nbformat.NotebookNode) -> set[str]:
     return {kind for out in outputs for kind in out.get("data", {})}
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.filterwarnings("default")  # the kernel's own libraries warn about themselves

@@ -172,6 +172,7 @@ def test_of_100_isotropic_samples_at_least_95_show_no_component(shape: tuple[int
     assert min(found.values()) >= 95, found
 
 
+@pytest.mark.slow
 def test_five_components_at_twice_the_detection_edge_are_found() -> None:
     # Equal components spread as 1/√N: with fewer samples the weakest sinks into the noise.
     for seed in range(12):

@@ -70,6 +70,7 @@ def smaller(arguments: list[str]) -> list[str]:
     return [*kept, *SMALLER[name]]
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_readme_run(small_world: Path) -> None:
     commands = [line[2:] for block in blocks("console") for line in block.splitlines()]
     ours = [shlex.split(line)[1:] for line in commands if line.startswith("latentlab ")]

@@ -54,6 +54,7 @@ def test_twenty_kills_at_random_moments_change_no_byte(photos: Path, tmp_path: P
     assert len(set(paths)) == len(paths) == 60  # none lost, none doubled
 
 
+@pytest.mark.slow
 def test_a_kill_before_any_step_leaves_nothing_that_claims_to_be_whole(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "photos", 10)
     found = killed("steps", folder, tmp_path)

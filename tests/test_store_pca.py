@@ -160,6 +160,7 @@ def free_port() -> int:
         return port
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [(), ("--randomized", "--components", "4")], ids=str)
 def test_two_ranks_find_what_one_process_finds(
     store: Store, tmp_path: Path, method: tuple[str, ...]
@@ -189,6 +190,7 @@ def fit_store_pca_in(
     return facts
 
 
+@pytest.mark.slow
 def test_two_ranks_are_exact_where_one_process_takes_the_gram_matrix(
     cli: CommandLine, tmp_path: Path
 ) -> None:
