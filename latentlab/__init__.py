@@ -8,6 +8,7 @@ Names are imported when they are first used, so that ``import latentlab`` costs 
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
     from latentlab.transfers import Transfer, transfer
     from latentlab.traversal import Walk, traverse
     from latentlab.verdict import Judgement, judge
+
+# torch reads it with its first tensor and then asks for pages of 2 MB: Linux takes the memory of
+# tensors above 32 MB back at once and maps it anew, page by page, a fifth of decoding 512 px.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 _HOMES = {
     "directions": ("find", "register_finder"),

@@ -21,15 +21,6 @@ _EXHAUSTED = (
 )
 
 
-def use_large_pages() -> None:
-    """Let torch ask for pages of 2 MB for its large tensors; before torch is imported.
-
-    Linux gives memory of tensors above 32 MB back at once and maps it anew, page by page: for a
-    decoder at 512 px a million times, a fifth of its time.
-    """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-
-
 def available_memory() -> int:
     """Return the bytes that may be used: what is free now, or LATENTLAB_MEMORY_GB if that is less.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections import namedtuple
 from pathlib import Path
 
@@ -12,13 +14,13 @@ import torch
 from linear_vae import LinearVAE, smooth_picture
 from tiny_models import save_tiny
 
-from latentlab.cli.main import run
 from latentlab.encoder import decode_each, encode, encode_batch, reconstruct
 from latentlab.errors import MemoryLimitError, NonFiniteError, UsageError
 from latentlab.loaders import load_vae
 from latentlab.memory import allocate_matrix, available_memory, memory_errors
 
 Usage = namedtuple("Usage", "total used free")
+_PAGES = "THP_MEM_ALLOC_ENABLE"
 
 
 def test_the_variable_lowers_the_limit_and_never_raises_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,6 +35,17 @@ def test_a_limit_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch, v
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", value)
     with pytest.raises(UsageError, match="LATENTLAB_MEMORY_GB"):
         available_memory()
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "1"), ({_PAGES: "0"}, "0")])
+def test_torch_is_told_to_take_large_pages_unless_the_user_said_otherwise(
+    given: dict[str, str], expected: str
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != _PAGES} | given
+    program = f"import os, torch, latentlab; print(os.environ[{_PAGES!r}])"
+    command = [sys.executable, "-c", program]
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == expected
 
 
 def test_a_matrix_beyond_half_of_the_memory_is_mapped_from_disk_and_leaves_nothing(
@@ -124,14 +137,3 @@ def test_a_disk_that_is_full_is_an_error_and_not_a_crash(monkeypatch: pytest.Mon
     monkeypatch.setattr("os.posix_fallocate", full)
     with pytest.raises(MemoryLimitError, match="No space left"):
         allocate_matrix(1000, 1000)
-
-
-def test_the_command_line_asks_for_large_pages_unless_told_otherwise(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
-    assert run(["--version"]) == 0
-    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"
-    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
-    assert run(["--version"]) == 0
-    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "0"

@@ -22,7 +22,6 @@ from latentlab.cli.store import store
 from latentlab.cli.transfer import transfer
 from latentlab.cli.traverse import traverse
 from latentlab.errors import LatentlabError
-from latentlab.memory import use_large_pages
 
 INTERRUPTED = 130
 OUT_OF_MEMORY = 5
@@ -85,7 +84,6 @@ def _print_any_name() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; ``--debug`` shows an error's traceback."""
     given = list(arguments) or ["--help"]
-    use_large_pages()
     # Where the home cannot be written it tells at length that a temporary folder serves as well.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:

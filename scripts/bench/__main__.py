@@ -32,7 +32,7 @@ from store_bench import COUNTS, QUICK_COUNTS
 from stream_bench import GROWING
 from stream_bench import SHAPE as STREAM_SHAPE
 
-from latentlab.memory import use_large_pages
+import latentlab  # noqa: F401  (before torch has a tensor, for its large pages)
 
 NAMES = tuple(section.name for section in SECTIONS)
 QUICK_SHAPES = ((256, 16_384),)
@@ -73,7 +73,6 @@ QUICK: dict[str, Any] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print tables and write the files that were asked for, section by section."""
-    use_large_pages()  # as the command line does
     options = _parse(arguments)
     console = Console(width=None if os.isatty(1) else 130)
     report = read_report(options.json)
