@@ -9,14 +9,15 @@ import json
 import math
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +25,12 @@ import psutil
 from bench_tables import new_table
 from peak_memory import peak_growth
 from rich.table import Table
-from timing import Job, Target, time_in_turn
+from timing import Job, Target, time_in_turn, waited_for
 
 if TYPE_CHECKING:
+    import torch
+
+    from latentlab.latents import Progress
     from latentlab.loaders import LatentVAE
     from latentlab.store.reading import Store
 
@@ -38,39 +42,65 @@ SMALL = 64
 _DIFFERENT = 100
 _IN_ONE_FOLDER = 500
 _BATCH = 256
+_BETWEEN = 50
+"""Pictures of a store after which the model alone encodes the same."""
 
 
 def measure_throughput(vae: LatentVAE, size: int, rounds: int, pictures: int) -> dict[str, Any]:
-    """Return pictures/s of filling a store, of the model alone on the same batches, of reading."""
+    """Return pictures/s of filling a store, of the model alone meanwhile, of reading the store."""
     from latentlab.store.reading import open_store
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "photos"
         total = _copy_photos(folder, pictures)
         batches = _prepare(vae, folder, size)
-        stores = (Path(place) / f"store-{number}" for number in count())
-        jobs = {
-            "model": partial(_encode_all, vae, batches),
-            "store": lambda: _fill(vae, folder, next(stores), size),
-        }
         _encode_all(vae, batches[:1])
-        timings = time_in_turn(jobs, rounds, fewer=dict.fromkeys(jobs, rounds))
+        turns = []
+        for number in range(rounds):
+            between = _ModelBetween(vae, batches)
+            started = time.perf_counter()
+            _fill(vae, folder, Path(place) / f"store-{number}", size, between)
+            turns.append((time.perf_counter() - started - between.seconds, between.seconds))
         finished = open_store(Path(place) / "store-0")
         disk = _measure_disk(finished, Path(place), rounds)
-    # What slows the machine slows both sides of a turn: the ratio is taken turn by turn.
-    pairs = zip(timings["model"].seconds, timings["store"].seconds, strict=True)
-    ratios = sorted(model / store for model, store in pairs)
+    ratios = sorted(model / store for store, model in turns)
     return {
         "model": vae.spec.name,
         "size": size,
         "dtype": str(vae.dtype).removeprefix("torch."),
         "pictures": total,
-        "store_per_second": total / timings["store"].median,
-        "model_per_second": total / timings["model"].median,
-        "ratio": ratios[len(ratios) // 2],
+        "store_per_second": total / statistics.median(store for store, _ in turns),
+        "model_per_second": total / statistics.median(model for _, model in turns),
+        "ratio": statistics.median(ratios),
         "all_ratios": ratios,
         **disk,
     }
+
+
+class _ModelBetween:
+    """The model alone on a store's batches, a few at a time while the store is being filled.
+
+    Its time is taken off the store's, so that a machine whose speed changes within seconds changes
+    both. Workers go on meanwhile only until their pipes are full.
+    """
+
+    def __init__(self, vae: LatentVAE, batches: Sequence[torch.Tensor]) -> None:
+        self.vae = vae
+        self.batches = iter(batches)
+        self.encoded = 0
+        self.seconds = 0.0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Let the model catch up with the store from time to time, as its progress."""
+        if stage != "encoding" or (done % _BETWEEN and done < total):
+            return
+        waited_for(lambda: None, self.vae.device.type)()
+        started = time.perf_counter()
+        while self.encoded < done:
+            images = next(self.batches)
+            _encode_all(self.vae, [images])
+            self.encoded += len(images)
+        self.seconds += time.perf_counter() - started
 
 
 def _measure_disk(store: Store, place: Path, rounds: int) -> dict[str, float]:
@@ -155,7 +185,7 @@ def _throughput_table(row: dict[str, Any]) -> Table:
     table = new_table(title, "what", "latents/s", "MB/s")
     table.add_row(f"the model alone, {row['dtype']}", f"{row['model_per_second']:.1f}", "")
     low, high = row["all_ratios"][0], row["all_ratios"][-1]
-    paired = f"{row['ratio']:.1%}, {low:.0%} to {high:.0%}, of the model in the same turn"
+    paired = f"{row['ratio']:.1%}, {low:.0%} to {high:.0%}, of the model meanwhile"
     store = f"{row['store_per_second']:.1f} ({paired})"
     table.add_row("latentlab encode: read, decode, encode, write", store, "")
     disk = {
@@ -208,10 +238,12 @@ def _encode_all(vae: LatentVAE, batches: list[Any]) -> None:
         encode_batch(vae, images)
 
 
-def _fill(vae: LatentVAE, folder: Path, out: Path, size: int) -> None:
+def _fill(
+    vae: LatentVAE, folder: Path, out: Path, size: int, progress: Progress | None = None
+) -> None:
     from latentlab import fill_store, open_source
 
-    fill_store(vae, open_source(folder), out, size=size)
+    fill_store(vae, open_source(folder), out, size=size, progress=progress)
 
 
 @contextmanager
