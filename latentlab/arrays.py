@@ -30,8 +30,11 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def from_uint8(images: Tensor) -> Tensor:
-    """Return pictures (…, 3, H, W), float32 in [−1, 1], of uint8 pictures (…, H, W, 3)."""
-    return (images.movedim(-1, -3).float() / 127.5 - 1).contiguous()
+    """Return pictures (…, 3, H, W), float32 in [−1, 1], of uint8 pictures (…, H, W, 3).
+
+    Their numbers lie in memory as before, channels last, as models take them.
+    """
+    return images.movedim(-1, -3).float().div_(127.5).sub_(1)
 
 
 def channels_last(pixels: Tensor) -> NDArray[Any]:

@@ -192,7 +192,7 @@ def _first_frame(path: Path, target: Target, multiple: int) -> Picture:
 
 
 def _picture(rgb: Image.Image, notes: list[str], name: str, sha256: str | None = None) -> Picture:
-    pixels = from_uint8(torch.from_numpy(np.array(rgb)))
+    pixels = from_uint8(torch.from_numpy(np.array(rgb))).contiguous()
     return Picture(pixels, name, sha256 or _sha256(pixels), "; ".join(notes) or "unchanged")
 
 
