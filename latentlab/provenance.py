@@ -52,6 +52,12 @@ def recorded_model(folder: Path, command: str = "pca") -> dict[str, Any]:
         ) from error
 
 
+def recorded_input(folder: Path, command: str = "pca") -> dict[str, Any] | None:
+    """Return name, sha256 and preprocessing of a run's picture; None where that is not recorded."""
+    found = read_json(folder / "run.json").get(command, {}).get("input")
+    return found if isinstance(found, dict) else None
+
+
 def asked_dtype(folder: Path) -> str:
     """Return the ``--dtype`` that the pca run in a folder was made with."""
     precision = read_json(folder / "run.json").get("pca", {}).get("precision", {})

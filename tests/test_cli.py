@@ -269,6 +269,7 @@ def test_provenance_says_how_to_repeat_the_run(finished: Path, place: Path) -> N
     assert "0.18215" in pca["model"]["normalization"]
     assert pca["input"]["sha256"] == hashlib.sha256((place / "photo.png").read_bytes()).hexdigest()
     assert pca["input"]["preprocessing"]
+    assert facts["traverse"]["input"] == pca["input"]
     assert pca["seed"] == 0
     assert pca["neighborhood"] == {"name": "gaussian", "radius": 0.1}
     assert pca["versions"]["torch"] == torch.__version__

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from latentlab.cli import finding
 from latentlab.cli.analysis import Request, analyse, check
@@ -21,19 +22,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Start:
-    """Where a walk begins: the model, a latent, what to walk along, where the results go."""
+    """Where a walk begins: the model, a latent, what to walk along, where the results go.
+
+    ``input`` is what an earlier run says of its picture, which the latent does not bring along.
+    """
 
     vae: LatentVAE
     latent: Latent
     found: PCA | Directions
     folder: Path
     dtype: str = "auto"
+    input: Mapping[str, Any] | None = None
 
 
 def resume(run: Path | None, out: Path | None, machine: Machine) -> Start:
     """Return the start that an earlier run wrote down."""
     from latentlab.direction_runs import FACTS, load_directions
-    from latentlab.provenance import asked_dtype
+    from latentlab.provenance import asked_dtype, recorded_input
     from latentlab.runs import check_folder, load_pca
 
     folder = _run_to_resume(run)
@@ -43,10 +48,11 @@ def resume(run: Path | None, out: Path | None, machine: Machine) -> Start:
         pca = load_pca(folder)
         vae = _load_model_of(folder, "pca", machine)
         dtype = machine.dtype if machine.dtype != "auto" else asked_dtype(folder)
-        return Start(vae, pca.center, pca, out or folder, dtype)
+        return Start(vae, pca.center, pca, out or folder, dtype, recorded_input(folder, "pca"))
     directions, latent = load_directions(folder)
     vae = _load_model_of(folder, "directions", machine)
-    return Start(vae, latent, directions, out or folder, machine.dtype)
+    picture = recorded_input(folder, "directions")
+    return Start(vae, latent, directions, out or folder, machine.dtype, picture)
 
 
 def start_from_pca(request: Request, out: Path | None, machine: Machine) -> Start:

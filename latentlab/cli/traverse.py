@@ -214,7 +214,8 @@ def _record(walk: Walk, start: Start, command_line: list[str]) -> Path:
         "precision": decode_precision(start.vae),
     }
     facts = provenance(start.vae, start.latent, command_line, **settings)
-    return record(start.folder, "traverse", facts)
+    known = {"input": start.input} if start.input else {}
+    return record(start.folder, "traverse", {**facts, **known})
 
 
 def _print_summary(facts: Mapping[str, Any]) -> None:
