@@ -8,7 +8,6 @@ import os
 from pathlib import Path
 from typing import Any, ClassVar
 
-import psutil
 import pytest
 import torch
 from command_line import files_in
@@ -128,24 +127,6 @@ def test_a_device_that_runs_aside_has_its_next_batch_before_the_last_is_waited_f
     assert ahead[-1] == 1
     fill(photos, tmp_path / "plain", per_shard=4, batch=1)
     assert same_files(tmp_path / "aside", tmp_path / "plain")
-
-
-@pytest.mark.skipif(not hasattr(os, "nice"), reason="this system has no niceness")
-@pytest.mark.parametrize("aside", [False, True])
-def test_workers_give_way_to_a_model_on_the_same_cores(
-    aside: bool, photos: Path, tmp_path: Path
-) -> None:
-    class Watched(LinearVAE):
-        runs_aside = aside
-        seen: ClassVar[set[int]] = set()
-
-        def encode(self, images: torch.Tensor) -> Posterior:
-            self.seen.update(worker.nice() for worker in psutil.Process().children())
-            return super().encode(images)
-
-    fill(photos, tmp_path / "store", vae=Watched(), workers=2)
-    own = psutil.Process().nice()
-    assert Watched.seen == {own if aside else 19}
 
 
 @pytest.mark.parametrize("size", [16, None])

@@ -185,9 +185,7 @@ class _Work:
         grid = Grid.of(self.manifest.size, self.manifest.spec.multiple)
         wanted = set(missing)
         paths = (path for shard, some in self._listed() if shard in wanted for path in some)
-        # Where the device computes by itself the cores are the workers' own.
-        aside = self.vae.runs_aside
-        pictures = prepared(self.source, paths, grid, workers=self.workers, give_way=not aside)
+        pictures = prepared(self.source, paths, grid, workers=self.workers)
         # Writing takes time on slow disks; meanwhile the model goes on with the next shard.
         with closing(paths), closing(pictures), ShardWriter(self.folder) as writer:
             begun = self._begun(missing, pictures, progress)

@@ -26,7 +26,6 @@ from latentlab.store.sources import Source
 _AHEAD = 4
 """Paths that a worker has before it: few enough to fit into a pipe, so that nobody waits."""
 _PIPE_BYTES = 2**20
-_LEAST_URGENT = 19
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from latentlab.store.workers import serve; serve()"
@@ -40,12 +39,7 @@ def default_workers() -> int:
 
 
 def prepared(
-    source: Source,
-    paths: Iterable[str],
-    grid: Grid,
-    *,
-    workers: int,
-    give_way: bool = False,
+    source: Source, paths: Iterable[str], grid: Grid, *, workers: int
 ) -> Generator[Prepared, None, None]:
     """Yield the pictures of a source in the order of their paths.
 
@@ -55,15 +49,12 @@ def prepared(
     paths : taken from it only as far ahead as the workers go
     grid : Grid
     workers : int, processes; 0 decodes in this one
-    give_way : bool, whether they leave the cores to this process until it waits for a picture:
-        beside a model on the CPU a worker that takes a core for a moment holds all of its threads
-        up
     """
     if workers == 0:
         yield from (prepare(source, path, grid) for path in paths)
         return
     with ExitStack() as stack:
-        crew = [stack.enter_context(_Worker(source, grid, give_way)) for _ in range(workers)]
+        crew = [stack.enter_context(_Worker(source, grid)) for _ in range(workers)]
         waiting: deque[_Worker] = deque()
         for number, path in enumerate(paths):
             if len(waiting) == workers * _AHEAD:
@@ -78,8 +69,8 @@ def prepared(
 class _Worker:
     """One process, and the paths that it has not answered yet."""
 
-    def __init__(self, source: Source, grid: Grid, give_way: bool) -> None:
-        self.task = (source, grid, give_way)
+    def __init__(self, source: Source, grid: Grid) -> None:
+        self.task = (source, grid)
         self.paths: deque[str] = deque()
         self.process = self._start()
 
@@ -149,9 +140,7 @@ def serve() -> None:
     os.dup2(2, 1)  # what a library prints must not end up between the answers
     questions = sys.stdin.buffer
     with suppress(EOFError, BrokenPipeError):
-        source, grid, give_way = pickle.load(questions)
-        if give_way and hasattr(os, "nice"):
-            os.nice(_LEAST_URGENT)
+        source, grid = pickle.load(questions)
         while True:
             pickle.dump(prepare(source, pickle.load(questions), grid), answers, protocol=5)
             answers.flush()
