@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 from pathlib import Path
@@ -78,6 +79,22 @@ def test_worker_processes_change_no_byte(
 ) -> None:
     fill(photos, tmp_path / "store", stored="float32", workers=workers)
     assert same_files(tmp_path / "store", finished)
+
+
+@pytest.mark.parametrize(
+    ("cores", "ranks", "beside_model", "expected"),
+    [
+        *((1, 1, False, 1), (2, 1, False, 1), (2, 1, True, 0), (3, 1, True, 2)),
+        *((16, 1, False, 15), (8, 4, True, 0), (8, 4, False, 1), (16, 2, True, 7)),
+    ],
+)
+def test_workers_leave_few_cores_to_a_model_on_the_cpu(
+    cores: int, ranks: int, beside_model: bool, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = importlib.import_module("latentlab.store.workers")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(workers, "ranks_here", lambda: ranks)
+    assert workers.default_workers(beside_model=beside_model) == expected
 
 
 def test_the_model_runs_on_as_many_threads_as_when_the_store_was_begun(

@@ -40,7 +40,11 @@ def encode(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=0, help="Processes that decode pictures; one less than the cores."),
+        typer.Option(
+            min=0,
+            help="Processes that decode pictures, and survive those that end one; one less than "
+            "the cores, but none beside a model on two cores.",
+        ),
     ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",

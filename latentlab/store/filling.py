@@ -92,8 +92,9 @@ def fill_store(
         as the store was begun
     threads : int, optional; of this process, for a model on the CPU. The last digits depend on
         it: as many as torch has now, or as the store was begun
-    workers : int, optional; processes that decode pictures, 0 for none but this one; by default
-        one less than the cores
+    workers : int, optional; processes that decode pictures, 0 for none but this one. By default
+        one less than the cores, and none beside a model on two; a picture that ends the process
+        which decodes it is skipped where that is a worker, and ends this one where there is none
     ranks : this process among others that fill the same store
     progress : called as ``progress("encoding", done, total)``
 
@@ -106,7 +107,8 @@ def fill_store(
     UsageError : an option that makes no sense.
     """
     ranks = ranks or Ranks()
-    workers = default_workers() if workers is None else workers
+    if workers is None:
+        workers = default_workers(beside_model=not vae.runs_aside)
     chosen = {"per_shard": per_shard, "batch": batch, "threads": threads}
     planned = plan(vae, source, size=size, stored=stored, **chosen)
     free = [name for name, number in chosen.items() if number is None]
