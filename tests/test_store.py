@@ -97,6 +97,20 @@ def test_workers_leave_few_cores_to_a_model_on_the_cpu(
     assert workers.default_workers(beside_model=beside_model) == expected
 
 
+@pytest.mark.parametrize(("device", "expected"), [("cpu", True), ("cuda", False)])
+def test_workers_are_counted_by_where_the_model_computes(
+    device: str, expected: bool, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tell(*, beside_model: bool) -> int:
+        raise LookupError(beside_model)
+
+    monkeypatch.setattr("latentlab.store.filling.default_workers", tell)
+    vae = LinearVAE()
+    monkeypatch.setattr(vae, "device", torch.device(device))
+    with pytest.raises(LookupError, match=str(expected)):
+        fill(photos, tmp_path / "store", vae=vae, workers=None)
+
+
 def test_the_model_runs_on_as_many_threads_as_when_the_store_was_begun(
     photos: Path, tmp_path: Path
 ) -> None:

@@ -108,7 +108,7 @@ def fill_store(
     """
     ranks = ranks or Ranks()
     if workers is None:
-        workers = default_workers(beside_model=not vae.runs_aside)
+        workers = default_workers(beside_model=vae.device.type == "cpu")
     chosen = {"per_shard": per_shard, "batch": batch, "threads": threads}
     planned = plan(vae, source, size=size, stored=stored, **chosen)
     free = [name for name, number in chosen.items() if number is None]
