@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentlab.errors import ShapeError, UsageError
-from latentlab.files import replace_when_done
+from latentlab.machine.files import replace_when_done
 from latentlab.video import ffmpeg_program, generate_palette, write_mp4
 
 Frame: TypeAlias = NDArray[np.uint8]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from latentlab.errors import MemoryLimitError
 from latentlab.loaders.base import LatentVAE
-from latentlab.memory import memory_errors
+from latentlab.machine.memory import memory_errors
 
 ADVICE = "pass --tile 512 or less, lower --size, or choose another --device"
 _IN_CACHE = 2**15  # pixels: two pictures of 128 px, or half of one of 256

@@ -23,7 +23,7 @@ from latentlab.errors import NonFiniteError
 from latentlab.images import read_picture
 from latentlab.latents import Latent, Posterior
 from latentlab.loaders.base import LatentVAE
-from latentlab.memory import available_memory, check_memory
+from latentlab.machine.memory import available_memory, check_memory
 
 if TYPE_CHECKING:
     from latentlab.latents import Picture

@@ -21,10 +21,10 @@ from PIL import Image
 from latentlab.arrays import channels_last, from_uint8, image_of, pixels_of
 from latentlab.decoding import PICTURE_SUFFIXES, decoding
 from latentlab.errors import ImageError, ShapeError
-from latentlab.files import replace_when_done, sha256_of_file
 from latentlab.fitting import fit_image
 from latentlab.grid import Target, crop_box, grid_notes, target_of
 from latentlab.latents import Picture
+from latentlab.machine.files import replace_when_done, sha256_of_file
 from latentlab.samples import PREFIX, sample_path
 from latentlab.video import read_video
 

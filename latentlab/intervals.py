@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from latentlab.latents import Neighborhood, Progress, Spectrum
+from latentlab.machine.threads import threads_for
 from latentlab.metrics.spectrum import (
     components_for,
     participation_ratio,
@@ -28,7 +29,6 @@ from latentlab.metrics.spectrum import (
 )
 from latentlab.nulls.base import matrix_of
 from latentlab.row_groups import GroupSums, group_rows, sum_up_rows
-from latentlab.threads import threads_for
 
 LEVEL = 0.95
 FEWEST_GROUPS = 6

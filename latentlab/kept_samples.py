@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentlab.errors import FileError, ShapeError
-from latentlab.files import replace_when_done
 from latentlab.latents import Latent, Neighborhood
 from latentlab.layouts import layout_from
+from latentlab.machine.files import replace_when_done
 from latentlab.neighborhoods import SAMPLERS
 from latentlab.provenance import library_versions
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from latentlab.errors import FileError, MissingExtraError
-from latentlab.files import sha256_of_file
+from latentlab.machine.files import sha256_of_file
 from latentlab.runs import check_folder
 
 Page = Mapping[str, Path]

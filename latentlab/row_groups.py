@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latentlab.latents import Neighborhood
 from latentlab.layouts import PatchLayout, TokenLayout
-from latentlab.memory import check_memory
+from latentlab.machine.memory import check_memory
 from latentlab.scatter import gram_matrix
 
 _MOST_GROUPS = 512

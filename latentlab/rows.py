@@ -14,7 +14,7 @@ from latentlab.errors import ShapeError, UsageError
 from latentlab.scatter import check_finite
 
 if TYPE_CHECKING:
-    from latentlab.distributed import Ranks
+    from latentlab.machine.distributed import Ranks
 
 _BLOCK_BYTES = 2**25
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Spectrum
-from latentlab.memory import check_memory
+from latentlab.machine.memory import check_memory
 
 KEPT_COMPONENTS = 64
 """Components that are kept where nobody says how many."""

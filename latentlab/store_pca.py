@@ -20,7 +20,7 @@ from latentlab.streaming import StreamedPCA, choose_method, fit_pca_rows
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from latentlab.distributed import Ranks
+    from latentlab.machine.distributed import Ranks
     from latentlab.store.reading import Store
 
 PARTS: dict[str, type[Layout]] = {"whole": WholeLayout, "tokens": TokenLayout}

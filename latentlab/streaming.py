@@ -16,7 +16,7 @@ from torch import Tensor
 
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Spectrum
-from latentlab.memory import available_memory, check_memory
+from latentlab.machine.memory import available_memory, check_memory
 from latentlab.pca import PCA
 from latentlab.rows import RowStream, common_shift, mean_of_rows, moments_of_rows, take_rows
 from latentlab.scatter import (
@@ -37,7 +37,7 @@ from latentlab.spectra import (
 )
 
 if TYPE_CHECKING:
-    from latentlab.distributed import Ranks
+    from latentlab.machine.distributed import Ranks
 
 LARGEST_SIDE = 20_000
 """Largest min(N, D) whose eigenvalues are all computed; 3.2 GB in float64."""

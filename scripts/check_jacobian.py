@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from latentlab.errors import LatentlabError
-from latentlab.files import replace_when_done
+from latentlab.machine.files import replace_when_done
 
 if TYPE_CHECKING:
     from latentlab import Latent, LatentVAE

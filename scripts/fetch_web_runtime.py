@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 from latentlab.errors import DownloadError, LatentlabError, MissingExtraError
-from latentlab.files import replace_when_done
+from latentlab.machine.files import replace_when_done
 from latentlab.pages import (
     RUNTIME,
     RUNTIME_FOLDER,

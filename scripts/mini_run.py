@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from latentlab.errors import FileError
-from latentlab.files import replace_when_done
+from latentlab.machine.files import replace_when_done
 
 
 @dataclass(frozen=True)

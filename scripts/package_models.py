@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from latentlab.errors import FileError, LatentlabError
-from latentlab.files import replace_when_done
+from latentlab.machine.files import replace_when_done
 from latentlab.shipped import MODELS_FOLDER, SUMS
 
 MODELS = ("mini", "linear", "linear32")

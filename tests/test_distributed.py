@@ -20,9 +20,10 @@ from linear_vae import LinearVAE
 from picture_folders import fill, make_folder, same_files
 from torch.distributed import HashStore
 
-from latentlab import distributed, load_vae
-from latentlab.distributed import Ranks, joined_ranks
+from latentlab import load_vae
 from latentlab.errors import FileError, LatentlabError, RanksError, UsageError
+from latentlab.machine import distributed
+from latentlab.machine.distributed import Ranks, joined_ranks
 from latentlab.store.workers import default_workers
 
 
@@ -238,7 +239,7 @@ def test_a_killed_rank_ends_the_others_and_one_process_finishes(tmp_path: Path) 
 
 _SUMS = """
 import sys, torch
-from latentlab.distributed import joined_ranks
+from latentlab.machine.distributed import joined_ranks
 with joined_ranks() as ranks:
     found = [ranks.add_up(torch.full((2,), ranks.rank + 1.0), str(k)).tolist() for k in range(2)]
     sys.stdout.write(f"{found} {ranks.device('cpu')}")

@@ -21,9 +21,9 @@ from PIL import Image, ImageCms, ImageOps
 from latentlab.arrays import from_uint8, to_uint8
 from latentlab.decoding import MAX_PIXELS
 from latentlab.errors import FileError, ImageError, MissingExtraError, ShapeError, UsageError
-from latentlab.files import replace_when_done, sha256_of_file
 from latentlab.images import list_pictures, read_frames, read_picture, save_png
 from latentlab.latents import Picture
+from latentlab.machine.files import replace_when_done, sha256_of_file
 
 PHOTO = (
     np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)

@@ -17,7 +17,7 @@ from tiny_models import save_tiny
 from latentlab.encoder import decode_each, encode, encode_batch, reconstruct
 from latentlab.errors import MemoryLimitError, NonFiniteError, UsageError
 from latentlab.loaders import load_vae
-from latentlab.memory import allocate_matrix, available_memory, memory_errors
+from latentlab.machine.memory import allocate_matrix, available_memory, memory_errors
 
 Usage = namedtuple("Usage", "total used free")
 _PAGES = "THP_MEM_ALLOC_ENABLE"

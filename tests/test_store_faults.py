@@ -24,7 +24,6 @@ from test_cli_bad_input import refused
 from torch import Tensor
 from torch.distributed import HashStore
 
-from latentlab.distributed import Ranks
 from latentlab.errors import (
     FileError,
     ImageError,
@@ -32,8 +31,9 @@ from latentlab.errors import (
     NonFiniteError,
     UsageError,
 )
-from latentlab.files import sha256_of_file
 from latentlab.latents import Posterior
+from latentlab.machine.distributed import Ranks
+from latentlab.machine.files import sha256_of_file
 from latentlab.store.filling import fill_store
 from latentlab.store.preparing import Grid, prepare
 from latentlab.store.reading import open_store
@@ -172,7 +172,7 @@ def test_a_store_whose_name_safetensors_cannot_open_is_refused(
 
 
 def test_one_writer_at_a_time(store: Path, photos: Path) -> None:
-    from latentlab.files import locked
+    from latentlab.machine.files import locked
 
     with locked(store), pytest.raises(FileError, match="another process is writing"):
         fill(photos, store)

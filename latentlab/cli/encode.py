@@ -56,7 +56,7 @@ def encode(
     debug: options.Debug = False,
 ) -> None:
     """Encode every picture of a folder; started again, it goes on where it was."""
-    from latentlab.distributed import joined_ranks
+    from latentlab.machine.distributed import joined_ranks
     from latentlab.store.filling import fill_store
     from latentlab.store.manifest import MANIFEST, check_options, read_manifest
     from latentlab.store.opening import open_source

@@ -39,7 +39,7 @@ def analyse_store(request: Request, out: Path | None, *, quiet: bool) -> dict[st
     ------
     FileError : the store is not finished, or the results cannot be written.
     """
-    from latentlab.distributed import joined_ranks
+    from latentlab.machine.distributed import joined_ranks
     from latentlab.runs import RUNS_FOLDER, check_folder
     from latentlab.store.reading import open_store
     from latentlab.store_pca import fit_store_pca

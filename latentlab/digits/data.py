@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latentlab.digits.idx import read_idx_labels, read_idx_pictures
 from latentlab.errors import FileError
-from latentlab.files import sha256_of_file
+from latentlab.machine.files import sha256_of_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,7 +10,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from latentlab.errors import DownloadError
-from latentlab.files import replace_when_done, sha256_of_file
+from latentlab.machine.files import replace_when_done, sha256_of_file
 
 if TYPE_CHECKING:
     from latentlab.latents import Progress

@@ -27,7 +27,7 @@ from latentlab.digits.exported import DECODER, DESCRIPTION, ENCODER
 from latentlab.digits.folders import DigitsRun
 from latentlab.digits.models import DigitsModel
 from latentlab.errors import LatentlabError, MissingExtraError, ParityError
-from latentlab.files import replace_when_done, sha256_of_file
+from latentlab.machine.files import replace_when_done, sha256_of_file
 from latentlab.runs import check_folder, write_json
 
 OPSET = 20

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from latentlab.errors import FileError
-from latentlab.files import sha256_of_file
+from latentlab.machine.files import sha256_of_file
 from latentlab.runs import read_json
 
 SHIPPED = "digits"

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from latentlab.errors import WeightsError
-from latentlab.files import sha256_of_file
+from latentlab.machine.files import sha256_of_file
 
 SUFFIXES = (".safetensors", ".pth", ".ckpt", ".pt", ".bin")
 """Kinds of weights files, the preferred one first."""

@@ -15,7 +15,7 @@ from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Latent, Neighborhood, Progress
 from latentlab.layouts import Window
 from latentlab.loaders.base import LatentVAE
-from latentlab.memory import allocate_matrix
+from latentlab.machine.memory import allocate_matrix
 from latentlab.neighborhoods.base import SAMPLERS, Sampler
 from latentlab.registry import make_registered
 

@@ -23,7 +23,7 @@ from torch.autograd.function import Function
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from latentlab.memory import is_exhaustion
+from latentlab.machine.memory import is_exhaustion
 
 Settings = tuple[Any, Any, Any, int]
 """Stride, padding, dilation and groups of a convolution."""

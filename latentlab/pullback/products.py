@@ -17,7 +17,7 @@ from latentlab.errors import NonFiniteError, ShapeError, ZeroJacobianError
 from latentlab.latents import Latent
 from latentlab.layouts import Layout, WholeLayout, Window
 from latentlab.loaders.base import LatentVAE
-from latentlab.memory import is_exhaustion, memory_errors
+from latentlab.machine.memory import is_exhaustion, memory_errors
 from latentlab.pullback.features import Features, make_features
 from latentlab.pullback.linearization import Linearization
 

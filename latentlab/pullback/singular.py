@@ -18,7 +18,7 @@ from torch import Tensor
 
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Progress
-from latentlab.memory import available_memory, check_memory
+from latentlab.machine.memory import available_memory, check_memory
 from latentlab.pullback.products import DecoderMap
 from latentlab.spectra import fix_signs
 

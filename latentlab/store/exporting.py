@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from latentlab.errors import UsageError
-from latentlab.files import open_durably
+from latentlab.machine.files import open_durably
 from latentlab.store.lines import line_of
 from latentlab.store.manifest import STORED_DTYPES
 from latentlab.store.reading import Store

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentlab.batches import one_ahead
-from latentlab.distributed import Ranks
 from latentlab.errors import FileError, UsageError
-from latentlab.files import locked, open_durably
 from latentlab.latents import Progress
+from latentlab.machine.distributed import Ranks
+from latentlab.machine.files import locked, open_durably
+from latentlab.machine.threads import fixed_threads
 from latentlab.runs import check_folder
 from latentlab.store.encoding import ShardEncoder
 from latentlab.store.listing import LIST, check_list, is_list_of, listed_pictures, restore_list
@@ -32,7 +33,6 @@ from latentlab.store.shards import (
 from latentlab.store.sources import Source
 from latentlab.store.workers import default_workers, prepared
 from latentlab.store.writing import ShardWriter
-from latentlab.threads import fixed_threads
 
 if TYPE_CHECKING:
     from latentlab.loaders.base import LatentVAE

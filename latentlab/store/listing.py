@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from latentlab.errors import FileError
-from latentlab.files import open_durably, sha256_of_file
+from latentlab.machine.files import open_durably, sha256_of_file
 from latentlab.store.lines import damaged, line_of, read_lines
 from latentlab.store.sources import Entry, Source
 

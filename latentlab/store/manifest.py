@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from latentlab.batches import batch_size
 from latentlab.errors import FileError, ImageError, LatentlabError, UsageError
-from latentlab.files import open_durably
 from latentlab.latents import LatentSpec, Progress
+from latentlab.machine.files import open_durably
 from latentlab.provenance import library_versions
 from latentlab.store.listing import LIST, write_list
 from latentlab.store.preparing import Grid

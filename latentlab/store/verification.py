@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from latentlab.errors import LatentlabError
-from latentlab.files import sha256_of_file
 from latentlab.latents import Progress
+from latentlab.machine.files import sha256_of_file
 from latentlab.store.listing import LIST, is_list_of, listed_pictures
 from latentlab.store.manifest import Manifest, read_manifest
 from latentlab.store.shards import INDEX, find_fault, index_path, lines_of_index, read_pictures

@@ -19,7 +19,7 @@ from collections.abc import Generator, Iterable
 from contextlib import ExitStack, suppress
 from typing import IO, Any
 
-from latentlab.distributed import ranks_here
+from latentlab.machine.distributed import ranks_here
 from latentlab.store.preparing import Grid, Prepared, prepare
 from latentlab.store.sources import Source
 

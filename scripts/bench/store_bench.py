@@ -108,7 +108,7 @@ def _measure_disk(store: Store, place: Path, rounds: int) -> dict[str, float]:
 
     Writing ends when the bytes are on the disk.
     """
-    from latentlab.files import open_durably
+    from latentlab.machine.files import open_durably
     from latentlab.store.shards import write_shard
 
     shards = [path for path in store.files() if path.suffix == ".safetensors"]
