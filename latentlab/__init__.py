@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from latentlab.directions.labels import label, with_labels
     from latentlab.encoder import encode, reconstruct
     from latentlab.errors import LatentlabError
-    from latentlab.images import read_picture
+    from latentlab.images.reading import read_picture
     from latentlab.interpolation import Interpolation, interpolate
     from latentlab.latents import (
         Directions,
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
         Posterior,
         Spectrum,
     )
+    from latentlab.linalg.rows import RowStream
     from latentlab.loaders import LatentVAE, compile_vae, load_vae, register_family, wrap_vae
     from latentlab.neighborhoods import neighborhood, register_neighborhood
     from latentlab.pca import PCA, fit_pca, fit_randomized_pca
-    from latentlab.rows import RowStream
     from latentlab.runs import load_pca
     from latentlab.store.filling import fill_store
     from latentlab.store.opening import open_source
@@ -56,7 +56,7 @@ _HOMES = {
     "directions.labels": ("label", "with_labels"),
     "encoder": ("encode", "reconstruct"),
     "errors": ("LatentlabError",),
-    "images": ("read_picture",),
+    "images.reading": ("read_picture",),
     "interpolation": ("Interpolation", "interpolate"),
     "latents": (
         "Directions",
@@ -70,7 +70,7 @@ _HOMES = {
     "loaders": ("LatentVAE", "compile_vae", "load_vae", "register_family", "wrap_vae"),
     "neighborhoods": ("neighborhood", "register_neighborhood"),
     "pca": ("PCA", "fit_pca", "fit_randomized_pca"),
-    "rows": ("RowStream",),
+    "linalg.rows": ("RowStream",),
     "runs": ("load_pca",),
     "store.filling": ("fill_store",),
     "store.opening": ("open_source",),

@@ -37,8 +37,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentlab.errors import ShapeError, UsageError
+from latentlab.images.video import ffmpeg_program, generate_palette, write_mp4
 from latentlab.machine.files import replace_when_done
-from latentlab.video import ffmpeg_program, generate_palette, write_mp4
 
 Frame: TypeAlias = NDArray[np.uint8]
 
@@ -146,7 +146,7 @@ def _check_frames(frames: list[Frame]) -> None:
             raise ShapeError(
                 f"frame {index} of shape {frame.shape}, {frame.dtype}",
                 f"uint8 (H, W, 3), all of one size, as frame 0 of shape {first}",
-                "convert with latentlab.arrays.to_uint8 and bring the frames to one size",
+                "convert with latentlab.images.arrays.to_uint8 and bring the frames to one size",
             )
 
 

@@ -50,7 +50,7 @@ def save_directions(
     walk : Walk, optional; drawn as ``sheet.png``
     facts : added to ``directions.json``
     """
-    from latentlab.images import save_png
+    from latentlab.images.reading import save_png
     from latentlab.plots import walk_sheet
 
     folder = Path(folder)
@@ -121,7 +121,7 @@ def _save_arrays(directions: Directions, latent: Latent, path: Path) -> Path:
 
 def save_transfer(transfer: Transfer, folder: Path) -> list[Path]:
     """Write ``transfer.png``, ``transfer_sheet.png`` and ``transfer.json``; return their paths."""
-    from latentlab.images import save_png
+    from latentlab.images.reading import save_png
     from latentlab.plots import png_bytes
     from latentlab.transfer_plots import draw_transfer, transfer_sheet
 

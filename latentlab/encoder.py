@@ -20,7 +20,7 @@ from latentlab.batches import (
     send_to_cpu,
 )
 from latentlab.errors import NonFiniteError
-from latentlab.images import read_picture
+from latentlab.images.reading import read_picture
 from latentlab.latents import Latent, Posterior
 from latentlab.loaders.base import LatentVAE
 from latentlab.machine.memory import available_memory, check_memory

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentlab.arrays import to_uint8
 from latentlab.encoder import encode_batch
 from latentlab.errors import ShapeError, UsageError
+from latentlab.images.arrays import to_uint8
 from latentlab.latents import Latent, Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.paths import WAYS, Way, decode_one, picture_change

@@ -32,7 +32,7 @@ def save_interpolation(
     suffix, fps, loop : of the animation
     facts : added to ``interpolation.json``
     """
-    from latentlab.images import save_png
+    from latentlab.images.reading import save_png
     from latentlab.machine.files import replace_when_done
     from latentlab.path_plots import draw_changes, interpolation_sheet
     from latentlab.plots import new_figure, png_bytes

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Directions, Latent, Neighborhood, Spectrum, describe_samples
-from latentlab.scatter import (
+from latentlab.linalg.sums import (
     collect_rows,
     column_moments,
     combine_rows,

@@ -248,7 +248,7 @@ def draw_latent(latent: Latent, *, ax: Axes | None = None) -> Axes:
 
 def draw_latent_rgb(latent: Latent) -> Figure:
     """Draw the picture, where it is known, beside its latent's first three components as colors."""
-    from latentlab.arrays import to_uint8
+    from latentlab.images.arrays import to_uint8
 
     known = latent.picture is not None
     height, width = latent.values.shape[-2:]

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from latentlab.latents import Neighborhood
 from latentlab.layouts import PatchLayout, TokenLayout
+from latentlab.linalg.sums import gram_matrix
 from latentlab.machine.memory import check_memory
-from latentlab.scatter import gram_matrix
 
 _MOST_GROUPS = 512
 # The groups' scatter matrices may always take 64 MB.

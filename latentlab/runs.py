@@ -315,7 +315,7 @@ def save_walk(
     walk: Walk, folder: Path, *, suffix: str = ".gif", fps: float = 12, loop: bool = True
 ) -> list[Path]:
     """Write the animations, ``sheet.png`` and ``traversal.json``; return their paths."""
-    from latentlab.images import save_png
+    from latentlab.images.reading import save_png
     from latentlab.plots import animate_trail, walk_sheet
 
     check_folder(folder)

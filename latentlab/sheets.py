@@ -170,7 +170,7 @@ def _scale(tile: Frame, size: tuple[int, int]) -> Frame:
         raise ShapeError(
             f"a tile of shape {tile.shape}, {tile.dtype}",
             "uint8 (h, w, 3)",
-            "convert with latentlab.arrays.to_uint8",
+            "convert with latentlab.images.arrays.to_uint8",
         )
     if tile.shape[:2] == size:
         return tile

@@ -12,8 +12,8 @@ import torch
 from latentlab.errors import UsageError
 from latentlab.latents import Latent, Progress
 from latentlab.layouts import Layout, TokenLayout, WholeLayout, Window
+from latentlab.linalg.rows import RowStream
 from latentlab.pca import PCA
-from latentlab.rows import RowStream
 from latentlab.spectra import spectrum_of
 from latentlab.streaming import StreamedPCA, choose_method, fit_pca_rows
 

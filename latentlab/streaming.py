@@ -16,16 +16,16 @@ from torch import Tensor
 
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Spectrum
-from latentlab.machine.memory import available_memory, check_memory
-from latentlab.pca import PCA
-from latentlab.rows import RowStream, common_shift, mean_of_rows, moments_of_rows, take_rows
-from latentlab.scatter import (
+from latentlab.linalg.rows import RowStream, common_shift, mean_of_rows, moments_of_rows, take_rows
+from latentlab.linalg.sums import (
     add_products,
     eigenpairs,
     leading_eigenpairs,
     mirror_lower,
     scatter_matrix,
 )
+from latentlab.machine.memory import available_memory, check_memory
+from latentlab.pca import PCA
 from latentlab.spectra import (
     KEPT_COMPONENTS,
     check_component_count,

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from latentlab.arrays import to_uint8
 from latentlab.directions.base import random_rows
 from latentlab.directions.correlations import LABEL_SAMPLES, statistic_correlations
 from latentlab.encoder import decode_each
 from latentlab.errors import ShapeError, UsageError
+from latentlab.images.arrays import to_uint8
 from latentlab.latents import Directions, Latent, Progress
 from latentlab.loaders.base import LatentVAE
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from latentlab.arrays import to_uint8
 from latentlab.encoder import decode_each, encode_batch
 from latentlab.errors import ShapeError, UsageError
+from latentlab.images.arrays import to_uint8
 from latentlab.latents import Directions, Latent, Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.metrics.walks import PathScores, score_path

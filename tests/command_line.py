@@ -12,8 +12,8 @@ from linear_vae import smooth_picture
 from PIL import Image
 from tiny_models import save_tiny
 
-from latentlab.arrays import to_uint8
 from latentlab.cli.main import run
+from latentlab.images.arrays import to_uint8
 
 SIZE = 64
 

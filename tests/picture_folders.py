@@ -9,7 +9,7 @@ from command_line import files_in, save_picture
 from linear_vae import LinearVAE, smooth_picture
 from PIL import Image
 
-from latentlab.arrays import to_uint8
+from latentlab.images.arrays import to_uint8
 from latentlab.store.filling import Filled, fill_store
 from latentlab.store.opening import open_source
 

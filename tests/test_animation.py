@@ -13,11 +13,11 @@ from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
 from latentlab.animation import bounce, write_animation
-from latentlab.arrays import to_uint8
 from latentlab.errors import FileError, MissingExtraError, ShapeError, UsageError
-from latentlab.images import read_frames
+from latentlab.images.arrays import to_uint8
+from latentlab.images.reading import read_frames
+from latentlab.images.video import generate_palette
 from latentlab.sheets import compose_sheet, lay_out_sheet
-from latentlab.video import generate_palette
 
 LOSSLESS = (".png", ".apng")
 PILLOW = (".gif", ".webp", *LOSSLESS)
@@ -143,7 +143,7 @@ def test_a_gif_has_the_colors_of_ffmpegs_palette_where_it_is_installed(tmp_path:
 def test_a_broken_ffmpeg_costs_no_gif(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
 ) -> None:
-    monkeypatch.setattr("latentlab.video.ffmpeg_program", lambda: program)
+    monkeypatch.setattr("latentlab.images.video.ffmpeg_program", lambda: program)
     frames = photo_walk(2)
     shown = read(write_animation(tmp_path / "a.gif", frames))
     assert peak_signal_noise_ratio(frames[0], shown[0]) >= 34
@@ -213,7 +213,7 @@ def test_a_failed_encoder_keeps_the_old_file(
 ) -> None:
     path = write_animation(tmp_path / "a.mp4", shades(2))
     before = path.read_bytes()
-    monkeypatch.setattr("latentlab.video.ffmpeg_program", lambda: "false")
+    monkeypatch.setattr("latentlab.images.video.ffmpeg_program", lambda: "false")
     with pytest.raises(FileError, match="ffmpeg"):
         write_animation(path, shades(3))
     assert path.read_bytes() == before

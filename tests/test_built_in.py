@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from latentlab import encode, load_vae, reconstruct
-from latentlab.arrays import to_uint8
 from latentlab.errors import WeightsError
+from latentlab.images.arrays import to_uint8
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.built_in import BUILT_IN
 from latentlab.metrics.fidelity import psnr

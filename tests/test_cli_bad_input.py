@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from latentlab.animation import write_animation
 from latentlab.errors import MissingExtraError, NonFiniteError
-from latentlab.images import read_picture
+from latentlab.images.reading import read_picture
 from latentlab.kept_samples import FOLDER
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"

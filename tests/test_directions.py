@@ -9,10 +9,10 @@ import torch
 from linear_vae import LinearVAE, smooth_picture
 from PIL import Image
 
-from latentlab.arrays import to_uint8
 from latentlab.directions import FINDERS, Scene, find, make_finder, register_finder
 from latentlab.directions.base import Finder, Found, random_rows, unit_rows
 from latentlab.errors import NonFiniteError, ShapeError, UsageError
+from latentlab.images.arrays import to_uint8
 from latentlab.latents import Latent, Neighborhood
 from latentlab.neighborhoods import SAMPLERS, neighborhood
 from latentlab.registry import option_types

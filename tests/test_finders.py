@@ -12,7 +12,6 @@ from PIL import Image
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from latentlab.arrays import to_uint8
 from latentlab.directions import Scene, find, make_finder
 from latentlab.directions.correlations import held_out
 from latentlab.directions.factor_table import read_factors
@@ -21,6 +20,7 @@ from latentlab.directions.sparse_pca import _sparse_components
 from latentlab.directions.supervised import standardized_factors
 from latentlab.encoder import encode
 from latentlab.errors import LatentlabError, UsageError
+from latentlab.images.arrays import to_uint8
 from latentlab.latents import Directions, Latent, Neighborhood
 from latentlab.layouts import WholeLayout, Window
 from latentlab.loaders import load_vae

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageCms, ImageOps
 
-from latentlab.arrays import from_uint8, to_uint8
-from latentlab.decoding import MAX_PIXELS
 from latentlab.errors import FileError, ImageError, MissingExtraError, ShapeError, UsageError
-from latentlab.images import list_pictures, read_frames, read_picture, save_png
+from latentlab.images.arrays import from_uint8, to_uint8
+from latentlab.images.pillow import MAX_PIXELS
+from latentlab.images.reading import list_pictures, read_frames, read_picture, save_png
 from latentlab.latents import Picture
 from latentlab.machine.files import replace_when_done, sha256_of_file
 

@@ -11,9 +11,9 @@ from linear_vae import LinearVAE, smooth_picture
 from scipy.spatial import geometric_slerp
 
 import latentlab
-from latentlab.arrays import to_uint8
 from latentlab.encoder import encode
 from latentlab.errors import NonFiniteError, ShapeError, UsageError
+from latentlab.images.arrays import to_uint8
 from latentlab.interpolation import interpolate
 from latentlab.latents import Latent, LatentSpec, Picture
 from latentlab.loaders import wrap_vae

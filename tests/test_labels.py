@@ -261,7 +261,7 @@ def test_samples_that_are_not_drawn_at_random_are_not_held_out(
 ) -> None:
     from PIL import Image
 
-    from latentlab.arrays import to_uint8
+    from latentlab.images.arrays import to_uint8
 
     frames = [Image.fromarray(to_uint8(smooth_picture(seed=seed)).numpy()) for seed in range(6)]
     frames[0].save(tmp_path / "clip.gif", save_all=True, append_images=frames[1:])
@@ -285,7 +285,7 @@ def test_regions_keep_their_region_when_held_out(
 
 def test_hues_do_not_jump_at_half_a_turn(complete_vae: LinearVAE) -> None:
     # A picture whose hue is 180°: its copies lie on both sides of the jump.
-    from latentlab.colors import RGB_TO_YIQ
+    from latentlab.images.colors import RGB_TO_YIQ
 
     to_rgb = torch.tensor(RGB_TO_YIQ).inverse()
     cyan, turned = (to_rgb @ torch.tensor(yiq) for yiq in ((0.5, -0.2, 0.0), (0.0, 0.0, 1.0)))

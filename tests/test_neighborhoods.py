@@ -10,9 +10,9 @@ import torch
 from linear_vae import LinearVAE, smooth_picture
 from PIL import Image
 
-from latentlab.arrays import to_uint8
 from latentlab.encoder import encode
 from latentlab.errors import ImageError, ShapeError, UsageError
+from latentlab.images.arrays import to_uint8
 from latentlab.latents import Latent, LatentSpec
 from latentlab.loaders import load_vae
 from latentlab.loaders.base import LatentVAE

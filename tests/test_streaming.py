@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentlab import scatter, streaming
+from latentlab import streaming
 from latentlab.errors import NonFiniteError, ShapeError, UsageError
-from latentlab.rows import RowStream, moments_of_rows
-from latentlab.scatter import leading_eigenpairs
+from latentlab.linalg import sums as scatter
+from latentlab.linalg.rows import RowStream, moments_of_rows
+from latentlab.linalg.sums import leading_eigenpairs
 from latentlab.streaming import fit_pca_rows, shared_scatter, streamed_gram
 
 

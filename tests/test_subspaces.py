@@ -13,7 +13,7 @@ from scipy.linalg import subspace_angles
 from scipy.stats import ortho_group
 
 from latentlab.errors import ShapeError, UsageError
-from latentlab.pullback.subspaces import (
+from latentlab.linalg.subspaces import (
     grassmann_distance,
     principal_angles,
     random_overlap,

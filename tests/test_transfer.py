@@ -66,7 +66,7 @@ def test_a_decoder_that_turns_the_change_around_has_cosine_minus_one() -> None:
 
 
 def test_frames_are_the_decoded_steps(linear_vae: LinearVAE) -> None:
-    from latentlab.arrays import to_uint8
+    from latentlab.images.arrays import to_uint8
 
     origin, other = latent_of(linear_vae, 0), latent_of(linear_vae, 1)
     found = without_first_channel(linear_vae, origin)

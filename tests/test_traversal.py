@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from linear_vae import LinearVAE
 
-from latentlab.arrays import to_uint8
 from latentlab.errors import ShapeError, UsageError
+from latentlab.images.arrays import to_uint8
 from latentlab.latents import Directions, Latent
 from latentlab.metrics.fidelity import psnr
 from latentlab.metrics.walks import score_path

@@ -13,7 +13,7 @@ from latentlab import judge
 from latentlab.elbow import find_elbow, local_slopes
 from latentlab.encoder import encode
 from latentlab.errors import ShapeError, UsageError
-from latentlab.images import read_picture
+from latentlab.images.reading import read_picture
 from latentlab.latents import Neighborhood, Spectrum
 from latentlab.layouts import TokenLayout, Window
 from latentlab.loaders import load_vae

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from latentlab.cli.console import say
 from latentlab.cli.options import parse_nulls, parse_region, parse_settings
 from latentlab.errors import UsageError
-from latentlab.samples import PREFIX
+from latentlab.images.examples import PREFIX
 
 if TYPE_CHECKING:
     from latentlab.latents import Latent, Neighborhood, Progress

@@ -54,7 +54,7 @@ def interpolate(
     """Go from one picture to another through latent space, and plot how evenly they change."""
     from latentlab.animation import check_format
     from latentlab.encoder import encode
-    from latentlab.images import read_picture
+    from latentlab.images.reading import read_picture
     from latentlab.interpolation import check_interpolation
     from latentlab.interpolation import interpolate as go
     from latentlab.path_runs import save_interpolation

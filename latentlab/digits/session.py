@@ -31,7 +31,7 @@ from latentlab.digits.models import DigitsConfig, config_from
 from latentlab.digits.tilt import find_tilt
 from latentlab.digits.training import Recipe, Trainer, recipe_from
 from latentlab.errors import FileError, UsageError
-from latentlab.images import save_png
+from latentlab.images.reading import save_png
 from latentlab.latents import Progress
 from latentlab.machine.files import replace_when_done
 from latentlab.plots import new_figure, png_bytes

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Directions
-from latentlab.pullback.subspaces import (
+from latentlab.linalg.subspaces import (
     principal_angles,
     random_overlap,
     random_overlap_deviation,

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from latentlab.errors import UsageError
+from latentlab.linalg.sums import column_moments, project_rows
 from latentlab.pca import PCA, fit_pca
-from latentlab.scatter import column_moments, project_rows
 
 if TYPE_CHECKING:
     from latentlab.latents import Latent, Neighborhood, Progress

@@ -13,11 +13,11 @@ from latentlab.directions.supervised import varying_factors
 from latentlab.encoder import decode_each
 from latentlab.errors import UsageError
 from latentlab.latents import Directions, Latent, Neighborhood, Progress
+from latentlab.linalg.sums import project_rows
 from latentlab.loaders.base import LatentVAE
 from latentlab.metrics.correlation import chance_threshold, spearman
 from latentlab.metrics.picture_statistics import measure_pictures
 from latentlab.neighborhoods import neighborhood as sample_neighborhood
-from latentlab.scatter import project_rows
 
 LABEL_SAMPLES = 64
 _RANDOM_DIRECTIONS = 64

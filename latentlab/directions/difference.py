@@ -13,7 +13,7 @@ from latentlab.directions.base import Finder, Found, Scene, register_finder
 from latentlab.directions.ridge import FOLDS, fold_of
 from latentlab.encoder import encode_batch
 from latentlab.errors import UsageError
-from latentlab.images import list_pictures, read_picture
+from latentlab.images.reading import list_pictures, read_picture
 
 _METHODS = ("means", "discriminant")
 

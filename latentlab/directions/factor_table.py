@@ -12,9 +12,9 @@ from latentlab.directions.base import random_rows
 from latentlab.directions.correlations import scores_along
 from latentlab.directions.supervised import standardized_factors
 from latentlab.latents import Directions, Neighborhood
+from latentlab.linalg.sums import project_rows
 from latentlab.metrics.correlation import spearman
 from latentlab.pca import fit_pca
-from latentlab.scatter import project_rows
 
 _CONTESTANTS = 64
 

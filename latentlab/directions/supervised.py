@@ -11,9 +11,9 @@ from torch import Tensor
 from latentlab.directions.base import Finder, Found, Scene, register_finder
 from latentlab.directions.ridge import FOLDS, fit_ridge
 from latentlab.errors import ShapeError, UsageError
+from latentlab.linalg.sums import combine_rows, gram_matrix
 from latentlab.metrics.correlation import spearman
 from latentlab.neighborhoods.base import GAINS
-from latentlab.scatter import combine_rows, gram_matrix
 
 
 @register_finder("supervised")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from latentlab.colors import to_yiq
+from latentlab.images.colors import to_yiq
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,9 +11,9 @@ import torch.nn.functional as nnf
 from torch import Tensor
 
 from latentlab.batches import batch_size
-from latentlab.colors import RGB_TO_YIQ, to_yiq
 from latentlab.encoder import encode_each
 from latentlab.errors import UsageError
+from latentlab.images.colors import RGB_TO_YIQ, to_yiq
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods.base import GAINS, Sampler, picture_of, register_neighborhood

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latentlab.encoder import encode_batch
 from latentlab.errors import UsageError
-from latentlab.images import read_frames
+from latentlab.images.reading import read_frames
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods.base import Sampler, picture_of, register_neighborhood

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latentlab.encoder import encode_batch
 from latentlab.errors import ImageError, UsageError
-from latentlab.images import list_pictures, read_picture
+from latentlab.images.reading import list_pictures, read_picture
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods.base import Sampler, picture_of, register_neighborhood

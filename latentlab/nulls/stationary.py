@@ -9,10 +9,10 @@ from torch import Tensor
 from latentlab.errors import UsageError
 from latentlab.latents import Neighborhood, Spectrum
 from latentlab.layouts import WholeLayout
+from latentlab.linalg.sums import column_moments, rows_in_block
 from latentlab.machine.memory import check_memory
 from latentlab.nulls.base import matrix_of, register_null
 from latentlab.nulls.scrambled import Block, Columns, Scramble, ScrambledNull
-from latentlab.scatter import column_moments, rows_in_block
 
 
 @register_null("stationary")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from latentlab.pullback.features import FEATURES, make_features, register_features
-from latentlab.pullback.products import DecoderMap, decoder_map
-from latentlab.pullback.singular import SingularDirections, top_singular
-from latentlab.pullback.subspaces import (
+from latentlab.linalg.subspaces import (
     grassmann_distance,
     principal_angles,
     random_overlap,
@@ -13,6 +10,9 @@ from latentlab.pullback.subspaces import (
     subspace_overlap,
     turning,
 )
+from latentlab.pullback.features import FEATURES, make_features, register_features
+from latentlab.pullback.products import DecoderMap, decoder_map
+from latentlab.pullback.singular import SingularDirections, top_singular
 from latentlab.pullback.traces import Estimate, Traces, estimate_traces
 
 __all__ = [

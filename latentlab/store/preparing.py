@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from latentlab.errors import ImageError, LatentlabError
-from latentlab.fitting import decode_levels
-from latentlab.grid import Target, target_of
+from latentlab.images.cropping import decode_levels
+from latentlab.images.grid import Target, target_of
 from latentlab.store.sources import Source
 
 if TYPE_CHECKING:

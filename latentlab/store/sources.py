@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Protocol
 
-from latentlab.decoding import PICTURE_SUFFIXES
 from latentlab.errors import FileError, ImageError
+from latentlab.images.pillow import PICTURE_SUFFIXES
 
 
 @dataclass(frozen=True)

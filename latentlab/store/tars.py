@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from latentlab.decoding import PICTURE_SUFFIXES
 from latentlab.errors import FileError, ImageError
+from latentlab.images.pillow import PICTURE_SUFFIXES
 from latentlab.store.sources import Entry
 
 

@@ -72,7 +72,7 @@ def moving_frames(size: int, count: int) -> list[NDArray[np.uint8]]:
     import torch
 
     from latentlab import read_picture
-    from latentlab.arrays import to_uint8
+    from latentlab.images.arrays import to_uint8
     from latentlab.neighborhoods.augment import change_picture
 
     pixels = read_picture(PICTURE, size=size, multiple=8).pixels

@@ -222,7 +222,7 @@ def _prepare(vae: LatentVAE, folder: Path, size: int) -> list[Any]:
     import torch
 
     from latentlab.batches import batch_size
-    from latentlab.images import read_picture
+    from latentlab.images.reading import read_picture
 
     multiple = vae.spec.multiple
     pixels = [

@@ -24,7 +24,7 @@ from timing import Target, time_in_turn
 if TYPE_CHECKING:
     import torch
 
-    from latentlab.rows import RowStream
+    from latentlab.linalg.rows import RowStream
 
 SHAPE = (100_000, 4_096)
 GROWING = ((1_000, 1_024), (10_000, 1_024), (100_000, 1_024))
@@ -73,7 +73,7 @@ class RowFile:
 
     def stream(self) -> RowStream:
         """Return the rows as latentlab takes them."""
-        from latentlab.rows import RowStream
+        from latentlab.linalg.rows import RowStream
 
         return RowStream(self.read, *self.shape)
 
@@ -176,7 +176,7 @@ def measure_memory(rows: RowFile) -> dict[str, float]:
 def _measure_fit(rows: RowFile, rounds: int) -> dict[str, Any]:
     import torch
 
-    from latentlab.scatter import leading_eigenpairs
+    from latentlab.linalg.sums import leading_eigenpairs
     from latentlab.streaming import fit_pca_rows, shared_scatter
 
     stream = rows.stream()
@@ -219,7 +219,7 @@ def _shortened(rows: RowFile, count: int) -> RowFile:
 
 def _triangles(chunk: torch.Tensor, times: int) -> None:
     """Add the products of one triangle so many times, as the fit does with each chunk."""
-    from latentlab.scatter import add_products
+    from latentlab.linalg.sums import add_products
 
     scatter = chunk.new_zeros(chunk.shape[1], chunk.shape[1])
     for _ in range(times):

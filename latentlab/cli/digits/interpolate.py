@@ -45,7 +45,7 @@ def interpolate(
     from latentlab.digits.folders import load_run
     from latentlab.digits.interpolation import PATHS, InterpolationFilm
     from latentlab.digits.interpolation import interpolate as walk
-    from latentlab.images import save_png
+    from latentlab.images.reading import save_png
     from latentlab.runs import write_json
 
     check_format(".gif", fps)

@@ -41,7 +41,7 @@ def traverse(
         sweep_sheet,
         sweep_values,
     )
-    from latentlab.images import save_png
+    from latentlab.images.reading import save_png
     from latentlab.runs import write_json
 
     check_format(".gif", fps)

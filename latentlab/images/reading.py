@@ -18,15 +18,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from latentlab.arrays import channels_last, from_uint8, image_of, pixels_of
-from latentlab.decoding import PICTURE_SUFFIXES, decoding
 from latentlab.errors import ImageError, ShapeError
-from latentlab.fitting import fit_image
-from latentlab.grid import Target, crop_box, grid_notes, target_of
+from latentlab.images.arrays import channels_last, from_uint8, image_of, pixels_of
+from latentlab.images.cropping import fit_image
+from latentlab.images.examples import PREFIX, sample_path
+from latentlab.images.grid import Target, crop_box, grid_notes, target_of
+from latentlab.images.pillow import PICTURE_SUFFIXES, decoding
+from latentlab.images.video import read_video
 from latentlab.latents import Picture
 from latentlab.machine.files import replace_when_done, sha256_of_file
-from latentlab.samples import PREFIX, sample_path
-from latentlab.video import read_video
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -167,7 +167,7 @@ def save_png(path: str | os.PathLike[str], array: NDArray[np.uint8]) -> Path:
         raise ShapeError(
             f"{pixels.dtype} of shape {pixels.shape}",
             "uint8 (H, W, 3) or (H, W)",
-            "convert with latentlab.arrays.to_uint8",
+            "convert with latentlab.images.arrays.to_uint8",
         )
     with replace_when_done(path) as temporary:
         Image.fromarray(pixels).save(temporary, format="PNG")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from latentlab.decoding import MAX_PIXELS
 from latentlab.errors import ImageError, UsageError
+from latentlab.images.pillow import MAX_PIXELS
 
 Target: TypeAlias = tuple[int, int] | None
 """Height and width to resize to, or None to keep the picture's own."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from latentlab.errors import ShapeError, UsageError
-from latentlab.scatter import check_finite
+from latentlab.linalg.sums import check_finite
 
 if TYPE_CHECKING:
     from latentlab.machine.distributed import Ranks

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from latentlab.decoding import decoding, load_upright, to_srgb
 from latentlab.errors import ImageError
-from latentlab.grid import Target, crop_box, grid_notes
+from latentlab.images.grid import Target, crop_box, grid_notes
+from latentlab.images.pillow import decoding, load_upright, to_srgb
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
