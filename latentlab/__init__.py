@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from latentlab.directions.agreement import compare
     from latentlab.directions.correlations import held_out
     from latentlab.directions.labels import label, with_labels
-    from latentlab.encoder import encode, reconstruct
+    from latentlab.encoding.encoder import encode, reconstruct
+    from latentlab.encoding.tiles import Seams, tiled
     from latentlab.errors import LatentlabError
     from latentlab.images.reading import read_picture
     from latentlab.interpolation import Interpolation, interpolate
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from latentlab.store.reading import Store, open_store
     from latentlab.store_pca import fit_store_pca
     from latentlab.streaming import StreamedPCA, fit_pca_rows, fit_pca_stream
-    from latentlab.tiles import Seams, tiled
     from latentlab.transfers import Transfer, transfer
     from latentlab.traversal import Walk, traverse
     from latentlab.verdict import Judgement, judge
@@ -54,7 +54,7 @@ _HOMES = {
     "directions.agreement": ("compare",),
     "directions.correlations": ("held_out",),
     "directions.labels": ("label", "with_labels"),
-    "encoder": ("encode", "reconstruct"),
+    "encoding.encoder": ("encode", "reconstruct"),
     "errors": ("LatentlabError",),
     "images.reading": ("read_picture",),
     "interpolation": ("Interpolation", "interpolate"),
@@ -77,7 +77,7 @@ _HOMES = {
     "store.reading": ("Store", "open_store"),
     "store_pca": ("fit_store_pca",),
     "streaming": ("StreamedPCA", "fit_pca_rows", "fit_pca_stream"),
-    "tiles": ("Seams", "tiled"),
+    "encoding.tiles": ("Seams", "tiled"),
     "transfers": ("Transfer", "transfer"),
     "traversal": ("Walk", "traverse"),
     "verdict": ("Judgement", "judge"),

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentlab.encoder import encode_batch
+from latentlab.encoding.encoder import encode_batch
 from latentlab.errors import ShapeError, UsageError
 from latentlab.images.arrays import to_uint8
 from latentlab.latents import Latent, Progress

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from latentlab.encoder import decode_each
+from latentlab.encoding.encoder import decode_each
 from latentlab.errors import UsageError
 from latentlab.latents import Latent, Progress
 from latentlab.loaders.base import LatentVAE

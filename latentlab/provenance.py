@@ -68,7 +68,7 @@ def provenance(
     vae: LatentVAE, latent: Latent, command_line: list[str], **settings: Any
 ) -> dict[str, Any]:
     """Return what it takes to repeat a run: versions, command, model, input and settings."""
-    from latentlab.tiles import describe_tiles
+    from latentlab.encoding.tiles import describe_tiles
 
     return {
         "command_line": command_line,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latentlab.directions.base import random_rows
 from latentlab.directions.correlations import LABEL_SAMPLES, statistic_correlations
-from latentlab.encoder import decode_each
+from latentlab.encoding.encoder import decode_each
 from latentlab.errors import ShapeError, UsageError
 from latentlab.images.arrays import to_uint8
 from latentlab.latents import Directions, Latent, Progress

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from latentlab.encoder import decode_each, encode_batch
+from latentlab.encoding.encoder import decode_each, encode_batch
 from latentlab.errors import ShapeError, UsageError
 from latentlab.images.arrays import to_uint8
 from latentlab.latents import Directions, Latent, Progress

@@ -10,7 +10,7 @@ from command_line import CommandLine, save_model, save_picture
 from linear_vae import LinearVAE, smooth_picture
 from webdriver import find_programs
 
-from latentlab.encoder import encode
+from latentlab.encoding.encoder import encode
 from latentlab.errors import LatentlabError
 from latentlab.latents import Latent, Picture
 from latentlab.pages import runtime_files

@@ -9,9 +9,17 @@ import torch
 from linear_vae import LinearVAE
 from torch import Tensor
 
-from latentlab import compile_vae, encoder, load_vae
-from latentlab.batches import Sent, batch_size, fastest_batch, one_ahead, run_halving, send_to_cpu
-from latentlab.encoder import decode_each, encode, encode_batch, encode_each
+from latentlab import compile_vae, load_vae
+from latentlab.encoding import encoder
+from latentlab.encoding.batches import (
+    Sent,
+    batch_size,
+    fastest_batch,
+    one_ahead,
+    run_halving,
+    send_to_cpu,
+)
+from latentlab.encoding.encoder import decode_each, encode, encode_batch, encode_each
 from latentlab.errors import MemoryLimitError, NonFiniteError
 from latentlab.latents import LatentSpec, Posterior
 from latentlab.loaders import wrap_vae

@@ -668,7 +668,7 @@ def test_a_decoder_that_fails_does_so_before_the_samples(
     def overflow(*_arguments: object) -> None:
         raise NonFiniteError("NaN pictures", "finite numbers", "use --dtype float32")
 
-    monkeypatch.setattr("latentlab.encoder.reconstruct", overflow)
+    monkeypatch.setattr("latentlab.encoding.encoder.reconstruct", overflow)
     monkeypatch.setattr("latentlab.neighborhoods.gaussian.noisy", None)
     refused(cli.pca("-k", "gaussian"), 1, "float32")
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from latentlab import find, load_vae, neighborhood
 from latentlab.direction_runs import load_directions
-from latentlab.encoder import encode
+from latentlab.encoding.encoder import encode
 from latentlab.errors import FileError
 
 SIZE = 32  # smaller than elsewhere, since labels decode and encode 64 pictures each

@@ -19,7 +19,8 @@ from tiny_models import TINY, save_tiny
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from latentlab import compile_vae, load_vae, precision
+from latentlab import compile_vae, load_vae
+from latentlab.encoding import precision
 from latentlab.errors import MissingExtraError, UsageError
 from latentlab.latents import LatentSpec
 from latentlab.loaders import wrap_vae

@@ -11,8 +11,8 @@ from command_line import CommandLine
 from tiny_models import save_tiny
 
 from latentlab import compile_vae, encode, load_vae, neighborhood
-from latentlab.batches import batch_size, pinned, run_halving
-from latentlab.encoder import decode_each, encode_batch, encode_each
+from latentlab.encoding.batches import batch_size, pinned, run_halving
+from latentlab.encoding.encoder import decode_each, encode_batch, encode_each
 from latentlab.errors import MemoryLimitError
 from latentlab.loaders import LatentVAE
 from latentlab.pullback import decoder_map, top_singular

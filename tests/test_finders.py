@@ -18,7 +18,7 @@ from latentlab.directions.factor_table import read_factors
 from latentlab.directions.ridge import fit_ridge, fold_of
 from latentlab.directions.sparse_pca import _sparse_components
 from latentlab.directions.supervised import standardized_factors
-from latentlab.encoder import encode
+from latentlab.encoding.encoder import encode
 from latentlab.errors import LatentlabError, UsageError
 from latentlab.images.arrays import to_uint8
 from latentlab.latents import Directions, Latent, Neighborhood

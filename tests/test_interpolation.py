@@ -11,7 +11,7 @@ from linear_vae import LinearVAE, smooth_picture
 from scipy.spatial import geometric_slerp
 
 import latentlab
-from latentlab.encoder import encode
+from latentlab.encoding.encoder import encode
 from latentlab.errors import NonFiniteError, ShapeError, UsageError
 from latentlab.images.arrays import to_uint8
 from latentlab.interpolation import interpolate

@@ -20,7 +20,7 @@ from latentlab.directions.correlations import (
 from latentlab.directions.factor_table import read_factors
 from latentlab.directions.finding import directions_from_rows
 from latentlab.directions.labels import label, with_labels
-from latentlab.encoder import encode
+from latentlab.encoding.encoder import encode
 from latentlab.errors import UsageError
 from latentlab.latents import Directions, Latent, Neighborhood, Picture
 from latentlab.loaders import load_vae

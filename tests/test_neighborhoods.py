@@ -10,7 +10,7 @@ import torch
 from linear_vae import LinearVAE, smooth_picture
 from PIL import Image
 
-from latentlab.encoder import encode
+from latentlab.encoding.encoder import encode
 from latentlab.errors import ImageError, ShapeError, UsageError
 from latentlab.images.arrays import to_uint8
 from latentlab.latents import Latent, LatentSpec

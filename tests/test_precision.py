@@ -10,11 +10,10 @@ import torch
 from command_line import CommandLine
 from linear_vae import LinearVAE
 
-from latentlab import encode, load_vae, neighborhood, precision
-from latentlab.encoder import decode_each
-from latentlab.loaders.base import LatentVAE
-from latentlab.metrics.fidelity import psnr
-from latentlab.precision import (
+from latentlab import encode, load_vae, neighborhood
+from latentlab.encoding import precision
+from latentlab.encoding.encoder import decode_each
+from latentlab.encoding.precision import (
     LARGEST_FLOOR,
     MixedVAE,
     choose_precision,
@@ -23,6 +22,8 @@ from latentlab.precision import (
     native_bfloat16,
     with_fast_decoder,
 )
+from latentlab.loaders.base import LatentVAE
+from latentlab.metrics.fidelity import psnr
 
 
 @pytest.fixture(scope="module")

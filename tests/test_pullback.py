@@ -17,7 +17,7 @@ from scipy.sparse.linalg import LinearOperator, svds
 from tiny_models import TINY, save_tiny
 from torch import Tensor
 
-from latentlab.encoder import encode
+from latentlab.encoding.encoder import encode
 from latentlab.errors import NonFiniteError, ShapeError, UsageError, ZeroJacobianError
 from latentlab.latents import Latent, LatentSpec, Picture
 from latentlab.layouts import Layout, PatchLayout, TokenLayout, WholeLayout, Window

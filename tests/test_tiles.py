@@ -18,14 +18,15 @@ from linear_vae import LinearVAE, smooth_picture
 from tiny_models import save_tiny
 from torch import Tensor
 
-from latentlab import encode, load_vae, precision, reconstruct
-from latentlab.encoder import encode_batch
+from latentlab import encode, load_vae, reconstruct
+from latentlab.encoding import precision
+from latentlab.encoding.encoder import encode_batch
+from latentlab.encoding.tiles import Seams, TiledVAE, spans_of, tiled
 from latentlab.errors import MemoryLimitError, UsageError
 from latentlab.latents import LatentSpec
 from latentlab.loaders import LatentVAE, wrap_vae
 from latentlab.pullback import decoder_map
 from latentlab.store.reading import open_store
-from latentlab.tiles import Seams, TiledVAE, spans_of, tiled
 
 
 @pytest.fixture(scope="module")

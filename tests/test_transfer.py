@@ -9,7 +9,7 @@ from linear_vae import LinearVAE, smooth_picture
 from torch import Tensor
 
 from latentlab.directions import find
-from latentlab.encoder import encode
+from latentlab.encoding.encoder import encode
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Directions, Latent, Picture
 from latentlab.neighborhoods import neighborhood

@@ -11,7 +11,7 @@ from planted import fields, noise, rotated, spikes, whole
 
 from latentlab import judge
 from latentlab.elbow import find_elbow, local_slopes
-from latentlab.encoder import encode
+from latentlab.encoding.encoder import encode
 from latentlab.errors import ShapeError, UsageError
 from latentlab.images.reading import read_picture
 from latentlab.latents import Neighborhood, Spectrum

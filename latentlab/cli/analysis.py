@@ -13,10 +13,10 @@ from latentlab.errors import UsageError
 from latentlab.images.examples import PREFIX
 
 if TYPE_CHECKING:
+    from latentlab.encoding.precision import Precision
     from latentlab.latents import Latent, Neighborhood, Progress
     from latentlab.loaders import LatentVAE
     from latentlab.pca import PCA
-    from latentlab.precision import Precision
     from latentlab.verdict import Judgement
 
 # A null is drawn unasked where it takes less than this share of the run, or than a few seconds: by
@@ -123,7 +123,7 @@ def sample_fast(
 
 def choose(vae: LatentVAE, latent: Latent, request: Request, *, quiet: bool) -> Precision:
     """Return the precision to draw the neighborhood in; the one asked for, if any was."""
-    from latentlab.precision import Precision, choose_precision
+    from latentlab.encoding.precision import Precision, choose_precision
 
     if request.dtype != "auto":
         return Precision(vae, None, "asked for")
@@ -222,9 +222,9 @@ def save(
     precision: dict[str, Any],
 ) -> dict[str, Any]:
     """Write a run's files; return the facts of ``pca.json`` with the files' paths."""
+    from latentlab.encoding.tiles import describe_tiles
     from latentlab.provenance import provenance, record
     from latentlab.runs import read_json, save_pca
-    from latentlab.tiles import describe_tiles
 
     facts = {
         "reconstruction_psnr": quality,

@@ -101,8 +101,8 @@ def _cast(vae: LatentVAE, begun: Manifest | None) -> LatentVAE:
 
     Another machine may choose another for itself, and must not where it goes on with this one's.
     """
+    from latentlab.encoding.precision import for_data_set
     from latentlab.loaders.load import DTYPES
-    from latentlab.precision import for_data_set
 
     return vae.cast(DTYPES[begun.dtype]) if begun else for_data_set(vae)
 

@@ -53,7 +53,7 @@ def interpolate(
 ) -> None:
     """Go from one picture to another through latent space, and plot how evenly they change."""
     from latentlab.animation import check_format
-    from latentlab.encoder import encode
+    from latentlab.encoding.encoder import encode
     from latentlab.images.reading import read_picture
     from latentlab.interpolation import check_interpolation
     from latentlab.interpolation import interpolate as go

@@ -49,7 +49,7 @@ class Machine:
     ) -> LatentVAE:
         """Return the model as :meth:`load` does, neither compiled nor tiled."""
         from latentlab import load_vae
-        from latentlab.precision import use_exact_float32
+        from latentlab.encoding.precision import use_exact_float32
 
         use_exact_float32()
         chosen = chosen or choose_model(self.model)

@@ -91,7 +91,7 @@ def traverse(
 ) -> None:
     """Step along the top components, or other directions, and write decoded animations."""
     from latentlab.animation import check_format
-    from latentlab.precision import with_fast_decoder
+    from latentlab.encoding.precision import with_fast_decoder
     from latentlab.runs import save_walk
     from latentlab.traversal import check_steps
 
@@ -205,7 +205,7 @@ def _refuse_tokens(neighborhood: str) -> None:
 
 
 def _record(walk: Walk, start: Start, command_line: list[str]) -> Path:
-    from latentlab.precision import decode_precision
+    from latentlab.encoding.precision import decode_precision
     from latentlab.provenance import provenance, record
 
     settings = {

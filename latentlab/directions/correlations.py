@@ -10,7 +10,7 @@ from torch import Tensor
 from latentlab.directions.amounts import STATISTICS, Amount, amount_of_factor
 from latentlab.directions.base import random_rows
 from latentlab.directions.supervised import varying_factors
-from latentlab.encoder import decode_each
+from latentlab.encoding.encoder import decode_each
 from latentlab.errors import UsageError
 from latentlab.latents import Directions, Latent, Neighborhood, Progress
 from latentlab.linalg.sums import project_rows

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latentlab.directions.base import Finder, Found, Scene, register_finder
 from latentlab.directions.ridge import FOLDS, fold_of
-from latentlab.encoder import encode_batch
+from latentlab.encoding.encoder import encode_batch
 from latentlab.errors import UsageError
 from latentlab.images.reading import list_pictures, read_picture
 

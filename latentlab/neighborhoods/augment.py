@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
-from latentlab.batches import batch_size
-from latentlab.encoder import encode_each
+from latentlab.encoding.batches import batch_size
+from latentlab.encoding.encoder import encode_each
 from latentlab.errors import UsageError
 from latentlab.images.colors import RGB_TO_YIQ, to_yiq
 from latentlab.latents import Latent

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
-from latentlab.encoder import encode_batch
+from latentlab.encoding.encoder import encode_batch
 from latentlab.errors import UsageError
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latentlab.encoder import encode_batch
+from latentlab.encoding.encoder import encode_batch
 from latentlab.errors import UsageError
 from latentlab.images.reading import read_frames
 from latentlab.latents import Latent

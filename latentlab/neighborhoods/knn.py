@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
-from latentlab.encoder import encode_batch
+from latentlab.encoding.encoder import encode_batch
 from latentlab.errors import ImageError, UsageError
 from latentlab.images.reading import list_pictures, read_picture
 from latentlab.latents import Latent

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latentlab.encoder import decode_each, encode_batch
+from latentlab.encoding.encoder import decode_each, encode_batch
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods.base import Sampler, check_positive, register_neighborhood

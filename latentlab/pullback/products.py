@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from latentlab.batches import batch_size
+from latentlab.encoding.batches import batch_size
 from latentlab.errors import NonFiniteError, ShapeError, ZeroJacobianError
 from latentlab.latents import Latent
 from latentlab.layouts import Layout, WholeLayout, Window

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from latentlab.batches import send_to_device
-from latentlab.encoder import BegunBatch, begin_batch
+from latentlab.encoding.batches import send_to_device
+from latentlab.encoding.encoder import BegunBatch, begin_batch
 from latentlab.errors import FileError, MemoryLimitError, NonFiniteError
 from latentlab.images.arrays import from_uint8
 from latentlab.store.manifest import Manifest

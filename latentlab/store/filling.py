@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latentlab.batches import one_ahead
+from latentlab.encoding.batches import one_ahead
 from latentlab.errors import FileError, UsageError
 from latentlab.latents import Progress
 from latentlab.machine.distributed import Ranks

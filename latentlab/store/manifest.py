@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentlab.batches import batch_size
+from latentlab.encoding.batches import batch_size
 from latentlab.errors import FileError, ImageError, LatentlabError, UsageError
 from latentlab.latents import LatentSpec, Progress
 from latentlab.machine.files import open_durably

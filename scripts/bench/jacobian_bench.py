@@ -61,7 +61,7 @@ class _Decodings:
         self.calls = 0
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        from latentlab.encoder import decode_each
+        from latentlab.encoding.encoder import decode_each
 
         if self.calls % _DECODINGS_EVERY == 0:
             start = time.perf_counter()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from latentlab import LatentVAE
-    from latentlab.batches import Half
+    from latentlab.encoding.batches import Half
 
 FLUX1 = {
     "down_block_types": ("DownEncoderBlock2D",) * 4,
@@ -90,7 +90,7 @@ def measure_halves(
     import torch
 
     from latentlab import compile_vae
-    from latentlab.precision import for_data_set, use_exact_float32, with_fast_decoder
+    from latentlab.encoding.precision import for_data_set, use_exact_float32, with_fast_decoder
 
     use_exact_float32()
     plain = without_channels_last(vae).module
@@ -136,7 +136,7 @@ class _Half:
         return lambda: run(everything)
 
     def _encode(self, batches: Sequence[torch.Tensor]) -> torch.Tensor:
-        from latentlab.encoder import encode_each
+        from latentlab.encoding.encoder import encode_each
 
         for mean in encode_each(self.vae, batches):
             last = mean[-1:]
@@ -145,7 +145,7 @@ class _Half:
     def _decode(self, batches: Sequence[torch.Tensor]) -> torch.Tensor:
         import torch
 
-        from latentlab.encoder import decode_each
+        from latentlab.encoding.encoder import decode_each
 
         for picture in decode_each(self.vae, torch.cat([*batches])):
             last = picture[None]
@@ -207,7 +207,7 @@ def _measure_half(
     half: _Half, vae: Any, plain: Any, size: int, rounds: int, gflop: float
 ) -> dict[str, Any]:
     """Return a row: what takes turns with what, and the shares of the machine's rate."""
-    from latentlab.batches import batch_size
+    from latentlab.encoding.batches import batch_size
 
     device = vae.device.type
     together = batch_size(half.vae, size, size, half.name)

@@ -110,7 +110,7 @@ def _measure_start(options: argparse.Namespace, say: Say) -> Figures:
 def _measure_store(options: argparse.Namespace, say: Say) -> Figures:
     throughput = None
     if PHOTOS.is_dir():
-        from latentlab.precision import for_data_set
+        from latentlab.encoding.precision import for_data_set
 
         say(f"stores of {options.photos:,} photos")
         vae = for_data_set(_load(_model(options), options.device))

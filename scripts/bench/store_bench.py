@@ -221,7 +221,7 @@ def _copy_photos(folder: Path, pictures: int) -> int:
 def _prepare(vae: LatentVAE, folder: Path, size: int) -> list[Any]:
     import torch
 
-    from latentlab.batches import batch_size
+    from latentlab.encoding.batches import batch_size
     from latentlab.images.reading import read_picture
 
     multiple = vae.spec.multiple
@@ -232,7 +232,7 @@ def _prepare(vae: LatentVAE, folder: Path, size: int) -> list[Any]:
 
 
 def _encode_all(vae: LatentVAE, batches: list[Any]) -> None:
-    from latentlab.encoder import encode_batch
+    from latentlab.encoding.encoder import encode_batch
 
     for images in batches:
         encode_batch(vae, images)

@@ -127,7 +127,7 @@ def _measure_half(
 
 
 def _job(vae: LatentVAE, half: str, batch: Any) -> Job:
-    from latentlab.encoder import decode_each, encode_batch
+    from latentlab.encoding.encoder import decode_each, encode_batch
 
     if half == "encode":
         return lambda: encode_batch(vae, batch)

@@ -225,9 +225,9 @@ def _compare_frames(vae: Any, pca: PCA, components: int, steps: int) -> dict[str
     """Return how alike frames are that both ways decode from the same latents."""
     import torch
 
-    from latentlab.encoder import decode_each
+    from latentlab.encoding.encoder import decode_each
+    from latentlab.encoding.precision import with_fast_decoder
     from latentlab.metrics.fidelity import psnr
-    from latentlab.precision import with_fast_decoder
 
     found = pca.leading(components)
     alphas = torch.linspace(-3, 3, steps)[:: max(1, steps // _FRAMES_COMPARED)]

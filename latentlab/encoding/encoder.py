@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from latentlab.batches import (
+from latentlab.encoding.batches import (
     ADVICE,
     Sent,
     batch_size,
