@@ -50,8 +50,8 @@ def save_directions(
     walk : Walk, optional; drawn as ``sheet.png``
     facts : added to ``directions.json``
     """
+    from latentlab.figures.canvas import walk_sheet
     from latentlab.images.reading import save_png
-    from latentlab.plots import walk_sheet
 
     folder = Path(folder)
     check_folder(folder)
@@ -121,9 +121,9 @@ def _save_arrays(directions: Directions, latent: Latent, path: Path) -> Path:
 
 def save_transfer(transfer: Transfer, folder: Path) -> list[Path]:
     """Write ``transfer.png``, ``transfer_sheet.png`` and ``transfer.json``; return their paths."""
+    from latentlab.figures.canvas import png_bytes
+    from latentlab.figures.transfer import draw_transfer, transfer_sheet
     from latentlab.images.reading import save_png
-    from latentlab.plots import png_bytes
-    from latentlab.transfer_plots import draw_transfer, transfer_sheet
 
     check_folder(folder)
     files = [

@@ -89,13 +89,13 @@ class Interpolation:
 
     def save(self, path: str | Path, *, fps: float = 12, loop: bool = True) -> Path:
         """Write the frames as an animation; the format follows the suffix. Return its path."""
-        from latentlab.path_plots import animate_interpolation
+        from latentlab.figures.paths import animate_interpolation
 
         return animate_interpolation(self, Path(path), fps=fps, loop=loop)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw how much the picture changes from frame to frame; return the axes."""
-        from latentlab.path_plots import draw_changes
+        from latentlab.figures.paths import draw_changes
 
         return draw_changes([self], ax=ax)
 

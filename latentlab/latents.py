@@ -126,12 +126,12 @@ class Latent:
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the first three principal components of the cells as colors; return the axes."""
-        from latentlab.plots import draw_latent
+        from latentlab.figures.canvas import draw_latent
 
         return draw_latent(self, ax=ax)
 
     def _repr_png_(self) -> bytes:
-        from latentlab.plots import draw_latent_rgb, png_bytes
+        from latentlab.figures.canvas import draw_latent_rgb, png_bytes
 
         return png_bytes(draw_latent_rgb(self))
 

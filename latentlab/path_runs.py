@@ -32,10 +32,10 @@ def save_interpolation(
     suffix, fps, loop : of the animation
     facts : added to ``interpolation.json``
     """
+    from latentlab.figures.canvas import new_figure, png_bytes
+    from latentlab.figures.paths import draw_changes, interpolation_sheet
     from latentlab.images.reading import save_png
     from latentlab.machine.files import replace_when_done
-    from latentlab.path_plots import draw_changes, interpolation_sheet
-    from latentlab.plots import new_figure, png_bytes
 
     check_folder(folder)
     files = [path.save(folder / f"interpolation{suffix}", fps=fps, loop=loop)]

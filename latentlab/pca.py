@@ -149,7 +149,7 @@ class PCA:
 
         Return the axes.
         """
-        from latentlab.plots import draw_cumulative
+        from latentlab.figures.canvas import draw_cumulative
 
         return draw_cumulative(self, judgement=judgement, ax=ax)
 
@@ -163,7 +163,7 @@ class PCA:
         return f"{self.description}, {len(self.components)} components kept"
 
     def _repr_png_(self) -> bytes:
-        from latentlab.plots import draw_cumulative, new_figure, png_bytes
+        from latentlab.figures.canvas import draw_cumulative, new_figure, png_bytes
 
         figure = new_figure()
         draw_cumulative(self, ax=figure.add_subplot())

@@ -153,7 +153,7 @@ def save_pca(
     facts : added to ``pca.json``
     judgement : Judgement, optional; what chance gives, for the figures and ``pca.json``
     """
-    from latentlab.plots import (
+    from latentlab.figures.canvas import (
         draw_cumulative,
         draw_eigenvalues,
         draw_latent_rgb,
@@ -315,8 +315,8 @@ def save_walk(
     walk: Walk, folder: Path, *, suffix: str = ".gif", fps: float = 12, loop: bool = True
 ) -> list[Path]:
     """Write the animations, ``sheet.png`` and ``traversal.json``; return their paths."""
+    from latentlab.figures.canvas import animate_trail, walk_sheet
     from latentlab.images.reading import save_png
-    from latentlab.plots import animate_trail, walk_sheet
 
     check_folder(folder)
     earlier = listed_files(folder, "traversal.json")

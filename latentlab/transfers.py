@@ -95,7 +95,7 @@ class Transfer:
 
     def plot(self) -> Figure:
         """Draw the cosines of every direction beside those of random ones; return the figure."""
-        from latentlab.transfer_plots import draw_transfer
+        from latentlab.figures.transfer import draw_transfer
 
         return draw_transfer(self)
 

@@ -97,13 +97,13 @@ class Walk:
 
     def save(self, path: str | Path, *, fps: float = 12, loop: bool = True) -> Path:
         """Write all trails as one animation; the format follows the suffix. Return the path."""
-        from latentlab.plots import animate_walk
+        from latentlab.figures.canvas import animate_walk
 
         return animate_walk(self, Path(path), fps=fps, loop=loop)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the sheet, components × steps; return the axes."""
-        from latentlab.plots import draw_walk
+        from latentlab.figures.canvas import draw_walk
 
         return draw_walk(self, ax=ax)
 
@@ -112,7 +112,7 @@ class Walk:
         return f"Walk({where}: {len(self.trails)} components × {len(self.alphas)} steps)"
 
     def _repr_html_(self) -> str:
-        from latentlab.plots import walk_html
+        from latentlab.figures.canvas import walk_html
 
         return walk_html(self)
 

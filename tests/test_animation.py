@@ -12,12 +12,12 @@ from PIL import Image
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
-from latentlab.animation import bounce, write_animation
 from latentlab.errors import FileError, MissingExtraError, ShapeError, UsageError
+from latentlab.figures.animation import bounce, write_animation
+from latentlab.figures.sheets import compose_sheet, lay_out_sheet
 from latentlab.images.arrays import to_uint8
 from latentlab.images.reading import read_frames
 from latentlab.images.video import generate_palette
-from latentlab.sheets import compose_sheet, lay_out_sheet
 
 LOSSLESS = (".png", ".apng")
 PILLOW = (".gif", ".webp", *LOSSLESS)
@@ -85,7 +85,7 @@ def test_a_single_frame_is_an_animation_too(tmp_path: Path, suffix: str) -> None
 def palette(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return whose 256 colors a GIF gets: ffmpeg's, or ours where no ffmpeg is installed."""
     if request.param == "median cut":
-        monkeypatch.setattr("latentlab.animation.generate_palette", lambda frames: None)
+        monkeypatch.setattr("latentlab.figures.animation.generate_palette", lambda frames: None)
     return str(request.param)
 
 

@@ -19,8 +19,8 @@ from command_line import SIZE, Called, CommandLine, files_in
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from latentlab.animation import write_animation
 from latentlab.errors import MissingExtraError, NonFiniteError
+from latentlab.figures.animation import write_animation
 from latentlab.images.reading import read_picture
 from latentlab.kept_samples import FOLDER
 
@@ -679,7 +679,7 @@ def test_mp4_without_ffmpeg_is_refused_before_the_walk(
     def missing() -> None:
         raise MissingExtraError("no ffmpeg", "ffmpeg", "run pip install 'latentlab[video]'")
 
-    monkeypatch.setattr("latentlab.animation.ffmpeg_program", missing)
+    monkeypatch.setattr("latentlab.figures.animation.ffmpeg_program", missing)
     monkeypatch.setattr("latentlab.traversal.decode_each", None)
     assert cli.pca("-k", "gaussian", "--out", "run").code == 0
     refused(cli("traverse", "--run", "run", "--format", "mp4"), 1, "latentlab[video]")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from command_line import CommandLine, files_in
 
+from latentlab.figures.canvas import PALETTE
 from latentlab.nulls import NULLS
-from latentlab.plots import PALETTE
 from latentlab.runs import load_pca
 
 GAUSSIAN = ("-k", "gaussian")

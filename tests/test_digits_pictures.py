@@ -36,7 +36,7 @@ from latentlab.digits.traversal import (
     sweep_values,
 )
 from latentlab.errors import ShapeError, UsageError
-from latentlab.plots import new_figure
+from latentlab.figures.canvas import new_figure
 
 
 @pytest.fixture(scope="module")

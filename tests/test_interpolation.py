@@ -141,8 +141,8 @@ def test_pictures_of_a_path(
 ) -> None:
     from PIL import Image
 
-    from latentlab.path_plots import interpolation_sheet
-    from latentlab.plots import new_figure
+    from latentlab.figures.canvas import new_figure
+    from latentlab.figures.paths import interpolation_sheet
 
     path = latentlab.interpolate(linear_vae, *ends, steps=8)
     sheet = interpolation_sheet(path)

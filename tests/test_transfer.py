@@ -11,10 +11,10 @@ from torch import Tensor
 from latentlab.directions import find
 from latentlab.encoding.encoder import encode
 from latentlab.errors import ShapeError, UsageError
+from latentlab.figures.sheets import _SMALL_TILE
+from latentlab.figures.transfer import draw_transfer, transfer_sheet
 from latentlab.latents import Directions, Latent, Picture
 from latentlab.neighborhoods import neighborhood
-from latentlab.sheets import _SMALL_TILE
-from latentlab.transfer_plots import draw_transfer, transfer_sheet
 from latentlab.transfers import bootstrap_interval, transfer
 
 

@@ -52,8 +52,8 @@ def interpolate(
     debug: options.Debug = False,
 ) -> None:
     """Go from one picture to another through latent space, and plot how evenly they change."""
-    from latentlab.animation import check_format
     from latentlab.encoding.encoder import encode
+    from latentlab.figures.animation import check_format
     from latentlab.images.reading import read_picture
     from latentlab.interpolation import check_interpolation
     from latentlab.interpolation import interpolate as go

@@ -90,8 +90,8 @@ def traverse(
     debug: options.Debug = False,
 ) -> None:
     """Step along the top components, or other directions, and write decoded animations."""
-    from latentlab.animation import check_format
     from latentlab.encoding.precision import with_fast_decoder
+    from latentlab.figures.animation import check_format
     from latentlab.runs import save_walk
     from latentlab.traversal import check_steps
 

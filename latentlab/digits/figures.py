@@ -12,14 +12,14 @@ from torch import Tensor
 from latentlab.digits.data import Digits
 from latentlab.digits.measure import Codes, reconstruct_digits
 from latentlab.digits.models import CLASSES, DigitsModel
-from latentlab.plots import LABEL_COLORS, PALETTE, new_figure
-from latentlab.sheets import compose_sheet
+from latentlab.figures.canvas import LABEL_COLORS, PALETTE, new_figure
+from latentlab.figures.sheets import compose_sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from latentlab.animation import Frame
+    from latentlab.figures.animation import Frame
 
 _TILE = 56
 _SAMPLES_PER_ROW = 12

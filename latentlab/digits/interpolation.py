@@ -14,13 +14,13 @@ from torch import Tensor
 from latentlab.digits.figures import figure_pixels, freeze_layout, ink, show_tile
 from latentlab.digits.models import DigitsModel
 from latentlab.errors import ShapeError, UsageError
-from latentlab.plots import LABEL_COLORS, PALETTE, new_figure
+from latentlab.figures.canvas import LABEL_COLORS, PALETTE, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from latentlab.animation import Frame
     from latentlab.digits.measure import Codes
+    from latentlab.figures.animation import Frame
 
 PATHS = ("linear", "slerp")
 _PARALLEL = 1e-6

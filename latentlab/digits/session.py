@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from latentlab.animation import write_animation
 from latentlab.digits.data import DigitsData, load_data
 from latentlab.digits.figures import (
     TrainingFilm,
@@ -31,10 +30,11 @@ from latentlab.digits.models import DigitsConfig, config_from
 from latentlab.digits.tilt import find_tilt
 from latentlab.digits.training import Recipe, Trainer, recipe_from
 from latentlab.errors import FileError, UsageError
+from latentlab.figures.animation import write_animation
+from latentlab.figures.canvas import new_figure, png_bytes
 from latentlab.images.reading import save_png
 from latentlab.latents import Progress
 from latentlab.machine.files import replace_when_done
-from latentlab.plots import new_figure, png_bytes
 from latentlab.runs import check_folder
 
 _SNAPSHOTS = 10

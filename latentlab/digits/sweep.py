@@ -15,7 +15,7 @@ from latentlab.digits.measure import encode_digits, measure_losses
 from latentlab.digits.models import DigitsConfig
 from latentlab.digits.morphology import measure_digits
 from latentlab.digits.training import Recipe, Trainer
-from latentlab.plots import PALETTE, new_figure
+from latentlab.figures.canvas import PALETTE, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

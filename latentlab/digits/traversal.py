@@ -16,10 +16,10 @@ from latentlab.digits.folders import DigitsRun
 from latentlab.digits.models import DigitsModel
 from latentlab.digits.morphology import FACTORS, measure_digits
 from latentlab.errors import UsageError
-from latentlab.sheets import compose_sheet, lay_out_sheet
+from latentlab.figures.sheets import compose_sheet, lay_out_sheet
 
 if TYPE_CHECKING:
-    from latentlab.animation import Frame
+    from latentlab.figures.animation import Frame
 
 RANGES = ("sigma", "quantile")
 _TILE = 56

@@ -25,7 +25,7 @@ def measure_gif(size: int, rounds: int, *, frames: int = FRAMES) -> dict[str, An
     """Return seconds, bytes and PSNR of both for a picture that moves and grows brighter."""
     import imageio
 
-    from latentlab.animation import write_animation
+    from latentlab.figures.animation import write_animation
 
     shown = moving_frames(size, frames)
     with tempfile.TemporaryDirectory() as place:

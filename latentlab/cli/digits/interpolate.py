@@ -41,10 +41,10 @@ def interpolate(
 
     Without --start and --end both are drawn from the prior, by the seed.
     """
-    from latentlab.animation import check_format, write_animation
     from latentlab.digits.folders import load_run
     from latentlab.digits.interpolation import PATHS, InterpolationFilm
     from latentlab.digits.interpolation import interpolate as walk
+    from latentlab.figures.animation import check_format, write_animation
     from latentlab.images.reading import save_png
     from latentlab.runs import write_json
 

@@ -55,8 +55,8 @@ def sweep(
     from latentlab.digits.objective import Beta
     from latentlab.digits.sweep import describe_sweep, draw_sweep, sweep_betas
     from latentlab.digits.training import Recipe
+    from latentlab.figures.canvas import png_bytes
     from latentlab.machine.files import replace_when_done
-    from latentlab.plots import png_bytes
     from latentlab.runs import write_json
 
     if model == "autoencoder":

@@ -32,7 +32,6 @@ def traverse(
     debug: options.Debug = False,
 ) -> None:
     """Move every latent under every label: a sheet, a film, and what it changes."""
-    from latentlab.animation import check_format, write_animation
     from latentlab.digits.folders import load_run
     from latentlab.digits.traversal import (
         sweep_changes,
@@ -41,6 +40,7 @@ def traverse(
         sweep_sheet,
         sweep_values,
     )
+    from latentlab.figures.animation import check_format, write_animation
     from latentlab.images.reading import save_png
     from latentlab.runs import write_json
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentlab.plots import PALETTE, new_figure, set_title, sigma_label
+from latentlab.figures.canvas import PALETTE, new_figure, set_title, sigma_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +62,7 @@ def _draw_cosines(ax: Axes, transfer: Transfer, cosines: Tensor, chance: Tensor)
 
 def transfer_sheet(transfer: Transfer) -> NDArray[np.uint8]:
     """Return each picture at −alpha and +alpha along each direction as one grid (H, W, 3)."""
-    from latentlab.sheets import compose_sheet
+    from latentlab.figures.sheets import compose_sheet
 
     by_direction = transfer.frames.transpose(0, 1)
     ends = [sigma_label(sign * transfer.alpha, transfer.unit) for sign in (-1, 1)]

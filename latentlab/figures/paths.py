@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentlab.plots import PALETTE, axes_on_screen, set_title
+from latentlab.figures.canvas import PALETTE, axes_on_screen, set_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +58,7 @@ def draw_changes(paths: Sequence[Interpolation], *, ax: Axes | None = None) -> A
 
 def interpolation_sheet(path: Interpolation) -> NDArray[np.uint8]:
     """Return all frames as a labelled grid (H, W, 3), in the order of reading."""
-    from latentlab.sheets import compose_sheet
+    from latentlab.figures.sheets import compose_sheet
 
     frames = list(path.frames.numpy())
     columns = min(_COLUMNS, len(frames))
@@ -78,6 +78,6 @@ def interpolation_sheet(path: Interpolation) -> NDArray[np.uint8]:
 
 def animate_interpolation(path: Interpolation, file: Path, *, fps: float, loop: bool) -> Path:
     """Write the frames, full size and without labels, there and back if looped; return the file."""
-    from latentlab.animation import write_animation
+    from latentlab.figures.animation import write_animation
 
     return write_animation(file, list(path.frames.numpy()), fps=fps, loop=loop, ping_pong=loop)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from latentlab.animation import Frame
 from latentlab.errors import ShapeError
+from latentlab.figures.animation import Frame
 
 _PAPER = (255, 255, 255)
 _INK = (32, 32, 32)

@@ -274,7 +274,7 @@ def _draw_pixels(ax: Axes, pixels: NDArray[np.uint8], title: str) -> Axes:
 
 def walk_sheet(walk: Walk) -> NDArray[np.uint8]:
     """Return all pictures of a walk as one labelled grid (H, W, 3): components by steps."""
-    from latentlab.sheets import compose_sheet
+    from latentlab.figures.sheets import compose_sheet
 
     return compose_sheet(
         [list(trail.frames.numpy()) for trail in walk.trails],
@@ -290,8 +290,8 @@ def animate_walk(walk: Walk, path: Path, *, fps: float, loop: bool) -> Path:
 
     A row shows the trail's first picture, the moving one, and its last.
     """
-    from latentlab.animation import write_animation
-    from latentlab.sheets import lay_out_sheet
+    from latentlab.figures.animation import write_animation
+    from latentlab.figures.sheets import lay_out_sheet
 
     sheet = lay_out_sheet(
         tuple(walk.trails[0].frames.shape[1:]),
@@ -315,7 +315,7 @@ def animate_walk(walk: Walk, path: Path, *, fps: float, loop: bool) -> Path:
 
 def animate_trail(trail: Trail, path: Path, *, fps: float, loop: bool) -> Path:
     """Write one component's pictures, full size and without labels; return the path."""
-    from latentlab.animation import write_animation
+    from latentlab.figures.animation import write_animation
 
     return write_animation(path, list(trail.frames.numpy()), fps=fps, loop=loop, ping_pong=loop)
 

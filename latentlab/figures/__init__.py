@@ -1,0 +1,1 @@
+"""Everything that is drawn: plain arrays in; axes, figures and files out."""
