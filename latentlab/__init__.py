@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from latentlab.chance.verdict import Judgement, judge
     from latentlab.directions import find, register_finder
     from latentlab.directions.agreement import compare
     from latentlab.directions.correlations import held_out
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from latentlab.streaming import StreamedPCA, fit_pca_rows, fit_pca_stream
     from latentlab.transfers import Transfer, transfer
     from latentlab.traversal import Walk, traverse
-    from latentlab.verdict import Judgement, judge
 
 # torch reads it with its first tensor and then asks for pages of 2 MB: Linux takes the memory of
 # tensors above 32 MB back at once and maps it anew, page by page, a fifth of decoding 512 px.
@@ -80,7 +80,7 @@ _HOMES = {
     "encoding.tiles": ("Seams", "tiled"),
     "transfers": ("Transfer", "transfer"),
     "traversal": ("Walk", "traverse"),
-    "verdict": ("Judgement", "judge"),
+    "chance.verdict": ("Judgement", "judge"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

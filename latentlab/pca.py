@@ -36,8 +36,8 @@ from latentlab.spectra import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from latentlab.chance.verdict import Judgement
     from latentlab.layouts import Layout
-    from latentlab.verdict import Judgement
 
 VARIANCE = "variance (model-space units²)"
 

@@ -22,10 +22,10 @@ from latentlab.machine.files import replace_when_done
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from latentlab.chance.verdict import Judgement
     from latentlab.layouts import Layout
     from latentlab.pca import PCA
     from latentlab.traversal import Walk
-    from latentlab.verdict import Judgement
 
 RUNS_FOLDER = Path("latentlab-runs")
 _FACTOR = "factor."

@@ -51,7 +51,7 @@ KNOWS_NOTHING_OF = {
         "latentlab.loaders",
         "latentlab.images.reading",
         "latentlab.figures.canvas",
-        "latentlab.nulls",
+        "latentlab.chance.nulls",
     ],
     "intervals": [
         "latentlab.loaders",
@@ -157,7 +157,7 @@ KNOWS_NOTHING_OF = {
     ],
     "store": [
         *("latentlab.cli", "latentlab.figures.canvas", "latentlab.pca", "latentlab.neighborhoods"),
-        *("latentlab.nulls", "latentlab.directions", "matplotlib", "sklearn", "PIL"),
+        *("latentlab.chance.nulls", "latentlab.directions", "matplotlib", "sklearn", "PIL"),
     ],
     "distributed": ["latentlab.loaders", "latentlab.store", "latentlab.pca", "latentlab.cli"],
 }

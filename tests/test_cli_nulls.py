@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from command_line import CommandLine, files_in
 
+from latentlab.chance.nulls import NULLS
 from latentlab.figures.canvas import PALETTE
-from latentlab.nulls import NULLS
 from latentlab.runs import load_pca
 
 GAUSSIAN = ("-k", "gaussian")

@@ -8,12 +8,12 @@ import torch
 from planted import noise, rotated, spikes
 from scipy.stats import binom
 
+from latentlab.chance.nulls import NULLS, isotropic_largest, null_model, register_null
+from latentlab.chance.nulls.base import limit_of_quantile
+from latentlab.chance.nulls.isotropic import isotropic_null
+from latentlab.chance.nulls.parallel import Parallel
+from latentlab.chance.nulls.scrambled import ROUND
 from latentlab.errors import MemoryLimitError, NonFiniteError, ShapeError, UsageError
-from latentlab.nulls import NULLS, isotropic_largest, null_model, register_null
-from latentlab.nulls.base import limit_of_quantile
-from latentlab.nulls.isotropic import isotropic_null
-from latentlab.nulls.parallel import Parallel
-from latentlab.nulls.scrambled import ROUND
 from latentlab.pca import fit_pca, fit_randomized_pca
 
 # Wide enough for rounds; wide; tall.
@@ -118,7 +118,7 @@ def test_the_columns_of_a_round_are_all_there_once() -> None:
 def test_tall_samples_meet_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
     samples = uneven(90, 8)
     spectrum = fit_pca(samples).spectrum
-    monkeypatch.setattr("latentlab.nulls.scrambled._BLOCK_VALUES", 3 * 90)
+    monkeypatch.setattr("latentlab.chance.nulls.scrambled._BLOCK_VALUES", 3 * 90)
     assert len(NULLS["parallel"].scramble(samples, spectrum).blocks()[1]) == 3
     ours = NULLS["parallel"].draw(samples, spectrum, draws=300).spectra.numpy()
     expected = brute_force("parallel", samples, 300)
@@ -331,7 +331,7 @@ def test_unknown_nulls_are_refused_with_the_known_ones() -> None:
 
 
 def test_a_null_of_ones_own_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("latentlab.nulls.base.NULLS", dict(NULLS))
+    monkeypatch.setattr("latentlab.chance.nulls.base.NULLS", dict(NULLS))
 
     @register_null("mine")
     class Mine(Parallel):

@@ -7,12 +7,12 @@ import pytest
 import torch
 from planted import fields, noise, whole
 
-from latentlab.elbow import find_elbow
+from latentlab.chance.elbow import find_elbow
+from latentlab.chance.nulls import NULLS, stationary_variances
 from latentlab.errors import MemoryLimitError, UsageError
 from latentlab.latents import Neighborhood
 from latentlab.layouts import PatchLayout, TokenLayout, WholeLayout, Window
 from latentlab.metrics.spectrum import fit_curve
-from latentlab.nulls import NULLS, stationary_variances
 from latentlab.pca import fit_pca
 
 
@@ -68,7 +68,7 @@ def test_wide_surrogates_in_rounds_have_the_same_spectra_as_fresh_ones(
     hood = whole(fields(10, (2, 16, 16), 1.0))
     spectrum = fit_pca(hood).spectrum
     in_rounds = NULLS["stationary"].draw(hood, spectrum, draws=300).spectra
-    monkeypatch.setattr("latentlab.nulls.scrambled._COLUMNS_FOR_ROUNDS", 1000)
+    monkeypatch.setattr("latentlab.chance.nulls.scrambled._COLUMNS_FOR_ROUNDS", 1000)
     fresh = NULLS["stationary"].draw(hood, spectrum, draws=300).spectra
     torch.testing.assert_close(in_rounds.mean(0), fresh.mean(0), rtol=0.02, atol=0)
     torch.testing.assert_close(in_rounds.std(0), fresh.std(0), rtol=0.25, atol=0)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from latentlab.chance.nulls import NULLS
 from latentlab.cli.main import app, run
 from latentlab.directions import FINDERS
 from latentlab.images.examples import SAMPLES, sample_path
 from latentlab.neighborhoods import SAMPLERS, base
-from latentlab.nulls import NULLS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -10,7 +10,9 @@ import torch
 from planted import fields, noise, rotated, spikes, whole
 
 from latentlab import judge
-from latentlab.elbow import find_elbow, local_slopes
+from latentlab.chance.elbow import find_elbow, local_slopes
+from latentlab.chance.nulls import NULLS
+from latentlab.chance.verdict import affordable_nulls
 from latentlab.encoding.encoder import encode
 from latentlab.errors import ShapeError, UsageError
 from latentlab.images.reading import read_picture
@@ -18,10 +20,8 @@ from latentlab.latents import Neighborhood, Spectrum
 from latentlab.layouts import TokenLayout, Window
 from latentlab.loaders import load_vae
 from latentlab.neighborhoods import neighborhood
-from latentlab.nulls import NULLS
 from latentlab.pca import fit_pca, fit_randomized_pca
 from latentlab.runs import finite
-from latentlab.verdict import affordable_nulls
 
 BOTH = ("parallel", "stationary")
 

@@ -13,11 +13,11 @@ from latentlab.errors import UsageError
 from latentlab.images.examples import PREFIX
 
 if TYPE_CHECKING:
+    from latentlab.chance.verdict import Judgement
     from latentlab.encoding.precision import Precision
     from latentlab.latents import Latent, Neighborhood, Progress
     from latentlab.loaders import LatentVAE
     from latentlab.pca import PCA
-    from latentlab.verdict import Judgement
 
 # A null is drawn unasked where it takes less than this share of the run, or than a few seconds: by
 # share alone, a run of the built-in model would have it on a busy machine and lack it on a quiet
@@ -199,7 +199,7 @@ def compare(
     ----------
     started : float, when the run began, by ``time.monotonic``
     """
-    from latentlab.verdict import affordable_nulls, judge
+    from latentlab.chance.verdict import affordable_nulls, judge
 
     left_out: dict[str, str] = {}
     names = parse_nulls(request.nulls)

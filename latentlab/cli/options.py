@@ -109,7 +109,7 @@ def parse_nulls(nulls: str | None) -> list[str] | None:
     """
     if nulls is None:
         return None
-    from latentlab.nulls import null_model
+    from latentlab.chance.nulls import null_model
 
     names = [name.strip() for name in nulls.split(",") if name.strip()]
     if names == ["none"]:

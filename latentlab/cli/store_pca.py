@@ -80,10 +80,10 @@ def _is_given(context: typer.Context, name: str) -> bool:
 
 
 def _save(store: Store, found: StreamedPCA, request: Request, out: Path | None) -> dict[str, Any]:
+    from latentlab.chance.verdict import judge_stream
     from latentlab.provenance import library_versions, record
     from latentlab.runs import create_run, read_json, remember_run, save_pca
     from latentlab.store_pca import STATEMENT
-    from latentlab.verdict import judge_stream
 
     folder = out or create_run(Path(request.image).resolve().name, store.spec.name)
     bounds = found.error_bounds

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from latentlab.chance.nulls import Null
+from latentlab.chance.nulls.isotropic import isotropic_null
 from latentlab.metrics.spectrum import components_for, fit_curve
-from latentlab.nulls import Null
-from latentlab.nulls.isotropic import isotropic_null
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from latentlab.chance.verdict import Judgement
     from latentlab.latents import Latent
     from latentlab.pca import PCA
     from latentlab.traversal import Trail, Walk
-    from latentlab.verdict import Judgement
 
 # Okabe and Ito's colors, distinct for color-blind readers and in grey print.
 PALETTE = {

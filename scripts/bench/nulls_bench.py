@@ -16,8 +16,8 @@ from timing import Target, time_in_turn
 if TYPE_CHECKING:
     import torch
 
+    from latentlab.chance.nulls import Null
     from latentlab.latents import Spectrum
-    from latentlab.nulls import Null
 
 TARGET_SHAPE = (256, 32_768)
 SHAPES = (TARGET_SHAPE,)
@@ -34,7 +34,7 @@ def fit_and_permute(samples: torch.Tensor) -> Null:
 
 def permute(samples: torch.Tensor, spectrum: Spectrum) -> Null:
     """Return the parallel null by latentlab, 100 permutations."""
-    from latentlab.nulls import null_model
+    from latentlab.chance.nulls import null_model
 
     return null_model("parallel").draw(samples, spectrum, draws=DRAWS)
 

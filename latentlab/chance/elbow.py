@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from latentlab.chance.nulls.base import Null, limit_of_quantile
 from latentlab.latents import Spectrum
-from latentlab.nulls.base import Null, limit_of_quantile
 
 _TIMES_TYPICAL = 4.0
 _FEWEST_RANKS = 10

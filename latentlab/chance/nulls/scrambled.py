@@ -22,11 +22,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latentlab.chance.nulls.base import BAND, Null, NullModel, limit_of_quantile, matrix_of
 from latentlab.latents import Neighborhood, Progress, Spectrum
 from latentlab.linalg.sums import column_moments
 from latentlab.machine.memory import check_memory
 from latentlab.machine.threads import threads_for
-from latentlab.nulls.base import BAND, Null, NullModel, limit_of_quantile, matrix_of
 
 ROUND = 20
 BLOCKS = 32

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from latentlab.chance.nulls.base import Null, NullModel, check_size, register_null
 from latentlab.latents import Neighborhood, Progress, Spectrum
-from latentlab.nulls.base import Null, NullModel, check_size, register_null
 
 # Quantiles of the Tracy–Widom law for real symmetric matrices. Source: Johnstone 2001, table 1.
 _TRACY_WIDOM_95 = 0.9793

@@ -3,16 +3,16 @@
 :func:`null_model` finds a null by name; :func:`register_null` adds one of your own.
 """
 
-from latentlab.nulls.base import NULLS, Null, NullModel, null_model, register_null
-from latentlab.nulls.isotropic import (
+from latentlab.chance.nulls.base import NULLS, Null, NullModel, null_model, register_null
+from latentlab.chance.nulls.isotropic import (
     Isotropic,
     isotropic_edge,
     isotropic_largest,
     isotropic_spectrum,
 )
-from latentlab.nulls.parallel import Parallel
-from latentlab.nulls.signflip import SignFlip
-from latentlab.nulls.stationary import Stationary, stationary_variances
+from latentlab.chance.nulls.parallel import Parallel
+from latentlab.chance.nulls.signflip import SignFlip
+from latentlab.chance.nulls.stationary import Stationary, stationary_variances
 
 __all__ = [
     "NULLS",

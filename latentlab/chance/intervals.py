@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentlab.chance.nulls.base import matrix_of
+from latentlab.chance.row_groups import GroupSums, group_rows, sum_up_rows
 from latentlab.latents import Neighborhood, Progress, Spectrum
 from latentlab.machine.threads import threads_for
 from latentlab.metrics.spectrum import (
@@ -27,8 +29,6 @@ from latentlab.metrics.spectrum import (
     participation_ratio,
     remove_sampling_bias,
 )
-from latentlab.nulls.base import matrix_of
-from latentlab.row_groups import GroupSums, group_rows, sum_up_rows
 
 LEVEL = 0.95
 FEWEST_GROUPS = 6

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from latentlab.latents import Neighborhood, Spectrum
-from latentlab.nulls.base import register_null
-from latentlab.nulls.scrambled import (
+from latentlab.chance.nulls.base import register_null
+from latentlab.chance.nulls.scrambled import (
     Block,
     Columns,
     ScrambledMatrix,
     ScrambledNull,
     moments_of,
 )
+from latentlab.latents import Neighborhood, Spectrum
 
 
 @register_null("signflip")

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from latentlab.elbow import Elbow, find_elbow
+from latentlab.chance.elbow import Elbow, find_elbow
+from latentlab.chance.intervals import LEVEL, Intervals, find_intervals
+from latentlab.chance.nulls import Isotropic, Null, null_model
+from latentlab.chance.nulls.isotropic import isotropic_null
 from latentlab.errors import LatentlabError
-from latentlab.intervals import LEVEL, Intervals, find_intervals
 from latentlab.metrics.spectrum import fit_curve
-from latentlab.nulls import Isotropic, Null, null_model
-from latentlab.nulls.isotropic import isotropic_null
 
 if TYPE_CHECKING:
     from torch import Tensor

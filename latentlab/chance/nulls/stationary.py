@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentlab.chance.nulls.base import matrix_of, register_null
+from latentlab.chance.nulls.scrambled import Block, Columns, Scramble, ScrambledNull
 from latentlab.errors import UsageError
 from latentlab.latents import Neighborhood, Spectrum
 from latentlab.layouts import WholeLayout
 from latentlab.linalg.sums import column_moments, rows_in_block
 from latentlab.machine.memory import check_memory
-from latentlab.nulls.base import matrix_of, register_null
-from latentlab.nulls.scrambled import Block, Columns, Scramble, ScrambledNull
 
 
 @register_null("stationary")
