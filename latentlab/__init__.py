@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from latentlab.chance.verdict import Judgement, judge
+    from latentlab.components.pca import PCA, fit_pca, fit_randomized_pca
+    from latentlab.components.stores import fit_store_pca
+    from latentlab.components.streaming import StreamedPCA, fit_pca_rows, fit_pca_stream
     from latentlab.directions import find, register_finder
     from latentlab.directions.agreement import compare
     from latentlab.directions.correlations import held_out
     from latentlab.directions.labels import label, with_labels
+    from latentlab.directions.transfer import Transfer, transfer
     from latentlab.encoding.encoder import encode, reconstruct
     from latentlab.encoding.tiles import Seams, tiled
     from latentlab.errors import LatentlabError
@@ -35,14 +39,10 @@ if TYPE_CHECKING:
     from latentlab.linalg.rows import RowStream
     from latentlab.loaders import LatentVAE, compile_vae, load_vae, register_family, wrap_vae
     from latentlab.neighborhoods import neighborhood, register_neighborhood
-    from latentlab.pca import PCA, fit_pca, fit_randomized_pca
     from latentlab.runs import load_pca
     from latentlab.store.filling import fill_store
     from latentlab.store.opening import open_source
     from latentlab.store.reading import Store, open_store
-    from latentlab.store_pca import fit_store_pca
-    from latentlab.streaming import StreamedPCA, fit_pca_rows, fit_pca_stream
-    from latentlab.transfers import Transfer, transfer
     from latentlab.traversal import Walk, traverse
 
 # torch reads it with its first tensor and then asks for pages of 2 MB: Linux takes the memory of
@@ -69,16 +69,16 @@ _HOMES = {
     ),
     "loaders": ("LatentVAE", "compile_vae", "load_vae", "register_family", "wrap_vae"),
     "neighborhoods": ("neighborhood", "register_neighborhood"),
-    "pca": ("PCA", "fit_pca", "fit_randomized_pca"),
+    "components.pca": ("PCA", "fit_pca", "fit_randomized_pca"),
     "linalg.rows": ("RowStream",),
     "runs": ("load_pca",),
     "store.filling": ("fill_store",),
     "store.opening": ("open_source",),
     "store.reading": ("Store", "open_store"),
-    "store_pca": ("fit_store_pca",),
-    "streaming": ("StreamedPCA", "fit_pca_rows", "fit_pca_stream"),
+    "components.stores": ("fit_store_pca",),
+    "components.streaming": ("StreamedPCA", "fit_pca_rows", "fit_pca_stream"),
     "encoding.tiles": ("Seams", "tiled"),
-    "transfers": ("Transfer", "transfer"),
+    "directions.transfer": ("Transfer", "transfer"),
     "traversal": ("Walk", "traverse"),
     "chance.verdict": ("Judgement", "judge"),
 }

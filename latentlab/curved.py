@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latentlab.components.pca import PCA
 from latentlab.errors import UsageError
 from latentlab.latents import Directions, Latent, Progress
 from latentlab.layouts import Layout, WholeLayout
 from latentlab.loaders.base import LatentVAE
-from latentlab.pca import PCA
 from latentlab.pullback import (
     DecoderMap,
     SingularDirections,

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from latentlab.directions.labels import Label
+    from latentlab.directions.transfer import Transfer
     from latentlab.layouts import Layout
-    from latentlab.transfers import Transfer
     from latentlab.traversal import Walk
 
 ARRAYS = "directions.safetensors"

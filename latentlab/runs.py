@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from latentlab.chance.verdict import Judgement
+    from latentlab.components.pca import PCA
     from latentlab.layouts import Layout
-    from latentlab.pca import PCA
     from latentlab.traversal import Walk
 
 RUNS_FOLDER = Path("latentlab-runs")
@@ -254,7 +254,7 @@ def load_pca(folder: str | Path) -> PCA:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from latentlab.pca import PCA
+    from latentlab.components.pca import PCA
 
     folder = Path(folder)
     facts = read_json(folder / "pca.json")

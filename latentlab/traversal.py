@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from latentlab.components.pca import PCA
 from latentlab.encoding.encoder import decode_each, encode_batch
 from latentlab.errors import ShapeError, UsageError
 from latentlab.images.arrays import to_uint8
 from latentlab.latents import Directions, Latent, Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.metrics.walks import PathScores, score_path
-from latentlab.pca import PCA
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,7 +19,12 @@ HEAVY = {"torch", "numpy", "diffusers", "sklearn", "matplotlib", "scipy", "PIL",
 KNOWS_NOTHING_OF = {
     "errors": ["latentlab", *HEAVY],
     "latents": ["latentlab.images.reading", "latentlab.loaders", "matplotlib", "diffusers", "PIL"],
-    "layouts": ["latentlab.loaders", "latentlab.images.reading", "latentlab.pca", "diffusers"],
+    "layouts": [
+        "latentlab.loaders",
+        "latentlab.images.reading",
+        "latentlab.components.pca",
+        "diffusers",
+    ],
     "arrays": [
         "latentlab.loaders",
         "latentlab.encoding.encoder",
@@ -29,16 +34,26 @@ KNOWS_NOTHING_OF = {
     "grid": ["torch", "numpy", "latentlab.loaders", "latentlab.images.reading", "diffusers"],
     "images": ["latentlab.loaders", "latentlab.encoding.encoder", "diffusers"],
     "loaders": [
-        *("sklearn", "matplotlib", "latentlab.cli", "latentlab.digits", "latentlab.pca"),
+        *("sklearn", "matplotlib", "latentlab.cli", "latentlab.digits", "latentlab.components.pca"),
         "latentlab.figures.canvas",
     ],
-    "encoder": ["latentlab.neighborhoods", "latentlab.pca", "latentlab.cli", "matplotlib"],
-    "neighborhoods": ["latentlab.pca", "latentlab.figures.canvas", "latentlab.cli", "matplotlib"],
+    "encoder": [
+        "latentlab.neighborhoods",
+        "latentlab.components.pca",
+        "latentlab.cli",
+        "matplotlib",
+    ],
+    "neighborhoods": [
+        "latentlab.components.pca",
+        "latentlab.figures.canvas",
+        "latentlab.cli",
+        "matplotlib",
+    ],
     "pca": ["latentlab.loaders", "latentlab.images.reading", "latentlab.encoding.encoder", "PIL"],
     "spectra": [
         "latentlab.loaders",
         "latentlab.encoding.encoder",
-        "latentlab.pca",
+        "latentlab.components.pca",
         "latentlab.figures.canvas",
     ],
     "nulls": [
@@ -105,10 +120,15 @@ KNOWS_NOTHING_OF = {
     "interpolation": [
         "latentlab.figures.animation",
         "latentlab.cli",
-        "latentlab.pca",
+        "latentlab.components.pca",
         "matplotlib",
     ],
-    "paths": ["latentlab.figures.animation", "latentlab.cli", "latentlab.pca", "matplotlib"],
+    "paths": [
+        "latentlab.figures.animation",
+        "latentlab.cli",
+        "latentlab.components.pca",
+        "matplotlib",
+    ],
     "path_plots": ["latentlab.loaders", "latentlab.encoding.encoder", "latentlab.cli"],
     "path_runs": ["latentlab.cli", "latentlab.encoding.encoder"],
     "tiles": [
@@ -119,8 +139,18 @@ KNOWS_NOTHING_OF = {
         "PIL",
     ],
     "traversal": ["latentlab.figures.animation", "latentlab.cli", "matplotlib"],
-    "animation": ["latentlab.loaders", "latentlab.encoding.encoder", "latentlab.pca", "diffusers"],
-    "sheets": ["latentlab.loaders", "latentlab.encoding.encoder", "latentlab.pca", "diffusers"],
+    "animation": [
+        "latentlab.loaders",
+        "latentlab.encoding.encoder",
+        "latentlab.components.pca",
+        "diffusers",
+    ],
+    "sheets": [
+        "latentlab.loaders",
+        "latentlab.encoding.encoder",
+        "latentlab.components.pca",
+        "diffusers",
+    ],
     "transfer_plots": ["latentlab.loaders", "latentlab.encoding.encoder", "latentlab.cli"],
     "direction_runs": ["diffusers", "latentlab.cli", "latentlab.encoding.encoder"],
     "plots": ["latentlab.loaders", "latentlab.encoding.encoder", "latentlab.cli", "diffusers"],
@@ -131,7 +161,7 @@ KNOWS_NOTHING_OF = {
             "latentlab.encoding.encoder",
             "latentlab.neighborhoods",
         ),
-        *("latentlab.pca", "latentlab.traversal", "diffusers"),
+        *("latentlab.components.pca", "latentlab.traversal", "diffusers"),
     ],
     "shipped": ["latentlab.loaders", "latentlab.digits", "latentlab.cli", *HEAVY],
     "pages": [
@@ -156,10 +186,20 @@ KNOWS_NOTHING_OF = {
         "latentlab.encoding.encoder",
     ],
     "store": [
-        *("latentlab.cli", "latentlab.figures.canvas", "latentlab.pca", "latentlab.neighborhoods"),
+        *(
+            "latentlab.cli",
+            "latentlab.figures.canvas",
+            "latentlab.components.pca",
+            "latentlab.neighborhoods",
+        ),
         *("latentlab.chance.nulls", "latentlab.directions", "matplotlib", "sklearn", "PIL"),
     ],
-    "distributed": ["latentlab.loaders", "latentlab.store", "latentlab.pca", "latentlab.cli"],
+    "distributed": [
+        "latentlab.loaders",
+        "latentlab.store",
+        "latentlab.components.pca",
+        "latentlab.cli",
+    ],
 }
 
 

@@ -363,7 +363,7 @@ def test_an_allocator_that_gives_up_anywhere_is_out_of_memory(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("latentlab.pca.fit_pca", fail)
+    monkeypatch.setattr("latentlab.components.pca.fit_pca", fail)
     refused(cli.pca(), 5, "no memory", "--samples")
 
 
@@ -376,7 +376,7 @@ def test_an_unforeseen_error_is_one_line_unless_debug_is_asked_for(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("first line\nsecond line")
 
-    monkeypatch.setattr("latentlab.pca.fit_pca", fail)
+    monkeypatch.setattr("latentlab.components.pca.fit_pca", fail)
     called = cli.pca()
     assert called.code == 1
     assert "ZeroDivisionError: first line (run again with --debug" in called.error
@@ -618,7 +618,7 @@ def test_an_error_of_the_system_that_nobody_foresaw_is_one_line(
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.EIO, "Input/output error", "photo.png")
 
-    monkeypatch.setattr("latentlab.pca.fit_pca", fail)
+    monkeypatch.setattr("latentlab.components.pca.fit_pca", fail)
     refused(cli.pca(), 1, "photo.png", "Input/output error")
 
 

@@ -9,13 +9,13 @@ import torch
 from linear_vae import LinearVAE
 from torch import Tensor
 
+from latentlab.components.pca import fit_pca
 from latentlab.curved import follow, traverse_curved
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Directions, Latent, LatentSpec
 from latentlab.layouts import TokenLayout, WholeLayout, Window
 from latentlab.loaders import LatentVAE, wrap_vae
 from latentlab.neighborhoods import neighborhood
-from latentlab.pca import fit_pca
 from latentlab.pullback import decoder_map
 from latentlab.traversal import traverse
 

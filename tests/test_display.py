@@ -13,10 +13,10 @@ import torch
 from linear_vae import LinearVAE
 from PIL import Image
 
+from latentlab.components.pca import PCA, fit_pca
 from latentlab.figures.canvas import draw_cumulative, draw_eigenvalues, latent_rgb, new_figure
 from latentlab.latents import Latent, LatentSpec, Posterior, Spectrum
 from latentlab.neighborhoods import neighborhood
-from latentlab.pca import PCA, fit_pca
 from latentlab.traversal import traverse
 
 

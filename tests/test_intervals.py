@@ -11,11 +11,11 @@ from planted import fields, noise, whole
 
 from latentlab.chance.intervals import bootstrap_ratios, find_intervals
 from latentlab.chance.row_groups import GramSums, RowGroups, ScatterSums, group_rows, sum_up_rows
+from latentlab.components.pca import fit_pca, fit_randomized_pca
 from latentlab.errors import ShapeError
 from latentlab.latents import Neighborhood
 from latentlab.layouts import PatchLayout, TokenLayout, Window
 from latentlab.metrics.spectrum import participation_ratio, participation_ratio_corrected
-from latentlab.pca import fit_pca, fit_randomized_pca
 
 
 def power_law(n_samples: int, n_features: int, power: float, seed: int = 0) -> torch.Tensor:

@@ -11,6 +11,7 @@ from linear_vae import LinearVAE, smooth_picture
 from PIL import Image
 
 from latentlab.chance.nulls import isotropic_edge
+from latentlab.components.pca import fit_pca
 from latentlab.encoding.encoder import encode
 from latentlab.errors import ImageError, ShapeError, UsageError
 from latentlab.images.arrays import to_uint8
@@ -19,7 +20,6 @@ from latentlab.loaders import load_vae
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods import SAMPLERS, Augment, neighborhood
 from latentlab.neighborhoods.augment import blur, change_picture
-from latentlab.pca import fit_pca
 
 SAMPLES = 12
 

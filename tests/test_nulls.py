@@ -10,6 +10,7 @@ import torch
 from scipy.stats import linregress
 
 from latentlab.chance.nulls import isotropic_edge, isotropic_spectrum
+from latentlab.components.pca import fit_pca
 from latentlab.latents import Spectrum
 from latentlab.metrics.spectrum import (
     components_for,
@@ -18,7 +19,6 @@ from latentlab.metrics.spectrum import (
     participation_ratio_corrected,
     summarize_spectrum,
 )
-from latentlab.pca import fit_pca
 
 # Simulated: N, D, share at 10 % and 50 % of the components, k90, R² linear and log, λ₁/λ_last.
 SIMULATED = [

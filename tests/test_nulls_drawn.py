@@ -13,8 +13,8 @@ from latentlab.chance.nulls.base import limit_of_quantile
 from latentlab.chance.nulls.isotropic import isotropic_null
 from latentlab.chance.nulls.parallel import Parallel
 from latentlab.chance.nulls.scrambled import ROUND
+from latentlab.components.pca import fit_pca, fit_randomized_pca
 from latentlab.errors import MemoryLimitError, NonFiniteError, ShapeError, UsageError
-from latentlab.pca import fit_pca, fit_randomized_pca
 
 # Wide enough for rounds; wide; tall.
 SHAPES = [(12, 240), (20, 40), (90, 8)]

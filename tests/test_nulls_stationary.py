@@ -9,11 +9,11 @@ from planted import fields, noise, whole
 
 from latentlab.chance.elbow import find_elbow
 from latentlab.chance.nulls import NULLS, stationary_variances
+from latentlab.components.pca import fit_pca
 from latentlab.errors import MemoryLimitError, UsageError
 from latentlab.latents import Neighborhood
 from latentlab.layouts import PatchLayout, TokenLayout, WholeLayout, Window
 from latentlab.metrics.spectrum import fit_curve
-from latentlab.pca import fit_pca
 
 
 def average_over_shifts(latents: torch.Tensor) -> np.ndarray:

@@ -13,9 +13,9 @@ import torch
 from linear_vae import LinearVAE
 
 from latentlab import fit_pca, neighborhood, traverse
+from latentlab.components.pca import PCA
 from latentlab.errors import FileError
 from latentlab.latents import Latent
-from latentlab.pca import PCA
 from latentlab.provenance import provenance, record, recorded_model
 from latentlab.runs import (
     check_folder,

@@ -17,11 +17,11 @@ from picture_folders import make_folder, save_smooth
 from test_cli_bad_input import refused
 
 from latentlab import load_pca, load_vae
+from latentlab.components.stores import fit_store_pca, is_store
 from latentlab.errors import ShapeError, UsageError
 from latentlab.store.filling import fill_store
 from latentlab.store.opening import open_source
 from latentlab.store.reading import Store, open_store
-from latentlab.store_pca import fit_store_pca, is_store
 
 PICTURES = 24
 

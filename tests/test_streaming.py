@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentlab import streaming
+from latentlab.components import streaming
+from latentlab.components.streaming import fit_pca_rows, shared_scatter, streamed_gram
 from latentlab.errors import NonFiniteError, ShapeError, UsageError
 from latentlab.linalg import sums as scatter
 from latentlab.linalg.rows import RowStream, moments_of_rows
 from latentlab.linalg.sums import leading_eigenpairs
-from latentlab.streaming import fit_pca_rows, shared_scatter, streamed_gram
 
 
 def falling(rows: int, columns: int, *, offset: float = 3.0, seed: int = 0) -> Tensor:

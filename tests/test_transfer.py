@@ -9,13 +9,13 @@ from linear_vae import LinearVAE, smooth_picture
 from torch import Tensor
 
 from latentlab.directions import find
+from latentlab.directions.transfer import bootstrap_interval, transfer
 from latentlab.encoding.encoder import encode
 from latentlab.errors import ShapeError, UsageError
 from latentlab.figures.sheets import _SMALL_TILE
 from latentlab.figures.transfer import draw_transfer, transfer_sheet
 from latentlab.latents import Directions, Latent, Picture
 from latentlab.neighborhoods import neighborhood
-from latentlab.transfers import bootstrap_interval, transfer
 
 
 class TurningVAE(LinearVAE):

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from linear_vae import LinearVAE
 
+from latentlab.components.pca import PCA, fit_pca
 from latentlab.errors import ShapeError, UsageError
 from latentlab.images.arrays import to_uint8
 from latentlab.latents import Directions, Latent
 from latentlab.metrics.fidelity import psnr
 from latentlab.metrics.walks import score_path
 from latentlab.neighborhoods import neighborhood
-from latentlab.pca import PCA, fit_pca
 from latentlab.traversal import traverse
 
 

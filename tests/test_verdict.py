@@ -13,6 +13,7 @@ from latentlab import judge
 from latentlab.chance.elbow import find_elbow, local_slopes
 from latentlab.chance.nulls import NULLS
 from latentlab.chance.verdict import affordable_nulls
+from latentlab.components.pca import fit_pca, fit_randomized_pca
 from latentlab.encoding.encoder import encode
 from latentlab.errors import ShapeError, UsageError
 from latentlab.images.reading import read_picture
@@ -20,7 +21,6 @@ from latentlab.latents import Neighborhood, Spectrum
 from latentlab.layouts import TokenLayout, Window
 from latentlab.loaders import load_vae
 from latentlab.neighborhoods import neighborhood
-from latentlab.pca import fit_pca, fit_randomized_pca
 from latentlab.runs import finite
 
 BOTH = ("parallel", "stationary")

@@ -104,7 +104,7 @@ def find_intervals(
 
     Examples
     --------
-    >>> from latentlab.pca import fit_pca
+    >>> from latentlab.components.pca import fit_pca
     >>> samples = torch.randn(50, 400, generator=torch.Generator().manual_seed(0))
     >>> found = find_intervals(samples, fit_pca(samples).spectrum).participation_ratio
     >>> found.lower < found.value < found.upper

@@ -17,8 +17,8 @@ from latentlab.metrics.spectrum import fit_curve
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from latentlab.components.pca import PCA
     from latentlab.latents import Neighborhood, Progress, Spectrum
-    from latentlab.pca import PCA
 
 DEFAULT_NULLS = ("parallel",)
 _LOG_LIKE = 0.95

@@ -14,10 +14,10 @@ from latentlab.images.examples import PREFIX
 
 if TYPE_CHECKING:
     from latentlab.chance.verdict import Judgement
+    from latentlab.components.pca import PCA
     from latentlab.encoding.precision import Precision
     from latentlab.latents import Latent, Neighborhood, Progress
     from latentlab.loaders import LatentVAE
-    from latentlab.pca import PCA
 
 # A null is drawn unasked where it takes less than this share of the run, or than a few seconds: by
 # share alone, a run of the built-in model would have it on a busy machine and lack it on a quiet
@@ -145,8 +145,8 @@ def sample(
 ) -> Neighborhood:
     """Return the neighborhood of the latent."""
     from latentlab import neighborhood
+    from latentlab.components.checks import check_room
     from latentlab.neighborhoods.base import DEFAULT_SAMPLES
-    from latentlab.spectra import check_room
 
     if not request.randomized:
         check_room(min(request.samples or DEFAULT_SAMPLES, latent.values.numel()))
@@ -174,8 +174,8 @@ def _sampler_options(request: Request) -> dict[str, str]:
 
 def fit(hood: Neighborhood, request: Request) -> PCA:
     """Return the exact PCA, or only the leading components when asked for."""
-    from latentlab.pca import fit_pca, fit_randomized_pca
-    from latentlab.spectra import KEPT_COMPONENTS
+    from latentlab.components.checks import KEPT_COMPONENTS
+    from latentlab.components.pca import fit_pca, fit_randomized_pca
 
     if not request.randomized:
         return fit_pca(hood, n_components=request.components)

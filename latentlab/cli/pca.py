@@ -45,7 +45,7 @@ def pca(
     debug: options.Debug = False,
 ) -> None:
     """Plot the cumulative explained variance around a picture, or of a whole store."""
-    from latentlab.store_pca import is_store
+    from latentlab.components.stores import is_store
 
     request = Request(
         image,

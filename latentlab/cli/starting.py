@@ -15,9 +15,9 @@ from latentlab.defaults import ChosenModel
 from latentlab.errors import FileError
 
 if TYPE_CHECKING:
+    from latentlab.components.pca import PCA
     from latentlab.latents import Directions, Latent
     from latentlab.loaders import LatentVAE
-    from latentlab.pca import PCA
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def resume(run: Path | None, out: Path | None, machine: Machine) -> Start:
 
 def start_from_pca(request: Request, out: Path | None, machine: Machine) -> Start:
     """Return the start that a new pca run gives."""
-    from latentlab.spectra import KEPT_COMPONENTS
+    from latentlab.components.checks import KEPT_COMPONENTS
 
     beyond = request.components is not None and request.components > KEPT_COMPONENTS
     request = request if beyond else replace(request, components=None)

@@ -13,8 +13,8 @@ from latentlab.defaults import DEFAULT_NEIGHBORHOOD
 from latentlab.errors import UsageError
 
 if TYPE_CHECKING:
+    from latentlab.components.streaming import StreamedPCA
     from latentlab.store.reading import Store
-    from latentlab.streaming import StreamedPCA
 
 _PARTS = {DEFAULT_NEIGHBORHOOD: "whole", "tokens": "tokens"}
 _ABOUT_PICTURES = {
@@ -39,10 +39,10 @@ def analyse_store(request: Request, out: Path | None, *, quiet: bool) -> dict[st
     ------
     FileError : the store is not finished, or the results cannot be written.
     """
+    from latentlab.components.stores import fit_store_pca
     from latentlab.machine.distributed import joined_ranks
     from latentlab.runs import RUNS_FOLDER, check_folder
     from latentlab.store.reading import open_store
-    from latentlab.store_pca import fit_store_pca
 
     check_folder(out or RUNS_FOLDER)
     store = open_store(request.image)
@@ -81,9 +81,9 @@ def _is_given(context: typer.Context, name: str) -> bool:
 
 def _save(store: Store, found: StreamedPCA, request: Request, out: Path | None) -> dict[str, Any]:
     from latentlab.chance.verdict import judge_stream
+    from latentlab.components.stores import STATEMENT
     from latentlab.provenance import library_versions, record
     from latentlab.runs import create_run, read_json, remember_run, save_pca
-    from latentlab.store_pca import STATEMENT
 
     folder = out or create_run(Path(request.image).resolve().name, store.spec.name)
     bounds = found.error_bounds

@@ -95,7 +95,7 @@ def transfer(
 def _encode(vae: LatentVAE, images: list[str], size: int | None) -> list[Latent]:
     """Return the latents of all pictures but the first, whose size they must have."""
     from latentlab import encode
-    from latentlab.transfers import check_targets
+    from latentlab.directions.transfer import check_targets
 
     origin, *targets = [encode(vae, image, size) for image in images]
     check_targets(origin, targets)

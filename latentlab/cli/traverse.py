@@ -147,8 +147,8 @@ def _walk(
     quiet: bool,
 ) -> Walk:
     from latentlab import traverse as walk_along
+    from latentlab.components.pca import PCA
     from latentlab.curved import traverse_curved
-    from latentlab.pca import PCA
 
     found = start.found
     there_are = len(found.components if isinstance(found, PCA) else found.vectors)

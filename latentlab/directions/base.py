@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
+from latentlab.components.pca import PCA, fit_pca
 from latentlab.errors import UsageError
 from latentlab.linalg.sums import column_moments, project_rows
-from latentlab.pca import PCA, fit_pca
 
 if TYPE_CHECKING:
     from latentlab.latents import Latent, Neighborhood, Progress

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latentlab.components.pca import fit_pca
 from latentlab.directions.base import random_rows
 from latentlab.directions.correlations import scores_along
 from latentlab.directions.supervised import standardized_factors
 from latentlab.latents import Directions, Neighborhood
 from latentlab.linalg.sums import project_rows
 from latentlab.metrics.correlation import spearman
-from latentlab.pca import fit_pca
 
 _CONTESTANTS = 64
 

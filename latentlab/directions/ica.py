@@ -20,7 +20,7 @@ from latentlab.directions.base import (
 from latentlab.errors import UsageError
 
 if TYPE_CHECKING:
-    from latentlab.pca import PCA
+    from latentlab.components.pca import PCA
 
 _ITERATIONS = 1000
 

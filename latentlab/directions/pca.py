@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from latentlab.components.pca import VARIANCE
 from latentlab.directions.base import Finder, Found, Scene, numbered, register_finder
-from latentlab.pca import VARIANCE
 
 
 @register_finder("pca")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from latentlab.components.pca import VARIANCE
 from latentlab.directions.base import (
     Finder,
     Found,
@@ -15,7 +16,6 @@ from latentlab.directions.base import (
     random_rows,
     register_finder,
 )
-from latentlab.pca import VARIANCE
 
 
 @register_finder("random")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from latentlab.components.pca import VARIANCE
 from latentlab.directions.base import (
     Finder,
     Found,
@@ -17,7 +18,6 @@ from latentlab.directions.base import (
     unit_rows,
 )
 from latentlab.errors import UsageError
-from latentlab.pca import VARIANCE
 
 # Epochs over the features; more change the answer by less than another seed does.
 _EPOCHS = 12

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from latentlab.chance.verdict import Judgement
+    from latentlab.components.pca import PCA
     from latentlab.latents import Latent
-    from latentlab.pca import PCA
     from latentlab.traversal import Trail, Walk
 
 # Okabe and Ito's colors, distinct for color-blind readers and in grey print.
@@ -222,8 +222,8 @@ def latent_rgb(latent: Latent) -> NDArray[np.uint8]:
     Each component runs from its 1st to its 99th percentile; fewer channels leave colors dark, and
     a latent without any differences is gray.
     """
+    from latentlab.components.pca import fit_pca
     from latentlab.layouts import TokenLayout, Window
-    from latentlab.pca import fit_pca
 
     channels, height, width = latent.values.shape
     layout = TokenLayout((channels, height, width), Window(0, 0, height, width))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from latentlab.transfers import Transfer
+    from latentlab.directions.transfer import Transfer
 
 _MARKERS = "osD^vP*X<>"
 _TILE = 144

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from latentlab.components.checks import fix_signs
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Progress
 from latentlab.machine.memory import available_memory, check_memory
 from latentlab.pullback.products import DecoderMap
-from latentlab.spectra import fix_signs
 
 # In products of float32 anything smaller is rounding.
 _VANISHING = 1e-5

@@ -27,7 +27,7 @@ NAIVE_DRAWS = 2
 
 def fit_and_permute(samples: torch.Tensor) -> Null:
     """Return the parallel null of samples, all that it takes included."""
-    from latentlab.pca import fit_pca
+    from latentlab.components.pca import fit_pca
 
     return permute(samples, fit_pca(samples, n_components=1).spectrum)
 
@@ -54,7 +54,7 @@ def permute_copies(samples: torch.Tensor) -> float:
 
 def measure_nulls(shape: tuple[int, int], rounds: int, *, memory: bool = True) -> dict[str, Any]:
     """Return the times of both for samples of one shape, the naive one extrapolated."""
-    from latentlab.pca import fit_pca
+    from latentlab.components.pca import fit_pca
 
     samples = draw_samples(*shape)
     spectrum = fit_pca(samples, n_components=1).spectrum

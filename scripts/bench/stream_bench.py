@@ -155,7 +155,7 @@ def eigenvalue_error(shape: tuple[int, int]) -> float:
     import numpy as np
     import torch
 
-    from latentlab.streaming import fit_pca_rows
+    from latentlab.components.streaming import fit_pca_rows
 
     with tempfile.TemporaryDirectory() as place:
         rows = RowFile.write(Path(place) / "rows", shape)
@@ -176,8 +176,8 @@ def measure_memory(rows: RowFile) -> dict[str, float]:
 def _measure_fit(rows: RowFile, rounds: int) -> dict[str, Any]:
     import torch
 
+    from latentlab.components.streaming import fit_pca_rows, shared_scatter
     from latentlab.linalg.sums import leading_eigenpairs
-    from latentlab.streaming import fit_pca_rows, shared_scatter
 
     stream = rows.stream()
     width = rows.shape[1]
@@ -233,7 +233,7 @@ def _full_products(chunk: torch.Tensor, times: int) -> None:
 
 
 def _measure_growth(place: Path, shape: tuple[int, int], rounds: int) -> dict[str, Any]:
-    from latentlab.streaming import fit_pca_rows
+    from latentlab.components.streaming import fit_pca_rows
 
     rows = RowFile.write(place / "rows", shape)
     kept = min(COMPONENTS, shape[1], shape[0] - 1)
@@ -247,7 +247,7 @@ def main(path: Path, shape: tuple[int, int]) -> None:
     import psutil
     from peak_memory import peak_growth
 
-    from latentlab.streaming import fit_pca_rows
+    from latentlab.components.streaming import fit_pca_rows
 
     rows, kept = RowFile(path, shape), min(COMPONENTS, shape[1])
     with tempfile.TemporaryDirectory() as place:  # loads the libraries

@@ -22,7 +22,7 @@ from vae_bench import without_channels_last
 if TYPE_CHECKING:
     import torch
 
-    from latentlab.pca import PCA
+    from latentlab.components.pca import PCA
 
 PICTURE = "sample:flower"
 SPEEDUP, LEAST_PSNR, RATIO_ERROR = 2.5, 45.0, 0.01

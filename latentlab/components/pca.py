@@ -9,6 +9,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from latentlab.components.checks import (
+    KEPT_COMPONENTS,
+    check_component_count,
+    check_matrix_shape,
+    check_room,
+    check_variance,
+    components_to_keep,
+    fix_signs,
+    spectrum_of,
+)
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Directions, Latent, Neighborhood, Spectrum, describe_samples
 from latentlab.linalg.sums import (
@@ -21,16 +31,6 @@ from latentlab.linalg.sums import (
     project_rows,
     rows_in_block,
     scatter_matrix,
-)
-from latentlab.spectra import (
-    KEPT_COMPONENTS,
-    check_component_count,
-    check_matrix_shape,
-    check_room,
-    check_variance,
-    components_to_keep,
-    fix_signs,
-    spectrum_of,
 )
 
 if TYPE_CHECKING:

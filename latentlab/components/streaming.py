@@ -14,6 +14,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from latentlab.components.checks import (
+    KEPT_COMPONENTS,
+    check_component_count,
+    check_matrix_shape,
+    check_variance,
+    components_to_keep,
+    fix_signs,
+    spectrum_of,
+)
+from latentlab.components.pca import PCA
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Spectrum
 from latentlab.linalg.rows import RowStream, common_shift, mean_of_rows, moments_of_rows, take_rows
@@ -25,16 +35,6 @@ from latentlab.linalg.sums import (
     scatter_matrix,
 )
 from latentlab.machine.memory import available_memory, check_memory
-from latentlab.pca import PCA
-from latentlab.spectra import (
-    KEPT_COMPONENTS,
-    check_component_count,
-    check_matrix_shape,
-    check_variance,
-    components_to_keep,
-    fix_signs,
-    spectrum_of,
-)
 
 if TYPE_CHECKING:
     from latentlab.machine.distributed import Ranks

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from latentlab.components.checks import spectrum_of
+from latentlab.components.pca import PCA
+from latentlab.components.streaming import StreamedPCA, choose_method, fit_pca_rows
 from latentlab.errors import UsageError
 from latentlab.latents import Latent, Progress
 from latentlab.layouts import Layout, TokenLayout, WholeLayout, Window
 from latentlab.linalg.rows import RowStream
-from latentlab.pca import PCA
-from latentlab.spectra import spectrum_of
-from latentlab.streaming import StreamedPCA, choose_method, fit_pca_rows
 
 if TYPE_CHECKING:
     from torch import Tensor

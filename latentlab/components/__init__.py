@@ -1,0 +1,1 @@
+"""Principal components of neighborhoods, matrices, streams and stores."""
