@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from latentlab.encoding.tiles import Seams, tiled
     from latentlab.errors import LatentlabError
     from latentlab.images.reading import read_picture
-    from latentlab.interpolation import Interpolation, interpolate
     from latentlab.latents import (
         Directions,
         Latent,
@@ -43,7 +42,8 @@ if TYPE_CHECKING:
     from latentlab.store.filling import fill_store
     from latentlab.store.opening import open_source
     from latentlab.store.reading import Store, open_store
-    from latentlab.traversal import Walk, traverse
+    from latentlab.walks.interpolation import Interpolation, interpolate
+    from latentlab.walks.traversal import Walk, traverse
 
 # torch reads it with its first tensor and then asks for pages of 2 MB: Linux takes the memory of
 # tensors above 32 MB back at once and maps it anew, page by page, a fifth of decoding 512 px.
@@ -57,7 +57,7 @@ _HOMES = {
     "encoding.encoder": ("encode", "reconstruct"),
     "errors": ("LatentlabError",),
     "images.reading": ("read_picture",),
-    "interpolation": ("Interpolation", "interpolate"),
+    "walks.interpolation": ("Interpolation", "interpolate"),
     "latents": (
         "Directions",
         "Latent",
@@ -79,7 +79,7 @@ _HOMES = {
     "components.streaming": ("StreamedPCA", "fit_pca_rows", "fit_pca_stream"),
     "encoding.tiles": ("Seams", "tiled"),
     "directions.transfer": ("Transfer", "transfer"),
-    "traversal": ("Walk", "traverse"),
+    "walks.traversal": ("Walk", "traverse"),
     "chance.verdict": ("Judgement", "judge"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

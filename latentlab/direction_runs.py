@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from latentlab.directions.labels import Label
     from latentlab.directions.transfer import Transfer
     from latentlab.layouts import Layout
-    from latentlab.traversal import Walk
+    from latentlab.walks.traversal import Walk
 
 ARRAYS = "directions.safetensors"
 FACTS = "directions.json"

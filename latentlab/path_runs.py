@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from latentlab.runs import check_folder, write_json
 
 if TYPE_CHECKING:
-    from latentlab.interpolation import Interpolation
+    from latentlab.walks.interpolation import Interpolation
 
 
 def save_interpolation(

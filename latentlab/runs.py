@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from latentlab.chance.verdict import Judgement
     from latentlab.components.pca import PCA
     from latentlab.layouts import Layout
-    from latentlab.traversal import Walk
+    from latentlab.walks.traversal import Walk
 
 RUNS_FOLDER = Path("latentlab-runs")
 _FACTOR = "factor."

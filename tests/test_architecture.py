@@ -161,7 +161,7 @@ KNOWS_NOTHING_OF = {
             "latentlab.encoding.encoder",
             "latentlab.neighborhoods",
         ),
-        *("latentlab.components.pca", "latentlab.traversal", "diffusers"),
+        *("latentlab.components.pca", "latentlab.walks.traversal", "diffusers"),
     ],
     "shipped": ["latentlab.loaders", "latentlab.digits", "latentlab.cli", *HEAVY],
     "pages": [

@@ -680,7 +680,7 @@ def test_mp4_without_ffmpeg_is_refused_before_the_walk(
         raise MissingExtraError("no ffmpeg", "ffmpeg", "run pip install 'latentlab[video]'")
 
     monkeypatch.setattr("latentlab.figures.animation.ffmpeg_program", missing)
-    monkeypatch.setattr("latentlab.traversal.decode_each", None)
+    monkeypatch.setattr("latentlab.walks.traversal.decode_each", None)
     assert cli.pca("-k", "gaussian", "--out", "run").code == 0
     refused(cli("traverse", "--run", "run", "--format", "mp4"), 1, "latentlab[video]")
 

@@ -10,14 +10,14 @@ from linear_vae import LinearVAE
 from torch import Tensor
 
 from latentlab.components.pca import fit_pca
-from latentlab.curved import follow, traverse_curved
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Directions, Latent, LatentSpec
 from latentlab.layouts import TokenLayout, WholeLayout, Window
 from latentlab.loaders import LatentVAE, wrap_vae
 from latentlab.neighborhoods import neighborhood
 from latentlab.pullback import decoder_map
-from latentlab.traversal import traverse
+from latentlab.walks.curved import follow, traverse_curved
+from latentlab.walks.traversal import traverse
 
 
 def row_vae(gray: object, name: str) -> LatentVAE:

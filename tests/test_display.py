@@ -17,7 +17,7 @@ from latentlab.components.pca import PCA, fit_pca
 from latentlab.figures.canvas import draw_cumulative, draw_eigenvalues, latent_rgb, new_figure
 from latentlab.latents import Latent, LatentSpec, Posterior, Spectrum
 from latentlab.neighborhoods import neighborhood
-from latentlab.traversal import traverse
+from latentlab.walks.traversal import traverse
 
 
 @pytest.fixture

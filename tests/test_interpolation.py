@@ -14,9 +14,9 @@ import latentlab
 from latentlab.encoding.encoder import encode
 from latentlab.errors import NonFiniteError, ShapeError, UsageError
 from latentlab.images.arrays import to_uint8
-from latentlab.interpolation import interpolate
 from latentlab.latents import Latent, LatentSpec, Picture
 from latentlab.loaders import wrap_vae
+from latentlab.walks.interpolation import interpolate
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from latentlab.latents import Directions, Latent
 from latentlab.metrics.fidelity import psnr
 from latentlab.metrics.walks import score_path
 from latentlab.neighborhoods import neighborhood
-from latentlab.traversal import traverse
+from latentlab.walks.traversal import traverse
 
 
 @pytest.fixture

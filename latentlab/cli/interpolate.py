@@ -55,10 +55,10 @@ def interpolate(
     from latentlab.encoding.encoder import encode
     from latentlab.figures.animation import check_format
     from latentlab.images.reading import read_picture
-    from latentlab.interpolation import check_interpolation
-    from latentlab.interpolation import interpolate as go
     from latentlab.path_runs import save_interpolation
     from latentlab.runs import RUNS_FOLDER, check_folder, create_run, read_json
+    from latentlab.walks.interpolation import check_interpolation
+    from latentlab.walks.interpolation import interpolate as go
 
     suffix = f".{format.value}"
     check_interpolation(path.value, steps)

@@ -19,7 +19,7 @@ from latentlab.defaults import DEFAULT_NEIGHBORHOOD
 from latentlab.errors import UsageError
 
 if TYPE_CHECKING:
-    from latentlab.traversal import Walk
+    from latentlab.walks.traversal import Walk
 
 _USUAL = 5
 
@@ -93,7 +93,7 @@ def traverse(
     from latentlab.encoding.precision import with_fast_decoder
     from latentlab.figures.animation import check_format
     from latentlab.runs import save_walk
-    from latentlab.traversal import check_steps
+    from latentlab.walks.traversal import check_steps
 
     check_steps(_USUAL if components is None else components, span, steps)
     suffix = f".{format.value}"
@@ -148,7 +148,7 @@ def _walk(
 ) -> Walk:
     from latentlab import traverse as walk_along
     from latentlab.components.pca import PCA
-    from latentlab.curved import traverse_curved
+    from latentlab.walks.curved import traverse_curved
 
     found = start.found
     there_are = len(found.components if isinstance(found, PCA) else found.vectors)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from latentlab.chance.verdict import Judgement
     from latentlab.components.pca import PCA
     from latentlab.latents import Latent
-    from latentlab.traversal import Trail, Walk
+    from latentlab.walks.traversal import Trail, Walk
 
 # Okabe and Ito's colors, distinct for color-blind readers and in grey print.
 PALETTE = {

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from latentlab.interpolation import Interpolation
+    from latentlab.walks.interpolation import Interpolation
 
 _COLORS = {"linear": "isotropic", "slerp": "log", "arc": "data"}
 _COLUMNS = 6

@@ -16,7 +16,7 @@ from latentlab.errors import ShapeError, UsageError
 from latentlab.images.arrays import to_uint8
 from latentlab.latents import Latent, Progress
 from latentlab.loaders.base import LatentVAE
-from latentlab.paths import WAYS, Way, decode_one, picture_change
+from latentlab.walks.paths import WAYS, Way, decode_one, picture_change
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -30,7 +30,7 @@ from latentlab.pullback import (
 )
 from latentlab.pullback.features import Features
 from latentlab.pullback.least_squares import row_for_change
-from latentlab.traversal import Walk, check_directions, check_steps, decode_paths, walk_title
+from latentlab.walks.traversal import Walk, check_directions, check_steps, decode_paths, walk_title
 
 FRAME = 4
 STEP_PRODUCTS = 24
@@ -67,7 +67,7 @@ class CurvedPath:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CurvedWalk(Walk):
-    """A traversal along curved paths; see :class:`latentlab.traversal.Walk`.
+    """A traversal along curved paths; see :class:`latentlab.walks.traversal.Walk`.
 
     Parameters
     ----------

@@ -1,0 +1,1 @@
+"""Ways through latent space, decoded: straight and curved traversals, interpolations."""
