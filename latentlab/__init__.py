@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from latentlab.linalg.rows import RowStream
     from latentlab.loaders import LatentVAE, compile_vae, load_vae, register_family, wrap_vae
     from latentlab.neighborhoods import neighborhood, register_neighborhood
-    from latentlab.runs import load_pca
+    from latentlab.results.folders import load_pca
     from latentlab.store.filling import fill_store
     from latentlab.store.opening import open_source
     from latentlab.store.reading import Store, open_store
@@ -71,7 +71,7 @@ _HOMES = {
     "neighborhoods": ("neighborhood", "register_neighborhood"),
     "components.pca": ("PCA", "fit_pca", "fit_randomized_pca"),
     "linalg.rows": ("RowStream",),
-    "runs": ("load_pca",),
+    "results.folders": ("load_pca",),
     "store.filling": ("fill_store",),
     "store.opening": ("open_source",),
     "store.reading": ("Store", "open_store"),

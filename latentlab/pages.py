@@ -15,7 +15,7 @@ from tempfile import mkdtemp
 
 from latentlab.errors import FileError, MissingExtraError
 from latentlab.machine.files import sha256_of_file
-from latentlab.runs import check_folder
+from latentlab.results.folders import check_folder
 
 Page = Mapping[str, Path]
 

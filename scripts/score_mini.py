@@ -18,7 +18,7 @@ import numpy as np
 from mini_data import bundled_photos, read_folder, score, to_pixels
 
 from latentlab.errors import LatentlabError
-from latentlab.runs import write_json
+from latentlab.results.folders import write_json
 
 if TYPE_CHECKING:
     from latentlab import LatentVAE

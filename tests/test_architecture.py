@@ -95,12 +95,17 @@ KNOWS_NOTHING_OF = {
     ],
     "directions": [
         "latentlab.figures.canvas",
-        "latentlab.runs",
+        "latentlab.results.folders",
         "latentlab.cli",
         "matplotlib",
         "PIL",
     ],
-    "transfers": ["latentlab.figures.canvas", "latentlab.runs", "latentlab.cli", "matplotlib"],
+    "transfers": [
+        "latentlab.figures.canvas",
+        "latentlab.results.folders",
+        "latentlab.cli",
+        "matplotlib",
+    ],
     "registry": ["latentlab.latents", *HEAVY],
     "colors": ["latentlab.loaders", "latentlab.images.reading", "numpy", "PIL"],
     "pullback": [
@@ -176,7 +181,7 @@ KNOWS_NOTHING_OF = {
         "latentlab.digits",
         "latentlab.loaders",
         "latentlab.cli",
-        "latentlab.runs",
+        "latentlab.results.folders",
     ],
     "runs": ["diffusers", "latentlab.cli", "latentlab.encoding.encoder"],
     "fitting": [

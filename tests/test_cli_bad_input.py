@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from latentlab.errors import MissingExtraError, NonFiniteError
 from latentlab.figures.animation import write_animation
 from latentlab.images.reading import read_picture
-from latentlab.kept_samples import FOLDER
+from latentlab.results.kept_samples import FOLDER
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 RUN = "latentlab-runs/photo-small-1"

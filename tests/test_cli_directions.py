@@ -14,9 +14,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from latentlab import find, load_vae, neighborhood
-from latentlab.direction_runs import load_directions
 from latentlab.encoding.encoder import encode
 from latentlab.errors import FileError
+from latentlab.results.directions import load_directions
 
 SIZE = 32  # smaller than elsewhere, since labels decode and encode 64 pictures each
 TYPES: dict[str, type | tuple[type, ...]] = {

@@ -8,7 +8,7 @@ import pytest
 from command_line import SIZE, Called, CommandLine, save_picture
 from PIL import Image
 
-from latentlab.runs import read_json
+from latentlab.results.folders import read_json
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import torch
 from command_line import CommandLine
 
 from latentlab import encode, kept_samples, load_vae, neighborhood, tiled
-from latentlab.kept_samples import FOLDER, find_kept, keep, samples_key
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
+from latentlab.results.kept_samples import FOLDER, find_kept, keep, samples_key
 
 SETTINGS = {"region": None, "seed": 0, "options": {}}
 

@@ -16,8 +16,7 @@ from latentlab import fit_pca, neighborhood, traverse
 from latentlab.components.pca import PCA
 from latentlab.errors import FileError
 from latentlab.latents import Latent
-from latentlab.provenance import provenance, record, recorded_model
-from latentlab.runs import (
+from latentlab.results.folders import (
     check_folder,
     create_run,
     latest_run,
@@ -28,6 +27,7 @@ from latentlab.runs import (
     save_walk,
     write_json,
 )
+from latentlab.results.provenance import provenance, record, recorded_model
 
 
 @pytest.fixture

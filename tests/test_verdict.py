@@ -21,7 +21,7 @@ from latentlab.latents import Neighborhood, Spectrum
 from latentlab.layouts import TokenLayout, Window
 from latentlab.loaders import load_vae
 from latentlab.neighborhoods import neighborhood
-from latentlab.runs import finite
+from latentlab.results.folders import finite
 
 BOTH = ("parallel", "stationary")
 

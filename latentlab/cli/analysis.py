@@ -54,9 +54,9 @@ def analyse(
 ) -> tuple[PCA, Path, dict[str, Any]]:
     """Sample, fit, judge and save; return the PCA, its run folder and the facts of ``pca.json``."""
     from latentlab import encode, read_picture, reconstruct
-    from latentlab.kept_samples import keep
     from latentlab.metrics.fidelity import psnr
-    from latentlab.runs import RUNS_FOLDER, create_run, remember_run
+    from latentlab.results.folders import RUNS_FOLDER, create_run, remember_run
+    from latentlab.results.kept_samples import keep
 
     started = time.monotonic()
     picture = read_picture(request.image, size=request.size, multiple=vae.spec.multiple)
@@ -83,7 +83,7 @@ def check(request: Request, out: Path | None) -> None:
     FileError : the results could not be written.
     """
     from latentlab.neighborhoods import make_sampler
-    from latentlab.runs import RUNS_FOLDER, check_folder
+    from latentlab.results.folders import RUNS_FOLDER, check_folder
 
     if request.samples is not None and request.samples < 2:
         raise UsageError(f"--samples {request.samples}", "at least 2", "raise --samples")
@@ -106,8 +106,8 @@ def sample_fast(
     With it come that precision, and why; and the key to keep the neighborhood under, if it was
     drawn and is worth it.
     """
-    from latentlab.kept_samples import find_kept, samples_key
-    from latentlab.runs import RUNS_FOLDER
+    from latentlab.results.folders import RUNS_FOLDER
+    from latentlab.results.kept_samples import find_kept, samples_key
 
     region = parse_region(request.region)
     settings = {"region": region, "seed": request.seed, "options": _sampler_options(request)}
@@ -223,8 +223,8 @@ def save(
 ) -> dict[str, Any]:
     """Write a run's files; return the facts of ``pca.json`` with the files' paths."""
     from latentlab.encoding.tiles import describe_tiles
-    from latentlab.provenance import provenance, record
-    from latentlab.runs import read_json, save_pca
+    from latentlab.results.folders import read_json, save_pca
+    from latentlab.results.provenance import provenance, record
 
     facts = {
         "reconstruction_psnr": quality,

@@ -21,7 +21,7 @@ def say(message: str, *, quiet: bool = False) -> None:
 
 def print_json(facts: Mapping[str, Any]) -> None:
     """Print exactly one JSON object on stdout, in ASCII, which every terminal and pipe takes."""
-    from latentlab.runs import finite
+    from latentlab.results.folders import finite
 
     print(json.dumps(finite(facts), allow_nan=False))
 

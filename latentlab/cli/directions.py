@@ -53,7 +53,7 @@ def directions(
 ) -> None:
     """Find directions around a picture, and say what each of them changes."""
     from latentlab import traverse
-    from latentlab.runs import create_run
+    from latentlab.results.folders import create_run
 
     request = Request(image, size, neighborhood, samples, region, settings, seed, context.obj)
     request, search = finding.plan(

@@ -169,10 +169,10 @@ def save(
     vae: LatentVAE, found: Result, folder: Path, command_line: Sequence[str], **extra: Any
 ) -> dict[str, Any]:
     """Write the files of a directions run; return the facts of its JSON with the files' paths."""
-    from latentlab.direction_runs import FACTS, save_directions
     from latentlab.directions import FINDERS
-    from latentlab.provenance import provenance, record
-    from latentlab.runs import read_json
+    from latentlab.results.directions import FACTS, save_directions
+    from latentlab.results.folders import read_json
+    from latentlab.results.provenance import provenance, record
 
     hood = found.neighborhood
     settings = {

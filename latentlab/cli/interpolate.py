@@ -55,8 +55,8 @@ def interpolate(
     from latentlab.encoding.encoder import encode
     from latentlab.figures.animation import check_format
     from latentlab.images.reading import read_picture
-    from latentlab.path_runs import save_interpolation
-    from latentlab.runs import RUNS_FOLDER, check_folder, create_run, read_json
+    from latentlab.results.folders import RUNS_FOLDER, check_folder, create_run, read_json
+    from latentlab.results.interpolations import save_interpolation
     from latentlab.walks.interpolation import check_interpolation
     from latentlab.walks.interpolation import interpolate as go
 
@@ -87,7 +87,7 @@ def interpolate(
 def _record(
     vae: LatentVAE, ends: list[Latent], folder: Path, command_line: list[str], **settings: Any
 ) -> Path:
-    from latentlab.provenance import provenance, record
+    from latentlab.results.provenance import provenance, record
 
     # Both pictures are input; nothing else of a run's record depends on them.
     inputs = [provenance(vae, end, command_line)["input"] for end in ends]

@@ -37,9 +37,9 @@ class Start:
 
 def resume(run: Path | None, out: Path | None, machine: Machine) -> Start:
     """Return the start that an earlier run wrote down."""
-    from latentlab.direction_runs import FACTS, load_directions
-    from latentlab.provenance import asked_dtype, recorded_input
-    from latentlab.runs import check_folder, load_pca
+    from latentlab.results.directions import FACTS, load_directions
+    from latentlab.results.folders import check_folder, load_pca
+    from latentlab.results.provenance import asked_dtype, recorded_input
 
     folder = _run_to_resume(run)
     check_folder(out or folder)
@@ -77,7 +77,7 @@ def start_from_finder(
     machine: Machine,
 ) -> Start:
     """Return the start that a new directions run gives."""
-    from latentlab.runs import create_run
+    from latentlab.results.folders import create_run
 
     request, search = finding.plan(
         request,
@@ -99,8 +99,8 @@ def start_from_finder(
 
 
 def _run_to_resume(run: Path | None) -> Path:
-    from latentlab.direction_runs import FACTS
-    from latentlab.runs import latest_run
+    from latentlab.results.directions import FACTS
+    from latentlab.results.folders import latest_run
 
     if run is None:
         return latest_run()
@@ -118,7 +118,7 @@ def _load_model_of(folder: Path, command: str, machine: Machine) -> LatentVAE:
 
     It is tiled as it was for the run, unless another tile is asked for.
     """
-    from latentlab.provenance import recorded_model
+    from latentlab.results.provenance import recorded_model
 
     recorded = recorded_model(folder, command)
     machine = replace(machine, tile=machine.tile or recorded["tile"])

@@ -41,7 +41,7 @@ def analyse_store(request: Request, out: Path | None, *, quiet: bool) -> dict[st
     """
     from latentlab.components.stores import fit_store_pca
     from latentlab.machine.distributed import joined_ranks
-    from latentlab.runs import RUNS_FOLDER, check_folder
+    from latentlab.results.folders import RUNS_FOLDER, check_folder
     from latentlab.store.reading import open_store
 
     check_folder(out or RUNS_FOLDER)
@@ -82,8 +82,8 @@ def _is_given(context: typer.Context, name: str) -> bool:
 def _save(store: Store, found: StreamedPCA, request: Request, out: Path | None) -> dict[str, Any]:
     from latentlab.chance.verdict import judge_stream
     from latentlab.components.stores import STATEMENT
-    from latentlab.provenance import library_versions, record
-    from latentlab.runs import create_run, read_json, remember_run, save_pca
+    from latentlab.results.folders import create_run, read_json, remember_run, save_pca
+    from latentlab.results.provenance import library_versions, record
 
     folder = out or create_run(Path(request.image).resolve().name, store.spec.name)
     bounds = found.error_bounds

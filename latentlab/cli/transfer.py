@@ -49,9 +49,9 @@ def transfer(
 ) -> None:
     """Compare what directions change at the picture they were found at and at others."""
     from latentlab import transfer as measure
-    from latentlab.direction_runs import save_transfer
-    from latentlab.provenance import provenance, record
-    from latentlab.runs import create_run, read_json
+    from latentlab.results.directions import save_transfer
+    from latentlab.results.folders import create_run, read_json
+    from latentlab.results.provenance import provenance, record
 
     if len(images) < 2:
         raise UsageError(f"one picture, {images[0]}", "at least two", "pass A.jpg B.jpg …")

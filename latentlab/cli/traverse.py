@@ -92,7 +92,7 @@ def traverse(
     """Step along the top components, or other directions, and write decoded animations."""
     from latentlab.encoding.precision import with_fast_decoder
     from latentlab.figures.animation import check_format
-    from latentlab.runs import save_walk
+    from latentlab.results.folders import save_walk
     from latentlab.walks.traversal import check_steps
 
     check_steps(_USUAL if components is None else components, span, steps)
@@ -166,7 +166,7 @@ def _walk(
 
 
 def _report(folder: Path, files: list[Path], *, json: bool, quiet: bool) -> None:
-    from latentlab.runs import read_json
+    from latentlab.results.folders import read_json
 
     facts = {**read_json(folder / "traversal.json"), "files": [str(path) for path in files]}
     if json:
@@ -206,7 +206,7 @@ def _refuse_tokens(neighborhood: str) -> None:
 
 def _record(walk: Walk, start: Start, command_line: list[str]) -> Path:
     from latentlab.encoding.precision import decode_precision
-    from latentlab.provenance import provenance, record
+    from latentlab.results.provenance import provenance, record
 
     settings = {
         "alphas": walk.alphas.tolist(),

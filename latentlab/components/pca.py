@@ -155,7 +155,7 @@ class PCA:
 
     def save(self, folder: str, *, judgement: Judgement | None = None) -> list[str]:
         """Write figures, ``pca.safetensors`` and ``pca.json`` into a folder; return their paths."""
-        from latentlab.runs import save_pca
+        from latentlab.results.folders import save_pca
 
         return [str(path) for path in save_pca(self, folder, judgement=judgement)]
 

@@ -28,7 +28,7 @@ from latentlab.digits.folders import DigitsRun
 from latentlab.digits.models import DigitsModel
 from latentlab.errors import LatentlabError, MissingExtraError, ParityError
 from latentlab.machine.files import replace_when_done, sha256_of_file
-from latentlab.runs import check_folder, write_json
+from latentlab.results.folders import check_folder, write_json
 
 OPSET = 20
 TOLERANCE = 1e-5

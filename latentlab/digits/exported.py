@@ -7,7 +7,7 @@ from typing import Any
 
 from latentlab.errors import FileError
 from latentlab.machine.files import sha256_of_file
-from latentlab.runs import read_json
+from latentlab.results.folders import read_json
 
 SHIPPED = "digits"
 """Name of the model that comes with latentlab."""

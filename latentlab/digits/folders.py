@@ -17,7 +17,7 @@ from latentlab.digits.measure import Codes
 from latentlab.digits.models import DigitsModel, build_model, config_from
 from latentlab.errors import FileError
 from latentlab.machine.files import replace_when_done
-from latentlab.runs import check_folder, read_json, write_json
+from latentlab.results.folders import check_folder, read_json, write_json
 from latentlab.shipped import shipped_folder
 
 MODEL = "model.safetensors"

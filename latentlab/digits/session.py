@@ -35,7 +35,7 @@ from latentlab.figures.canvas import new_figure, png_bytes
 from latentlab.images.reading import save_png
 from latentlab.latents import Progress
 from latentlab.machine.files import replace_when_done
-from latentlab.runs import check_folder
+from latentlab.results.folders import check_folder
 
 _SNAPSHOTS = 10
 

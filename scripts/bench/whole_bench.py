@@ -151,7 +151,7 @@ def _run_commands(
     nulls: str | None,
 ) -> Commands:
     """Return what the commands leave in a folder that knows of no earlier run."""
-    from latentlab.runs import latest_run, load_pca
+    from latentlab.results.folders import latest_run, load_pca
 
     model = ("-m", str(Path(source).resolve()) if Path(source).exists() else source)
     chosen = ("--nulls", nulls) if nulls else ()

@@ -32,7 +32,7 @@ def factors(
     from latentlab.digits.factors import describe_table, subset, table_of_factors
     from latentlab.digits.folders import load_run
     from latentlab.digits.traversal import sweep_latents, sweep_values
-    from latentlab.runs import write_json
+    from latentlab.results.folders import write_json
 
     loaded = load_run(run)
     digits = subset(data_of(loaded, data, offline=offline, quiet=quiet).test, pictures)

@@ -46,7 +46,7 @@ def interpolate(
     from latentlab.digits.interpolation import interpolate as walk
     from latentlab.figures.animation import check_format, write_animation
     from latentlab.images.reading import save_png
-    from latentlab.runs import write_json
+    from latentlab.results.folders import write_json
 
     check_format(".gif", fps)
     loaded = load_run(run)

@@ -73,7 +73,7 @@ def results_folder(out: Path | None, what: str) -> Path:
     ------
     FileError : it cannot be written.
     """
-    from latentlab.runs import check_folder, create_run
+    from latentlab.results.folders import check_folder, create_run
 
     if out is None:
         return create_run("digits", what)
@@ -85,7 +85,7 @@ def record_command(folder: Path, command: str, command_line: list[str], **facts:
     """Note in ``run.json`` what it takes to repeat a command; return its path."""
     import platform
 
-    from latentlab.provenance import library_versions, record
+    from latentlab.results.provenance import library_versions, record
 
     return record(
         folder,

@@ -57,7 +57,7 @@ def sweep(
     from latentlab.digits.training import Recipe
     from latentlab.figures.canvas import png_bytes
     from latentlab.machine.files import replace_when_done
-    from latentlab.runs import write_json
+    from latentlab.results.folders import write_json
 
     if model == "autoencoder":
         raise UsageError("--model autoencoder", "vae or cvae, which have a β", "choose one")

@@ -42,7 +42,7 @@ def traverse(
     )
     from latentlab.figures.animation import check_format, write_animation
     from latentlab.images.reading import save_png
-    from latentlab.runs import write_json
+    from latentlab.results.folders import write_json
 
     check_format(".gif", fps)
     loaded = load_run(run)

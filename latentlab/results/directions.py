@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from latentlab.errors import FileError, ShapeError
 from latentlab.latents import Directions, Latent, LatentSpec
 from latentlab.layouts import layout_from
-from latentlab.runs import (
+from latentlab.results.folders import (
     check_folder,
     listed_files,
     read_json,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentlab.errors import FileError
-from latentlab.runs import read_json, write_json
+from latentlab.results.folders import read_json, write_json
 
 if TYPE_CHECKING:
     from latentlab.latents import Latent

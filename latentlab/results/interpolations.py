@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentlab.runs import check_folder, write_json
+from latentlab.results.folders import check_folder, write_json
 
 if TYPE_CHECKING:
     from latentlab.walks.interpolation import Interpolation

@@ -17,7 +17,7 @@ from latentlab.latents import Latent, Neighborhood
 from latentlab.layouts import layout_from
 from latentlab.machine.files import replace_when_done
 from latentlab.neighborhoods import SAMPLERS
-from latentlab.provenance import library_versions
+from latentlab.results.provenance import library_versions
 
 if TYPE_CHECKING:
     from latentlab.loaders.base import LatentVAE

@@ -1,0 +1,1 @@
+"""Results on disk: arrays in safetensors, facts in JSON, and where everything came from."""
