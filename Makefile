@@ -16,7 +16,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 # Two files of onnxruntime-web, for the pages; without npm everything else works.
-$(RUNTIME): scripts/fetch_web_runtime.py latentlab/pages.py | $(READY)
+$(RUNTIME): scripts/fetch_web_runtime.py latentlab/web/pages.py | $(READY)
 	$(BIN)/python scripts/fetch_web_runtime.py --if-possible
 
 demo: setup

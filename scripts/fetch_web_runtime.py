@@ -19,7 +19,7 @@ from pathlib import Path
 
 from latentlab.errors import DownloadError, LatentlabError, MissingExtraError
 from latentlab.machine.files import replace_when_done
-from latentlab.pages import (
+from latentlab.web.pages import (
     RUNTIME,
     RUNTIME_FOLDER,
     RUNTIME_PACKAGE,

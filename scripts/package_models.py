@@ -15,7 +15,7 @@ from pathlib import Path
 
 from latentlab.errors import FileError, LatentlabError
 from latentlab.machine.files import replace_when_done
-from latentlab.shipped import MODELS_FOLDER, SUMS
+from latentlab.models.shipped import MODELS_FOLDER, SUMS
 
 MODELS = ("mini", "linear", "linear32")
 FILES = ("config.json", "diffusion_pytorch_model.safetensors")

@@ -29,7 +29,7 @@ from latentlab.digits.ordering import sort_latents
 from latentlab.digits.tilt import find_tilt
 from latentlab.digits.training import Recipe, Trainer
 from latentlab.errors import LatentlabError
-from latentlab.shipped import MODELS_FOLDER
+from latentlab.models.shipped import MODELS_FOLDER
 
 CONFIG = DigitsConfig("cvae", latent=8, hidden=(208,))
 RECIPE = Recipe(epochs=60, beta=Beta(2.5))

@@ -13,7 +13,7 @@ from webdriver import find_programs
 from latentlab.encoding.encoder import encode
 from latentlab.errors import LatentlabError
 from latentlab.latents import Latent, Picture
-from latentlab.pages import runtime_files
+from latentlab.web.pages import runtime_files
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 _SKIPPED: dict[str, list[str]] = {"shared": [], "browser": []}

@@ -174,7 +174,7 @@ KNOWS_NOTHING_OF = {
         "latentlab.digits",
         "latentlab.loaders",
         "latentlab.cli",
-        "latentlab.serving",
+        "latentlab.web.serving",
     ],
     "serving": [
         "torch",

@@ -16,7 +16,7 @@ from latentlab.images.arrays import to_uint8
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.built_in import BUILT_IN
 from latentlab.metrics.fidelity import psnr
-from latentlab.shipped import MODELS_FOLDER, SUMS, shipped_folder
+from latentlab.models.shipped import MODELS_FOLDER, SUMS, shipped_folder
 
 
 @pytest.fixture(params=["linear", "linear32"])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from latentlab.cli.defaults import DEFAULT_MODEL, MODEL_VARIABLE, choose_model
 from latentlab.cli.main import run
-from latentlab.defaults import DEFAULT_MODEL, MODEL_VARIABLE, choose_model
 from latentlab.errors import UsageError
 
 

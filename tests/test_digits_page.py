@@ -24,9 +24,9 @@ from latentlab.digits.export import export_onnx
 from latentlab.digits.folders import DigitsRun, load_run
 from latentlab.digits.models import DigitsConfig, build_model
 from latentlab.digits.morphology import slant_of
-from latentlab.pages import Page
-from latentlab.serving import TYPES, PageServer
-from latentlab.shipped import MODELS_FOLDER
+from latentlab.models.shipped import MODELS_FOLDER
+from latentlab.web.pages import Page
+from latentlab.web.serving import TYPES, PageServer
 
 pytestmark = pytest.mark.browser
 

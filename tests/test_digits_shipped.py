@@ -22,7 +22,7 @@ from latentlab.digits.exported import DECODER, read_exported
 from latentlab.digits.folders import MODEL, DigitsRun, load_run
 from latentlab.digits.measure import encode_digits
 from latentlab.digits.models import DigitsConfig
-from latentlab.shipped import MODELS_FOLDER
+from latentlab.models.shipped import MODELS_FOLDER
 
 CARD = MODELS_FOLDER / "digits" / "MODEL_CARD.md"
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from command_line import files_in
 
-from latentlab import pages
 from latentlab.errors import DownloadError, FileError, MissingExtraError
-from latentlab.pages import WEB_FOLDER, export_page, page_files, runtime_files
+from latentlab.web import pages
+from latentlab.web.pages import WEB_FOLDER, export_page, page_files, runtime_files
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 fetch_web_runtime = importlib.import_module("fetch_web_runtime")

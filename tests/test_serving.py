@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from latentlab.errors import UsageError
-from latentlab.pages import page_files
-from latentlab.serving import PageServer
+from latentlab.web.pages import page_files
+from latentlab.web.serving import PageServer
 
 FILES = {
     "index.html": "text/html; charset=utf-8",
@@ -152,7 +152,7 @@ def test_control_c_ends_it_cleanly(root: Path) -> None:
         # Whoever started the tests may have had interrupts ignored.
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from contextlib import nullcontext; from pathlib import Path; "
-        "from latentlab.pages import page_files; "
+        "from latentlab.web.pages import page_files; "
         "import latentlab.digits.demo as pages; "
         f"pages.demo_page = lambda run: nullcontext(page_files('page', Path({str(root)!r}))); "
         "from latentlab.cli.main import main; main(['digits', 'demo', '--no-browser'])"

@@ -20,7 +20,7 @@ from sklearn.decomposition import PCA
 
 from latentlab import encode, load_vae, reconstruct
 from latentlab.errors import FileError
-from latentlab.shipped import shipped_folder
+from latentlab.models.shipped import shipped_folder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 mini_data = importlib.import_module("mini_data")

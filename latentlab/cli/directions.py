@@ -10,8 +10,8 @@ import typer
 from latentlab.cli import finding, options
 from latentlab.cli.analysis import Request
 from latentlab.cli.console import print_json, progress_bar, shown
+from latentlab.cli.defaults import DEFAULT_NEIGHBORHOOD
 from latentlab.cli.machine import Machine, say_tiling
-from latentlab.defaults import DEFAULT_NEIGHBORHOOD
 
 _SPAN = 3.0
 _STEPS = 7

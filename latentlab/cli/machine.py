@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from latentlab.cli.console import progress_bar, say, tiling
-from latentlab.defaults import ChosenModel, choose_model
+from latentlab.cli.defaults import ChosenModel, choose_model
 
 if TYPE_CHECKING:
     from latentlab.loaders import LatentVAE

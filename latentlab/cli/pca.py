@@ -10,9 +10,9 @@ import typer
 from latentlab.cli import options
 from latentlab.cli.analysis import Request, analyse, check
 from latentlab.cli.console import print_json, progress_bar, shown, tiling
+from latentlab.cli.defaults import DEFAULT_NEIGHBORHOOD
 from latentlab.cli.machine import Machine
 from latentlab.cli.store_pca import analyse_store, refuse_picture_options
-from latentlab.defaults import DEFAULT_NEIGHBORHOOD
 
 
 def pca(

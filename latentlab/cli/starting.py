@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from latentlab.cli import finding
 from latentlab.cli.analysis import Request, analyse, check
 from latentlab.cli.console import progress_bar, say
+from latentlab.cli.defaults import ChosenModel
 from latentlab.cli.machine import Machine
-from latentlab.defaults import ChosenModel
 from latentlab.errors import FileError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import typer
 
 from latentlab.cli.analysis import Request
 from latentlab.cli.console import progress_bar
-from latentlab.defaults import DEFAULT_NEIGHBORHOOD
+from latentlab.cli.defaults import DEFAULT_NEIGHBORHOOD
 from latentlab.errors import UsageError
 
 if TYPE_CHECKING:

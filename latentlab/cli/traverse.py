@@ -13,9 +13,9 @@ import typer
 from latentlab.cli import options
 from latentlab.cli.analysis import Request
 from latentlab.cli.console import print_json, progress_bar, shown
+from latentlab.cli.defaults import DEFAULT_NEIGHBORHOOD
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.starting import Start, resume, start_from_finder, start_from_pca
-from latentlab.defaults import DEFAULT_NEIGHBORHOOD
 from latentlab.errors import UsageError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from latentlab.digits.exported import DECODER, DESCRIPTION, SHIPPED, is_exported, read_exported
-from latentlab.pages import Page, page_files, runtime_files
-from latentlab.shipped import shipped_folder
+from latentlab.models.shipped import shipped_folder
+from latentlab.web.pages import Page, page_files, runtime_files
 
 
 @contextmanager

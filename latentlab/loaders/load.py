@@ -18,7 +18,7 @@ from latentlab.loaders.checkpoints import read_file, read_folder, read_pair
 from latentlab.loaders.families import Checkpoint, build_vae
 from latentlab.loaders.normalization import NORMALIZATIONS
 from latentlab.loaders.weights import SUFFIXES
-from latentlab.shipped import shipped_folder
+from latentlab.models.shipped import shipped_folder
 
 Source = str | Path | tuple[str | Path, str | Path]
 

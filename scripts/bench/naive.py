@@ -64,7 +64,7 @@ def load_naive(source: str | Path, device: str = "cpu") -> NaiveVAE:
     they come.
     """
     from latentlab.loaders.built_in import BUILT_IN
-    from latentlab.shipped import shipped_folder
+    from latentlab.models.shipped import shipped_folder
 
     folder = shipped_folder(str(source)) if source in BUILT_IN else Path(source)
     if (folder / "config.json").is_file():

@@ -37,8 +37,8 @@ def demo(
 ) -> None:
     """Move a model's latents in the browser: serve the page on this machine, or write it."""
     from latentlab.digits.demo import demo_page
-    from latentlab.pages import export_page
-    from latentlab.serving import PageServer
+    from latentlab.web.pages import export_page
+    from latentlab.web.serving import PageServer
 
     if run is not None:
         say(f"preparing {run}", quiet=quiet)

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from latentlab.errors import LatentlabError, UsageError
-from latentlab.pages import Page
+from latentlab.web.pages import Page
 
 LOOPBACK = "127.0.0.1"
 PORT = 8000

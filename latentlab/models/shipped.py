@@ -11,7 +11,7 @@ from pathlib import Path
 
 from latentlab.errors import WeightsError
 
-MODELS_FOLDER = Path(__file__).resolve().parent / "models"
+MODELS_FOLDER = Path(__file__).resolve().parent
 SUMS = "SHA256SUMS"
 
 

@@ -19,7 +19,7 @@ from latentlab.results.folders import check_folder
 
 Page = Mapping[str, Path]
 
-WEB_FOLDER = Path(__file__).resolve().parent / "web"
+WEB_FOLDER = Path(__file__).resolve().parent
 RUNTIME_FOLDER = WEB_FOLDER / "vendor"
 RUNTIME_PACKAGE = "onnxruntime-web"
 RUNTIME_VERSION = "1.30.0"

@@ -1,0 +1,1 @@
+"""The weights that come with latentlab, and their checksums."""

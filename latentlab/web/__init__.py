@@ -1,0 +1,1 @@
+"""Static pages and the server that shows them on this machine."""
