@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import decomposition
 
-from latentlab import scatter
+from latentlab.linalg import sums as scatter
 from latentlab.components.checks import KEPT_COMPONENTS
 from latentlab.components.pca import fit_pca, fit_randomized_pca
 from latentlab.components.streaming import fit_pca_stream
