@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from torch import Tensor
 
+    from latentlab.images.image import Picture
     from latentlab.layouts import Layout
 
 Progress = Callable[[str, int, int], None]
@@ -59,27 +60,6 @@ class LatentSpec:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Picture:
-    """A picture ready to be encoded.
-
-    Parameters
-    ----------
-    pixels : Tensor, (3, H, W), float32 in [−1, 1]
-    name : str, the file's stem, for titles and folders
-    sha256 : str, of the file's bytes (of the pixels where there was no file)
-    preprocessing : str, what was done between the file and the pixels
-    """
-
-    pixels: Tensor
-    name: str = "picture"
-    sha256: str = ""
-    preprocessing: str = ""
-
-    def __repr__(self) -> str:
-        return f"Picture({self.name!r}, {_shape(self.pixels)} in [−1, 1], {self.preprocessing})"
-
-
-@dataclass(frozen=True, eq=False, repr=False)
 class Posterior:
     """What an encoder says of a batch: a diagonal Gaussian in model space.
 
@@ -107,6 +87,8 @@ class Latent:
     logvar : Tensor, (C, h, w), or None where the model has no posterior
     picture : Picture, what was encoded; None for a latent that came from elsewhere
     name : str, for titles and folders
+    record : what ``run.json`` says of the latent's model and picture, JSON-ready; empty where
+        that is unknown
     """
 
     values: Tensor
@@ -114,6 +96,7 @@ class Latent:
     logvar: Tensor | None = None
     picture: Picture | None = None
     name: str = "latent"
+    record: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Latent({self.name!r} in {self.spec.name}, {_shape(self.values)})"
@@ -126,14 +109,85 @@ class Latent:
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the first three principal components of the cells as colors; return the axes."""
-        from latentlab.figures.canvas import draw_latent
+        from latentlab.figures.latents import draw_latent
 
-        return draw_latent(self, ax=ax)
+        return draw_latent(self.values, title=self.colors_title, ax=ax)
+
+    @property
+    def colors_title(self) -> str:
+        """Return the title of the picture that shows three components as colors."""
+        return f"{self.spec.name}: PC 1–3 of {self.values.shape[0]} channels as RGB"
+
+    @property
+    def varies(self) -> bool:
+        """Return whether the cells differ from one another."""
+        return bool((self.values != self.values[:, :1, :1]).any())
+
+    def png(self) -> bytes:
+        """Return a PNG of the picture, where it is known, beside the latent as colors."""
+        from latentlab.figures.latents import draw_latent_beside
+
+        pixels = None if self.picture is None else self.picture.pixels
+        return draw_latent_beside(self.values, pixels, titles=(self.name, self.colors_title))
 
     def _repr_png_(self) -> bytes:
-        from latentlab.figures.canvas import draw_latent_rgb, png_bytes
+        return self.png()
 
-        return png_bytes(draw_latent_rgb(self))
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sampling:
+    """How samples were drawn, and how their rows become latents again.
+
+    Neighborhoods, principal components, JSON files and kept samples carry it as one record.
+
+    Parameters
+    ----------
+    name : str, the sampler, such as ``"augment"``; ``"matrix"`` for rows that are no latents
+    layout : Layout that made the rows and lifts directions back to (C, h, w)
+    origin : Latent that the samples surround
+    seed : int
+    options : the sampler's settings, JSON-ready
+    label : str, the name and what would change the numbers, such as ``"gaussian, radius 0.1"``
+    factors : name → Tensor (n_samples,), ground truth of each sample where it is known
+    statement : str, what these samples can and cannot tell
+    """
+
+    name: str = "matrix"
+    layout: Layout | None = None
+    origin: Latent | None = None
+    seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+    factors: Mapping[str, Tensor] = field(default_factory=dict)
+    statement: str = ""
+
+    def describe(self, n_samples: int, n_features: int) -> str:
+        """Return what was sampled, for titles: the name, its settings, N and D."""
+        return describe_samples(self.label or self.name, n_samples, n_features)
+
+    def facts(self) -> dict[str, Any]:
+        """Return seed, sampler and settings as ``run.json`` has them."""
+        return {"seed": self.seed, "neighborhood": {"name": self.name, **self.options}}
+
+    def known_layout(self) -> Layout:
+        """Return the layout; UsageError where the rows are no latents."""
+        if self.layout is None:
+            raise _no_latents()
+        return self.layout
+
+    def known_origin(self) -> Latent:
+        """Return the origin; UsageError where the rows are no latents."""
+        if self.origin is None:
+            raise _no_latents()
+        return self.origin
+
+
+def _no_latents() -> UsageError:
+    return UsageError(
+        "rows of a plain matrix",
+        "samples of a neighborhood, whose rows become latents again",
+        "pass the result of latentlab.neighborhood instead of a matrix",
+    )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -142,26 +196,22 @@ class Neighborhood:
 
     Parameters
     ----------
-    name : str, the sampler, such as ``"augment"``
     samples : Tensor, (n_samples, n_features), float32, model space; may be mapped from disk
-    origin : Latent that the samples surround
-    layout : Layout that made the rows and lifts directions back to (C, h, w)
-    statement : str, what this neighborhood can and cannot tell
-    seed : int
-    options : the sampler's settings, JSON-ready
-    label : str, the name and what would change the numbers, such as ``"gaussian, radius 0.1"``
-    factors : name → Tensor (n_samples,), ground truth of each sample where it is known
+    sampling : Sampling, how they were drawn, with layout and origin
     """
 
-    name: str
     samples: Tensor
-    origin: Latent
-    layout: Layout
-    statement: str
-    seed: int = 0
-    options: Mapping[str, Any] = field(default_factory=dict)
-    label: str = ""
-    factors: Mapping[str, Tensor] = field(default_factory=dict)
+    sampling: Sampling
+
+    @property
+    def layout(self) -> Layout:
+        """Return what made the rows and lifts directions back to (C, h, w)."""
+        return self.sampling.known_layout()
+
+    @property
+    def origin(self) -> Latent:
+        """Return the latent that the samples surround."""
+        return self.sampling.known_origin()
 
     @property
     def n_samples(self) -> int:
@@ -174,9 +224,24 @@ class Neighborhood:
         return self.samples.shape[1]
 
     @property
+    def name(self) -> str:
+        """Return the sampler's name."""
+        return self.sampling.name
+
+    @property
+    def factors(self) -> Mapping[str, Tensor]:
+        """Return the ground truth of each sample, by name; empty where none is known."""
+        return self.sampling.factors
+
+    @property
+    def statement(self) -> str:
+        """Return what these samples can and cannot tell."""
+        return self.sampling.statement
+
+    @property
     def description(self) -> str:
         """Return what was sampled, for titles: the name, its settings, N and D."""
-        return describe_samples(self.label or self.name, *self.samples.shape)
+        return self.sampling.describe(*self.samples.shape)
 
     def lift(self, direction: Tensor) -> Tensor:
         """Return a direction (n_features,) as a change (C, h, w) of the latent."""
@@ -225,7 +290,7 @@ class Spectrum:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Directions:
-    """Ways to leave a latent.
+    """Directions in latent space around one latent.
 
     Parameters
     ----------
@@ -237,7 +302,7 @@ class Directions:
     basis : str, what they were found from, for titles
     rows : Tensor, (k, n_features), float32, unit length; the same as feature vectors, which the
         layout lifts to ``vectors``; None for directions that came from elsewhere
-    layout : Layout that lifts the rows
+    sampling : Sampling of the samples that they were found in, with layout and origin
     strengths : Tensor, (k,), float64; the finder's own measure of each, see ``strength_name``
     strength_name : str, the measure with its unit in brackets, such as ``"variance (units²)"``
     baseline_strength : float, mean of the same measure over random directions
@@ -257,7 +322,7 @@ class Directions:
     finder: str
     basis: str = ""
     rows: Tensor | None = None
-    layout: Layout | None = None
+    sampling: Sampling = field(default_factory=Sampling)
     strengths: Tensor | None = None
     strength_name: str = ""
     baseline_strength: float | None = None
@@ -267,6 +332,11 @@ class Directions:
     notes: tuple[str, ...] = ()
     steps: Tensor | None = None
     step_unit: str = "σ"
+
+    @property
+    def layout(self) -> Layout | None:
+        """Return the layout that lifts the rows; None for directions that came from elsewhere."""
+        return self.sampling.layout
 
     @property
     def step_lengths(self) -> Tensor:

@@ -7,7 +7,7 @@ the layout knows whether such a row was a whole latent, one token or a k×k patc
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -64,6 +64,14 @@ class Layout(ABC):
     @abstractmethod
     def n_features(self) -> int:
         """Return the length of one feature vector."""
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Return (rows, columns) of the positions that one latent's feature vectors come from.
+
+        None where a latent is one feature vector.
+        """
+        return None
 
     @abstractmethod
     def flatten(self, latents: Tensor) -> Tensor:
@@ -135,6 +143,10 @@ class TokenLayout(Layout):
     def n_features(self) -> int:
         return self.shape[0]
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        return self.window.height, self.window.width
+
     def flatten(self, latents: Tensor) -> Tensor:
         return self.window.crop(latents).movedim(1, -1).reshape(-1, self.shape[0])
 
@@ -168,6 +180,10 @@ class PatchLayout(Layout):
     def n_features(self) -> int:
         return self.shape[0] * self.patch**2
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        return self.window.height - self.patch + 1, self.window.width - self.patch + 1
+
     def flatten(self, latents: Tensor) -> Tensor:
         windows = self.window.crop(latents).unfold(2, self.patch, 1).unfold(3, self.patch, 1)
         return windows.permute(0, 2, 3, 1, 4, 5).reshape(-1, self.n_features)
@@ -177,6 +193,12 @@ class PatchLayout(Layout):
         down = -(-self.window.height // self.patch)
         across = -(-self.window.width // self.patch)
         return tile.repeat(1, down, across)[:, : self.window.height, : self.window.width]
+
+
+def whole_layout(shape: Sequence[int]) -> WholeLayout:
+    """Return the layout of whole latents of a shape (C, h, w), without a window."""
+    channels, height, width = shape
+    return WholeLayout((channels, height, width), Window(0, 0, height, width))
 
 
 LAYOUTS: dict[str, type[Layout]] = {

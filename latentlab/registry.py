@@ -1,58 +1,134 @@
-"""From a registered name and options, as a user writes them, to the object that they describe."""
+"""Registered classes by name: neighborhoods, finders, nulls, features and model families alike."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from importlib import import_module
+from typing import Any, Generic, TypeVar
 
 from latentlab.errors import UsageError
 
-Registered = TypeVar("Registered")
+Entry = TypeVar("Entry")
+Kind = TypeVar("Kind", bound=type)
 
 
-def make_registered(
-    registry: Mapping[str, type[Registered]], kind: str, name: str, options: Mapping[str, Any]
-) -> Registered:
-    """Return the entry of this name, a dataclass, with options converted to its fields' types.
+class Registry(Mapping[str, type[Entry]], Generic[Entry]):
+    """Name → class, with the classes that come with latentlab imported when they are first used.
+
+    Names can therefore be listed, such as in help texts, without importing torch.
 
     Parameters
     ----------
-    registry : name → dataclass whose fields all have defaults, which say the types
-    kind : str, what the registry holds, for messages
-    name : str
-    options : field → value; text becomes a number where the default is one; functions and
-        modules, in place of a name, are taken as they are
-
-    Raises
-    ------
-    UsageError : no such name or option, or a value of another type.
+    kind : str, what is registered, for messages, such as ``"neighborhood"``
+    package : str, the package of the classes that come with latentlab
+    modules : name → module of that package which registers it
 
     Examples
     --------
-    >>> from latentlab.neighborhoods import SAMPLERS
-    >>> make_registered(SAMPLERS, "neighborhood", "gaussian", {"radius": "0.2"})
-    Gaussian(radius=0.2)
+    >>> from dataclasses import dataclass
+    >>> shapes = Registry("shape")
+    >>> @shapes.register("circle")
+    ... @dataclass(frozen=True)
+    ... class Circle:
+    ...     radius: float = 1.0
+    >>> shapes.make("circle", {"radius": "0.2"}), shapes.names()
+    (Circle(radius=0.2), ['circle'])
     """
-    if name not in registry:
-        raise UsageError(
-            f"{kind} {name!r}", f"one of {', '.join(sorted(registry))}", "choose one of them"
-        )
-    known = option_types(registry[name])
-    for option in options:
-        if option not in known:
-            raise UsageError(
-                f"option {option!r} for {kind} {name!r}",
-                f"one of {', '.join(known) or 'none: it has no options'}",
-                "remove or correct it",
-            )
-    return registry[name](
-        **{option: _convert(option, value, known[option]) for option, value in options.items()}
-    )
+
+    def __init__(
+        self, kind: str, package: str = "", modules: Mapping[str, str] | None = None
+    ) -> None:
+        self.kind = kind
+        self._package = package
+        self._modules = dict(modules or {})
+        self._entries: dict[str, type[Entry]] = {}
+
+    def register(self, name: str) -> Callable[[Kind], Kind]:
+        """Return a class decorator that makes a class available, and sets its ``name``."""
+
+        def decorate(entry: Kind) -> Kind:
+            entry.name = name  # type: ignore[attr-defined]
+            self._entries[name] = entry
+            return entry
+
+        return decorate
+
+    def names(self) -> list[str]:
+        """Return all names, those that come with latentlab first."""
+        return [*dict.fromkeys((*self._modules, *self._entries))]
+
+    def make(self, name: str, options: Mapping[str, Any] | None = None) -> Entry:
+        """Return an object of the class of this name.
+
+        Parameters
+        ----------
+        name : str
+        options : field → value; text becomes a number where the field's default is a number;
+            functions and modules, in place of a name, are taken as they are
+
+        Raises
+        ------
+        UsageError : no such name or option, or a value of another type.
+        """
+        known = option_types(self[name])
+        for option in options or {}:
+            if option not in known:
+                raise UsageError(
+                    f"option {option!r} for {self.kind} {name!r}",
+                    f"one of {', '.join(known)}" if known else "no option",
+                    "remove or correct it",
+                )
+        values = {key: _convert(key, value, known[key]) for key, value in (options or {}).items()}
+        return self[name](**values)
+
+    def __getitem__(self, name: str) -> type[Entry]:
+        if name not in self._entries and name in self._modules:
+            import_module(f"{self._package}.{self._modules[name]}")
+        if name not in self._entries:
+            choices = ", ".join(sorted(self.names()))
+            raise UsageError(f"{self.kind} {name!r}", f"one of {choices}", "choose one of them")
+        return self._entries[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the class of this name, or the default where there is none."""
+        if name not in self:
+            return default
+        return self[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries or name in self._modules
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __len__(self) -> int:
+        return len(self.names())
+
+
+def lazy_names(
+    package: str, homes: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return ``__getattr__`` and ``__dir__`` of a package that imports its names when first used.
+
+    Parameters
+    ----------
+    package : str, its ``__name__``
+    homes : public name → module of the package that defines it
+    """
+
+    def find(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(f"{package}.{homes[name]}"), name)
+
+    return find, lambda: sorted(homes)
 
 
 def option_types(entry: type[Any]) -> dict[str, type]:
-    """Return option → type, that of its default, of a registered dataclass."""
+    """Return option → type of its default, for the fields of a registered dataclass."""
+    if not is_dataclass(entry):
+        return {}
     return {field.name: type(field.default) for field in fields(entry)}
 
 
@@ -63,8 +139,8 @@ def _convert(option: str, value: Any, kind: type) -> Any:
         converted = kind(value)
         if kind is int and float(value) != converted:
             raise ValueError("a fraction")
-        return converted
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"{option}={value!r}", f"a value of type {kind.__name__}", f"correct {option}"
         ) from error
+    return converted

@@ -8,15 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from latentlab.components.streaming import fit_pca_stream
 from sklearn import decomposition
 
-from latentlab.linalg import sums as scatter
 from latentlab.components.checks import KEPT_COMPONENTS
 from latentlab.components.pca import fit_pca, fit_randomized_pca
-from latentlab.components.streaming import fit_pca_stream
 from latentlab.errors import MemoryLimitError, NonFiniteError, ShapeError, UsageError
 from latentlab.latents import Neighborhood
 from latentlab.layouts import WholeLayout, Window
+from latentlab.linalg import sums as scatter
 
 SHAPES = [(40, 300), (300, 40), (50, 50), (2, 9), (9, 2), (80, 79), (80, 81)]
 

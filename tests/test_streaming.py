@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from latentlab.components.streaming import fit_pca_rows, shared_scatter, streamed_gram
 from torch import Tensor
 
 from latentlab.components import streaming
-from latentlab.components.streaming import fit_pca_rows, shared_scatter, streamed_gram
 from latentlab.errors import NonFiniteError, ShapeError, UsageError
 from latentlab.linalg import sums as scatter
 from latentlab.linalg.rows import RowStream, moments_of_rows

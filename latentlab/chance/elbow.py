@@ -68,8 +68,7 @@ def find_elbow(spectrum: Spectrum, nulls: Iterable[Null], n_above: int) -> Elbow
     for null in nulls:
         if not null.draws:
             continue
-        expected = null.eigenvalue_band[1][:index]
-        if not (spectrum.explained_variance[:index] > expected).all():
+        if not (spectrum.explained_variance[:index] > null.eigenvalue_limits[:index]).all():
             return None
         limits.append(limit_of_quantile(local_slopes(null.spectra)[:, :reach].amax(1)))
     strength = slope / max(*limits, _FLOOR)

@@ -1,4 +1,4 @@
-"""How far the numbers of a spectrum would move had other samples been drawn.
+"""How far the numbers of a spectrum would move with other samples.
 
 Resampling rows *with* replacement repeats some of them, and a repeated row is a direction that
 two samples share exactly, as real ones never do: the plain bootstrap of isotropic noise halves
@@ -8,7 +8,7 @@ its participation ratio (El Karoui and Purdom 2016, 1608.00948). So copies are k
 * the curve is found again without a random fifth of the rows, none of them twice, and its
   deviations are scaled to those of new samples (the delete-d jackknife, Shao and Wu 1989).
 
-Rows that are neighbors (cells, patches, frames, crops) are drawn or left out in blocks.
+Rows that are dependent (cells, patches, frames, crops) are drawn or left out in blocks.
 """
 
 from __future__ import annotations
@@ -104,9 +104,10 @@ def find_intervals(
 
     Examples
     --------
-    >>> from latentlab.components.pca import fit_pca
     >>> samples = torch.randn(50, 400, generator=torch.Generator().manual_seed(0))
-    >>> found = find_intervals(samples, fit_pca(samples).spectrum).participation_ratio
+    >>> values = torch.linalg.svdvals(samples - samples.mean(0)).double()[:49].square() / 49
+    >>> spectrum = Spectrum(values, float(values.sum()), 50, 400)
+    >>> found = find_intervals(samples, spectrum).participation_ratio
     >>> found.lower < found.value < found.upper
     True
     """

@@ -1,52 +1,27 @@
-"""Which rows of a neighborhood hang together, and their sums of squares and products.
+"""Groups of rows that are dependent by construction, and their sums of squares and products.
 
-Resampling must move rows that are alike by construction as one.
+Resampling must draw or leave out such rows together.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from latentlab.latents import Neighborhood
-from latentlab.layouts import PatchLayout, TokenLayout
 from latentlab.linalg.sums import gram_matrix
 from latentlab.machine.memory import check_memory
+from latentlab.neighborhoods import sampler_of
+from latentlab.neighborhoods.groups import RowGroups, single_rows
 
-_MOST_GROUPS = 512
 # The groups' scatter matrices may always take 64 MB.
 _SCATTER_VALUES = 2**23
 
 
-@dataclass(frozen=True, eq=False)
-class RowGroups:
-    """A partition of rows into groups that can be taken as independent.
-
-    Parameters
-    ----------
-    index : Tensor, (N,), int64, the group of each row, 0…count − 1
-    description : str, for people, such as ``"28 blocks of 6×6 cells"``
-    """
-
-    index: Tensor
-    description: str
-
-    @property
-    def count(self) -> int:
-        """Return the number of groups."""
-        return int(self.index.max()) + 1
-
-
 def group_rows(samples: Neighborhood | Tensor) -> RowGroups:
-    """Return rows in blocks where they are neighbors: cells, patches, frames and crops.
-
-    Blocks of cells and crops have N^¼ rows a side, blocks of frames N^⅓ rows: the lengths whose
-    error falls fastest as N grows. Source: Nordman and Lahiri 2004, Ann. Stat. 32, 1981; for
-    series Hall, Horowitz, Jing 1995. Other rows are drawn independently; more than 512 of them
-    are taken in as many groups, which changes nothing but the work.
+    """Return the groups of rows that can be taken as independent, as the sampler defines them.
 
     Examples
     --------
@@ -54,56 +29,8 @@ def group_rows(samples: Neighborhood | Tensor) -> RowGroups:
     '100 samples'
     """
     if not isinstance(samples, Neighborhood):
-        return _singles(len(samples))
-    match samples.layout:
-        case TokenLayout() as layout:
-            return _cells(samples, layout.window.height, layout.window.width)
-        case PatchLayout(window=window, patch=patch):
-            return _cells(samples, window.height - patch + 1, window.width - patch + 1)
-    if samples.name == "crops" and samples.factors.keys() >= {"x", "y"}:
-        return _places(samples.factors["x"], samples.factors["y"])
-    if "time" in samples.factors:
-        return _runs(samples.n_samples, "consecutive frames")
-    return _singles(samples.n_samples)
-
-
-def _singles(n_rows: int) -> RowGroups:
-    count = min(n_rows, _MOST_GROUPS)
-    index = torch.arange(n_rows) * count // n_rows
-    return RowGroups(index, f"{n_rows:,} samples")
-
-
-def _cells(samples: Neighborhood, height: int, width: int) -> RowGroups:
-    if samples.n_samples != height * width:  # some positions were drawn, in their order
-        return _runs(samples.n_samples, "cells in reading order")
-    side = max(1, round(samples.n_samples**0.25))
-    down, across = max(1, round(height / side)), max(1, round(width / side))
-    rows = torch.arange(height) * down // height
-    columns = torch.arange(width) * across // width
-    index = (rows[:, None] * across + columns).flatten()
-    size = f"{height / down:.3g}×{width / across:.3g}"
-    return RowGroups(index, f"{down * across} blocks of {size} cells")
-
-
-def _runs(n_rows: int, of: str) -> RowGroups:
-    count = max(1, n_rows // max(1, round(n_rows ** (1 / 3))))
-    index = torch.arange(n_rows) * count // n_rows
-    return RowGroups(index, f"{count} blocks of {n_rows / count:.3g} {of}")
-
-
-def _places(x: Tensor, y: Tensor) -> RowGroups:
-    """Return crops whose centers lie near one another in groups of about equal size."""
-    n_rows = len(x)
-    side = max(1, round(n_rows**0.25))
-    rank = torch.empty(n_rows, dtype=torch.int64)
-    rank[x.argsort(stable=True)] = torch.arange(n_rows)
-    column = rank * side // n_rows
-    index = torch.empty_like(column)
-    for number in range(side):
-        inside = (column == number).nonzero()[:, 0]
-        order = inside[y[inside].argsort(stable=True)]
-        index[order] = number * side + torch.arange(len(order)) * side // len(order)
-    return RowGroups(index, f"{side**2} groups of {n_rows / side**2:.3g} crops near one another")
+        return single_rows(len(samples))
+    return sampler_of(samples).groups(samples)
 
 
 class GroupSums(ABC):

@@ -9,47 +9,38 @@ from typing import TYPE_CHECKING, Any
 
 from latentlab.chance.elbow import Elbow, find_elbow
 from latentlab.chance.intervals import LEVEL, Intervals, find_intervals
-from latentlab.chance.nulls import Isotropic, Null, null_model
+from latentlab.chance.nulls import NULLS
+from latentlab.chance.nulls.base import Null
 from latentlab.chance.nulls.isotropic import isotropic_null
 from latentlab.errors import LatentlabError
 from latentlab.metrics.spectrum import fit_curve
+from latentlab.neighborhoods import sampler_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from latentlab.components.pca import PCA
+    from latentlab.figures.curves import Band
     from latentlab.latents import Neighborhood, Progress, Spectrum
+    from latentlab.neighborhoods.base import Sampler
 
 DEFAULT_NULLS = ("parallel",)
 _LOG_LIKE = 0.95
 _SIGNIFICANT = 0.05
-_PARTS = ("tokens", "patches")
-_CORRELATED = {
-    "tokens": "neighboring cells are alike",
-    "patches": "neighboring patches overlap",
-    "crops": "crops overlap",
-    "frames": "consecutive frames are alike",
-}
-_NOISE = {
-    "gaussian": "Noise was put in, so this spectrum follows from N and D alone: it is the negative "
-    "control and says nothing about the model or the picture.",
-    "posterior": "The encoder's own σ was put in, so this spectrum says how σ differs between "
-    "cells and channels, and nothing about meaning.",
-}
 _MANY = "This says how many directions vary, not whether they are disentangled"
 _LIMITS = f"{_MANY}: see `latentlab directions --labels`."
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Judgement:
-    """A spectrum beside what chance gives, and what follows.
+class Judgment:
+    """A spectrum against null models, and what follows from the comparison.
 
     Parameters
     ----------
     spectrum : Spectrum that is judged
     nulls : those that were drawn, the isotropic one first; none for two samples
     components_above : int, components above the null named ``main``; None without nulls
-    main : str, the first of parallel, signflip and isotropic that was drawn
+    main : str, the null that counts components: parallel, signflip or isotropic, whichever of
+        them comes first among those that were drawn
     elbow : Elbow beyond chance and beyond stationary fields; None where there is none, and where
         one of the two was not drawn
     intervals : Intervals, or None for partial spectra and very few samples
@@ -78,85 +69,123 @@ class Judgement:
             "verdict": self.verdict,
         }
 
+    def curve_bands(self) -> list[Band]:
+        """Return the nulls' cumulative curves, for figures."""
+        return [null.curve_band() for null in self.nulls]
+
+    def eigenvalue_bands(self) -> list[Band]:
+        """Return the nulls' eigenvalues, for figures."""
+        return [null.eigenvalue_band() for null in self.nulls]
+
+    @property
+    def curve_interval(self) -> tuple[Tensor, Tensor] | None:
+        """Return the ends (n,) of the curve's 95 % interval, where it is known."""
+        found = self.intervals
+        return None if found is None else (found.curve_lower, found.curve_upper)
+
+    @property
+    def threshold(self) -> tuple[float, str] | None:
+        """Return what an eigenvalue must exceed to count, and how many do, in words."""
+        for null in self.nulls:
+            if null.name == self.main:
+                known = len(self.spectrum.explained_variance)
+                partial = self.components_above == known and not self.spectrum.is_complete
+                count = f"{'≥ ' if partial else ''}{self.components_above}"
+                return null.threshold, f"{count} above chance ({null.model.label})"
+        return None
+
     def __repr__(self) -> str:
-        return f"Judgement({self.verdict!r})"
+        return f"Judgment({self.verdict!r})"
 
 
 def judge(
     samples: Neighborhood | Tensor,
-    pca: PCA,
+    spectrum: Spectrum,
     *,
     nulls: Sequence[str] = DEFAULT_NULLS,
     seed: int = 0,
     progress: Progress | None = None,
     left_out: Mapping[str, str] | None = None,
-) -> Judgement:
-    """Return a PCA's spectrum beside what chance gives: nulls, intervals, elbow and a verdict.
+) -> Judgment:
+    """Return a spectrum against null models: nulls, intervals, elbow and a verdict in words.
 
     Parameters
     ----------
     samples : Neighborhood or Tensor, (n_samples, n_features), that was fitted
-    pca : PCA of these samples
-    nulls : names: parallel, signflip, stationary; isotropic costs nothing and is always there
+    spectrum : Spectrum of these samples, such as ``pca.spectrum``; model-space units squared
+    nulls : names of null models, such as parallel, signflip, stationary; isotropic costs nothing
+        and is always included
     seed : int
     progress : called as ``progress("parallel null", done, total)``
-    left_out : name → why another null was not asked for, to be passed on
+    left_out : name → why another null was not drawn, passed on to the result
 
     Raises
     ------
     UsageError : an unknown null, or one that makes no sense for these samples.
-    ShapeError : nulls asked for with two samples, or the PCA of other samples.
+    ShapeError : nulls asked for with two samples, or the spectrum of other samples.
+
+    Notes
+    -----
+    Sources: Horn 1965 (parallel analysis), El Karoui and Purdom 2016 (intervals), Lam and Yao 2012
+    (elbow); see the classes of :mod:`latentlab.chance`.
 
     Examples
     --------
     >>> import torch
     >>> from latentlab import fit_pca
     >>> noise = torch.randn(60, 200, generator=torch.Generator().manual_seed(0))
-    >>> judge(noise, fit_pca(noise)).components_above
+    >>> judge(noise, fit_pca(noise).spectrum).components_above
     0
     """
-    spectrum = pca.spectrum
-    models = [null_model(name) for name in dict.fromkeys(nulls)]
-    drawn = {} if spectrum.n_samples < 3 else {Isotropic.name: isotropic_null(spectrum)}
-    for model in models:
-        drawn[model.name] = model.draw(samples, spectrum, seed=seed, progress=progress)
+    drawn = [] if spectrum.n_samples < 3 else [isotropic_null(spectrum)]
+    models = [NULLS.make(name) for name in dict.fromkeys(nulls) if name != "isotropic"]
+    drawn += [model.draw(samples, spectrum, seed=seed, progress=progress) for model in models]
     intervals = find_intervals(samples, spectrum, seed=seed, progress=progress) if drawn else None
-    main = next(
-        (drawn[name] for name in ("parallel", "signflip", "isotropic") if name in drawn), None
-    )
+    main = _counting(drawn)
+    smooth = next((null for null in drawn if null.model.has_smooth_fields), None)
     above = main.count_above(spectrum) if main else None
-    drop = find_elbow(spectrum, drawn.values(), above or 0)
-    checked = bool(main and main.draws and "stationary" in drawn)
-    return Judgement(
+    drop = find_elbow(spectrum, drawn, above or 0)
+    checked = bool(main and main.draws and smooth)
+    return Judgment(
         spectrum=spectrum,
-        nulls=tuple(drawn.values()),
+        nulls=tuple(drawn),
         components_above=above,
         main=main.name if main else None,
         elbow=drop if checked else None,
         intervals=intervals,
-        verdict=_put_into_words(pca, main, drawn.get("stationary"), drop, checked=checked),
+        verdict=_put_into_words(spectrum, sampler_of(samples), main, smooth, drop, checked=checked),
         left_out=left_out or {},
     )
 
 
-def judge_stream(pca: PCA) -> Judgement:
-    """Return the spectrum of rows that passed by beside isotropic noise, all that can be known.
+def judge_stream(spectrum: Spectrum, neighborhood: str = "") -> Judgment:
+    """Return the spectrum of streamed rows against isotropic noise, which needs no rows.
 
-    The other nulls and the intervals need the rows themselves, again and again.
+    The other nulls and the intervals need the rows themselves, many times.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+    neighborhood : str, the sampler whose rows they resemble, such as ``"tokens"``
     """
-    spectrum = pca.spectrum
     main = None if spectrum.n_samples < 3 else isotropic_null(spectrum)
     above = main.count_above(spectrum) if main else None
-    drop = find_elbow(spectrum, [main] if main else [], above or 0)
-    return Judgement(
+    drop = find_elbow(spectrum, [], above or 0)
+    return Judgment(
         spectrum=spectrum,
         nulls=(main,) if main else (),
         components_above=above,
         main=main.name if main else None,
         elbow=None,
         intervals=None,
-        verdict=_put_stream_into_words(pca, main, drop),
+        verdict=_put_stream_into_words(spectrum, sampler_of(neighborhood), main, drop),
     )
+
+
+def _counting(drawn: Sequence[Null]) -> Null | None:
+    """Return the null that counts components: the one of the highest priority."""
+    able = [null for null in drawn if null.model.counts]
+    return max(able, key=lambda null: null.model.counts, default=None)
 
 
 def affordable_nulls(
@@ -165,14 +194,14 @@ def affordable_nulls(
     seconds: float,
     names: Sequence[str] = DEFAULT_NULLS,
 ) -> tuple[list[str], dict[str, str]]:
-    """Return the nulls that take less than these seconds together, and why others are left out.
+    """Return the nulls that together take less than these seconds, and why others are left out.
 
-    Small parts of each are timed and multiplied.
+    The time of each is estimated from timing small parts of it.
     """
     chosen, left_out = [], {}
     for name in names:
         try:
-            needed = null_model(name).seconds(samples, spectrum)
+            needed = NULLS.make(name).seconds(samples, spectrum)
         except LatentlabError as error:
             left_out[name] = str(error)
             continue
@@ -207,51 +236,61 @@ def _facts_of_intervals(intervals: Intervals | None) -> dict[str, Any]:
 
 
 def _put_into_words(
-    pca: PCA, main: Null | None, stationary: Null | None, drop: Elbow | None, *, checked: bool
+    spectrum: Spectrum,
+    sampler: type[Sampler],
+    main: Null | None,
+    smooth: Null | None,
+    drop: Elbow | None,
+    *,
+    checked: bool,
 ) -> str:
     if main is None:
         return (
             "Two samples have one component, whatever they are: nothing can be told from them. "
             "Raise the number of samples."
         )
-    if pca.neighborhood in _NOISE:
-        return f"{_say_count(pca, main)} {_NOISE[pca.neighborhood]}"
+    count = _say_count(spectrum, sampler, main)
+    if sampler.noise:
+        return f"{count} {sampler.noise}"
     sentences = [
-        _say_count(pca, main),
-        _say_curve(pca.spectrum, main, stationary),
-        _say_elbow(pca, drop, checked=checked),
+        count,
+        _say_curve(spectrum, main, smooth),
+        _say_elbow(spectrum, sampler, drop, checked=checked),
         _LIMITS,
     ]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _put_stream_into_words(pca: PCA, main: Null | None, drop: Elbow | None) -> str:
+def _put_stream_into_words(
+    spectrum: Spectrum, sampler: type[Sampler], main: Null | None, drop: Elbow | None
+) -> str:
     if main is None:
-        return _put_into_words(pca, main, None, drop, checked=False)
-    after = f"the drop after {drop.index} component{'s' if drop.index > 1 else ''}" if drop else ""
+        return _put_into_words(spectrum, sampler, main, None, drop, checked=False)
     sentences = [
-        _say_count(pca, main),
-        _say_curve(pca.spectrum, main, None),
-        f"Whether {after} is an elbow takes more than the isotropic null." if drop else "",
+        _say_count(spectrum, sampler, main),
+        _say_curve(spectrum, main, None),
+        f"Whether the drop {_after(drop)} is an elbow takes more than the isotropic null."
+        if drop
+        else "",
         f"{_MANY}.",
     ]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _say_count(pca: PCA, main: Null) -> str:
-    count = main.count_above(pca.spectrum)
-    known = len(pca.spectrum.explained_variance)
-    chance = "above chance" if main.name == "parallel" else f"above chance ({main.label})"
+def _say_count(spectrum: Spectrum, sampler: type[Sampler], main: Null) -> str:
+    count = main.count_above(spectrum)
+    known = len(spectrum.explained_variance)
+    phrase = main.model.phrase or f"above chance ({main.model.label})"
     if count == 0:
-        return f"No component rises {chance}."
-    at_least = "At least " if count == known and not pca.spectrum.is_complete else ""
+        return f"No component rises {phrase}."
+    at_least = "At least " if count == known and not spectrum.is_complete else ""
     noun = "component rises" if count == 1 else "components rise"
-    alike = _CORRELATED.get(pca.neighborhood)
+    alike = sampler.correlated
     caution = f", though {alike}, so chance reaches further than this null" if alike else ""
-    return f"{at_least}{count} {noun} {chance}{caution}."
+    return f"{at_least}{count} {noun} {phrase}{caution}."
 
 
-def _say_curve(spectrum: Spectrum, main: Null, stationary: Null | None) -> str:
+def _say_curve(spectrum: Spectrum, main: Null, smooth: Null | None) -> str:
     if not spectrum.is_complete:
         return "The spectrum is partial, so its curve cannot be compared with chance."
     fit = fit_curve(spectrum.cumulative, logarithmic=True)[2]
@@ -259,30 +298,38 @@ def _say_curve(spectrum: Spectrum, main: Null, stationary: Null | None) -> str:
         return ""
     kind = "log-like" if fit >= _LOG_LIKE else "not log-like"
     shape = f"The curve is {kind} (R² {_short(fit)}, chance {_short(main.log_fit_r2)}"
-    if stationary is None:
+    if smooth is None:
         return f"{shape})."
-    above = stationary.chance_of_curve(spectrum) < _SIGNIFICANT
+    above = smooth.chance_of_curve(spectrum) < _SIGNIFICANT
     where = (
         "rises above what stationary fields of the same cross-spectrum give"
         if above
         else "shows no more than stationary fields of the same cross-spectrum do"
     )
-    return f"{shape}, stationary fields {_short(stationary.log_fit_r2)}) and {where}."
+    return f"{shape}, {smooth.model.label} {_short(smooth.log_fit_r2)}) and {where}."
 
 
 def _short(r2: float) -> str:
     return f"{r2:.3f}".lstrip("0") if 0 <= r2 < 0.9995 else f"{r2:.2f}"
 
 
-def _say_elbow(pca: PCA, drop: Elbow | None, *, checked: bool) -> str:
+def _after(drop: Elbow) -> str:
+    return f"after {drop.index} component{'s' if drop.index > 1 else ''}"
+
+
+def _say_elbow(
+    spectrum: Spectrum, sampler: type[Sampler], drop: Elbow | None, *, checked: bool
+) -> str:
     if drop is None:
-        return "No elbow." if pca.spectrum.is_complete else ""
-    after = f"after {drop.index} component{'s' if drop.index > 1 else ''}"
+        return "No elbow." if spectrum.is_complete else ""
     if checked:
-        return f"An elbow {after}: the next has 1/{drop.drop:.1f} of the variance."
-    if pca.neighborhood in _PARTS:
+        return f"An elbow {_after(drop)}: the next has 1/{drop.drop:.1f} of the variance."
+    if not sampler.whole:
         return (
-            f"A drop {after} is no elbow by itself: stationary fields with the same cross-spectrum "
-            "have this very spectrum."
+            f"A drop {_after(drop)} is no elbow by itself: stationary fields with the same "
+            "cross-spectrum have this very spectrum."
         )
-    return f"Whether the drop {after} is an elbow takes both nulls: --nulls parallel,stationary."
+    return (
+        f"Whether the drop {_after(drop)} is an elbow takes both nulls: "
+        "--nulls parallel,stationary."
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,36 @@ def print_json(facts: Mapping[str, Any]) -> None:
 def shown(value: float | None, form: str) -> str:
     """Return a number in a format, or a dash where there is none."""
     return "–" if value is None else format(value, form)
+
+
+def print_paths(facts: Mapping[str, Any]) -> None:
+    """Print the path of every file of a result."""
+    for path in facts["files"]:
+        print(path)
+
+
+def table(
+    rows: Sequence[Sequence[str]],
+    headings: Sequence[str] = (),
+    *,
+    left: Sequence[int] = (0,),
+    title: str | None = None,
+) -> Any:
+    """Return a table without lines for the console; columns are right-aligned unless in ``left``.
+
+    Without headings all columns are left-aligned. Long cells are folded, never cut.
+    """
+    from rich.table import Table
+
+    made = Table(
+        show_header=bool(headings), box=None, pad_edge=False, title=title, title_justify="left"
+    )
+    for index, heading in enumerate(headings or rows[0]):
+        aligned: Any = "left" if index in left or not headings else "right"
+        made.add_column(heading if headings else "", justify=aligned, overflow="fold")
+    for row in rows:
+        made.add_row(*row)
+    return made
 
 
 def tiling(tiles: Mapping[str, Any]) -> str:

@@ -3,81 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
-from latentlab.cli import finding, options
-from latentlab.cli.analysis import Request
-from latentlab.cli.console import print_json, progress_bar, shown
-from latentlab.cli.defaults import DEFAULT_NEIGHBORHOOD
+from latentlab.cli import options
+from latentlab.cli.console import print_json, print_paths, progress_bar, shown, table
+from latentlab.cli.grouping import grouped
 from latentlab.cli.machine import Machine, say_tiling
-
-_SPAN = 3.0
-_STEPS = 7
+from latentlab.cli.options import Output, Samples, parse_names
 
 
+@grouped
 def directions(
     context: typer.Context,
-    image: Annotated[str, typer.Argument(help="A picture file, or sample:flower, sample:china.")],
+    image: Annotated[str, typer.Argument(help="An image file, sample:flower or sample:china.")],
+    machine: Machine,
+    samples: Samples,
+    output: Output,
     finder: options.FinderName = "pca",
     components: Annotated[
-        int | None, typer.Option(help="How many directions; 8, or one for each factor.")
+        int | None,
+        typer.Option(help="Number of directions. Default: 8, or one for each factor."),
     ] = None,
     labels: Annotated[
-        bool, typer.Option(help="Say what each direction goes along with (64 pictures more).")
+        bool, typer.Option(help="Say what each direction correlates with; decodes 64 more images.")
     ] = True,
     compare: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME,…", help="Finders to measure the overlap with; pca,random or none."
+            metavar="NAME,…",
+            help="Finders to measure the overlap with, or none. Default: pca,random.",
         ),
     ] = None,
     features: options.Features = None,
-    model: options.Model = None,
-    size: options.Size = None,
-    neighborhood: options.NeighborhoodName = DEFAULT_NEIGHBORHOOD,
-    samples: options.Samples = None,
-    region: options.Region = None,
-    settings: options.FinderSettings = None,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    tile: options.Tile = None,
-    compiled: options.Compile = False,
-    out: options.Out = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    offline: options.Offline = False,
-    debug: options.Debug = False,
 ) -> None:
-    """Find directions around a picture, and say what each of them changes."""
-    from latentlab import traverse
-    from latentlab.results.folders import create_run
-
-    request = Request(image, size, neighborhood, samples, region, settings, seed, context.obj)
-    request, search = finding.plan(
-        request, finder, components=components, labels=labels, compare=compare, features=features
+    """Find directions around an image, and say what each of them changes."""
+    from latentlab.recipes.finding import (
+        Search,
+        analyze_directions,
+        check_search,
+        default_comparison,
+        split_options,
     )
-    finding.check(request, search, out)
-    vae = Machine(model, device, dtype, offline, quiet, tile, compiled).load()
-    with progress_bar(quiet=quiet) as progress:
-        found = finding.find(vae, request, search, progress)
-        walk = traverse(
+
+    plan = samples.plan()
+    settings = {**plan.options, **({"features": features} if features else {})}
+    names = parse_names("--compare", compare)
+    others = default_comparison(finder) if names is None else tuple(names)
+    mine, rest = split_options(finder, settings)
+    asked: dict[str, Any] = {
+        "finder": finder,
+        "n_components": components,
+        "labels": labels,
+        "compare": others,
+    }
+    check_search(Search(**asked, options=mine), replace(plan, options=rest), image, output.out)
+    vae = machine.load(quiet=output.quiet)
+    with progress_bar(quiet=output.quiet) as progress:
+        found = analyze_directions(
             vae,
-            found.latent,
-            found.directions,
-            components=len(found.directions.labels),
-            span=_SPAN,
-            steps=_STEPS,
+            image,
+            **asked,
+            options=settings,
+            size=samples.size,
+            neighborhood=plan.neighborhood,
+            n_samples=plan.n_samples,
+            region=plan.region,
+            seed=plan.seed,
+            folder=output.out,
+            command_line=context.obj,
             progress=progress,
         )
-    folder = out or create_run(found.latent.name, vae.spec.name)
-    facts = finding.save(vae, found, folder, context.obj, walk=walk)
-    say_tiling(vae, quiet=quiet)
-    if json:
+    say_tiling(vae, quiet=output.quiet)
+    assert found.saved is not None
+    facts = found.saved.printed()
+    if output.json:
         print_json(facts)
-    elif not quiet:
+    elif not output.quiet:
         _print_summary(facts)
 
 
@@ -92,48 +96,34 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
     for line in [*_remarks(facts), *facts["notes"]]:
         console.print(line)
     console.print(facts["statement"], style="dim")
-    for path in facts["files"]:
-        print(path)
+    print_paths(facts)
 
 
 def _directions_table(facts: Mapping[str, Any]) -> Any:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
     measure = facts["strength_name"].partition(" (")[0]
-    for heading in ("", measure, "share of variance"):
-        table.add_column(heading, justify="right" if heading else "left")
-    table.add_column("goes along with")
     meanings = facts["meanings"] or [""] * len(facts["directions"])
-    rows = zip(
-        facts["directions"],
-        facts["strengths"],
-        facts["explained_variance_ratio"],
-        meanings,
-        strict=True,
-    )
-    for name, strength, share, meaning in rows:
-        table.add_row(name, shown(strength, ".3g"), shown(share, ".2%"), meaning)
-    table.add_row("random directions", shown(facts["baseline_strength"], ".3g"), "", "")
-    return table
+    columns = (facts["strengths"], facts["explained_variance_ratio"], meanings)
+    rows = [
+        (name, shown(strength, ".3g"), shown(share, ".2%"), meaning)
+        for name, strength, share, meaning in zip(facts["directions"], *columns, strict=True)
+    ]
+    rows.append(("random directions", shown(facts["baseline_strength"], ".3g"), "", ""))
+    headings = ("", measure, "share of variance", "correlates with")
+    return table(rows, headings, left=(0, 3))
 
 
 def _factors_table(rows: list[Mapping[str, Any]]) -> Any:
-    from rich.table import Table
-
-    table = Table(
-        box=None, pad_edge=False, title="|Spearman| on held-out samples", title_justify="left"
-    )
-    for heading in ("factor", "direction", "best component", "best random direction"):
-        table.add_column(heading, justify="left" if heading == "factor" else "right")
-    for row in rows:
-        table.add_row(
+    cells = [
+        (
             row["factor"],
             f"{shown(row['found'], '.2f')} ({row['direction']})",
             f"{shown(row['pca'], '.2f')} (PC {row['component']})",
             shown(row["random"], ".2f"),
         )
-    return table
+        for row in rows
+    ]
+    headings = ("factor", "direction", "best component", "best random direction")
+    return table(cells, headings, title="|Spearman| on held-out samples")
 
 
 def _remarks(facts: Mapping[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ import typer
 from latentlab.cli.digits import digits
 from latentlab.cli.directions import directions
 from latentlab.cli.encode import encode
+from latentlab.cli.grouping import ListingCommand
 from latentlab.cli.interpolate import interpolate
 from latentlab.cli.models import models
 from latentlab.cli.pca import pca
@@ -36,13 +37,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # drawing the help with rich would double the time of --help
 )
-app.command("pca")(pca)
-app.command("traverse")(traverse)
-app.command("directions")(directions)
-app.command("transfer")(transfer)
-app.command("interpolate")(interpolate)
-app.command("encode")(encode)
-app.command("models")(models)
+app.command("pca", cls=ListingCommand)(pca)
+app.command("traverse", cls=ListingCommand)(traverse)
+app.command("directions", cls=ListingCommand)(directions)
+app.command("transfer", cls=ListingCommand)(transfer)
+app.command("interpolate", cls=ListingCommand)(interpolate)
+app.command("encode", cls=ListingCommand)(encode)
+app.command("models", cls=ListingCommand)(models)
 app.add_typer(store, name="store")
 app.add_typer(digits, name="digits")
 
@@ -58,7 +59,13 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere.")
     ] = False,
 ) -> None:
     """Look into the latent space around a picture, for latent-diffusion VAEs."""
@@ -83,7 +90,8 @@ def _print_any_name() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; ``--debug`` shows an error's traceback."""
-    given = list(arguments) or ["--help"]
+    debug = "--debug" in arguments
+    given = [argument for argument in arguments if argument != "--debug"] or ["--help"]
     # Where the home cannot be written it tells at length that a temporary folder serves as well.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
@@ -94,7 +102,7 @@ def run(arguments: Sequence[str]) -> int:
         code = INTERRUPTED
     except Exception as error:  # noqa: BLE001 (the last line of defense against a traceback)
         message, code = _explain(error)
-        if "--debug" in given:
+        if debug:
             traceback.print_exception(error)
         _complain(message)
         return code

@@ -9,10 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.console import progress_bar
+from latentlab.cli.console import progress_bar, table
 from latentlab.loaders.built_in import BUILT_IN
 from latentlab.loaders.catalogue import CATALOGUE, CatalogueEntry, find_entry
 from latentlab.loaders.hub_cache import FetchedModel, cached
+
+_WIDE = 1000
 
 
 def models(
@@ -22,7 +24,6 @@ def models(
     json_output: options.Json = False,
     offline: options.Offline = False,
     quiet: options.Quiet = False,
-    debug: options.Debug = False,
 ) -> None:
     """List the models that have a name, or download one of them."""
     if download is None:
@@ -77,18 +78,9 @@ def _describe(entry: CatalogueEntry, model: FetchedModel | None) -> dict[str, An
 
 def _print_table(found: dict[str, FetchedModel | None]) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("name", no_wrap=True)
-    table.add_column("family", no_wrap=True)
-    for heading in ("channels", "stride", "MB"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("license", overflow="fold")
-    table.add_column("gated")
-    table.add_column("on disk")
-    for name, entry in CATALOGUE.items():
-        table.add_row(
+    rows = [
+        (
             name,
             entry.family,
             str(entry.channels),
@@ -98,7 +90,12 @@ def _print_table(found: dict[str, FetchedModel | None]) -> None:
             "yes" if entry.gated else "no",
             "yes" if found[name] else "no",
         )
-    console = Console()
-    console.print(table)
+        for name, entry in CATALOGUE.items()
+    ]
+    headings = ("name", "family", "channels", "stride", "MB", "license", "gated", "on disk")
+    drawn = table(rows, headings, left=(0, 1, 5, 6, 7))
+    # A pipe has no width: rows stay whole, one model a line.
+    console = Console(highlight=False, markup=False)
+    console.print(drawn, width=None if console.is_terminal else _WIDE, no_wrap=False)
     for name, note in BUILT_IN.items():
-        console.print(f"{name} (built in): {note}", highlight=False, markup=False)
+        console.print(f"{name} (built in): {note}", soft_wrap=True)

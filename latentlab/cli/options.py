@@ -1,122 +1,110 @@
-"""Options that several commands share, declared once."""
+"""Options that several commands share, and what their text means."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from latentlab.errors import UsageError
+from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD
 
-Model = Annotated[
-    str | None,
-    typer.Option(
-        "--model", "-m",
-        help="Name (see `latentlab models`), hub id, folder or file; else LATENTLAB_MODEL, "
-        "[tool.latentlab] in pyproject.toml, the default.",
-    ),
-]  # fmt: skip
+if TYPE_CHECKING:
+    from latentlab.recipes.sampling import SamplingPlan
+
 Size = Annotated[
     int | None,
-    typer.Option(help="Centre-crop to a square and resize to SIZE pixels; without it, as it is."),
+    typer.Option(help="Center-crop to a square and resize to SIZE pixels. Default: as it is."),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …")]
-Dtype = Annotated[
-    str,
-    typer.Option(
-        help="float32, float64, bfloat16, float16, or auto: bfloat16 where it is native and does "
-        "not show."
-    ),
-]
-Seed = Annotated[
-    int, typer.Option(min=0, max=2**63 - 1, help="Seed of everything that is drawn at random.")
-]
-Tile = Annotated[
-    int | None,
-    typer.Option(
-        min=128, metavar="PIXELS",
-        help="Encode and decode in tiles of PIXELS, such as 512, where a picture does not fit; "
-        "changes results, and says by how much.",
-    ),
-]  # fmt: skip
-Compile = Annotated[
-    bool,
-    typer.Option(
-        "--compile",
-        help="Compile the model first, which takes a minute or two. Pays on no CPU measured (taef2 "
-        "1.0 to 1.1 times as fast, mini 0.8 to 1.3); on CUDA, with CUDA graphs, not measured.",
-    ),
-]  # fmt: skip
-Out = Annotated[
-    Path | None,
-    typer.Option(help="Folder for the results; by default latentlab-runs/<picture>-<model>-<n>."),
-]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of all random numbers.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no messages.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never ask the network.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-NeighborhoodName = Annotated[
-    str,
-    typer.Option(
-        "--neighborhood", "-k",
-        help="augment, posterior, gaussian, reencode, tokens, patches, crops, knn or frames.",
-    ),
-]  # fmt: skip
-Samples = Annotated[
-    int | None,
-    typer.Option("--samples", "-n", help="How many samples; 256, or every token or patch."),
-]
-Region = Annotated[
-    str | None, typer.Option(help="Analyse only this part of the picture: x,y,width,height.")
-]
+Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …")]
+FinderName = Annotated[str, typer.Option(help="{finders}.")]
 Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="A setting of the neighborhood, NAME=VALUE, such as rotation=20."),
-]
-FinderName = Annotated[
-    str,
-    typer.Option(
-        help="pca, jacobian, ica, sparse-pca, random, supervised or difference.",
-    ),
-]
-FinderSettings = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        help="A setting of the finder or the neighborhood, NAME=VALUE, such as other=B.jpg.",
+        help="A setting of the neighborhood or the finder, NAME=VALUE, such as rotation=20.",
     ),
 ]
 Features = Annotated[
-    str | None,
-    typer.Option(help="Where jacobian measures change: identity, blurred or laplacian."),
+    str | None, typer.Option(help="What the finder jacobian measures change in: {features}.")
 ]
-Nulls = Annotated[
-    str | None,
-    typer.Option(
-        help="What chance would give: parallel, signflip, stationary, several with commas, or "
-        "none; by default parallel where it is quick.",
-    ),
-]
+Fps = Annotated[float, typer.Option(help="Frames per second.")]
+Loop = Annotated[bool, typer.Option(help="Play forever, there and back, or once.")]
 
 
-def parse_nulls(nulls: str | None) -> list[str] | None:
-    """Return the names in ``--nulls``; an empty list for none, None where it was not given.
+class Format(StrEnum):
+    """File formats of an animation."""
+
+    gif = "gif"
+    webp = "webp"
+    apng = "apng"
+    mp4 = "mp4"
+
+
+AnimationFormat = Annotated[Format, typer.Option(help="File format of the animations.")]
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where results go, and what is printed."""
+
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the results. Default: latentlab-runs/<image>-<model>-<n>."),
+    ] = None
+    json: Json = False
+    quiet: Quiet = False
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What is sampled around an image."""
+
+    size: Size = None
+    neighborhood: Annotated[str, typer.Option("--neighborhood", "-k", help="{neighborhoods}.")] = (
+        DEFAULT_NEIGHBORHOOD
+    )
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            "--samples", "-n", help="Number of samples. Default: 256, or every token or patch."
+        ),
+    ] = None
+    region: Annotated[
+        str | None, typer.Option(help="Analyze only this part of the image: x,y,width,height.")
+    ] = None
+    settings: Settings = None
+    seed: Seed = 0
+
+    def plan(self, dtype: str = "auto") -> SamplingPlan:
+        """Return what these options ask for, parsed; UsageError where they cannot be read."""
+        from latentlab.recipes.sampling import SamplingPlan
+
+        region = parse_region(self.region)
+        options = parse_settings(self.settings)
+        return SamplingPlan(self.neighborhood, self.samples, region, options, self.seed, dtype)
+
+
+def parse_names(option: str, text: str | None) -> list[str] | None:
+    """Return the names in a comma-separated option; [] for none, None where it was not given.
 
     Raises
     ------
-    UsageError : a name that no null has.
+    UsageError : no name at all.
     """
-    if nulls is None:
+    if text is None:
         return None
-    from latentlab.chance.nulls import null_model
-
-    names = [name.strip() for name in nulls.split(",") if name.strip()]
-    if names == ["none"]:
-        return []
+    names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
-        raise UsageError(f"--nulls {nulls!r}", "names, or none", "write --nulls parallel")
-    return [null_model(name).name for name in names]
+        raise UsageError(f"{option} {text!r}", "names, or none", f"write {option} none")
+    return [] if names == ["none"] else names
 
 
 def parse_region(region: str | None) -> tuple[int, int, int, int] | None:

@@ -1,4 +1,4 @@
-"""``latentlab pca``: a picture's neighborhood, its principal components, and their pictures."""
+"""``latentlab pca``: an image's neighborhood, its principal components, and their figures."""
 
 from __future__ import annotations
 
@@ -7,91 +7,136 @@ from typing import Annotated, Any
 
 import typer
 
-from latentlab.cli import options
-from latentlab.cli.analysis import Request, analyse, check
-from latentlab.cli.console import print_json, progress_bar, shown, tiling
-from latentlab.cli.defaults import DEFAULT_NEIGHBORHOOD
+from latentlab.cli.console import print_json, print_paths, progress_bar, say, shown, table, tiling
+from latentlab.cli.grouping import grouped
 from latentlab.cli.machine import Machine
-from latentlab.cli.store_pca import analyse_store, refuse_picture_options
+from latentlab.cli.options import Output, Samples, parse_names
+from latentlab.errors import UsageError
+from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD
+
+_PARTS = {DEFAULT_NEIGHBORHOOD: "whole", "tokens": "tokens"}
+_ABOUT_IMAGES = {
+    **{name: name for name in ("model", "size", "samples", "region", "nulls", "device")},
+    "dtype": "dtype",
+    "tile": "tile",
+    "set": "settings",
+    "compile": "compiled",
+}
+"""Option → parameter of ``pca``, for the options that a store does not take."""
 
 
+@grouped
 def pca(
     context: typer.Context,
     image: Annotated[
-        str, typer.Argument(help="A picture, sample:flower, sample:china, or a store of latents.")
+        str, typer.Argument(help="An image, sample:flower, sample:china, or a store of latents.")
     ],
-    model: options.Model = None,
-    size: options.Size = None,
-    neighborhood: options.NeighborhoodName = DEFAULT_NEIGHBORHOOD,
-    samples: options.Samples = None,
-    region: options.Region = None,
-    settings: options.Settings = None,
+    machine: Machine,
+    samples: Samples,
+    output: Output,
     components: Annotated[
-        int | None, typer.Option(help="How many components to keep; 64 or the rank.")
+        int | None,
+        typer.Option(help="Number of components to keep. Default: 64, or the rank if smaller."),
     ] = None,
     randomized: Annotated[
-        bool, typer.Option("--randomized", help="Approximate: the leading components only.")
+        bool, typer.Option("--randomized", help="Approximate the leading components only.")
     ] = False,
-    nulls: options.Nulls = None,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    tile: options.Tile = None,
-    compiled: options.Compile = False,
-    out: options.Out = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    offline: options.Offline = False,
-    debug: options.Debug = False,
+    nulls: Annotated[
+        str | None,
+        typer.Option(
+            help="Null models to compare with: {nulls}, several separated by commas, or none. "
+            "Default: parallel, if it takes little time.",
+        ),
+    ] = None,
 ) -> None:
-    """Plot the cumulative explained variance around a picture, or of a whole store."""
-    from latentlab.components.stores import is_store
+    """Plot the cumulative explained variance around an image, or of a whole store."""
+    from latentlab.store.manifest import is_store
 
-    request = Request(
-        image,
-        size,
-        neighborhood,
-        samples,
-        region,
-        settings,
-        seed,
-        context.obj,
-        components,
-        randomized,
-        nulls,
-        dtype,
-    )
+    fit: dict[str, Any] = {
+        "n_components": components,
+        "solver": "randomized" if randomized else "auto",
+        "folder": output.out,
+        "command_line": context.obj,
+    }
     if is_store(image):
-        refuse_picture_options(context)
-        stored = analyse_store(request, out, quiet=quiet)
-        if stored is None:
-            return
-        facts = stored
+        _refuse_image_options(context)
+        facts = _of_store(image, _PARTS[samples.neighborhood], samples.seed, output, fit)
     else:
-        check(request, out)
-        vae = Machine(model, device, dtype, offline, quiet, tile, compiled).load()
-        with progress_bar(quiet=quiet) as progress:
-            _, _, facts = analyse(vae, request, out, progress, quiet=quiet)
-    if json:
+        facts = _of_image(image, machine, samples, parse_names("--nulls", nulls), output, fit)
+    if facts and output.json:
         print_json(facts)
-    elif not quiet:
+    elif facts and not output.quiet:
         _print_summary(facts)
+
+
+def _of_image(
+    image: str,
+    machine: Machine,
+    samples: Samples,
+    nulls: list[str] | None,
+    output: Output,
+    fit: Mapping[str, Any],
+) -> dict[str, Any]:
+    from latentlab.recipes.analysis import analyze, check_analysis
+
+    plan = samples.plan(machine.dtype)
+    check_analysis(plan, image, nulls, output.out)
+    vae = machine.load(quiet=output.quiet)
+    with progress_bar(quiet=output.quiet) as progress:
+        found = analyze(
+            vae,
+            image,
+            size=samples.size,
+            **vars(plan),
+            nulls=nulls,
+            say=lambda message: say(message, quiet=output.quiet),
+            progress=progress,
+            **fit,
+        )
+    return found.saved.printed()
+
+
+def _of_store(
+    folder: str, parts: str, seed: int, output: Output, fit: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    from latentlab.machine.distributed import joined_ranks
+    from latentlab.recipes.stores import analyze_store
+
+    with (
+        joined_ranks() as ranks,
+        progress_bar(quiet=output.quiet or not ranks.is_first) as progress,
+    ):
+        found = analyze_store(folder, parts=parts, seed=seed, ranks=ranks, progress=progress, **fit)
+    return found.saved.printed() if found else None
+
+
+def _refuse_image_options(context: typer.Context) -> None:
+    """Raise UsageError where options were given that are about an image, or about its model."""
+    wrong = [f"--{name}" for name in _ABOUT_IMAGES if _is_given(context, name)]
+    if _is_given(context, "neighborhood") and context.params["neighborhood"] != "tokens":
+        wrong.append(f"--neighborhood {context.params['neighborhood']}")
+    if wrong:
+        raise UsageError(
+            f"{', '.join(wrong)} with a store",
+            "a store alone, or -k tokens for its cells",
+            f"leave {', '.join(wrong)} out, or pass an image",
+        )
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(_ABOUT_IMAGES.get(name, name))
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _print_summary(facts: Mapping[str, Any]) -> None:
     from rich.console import Console
-    from rich.table import Table
 
     console = Console(highlight=False, markup=False)
     console.print(facts["title"], style="bold")
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for row in _summary_rows(facts):
-        table.add_row(*row)
-    console.print(table)
+    console.print(table(_summary_rows(facts)))
     console.print(facts["verdict"])
     console.print(facts["statement"], style="dim")
-    for path in facts["files"]:
-        print(path)
+    print_paths(facts)
 
 
 def _summary_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -99,15 +144,13 @@ def _summary_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     chance = ", ".join(
         f"{name} {shown(null['log_fit_r2'], '.3f')}" for name, null in facts["null"].items()
     )
+    fit = f"{shown(facts['log_fit_r2'], '.3f')} (chance: {chance or '–'})"
     return [
         (f"variance of PC 1–{len(shares)}", ", ".join(f"{share:.1%}" for share in shares)),
         ("k for 50, 90, 95, 99 %", ", ".join(shown(facts[f"k{p}"], "d") for p in (50, 90, 95, 99))),
         *_effective_dimension(facts),
         ("components above chance", _count(facts)),
-        (
-            "R² of the log fit",
-            f"{shown(facts['log_fit_r2'], '.3f')} (chance: {chance or '–'})",
-        ),
+        ("R² of the log fit", fit),
         *_how_exact(facts),
         *([("tiled", tiling(facts["tiles"]))] if "tiles" in facts else []),
     ]
@@ -126,7 +169,7 @@ def _how_exact(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _effective_dimension(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    if facts["participation_ratio"] is None:  # of a spectrum of which only the beginning is known
+    if facts["participation_ratio"] is None:  # of a partial spectrum
         return []
     found = facts["effective_dimension"]
     interval = ""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.console import print_json, progress_bar, say
+from latentlab.cli.console import print_json, print_paths, progress_bar, say
 
 store = typer.Typer(
     help="Stores of latents that `latentlab encode` wrote: look, check, export.",
@@ -19,7 +19,7 @@ DAMAGED = 3
 
 
 @store.command("info")
-def info(folder: Folder, json: options.Json = False, debug: options.Debug = False) -> None:
+def info(folder: Folder, json: options.Json = False) -> None:
     """Say what a store holds and what made it."""
     from latentlab.store.reading import open_store
 
@@ -47,7 +47,6 @@ def verify(
     ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
-    debug: options.Debug = False,
 ) -> None:
     """Check every byte of a store, and its pictures; exit code 3 where something is wrong."""
     from latentlab.store.opening import open_source
@@ -75,7 +74,6 @@ def export(
     dtype: Annotated[str, typer.Option(help="stored or float32.")] = "stored",
     json: options.Json = False,
     quiet: options.Quiet = False,
-    debug: options.Debug = False,
 ) -> None:
     """Write all latents of a store as one array, with the paths of their pictures."""
     from latentlab.store.exporting import export_store
@@ -86,5 +84,4 @@ def export(
     if json:
         print_json({"pictures": len(opened), "shape": [len(opened), *opened.shape], "files": files})
     elif not quiet:
-        for path in files:
-            print(path)
+        print_paths({"files": files})

@@ -3,233 +3,268 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.analysis import Request
-from latentlab.cli.console import print_json, progress_bar, shown
-from latentlab.cli.defaults import DEFAULT_NEIGHBORHOOD
+from latentlab.cli.console import print_json, print_paths, progress_bar, say, shown, table
+from latentlab.cli.defaults import ChosenModel
+from latentlab.cli.grouping import grouped
 from latentlab.cli.machine import Machine, say_tiling
-from latentlab.cli.starting import Start, resume, start_from_finder, start_from_pca
+from latentlab.cli.options import Output, Samples
 from latentlab.errors import UsageError
+from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD
 
 if TYPE_CHECKING:
-    from latentlab.walks.traversal import Walk
-
-_USUAL = 5
-
-
-class Format(StrEnum):
-    """File formats of an animation."""
-
-    gif = "gif"
-    webp = "webp"
-    apng = "apng"
-    mp4 = "mp4"
+    from latentlab.components.pca import PCA
+    from latentlab.latents import Directions, Latent
+    from latentlab.loaders import LatentVAE
 
 
-def traverse(
-    context: typer.Context,
-    image: Annotated[
-        str | None, typer.Argument(help="A picture; without it, the latest pca run goes on.")
-    ] = None,
-    run: Annotated[
-        Path | None, typer.Option(help="The pca or directions run to go on with.")
-    ] = None,
+@dataclass(frozen=True)
+class _OwnSamples:
+    """The options of ``pca`` on samples, all without a default: a resumed run takes none."""
+
+    size: options.Size = None
+    neighborhood: Annotated[
+        str | None,
+        typer.Option(
+            "--neighborhood", "-k", help=f"{{neighborhoods}}. Default: {DEFAULT_NEIGHBORHOOD}."
+        ),
+    ] = None
+    samples: Annotated[
+        int | None, typer.Option("--samples", "-n", help="Number of samples. Default: 256.")
+    ] = None
+    region: Annotated[
+        str | None, typer.Option(help="Analyze only this part of the image: x,y,width,height.")
+    ] = None
+    settings: options.Settings = None
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**63 - 1, help="Seed of all random numbers. Default: 0."),
+    ] = None
+
+    def of_image(self) -> Samples:
+        """Return the options with the defaults of ``pca``."""
+        kind = self.neighborhood or DEFAULT_NEIGHBORHOOD
+        return Samples(self.size, kind, self.samples, self.region, self.settings, self.seed or 0)
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """The options on a finder."""
+
     finder: Annotated[
         str | None,
-        typer.Option(help="Walk along what this finder finds (see directions); needs IMAGE; pca."),
-    ] = None,
+        typer.Option(help="Walk along the directions of this finder: {finders}. Default: pca."),
+    ] = None
     labels: Annotated[
         bool | None,
         typer.Option(
             "--labels/--no-labels",
-            help="Write beside each row what it goes along with; the default with --finder.",
+            help="Write beside each row what it correlates with. Default with --finder.",
         ),
+    ] = None
+    features: options.Features = None
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where a walk begins: the model, a latent, what to walk along, where the results go."""
+
+    vae: LatentVAE
+    latent: Latent
+    found: PCA | Directions
+    folder: Path
+    dtype: str
+
+
+@grouped
+def traverse(
+    context: typer.Context,
+    machine: Machine,
+    samples: _OwnSamples,
+    finding: _Finding,
+    output: Output,
+    image: Annotated[
+        str | None, typer.Argument(help="An image. Default: resume the latest pca run.")
     ] = None,
+    run: Annotated[Path | None, typer.Option(help="The pca or directions run to resume.")] = None,
     components: Annotated[
-        int | None, typer.Option(help="How many directions to walk along; 5, or all if fewer.")
+        int | None,
+        typer.Option(help="Number of directions to walk along. Default: 5, or all if fewer."),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Pictures along each direction.")] = 16,
+    steps: Annotated[int, typer.Option(help="Number of frames along each direction.")] = 16,
     span: Annotated[
-        float, typer.Option(help="How far, both ways, in the neighborhood's standard deviations.")
+        float,
+        typer.Option(help="How far to walk, in standard deviations of the neighborhood."),
     ] = 3.0,
     curved: Annotated[
-        bool, typer.Option("--curved", help="Find each direction anew at every step; slower.")
+        bool, typer.Option("--curved", help="Find each direction again at every step; slower.")
     ] = False,
-    format: Annotated[Format, typer.Option(help="File format of the animations.")] = Format.gif,
-    fps: Annotated[float, typer.Option(help="Pictures a second.")] = 12,
-    loop: Annotated[bool, typer.Option(help="Play for ever, there and back; or once.")] = True,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="As for pca; by default the run's own.")
-    ] = None,
-    size: options.Size = None,
-    neighborhood: Annotated[
-        str | None, typer.Option("--neighborhood", "-k", help="As for pca; needs IMAGE.")
-    ] = None,
-    samples: options.Samples = None,
-    region: options.Region = None,
-    settings: options.FinderSettings = None,
-    features: options.Features = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, max=2**63 - 1, help="As for pca; needs IMAGE; 0.")
-    ] = None,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    tile: options.Tile = None,
-    compiled: options.Compile = False,
-    out: options.Out = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    offline: options.Offline = False,
-    debug: options.Debug = False,
+    format: options.AnimationFormat = options.Format.gif,
+    fps: options.Fps = 12,
+    loop: options.Loop = True,
 ) -> None:
     """Step along the top components, or other directions, and write decoded animations."""
-    from latentlab.encoding.precision import with_fast_decoder
     from latentlab.figures.animation import check_format
-    from latentlab.results.folders import save_walk
+    from latentlab.recipes.walking import USUAL_DIRECTIONS, check_curved, walk_and_save
     from latentlab.walks.traversal import check_steps
 
-    check_steps(_USUAL if components is None else components, span, steps)
+    check_steps(USUAL_DIRECTIONS if components is None else components, span, steps)
     suffix = f".{format.value}"
     check_format(suffix, fps)
-    machine = Machine(model, device, dtype, offline, quiet, tile, compiled)
     if image is None:
-        _refuse_picture_options(
-            size=size,
-            samples=samples,
-            region=region,
-            set=settings,
-            neighborhood=neighborhood,
-            seed=seed,
-            finder=finder,
-            labels=labels,
-            features=features,
-        )
-        start = resume(run, out, machine)
+        _refuse_image_options(samples, finding)
+        start = _resume(run, machine, output)
+    elif run is not None:
+        raise UsageError("IMAGE and --run", "one of them", "leave one of the two out")
     else:
-        _refuse_run(run)
-        kind = neighborhood or DEFAULT_NEIGHBORHOOD
+        chosen = samples.of_image()
         if curved:
-            _refuse_tokens(kind)
-        request = Request(
-            image, size, kind, samples, region, settings, seed or 0, context.obj, components
+            check_curved(chosen.neighborhood)
+        begin = _start_from_finder if any(vars(finding).values()) else _start_from_pca
+        start = begin(image, machine, chosen, finding, components, output, context.obj)
+    with progress_bar(quiet=output.quiet) as progress:
+        saved = walk_and_save(
+            start.vae,
+            start.latent,
+            start.found,
+            start.folder,
+            n_components=components,
+            span=span,
+            steps=steps,
+            curved=curved,
+            seed=samples.seed or 0,
+            dtype=start.dtype,
+            suffix=suffix,
+            fps=fps,
+            loop=loop,
+            command_line=context.obj,
+            progress=progress,
         )
-        request = replace(request, dtype=dtype)
-        if finder or labels or features:
-            start = start_from_finder(
-                request, finder or "pca", labels is not False, features, out, machine
-            )
-        else:
-            start = start_from_pca(request, out, machine)
-    if start.dtype == "auto" and not curved:
-        start = replace(start, vae=with_fast_decoder(start.vae))
-    walk = _walk(start, components, span, steps, curved=curved, seed=seed or 0, quiet=quiet)
-    files = save_walk(walk, start.folder, suffix=suffix, fps=fps, loop=loop)
-    files.append(_record(walk, start, context.obj))
-    say_tiling(start.vae, quiet=quiet)
-    _report(start.folder, files, json=json, quiet=quiet)
-
-
-def _walk(
-    start: Start,
-    components: int | None,
-    span: float,
-    steps: int,
-    *,
-    curved: bool,
-    seed: int,
-    quiet: bool,
-) -> Walk:
-    from latentlab import traverse as walk_along
-    from latentlab.components.pca import PCA
-    from latentlab.walks.curved import traverse_curved
-
-    found = start.found
-    there_are = len(found.components if isinstance(found, PCA) else found.vectors)
-    how: dict[str, Any] = {
-        "components": min(_USUAL, there_are) if components is None else components,
-        "span": span,
-        "steps": steps,
-    }
-    with progress_bar(quiet=quiet) as progress:
-        if curved:
-            return traverse_curved(
-                start.vae, start.latent, found, seed=seed, progress=progress, **how
-            )
-        return walk_along(start.vae, start.latent, found, progress=progress, **how)
-
-
-def _report(folder: Path, files: list[Path], *, json: bool, quiet: bool) -> None:
-    from latentlab.results.folders import read_json
-
-    facts = {**read_json(folder / "traversal.json"), "files": [str(path) for path in files]}
-    if json:
+    say_tiling(start.vae, quiet=output.quiet)
+    facts = saved.printed()
+    if output.json:
         print_json(facts)
-    elif not quiet:
+    elif not output.quiet:
         _print_summary(facts)
 
 
-def _refuse_picture_options(**options: object) -> None:
-    given = [f"--{name}" for name, value in options.items() if value is not None]
+def _resume(run: Path | None, machine: Machine, output: Output) -> _Start:
+    """Return the start that an earlier run wrote down, with its model unless another is chosen."""
+    from latentlab.recipes.walking import read_run
+
+    earlier = read_run(run, output.out)
+    say(f"resuming {earlier.folder}", quiet=output.quiet)
+    folder, tile = output.out or earlier.folder, machine.tile or earlier.model["tile"]
+    if machine.model:
+        vae = machine.load(quiet=output.quiet, tile=tile)
+    else:
+        vae = machine.load(
+            ChosenModel(earlier.model["source"], f"the run in {earlier.folder}"),
+            quiet=output.quiet,
+            dtype=earlier.model["dtype"] if machine.dtype == "auto" else machine.dtype,
+            revision=earlier.model["revision"],
+            tile=tile,
+        )
+        earlier.check_weights(vae)
+    dtype = earlier.dtype if machine.dtype == "auto" else machine.dtype
+    return _Start(vae, earlier.latent, earlier.found, folder, dtype)
+
+
+def _start_from_pca(
+    image: str,
+    machine: Machine,
+    samples: Samples,
+    finding: _Finding,
+    components: int | None,
+    output: Output,
+    command_line: list[str],
+) -> _Start:
+    """Return the start that a new pca run gives."""
+    from latentlab.components.checks import KEPT_COMPONENTS
+    from latentlab.recipes.analysis import analyze, check_analysis
+
+    plan = samples.plan(machine.dtype)
+    check_analysis(plan, image, None, output.out)
+    vae = machine.load(quiet=output.quiet)
+    with progress_bar(quiet=output.quiet) as progress:
+        found = analyze(
+            vae,
+            image,
+            size=samples.size,
+            **vars(plan),
+            n_components=components if components and components > KEPT_COMPONENTS else None,
+            folder=output.out,
+            command_line=command_line,
+            say=lambda message: say(message, quiet=output.quiet),
+            progress=progress,
+        )
+    return _Start(vae, found.pca.center, found.pca, found.folder, machine.dtype)
+
+
+def _start_from_finder(
+    image: str,
+    machine: Machine,
+    samples: Samples,
+    finding: _Finding,
+    components: int | None,
+    output: Output,
+    command_line: list[str],
+) -> _Start:
+    """Return the start that a new directions run gives."""
+    from latentlab.recipes.finding import (
+        Search,
+        check_search,
+        find_around,
+        save_found,
+        split_options,
+    )
+
+    plan, finder = samples.plan(), finding.finder or "pca"
+    settings = {
+        **plan.options,
+        **({"features": finding.features} if finding.features else {}),
+    }
+    mine, rest = split_options(finder, settings)
+    plan = replace(plan, options=rest)
+    search = Search(finder, components, mine, finding.labels is not False)
+    check_search(search, plan, image, output.out)
+    vae = machine.load(quiet=output.quiet)
+    with progress_bar(quiet=output.quiet) as progress:
+        found = find_around(vae, image, search, plan, size=samples.size, progress=progress)
+    saved = save_found(vae, found, output.out, command_line)
+    for note in found.directions.notes:
+        say(note, quiet=output.quiet)
+    return _Start(vae, found.latent, found.directions, saved.folder, machine.dtype)
+
+
+def _refuse_image_options(samples: _OwnSamples, finding: _Finding) -> None:
+    options = {**vars(samples), **vars(finding)}
+    given = [
+        f"--{'set' if name == 'settings' else name}"
+        for name, value in options.items()
+        if value is not None
+    ]
     if given:
         raise UsageError(
             f"{', '.join(given)} without IMAGE",
-            "a picture for that",
-            f"pass IMAGE, or leave {' and '.join(given)} out to go on with a run",
+            "an image for that",
+            f"pass IMAGE, or leave {' and '.join(given)} out to resume a run",
         )
-
-
-def _refuse_run(run: Path | None) -> None:
-    if run is not None:
-        raise UsageError("IMAGE and --run", "one of the two", "leave one out")
-
-
-def _refuse_tokens(neighborhood: str) -> None:
-    """Raise UsageError where the neighborhood's rows are no whole latents."""
-    from latentlab.neighborhoods import SAMPLERS
-    from latentlab.neighborhoods.base import Sampler
-
-    # A name that no sampler has is refused with all others, before the model is loaded.
-    if SAMPLERS.get(neighborhood, Sampler).layout is not Sampler.layout:
-        raise UsageError(
-            f"--curved with --neighborhood {neighborhood}",
-            "a neighborhood of whole latents, such as augment or gaussian",
-            "choose another --neighborhood, or leave --curved out",
-        )
-
-
-def _record(walk: Walk, start: Start, command_line: list[str]) -> Path:
-    from latentlab.encoding.precision import decode_precision
-    from latentlab.results.provenance import provenance, record
-
-    settings = {
-        "alphas": walk.alphas.tolist(),
-        "components": len(walk.trails),
-        "precision": decode_precision(start.vae),
-    }
-    facts = provenance(start.vae, start.latent, command_line, **settings)
-    known = {"input": start.input} if start.input else {}
-    return record(start.folder, "traverse", {**facts, **known})
 
 
 def _print_summary(facts: Mapping[str, Any]) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
     curved = facts.get("curved", False)
     headings = ["", "variance", "change/σ", "monotone", "flicker", "drift / ‖z‖", "clipped"]
-    for heading in [*headings, *(["turned"] if curved else [])]:
-        table.add_column(heading, justify="right" if heading else "left", overflow="fold")
-    for row in facts["components"]:
-        turned = [f"{sum(row['turning']):.2f} rad"] if curved else []
-        table.add_row(
+    rows = [
+        (
             row["label"],
             shown(row["explained_variance_ratio"], ".1%"),
             shown(row["pixel_change"], ".4f"),
@@ -237,10 +272,11 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
             shown(row["flicker"], ".2f"),
             shown(row["drift_relative"], ".3f"),
             shown(row["clipped"], ".1%"),
-            *turned,
+            *([f"{sum(row['turning']):.2f} rad"] if curved else []),
         )
+        for row in facts["components"]
+    ]
     console = Console(highlight=False, markup=False)
     console.print(facts["title"], style="bold")
-    console.print(table)
-    for path in facts["files"]:
-        print(path)
+    console.print(table(rows, [*headings, *(["turned"] if curved else [])]))
+    print_paths(facts)

@@ -1,4 +1,4 @@
-"""What every way to principal components settles alike: shapes, room, variance, rank and signs."""
+"""Checks that every solver shares: shapes, memory, variance, rank."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from latentlab.latents import Spectrum
 from latentlab.machine.memory import check_memory
 
 KEPT_COMPONENTS = 64
-"""Components that are kept where nobody says how many."""
+"""How many components are kept by default."""
 
 
 def check_matrix_shape(n_samples: int, n_features: int) -> None:
@@ -24,12 +24,12 @@ def check_matrix_shape(n_samples: int, n_features: int) -> None:
 
 
 def check_room(side: int) -> None:
-    """Raise MemoryLimitError where the exact PCA of min(N, D) = side needs too much memory."""
-    # The matrix itself, its eigenvectors and the workspace of the eigensolver.
+    """Raise MemoryLimitError where a matrix of this side has no room for its eigenvalues."""
+    # The matrix itself and the workspace of the eigensolver.
     check_memory(
-        4 * 8 * side**2,
+        2 * 8 * side**2,
         f"the exact PCA of a {side:,}×{side:,} matrix",
-        "lower the number of samples, or ask for a randomized PCA",
+        "lower --samples, or pass --randomized (solver='randomized' in Python)",
     )
 
 
@@ -77,16 +77,10 @@ def components_to_keep(n_components: int | None, spectrum: Spectrum) -> int:
 
 
 def check_component_count(n_components: int, rank: int, n_samples: int) -> None:
-    """Raise ShapeError where so many components are not to be had of samples of a rank."""
+    """Raise ShapeError where samples of this rank do not have so many components."""
     if not 1 <= n_components <= rank:
         raise ShapeError(
             f"{n_components} components",
-            f"1 to {rank:,}, since {n_samples:,} centered samples span {rank:,} dimensions here",
-            "ask for a number in between",
+            f"1 to {rank:,}, because {n_samples:,} centered samples span {rank:,} dimensions here",
+            "ask for a number in this range, or for more samples",
         )
-
-
-def fix_signs(components: Tensor) -> Tensor:
-    """Return components (k, D), in place, with the largest entry of each positive."""
-    negative = components.amax(1) < -components.amin(1)
-    return components.mul_(1 - 2 * negative[:, None].to(components))

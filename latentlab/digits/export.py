@@ -27,8 +27,8 @@ from latentlab.digits.exported import DECODER, DESCRIPTION, ENCODER
 from latentlab.digits.folders import DigitsRun
 from latentlab.digits.models import DigitsModel
 from latentlab.errors import LatentlabError, MissingExtraError, ParityError
-from latentlab.machine.files import replace_when_done, sha256_of_file
-from latentlab.results.folders import check_folder, write_json
+from latentlab.machine.files import check_folder, replace_when_done, sha256_of_file
+from latentlab.results.folders import write_json
 
 OPSET = 20
 TOLERANCE = 1e-5

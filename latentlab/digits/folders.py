@@ -16,9 +16,9 @@ from latentlab.digits.exported import SHIPPED as SHIPPED
 from latentlab.digits.measure import Codes
 from latentlab.digits.models import DigitsModel, build_model, config_from
 from latentlab.errors import FileError
-from latentlab.machine.files import replace_when_done
+from latentlab.machine.files import check_folder, replace_when_done
 from latentlab.models.shipped import shipped_folder
-from latentlab.results.folders import check_folder, read_json, write_json
+from latentlab.results.folders import read_json, write_json
 
 MODEL = "model.safetensors"
 CODES = "codes.safetensors"

@@ -34,8 +34,7 @@ from latentlab.figures.animation import write_animation
 from latentlab.figures.canvas import new_figure, png_bytes
 from latentlab.images.reading import save_png
 from latentlab.latents import Progress
-from latentlab.machine.files import replace_when_done
-from latentlab.results.folders import check_folder
+from latentlab.machine.files import check_folder, replace_when_done
 
 _SNAPSHOTS = 10
 

@@ -1,31 +1,28 @@
 """Ways to find directions around a latent: one finder a file, all behind one registry.
 
-:func:`find` is the way in; :func:`register_finder` adds a finder of your own.
+:func:`latentlab.find_directions` is the way in; ``@FINDERS.register("name")`` adds a finder of
+your own.
 """
 
-from latentlab.directions.base import FINDERS, Finder, Found, Scene, register_finder
-from latentlab.directions.difference import Difference
-from latentlab.directions.finding import find, make_finder
-from latentlab.directions.ica import IndependentComponents
-from latentlab.directions.jacobian import DecoderJacobian
-from latentlab.directions.pca import PrincipalComponents
-from latentlab.directions.random import RandomDirections
-from latentlab.directions.sparse_pca import SparseComponents
-from latentlab.directions.supervised import Supervised
+from __future__ import annotations
 
-__all__ = [
-    "FINDERS",
-    "DecoderJacobian",
-    "Difference",
-    "Finder",
-    "Found",
-    "IndependentComponents",
-    "PrincipalComponents",
-    "RandomDirections",
-    "Scene",
-    "SparseComponents",
-    "Supervised",
-    "find",
-    "make_finder",
-    "register_finder",
-]
+from typing import TYPE_CHECKING
+
+from latentlab.registry import Registry
+
+if TYPE_CHECKING:
+    from latentlab.directions.base import Finder
+
+FINDERS: Registry[Finder] = Registry(
+    "finder",
+    __name__,
+    {
+        "pca": "pca",
+        "jacobian": "jacobian",
+        "ica": "ica",
+        "sparse-pca": "sparse_pca",
+        "supervised": "supervised",
+        "difference": "difference",
+        "random": "random",
+    },
+)

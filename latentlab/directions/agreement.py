@@ -46,7 +46,7 @@ class Agreement:
         return asdict(self)
 
 
-def compare(directions: Directions, other: Directions) -> Agreement:
+def subspace_agreement(directions: Directions, other: Directions) -> Agreement:
     """Return the principal angles and the overlap of two sets, with the overlap that chance has.
 
     Angles are those of the rows, in the neighborhood's features.
@@ -62,11 +62,12 @@ def compare(directions: Directions, other: Directions) -> Agreement:
 
     Examples
     --------
-    >>> from latentlab import encode, find, load_vae, neighborhood
+    >>> from latentlab import encode, find_directions, load_vae, neighborhood
     >>> vae = load_vae("linear")
     >>> z = encode(vae, "sample:flower", size=64)
     >>> hood = neighborhood(vae, z, "tokens")
-    >>> same = compare(find(vae, z, hood, 2), find(vae, z, hood, 4))
+    >>> few, more = (find_directions(vae, z, hood, n_components=k) for k in (2, 4))
+    >>> same = subspace_agreement(few, more)
     >>> round(same.overlap, 6), same.chance
     (1.0, 0.25)
     """
@@ -93,6 +94,8 @@ def compare(directions: Directions, other: Directions) -> Agreement:
 def _rows(directions: Directions) -> Tensor:
     if directions.rows is None:
         raise UsageError(
-            f"{directions!r} without rows", "directions that a finder found", "use latentlab.find"
+            f"{directions!r} without rows",
+            "directions that a finder found",
+            "use latentlab.find_directions",
         )
     return directions.rows

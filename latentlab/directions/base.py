@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from latentlab.components.pca import PCA, fit_pca
+from latentlab.components.fitting import fit_pca
+from latentlab.components.pca import PCA
 from latentlab.errors import UsageError
 from latentlab.linalg.sums import column_moments, project_rows
 
@@ -179,45 +180,6 @@ class Finder(ABC):
         return min(USUAL_COUNT, self.limit(scene)[0])
 
 
-FINDERS: dict[str, type[Finder]] = {}
-
-SomeFinder = TypeVar("SomeFinder", bound=type[Finder])
-
-
-def register_finder(name: str) -> Callable[[SomeFinder], SomeFinder]:
-    """Return a class decorator that makes a finder available under a name.
-
-    Examples
-    --------
-    >>> from latentlab.directions import FINDERS
-    >>> "pca" in FINDERS
-    True
-    """
-
-    def register(finder: SomeFinder) -> SomeFinder:
-        finder.name = name
-        FINDERS[name] = finder
-        return finder
-
-    return register
-
-
 def numbered(prefix: str, k: int) -> tuple[str, ...]:
     """Return k names: the prefix and 1 to k."""
     return tuple(f"{prefix} {index}" for index in range(1, k + 1))
-
-
-def random_rows(k: int, n_features: int, generator: torch.Generator) -> Tensor:
-    """Return k orthonormal rows (k, n_features), float32, uniform over all directions."""
-    gaussian = torch.randn(n_features, k, generator=generator, dtype=torch.float64)
-    basis, triangle = torch.linalg.qr(gaussian)
-    # Without their signs the first entries would lean to one side (Mezzadri 2007).
-    rows: Tensor = (basis * triangle.diagonal().sign()).T
-    return rows.float().contiguous()
-
-
-def unit_rows(rows: Tensor) -> Tensor:
-    """Return rows (k, D) of unit length, float32, with the largest entry of each positive."""
-    scaled: Tensor = rows / rows.norm(dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
-    negative = scaled.amax(1) < -scaled.amin(1)
-    return (scaled * (1 - 2 * negative[:, None].to(scaled))).float()

@@ -1,4 +1,4 @@
-"""How directions go along with what varies, and how much: known factors, and what pictures show."""
+"""How directions correlate with what varies, and how much: known factors, and image statistics."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from latentlab.directions.amounts import STATISTICS, Amount, amount_of_factor
-from latentlab.directions.base import random_rows
+from latentlab.directions.amounts import STATISTICS
 from latentlab.directions.supervised import varying_factors
 from latentlab.encoding.encoder import decode_each
 from latentlab.errors import UsageError
 from latentlab.latents import Directions, Latent, Neighborhood, Progress
+from latentlab.linalg.bases import random_rows
 from latentlab.linalg.sums import project_rows
 from latentlab.loaders.base import LatentVAE
 from latentlab.metrics.correlation import chance_threshold, spearman
 from latentlab.metrics.picture_statistics import measure_pictures
-from latentlab.neighborhoods import neighborhood as sample_neighborhood
+from latentlab.neighborhoods import sampler_of
+from latentlab.neighborhoods.amounts import Amount
 
 LABEL_SAMPLES = 64
 _RANDOM_DIRECTIONS = 64
@@ -25,7 +26,7 @@ _RANDOM_DIRECTIONS = 64
 
 @dataclass(frozen=True)
 class Association:
-    """How one direction goes along with one thing that varies.
+    """How one direction correlates with one thing that varies.
 
     Parameters
     ----------
@@ -75,39 +76,11 @@ class Correlations:
         return dict(zip(self.names, self.rho[k].tolist(), strict=True))
 
     def ranked(self, k: int) -> list[Association]:
-        """Return what direction k goes along with, that of the largest |ρ| first."""
+        """Return what direction k correlates with, the largest |ρ| first."""
         columns = (self.names, self.rho[k].tolist(), self.effects[k].tolist(), self.amounts)
         found = [Association(*one) for one in zip(*columns, strict=True)]
         # Equal up to rounding, as brightness and the center of all light: the first is simpler.
         return sorted(found, key=lambda one: -round(abs(one.rho), 6))
-
-
-def held_out(
-    vae: LatentVAE,
-    neighborhood: Neighborhood,
-    samples: int = LABEL_SAMPLES,
-    progress: Progress | None = None,
-) -> Neighborhood | None:
-    """Return fresh samples of a neighborhood, from the next seed; None where it knows no factors.
-
-    None as well where the sampler draws nothing at random: its samples would be the same again.
-    """
-    if not neighborhood.factors:
-        return None
-    options = {name: value for name, value in neighborhood.options.items() if name != "region"}
-    region = neighborhood.options.get("region")
-    fresh = sample_neighborhood(
-        vae,
-        neighborhood.origin,
-        neighborhood.name,
-        samples=samples,
-        seed=(neighborhood.seed + 1) % 2**63,
-        region=tuple(region) if region else None,
-        progress=progress,
-        **options,
-    )
-    seen = neighborhood.samples[: fresh.n_samples]
-    return None if torch.equal(fresh.samples[: len(seen)], seen) else fresh
 
 
 def factor_correlations(
@@ -118,9 +91,10 @@ def factor_correlations(
     The effect is how much further a factor is, on average, in samples that lie one standard
     deviation further along.
     """
-    names, values = varying_factors(fresh.factors)
+    names, values = varying_factors(fresh)
     scores = scores_along(directions, fresh)
-    amounts = tuple(amount_of_factor(name) for name in names)
+    known = sampler_of(fresh).amounts
+    amounts = tuple(known.get(name, Amount()) for name in names)
     generator = torch.Generator().manual_seed(seed)
     count = min(_RANDOM_DIRECTIONS, fresh.n_features)
     chance = replace(directions, rows=random_rows(count, fresh.n_features, generator))
@@ -142,7 +116,7 @@ def scores_along(directions: Directions, neighborhood: Neighborhood) -> Tensor:
         raise UsageError(
             f"{directions!r} and {neighborhood!r}",
             "directions that were found in this neighborhood's features",
-            "find them with latentlab.find in the same neighborhood",
+            "find them with latentlab.find_directions in the same neighborhood",
         )
     mean = neighborhood.samples.double().mean(0)
     return project_rows(neighborhood.samples, mean, directions.rows.double().T)
@@ -153,7 +127,7 @@ def statistic_correlations(
     latent: Latent,
     directions: Directions,
     *,
-    samples: int = LABEL_SAMPLES,
+    n_samples: int = LABEL_SAMPLES,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Correlations:
@@ -164,7 +138,7 @@ def statistic_correlations(
     uncorrelated in the sample, so that none is credited with what another does. The effect is
     how much a statistic changes, on average, for one step.
     """
-    parts = _uncorrelated_parts(samples, len(directions.vectors), seed)
+    parts = _uncorrelated_parts(n_samples, len(directions.vectors), seed)
     measured = _measure_mixes(vae, latent, directions, parts, progress)
     names, values = tuple(measured), torch.stack(list(measured.values()), 1)
     amounts = tuple(STATISTICS[name] for name in names)
@@ -190,14 +164,14 @@ def _effects(places: Tensor, values: Tensor, amounts: tuple[Amount, ...]) -> Ten
     return changes
 
 
-def _uncorrelated_parts(samples: int, k: int, seed: int) -> Tensor:
-    """Return normal numbers (samples, k) of mean 0 and variance 1, uncorrelated while k allows."""
-    parts = torch.randn(samples, k, generator=torch.Generator().manual_seed(seed))
-    if k >= samples:
+def _uncorrelated_parts(n_samples: int, k: int, seed: int) -> Tensor:
+    """Return normal numbers (n_samples, k), uncorrelated where k is smaller than n_samples."""
+    parts = torch.randn(n_samples, k, generator=torch.Generator().manual_seed(seed))
+    if k >= n_samples:
         return parts
     centered = parts - parts.mean(0)
     basis, triangle = torch.linalg.qr(centered)
-    uncorrelated: Tensor = basis * triangle.diagonal().sign() * (samples - 1) ** 0.5
+    uncorrelated: Tensor = basis * triangle.diagonal().sign() * (n_samples - 1) ** 0.5
     return uncorrelated
 
 
@@ -212,10 +186,10 @@ def _measure_mixes(
     lengths = directions.step_lengths.to(directions.vectors)
     steps = directions.vectors * lengths[:, None, None, None]
     center = measure_pictures(next(decode_each(vae, latent.values[None]))[None])
+    mixes = latent.values + torch.einsum("nk,kchw->nchw", parts, steps)
     each = []
-    for done, part in enumerate(parts, 1):
-        mixed = latent.values + torch.einsum("k,kchw->chw", part, steps)
-        each.append(measure_pictures(next(decode_each(vae, mixed[None]))[None]))
+    for done, picture in enumerate(decode_each(vae, mixes), 1):
+        each.append(measure_pictures(picture[None]))
         if progress:
             progress("labelling", done, len(parts))
     measured = {name: torch.cat([one[name] for one in each]) for name in center}

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from latentlab.directions.base import Finder, Found, Scene, register_finder
+from latentlab.directions import FINDERS
+from latentlab.directions.base import Finder, Found, Scene
 from latentlab.directions.ridge import FOLDS, fold_of
 from latentlab.encoding.encoder import encode_batch
 from latentlab.errors import UsageError
@@ -18,7 +19,7 @@ from latentlab.images.reading import list_pictures, read_picture
 _METHODS = ("means", "discriminant")
 
 
-@register_finder("difference")
+@FINDERS.register("difference")
 @dataclass(frozen=True)
 class Difference(Finder):
     """The difference of two latents, of two folders' mean latents, or their linear discriminant.

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentlab.components.pca import fit_pca
-from latentlab.directions.base import random_rows
+from latentlab.components.fitting import fit_pca
 from latentlab.directions.correlations import scores_along
 from latentlab.directions.supervised import standardized_factors
 from latentlab.latents import Directions, Neighborhood
+from latentlab.linalg.bases import random_rows
 from latentlab.linalg.sums import project_rows
 from latentlab.metrics.correlation import spearman
 
@@ -57,10 +57,10 @@ def read_factors(
     ----------
     directions : Directions found in the neighborhood
     neighborhood : Neighborhood that components are fitted to
-    fresh : Neighborhood of held-out samples, see :func:`latentlab.held_out`
+    fresh : Neighborhood of held-out samples, see :func:`latentlab.neighborhoods.sampling.resample`
     seed : int, of the random directions
     """
-    names, values = standardized_factors(fresh.factors)
+    names, values = standardized_factors(fresh)
     components = fit_pca(neighborhood).components[:_CONTESTANTS]
     generator = torch.Generator().manual_seed(seed)
     rows = random_rows(len(components), neighborhood.n_features, generator)

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from latentlab.directions.base import FINDERS, Finder, Found, Scene, random_rows
+from latentlab.directions import FINDERS
+from latentlab.directions.base import Finder, Found, Scene
 from latentlab.directions.grain import note_on_grain
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Directions, Latent, Neighborhood, Progress
+from latentlab.linalg.bases import random_rows
 from latentlab.loaders.base import LatentVAE
-from latentlab.registry import make_registered
 
 BASELINE_DIRECTIONS = 16
 # The baseline must not be what the finder `random` draws from the same seed.
 _BASELINE_SEED = 7_368_787
 
 
-def find(
+def find_directions(
     vae: LatentVAE,
     latent: Latent,
     neighborhood: Neighborhood,
-    k: int | None = None,
+    n_components: int | None = None,
     *,
     finder: str | Finder = "pca",
     seed: int = 0,
     progress: Progress | None = None,
     **options: Any,
 ) -> Directions:
-    """Return k directions around a latent, each with its strength and that of random directions.
+    """Return directions around a latent, each with its strength, and that of random directions.
 
     Parameters
     ----------
@@ -40,12 +40,16 @@ def find(
     latent : Latent
     neighborhood : Neighborhood of the latent; its features are the space that is searched, and
         its standard deviations the steps of walks
-    k : int, optional; how many directions. By default 8, or as many as there are.
-    finder : str or Finder; one of ``FINDERS``: pca, jacobian, ica, sparse-pca, random,
-        supervised, difference
+    n_components : int, optional; how many directions. By default 8, or all if there are fewer.
+    finder : str, a registered finder: pca, jacobian, ica, sparse-pca, supervised, difference,
+        random; or a Finder
     seed : int
     progress : called as ``progress(what, done, total)``
     **options : the finder's own, such as ``other="B.jpg"``
+
+    Returns
+    -------
+    Directions : vectors (k, C, h, w) of unit length; strengths in the unit of ``strength_name``
 
     Raises
     ------
@@ -58,25 +62,15 @@ def find(
     >>> from latentlab import encode, load_vae, neighborhood
     >>> vae = load_vae("linear")
     >>> z = encode(vae, "sample:flower", size=64)
-    >>> found = find(vae, z, neighborhood(vae, z, "tokens"), 2)
+    >>> found = find_directions(vae, z, neighborhood(vae, z, "tokens"), n_components=2)
     >>> found, bool(found.strengths[0] > 3 * found.baseline_strength)
     (Directions(2 by pca: PC 1, PC 2 …), True)
     """
-    chosen = finder if isinstance(finder, Finder) else make_finder(finder, options)
+    chosen = finder if isinstance(finder, Finder) else FINDERS.make(finder, options)
     _check_fit(latent, neighborhood)
     scene = Scene(vae, latent, neighborhood, seed, progress)
-    found = chosen.search(scene, _count(chosen, scene, k))
+    found = chosen.search(scene, _count(chosen, scene, n_components))
     return _directions(chosen, scene, found)
-
-
-def make_finder(name: str, options: Mapping[str, Any]) -> Finder:
-    """Return the finder of this name with these options, converted to their types.
-
-    Raises
-    ------
-    UsageError : no such finder or option, or a value of another type.
-    """
-    return make_registered(FINDERS, "finder", name, options)
 
 
 def baseline_rows(scene: Scene) -> Tensor:
@@ -97,7 +91,7 @@ def directions_from_rows(scene: Scene, rows: Tensor, labels: tuple[str, ...]) ->
         finder="rows",
         basis=f"directions in the {scene.neighborhood.description}",
         rows=rows,
-        layout=layout,
+        sampling=scene.neighborhood.sampling,
     )
 
 

@@ -9,15 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from latentlab.directions.base import (
-    Finder,
-    Found,
-    Scene,
-    numbered,
-    register_finder,
-    unit_rows,
-)
+from latentlab.directions import FINDERS
+from latentlab.directions.base import Finder, Found, Scene, numbered
 from latentlab.errors import UsageError
+from latentlab.linalg.bases import unit_rows
 
 if TYPE_CHECKING:
     from latentlab.components.pca import PCA
@@ -25,7 +20,7 @@ if TYPE_CHECKING:
 _ITERATIONS = 1000
 
 
-@register_finder("ica")
+@FINDERS.register("ica")
 @dataclass(frozen=True)
 class IndependentComponents(Finder):
     """FastICA of the whitened scores along the leading principal components.

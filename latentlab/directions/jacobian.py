@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from latentlab.directions.base import Finder, Found, Scene, numbered, register_finder
+from latentlab.directions import FINDERS
+from latentlab.directions.base import Finder, Found, Scene, numbered
 from latentlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _NEGLIGIBLE = 1e-2
 
 
-@register_finder("jacobian")
+@FINDERS.register("jacobian")
 @dataclass(frozen=True)
 class DecoderJacobian(Finder):
     """Top right singular vectors of the decoder's Jacobian at the latent.

@@ -32,7 +32,7 @@ _MEASURED = {"factor": "", "statistic": "measured "}
 
 @dataclass(frozen=True)
 class Label:
-    """What one direction goes along with.
+    """What one direction correlates with.
 
     Parameters
     ----------
@@ -76,17 +76,17 @@ class Label:
         return asdict(self)
 
 
-def label(
+def label_directions(
     vae: LatentVAE,
     latent: Latent,
     directions: Directions,
     fresh: Neighborhood | None = None,
     *,
-    samples: int = LABEL_SAMPLES,
+    n_samples: int = LABEL_SAMPLES,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[Label, ...]:
-    """Return what each direction goes along with, or that it is nothing known.
+    """Return what each direction correlates with on held-out samples, or that it is nothing known.
 
     Where fresh samples are given, the factor that correlates most with their scores along the
     direction, of those that do so above chance and change visibly; else, and for finders that do
@@ -101,9 +101,9 @@ def label(
     latent : Latent
     directions : Directions
     fresh : Neighborhood, optional; samples that no finder has seen, see
-        :func:`latentlab.held_out`. Without
+        :func:`latentlab.neighborhoods.sampling.resample`. Without
         it only statistics are used.
-    samples : int, how many mixes
+    n_samples : int, how many mixes
     seed : int
     progress : called as ``progress("labelling", done, total)``
 
@@ -113,21 +113,21 @@ def label(
 
     Examples
     --------
-    >>> from latentlab import encode, find, load_vae, neighborhood
+    >>> from latentlab import encode, find_directions, load_vae, neighborhood
     >>> vae = load_vae("linear")
     >>> z = encode(vae, "sample:flower", size=64)
-    >>> found = find(vae, z, neighborhood(vae, z, "tokens"), 1)
-    >>> label(vae, z, found)[0].text
+    >>> found = find_directions(vae, z, neighborhood(vae, z, "tokens"), n_components=1)
+    >>> label_directions(vae, z, found)[0].text
     '≈ measured brightness (ρ 1.00, ±15 %)'
     """
-    if samples < 8:
-        raise UsageError(f"{samples} samples for labels", "at least 8", "leave it at 64")
+    if n_samples < 8:
+        raise UsageError(f"{n_samples} samples for labels", "at least 8", "leave it at 64")
     sources: list[Correlations] = []
     if fresh is not None:
         sources.append(factor_correlations(directions, fresh, seed=seed))
     sources.append(
         statistic_correlations(
-            vae, latent, directions, samples=samples, seed=seed, progress=progress
+            vae, latent, directions, n_samples=n_samples, seed=seed, progress=progress
         )
     )
     # Samples that hardly vary along a direction say little of what it does to the picture.

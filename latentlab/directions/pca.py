@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from latentlab.components.pca import VARIANCE
-from latentlab.directions.base import Finder, Found, Scene, numbered, register_finder
+from latentlab.directions import FINDERS
+from latentlab.directions.base import Finder, Found, Scene, numbered
 
 
-@register_finder("pca")
+@FINDERS.register("pca")
 @dataclass(frozen=True)
 class PrincipalComponents(Finder):
     """Leading principal components of the neighborhood. Strength is the variance along each."""

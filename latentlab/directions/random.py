@@ -8,17 +8,12 @@ import torch
 from torch import Tensor
 
 from latentlab.components.pca import VARIANCE
-from latentlab.directions.base import (
-    Finder,
-    Found,
-    Scene,
-    numbered,
-    random_rows,
-    register_finder,
-)
+from latentlab.directions import FINDERS
+from latentlab.directions.base import Finder, Found, Scene, numbered
+from latentlab.linalg.bases import random_rows
 
 
-@register_finder("random")
+@FINDERS.register("random")
 @dataclass(frozen=True)
 class RandomDirections(Finder):
     """Orthonormal directions, uniform over the feature space. Strength is the variance along each.

@@ -9,22 +9,17 @@ import torch
 from torch import Tensor
 
 from latentlab.components.pca import VARIANCE
-from latentlab.directions.base import (
-    Finder,
-    Found,
-    Scene,
-    numbered,
-    register_finder,
-    unit_rows,
-)
+from latentlab.directions import FINDERS
+from latentlab.directions.base import Finder, Found, Scene, numbered
 from latentlab.errors import UsageError
+from latentlab.linalg.bases import unit_rows
 
 # Epochs over the features; more change the answer by less than another seed does.
 _EPOCHS = 12
 _BATCH = 256
 
 
-@register_finder("sparse-pca")
+@FINDERS.register("sparse-pca")
 @dataclass(frozen=True)
 class SparseComponents(Finder):
     """Components with an L1 penalty on their entries, by scikit-learn's MiniBatchSparsePCA.

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from latentlab.directions.base import Finder, Found, Scene, register_finder
+from latentlab.directions import FINDERS
+from latentlab.directions.base import Finder, Found, Scene
 from latentlab.directions.ridge import FOLDS, fit_ridge
 from latentlab.errors import ShapeError, UsageError
+from latentlab.latents import Neighborhood
 from latentlab.linalg.sums import combine_rows, gram_matrix
 from latentlab.metrics.correlation import spearman
-from latentlab.neighborhoods.base import GAINS
+from latentlab.neighborhoods import sampler_of
 
 
-@register_finder("supervised")
+@FINDERS.register("supervised")
 @dataclass(frozen=True)
 class Supervised(Finder):
     """Ridge regression of each known factor on the samples; its weights are the direction.
@@ -37,7 +38,7 @@ class Supervised(Finder):
 
     def search(self, scene: Scene, k: int) -> Found:
         _check_samples(scene.n_samples)
-        names, targets = standardized_factors(scene.neighborhood.factors)
+        names, targets = standardized_factors(scene.neighborhood)
         mean, gram = gram_matrix(scene.neighborhood.samples)
         dual, predictions, _ = fit_ridge(gram, targets, generator=scene.generator())
         # A fit that predicts the opposite has found nothing.
@@ -50,29 +51,29 @@ class Supervised(Finder):
         )
 
     def measure(self, scene: Scene, rows: Tensor) -> Tensor:
-        _, targets = standardized_factors(scene.neighborhood.factors)
+        _, targets = standardized_factors(scene.neighborhood)
         return spearman(scene.scores(rows), targets).abs().amax(1)
 
     def limit(self, scene: Scene) -> tuple[int, str]:
-        count = len(standardized_factors(scene.neighborhood.factors)[0])
+        count = len(standardized_factors(scene.neighborhood)[0])
         return count, f"{count} factors vary in this neighborhood"
 
     def usual_count(self, scene: Scene) -> int:
         return self.limit(scene)[0]
 
 
-def standardized_factors(factors: Mapping[str, Tensor]) -> tuple[tuple[str, ...], Tensor]:
+def standardized_factors(hood: Neighborhood) -> tuple[tuple[str, ...], Tensor]:
     """Return names and values (n, m), float64, of the factors that vary, zero mean, unit variance.
 
     Raises
     ------
     UsageError : no factor is known, or none varies.
     """
-    names, values = varying_factors(factors)
+    names, values = varying_factors(hood)
     return names, (values - values.mean(0)) / values.std(0)
 
 
-def varying_factors(factors: Mapping[str, Tensor]) -> tuple[tuple[str, ...], Tensor]:
+def varying_factors(hood: Neighborhood) -> tuple[tuple[str, ...], Tensor]:
     """Return names and values (n, m), float64, of the factors that vary, gains as logarithms.
 
     Raises
@@ -80,8 +81,10 @@ def varying_factors(factors: Mapping[str, Tensor]) -> tuple[tuple[str, ...], Ten
     UsageError : no factor is known, or none varies.
     """
     columns = {}
-    for name, values in factors.items():
-        natural = values.double().log() if name in GAINS else values.double()
+    amounts = sampler_of(hood).amounts
+    for name, values in hood.factors.items():
+        gain = name in amounts and amounts[name].gain
+        natural = values.double().log() if gain else values.double()
         if len(natural) > 1 and float(natural.std()) > 0:
             columns[name] = natural
     if not columns:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from latentlab.directions.base import random_rows
 from latentlab.directions.correlations import LABEL_SAMPLES, statistic_correlations
 from latentlab.encoding.encoder import decode_each
 from latentlab.errors import ShapeError, UsageError
 from latentlab.images.arrays import to_uint8
 from latentlab.latents import Directions, Latent, Progress
+from latentlab.linalg.bases import random_rows
 from latentlab.loaders.base import LatentVAE
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 RANDOM_DIRECTIONS = 16
 _RESAMPLES = 2000
@@ -42,6 +44,7 @@ class Transfer:
     title : str
     unit : str, of alpha, such as ``"σ"`` of the origin's neighborhood along each direction
     seed : int, of the bootstrap
+    record : what ``run.json`` says of model and pictures, JSON-ready
     """
 
     labels: tuple[str, ...]
@@ -56,6 +59,7 @@ class Transfer:
     title: str
     unit: str = "σ"
     seed: int = 0
+    record: Mapping[str, Any] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """Return the contents of ``transfer.json``."""
@@ -97,21 +101,51 @@ class Transfer:
         """Draw the cosines of every direction beside those of random ones; return the figure."""
         from latentlab.figures.transfer import draw_transfer
 
-        return draw_transfer(self)
+        return draw_transfer(
+            self.labels,
+            self.targets,
+            {
+                f"change of the picture at ±{self.alpha:g} {self.unit}": (
+                    self.cosines,
+                    self.random_cosines,
+                ),
+                "what is moved: correlations with picture statistics": (
+                    self.label_cosines,
+                    self.random_label_cosines,
+                ),
+            },
+            origin=self.origin,
+            title=self.title,
+        )
+
+    def sheet(self) -> NDArray[np.uint8]:
+        """Return each picture at −alpha and +alpha along each direction as one grid (H, W, 3)."""
+        from latentlab.figures.transfer import transfer_sheet
+
+        return transfer_sheet(
+            self.frames,
+            row_labels=[
+                f"{name}\ncosine {float(mean):.2f}"
+                for name, mean in zip(self.labels, self.cosines.mean(0), strict=True)
+            ],
+            names=(self.origin, *self.targets),
+            step=(self.alpha, self.unit),
+            title=self.title,
+        )
 
     def __repr__(self) -> str:
         mean = float(self.cosines.mean())
         return f"Transfer({self.origin!r} to {len(self.targets)} pictures: cosine {mean:.2f})"
 
 
-def transfer(
+def transfer_directions(
     vae: LatentVAE,
     origin: Latent,
     directions: Directions,
     targets: Sequence[Latent],
     *,
     alpha: float = 2.0,
-    samples: int = LABEL_SAMPLES,
+    n_samples: int = LABEL_SAMPLES,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Transfer:
@@ -130,7 +164,7 @@ def transfer(
     directions : Directions
     targets : other latents, of the same model and size
     alpha : float, above 0; step in standard deviations
-    samples : int, mixes for the label scores
+    n_samples : int, mixes for the label scores
     seed : int
     progress : called as ``progress("transfer", done, total)``
 
@@ -144,13 +178,15 @@ def transfer(
         raise UsageError(f"alpha={alpha}", "a number above 0", "pass alpha=2")
     if directions.layout is None:
         raise UsageError(
-            f"{directions!r} without a layout", "directions that a finder found", "use find"
+            f"{directions!r} without a layout",
+            "directions that a finder found",
+            "use latentlab.find_directions",
         )
     chance = _random_like(directions, seed)
     latents = [origin, *targets]
     looks: list[_Look] = []
     for done, latent in enumerate(latents, 1):
-        looks.append(_look(vae, latent, directions, chance, alpha, samples, seed))
+        looks.append(_look(vae, latent, directions, chance, alpha, n_samples, seed))
         if progress:
             progress("transfer", done, len(latents))
     first, *others = looks
@@ -171,6 +207,7 @@ def transfer(
         title=f"{origin.title}\n{directions.basis}",
         unit=directions.step_unit,
         seed=seed,
+        record=origin.record,
     )
 
 
@@ -219,13 +256,13 @@ def _look(
     directions: Directions,
     chance: Directions,
     alpha: float,
-    samples: int,
+    n_samples: int,
     seed: int,
 ) -> _Look:
     changes, frames = _change(vae, latent, directions, alpha)
     random_changes, _ = _change(vae, latent, chance, alpha)
     scores, random_scores = (
-        statistic_correlations(vae, latent, some, samples=samples, seed=seed).rho
+        statistic_correlations(vae, latent, some, n_samples=n_samples, seed=seed).rho
         for some in (directions, chance)
     )
     return _Look(changes, random_changes, scores, random_scores, frames)
@@ -247,7 +284,7 @@ def _change(
 def _random_like(directions: Directions, seed: int) -> Directions:
     """Return random directions whose steps are as long as the mean step of these."""
     layout = directions.layout
-    assert layout is not None  # checked by `transfer`
+    assert layout is not None  # checked by `transfer_directions`
     generator = torch.Generator().manual_seed(seed)
     count = min(RANDOM_DIRECTIONS, layout.n_features)
     rows = random_rows(count, layout.n_features, generator)

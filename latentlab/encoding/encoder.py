@@ -19,6 +19,7 @@ from latentlab.encoding.batches import (
     run_halving,
     send_to_cpu,
 )
+from latentlab.encoding.precision import dtype_name
 from latentlab.errors import NonFiniteError
 from latentlab.images.reading import read_picture
 from latentlab.latents import Latent, Posterior
@@ -26,7 +27,7 @@ from latentlab.loaders.base import LatentVAE
 from latentlab.machine.memory import available_memory, check_memory
 
 if TYPE_CHECKING:
-    from latentlab.latents import Picture
+    from latentlab.images.image import Picture
 
 
 def encode(vae: LatentVAE, image: Any, size: int | None = None) -> Latent:
@@ -38,6 +39,10 @@ def encode(vae: LatentVAE, image: Any, size: int | None = None) -> Latent:
     image : path, PIL image, array, Tensor (3, H, W) in [−1, 1] or Picture
     size : int, optional; centre-crop to a square, then resize to size×size pixels. Without it
         the picture keeps its size and is cropped to multiples of ``vae.spec.multiple``.
+
+    Returns
+    -------
+    Latent : values (C, H/stride, W/stride), float32, model space
 
     Raises
     ------
@@ -56,7 +61,34 @@ def encode(vae: LatentVAE, image: Any, size: int | None = None) -> Latent:
     picture: Picture = read_picture(image, size=size, multiple=vae.spec.multiple)
     posterior = encode_batch(vae, picture.pixels[None])
     logvar = None if posterior.logvar is None else posterior.logvar[0]
-    return Latent(posterior.mean[0], vae.spec, logvar, picture, picture.name)
+    record = {"model": describe_model(vae), "input": describe_input(picture)}
+    return Latent(posterior.mean[0], vae.spec, logvar, picture, picture.name, record)
+
+
+def describe_model(vae: LatentVAE) -> dict[str, Any]:
+    """Return what ``run.json`` says of a model, JSON-ready."""
+    return {
+        "name": vae.spec.name,
+        "source": vae.origin.source,
+        "family": vae.origin.family,
+        "revision": vae.origin.revision,
+        "sha256": dict(vae.origin.sha256),
+        "normalization": vae.origin.normalization,
+        "dtype": dtype_name(vae.dtype),
+        "device": str(vae.device),
+        "compiled": vae.is_compiled,
+    }
+
+
+def describe_input(picture: Picture | None, name: str = "") -> dict[str, Any]:
+    """Return what ``run.json`` says of an image, or of a latent without one, JSON-ready."""
+    if picture is None:
+        return {"name": name, "sha256": None, "preprocessing": None}
+    return {
+        "name": picture.name,
+        "sha256": picture.sha256,
+        "preprocessing": picture.preprocessing,
+    }
 
 
 def encode_batch(vae: LatentVAE, images: Tensor) -> Posterior:
@@ -167,9 +199,29 @@ def decode_each(vae: LatentVAE, latents: Tensor) -> Iterator[Tensor]:
         done += len(pictures)
 
 
-def reconstruct(vae: LatentVAE, latent: Latent) -> Tensor:
-    """Return the decoded picture (3, H, W) of a latent, on the CPU and not clamped."""
-    return next(decode_each(vae, latent.values[None]))
+def decode(vae: LatentVAE, latent: Latent | Tensor) -> Tensor:
+    """Return the picture (3, H, W) of a latent, float32 around [−1, 1], on the CPU, not clamped.
+
+    Parameters
+    ----------
+    vae : LatentVAE
+    latent : Latent, or Tensor (C, h, w) in model space
+
+    Raises
+    ------
+    ShapeError : a latent of another shape than the model's.
+    NonFiniteError : the model returned NaN.
+    MemoryLimitError : the picture is too large for this machine.
+
+    Examples
+    --------
+    >>> import latentlab
+    >>> vae = latentlab.load_vae("mini")
+    >>> decode(vae, encode(vae, "sample:flower", size=64)).shape
+    torch.Size([3, 64, 64])
+    """
+    values = latent.values if isinstance(latent, Latent) else latent
+    return next(decode_each(vae, values[None]))
 
 
 def _run_encoder(vae: LatentVAE, images: Tensor) -> list[Posterior]:

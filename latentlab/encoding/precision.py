@@ -1,50 +1,17 @@
-"""Where bfloat16 is exact enough: always for pictures of 8 bits, seldom for small neighborhoods.
-
-A bfloat16 encoder is wrong by a per cent or so of the latent's deviation. That is nothing beside
-a neighborhood as wide as ``augment``, and everything beside a ball of radius 0.01.
-"""
+"""Where bfloat16 is exact enough, and VAEs that compute in two precisions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
-from latentlab.neighborhoods import neighborhood
-from latentlab.neighborhoods.base import SAMPLERS
 
-LARGEST_FLOOR = 0.01
-"""Share of a neighborhood's variance that rounding may have before float32 is used."""
-
-_PILOT = 3
 _NATIVE = ("avx512_bf16", "amx_bf16", "avx10_1", "bf16")  # the last is ARM's
 _AMPERE = (8, 0)
-
-
-@dataclass(frozen=True)
-class Precision:
-    """The numbers in which a neighborhood is encoded, and why.
-
-    Parameters
-    ----------
-    vae : LatentVAE to sample with
-    floor : float, mean square error of bfloat16 as a share of the neighborhood's variance, from a
-        few samples drawn both ways; None where nothing was compared
-    reason : str, in words
-    """
-
-    vae: LatentVAE
-    floor: float | None
-    reason: str
-
-    def facts(self) -> dict[str, Any]:
-        """Return dtype, floor and reason for ``run.json``."""
-        return {"encode": _name(self.vae.dtype), "floor": self.floor, "reason": self.reason}
 
 
 class MixedVAE(LatentVAE):
@@ -132,77 +99,9 @@ def for_data_set(vae: LatentVAE) -> LatentVAE:
 def decode_precision(vae: LatentVAE) -> dict[str, str]:
     """Return the dtype that a VAE decodes in, for ``run.json``."""
     decoder = vae.decoder if isinstance(vae, MixedVAE) else vae
-    return {"decode": _name(decoder.dtype)}
+    return {"decode": dtype_name(decoder.dtype)}
 
 
-def choose_precision(
-    vae: LatentVAE,
-    latent: Latent,
-    name: str,
-    options: Mapping[str, Any] | None = None,
-    *,
-    region: tuple[int, int, int, int] | None = None,
-    seed: int = 0,
-) -> Precision:
-    """Return the VAE to draw a neighborhood with: bfloat16 where its rounding does not show.
-
-    A few samples are drawn in both precisions. Where their mean square difference, the floor, is
-    more than :data:`LARGEST_FLOOR` of the variance between samples, float32 stays.
-
-    Parameters
-    ----------
-    vae : LatentVAE, float32
-    latent : Latent, encoded with it
-    name, options, region, seed : as for :func:`latentlab.neighborhood`
-
-    Raises
-    ------
-    UsageError, ShapeError : as for :func:`latentlab.neighborhood`.
-    """
-    if not SAMPLERS[name].encodes:
-        return Precision(vae, None, "nothing is encoded")
-    if vae.dtype != torch.float32:
-        return Precision(vae, None, "asked for")
-    if not native_bfloat16(vae.device):
-        return Precision(vae, None, f"{vae.device} has no native bfloat16")
-    fast = vae.cast(torch.bfloat16)
-    if fast is vae:
-        return Precision(vae, None, "this model has one precision")
-    floor = measure_floor(vae, fast, latent, name, options, region=region, seed=seed)
-    if floor is None:
-        return Precision(vae, None, "a few samples are all alike")
-    enough = floor <= LARGEST_FLOOR
-    comparison = f"rounding to bfloat16 is {floor:.2%} of the neighborhood's variance"
-    return Precision(
-        fast if enough else vae, floor, f"{comparison}, {'at' if enough else 'not at'} most 1 %"
-    )
-
-
-def measure_floor(
-    exact: LatentVAE,
-    fast: LatentVAE,
-    latent: Latent,
-    name: str,
-    options: Mapping[str, Any] | None = None,
-    *,
-    region: tuple[int, int, int, int] | None = None,
-    seed: int = 0,
-) -> float | None:
-    """Return the mean square difference of samples drawn by two VAEs, over their variance.
-
-    What all samples are wrong by alike does not count, for PCA removes it with the mean. None for
-    samples that do not vary.
-    """
-    drawn = [
-        neighborhood(
-            vae, latent, name, samples=_PILOT, seed=seed, region=region, **dict(options or {})
-        ).samples.double()
-        for vae in (exact, fast)
-    ]
-    variance = drawn[0].var(0).sum()
-    error = (drawn[1] - drawn[0]).var(0).sum()
-    return float(error / variance) if variance > 0 else None
-
-
-def _name(dtype: torch.dtype) -> str:
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return a dtype's name without ``torch.``."""
     return str(dtype).removeprefix("torch.")

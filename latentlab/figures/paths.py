@@ -1,83 +1,76 @@
-"""Pictures of a path between two pictures: how it changes, its sheet and its animation."""
+"""Paths between two images: how evenly the image changes, and the sheet of all frames."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from latentlab.figures.canvas import PALETTE, axes_on_screen, set_title
+from latentlab.figures.sheets import compose_sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
-    from latentlab.walks.interpolation import Interpolation
-
-_COLORS = {"linear": "isotropic", "slerp": "log", "arc": "data"}
+_COLORS = (PALETTE["data"], PALETTE["chance"], PALETTE["log"], PALETTE["linear"])
 _COLUMNS = 6
 _TILE = 192
 
 
-def draw_changes(paths: Sequence[Interpolation], *, ax: Axes | None = None) -> Axes:
-    """Draw how much the picture changes from frame to frame on each path; return the axes.
+def draw_changes(
+    changes: Mapping[str, ArrayLike], *, straight: float, title: str = "", ax: Axes | None = None
+) -> Axes:
+    """Draw how much the image changes from frame to frame on each path; return the axes.
 
     Parameters
     ----------
-    paths : Interpolations between the same two pictures
-    ax : Axes, optional; a new figure without
+    changes : legend → change (steps − 1,) from each frame to the next, in units of [−1, 1]
+    straight : float, change from the first frame to the last
+    title : str
+    ax : Axes, optional; by default those of a new figure
     """
     ax = axes_on_screen(ax)
-    for path in paths:
-        ax.plot(
-            np.arange(1, len(path.changes) + 1),
-            path.changes,
-            "o-",
-            ms=3.5,
-            lw=1.5,
-            color=PALETTE[_COLORS[path.path]],
-            label=f"{path.path}: fastest / slowest {path.speed_ratio:.2f}, "
-            f"length {path.detour:.2f} × straight",
-        )
-    even = paths[0].straight / len(paths[0].changes)
+    curves = {label: np.asarray(values) for label, values in changes.items()}
+    for color, (label, values) in zip(_COLORS, curves.items(), strict=False):
+        k = np.arange(1, len(values) + 1)
+        ax.plot(k, values, "o-", ms=3.5, lw=1.5, color=color, label=label)
+    even = straight / max(map(len, curves.values()))
     ax.axhline(even, ls=":", lw=1, color=PALETTE["mark"], label="straight cross-fade of pixels")
-    top = max(float(path.changes.max()) for path in paths)
+    top = max(float(values.max()) for values in curves.values())
     ax.set(
         xlabel="frame",
         ylabel="RMS change per frame, pixel values in [−1, 1]",
         ylim=(0, 1.35 * max(top, even, 1e-9)),
     )
-    set_title(ax, paths[0].title.partition("\n")[0])
+    set_title(ax, title)
     ax.grid(alpha=0.25, lw=0.5)
     ax.legend(fontsize=8, loc="upper center", framealpha=0.9)
     return ax
 
 
-def interpolation_sheet(path: Interpolation) -> NDArray[np.uint8]:
-    """Return all frames as a labelled grid (H, W, 3), in the order of reading."""
-    from latentlab.figures.sheets import compose_sheet
+def frames_sheet(
+    frames: Sequence[NDArray[np.uint8]], positions: Sequence[float], *, title: str
+) -> NDArray[np.uint8]:
+    """Return all frames (H, W, 3) as a labelled grid (H, W, 3), in reading order.
 
-    frames = list(path.frames.numpy())
+    Parameters
+    ----------
+    frames : arrays (H, W, 3), uint8
+    positions : where on the path each lies, 0 to 1
+    title : str
+    """
     columns = min(_COLUMNS, len(frames))
-    rows = math.ceil(len(frames) / columns)
-    ends = [min((row + 1) * columns, len(frames)) for row in range(rows)]
+    starts = range(0, len(frames), columns)
+    ends = [min(start + columns, len(frames)) for start in starts]
+    rows = list(zip(starts, ends, strict=True))
     return compose_sheet(
-        [frames[row * columns : ends[row]] for row in range(rows)],
+        [frames[start:end] for start, end in rows],
         row_labels=[
-            f"frames {row * columns}–{ends[row] - 1}\n"
-            f"t = {path.positions[row * columns]:.2f}–{path.positions[ends[row] - 1]:.2f}"
-            for row in range(rows)
+            f"frames {start}–{end - 1}\nt = {positions[start]:.2f}–{positions[end - 1]:.2f}"
+            for start, end in rows
         ],
-        title=path.title,
+        title=title,
         tile=_TILE,
     )
-
-
-def animate_interpolation(path: Interpolation, file: Path, *, fps: float, loop: bool) -> Path:
-    """Write the frames, full size and without labels, there and back if looped; return the file."""
-    from latentlab.figures.animation import write_animation
-
-    return write_animation(file, list(path.frames.numpy()), fps=fps, loop=loop, ping_pong=loop)

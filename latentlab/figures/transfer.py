@@ -1,80 +1,108 @@
-"""The figure and the sheet of a transfer."""
+"""The figure and the sheet of directions that are transferred to other images."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentlab.figures.canvas import PALETTE, new_figure, set_title, sigma_label
+from latentlab.figures.canvas import PALETTE, new_figure, set_title
+from latentlab.figures.sheets import compose_sheet
+from latentlab.figures.walks import sigma_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from latentlab.directions.transfer import Transfer
+    from numpy.typing import ArrayLike, NDArray
 
 _MARKERS = "osD^vP*X<>"
 _TILE = 144
 
 
-def draw_transfer(transfer: Transfer) -> Figure:
-    """Draw every direction's cosines beside the range of random directions, in two panels."""
-    count = len(transfer.labels)
-    figure = new_figure(max(8.4, 2.4 + 0.9 * count), 4.2)
-    changes, scores = figure.subplots(1, 2, sharey=True)
-    _draw_cosines(changes, transfer, transfer.cosines, transfer.random_cosines)
-    _draw_cosines(scores, transfer, transfer.label_cosines, transfer.random_label_cosines)
-    changes.set_ylabel(f"cosine with {transfer.origin}")
-    set_title(changes, f"change of the picture at ±{transfer.alpha:g} {transfer.unit}")
-    set_title(scores, "what is moved: correlations with picture statistics")
-    handles, names = changes.get_legend_handles_labels()
+def draw_transfer(
+    labels: Sequence[str],
+    targets: Sequence[str],
+    panels: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    *,
+    origin: str,
+    title: str,
+) -> Figure:
+    """Draw every direction's cosines over the range of random directions, one panel a measure.
+
+    Parameters
+    ----------
+    labels : k names of the directions
+    targets : t names of the images that they were transferred to
+    panels : title → cosines (t, k) and those of random directions (t, r)
+    origin : name of the image that the directions were found at
+    title : str
+    """
+    figure = new_figure(max(8.4, 2.4 + 0.9 * len(labels)), 4.2)
+    axes = np.ravel(figure.subplots(1, len(panels), sharey=True))
+    for ax, (name, (cosines, chance)) in zip(axes, panels.items(), strict=True):
+        _draw_cosines(ax, labels, targets, np.asarray(cosines), np.asarray(chance))
+        set_title(ax, name)
+    axes[0].set_ylabel(f"cosine with {origin}")
+    handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize=8)
-    figure.suptitle(transfer.title, fontsize=10, parse_math=False)
+    figure.suptitle(title, fontsize=10, parse_math=False)
     return figure
 
 
-def _draw_cosines(ax: Axes, transfer: Transfer, cosines: Tensor, chance: Tensor) -> None:
+def _draw_cosines(
+    ax: Axes,
+    labels: Sequence[str],
+    targets: Sequence[str],
+    cosines: NDArray[np.float64],
+    chance: NDArray[np.float64],
+) -> None:
     """Draw a point for each direction and target over the band of 95 % of random directions."""
-    places = np.arange(len(transfer.labels))
-    low, high = np.quantile(chance.numpy(), [0.025, 0.975])
-    ax.axhspan(
-        low, high, color=PALETTE["isotropic"], alpha=0.3, lw=0, label="95 % of random directions"
-    )
-    ax.axhline(float(chance.mean()), color=PALETTE["isotropic"], lw=1, ls="--", label="their mean")
+    places = np.arange(len(labels))
+    gray = PALETTE["chance"]
+    low, high = np.quantile(chance, [0.025, 0.975])
+    ax.axhspan(low, high, color=gray, alpha=0.3, lw=0, label="95 % of random directions")
+    ax.axhline(float(chance.mean()), color=gray, lw=1, ls="--", label="their mean")
     colors = [PALETTE["data"], PALETTE["log"], PALETTE["linear"], PALETTE["mark"]]
-    for index, name in enumerate(transfer.targets):
+    for index, name in enumerate(targets):
         ax.plot(
             places,
-            cosines[index].numpy(),
+            cosines[index],
             _MARKERS[index % len(_MARKERS)],
             color=colors[index % len(colors)],
             ms=5,
             label=name.replace("$", r"\$"),
         )
-    names = [name.replace("$", r"\$") for name in transfer.labels]
+    names = [name.replace("$", r"\$") for name in labels]
     ax.set_xticks(places, names, rotation=30, ha="right", fontsize=8)
     ax.set(ylim=(-1.05, 1.05), xlim=(-0.5, len(places) - 0.5))
     ax.grid(alpha=0.25, lw=0.5)
 
 
-def transfer_sheet(transfer: Transfer) -> NDArray[np.uint8]:
-    """Return each picture at −alpha and +alpha along each direction as one grid (H, W, 3)."""
-    from latentlab.figures.sheets import compose_sheet
+def transfer_sheet(
+    frames: ArrayLike,
+    *,
+    row_labels: Sequence[str],
+    names: Sequence[str],
+    step: tuple[float, str],
+    title: str,
+) -> NDArray[np.uint8]:
+    """Return images at both ends of each direction as one grid (H, W, 3).
 
-    by_direction = transfer.frames.transpose(0, 1)
-    ends = [sigma_label(sign * transfer.alpha, transfer.unit) for sign in (-1, 1)]
+    Parameters
+    ----------
+    frames : array (n, k, 2, H, W, 3), uint8; n images at −step and +step along k directions
+    row_labels : of the directions
+    names : of the images
+    step : length and unit
+    title : str
+    """
+    by_direction = np.asarray(frames).swapaxes(0, 1)
+    ends = [sigma_label(sign * step[0], step[1]) for sign in (-1, 1)]
     return compose_sheet(
-        [[*row.flatten(0, 1).numpy()] for row in by_direction],
-        row_labels=[
-            f"{name}\ncosine {float(mean):.2f}"
-            for name, mean in zip(transfer.labels, transfer.cosines.mean(0), strict=True)
-        ],
-        column_labels=[
-            f"{name}\n{end}" for name in (transfer.origin, *transfer.targets) for end in ends
-        ],
-        title=transfer.title,
+        [[*row.reshape(-1, *row.shape[2:])] for row in by_direction],
+        row_labels=row_labels,
+        column_labels=[f"{name}\n{end}" for name in names for end in ends],
+        title=title,
         tile=_TILE,
     )

@@ -11,6 +11,12 @@ PREFIX = "sample:"
 SAMPLES = ("flower", "china")
 
 
+def example_folder() -> Path:
+    """Return the folder of scikit-learn's images, without importing scikit-learn."""
+    spec = find_spec("sklearn")
+    return Path(spec.origin).parent / "datasets" / "images" if spec and spec.origin else Path()
+
+
 def sample_path(source: str) -> Path:
     """Return the file of ``sample:flower`` or ``sample:china``, without importing scikit-learn.
 
@@ -24,9 +30,7 @@ def sample_path(source: str) -> Path:
     'flower.jpg'
     """
     name = source.removeprefix(PREFIX)
-    spec = find_spec("sklearn")
-    folder = Path(spec.origin).parent / "datasets" / "images" if spec and spec.origin else Path()
-    path = folder / f"{name}.jpg"
+    path = example_folder() / f"{name}.jpg"
     if name not in SAMPLES or not path.is_file():
         known = " or ".join(PREFIX + sample for sample in SAMPLES)
         raise ImageError(f"{source!r}", known, "choose one of these, or pass a file")

@@ -23,9 +23,9 @@ from latentlab.images.arrays import channels_last, from_uint8, image_of, pixels_
 from latentlab.images.cropping import fit_image
 from latentlab.images.examples import PREFIX, sample_path
 from latentlab.images.grid import Target, crop_box, grid_notes, target_of
+from latentlab.images.image import Picture
 from latentlab.images.pillow import PICTURE_SUFFIXES, decoding
 from latentlab.images.video import read_video
-from latentlab.latents import Picture
 from latentlab.machine.files import replace_when_done, sha256_of_file
 
 if TYPE_CHECKING:

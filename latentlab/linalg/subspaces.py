@@ -6,8 +6,6 @@ Sets are matrices of rows (k, D) that need not be orthonormal: what counts is th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -145,27 +143,6 @@ def grassmann_distance(a: Tensor, b: Tensor) -> float:
     1.5708
     """
     return float(principal_angles(a, b).norm())
-
-
-def turning(subspaces: Sequence[Tensor]) -> Tensor:
-    """Return the Grassmann distance (n−1,), radians, from each span to the next along a walk.
-
-    Parameters
-    ----------
-    subspaces : n matrices (k, D) with linearly independent rows, in the order of the walk
-
-    Raises
-    ------
-    ShapeError, UsageError : as for :func:`principal_angles`.
-
-    Examples
-    --------
-    >>> axes = torch.eye(3)
-    >>> turning([axes[:1], axes[:1], axes[1:2]])
-    tensor([0.0000, 1.5708], dtype=torch.float64)
-    """
-    distances = [grassmann_distance(a, b) for a, b in pairwise(subspaces)]
-    return torch.tensor(distances, dtype=torch.float64)
 
 
 def orthonormal_rows(rows: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ Neither a float64 nor a centered copy of the samples ever exists.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -42,27 +42,6 @@ def gram_matrix(matrix: Tensor) -> tuple[Tensor, Tensor]:
         block -= mean[columns]
         add_products(gram, block)
     return mean, mirror_lower(gram)
-
-
-def scatter_matrix(chunks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the mean (D,) of all rows and the scatter matrix (D, D), merged chunk by chunk.
-
-    Source: Chan, Golub, LeVeque 1979, the pairwise update.
-    """
-    rows, mean, scatter = 0, torch.zeros(0), torch.zeros(0)
-    for chunk in chunks:
-        block = chunk.double()
-        block_mean = block.mean(0)
-        block = block - block_mean
-        if rows == 0:
-            mean, scatter = block_mean, block.new_zeros(len(block_mean), len(block_mean))
-        add_products(scatter, block.T)
-        total = rows + len(block)
-        shift = block_mean - mean
-        scatter.addr_(shift, shift, alpha=rows * len(block) / total)
-        mean = mean + shift * (len(block) / total)
-        rows = total
-    return mean, mirror_lower(scatter)
 
 
 def add_products(symmetric: Tensor, vectors: Tensor) -> None:
@@ -147,15 +126,6 @@ def project_rows(matrix: Tensor, mean: Tensor, basis: Tensor) -> Tensor:
     """Return the centered rows (N, D) times a basis (D, k), a block at a time."""
     blocks = torch.split(matrix, rows_in_block(matrix.shape[1]))
     return torch.cat([(block - mean) @ basis for block in blocks])
-
-
-def collect_rows(matrix: Tensor, mean: Tensor, scores: Tensor) -> Tensor:
-    """Return the transposed centered rows (D, N) times scores (N, k), a block at a time."""
-    rows = rows_in_block(matrix.shape[1])
-    total = torch.zeros_like(mean)[:, None].expand(-1, scores.shape[1]).clone()
-    for block, some in zip(torch.split(matrix, rows), torch.split(scores, rows), strict=True):
-        total.addmm_((block - mean).T, some)
-    return total
 
 
 def column_moments(matrix: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Files that are either complete or absent, and what identifies them."""
+"""Files that are either complete or absent, and the folders they go to."""
 
 from __future__ import annotations
 
@@ -51,6 +51,26 @@ def replace_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def check_folder(folder: Path) -> None:
+    """Raise FileError where a folder neither exists nor can be made, or may not be written."""
+    existing = folder.absolute()
+    while not (existing.exists() or existing.is_symlink()):
+        existing = existing.parent
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise FileError(
+            f"{folder}, where nothing can be written because of {existing}",
+            "a writable folder, or a new one",
+            "choose another --out",
+        )
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write a file whole or not at all; return its path."""
+    with replace_when_done(path) as unfinished:
+        unfinished.write_bytes(content)
+    return path
 
 
 def _concerns(error: OSError, temporary: Path) -> bool:

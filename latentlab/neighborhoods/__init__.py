@@ -1,32 +1,35 @@
 """Samples around a latent: one sampler a file, all behind one registry.
 
-:func:`neighborhood` is the way in; :func:`register_neighborhood` adds a sampler of your own.
+:func:`latentlab.neighborhood` is the way in; ``@SAMPLERS.register("name")`` adds a sampler of
+your own.
 """
 
-from latentlab.neighborhoods.augment import Augment
-from latentlab.neighborhoods.base import SAMPLERS, Sampler, register_neighborhood
-from latentlab.neighborhoods.crops import Crops
-from latentlab.neighborhoods.frames import Frames
-from latentlab.neighborhoods.gaussian import Gaussian
-from latentlab.neighborhoods.knn import NearestPictures
-from latentlab.neighborhoods.posterior import PosteriorSampler
-from latentlab.neighborhoods.reencode import Reencode
-from latentlab.neighborhoods.sampling import make_sampler, neighborhood
-from latentlab.neighborhoods.tokens import Patches, Tokens
+from __future__ import annotations
 
-__all__ = [
-    "SAMPLERS",
-    "Augment",
-    "Crops",
-    "Frames",
-    "Gaussian",
-    "NearestPictures",
-    "Patches",
-    "PosteriorSampler",
-    "Reencode",
-    "Sampler",
-    "Tokens",
-    "make_sampler",
-    "neighborhood",
-    "register_neighborhood",
-]
+from typing import TYPE_CHECKING, Any
+
+from latentlab.registry import Registry
+
+if TYPE_CHECKING:
+    from latentlab.neighborhoods.base import Sampler
+
+_BUILT_IN = ("augment", "crops", "frames", "gaussian", "knn", "posterior", "reencode", "tokens")
+
+SAMPLERS: Registry[Sampler] = Registry(
+    "neighborhood", __name__, {**{name: name for name in _BUILT_IN}, "patches": "tokens"}
+)
+
+DEFAULT_NEIGHBORHOOD = "augment"
+
+
+def sampler_of(samples: Any) -> type[Sampler]:
+    """Return the class that drew samples: a Neighborhood, or the name of a sampler.
+
+    For a matrix or an unregistered name it is :class:`latentlab.neighborhoods.base.Sampler`, which
+    assumes that rows are whole latents and independent.
+    """
+    from latentlab.neighborhoods.base import Sampler
+
+    name = samples if isinstance(samples, str) else getattr(samples, "name", "")
+    found: type[Sampler] = SAMPLERS.get(name, Sampler)
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as nnf
@@ -16,10 +17,12 @@ from latentlab.errors import UsageError
 from latentlab.images.colors import RGB_TO_YIQ, to_yiq
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
-from latentlab.neighborhoods.base import GAINS, Sampler, picture_of, register_neighborhood
+from latentlab.neighborhoods import SAMPLERS
+from latentlab.neighborhoods.amounts import Amount
+from latentlab.neighborhoods.base import Sampler, picture_of
 
 
-@register_neighborhood("augment")
+@SAMPLERS.register("augment")
 @dataclass(frozen=True)
 class Augment(Sampler):
     """Shifted, turned, zoomed, recolored and blurred copies of the picture, re-encoded.
@@ -46,6 +49,17 @@ class Augment(Sampler):
     hue: float = 10.0
     blur: float = 1.0
 
+    amounts: ClassVar = {
+        "shift_x": Amount("% of the width", 0.1, 100),
+        "shift_y": Amount("% of the height", 0.1, 100),
+        "rotation": Amount("°", 0.2),
+        "zoom": Amount("% of its own", 0.5, 100, gain=True),
+        "brightness": Amount("% of its own", 2, 100, gain=True),
+        "contrast": Amount("% of its own", 2, 100, gain=True),
+        "saturation": Amount("% of its own", 2, 100, gain=True),
+        "hue": Amount("°", 2),
+        "blur": Amount("px", 0.1),
+    }
     statement = (
         "Copies of the picture with known, continuous changes, encoded again. It is the positive "
         "control: about nine factors vary, so leading components should be coherent. The orbit of "
@@ -95,7 +109,7 @@ class Augment(Sampler):
             if low == high:
                 continue
             values = low + (high - low) * row
-            factors[name] = values.exp() if name in GAINS else values
+            factors[name] = values.exp() if self.amounts[name].gain else values
         return factors
 
 

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar
 
 from latentlab.errors import UsageError
 from latentlab.layouts import Layout, WholeLayout, Window
+from latentlab.neighborhoods.amounts import Amount
+from latentlab.neighborhoods.groups import RowGroups, blocks_of_cells, single_rows
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from latentlab.latents import Latent, Picture
+    from latentlab.images.image import Picture
+    from latentlab.latents import Latent, Neighborhood
     from latentlab.loaders.base import LatentVAE
 
 DEFAULT_SAMPLES = 256
-GAINS = ("zoom", "scale", "brightness", "contrast", "saturation")
-"""Factors that multiply: their natural scale is the logarithm."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,20 @@ class Sampler(ABC):
     statement : one paragraph on what this neighborhood can and cannot tell
     encodes : whether pictures are encoded, so that the encoder's precision matters
     reads_files : whether other files than the picture's decide what is drawn
+    whole : whether a row is a whole latent, or its window, and not a part of it
+    noise : a sentence on the spectrum where the samples are noise that was put in; else empty
+    correlated : why rows are dependent, such as ``"crops overlap"``; else empty
+    amounts : factor → Amount, for the factors that are drawn
     """
 
-    name: ClassVar[str]
-    statement: ClassVar[str]
+    name: ClassVar[str] = "matrix"
+    statement: ClassVar[str] = ""
     encodes: ClassVar[bool] = True
     reads_files: ClassVar[bool] = False
+    whole: ClassVar[bool] = True
+    noise: ClassVar[str] = ""
+    correlated: ClassVar[str] = ""
+    amounts: ClassVar[Mapping[str, Amount]] = {}
 
     @abstractmethod
     def draw(
@@ -57,28 +66,20 @@ class Sampler(ABC):
         """Return how many latents to draw for this many samples asked for (None: the default)."""
         return DEFAULT_SAMPLES if samples is None else samples
 
+    @classmethod
+    def groups(cls, hood: Neighborhood) -> RowGroups:
+        """Return the groups of rows that can be taken as independent.
 
-SAMPLERS: dict[str, type[Sampler]] = {}
+        Cells and patches form blocks; all other rows are independent unless this is overridden.
+        """
+        if hood.layout.grid is not None:
+            return blocks_of_cells(hood.n_samples, *hood.layout.grid)
+        return single_rows(hood.n_samples)
 
-SomeSampler = TypeVar("SomeSampler", bound=type[Sampler])
-
-
-def register_neighborhood(name: str) -> Callable[[SomeSampler], SomeSampler]:
-    """Return a class decorator that makes a sampler available under a name.
-
-    Examples
-    --------
-    >>> from latentlab.neighborhoods import SAMPLERS
-    >>> sorted(SAMPLERS)[:3]
-    ['augment', 'crops', 'frames']
-    """
-
-    def register(sampler: SomeSampler) -> SomeSampler:
-        sampler.name = name
-        SAMPLERS[name] = sampler
-        return sampler
-
-    return register
+    @classmethod
+    def options_for(cls, image: str) -> dict[str, str]:
+        """Return the options that the path of an image settles where nobody sets them."""
+        return {}
 
 
 def shape_of(latent: Latent) -> tuple[int, int, int]:

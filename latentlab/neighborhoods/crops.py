@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as nnf
@@ -11,12 +12,15 @@ from torch import Tensor
 
 from latentlab.encoding.encoder import encode_batch
 from latentlab.errors import UsageError
-from latentlab.latents import Latent
+from latentlab.latents import Latent, Neighborhood
 from latentlab.loaders.base import LatentVAE
-from latentlab.neighborhoods.base import Sampler, picture_of, register_neighborhood
+from latentlab.neighborhoods import SAMPLERS
+from latentlab.neighborhoods.amounts import Amount
+from latentlab.neighborhoods.base import Sampler, picture_of
+from latentlab.neighborhoods.groups import RowGroups, nearby_places
 
 
-@register_neighborhood("crops")
+@SAMPLERS.register("crops")
 @dataclass(frozen=True)
 class Crops(Sampler):
     """Random parts of the picture, each enlarged to the whole picture's size.
@@ -28,11 +32,23 @@ class Crops(Sampler):
 
     smallest: float = 0.5
 
+    correlated = "crops overlap"
+    amounts: ClassVar = {
+        "scale": Amount("% of its own", 0.5, 100, gain=True),
+        "x": Amount("% of the width", 0.5, 100),
+        "y": Amount("% of the height", 0.5, 100),
+    }
     statement = (
         "Random crops, enlarged and encoded. It shows what varies between parts of the picture "
         "and with scale; crops overlap, so the samples are correlated and fewer than N, and "
         "differences between parts of one picture are no semantic directions."
     )
+
+    @classmethod
+    def groups(cls, hood: Neighborhood) -> RowGroups:
+        if not hood.factors.keys() >= {"x", "y"}:
+            return super().groups(hood)
+        return nearby_places(hood.factors["x"], hood.factors["y"])
 
     def __post_init__(self) -> None:
         if not 0 < self.smallest < 1:

@@ -11,12 +11,14 @@ from torch import Tensor
 from latentlab.encoding.encoder import encode_batch
 from latentlab.errors import UsageError
 from latentlab.images.reading import read_frames
-from latentlab.latents import Latent
+from latentlab.latents import Latent, Neighborhood
 from latentlab.loaders.base import LatentVAE
-from latentlab.neighborhoods.base import Sampler, picture_of, register_neighborhood
+from latentlab.neighborhoods import SAMPLERS
+from latentlab.neighborhoods.base import Sampler, picture_of
+from latentlab.neighborhoods.groups import RowGroups, consecutive_rows
 
 
-@register_neighborhood("frames")
+@SAMPLERS.register("frames")
 @dataclass(frozen=True)
 class Frames(Sampler):
     """Frames of a clip, in order from its start, encoded.
@@ -29,10 +31,19 @@ class Frames(Sampler):
     video: str = ""
 
     reads_files = True
+    correlated = "consecutive frames are alike"
     statement = (
         "The frames of a clip. It shows what moves and changes in this scene; consecutive frames "
         "are alike, so the number of independent samples is far below N."
     )
+
+    @classmethod
+    def groups(cls, hood: Neighborhood) -> RowGroups:
+        return consecutive_rows(hood.n_samples, "consecutive frames")
+
+    @classmethod
+    def options_for(cls, image: str) -> dict[str, str]:
+        return {"video": image}
 
     def __post_init__(self) -> None:
         if not self.video:

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
-from latentlab.neighborhoods.base import Sampler, check_positive, register_neighborhood
+from latentlab.neighborhoods import SAMPLERS
+from latentlab.neighborhoods.base import Sampler, check_positive
 
 
-@register_neighborhood("gaussian")
+@SAMPLERS.register("gaussian")
 @dataclass(frozen=True)
 class Gaussian(Sampler):
     """z + radius · std(z) · ε, with ε standard normal.
@@ -26,6 +27,10 @@ class Gaussian(Sampler):
     radius: float = 0.1
 
     encodes = False
+    noise = (
+        "Noise was put in, so this spectrum follows from N and D alone: it is the negative "
+        "control and says nothing about the model or the picture."
+    )
     statement = (
         "A ball of isotropic noise around the latent. It is the negative control: its spectrum "
         "follows from N and D alone and says nothing about the model or the picture."

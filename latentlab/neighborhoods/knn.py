@@ -12,15 +12,17 @@ from torch import Tensor
 
 from latentlab.encoding.encoder import encode_batch
 from latentlab.errors import ImageError, UsageError
+from latentlab.images.examples import PREFIX
 from latentlab.images.reading import list_pictures, read_picture
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
-from latentlab.neighborhoods.base import Sampler, picture_of, register_neighborhood
+from latentlab.neighborhoods import SAMPLERS
+from latentlab.neighborhoods.base import Sampler, picture_of
 
 _THUMBNAIL = 32
 
 
-@register_neighborhood("knn")
+@SAMPLERS.register("knn")
 @dataclass(frozen=True)
 class NearestPictures(Sampler):
     """The pictures of a folder that are nearest in pixels, encoded.
@@ -42,6 +44,10 @@ class NearestPictures(Sampler):
         "of similar layout and color vary; the answer depends on the folder, and similar in "
         "pixels is not similar in meaning."
     )
+
+    @classmethod
+    def options_for(cls, image: str) -> dict[str, str]:
+        return {} if image.startswith(PREFIX) else {"folder": str(Path(image).parent)}
 
     def __post_init__(self) -> None:
         if not self.folder:

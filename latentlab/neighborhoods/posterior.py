@@ -11,15 +11,20 @@ from torch import Tensor
 from latentlab.errors import UsageError
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
-from latentlab.neighborhoods.base import Sampler, register_neighborhood
+from latentlab.neighborhoods import SAMPLERS
+from latentlab.neighborhoods.base import Sampler
 
 
-@register_neighborhood("posterior")
+@SAMPLERS.register("posterior")
 @dataclass(frozen=True)
 class PosteriorSampler(Sampler):
     """μ + σ ε, with the encoder's own σ in every cell."""
 
     encodes = False
+    noise = (
+        "The encoder's own σ was put in, so this spectrum says how σ differs between cells and "
+        "channels, and nothing about meaning."
+    )
     statement = (
         "Samples of the encoder's posterior. Its covariance is diag σ², known before sampling; in "
         "latent-diffusion VAEs the posterior is nearly a point, so the spectrum shows how σ "

@@ -11,11 +11,12 @@ from torch import Tensor
 from latentlab.encoding.encoder import decode_each, encode_batch
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
-from latentlab.neighborhoods.base import Sampler, check_positive, register_neighborhood
+from latentlab.neighborhoods import SAMPLERS
+from latentlab.neighborhoods.base import Sampler, check_positive
 from latentlab.neighborhoods.gaussian import noisy
 
 
-@register_neighborhood("reencode")
+@SAMPLERS.register("reencode")
 @dataclass(frozen=True)
 class Reencode(Sampler):
     """E(D(z + radius · std(z) · ε)): noise, decoded and encoded again.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -12,20 +11,20 @@ import torch
 from torch import Tensor
 
 from latentlab.errors import ShapeError, UsageError
-from latentlab.latents import Latent, Neighborhood, Progress
+from latentlab.latents import Latent, Neighborhood, Progress, Sampling
 from latentlab.layouts import Window
 from latentlab.loaders.base import LatentVAE
 from latentlab.machine.memory import allocate_matrix
-from latentlab.neighborhoods.base import SAMPLERS, Sampler
-from latentlab.registry import make_registered
+from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD, SAMPLERS
+from latentlab.neighborhoods.base import Sampler
 
 
 def neighborhood(
     vae: LatentVAE,
     latent: Latent,
-    name: str = "augment",
+    name: str = DEFAULT_NEIGHBORHOOD,
     *,
-    samples: int | None = None,
+    n_samples: int | None = None,
     seed: int = 0,
     region: tuple[int, int, int, int] | None = None,
     progress: Progress | None = None,
@@ -37,44 +36,87 @@ def neighborhood(
     ----------
     vae : LatentVAE that encoded the latent
     latent : Latent
-    name : str, one of ``SAMPLERS``: augment, posterior, gaussian, reencode, tokens, patches,
+    name : str, a registered sampler: augment, posterior, gaussian, reencode, tokens, patches,
         crops, knn, frames
-    samples : int, optional; number of rows. By default 256; for tokens and patches every
+    n_samples : int, optional; number of rows. By default 256; for tokens and patches every
         position (a smaller number draws some of them at random).
     seed : int
     region : (x, y, width, height) in pixels, optional; the part of the picture whose cells are
-        analysed. Every cell that it touches belongs to it.
+        analyzed. Every cell that it touches belongs to it.
     progress : called as ``progress("sampling augment", done, total)``
     **options : the sampler's own, such as ``radius=0.1`` or ``rotation=15``
+
+    Returns
+    -------
+    Neighborhood : rows in model-space units
 
     Raises
     ------
     UsageError : unknown name or option, or a value that makes no sense.
     ShapeError : fewer than two samples, or a region outside the picture.
     MemoryLimitError : the samples fit neither into memory nor onto the disk.
+
+    Examples
+    --------
+    >>> import latentlab
+    >>> vae = latentlab.load_vae("linear")
+    >>> z = latentlab.encode(vae, "sample:flower", size=64)
+    >>> neighborhood(vae, z, "gaussian", n_samples=8, radius=0.2).samples.shape
+    torch.Size([8, 12288])
     """
-    sampler = make_sampler(name, options)
-    if samples is not None and (not isinstance(samples, int) or samples < 2):
+    sampler = SAMPLERS.make(name, options)
+    if n_samples is not None and (not isinstance(n_samples, int) or n_samples < 2):
         raise ShapeError(
-            f"samples={samples}", "at least 2, since one has no variance", "raise samples"
+            f"n_samples={n_samples}",
+            "at least 2, because one sample has no variance",
+            "raise n_samples (--samples)",
         )
     if not (isinstance(seed, int) and 0 <= seed < 2**63):
         raise UsageError(f"seed={seed}", "a whole number from 0 to 2⁶³ − 1", "pass, say, seed=0")
     window = _window_of(region, latent)
     layout = sampler.layout(latent, window)
     generator = torch.Generator().manual_seed(seed)
-    rows, factors = _collect(sampler, vae, latent, layout, samples, generator, progress)
-    return Neighborhood(
+    rows, factors = _collect(sampler, vae, latent, layout, n_samples, generator, progress)
+    sampling = Sampling(
         name=name,
-        samples=_thin(rows, samples, generator),
-        origin=latent,
         layout=layout,
-        statement=sampler.statement,
+        origin=latent,
         seed=seed,
         options={**asdict(sampler), **({"region": list(region)} if region else {})},
         label=_label(sampler, region),
         factors=factors,
+        statement=sampler.statement,
     )
+    return Neighborhood(_thin(rows, n_samples, generator), sampling)
+
+
+def resample(
+    vae: LatentVAE,
+    hood: Neighborhood,
+    n_samples: int = 64,
+    progress: Progress | None = None,
+) -> Neighborhood | None:
+    """Return fresh samples of a neighborhood, drawn with the next seed.
+
+    None where no factors are known, or where the sampler draws nothing at random and would return
+    the same samples.
+    """
+    if not hood.factors:
+        return None
+    options = dict(hood.sampling.options)
+    region = options.pop("region", None)
+    fresh = neighborhood(
+        vae,
+        hood.origin,
+        hood.name,
+        n_samples=n_samples,
+        seed=(hood.sampling.seed + 1) % 2**63,
+        region=tuple(region) if region else None,
+        progress=progress,
+        **options,
+    )
+    seen = hood.samples[: fresh.n_samples]
+    return None if torch.equal(fresh.samples[: len(seen)], seen) else fresh
 
 
 def _label(sampler: Sampler, region: tuple[int, int, int, int] | None) -> str:
@@ -87,16 +129,6 @@ def _label(sampler: Sampler, region: tuple[int, int, int, int] | None) -> str:
     ]
     where = [f"region {','.join(map(str, region))}"] if region else []
     return ", ".join([sampler.name, *chosen, *where])
-
-
-def make_sampler(name: str, options: Mapping[str, Any]) -> Sampler:
-    """Return the sampler of this name with these options, converted to their types.
-
-    Raises
-    ------
-    UsageError : no such sampler or option, or a value of another type.
-    """
-    return make_registered(SAMPLERS, "neighborhood", name, options)
 
 
 def _window_of(region: tuple[int, int, int, int] | None, latent: Latent) -> Window:

@@ -11,7 +11,8 @@ from torch import Tensor
 from latentlab.latents import Latent
 from latentlab.layouts import Layout, PatchLayout, TokenLayout, Window
 from latentlab.loaders.base import LatentVAE
-from latentlab.neighborhoods.base import Sampler, register_neighborhood, shape_of
+from latentlab.neighborhoods import SAMPLERS
+from latentlab.neighborhoods.base import Sampler, shape_of
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class _Parts(Sampler):
     """The latent itself, once; the layout reads many rows off it."""
 
     encodes = False
+    whole = False
 
     def draw(
         self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
@@ -29,11 +31,12 @@ class _Parts(Sampler):
         return 1
 
 
-@register_neighborhood("tokens")
+@SAMPLERS.register("tokens")
 @dataclass(frozen=True)
 class Tokens(_Parts):
     """Every cell of the latent as one sample of C numbers."""
 
+    correlated = "neighboring cells are alike"
     statement = (
         "The cells of one latent, C numbers each. It shows which mixtures of channels the picture "
         "uses, well determined since C is small; neighboring cells are alike, so the number of "
@@ -44,7 +47,7 @@ class Tokens(_Parts):
         return TokenLayout(shape_of(latent), window)
 
 
-@register_neighborhood("patches")
+@SAMPLERS.register("patches")
 @dataclass(frozen=True)
 class Patches(_Parts):
     """Every k×k patch of cells as one sample.
@@ -56,6 +59,7 @@ class Patches(_Parts):
 
     patch: int = 2
 
+    correlated = "neighboring patches overlap"
     statement = (
         "All k×k patches of one latent. It shows local patterns such as edges and textures in "
         "latent space; overlapping patches are strongly correlated, and stationary statistics "

@@ -1,19 +1,16 @@
-"""The geometry that a decoder pulls back from pictures to latents."""
+"""The geometry that a decoder pulls back from images to latents."""
 
 from __future__ import annotations
 
-from latentlab.linalg.subspaces import (
-    grassmann_distance,
-    principal_angles,
-    random_overlap,
-    random_overlap_deviation,
-    subspace_overlap,
-    turning,
-)
-from latentlab.pullback.features import FEATURES, make_features, register_features
-from latentlab.pullback.products import DecoderMap, decoder_map
-from latentlab.pullback.singular import SingularDirections, top_singular
-from latentlab.pullback.traces import Estimate, Traces, estimate_traces
+from typing import TYPE_CHECKING
+
+from latentlab.registry import Registry, lazy_names
+
+if TYPE_CHECKING:
+    from latentlab.pullback.features import FeatureMap, make_features
+    from latentlab.pullback.products import DecoderMap, decoder_map
+    from latentlab.pullback.singular import SingularDirections, top_singular
+    from latentlab.pullback.traces import Estimate, Traces, estimate_traces
 
 __all__ = [
     "FEATURES",
@@ -23,13 +20,24 @@ __all__ = [
     "Traces",
     "decoder_map",
     "estimate_traces",
-    "grassmann_distance",
     "make_features",
-    "principal_angles",
-    "random_overlap",
-    "random_overlap_deviation",
-    "register_features",
-    "subspace_overlap",
     "top_singular",
-    "turning",
 ]
+
+FEATURES: Registry[FeatureMap] = Registry(
+    "features", __name__, dict.fromkeys(("identity", "blurred", "laplacian"), "features")
+)
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "DecoderMap": "products",
+        "Estimate": "traces",
+        "SingularDirections": "singular",
+        "Traces": "traces",
+        "decoder_map": "products",
+        "estimate_traces": "traces",
+        "make_features": "features",
+        "top_singular": "singular",
+    },
+)

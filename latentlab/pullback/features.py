@@ -11,13 +11,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, interpolate, pad
 
 from latentlab.errors import UsageError
+from latentlab.pullback import FEATURES
 
 Features = Callable[[Tensor], Tensor]
 
@@ -33,22 +34,6 @@ class FeatureMap(ABC):
     @abstractmethod
     def __call__(self, pictures: Tensor) -> Tensor:
         """Return features (b, …) of pictures (b, 3, H, W)."""
-
-
-FEATURES: dict[str, type[FeatureMap]] = {}
-
-_Map = TypeVar("_Map", bound=type[FeatureMap])
-
-
-def register_features(name: str) -> Callable[[_Map], _Map]:
-    """Return a class decorator that makes a feature map available under a name."""
-
-    def register(feature_map: _Map) -> _Map:
-        feature_map.name = name
-        FEATURES[name] = feature_map
-        return feature_map
-
-    return register
 
 
 def make_features(
@@ -73,21 +58,7 @@ def make_features(
     """
     if not isinstance(features, str):
         return features
-    if features not in FEATURES:
-        raise UsageError(
-            f"features {features!r}", f"one of {', '.join(FEATURES)}", "choose one, or a callable"
-        )
-    known = {field.name: type(field.default) for field in fields(FEATURES[features])}
-    given = dict(options or {})
-    for option, value in given.items():
-        if option not in known:
-            raise UsageError(
-                f"option {option!r} for features {features!r}",
-                f"one of {', '.join(known) or 'none: they have no options'}",
-                "remove or correct it",
-            )
-        given[option] = _convert(option, value, known[option])
-    return FEATURES[features](**given)
+    return FEATURES.make(features, options)
 
 
 def features_name(features: Features) -> str:
@@ -97,7 +68,7 @@ def features_name(features: Features) -> str:
     return str(getattr(features, "__name__", type(features).__name__))
 
 
-@register_features("identity")
+@FEATURES.register("identity")
 @dataclass(frozen=True)
 class Identity(FeatureMap):
     """The pixel values themselves: every change counts alike, wherever it is and how fine."""
@@ -110,7 +81,7 @@ class Identity(FeatureMap):
         return "identity"
 
 
-@register_features("blurred")
+@FEATURES.register("blurred")
 @dataclass(frozen=True)
 class Blurred(FeatureMap):
     """The pictures after a Gaussian blur: what only fine grain changes does not count.
@@ -140,7 +111,7 @@ class Blurred(FeatureMap):
         return conv2d(tall, across.transpose(2, 3).contiguous(), groups=channels)
 
 
-@register_features("laplacian")
+@FEATURES.register("laplacian")
 @dataclass(frozen=True)
 class LaplacianPyramid(FeatureMap):
     """Octaves of the picture side by side, each finer one counting less.
@@ -180,15 +151,3 @@ class LaplacianPyramid(FeatureMap):
             pictures = 2 * means
         weighted = [self.falloff ** (len(bands) - index) * band for index, band in enumerate(bands)]
         return torch.cat([level.flatten(1) for level in (*weighted, pictures)], dim=1)
-
-
-def _convert(option: str, value: Any, kind: type) -> Any:
-    try:
-        converted = kind(value)
-        if kind is int and float(value) != converted:
-            raise ValueError("a fraction")
-    except (TypeError, ValueError) as error:
-        raise UsageError(
-            f"{option}={value!r}", f"a value of type {kind.__name__}", f"correct {option}"
-        ) from error
-    return converted

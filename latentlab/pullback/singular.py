@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latentlab.components.checks import fix_signs
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Progress
+from latentlab.linalg.bases import fix_signs
 from latentlab.machine.memory import available_memory, check_memory
 from latentlab.pullback.products import DecoderMap
 

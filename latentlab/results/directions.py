@@ -1,4 +1,4 @@
-"""Run folders of directions: arrays in safetensors, facts in JSON, a sheet of walks."""
+"""Run folders of directions and of their transfer to other images."""
 
 from __future__ import annotations
 
@@ -6,76 +6,95 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentlab.errors import FileError, ShapeError
-from latentlab.latents import Directions, Latent, LatentSpec
-from latentlab.layouts import layout_from
-from latentlab.results.folders import (
-    check_folder,
-    listed_files,
-    read_json,
-    remove_stale,
-    write_bytes,
-    write_json,
+from latentlab.directions.transfer import Transfer
+from latentlab.images.reading import save_png
+from latentlab.latents import Directions
+from latentlab.machine.files import check_folder, write_bytes
+from latentlab.results.arrays import (
+    FORMAT,
+    check_shapes,
+    damage_named,
+    load_sampling,
+    read_result,
+    sampling_arrays,
+    sampling_facts,
+    save_arrays,
 )
+from latentlab.results.folders import Saved, finish_result, listed_files
+from latentlab.results.provenance import record_of_folder, write_record
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from latentlab.directions.labels import Label
-    from latentlab.directions.transfer import Transfer
-    from latentlab.layouts import Layout
-    from latentlab.walks.traversal import Walk
+    from latentlab.walks.traversal import Traversal
 
-ARRAYS = "directions.safetensors"
 FACTS = "directions.json"
+_TRANSFER_ARRAYS = (
+    "cosines",
+    "random_cosines",
+    "label_cosines",
+    "random_label_cosines",
+    "frames",
+)
 
 
 def save_directions(
     directions: Directions,
-    latent: Latent,
     folder: str | Path,
     *,
     labels: tuple[Label, ...] = (),
-    walk: Walk | None = None,
+    walk: Traversal | None = None,
     facts: Mapping[str, Any] | None = None,
-) -> list[Path]:
-    """Write ``directions.safetensors``, ``directions.json`` and ``sheet.png``; return their paths.
+    run: Mapping[str, Any] | None = None,
+) -> Saved:
+    """Write arrays, facts, ``run.json`` and a sheet of walks; return what was written.
 
     Parameters
     ----------
-    directions : Directions found with :func:`latentlab.find`
-    latent : Latent that they leave
-    folder : made if missing; an earlier result in it is replaced
-    labels : from :func:`latentlab.label`
-    walk : Walk, optional; drawn as ``sheet.png``
+    directions : Directions from :func:`latentlab.find_directions`
+    folder : created where missing; an earlier result in it is replaced
+    labels : from :func:`latentlab.label_directions`
+    walk : Traversal, optional; drawn as ``sheet.png``
     facts : added to ``directions.json``
+    run : for ``run.json``, instead of what the directions know of model and picture
     """
-    from latentlab.figures.canvas import walk_sheet
-    from latentlab.images.reading import save_png
-
     folder = Path(folder)
     check_folder(folder)
-    earlier = listed_files(folder, FACTS)
-    files = [_save_arrays(directions, latent, folder / ARRAYS)]
+    stale = listed_files(folder, FACTS)
+    sampling = directions.sampling
+    arrays = {
+        "vectors": directions.vectors,
+        "deviations": directions.deviations,
+        "shares": directions.shares,
+        "rows": directions.rows,
+        "strengths": directions.strengths,
+        "residuals": directions.residuals,
+        "steps": directions.steps,
+        **sampling_arrays(sampling),
+    }
+    files = [save_arrays(folder / "directions.safetensors", arrays)]
     if walk is not None:
-        files.append(save_png(folder / "sheet.png", walk_sheet(walk)))
-    files.append(folder / FACTS)
+        files.append(save_png(folder / "sheet.png", walk.sheet()))
     described = {
-        **describe_directions(directions, latent),
+        "format": FORMAT,
+        **_describe(directions),
         "labels": [label.describe() for label in labels],
         **(facts or {}),
     }
-    write_json(files[-1], {**described, "files": [path.name for path in files]})
-    remove_stale(earlier, files)
-    return files
+    origin = sampling.origin
+    record = run or {**(origin.record if origin else {}), **sampling.facts()}
+    written = write_record(folder, "directions", record)
+    return finish_result(files, folder / FACTS, described, stale=stale, run=written)
 
 
-def describe_directions(directions: Directions, latent: Latent) -> dict[str, Any]:
-    """Return the facts of ``directions.json`` that follow from the directions alone."""
-    spec = latent.spec
+def _describe(directions: Directions) -> dict[str, Any]:
+    sampling = directions.sampling
+    where = f"{sampling.origin.title}\n" if sampling.origin else ""
     return {
+        **sampling_facts(sampling),
         "finder": directions.finder,
-        "title": f"{latent.title}\n{directions.basis}",
+        "title": f"{where}{directions.basis}",
         "directions": list(directions.labels),
         "strength_name": directions.strength_name,
         "strengths": _listed(directions.strengths),
@@ -88,11 +107,8 @@ def describe_directions(directions: Directions, latent: Latent) -> dict[str, Any
         "explained_variance_ratio": _listed(directions.shares),
         "meanings": list(directions.meanings),
         "notes": list(directions.notes),
-        "layout": None if directions.layout is None else directions.layout.describe(),
-        "picture": latent.name,
-        "model": spec.name,
-        "stride": spec.stride,
-        "multiple": spec.multiple,
+        "basis": directions.basis,
+        "sampler": sampling.name,
     }
 
 
@@ -100,70 +116,29 @@ def _listed(values: Tensor | None) -> list[float] | None:
     return None if values is None else values.tolist()
 
 
-def _save_arrays(directions: Directions, latent: Latent, path: Path) -> Path:
-    from safetensors.torch import save
-
-    arrays = {
-        "vectors": directions.vectors,
-        "deviations": directions.deviations,
-        "shares": directions.shares,
-        "origin": latent.values,
-    }
-    optional = {
-        "rows": directions.rows,
-        "strengths": directions.strengths,
-        "residuals": directions.residuals,
-        "steps": directions.steps,
-    }
-    arrays |= {name: array for name, array in optional.items() if array is not None}
-    return write_bytes(path, save({name: array.contiguous() for name, array in arrays.items()}))
-
-
-def save_transfer(transfer: Transfer, folder: Path) -> list[Path]:
-    """Write ``transfer.png``, ``transfer_sheet.png`` and ``transfer.json``; return their paths."""
-    from latentlab.figures.canvas import png_bytes
-    from latentlab.figures.transfer import draw_transfer, transfer_sheet
-    from latentlab.images.reading import save_png
-
-    check_folder(folder)
-    files = [
-        write_bytes(folder / "transfer.png", png_bytes(draw_transfer(transfer))),
-        save_png(folder / "transfer_sheet.png", transfer_sheet(transfer)),
-        folder / "transfer.json",
-    ]
-    write_json(files[-1], {**transfer.summary(), "files": [path.name for path in files]})
-    return files
-
-
-def load_directions(folder: str | Path) -> tuple[Directions, Latent]:
-    """Return the directions that :func:`save_directions` wrote, and their latent, without picture.
+def load_directions(folder: str | Path) -> Directions:
+    """Return the directions that :func:`save_directions` wrote; their origin has no picture.
 
     Raises
     ------
     FileError : a file is missing, damaged or does not fit the other.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     folder = Path(folder)
-    facts = read_json(folder / FACTS, "directions")
-    try:
-        arrays = load_file(folder / ARRAYS)
-        layout = layout_from(facts["layout"])
-        _check_shapes(arrays, layout, len(facts["directions"]))
-        origin = arrays["origin"]
-        stride, multiple = int(facts["stride"]), int(facts["multiple"])
-        spec = LatentSpec(str(facts["model"]), origin.shape[0], stride, multiple)
-        directions = Directions(
+    facts, arrays = read_result(folder, "directions", "directions")
+    with damage_named(folder, "directions", "directions"):
+        name = str(facts.get("sampler") or facts.get("neighborhood", {}).get("name", "matrix"))
+        sampling = load_sampling(facts, arrays, name, record_of_folder(folder, "directions"))
+        _check(arrays, sampling.layout, len(facts["directions"]))
+        return Directions(
             vectors=arrays["vectors"],
             deviations=arrays["deviations"],
             shares=arrays["shares"],
             labels=tuple(facts["directions"]),
             finder=str(facts["finder"]),
-            basis=str(facts["title"]).splitlines()[-1],
-            rows=arrays["rows"],
-            layout=layout,
-            strengths=arrays["strengths"],
+            basis=str(facts.get("basis", str(facts["title"]).splitlines()[-1])),
+            rows=arrays.get("rows"),
+            sampling=sampling,
+            strengths=arrays.get("strengths"),
             strength_name=str(facts["strength_name"]),
             baseline_strength=facts["baseline_strength"],
             residuals=arrays.get("residuals"),
@@ -173,25 +148,66 @@ def load_directions(folder: str | Path) -> tuple[Directions, Latent]:
             steps=arrays.get("steps"),
             step_unit=str(facts["step_unit"]),
         )
-        return directions, Latent(origin, spec, name=str(facts["picture"]))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, ShapeError) as error:
-        raise FileError(
-            f"damaged or incomplete directions in {folder} ({error})",
-            f"{FACTS} and {ARRAYS} of one `latentlab directions` run",
-            "run `latentlab directions` again",
-        ) from error
 
 
-def _check_shapes(arrays: Mapping[str, Tensor], layout: Layout, count: int) -> None:
-    """Raise ValueError where arrays of a run do not fit one another or the layout."""
-    expected = {
-        "origin": layout.shape,
-        "vectors": (count, *layout.shape),
-        "rows": (count, layout.n_features),
-        "deviations": (count,),
-        "shares": (count,),
-        "strengths": (count,),
+def _check(arrays: Mapping[str, Tensor], layout: Any, count: int) -> None:
+    """Raise ValueError where arrays of directions do not fit one another or the layout."""
+    shape = tuple(arrays["vectors"].shape[1:]) if layout is None else layout.shape
+    check_shapes(arrays, {"vectors": (count, *shape), "deviations": (count,), "shares": (count,)})
+    if layout is not None:
+        expected = {"rows": (count, layout.n_features), "strengths": (count,)}
+        check_shapes(arrays, {key: size for key, size in expected.items() if key in arrays})
+
+
+def save_transfer(
+    transfer: Transfer,
+    folder: str | Path,
+    *,
+    facts: Mapping[str, Any] | None = None,
+    run: Mapping[str, Any] | None = None,
+) -> Saved:
+    """Write figure, sheet, arrays, ``transfer.json`` and ``run.json``; return what was written."""
+    from latentlab.figures.canvas import png_bytes
+
+    folder = Path(folder)
+    check_folder(folder)
+    arrays = {name: getattr(transfer, name) for name in _TRANSFER_ARRAYS}
+    files = [
+        write_bytes(folder / "transfer.png", png_bytes(transfer.plot())),
+        save_png(folder / "transfer_sheet.png", transfer.sheet()),
+        save_arrays(folder / "transfer.safetensors", arrays),
+    ]
+    described = {
+        "format": FORMAT,
+        **transfer.summary(),
+        "seed": transfer.seed,
+        **(facts or {}),
     }
-    for name, shape in expected.items():
-        if tuple(arrays[name].shape) != shape:
-            raise ValueError(f"{name} of shape {tuple(arrays[name].shape)} instead of {shape}")
+    written = write_record(folder, "transfer", run or transfer.record)
+    return finish_result(files, folder / "transfer.json", described, stale=set(), run=written)
+
+
+def load_transfer(folder: str | Path) -> Transfer:
+    """Return the transfer that :func:`save_transfer` wrote.
+
+    Raises
+    ------
+    FileError : a file is missing, damaged or does not fit the other.
+    """
+    folder = Path(folder)
+    facts, arrays = read_result(folder, "transfer", "transfer")
+    with damage_named(folder, "transfer", "transfer"):
+        labels = tuple(facts["directions"])
+        targets = tuple(pair["target"] for pair in facts["pairs"])
+        check_shapes(arrays, {"cosines": (len(targets), len(labels))})
+        return Transfer(
+            labels=labels,
+            origin=str(facts["origin"]),
+            targets=targets,
+            alpha=float(facts["alpha"]),
+            **{name: arrays[name] for name in _TRANSFER_ARRAYS},
+            title=str(facts["title"]),
+            unit=str(facts["unit"]),
+            seed=int(facts["seed"]),
+            record=record_of_folder(folder, "transfer"),
+        )

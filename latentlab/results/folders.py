@@ -1,34 +1,23 @@
-"""A result folder: arrays in safetensors, facts in JSON, and where everything came from.
+"""Run folders and their JSON files.
 
-No timestamps: the same command gives the same bytes on the same machine.
+There are no timestamps: the same command writes the same bytes on the same machine.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from latentlab.errors import FileError, ShapeError
-from latentlab.latents import Latent, LatentSpec, Spectrum
-from latentlab.layouts import layout_from
-from latentlab.machine.files import replace_when_done
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from latentlab.chance.verdict import Judgement
-    from latentlab.components.pca import PCA
-    from latentlab.layouts import Layout
-    from latentlab.walks.traversal import Walk
+from latentlab.errors import FileError
+from latentlab.machine.files import check_folder, replace_when_done
 
 RUNS_FOLDER = Path("latentlab-runs")
-_FACTOR = "factor."
 _ELSEWHERE = ".latest"
 _RESULTS = {".png", ".gif", ".webp", ".apng", ".mp4", ".json", ".safetensors"}
 
@@ -46,19 +35,6 @@ def create_run(picture: str, model: str, root: Path = RUNS_FOLDER) -> Path:
             number += 1
         else:
             return folder
-
-
-def check_folder(folder: Path) -> None:
-    """Raise FileError where a folder neither exists nor can be made, or may not be written."""
-    existing = folder.absolute()
-    while not (existing.exists() or existing.is_symlink()):
-        existing = existing.parent
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise FileError(
-            f"{folder}, where nothing can be written because of {existing}",
-            "a writable folder, or a new one",
-            "choose another --out",
-        )
 
 
 def _plain(name: str) -> str:
@@ -137,53 +113,6 @@ def read_json(path: Path, command: str = "pca") -> dict[str, Any]:
     return facts
 
 
-def save_pca(
-    pca: PCA,
-    folder: str | Path,
-    facts: Mapping[str, Any] | None = None,
-    *,
-    judgement: Judgement | None = None,
-) -> list[Path]:
-    """Write figures, ``pca.safetensors`` and ``pca.json`` into a folder; return their paths.
-
-    Parameters
-    ----------
-    pca : PCA
-    folder : created where missing; files of the same name are replaced
-    facts : added to ``pca.json``
-    judgement : Judgement, optional; what chance gives, for the figures and ``pca.json``
-    """
-    from latentlab.figures.canvas import (
-        draw_cumulative,
-        draw_eigenvalues,
-        draw_latent_rgb,
-        new_figure,
-        png_bytes,
-    )
-
-    folder = Path(folder)
-    check_folder(folder)
-    earlier = listed_files(folder, "pca.json", "traversal.json")
-    figures = {"cumulative_variance.png": new_figure(), "eigenvalues.png": new_figure()}
-    for draw, figure in zip((draw_cumulative, draw_eigenvalues), figures.values(), strict=True):
-        draw(pca, judgement=judgement, ax=figure.add_subplot())
-    # The mean latent of a store whose rows are cells is one color all over.
-    if pca.neighborhood == "tokens" and pca.origin is not None and _varies(pca.origin):
-        figures["latent_rgb.png"] = draw_latent_rgb(pca.origin)
-    files = [write_bytes(folder / name, png_bytes(figure)) for name, figure in figures.items()]
-    files.append(_save_arrays(pca, folder / "pca.safetensors"))
-    files.append(folder / "pca.json")
-    judged = judgement.facts() if judgement else {}
-    described = {**_describe_origin(pca), **pca.summary(), **judged, **(facts or {})}
-    write_json(files[-1], {**described, "files": [path.name for path in files]})
-    remove_stale(earlier, files)
-    return files
-
-
-def _varies(latent: Latent) -> bool:
-    return bool((latent.values != latent.values[:, :1, :1]).any())
-
-
 def listed_files(folder: Path, *records: str) -> set[Path]:
     """Return the files of a folder that the ``files`` of earlier JSON records name."""
     listed: set[Path] = set()
@@ -194,138 +123,47 @@ def listed_files(folder: Path, *records: str) -> set[Path]:
     return {path for path in listed if path.suffix in _RESULTS}
 
 
-def remove_stale(earlier: set[Path], files: list[Path]) -> None:
-    """Remove files of an earlier result that the new one did not write again."""
-    for path in earlier - set(files):
-        path.unlink(missing_ok=True)
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """What was written into a result folder.
 
-
-def write_bytes(path: Path, content: bytes) -> Path:
-    """Write a file whole or not at all; return its path."""
-    with replace_when_done(path) as unfinished:
-        unfinished.write_bytes(content)
-    return path
-
-
-def _save_arrays(pca: PCA, path: Path) -> Path:
-    from safetensors.torch import save
-
-    arrays = {
-        "components": pca.components,
-        "mean": pca.mean,
-        "explained_variance": pca.spectrum.explained_variance,
-    }
-    if pca.origin is not None:
-        arrays["origin"] = pca.origin.values
-    arrays |= {f"{_FACTOR}{name}": values for name, values in pca.factors.items()}
-    # save_file would hide the file from everybody else (mode 0600).
-    return write_bytes(path, save({name: array.contiguous() for name, array in arrays.items()}))
-
-
-def _describe_origin(pca: PCA) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        "seed": pca.seed,
-        "options": dict(pca.options),
-        "label": pca.label,
-        "title": pca.title,
-    }
-    if pca.layout is not None:
-        described["layout"] = pca.layout.describe()
-    if pca.origin is not None:
-        spec = pca.origin.spec
-        described |= {
-            "picture": pca.origin.name,
-            "model": spec.name,
-            "stride": spec.stride,
-            "multiple": spec.multiple,
-            "latent_mean": float(pca.origin.values.mean()),
-            "latent_std": float(pca.origin.values.std()),
-        }
-    return described
-
-
-def load_pca(folder: str | Path) -> PCA:
-    """Return the PCA that :func:`save_pca` wrote; its origin has no picture.
-
-    Raises
-    ------
-    FileError : a file is missing, damaged or does not fit the others.
+    Parameters
+    ----------
+    folder : Path
+    files : paths of all files, ``run.json`` last
+    facts : contents of the result's JSON file
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
-    from latentlab.components.pca import PCA
+    folder: Path
+    files: tuple[Path, ...]
+    facts: dict[str, Any]
 
-    folder = Path(folder)
-    facts = read_json(folder / "pca.json")
-    try:
-        arrays = load_file(folder / "pca.safetensors")
-        if "layout" not in facts:
-            raise ValueError("the PCA of a plain matrix, which no latent belongs to")
-        origin = arrays["origin"]
-        layout = layout_from(facts["layout"])
-        _check_shapes(arrays, layout)
-        stride, multiple = int(facts["stride"]), int(facts["multiple"])
-        spec = LatentSpec(str(facts["model"]), origin.shape[0], stride, multiple)
-        return PCA(
-            spectrum=Spectrum(
-                arrays["explained_variance"],
-                float(facts["total_variance"]),
-                facts["n_samples"],
-                facts["n_features"],
-            ),
-            components=arrays["components"],
-            mean=arrays["mean"],
-            neighborhood=facts["neighborhood"],
-            layout=layout,
-            origin=Latent(origin, spec, name=facts["picture"]),
-            seed=facts["seed"],
-            options=facts["options"],
-            label=str(facts["label"]),
-            factors={
-                name.removeprefix(_FACTOR): array
-                for name, array in arrays.items()
-                if name.startswith(_FACTOR)
-            },
-        )
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, ShapeError) as error:
-        raise FileError(
-            f"a damaged or incomplete run in {folder} ({error})",
-            "pca.json and pca.safetensors of one `latentlab pca` run",
-            "run `latentlab pca` again",
-        ) from error
+    def printed(self) -> dict[str, Any]:
+        """Return the facts with the paths of all files, as commands print them."""
+        return {**self.facts, "files": [str(path) for path in self.files]}
 
 
-def _check_shapes(arrays: Mapping[str, Tensor], layout: Layout) -> None:
-    """Raise ValueError where arrays of a run do not fit one another or the layout."""
-    count = len(arrays["components"])
-    expected = {
-        "origin": layout.shape,
-        "mean": (layout.n_features,),
-        "components": (count, layout.n_features),
-    }
-    for name, shape in expected.items():
-        if tuple(arrays[name].shape) != shape:
-            raise ValueError(f"{name} of shape {tuple(arrays[name].shape)} instead of {shape}")
-    if len(arrays["explained_variance"]) < count:
-        raise ValueError(f"{count} components without their variances")
+def finish_result(
+    files: Sequence[Path],
+    path: Path,
+    facts: Mapping[str, Any],
+    *,
+    stale: set[Path],
+    run: Path,
+) -> Saved:
+    """Write the JSON of a result whose other files are written, and remove stale files.
 
-
-def save_walk(
-    walk: Walk, folder: Path, *, suffix: str = ".gif", fps: float = 12, loop: bool = True
-) -> list[Path]:
-    """Write the animations, ``sheet.png`` and ``traversal.json``; return their paths."""
-    from latentlab.figures.canvas import animate_trail, walk_sheet
-    from latentlab.images.reading import save_png
-
-    check_folder(folder)
-    earlier = listed_files(folder, "traversal.json")
-    files = [walk.save(folder / f"traversal{suffix}", fps=fps, loop=loop)]
-    for index, trail in enumerate(walk.trails, 1):
-        path = folder / f"component_{index}{suffix}"
-        files.append(animate_trail(trail, path, fps=fps, loop=loop))
-    save_png(folder / "sheet.png", walk_sheet(walk))
-    files += [folder / "sheet.png", folder / "traversal.json"]
-    write_json(files[-1], {**walk.summary(), "files": [path.name for path in files]})
-    remove_stale(earlier, files)
-    return files
+    Parameters
+    ----------
+    files : those that were written
+    path : of the JSON file
+    facts : its contents, to which the names of all files are added
+    stale : files of an earlier result in this folder
+    run : the ``run.json`` that was written
+    """
+    everything = [*files, path]
+    written = finite({**facts, "files": [file.name for file in everything]})
+    write_json(path, written)
+    for old in stale - set(everything):
+        old.unlink(missing_ok=True)
+    return Saved(path.parent, (*everything, run), written)

@@ -9,15 +9,21 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentlab.errors import FileError, ShapeError
 from latentlab.latents import Latent, Neighborhood
-from latentlab.layouts import layout_from
 from latentlab.machine.files import replace_when_done
+from latentlab.machine.versions import library_versions
 from latentlab.neighborhoods import SAMPLERS
-from latentlab.results.provenance import library_versions
+from latentlab.results.arrays import (
+    check_shapes,
+    load_sampling,
+    sampling_arrays,
+    sampling_facts,
+)
 
 if TYPE_CHECKING:
     from latentlab.loaders.base import LatentVAE
@@ -26,7 +32,6 @@ FOLDER = ".samples"
 LARGEST = 2**30
 """Bytes of all kept neighborhoods together; those used longest ago go first."""
 
-_FACTOR = "factor."
 _DESCRIPTION = "neighborhood"
 
 
@@ -34,7 +39,7 @@ def samples_key(
     vae: LatentVAE,
     latent: Latent,
     name: str,
-    samples: int | None,
+    n_samples: int | None,
     dtype: str,
     settings: Mapping[str, Any],
 ) -> str | None:
@@ -60,7 +65,7 @@ def samples_key(
         "latent": hashlib.sha256(latent.values.contiguous().numpy().tobytes()).hexdigest(),
         "picture": _picture_sha256(latent),
         "neighborhood": name,
-        "samples": samples,
+        "samples": n_samples,
         "dtype": dtype,
         **settings,
         "versions": library_versions(),
@@ -79,14 +84,11 @@ def keep(root: Path, key: str | None, hood: Neighborhood, precision: Mapping[str
         return
     described = {
         "name": hood.name,
-        "layout": hood.layout.describe(),
-        "seed": hood.seed,
-        "options": dict(hood.options),
-        "label": hood.label,
+        **sampling_facts(hood.sampling),
         "precision": dict(precision),
     }
-    arrays = {"samples": hood.samples.contiguous()}
-    arrays |= {f"{_FACTOR}{name}": values.contiguous() for name, values in hood.factors.items()}
+    known = {"samples": hood.samples, **sampling_arrays(hood.sampling)}
+    arrays = {name: array.contiguous() for name, array in known.items() if array is not None}
     with suppress(OSError, FileError), replace_when_done(_path(root, key)) as unfinished:
         save_file(arrays, unfinished, metadata={_DESCRIPTION: json.dumps(described)})
     _forget_oldest(root / FOLDER)
@@ -108,37 +110,17 @@ def find_kept(
         with safe_open(path, "pt") as file:
             described = json.loads(file.metadata()[_DESCRIPTION])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        hood = _restore(described, arrays, latent)
+        sampling = load_sampling(described, arrays, described["name"], latent.record)
+        hood = Neighborhood(arrays["samples"], replace(sampling, origin=latent))
+        if hood.layout.shape != tuple(latent.values.shape):
+            raise ValueError("samples of another latent")
+        check_shapes(arrays, {"samples": (len(hood.samples), hood.layout.n_features)})
         precision = dict(described["precision"])
     except (OSError, SafetensorError, FileError, ShapeError, KeyError, TypeError, ValueError):
         return None
     with suppress(OSError):
         path.touch()
     return hood, precision
-
-
-def _restore(
-    described: Mapping[str, Any], arrays: Mapping[str, Any], latent: Latent
-) -> Neighborhood:
-    layout = layout_from(described["layout"])
-    samples = arrays["samples"]
-    if layout.shape != tuple(latent.values.shape) or samples.shape[1:] != (layout.n_features,):
-        raise ValueError("samples of another latent")
-    return Neighborhood(
-        name=described["name"],
-        samples=samples,
-        origin=latent,
-        layout=layout,
-        statement=SAMPLERS[described["name"]].statement,
-        seed=described["seed"],
-        options=described["options"],
-        label=described["label"],
-        factors={
-            name.removeprefix(_FACTOR): values
-            for name, values in arrays.items()
-            if name.startswith(_FACTOR)
-        },
-    )
 
 
 def _path(root: Path, key: str) -> Path:

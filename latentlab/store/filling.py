@@ -16,9 +16,8 @@ from latentlab.encoding.batches import one_ahead
 from latentlab.errors import FileError, UsageError
 from latentlab.latents import Progress
 from latentlab.machine.distributed import Ranks
-from latentlab.machine.files import locked, open_durably
+from latentlab.machine.files import check_folder, locked, open_durably
 from latentlab.machine.threads import fixed_threads
-from latentlab.results.folders import check_folder
 from latentlab.store.encoding import ShardEncoder
 from latentlab.store.listing import LIST, check_list, is_list_of, listed_pictures, restore_list
 from latentlab.store.manifest import MANIFEST, Manifest, begin, check_same, plan, read_manifest

@@ -13,7 +13,7 @@ from latentlab.encoding.batches import batch_size
 from latentlab.errors import FileError, ImageError, LatentlabError, UsageError
 from latentlab.latents import LatentSpec, Progress
 from latentlab.machine.files import open_durably
-from latentlab.results.provenance import library_versions
+from latentlab.machine.versions import library_versions
 from latentlab.store.listing import LIST, write_list
 from latentlab.store.preparing import Grid
 from latentlab.store.sources import Source

@@ -20,17 +20,18 @@ from latentlab.components.pca import PCA
 from latentlab.errors import UsageError
 from latentlab.latents import Directions, Latent, Progress
 from latentlab.layouts import Layout, WholeLayout
+from latentlab.linalg.subspaces import grassmann_distance
 from latentlab.loaders.base import LatentVAE
-from latentlab.pullback import (
-    DecoderMap,
-    SingularDirections,
-    decoder_map,
-    grassmann_distance,
-    top_singular,
-)
+from latentlab.pullback import DecoderMap, SingularDirections, decoder_map, top_singular
 from latentlab.pullback.features import Features
 from latentlab.pullback.least_squares import row_for_change
-from latentlab.walks.traversal import Walk, check_directions, check_steps, decode_paths, walk_title
+from latentlab.walks.traversal import (
+    Traversal,
+    check_directions,
+    check_steps,
+    decode_paths,
+    traversal_title,
+)
 
 FRAME = 4
 STEP_PRODUCTS = 24
@@ -66,24 +67,24 @@ class CurvedPath:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class CurvedWalk(Walk):
-    """A traversal along curved paths; see :class:`latentlab.walks.traversal.Walk`.
+class CurvedTraversal(Traversal):
+    """A traversal along curved paths; see :class:`latentlab.walks.traversal.Traversal`.
 
     Parameters
     ----------
-    paths : one CurvedPath a trail
+    curves : one CurvedPath a direction
     """
 
-    paths: tuple[CurvedPath, ...] = ()
+    curves: tuple[CurvedPath, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """Return the contents of ``traversal.json``, with what each path adds to a straight one."""
         facts = super().summary()
-        for component, path in zip(facts["components"], self.paths, strict=True):
-            component["turning"] = path.turning.tolist()
-            component["held"] = path.held.tolist()
-            component["gains"] = path.gains.tolist()
-        products = sum(path.products for path in self.paths)
+        for component, curve in zip(facts["components"], self.curves, strict=True):
+            component["turning"] = curve.turning.tolist()
+            component["held"] = curve.held.tolist()
+            component["gains"] = curve.gains.tolist()
+        products = sum(curve.products for curve in self.curves)
         return {**facts, "curved": True, "frame": FRAME, "products": products}
 
 
@@ -106,12 +107,12 @@ def traverse_curved(
     *,
     layout: Layout | None = None,
     features: str | Features = "identity",
-    components: int = 5,
+    n_components: int = 5,
     span: float = 3.0,
     steps: int = 16,
     seed: int = 0,
     progress: Progress | None = None,
-) -> CurvedWalk:
+) -> CurvedTraversal:
     """Return the pictures along directions that turn with the decoder, with scores and turning.
 
     As :func:`latentlab.traverse`, but each of the steps, as long as there,
@@ -124,7 +125,7 @@ def traverse_curved(
     directions : PCA of a neighborhood, or Directions
     layout : WholeLayout, optional; by default that of the directions, or whole latents
     features : in which change is measured, as for :func:`latentlab.pullback.decoder_map`
-    components, span, steps : as for :func:`latentlab.traverse`
+    n_components, span, steps : as for :func:`latentlab.traverse`
     seed : int
     progress : called as ``progress(what, done, total)``
 
@@ -134,25 +135,25 @@ def traverse_curved(
     ShapeError, NonFiniteError, MemoryLimitError : as for :func:`latentlab.traverse`.
     ZeroJacobianError : the decoder does not answer to its latent somewhere along the walk.
     """
-    check_steps(components, span, steps)
-    layout = layout or directions.layout
-    found = directions.leading(components) if isinstance(directions, PCA) else directions
-    check_directions(found, latent, components)
+    check_steps(n_components, span, steps)
+    layout = layout or directions.sampling.layout
+    found = directions.leading(n_components) if isinstance(directions, PCA) else directions
+    check_directions(found, latent, n_components)
     center = decoder_map(vae, latent, layout=layout, features=features)
     check_whole(center.layout)
     frame = top_singular(center, min(FRAME, center.n_features), seed=seed, progress=progress)
     alphas = torch.linspace(-span, span, steps)
-    paths = []
-    for k in range(components):
+    curves = []
+    for k in range(n_components):
         step = float(found.step_lengths[k])
-        path = follow(center, found.vectors[k], step * alphas, frame=frame, seed=seed)
-        paths.append(path)
+        curves.append(follow(center, found.vectors[k], step * alphas, frame=frame, seed=seed))
         if progress:
-            progress("following", k + 1, components)
-    ways = [lambda path=path: path.latents for path in paths]
-    trails, decodes = decode_paths(vae, ways, found, alphas, progress=progress)
-    title = f"{walk_title(latent, found)}, followed as it turns"
-    return CurvedWalk(trails, alphas, decodes, title, found.step_unit, tuple(paths))
+            progress("following", k + 1, n_components)
+    latents = [curve.latents for curve in curves]
+    paths, decodes = decode_paths(vae, latents, found, alphas, progress=progress)
+    title = f"{traversal_title(latent, found)}, followed as it turns"
+    unit = found.step_unit
+    return CurvedTraversal(paths, alphas, decodes, title, unit, latent.record, tuple(curves))
 
 
 def follow(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentlab.encoding.encoder import encode_batch
+from latentlab.encoding.encoder import decode_each, encode_batch
 from latentlab.errors import ShapeError, UsageError
+from latentlab.figures.animation import write_animation
+from latentlab.figures.paths import draw_changes, frames_sheet
 from latentlab.images.arrays import to_uint8
 from latentlab.latents import Latent, Progress
 from latentlab.loaders.base import LatentVAE
-from latentlab.walks.paths import WAYS, Way, decode_one, picture_change
+from latentlab.walks.paths import WAYS, Way, picture_change
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
 _EVEN = 1.02
 _ROUNDS = 8
@@ -40,7 +44,8 @@ class Interpolation:
     straight : float, the same between the first frame and the last
     drifts : Tensor, (steps,), ‖E(D(z)) − z‖ / ‖z‖ of each latent
     title : str, for sheets
-    decodes : int, how many latents of the frames were decoded, those that were tried too
+    decodes : int, how many latents were decoded, including positions that were tried
+    record : what ``run.json`` says of model and pictures, JSON-ready
     """
 
     path: str
@@ -52,6 +57,7 @@ class Interpolation:
     drifts: Tensor
     title: str
     decodes: int
+    record: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def length(self) -> float:
@@ -89,15 +95,28 @@ class Interpolation:
 
     def save(self, path: str | Path, *, fps: float = 12, loop: bool = True) -> Path:
         """Write the frames as an animation; the format follows the suffix. Return its path."""
-        from latentlab.figures.paths import animate_interpolation
+        frames = list(self.frames.numpy())
+        return write_animation(path, frames, fps=fps, loop=loop, ping_pong=loop)
 
-        return animate_interpolation(self, Path(path), fps=fps, loop=loop)
+    def plot(self, ax: Axes | None = None, *, others: Sequence[Interpolation] = ()) -> Axes:
+        """Draw how much the picture changes per frame, here and on other paths; return the axes."""
+        return draw_changes(
+            {path.legend: path.changes for path in (self, *others)},
+            straight=self.straight,
+            title=self.title.partition("\n")[0],
+            ax=ax,
+        )
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw how much the picture changes from frame to frame; return the axes."""
-        from latentlab.figures.paths import draw_changes
+    @property
+    def legend(self) -> str:
+        """Return the path's name with its speed ratio and length, for figures."""
+        speed = f"fastest / slowest {self.speed_ratio:.2f}"
+        return f"{self.path}: {speed}, length {self.detour:.2f} × straight"
 
-        return draw_changes([self], ax=ax)
+    def sheet(self) -> NDArray[np.uint8]:
+        """Return all frames as a labelled grid (H, W, 3), in reading order."""
+        frames = list(self.frames.numpy())
+        return frames_sheet(frames, self.positions.tolist(), title=self.title)
 
     def __repr__(self) -> str:
         return f"Interpolation({self.path}, {len(self.frames)} frames, detour {self.detour:.3f})"
@@ -155,7 +174,8 @@ def interpolate(
     positions = torch.linspace(0, 1, steps, dtype=torch.float64)
     if path == "arc":
         positions = _even_positions(film, positions)
-    return replace(film.shoot(positions), path=path, title=_title(first, last, path))
+    record = {**first.record, "input": [end.record.get("input") for end in (first, last)]}
+    return replace(film.shoot(positions), path=path, title=_title(first, last, path), record=record)
 
 
 def check_interpolation(path: str, steps: int) -> None:
@@ -183,19 +203,22 @@ class _Film:
         self.decodes = 0
         self.total = steps * rounds
 
-    def picture(self, position: float) -> Tensor:
-        """Return the picture (3, H, W) at a position."""
-        picture = decode_one(self.vae, self.way(position))
-        self.decodes += 1
-        if self.progress:
-            self.progress("decoding", self.decodes, max(self.total, self.decodes))
-        return picture
+    def latents(self, positions: Tensor) -> Tensor:
+        """Return the latents (n, C, h, w) at these positions."""
+        return torch.stack([self.way(position) for position in positions.tolist()])
+
+    def pictures(self, latents: Tensor) -> Iterator[Tensor]:
+        """Yield the picture (3, H, W) of each latent, decoded in batches."""
+        for picture in decode_each(self.vae, latents):
+            self.decodes += 1
+            if self.progress:
+                self.progress("decoding", self.decodes, max(self.total, self.decodes))
+            yield picture
 
     def changes(self, positions: Tensor) -> Tensor:
         """Return the changes (n − 1,) between pictures at these positions."""
         found, previous = [], None
-        for position in positions.tolist():
-            picture = self.picture(position)
+        for picture in self.pictures(self.latents(positions)):
             if previous is not None:
                 found.append(picture_change(previous, picture))
             previous = picture
@@ -203,11 +226,10 @@ class _Film:
 
     def shoot(self, positions: Tensor) -> Interpolation:
         """Return the frames at these positions with all that is measured on them."""
-        latents = torch.stack([self.way(position) for position in positions.tolist()])
+        latents = self.latents(positions)
         frames, changes, drifts = [], [], []
         start = previous = None
-        for latent, position in zip(latents, positions.tolist(), strict=True):
-            picture = self.picture(position)
+        for latent, picture in zip(latents, self.pictures(latents), strict=True):
             again = encode_batch(self.vae, picture[None]).mean[0]
             drifts.append(float((again - latent).norm() / latent.norm()))
             frames.append(to_uint8(picture))

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from latentlab.encoding.encoder import decode_each
-from latentlab.errors import UsageError
+from latentlab.encoding.encoder import decode
 from latentlab.latents import Latent, Progress
+from latentlab.linalg.slerp import slerp
 from latentlab.loaders.base import LatentVAE
 from latentlab.pullback import DecoderMap, decoder_map
 from latentlab.pullback.least_squares import row_for_change
@@ -18,7 +18,6 @@ from latentlab.pullback.least_squares import row_for_change
 Way = Callable[[float], Tensor]
 """A path: the latent (C, h, w) at each position from 0 to 1."""
 
-_PARALLEL = 1e-4
 _PIECES = 8
 _NEWTON_STEPS = 2
 
@@ -29,35 +28,16 @@ def _straight(vae: LatentVAE, first: Latent, last: Latent, progress: Progress | 
 
 
 def _great_circle(vae: LatentVAE, first: Latent, last: Latent, progress: Progress | None) -> Way:
-    """Return the slerp of two latents as a function of the position.
-
-    Raises
-    ------
-    UsageError : the latents are opposite, so that every great circle joins them.
-    """
-    flat = first.values.double().flatten(), last.values.double().flatten()
-    cosine = float(torch.nn.functional.cosine_similarity(*flat, dim=0))
-    angle = math.acos(max(-1.0, min(1.0, cosine)))
-    if math.pi - angle < _PARALLEL:
-        raise UsageError(
-            "a slerp between opposite latents", "latents less than 180° apart", "use --path linear"
-        )
-    if angle < _PARALLEL:
-        return _straight(vae, first, last, progress)
-
-    def at(position: float) -> Tensor:
-        before = math.sin((1 - position) * angle) / math.sin(angle)
-        after = math.sin(position * angle) / math.sin(angle)
-        return before * first.values + after * last.values
-
-    return at
+    """Return the slerp of two latents as a function of the position."""
+    slerp(first.values, last.values, 0.5)  # refuses opposite latents
+    return lambda position: slerp(first.values, last.values, position)
 
 
 def _relaxed(vae: LatentVAE, first: Latent, last: Latent, progress: Progress | None) -> Way:
     """Return a broken line whose pictures go straighter than those of the straight one."""
     around = decoder_map(vae, first)
     nodes = {0: first.values, _PIECES: last.values}
-    pictures = {at: decode_one(vae, values) for at, values in nodes.items()}
+    pictures = {at: decode(vae, values) for at, values in nodes.items()}
     gap = _PIECES
     while gap > 1:
         for before in range(0, _PIECES, gap):
@@ -78,20 +58,15 @@ def _relaxed(vae: LatentVAE, first: Latent, last: Latent, progress: Progress | N
 
 def _settle(decoder: DecoderMap, wanted: Tensor) -> tuple[Tensor, Tensor]:
     """Return a latent near that of the map and its picture, nearer to the one wanted."""
-    picture = decode_one(decoder.vae, decoder.values)
+    picture = decode(decoder.vae, decoder.values)
     for _ in range(_NEWTON_STEPS):
         row = row_for_change(decoder, wanted - picture)
         moved = decoder.moved_to(decoder.values + decoder.layout.lift(row.float()))
-        shown = decode_one(decoder.vae, moved.values)
+        shown = decode(decoder.vae, moved.values)
         if not picture_change(shown, wanted) < picture_change(picture, wanted):
             break
         decoder, picture = moved, shown
     return decoder.values, picture
-
-
-def decode_one(vae: LatentVAE, values: Tensor) -> Tensor:
-    """Return the picture (3, H, W) of a latent (C, h, w), on the CPU and not clamped."""
-    return next(decode_each(vae, values[None]))
 
 
 def picture_change(before: Tensor, after: Tensor) -> float:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,30 +14,32 @@ from torch import Tensor
 from latentlab.components.pca import PCA
 from latentlab.encoding.encoder import decode_each, encode_batch
 from latentlab.errors import ShapeError, UsageError
+from latentlab.figures.walks import WalkFrames, animate_walk, draw_walk, walk_html, walk_sheet
 from latentlab.images.arrays import to_uint8
 from latentlab.latents import Directions, Latent, Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.metrics.walks import PathScores, score_path
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
-
+    from numpy.typing import NDArray
 
 _LARGEST_SPAN = 1e6
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Trail:
-    """The pictures along one direction.
+class TraversalPath:
+    """The frames along one direction.
 
     Parameters
     ----------
     label : str, such as ``"PC 1"``
-    caption : str, lines to write beside the pictures: label, strength, meaning
+    caption : str, lines to write beside the frames: label, strength, meaning
     share : float, the direction's share of the neighborhood's variance
     frames : Tensor, (steps, H, W, 3), uint8
     scores : PathScores
-    drift : float, ‖E(D(z)) − z‖ in model-space units, mean of the trail's two ends
+    drift : float, ‖E(D(z)) − z‖ in model-space units, mean of the two ends
     drift_relative : float, the same divided by the mean ‖z‖ of the two ends
     """
 
@@ -52,27 +52,29 @@ class Trail:
     drift_relative: float
 
     def __repr__(self) -> str:
-        return f"Trail({self.label!r}, {len(self.frames)} pictures, {self.scores})"
+        return f"TraversalPath({self.label!r}, {len(self.frames)} frames, {self.scores})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Walk:
-    """A traversal: one trail for each direction, all from −span to +span.
+class Traversal:
+    """Frames along several directions, each from −span to +span.
 
     Parameters
     ----------
-    trails : one Trail a direction
+    paths : one TraversalPath a direction
     alphas : Tensor, (steps,), standard deviations of the neighborhood
     decodes : int, how many latents were decoded
     title : str, picture, model and finder, for sheets
     unit : str, of the alphas
+    record : what ``run.json`` says of model and picture, JSON-ready
     """
 
-    trails: tuple[Trail, ...]
+    paths: tuple[TraversalPath, ...]
     alphas: Tensor
     decodes: int
     title: str
     unit: str = "σ"
+    record: Mapping[str, Any] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """Return the contents of ``traversal.json``."""
@@ -83,38 +85,46 @@ class Walk:
             "components": [
                 {
                     "index": index,
-                    "label": trail.label,
-                    "caption": trail.caption,
-                    "explained_variance_ratio": trail.share,
-                    **asdict(trail.scores),
-                    "drift": trail.drift,
-                    "drift_relative": trail.drift_relative,
+                    "label": path.label,
+                    "caption": path.caption,
+                    "explained_variance_ratio": path.share,
+                    **asdict(path.scores),
+                    "drift": path.drift,
+                    "drift_relative": path.drift_relative,
                 }
-                for index, trail in enumerate(self.trails, 1)
+                for index, path in enumerate(self.paths, 1)
             ],
             "decodes": self.decodes,
         }
 
     def save(self, path: str | Path, *, fps: float = 12, loop: bool = True) -> Path:
-        """Write all trails as one animation; the format follows the suffix. Return the path."""
-        from latentlab.figures.canvas import animate_walk
+        """Write one animation of all directions; the suffix names the format. Return the path."""
+        return animate_walk(self._drawn, Path(path), fps=fps, loop=loop)
 
-        return animate_walk(self, Path(path), fps=fps, loop=loop)
+    def sheet(self) -> NDArray[np.uint8]:
+        """Return all frames as one labelled grid (H, W, 3): directions by steps."""
+        return walk_sheet(self._drawn)
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the sheet, components × steps; return the axes."""
-        from latentlab.figures.canvas import draw_walk
+        """Draw the sheet; return the axes."""
+        return draw_walk(self._drawn, ax=ax)
 
-        return draw_walk(self, ax=ax)
+    @property
+    def _drawn(self) -> WalkFrames:
+        return WalkFrames(
+            [path.frames.numpy() for path in self.paths],
+            [path.caption for path in self.paths],
+            self.alphas.tolist(),
+            self.unit,
+            self.title,
+        )
 
     def __repr__(self) -> str:
         where = self.title.replace("\n", ", ")
-        return f"Walk({where}: {len(self.trails)} components × {len(self.alphas)} steps)"
+        return f"Traversal({where}: {len(self.paths)} directions × {len(self.alphas)} steps)"
 
     def _repr_html_(self) -> str:
-        from latentlab.figures.canvas import walk_html
-
-        return walk_html(self)
+        return walk_html(self._drawn)
 
 
 def traverse(
@@ -122,79 +132,92 @@ def traverse(
     latent: Latent,
     directions: PCA | Directions,
     *,
-    components: int = 5,
+    n_components: int = 5,
     span: float = 3.0,
     steps: int = 16,
     progress: Progress | None = None,
-) -> Walk:
-    """Return the pictures along the first directions, from −span to +span standard deviations.
+) -> Traversal:
+    """Return the frames along the first directions, from −span to +span standard deviations.
 
-    The latents are z + α σ_k v_k: σ_k is the neighborhood's standard deviation along direction k,
-    so spans are comparable between directions; some finders have ``steps`` of their own instead.
-    Equal latents are decoded once; with an odd number of steps that is the center frame, which all
-    directions share.
+    The latents are z + α σ_k v_k. σ_k is the neighborhood's standard deviation along direction k,
+    so that spans are comparable between directions; some finders define ``steps`` instead. Latents
+    are decoded in batches, and equal ones once: with an odd number of steps all directions share
+    the center frame.
 
     Parameters
     ----------
     vae : LatentVAE
     latent : Latent, where the walk passes at α = 0
     directions : PCA of a neighborhood, or Directions
-    components : int, how many directions
+    n_components : int, how many directions
     span : float, above 0, in standard deviations
     steps : int, at least 2
     progress : called as ``progress("decoding", done, total)``
 
+    Returns
+    -------
+    Traversal : frames (steps, H, W, 3), uint8, with scores
+
     Raises
     ------
     UsageError : a span or number of steps that makes no sense.
-    ShapeError : more components than there are, or directions of another model or size.
+    ShapeError : more directions than there are, or directions of another model or size.
     NonFiniteError, MemoryLimitError : as for :func:`latentlab.encode`.
+
+    Examples
+    --------
+    >>> import latentlab
+    >>> vae = latentlab.load_vae("linear")
+    >>> z = latentlab.encode(vae, "sample:flower", size=64)
+    >>> pca = latentlab.fit_pca(latentlab.neighborhood(vae, z, n_samples=16))
+    >>> traverse(vae, z, pca, n_components=2, steps=5).decodes  # the center frame is shared
+    9
     """
-    check_steps(components, span, steps)
-    found = directions.leading(components) if isinstance(directions, PCA) else directions
-    check_directions(found, latent, components)
+    check_steps(n_components, span, steps)
+    found = directions.leading(n_components) if isinstance(directions, PCA) else directions
+    check_directions(found, latent, n_components)
     alphas = torch.linspace(-span, span, steps)
-    paths = [partial(_latents_along, latent, found, k, alphas) for k in range(components)]
-    trails, decodes = decode_paths(vae, paths, found, alphas, progress=progress)
-    return Walk(trails, alphas, decodes, walk_title(latent, found), found.step_unit)
+    latents = [_latents_along(latent, found, k, alphas) for k in range(n_components)]
+    paths, decodes = decode_paths(vae, latents, found, alphas, progress=progress)
+    title = traversal_title(latent, found)
+    return Traversal(paths, alphas, decodes, title, found.step_unit, latent.record)
 
 
 def decode_paths(
     vae: LatentVAE,
-    paths: Sequence[Callable[[], Tensor]],
+    latents: Sequence[Tensor],
     found: Directions,
     alphas: Tensor,
     *,
     progress: Progress | None = None,
-) -> tuple[tuple[Trail, ...], int]:
-    """Return the trail of each path, and how many latents were decoded.
+) -> tuple[tuple[TraversalPath, ...], int]:
+    """Return the frames of each path, and how many latents were decoded.
 
     Parameters
     ----------
     vae : LatentVAE
-    paths : one function a direction, which returns the latents (steps, C, h, w) of its path, the
-        same at every call
-    found : Directions, which name the trails
+    latents : the latents (steps, C, h, w) of each direction's path
+    found : Directions, which name the paths
     alphas : Tensor, (steps,), evenly spaced
     progress : called as ``progress("decoding", done, total)``
     """
-    decoder = _SharingDecoder(vae, (path() for path in paths), progress)
-    trails = tuple(
-        _trail(vae, decoder, path(), found, k, float(alphas[1] - alphas[0]))
-        for k, path in enumerate(paths)
+    decoder = _SharingDecoder(vae, latents, progress)
+    step = float(alphas[1] - alphas[0])
+    paths = tuple(
+        _decode_path(vae, decoder, path, found, k, step) for k, path in enumerate(latents)
     )
-    return trails, decoder.decodes
+    return paths, decoder.decodes
 
 
-def walk_title(latent: Latent, found: Directions) -> str:
-    """Return two lines for the sheet of a walk: picture and model, then the directions."""
+def traversal_title(latent: Latent, found: Directions) -> str:
+    """Return two lines for sheets: picture and model, then the directions."""
     return f"{latent.title}\n{found.basis or found.finder}"
 
 
-def check_steps(components: int, span: float, steps: int) -> None:
-    """Raise UsageError where numbers of components or steps, or the span, make no sense."""
-    if not isinstance(components, int) or components < 1:
-        raise UsageError(f"components={components}", "1 or more", "pass --components 5")
+def check_steps(n_components: int, span: float, steps: int) -> None:
+    """Raise UsageError where numbers of directions or steps, or the span, make no sense."""
+    if not isinstance(n_components, int) or n_components < 1:
+        raise UsageError(f"n_components={n_components}", "1 or more", "pass --components 5")
     if not 0 < span <= _LARGEST_SPAN:
         raise UsageError(
             f"span={span}",
@@ -205,12 +228,12 @@ def check_steps(components: int, span: float, steps: int) -> None:
         raise UsageError(f"steps={steps}", "at least 2 steps", "pass --steps 16")
 
 
-def check_directions(found: Directions, latent: Latent, components: int) -> None:
+def check_directions(found: Directions, latent: Latent, n_components: int) -> None:
     """Raise ShapeError where directions are too few, or of another model or size."""
     available = len(found.vectors)
-    if components > available:
+    if n_components > available:
         raise ShapeError(
-            f"components={components}",
+            f"n_components={n_components}",
             f"1 to {available}, which is how many directions there are",
             "lower --components, or run `latentlab pca` with more samples",
         )
@@ -229,45 +252,49 @@ def _latents_along(latent: Latent, found: Directions, k: int, alphas: Tensor) ->
 
 
 class _SharingDecoder:
-    """Decodes latents one at a time and equal latents once."""
+    """Decodes the latents of several paths in batches, in order, and equal latents once."""
 
-    def __init__(self, vae: LatentVAE, paths: Iterable[Tensor], progress: Progress | None) -> None:
-        self.vae = vae
-        self.progress = progress
-        self.decodes = 0
-        self._uses = Counter(_digest(latent) for path in paths for latent in path)
+    def __init__(self, vae: LatentVAE, paths: Sequence[Tensor], progress: Progress | None) -> None:
+        everything = [latent for path in paths for latent in path]
+        self._left = Counter(map(_key, everything))
+        different = list({_key(latent): latent for latent in everything}.values())
+        self._frames = decode_each(vae, torch.stack(different))
         self._kept: dict[bytes, Tensor] = {}
+        self._progress = progress
+        self._total = len(different)
+        self.decodes = 0
 
     def frames(self, path: Tensor) -> Iterator[Tensor]:
-        """Yield the picture (3, H, W) of each latent of a path."""
-        for latent in path:
-            key = _digest(latent)
-            if key in self._kept:
-                yield self._kept[key]
-                continue
-            frame = next(decode_each(self.vae, latent[None]))
-            self.decodes += 1
-            if self.progress:
-                self.progress("decoding", self.decodes, len(self._uses))
-            if self._uses[key] > 1:
+        """Yield the picture (3, H, W) of each latent of the next path."""
+        for key in map(_key, path):
+            frame = self._kept.pop(key) if key in self._kept else self._decode()
+            self._left[key] -= 1
+            if self._left[key]:
                 self._kept[key] = frame
             yield frame
 
+    def _decode(self) -> Tensor:
+        frame = next(self._frames)
+        self.decodes += 1
+        if self._progress:
+            self._progress("decoding", self.decodes, self._total)
+        return frame
 
-def _digest(latent: Tensor) -> bytes:
+
+def _key(latent: Tensor) -> bytes:
     # Adding 0 turns −0 into 0, which is the same latent.
-    return hashlib.sha256((latent + 0.0).contiguous().numpy().tobytes()).digest()
+    return (latent + 0.0).contiguous().numpy().tobytes()
 
 
-def _trail(
+def _decode_path(
     vae: LatentVAE, decoder: _SharingDecoder, path: Tensor, found: Directions, k: int, step: float
-) -> Trail:
-    pictures: list[Tensor] = []
+) -> TraversalPath:
+    frames: list[Tensor] = []
     drifts: list[float] = []
 
     def watched() -> Iterator[Tensor]:
         for index, frame in enumerate(decoder.frames(path)):
-            pictures.append(to_uint8(frame))
+            frames.append(to_uint8(frame))
             if index in (0, len(path) - 1):
                 again = encode_batch(vae, frame[None]).mean[0]
                 drifts.append(float((again - path[index]).norm()))
@@ -275,11 +302,11 @@ def _trail(
 
     scores = score_path(watched(), step)
     drift = sum(drifts) / len(drifts)
-    return Trail(
+    return TraversalPath(
         label=found.labels[k],
         caption=found.captions[k],
         share=float(found.shares[k]),
-        frames=torch.stack(pictures),
+        frames=torch.stack(frames),
         scores=scores,
         drift=drift,
         drift_relative=drift / float(path[[0, -1]].flatten(1).norm(dim=1).mean()),

@@ -14,8 +14,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from latentlab.errors import FileError, MissingExtraError
-from latentlab.machine.files import sha256_of_file
-from latentlab.results.folders import check_folder
+from latentlab.machine.files import check_folder, sha256_of_file
 
 Page = Mapping[str, Path]
 

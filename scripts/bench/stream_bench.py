@@ -154,7 +154,6 @@ def eigenvalue_error(shape: tuple[int, int]) -> float:
     """Return the largest relative error of all eigenvalues against NumPy's singular values."""
     import numpy as np
     import torch
-
     from latentlab.components.streaming import fit_pca_rows
 
     with tempfile.TemporaryDirectory() as place:
@@ -175,8 +174,8 @@ def measure_memory(rows: RowFile) -> dict[str, float]:
 
 def _measure_fit(rows: RowFile, rounds: int) -> dict[str, Any]:
     import torch
-
     from latentlab.components.streaming import fit_pca_rows, shared_scatter
+
     from latentlab.linalg.sums import leading_eigenpairs
 
     stream = rows.stream()
@@ -245,9 +244,8 @@ def _measure_growth(place: Path, shape: tuple[int, int], rounds: int) -> dict[st
 def main(path: Path, shape: tuple[int, int]) -> None:
     """Print the peak of this process' memory and what it had before the fit, as JSON."""
     import psutil
-    from peak_memory import peak_growth
-
     from latentlab.components.streaming import fit_pca_rows
+    from peak_memory import peak_growth
 
     rows, kept = RowFile(path, shape), min(COMPONENTS, shape[1])
     with tempfile.TemporaryDirectory() as place:  # loads the libraries

@@ -1,31 +1,17 @@
 """What chance alone would give: one null a file, all behind one registry.
 
-:func:`null_model` finds a null by name; :func:`register_null` adds one of your own.
+``NULLS.make(name)`` returns a null; ``@NULLS.register("name")`` adds one of your own.
 """
 
-from latentlab.chance.nulls.base import NULLS, Null, NullModel, null_model, register_null
-from latentlab.chance.nulls.isotropic import (
-    Isotropic,
-    isotropic_edge,
-    isotropic_largest,
-    isotropic_spectrum,
-)
-from latentlab.chance.nulls.parallel import Parallel
-from latentlab.chance.nulls.signflip import SignFlip
-from latentlab.chance.nulls.stationary import Stationary, stationary_variances
+from __future__ import annotations
 
-__all__ = [
-    "NULLS",
-    "Isotropic",
-    "Null",
-    "NullModel",
-    "Parallel",
-    "SignFlip",
-    "Stationary",
-    "isotropic_edge",
-    "isotropic_largest",
-    "isotropic_spectrum",
-    "null_model",
-    "register_null",
-    "stationary_variances",
-]
+from typing import TYPE_CHECKING
+
+from latentlab.registry import Registry
+
+if TYPE_CHECKING:
+    from latentlab.chance.nulls.base import NullModel
+
+NULLS: Registry[NullModel] = Registry(
+    "null", __name__, {name: name for name in ("isotropic", "parallel", "signflip", "stationary")}
+)

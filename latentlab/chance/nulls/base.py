@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from latentlab.errors import ShapeError, UsageError
+from latentlab.errors import ShapeError
+from latentlab.figures.curves import Band
 from latentlab.latents import Neighborhood, Progress, Spectrum
 from latentlab.metrics.spectrum import fit_curve
 
@@ -23,12 +23,11 @@ _MARGIN = 1 + 1e-5
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Null:
-    """What one kind of chance gives at the size and total variance of some samples.
+    """What a null model shows at the size and total variance of some samples.
 
     Parameters
     ----------
-    name : str, such as ``"parallel"``
-    label : str, for legends
+    model : NullModel that was drawn
     spectra : Tensor, (draws, n), float64; the eigenvalues of each draw, descending, each with the
         samples' total variance. One row, the expected spectrum, where the null is analytic.
     total_variance : float, that of the samples
@@ -38,8 +37,7 @@ class Null:
     draws : int, 0 where the null is analytic
     """
 
-    name: str
-    label: str
+    model: NullModel
     spectra: Tensor
     total_variance: float
     largest_quantile: float
@@ -57,14 +55,27 @@ class Null:
         return self.curves.mean(0)
 
     @property
-    def curve_band(self) -> tuple[Tensor, Tensor]:
-        """Return the 5 % and 95 % quantiles of the cumulative share, each (n,)."""
-        return _band(self.curves)
+    def name(self) -> str:
+        """Return the model's name."""
+        return self.model.name
+
+    def curve_band(self) -> Band:
+        """Return the mean curve with the 5 % and 95 % quantiles at each k, for figures."""
+        label = f"{self.model.label} (log fit R² {self.log_fit_r2:.3f})"
+        return self._band(label, self.curves)
+
+    def eigenvalue_band(self) -> Band:
+        """Return the mean eigenvalues with the 5 % and 95 % quantiles of each, for figures."""
+        return self._band(self.model.label, self.spectra)
+
+    def _band(self, label: str, values: Tensor) -> Band:
+        ends = _quantiles(values) if self.draws else (None, None)
+        return Band(label, self.model.color, values.mean(0), *ends)
 
     @property
-    def eigenvalue_band(self) -> tuple[Tensor, Tensor]:
-        """Return the 5 % and 95 % quantiles of each eigenvalue, each (n,)."""
-        return _band(self.spectra)
+    def eigenvalue_limits(self) -> Tensor:
+        """Return the 95 % quantile of each eigenvalue, (n,)."""
+        return _quantiles(self.spectra)[1]
 
     @property
     def log_fit_r2(self) -> float:
@@ -110,8 +121,8 @@ class Null:
 
     def facts(self, spectrum: Spectrum) -> dict[str, Any]:
         """Return the numbers of ``pca.json``, beside those of the samples' spectrum."""
-        lower, upper = self.curve_band
-        smallest, largest = self.eigenvalue_band
+        lower, upper = _quantiles(self.curves)
+        smallest, largest = _quantiles(self.spectra)
         return {
             "draws": self.draws,
             "curve": self.curve.tolist(),
@@ -133,7 +144,7 @@ class Null:
         return f"Null({self.name!r}, {self.draws} draws, {self.spectra.shape[1]} eigenvalues)"
 
 
-def _band(values: Tensor) -> tuple[Tensor, Tensor]:
+def _quantiles(values: Tensor) -> tuple[Tensor, Tensor]:
     low, high = (values.quantile(level, dim=0) for level in BAND)
     return low, high
 
@@ -157,17 +168,28 @@ def limit_of_quantile(values: Tensor) -> float:
     return float(ordered[min(needed, len(ordered)) - 1])
 
 
+@dataclass(frozen=True)
 class NullModel(ABC):
-    """One kind of chance.
+    """One kind of chance. Its fields are its options.
 
     Class attributes
     ----------------
     name : how users call it
     label : how legends call it
+    color : of its band in figures
+    counts : int, priority for counting components where several nulls were drawn; the highest
+        counts, and 0 never does
+    phrase : what is said of components above its threshold
+    has_smooth_fields : whether its draws are as smooth as the samples, so that an elbow beyond it
+        is none of smoothness
     """
 
     name: ClassVar[str]
     label: ClassVar[str]
+    color: ClassVar[str] = "#7F7F7F"
+    counts: ClassVar[int] = 0
+    phrase: ClassVar[str] = ""
+    has_smooth_fields: ClassVar[bool] = False
 
     @abstractmethod
     def draw(
@@ -199,39 +221,6 @@ class NullModel(ABC):
     @abstractmethod
     def seconds(self, samples: Neighborhood | Tensor, spectrum: Spectrum) -> float:
         """Return about how long :meth:`draw` takes here, from timing small parts of it."""
-
-
-NULLS: dict[str, NullModel] = {}
-
-SomeModel = TypeVar("SomeModel", bound=type[NullModel])
-
-
-def register_null(name: str) -> Callable[[SomeModel], SomeModel]:
-    """Return a class decorator that makes a null available under a name."""
-
-    def register(model: SomeModel) -> SomeModel:
-        model.name = name
-        NULLS[name] = model()
-        return model
-
-    return register
-
-
-def null_model(name: str) -> NullModel:
-    """Return the null of this name.
-
-    Raises
-    ------
-    UsageError : there is none.
-
-    Examples
-    --------
-    >>> null_model("parallel").label
-    'columns permuted'
-    """
-    if name not in NULLS:
-        raise UsageError(f"null {name!r}", f"one of {', '.join(NULLS)}", "choose some of them")
-    return NULLS[name]
 
 
 def matrix_of(samples: Neighborhood | Tensor, spectrum: Spectrum) -> Tensor:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from latentlab.chance.nulls.base import Null, NullModel, check_size, register_null
+from latentlab.chance.nulls import NULLS
+from latentlab.chance.nulls.base import Null, NullModel, check_size
 from latentlab.latents import Neighborhood, Progress, Spectrum
 
 # Quantiles of the Tracy–Widom law for real symmetric matrices. Source: Johnstone 2001, table 1.
@@ -15,7 +17,8 @@ _TRACY_WIDOM_95 = 0.9793
 _TRACY_WIDOM_99 = 2.0234
 
 
-@register_null("isotropic")
+@NULLS.register("isotropic")
+@dataclass(frozen=True)
 class Isotropic(NullModel):
     """Noise alike in all directions of the D-dimensional space: nothing is drawn.
 
@@ -24,6 +27,8 @@ class Isotropic(NullModel):
     """
 
     label = "isotropic noise"
+    counts = 1
+    phrase = "above chance (isotropic noise)"
 
     def draw(
         self,
@@ -51,8 +56,7 @@ def isotropic_null(spectrum: Spectrum) -> Null:
         for level in (_TRACY_WIDOM_95, _TRACY_WIDOM_99)
     )
     return Null(
-        name=Isotropic.name,
-        label=Isotropic.label,
+        model=Isotropic(),
         spectra=expected[None],
         total_variance=spectrum.total_variance,
         largest_quantile=quantile,

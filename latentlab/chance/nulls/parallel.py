@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from torch import Tensor
 
-from latentlab.chance.nulls.base import register_null
+from latentlab.chance.nulls import NULLS
 from latentlab.chance.nulls.scrambled import (
     Block,
     Columns,
@@ -16,7 +18,8 @@ from latentlab.chance.nulls.scrambled import (
 from latentlab.latents import Neighborhood, Spectrum
 
 
-@register_null("parallel")
+@NULLS.register("parallel")
+@dataclass(frozen=True)
 class Parallel(ScrambledNull):
     """What samples would give whose features vary as they do, but have nothing to do with another.
 
@@ -27,6 +30,9 @@ class Parallel(ScrambledNull):
     """
 
     label = "columns permuted"
+    color = "#CC79A7"
+    counts = 3
+    phrase = "above chance"
 
     def scramble(self, samples: Neighborhood | Tensor, spectrum: Spectrum) -> ScrambledMatrix:
         return _Permuted(*moments_of(samples, spectrum))

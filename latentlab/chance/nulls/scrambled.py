@@ -16,6 +16,8 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -85,10 +87,11 @@ class Scramble(ABC):
         """Return the Gram matrix (n_rows, n_rows) of a block whose rows are scrambled alike."""
 
 
+@dataclass(frozen=True)
 class ScrambledNull(NullModel):
     """A null that is drawn by scrambling samples."""
 
-    default_draws = 100
+    default_draws: ClassVar[int] = 100
 
     @abstractmethod
     def scramble(self, samples: Neighborhood | Tensor, spectrum: Spectrum) -> Scramble:
@@ -114,8 +117,7 @@ class ScrambledNull(NullModel):
                     progress(f"{self.name} null", len(found), draws)
         spectra = torch.stack(found)
         return Null(
-            name=self.name,
-            label=self.label,
+            model=self,
             spectra=spectra,
             total_variance=spectrum.total_variance,
             largest_quantile=float(spectra[:, 0].quantile(BAND[1])),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from torch import Tensor
 
-from latentlab.chance.nulls.base import register_null
+from latentlab.chance.nulls import NULLS
 from latentlab.chance.nulls.scrambled import (
     Block,
     Columns,
@@ -16,7 +18,8 @@ from latentlab.chance.nulls.scrambled import (
 from latentlab.latents import Neighborhood, Spectrum
 
 
-@register_null("signflip")
+@NULLS.register("signflip")
+@dataclass(frozen=True)
 class SignFlip(ScrambledNull):
     """What independent noise would give whose size differs between entries as the samples' does.
 
@@ -25,6 +28,9 @@ class SignFlip(ScrambledNull):
     """
 
     label = "signs flipped"
+    color = "#56B4E9"
+    counts = 2
+    phrase = "above chance (signs flipped)"
 
     def scramble(self, samples: Neighborhood | Tensor, spectrum: Spectrum) -> ScrambledMatrix:
         return _Flipped(*moments_of(samples, spectrum))

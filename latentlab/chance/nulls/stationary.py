@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from latentlab.chance.nulls.base import matrix_of, register_null
+from latentlab.chance.nulls import NULLS
+from latentlab.chance.nulls.base import matrix_of
 from latentlab.chance.nulls.scrambled import Block, Columns, Scramble, ScrambledNull
 from latentlab.errors import UsageError
 from latentlab.latents import Neighborhood, Spectrum
@@ -15,7 +18,8 @@ from latentlab.linalg.sums import column_moments, rows_in_block
 from latentlab.machine.memory import check_memory
 
 
-@register_null("stationary")
+@NULLS.register("stationary")
+@dataclass(frozen=True)
 class Stationary(ScrambledNull):
     """What Gaussian fields would give that have the deviations' cross-spectrum and no other order.
 
@@ -33,6 +37,8 @@ class Stationary(ScrambledNull):
     """
 
     label = "stationary fields"
+    color = "#E69F00"
+    has_smooth_fields = True
     default_draws = 50
 
     def scramble(self, samples: Neighborhood | Tensor, spectrum: Spectrum) -> Scramble:

@@ -85,7 +85,7 @@ def record_command(folder: Path, command: str, command_line: list[str], **facts:
     """Note in ``run.json`` what it takes to repeat a command; return its path."""
     import platform
 
-    from latentlab.results.provenance import library_versions, record
+    from latentlab.machine.versions import library_versions, record
 
     return record(
         folder,

@@ -1,0 +1,79 @@
+"""Options that several commands share, declared once as dataclasses, and help that lists names."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from typing import Any, get_type_hints
+
+from typer.core import TyperCommand
+
+from latentlab.chance.nulls import NULLS
+from latentlab.directions import FINDERS
+from latentlab.neighborhoods import SAMPLERS
+from latentlab.pullback import FEATURES
+
+
+def grouped(function: Callable[..., None]) -> Callable[..., None]:
+    """Return a command in which every parameter that is a dataclass is spelled out as options.
+
+    The fields of the dataclass are the options: their annotations and defaults are those of
+    parameters. The function gets the dataclass.
+    """
+    flat: list[inspect.Parameter] = []
+    groups: dict[str, Any] = {}
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        kind = parameter.annotation
+        if not is_dataclass(kind):
+            flat.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        groups[parameter.name] = kind
+        hints = get_type_hints(kind, include_extras=True)
+        flat += [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=hints[field.name],
+            )
+            for field in fields(kind)
+        ]
+
+    def command(**given: Any) -> None:
+        made = {
+            name: kind(**{field.name: given.pop(field.name) for field in fields(kind)})
+            for name, kind in groups.items()
+        }
+        function(**given, **made)
+
+    command.__name__, command.__doc__ = function.__name__, function.__doc__
+    command.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
+    return command
+
+
+class ListingCommand(TyperCommand):
+    """A command whose help names what is registered when it is shown.
+
+    ``{neighborhoods}``, ``{finders}``, ``{nulls}`` and ``{features}`` in a help text become the
+    names.
+    """
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help with the names filled in."""
+        names = {
+            "neighborhoods": ", ".join(SAMPLERS.names()),
+            "finders": ", ".join(FINDERS.names()),
+            "nulls": ", ".join(name for name in NULLS.names() if name != "isotropic"),
+            "features": ", ".join(FEATURES.names()),
+        }
+        templates = {id(param): getattr(param, "help", None) for param in self.params}
+        for param in self.params:
+            if templates[id(param)]:
+                for name, listed in names.items():
+                    param.help = param.help.replace(f"{{{name}}}", listed)  # type: ignore[attr-defined]
+        super().format_help(ctx, formatter)
+        for param in self.params:
+            if templates[id(param)]:
+                param.help = templates[id(param)]  # type: ignore[attr-defined]

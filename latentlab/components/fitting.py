@@ -1,0 +1,135 @@
+"""One way to fit principal components, whatever holds the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from latentlab.components.checks import check_matrix_shape, check_room
+from latentlab.components.pca import PCA
+from latentlab.components.solvers import Solution, leading_components, shared_scatter, solve
+from latentlab.components.stores import StoreRows, store_rows
+from latentlab.errors import ShapeError, UsageError
+from latentlab.latents import Neighborhood, Sampling
+from latentlab.linalg.bases import fix_signs
+from latentlab.linalg.rows import RowStream
+from latentlab.store.reading import Store
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    Rows = Neighborhood | Tensor | ArrayLike | RowStream | Store | Iterator[Tensor]
+
+
+def fit_pca(
+    x: Rows, n_components: int | None = None, solver: str = "auto", *, seed: int = 0
+) -> PCA:
+    """Return the principal components of rows: centered, not scaled, sums in float64.
+
+    Signs are fixed: the largest entry of each component is positive.
+
+    Parameters
+    ----------
+    x : one of
+
+        * a Neighborhood, or a tensor or array (n_samples, n_features);
+        * a Store, whose latents are the rows, or :func:`latentlab.components.stores.store_rows`
+          for its cells; a :class:`latentlab.linalg.rows.RowStream`; these are read several times,
+          in memory that does not grow with them;
+        * an iterator of tensors (n_i, n_features), which is read once.
+    n_components : int, optional; how many components to keep, at most the rank of the centered
+        rows. By default 64 or the rank. The spectrum is complete unless the solver is randomized.
+    solver : str
+
+        * ``"gram"``: exact, through the N×N Gram matrix;
+        * ``"covariance"``: exact, through the D×D covariance;
+        * ``"randomized"``: the leading components by subspace iteration, with ``error_bounds``
+          (Halko, Martinsson, Tropp, 0909.4061); the total variance is exact;
+        * ``"auto"``: the smaller exact one; for streams with min(N, D) above 20,000 randomized.
+    seed : int, of the randomized search
+
+    Returns
+    -------
+    PCA : variances in model-space units²
+
+    Raises
+    ------
+    ShapeError : fewer than two rows, rows of several lengths, or more components than the rank.
+    NonFiniteError : NaN or infinity among the rows.
+    UsageError : all rows are equal, or an unknown solver.
+    MemoryLimitError : the matrix of the solver does not fit.
+
+    Examples
+    --------
+    >>> rows = torch.randn(40, 7, generator=torch.Generator().manual_seed(0))
+    >>> pca = fit_pca(rows)
+    >>> pca.components.shape, pca.solver, round(float(pca.spectrum.cumulative[-1]), 6)
+    (torch.Size([7, 7]), 'covariance', 1.0)
+    >>> bool((pca.inverse_transform(pca.transform(rows)) - rows).abs().max() < 1e-5)
+    True
+    """
+    rows: RowStream | None = None
+    if isinstance(x, Iterator):
+        solution = _solve_once(x, n_components, solver)
+    else:
+        rows = _rows_of(x)
+        check_matrix_shape(rows.n_samples, rows.n_features)
+        solution = solve(rows, n_components, solver, seed)
+    if isinstance(rows, StoreRows):
+        sampling = rows.sampling_around(solution.mean)
+    else:
+        sampling = x.sampling if isinstance(x, Neighborhood) else Sampling()
+    return PCA(
+        spectrum=solution.spectrum,
+        components=fix_signs(solution.components).float().cpu(),
+        mean=solution.mean.float().cpu(),
+        sampling=sampling,
+        solver=solution.solver,
+        error_bounds=solution.error_bounds,
+    )
+
+
+def _rows_of(x: Any) -> RowStream:
+    if isinstance(x, RowStream):
+        return x
+    if isinstance(x, Store):
+        return store_rows(x)
+    matrix = x.samples if isinstance(x, Neighborhood) else torch.as_tensor(x)
+    if matrix.ndim != 2:
+        raise ShapeError(
+            f"samples of shape {tuple(matrix.shape)}",
+            "a matrix (n_samples, n_features)",
+            "flatten each sample into one row",
+        )
+    n_samples, n_features = matrix.shape
+    return RowStream(matrix.split, n_samples, n_features, matrix)
+
+
+def _solve_once(chunks: Iterator[Tensor], n_components: int | None, solver: str) -> Solution:
+    """Return the solution for chunks that can be read only once."""
+    if solver not in ("auto", "covariance"):
+        raise UsageError(
+            f"solver={solver!r} for an iterator, which can be read only once",
+            "auto or covariance",
+            "leave the solver out, or pass a RowStream",
+        )
+    filled = (chunk for chunk in chunks if len(chunk))
+    first = next(filled, torch.zeros(0, 0))
+    count = 0
+
+    def read(_: int) -> Iterator[Tensor]:
+        nonlocal count
+        for chunk in chain([first], filled):
+            count += len(chunk)
+            yield chunk
+
+    width = first.shape[-1]
+    check_room(width)
+    mean, scatter = shared_scatter(RowStream(read, 0, width), shift=first.double().mean(0))
+    check_matrix_shape(count, width)
+    spectrum, components = leading_components(scatter, count, width, n_components)
+    return Solution(spectrum, components, mean, "covariance")

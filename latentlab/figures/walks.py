@@ -1,0 +1,101 @@
+"""Traversals as sheets and animations: a row for each direction, a column for each step."""
+
+from __future__ import annotations
+
+import base64
+import html
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latentlab.figures.animation import write_animation
+from latentlab.figures.canvas import axes_on_screen, draw_pixels
+from latentlab.figures.sheets import compose_sheet, lay_out_sheet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+_TILE = 192
+
+
+@dataclass(frozen=True, eq=False)
+class WalkFrames:
+    """What is drawn of a traversal.
+
+    Parameters
+    ----------
+    frames : for each direction an array (steps, H, W, 3), uint8
+    captions : what to write beside each direction, in lines
+    alphas : step along the direction of each frame
+    unit : str, of the alphas
+    title : str
+    """
+
+    frames: Sequence[NDArray[np.uint8]]
+    captions: Sequence[str]
+    alphas: Sequence[float]
+    unit: str = "σ"
+    title: str = ""
+
+    @property
+    def steps(self) -> list[str]:
+        """Return each step as columns are labelled, such as ``"+1.5 σ"``."""
+        return [sigma_label(alpha, self.unit) for alpha in self.alphas]
+
+
+def draw_walk(walk: WalkFrames, *, ax: Axes | None = None) -> Axes:
+    """Draw all frames as one labelled grid, directions by steps; return the axes."""
+    return draw_pixels(axes_on_screen(ax), walk_sheet(walk), "")
+
+
+def walk_sheet(walk: WalkFrames) -> NDArray[np.uint8]:
+    """Return all frames as one labelled grid (H, W, 3): directions by steps."""
+    return compose_sheet(
+        [list(frames) for frames in walk.frames],
+        row_labels=walk.captions,
+        column_labels=walk.steps,
+        title=walk.title,
+        tile=_TILE,
+    )
+
+
+def animate_walk(walk: WalkFrames, path: Path, *, fps: float, loop: bool) -> Path:
+    """Write one animation with a labelled row for each direction; return its path.
+
+    A row shows the first frame, the moving one and the last.
+    """
+    sheet = lay_out_sheet(
+        walk.frames[0].shape[1:],
+        row_labels=walk.captions,
+        columns=3,
+        column_labels=[walk.steps[0], "moving", walk.steps[-1]],
+        title=walk.title,
+        tile=_TILE,
+    )
+    frames = [
+        sheet.draw([(row[0], row[step], row[-1]) for row in walk.frames])
+        for step in range(len(walk.alphas))
+    ]
+    return write_animation(path, frames, fps=fps, loop=loop, ping_pong=loop)
+
+
+def walk_html(walk: WalkFrames) -> str:
+    """Return the animation inline, for a notebook."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = animate_walk(walk, Path(folder) / "walk.webp", fps=12, loop=True)
+        content = base64.b64encode(path.read_bytes()).decode()
+    alternative = f"{walk.title}: {len(walk.frames)} components, {len(walk.alphas)} steps"
+    return f'<img src="data:image/webp;base64,{content}" alt="{html.escape(alternative)}">'
+
+
+def sigma_label(alpha: float, unit: str = "σ") -> str:
+    """Return a step as columns are labelled, such as ``"+1.5 σ"``."""
+    if not round(alpha, 2):
+        return f"0 {unit}"
+    digits = f"{alpha:+.2f}".rstrip("0").rstrip(".")
+    return f"{digits} {unit}".replace("-", "\N{MINUS SIGN}")

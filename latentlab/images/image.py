@@ -1,0 +1,31 @@
+"""An image that is ready to be encoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Picture:
+    """An image that is ready to be encoded.
+
+    Parameters
+    ----------
+    pixels : Tensor, (3, H, W), float32 in [−1, 1]
+    name : str, the file's stem, for titles and folders
+    sha256 : str, of the file's bytes, or of the pixels where there was no file
+    preprocessing : str, what was done between the file and the pixels
+    """
+
+    pixels: Tensor
+    name: str = "picture"
+    sha256: str = ""
+    preprocessing: str = ""
+
+    def __repr__(self) -> str:
+        shape = "×".join(map(str, self.pixels.shape))
+        return f"Picture({self.name!r}, {shape} in [−1, 1], {self.preprocessing})"

@@ -1,0 +1,75 @@
+"""Partitions of rows into groups that can be taken as independent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_MOST_GROUPS = 512
+
+
+@dataclass(frozen=True, eq=False)
+class RowGroups:
+    """A partition of rows into groups that can be taken as independent.
+
+    Parameters
+    ----------
+    index : Tensor, (N,), int64, the group of each row, 0…count − 1
+    description : str, for people, such as ``"28 blocks of 6×6 cells"``
+    """
+
+    index: Tensor
+    description: str
+
+    @property
+    def count(self) -> int:
+        """Return the number of groups."""
+        return int(self.index.max()) + 1
+
+
+def single_rows(n_rows: int) -> RowGroups:
+    """Return each row as a group of its own; more than 512 rows as 512 groups, to save work."""
+    count = min(n_rows, _MOST_GROUPS)
+    index = torch.arange(n_rows) * count // n_rows
+    return RowGroups(index, f"{n_rows:,} samples")
+
+
+def blocks_of_cells(n_rows: int, height: int, width: int) -> RowGroups:
+    """Return the cells of a grid in blocks with N^¼ cells a side.
+
+    That is the length whose error falls fastest as N grows. Source: Nordman and Lahiri 2004, Ann.
+    Stat. 32, 1981. Where only some cells were drawn, they are grouped in reading order.
+    """
+    if n_rows != height * width:
+        return consecutive_rows(n_rows, "cells in reading order")
+    side = max(1, round(n_rows**0.25))
+    down, across = max(1, round(height / side)), max(1, round(width / side))
+    rows = torch.arange(height) * down // height
+    columns = torch.arange(width) * across // width
+    index = (rows[:, None] * across + columns).flatten()
+    size = f"{height / down:.3g}×{width / across:.3g}"
+    return RowGroups(index, f"{down * across} blocks of {size} cells")
+
+
+def consecutive_rows(n_rows: int, of: str) -> RowGroups:
+    """Return consecutive rows in blocks of N^⅓ rows. Source: Hall, Horowitz, Jing 1995."""
+    count = max(1, n_rows // max(1, round(n_rows ** (1 / 3))))
+    index = torch.arange(n_rows) * count // n_rows
+    return RowGroups(index, f"{count} blocks of {n_rows / count:.3g} {of}")
+
+
+def nearby_places(x: Tensor, y: Tensor) -> RowGroups:
+    """Return rows whose places (N,) lie near one another in groups of about equal size."""
+    n_rows = len(x)
+    side = max(1, round(n_rows**0.25))
+    rank = torch.empty(n_rows, dtype=torch.int64)
+    rank[x.argsort(stable=True)] = torch.arange(n_rows)
+    column = rank * side // n_rows
+    index = torch.empty_like(column)
+    for number in range(side):
+        inside = (column == number).nonzero()[:, 0]
+        order = inside[y[inside].argsort(stable=True)]
+        index[order] = number * side + torch.arange(len(order)) * side // len(order)
+    return RowGroups(index, f"{side**2} groups of {n_rows / side**2:.3g} crops near one another")

@@ -1,0 +1,1 @@
+"""What the commands do, for Python too: each recipe is a readable sequence of public steps."""

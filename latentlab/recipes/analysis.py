@@ -1,0 +1,218 @@
+"""From an image to a run folder: sample, fit, judge, save."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latentlab.chance.nulls import NULLS
+from latentlab.chance.verdict import Judgment, affordable_nulls, judge
+from latentlab.components.fitting import fit_pca
+from latentlab.components.pca import PCA
+from latentlab.encoding.encoder import decode, encode
+from latentlab.encoding.tiles import describe_tiles
+from latentlab.images.reading import read_picture
+from latentlab.latents import Neighborhood, Progress
+from latentlab.loaders.base import LatentVAE
+from latentlab.metrics.fidelity import psnr
+from latentlab.recipes.sampling import (
+    Drawn,
+    SamplingPlan,
+    Say,
+    be_silent,
+    check_plan,
+    draw_samples,
+)
+from latentlab.results.components import save_pca
+from latentlab.results.folders import RUNS_FOLDER, Saved, create_run, remember_run
+from latentlab.results.kept_samples import keep
+from latentlab.results.provenance import provenance
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# A null is drawn by default if it takes less than this share of the run, or less than a few
+# seconds: by share alone it would depend on how busy the machine is.
+_AFFORDABLE = 0.2
+_ALWAYS_AFFORDABLE = 5.0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Analysis:
+    """A PCA against null models, saved with its provenance.
+
+    Parameters
+    ----------
+    pca : PCA
+    judgment : Judgment
+    neighborhood : Neighborhood that was fitted; None for a store
+    saved : Saved, what was written
+    """
+
+    pca: PCA
+    judgment: Judgment
+    neighborhood: Neighborhood | None
+    saved: Saved
+
+    @property
+    def folder(self) -> Path:
+        """Return the run folder."""
+        return self.saved.folder
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Return the paths of all files."""
+        return self.saved.files
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Return the contents of ``pca.json``."""
+        return self.saved.facts
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the cumulative explained variance over the null models; return the axes."""
+        return self.pca.plot(ax, judgment=self.judgment)
+
+    def __repr__(self) -> str:
+        return f"{self.pca.title}\n{self.judgment.verdict}\n{self.folder}"
+
+
+def analyze(
+    vae: LatentVAE,
+    image: Any,
+    *,
+    size: int | None = None,
+    neighborhood: str = SamplingPlan.neighborhood,
+    n_samples: int | None = None,
+    region: tuple[int, int, int, int] | None = None,
+    options: Mapping[str, Any] | None = None,
+    n_components: int | None = None,
+    solver: str = "auto",
+    nulls: Sequence[str] | None = None,
+    seed: int = 0,
+    dtype: str = "auto",
+    folder: str | Path | None = None,
+    command_line: list[str] | None = None,
+    say: Say = be_silent,
+    progress: Progress | None = None,
+) -> Analysis:
+    """Return the PCA around an image with its judgment, saved in a run folder: ``latentlab pca``.
+
+    The steps are :func:`latentlab.encode`, :func:`latentlab.neighborhood`,
+    :func:`latentlab.fit_pca`, :func:`latentlab.judge` and :func:`latentlab.save`, with the
+    command's choices: a sufficient precision, samples kept from an earlier run, and the null
+    models that take little time.
+
+    Parameters
+    ----------
+    vae : LatentVAE
+    image : path, PIL image, array or tensor, as for :func:`latentlab.encode`
+    size : int, optional; side of the square in pixels
+    neighborhood, n_samples, region, seed : as for :func:`latentlab.neighborhood`
+    options : of the sampler, such as ``{"rotation": 20}``
+    n_components, solver : as for :func:`latentlab.fit_pca`
+    nulls : names of null models; by default parallel if it takes little time
+    dtype : ``"auto"``, or anything else to encode in the VAE's own precision
+    folder : for the results; by default ``latentlab-runs/<image>-<model>-<n>``
+    command_line : for ``run.json``
+    say : called with messages
+    progress : called as ``progress(what, done, total)``
+
+    Returns
+    -------
+    Analysis : pca, judgment, neighborhood, folder, files, facts; variances in model-space units²
+
+    Raises
+    ------
+    UsageError, ShapeError : an option that makes no sense.
+    ImageError, FileError : the image cannot be read, or the folder cannot be written.
+    NonFiniteError, MemoryLimitError : as for :func:`latentlab.encode`.
+
+    Notes
+    -----
+    Sources: those of the steps, see their docstrings.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import latentlab
+    >>> vae = latentlab.load_vae("linear")
+    >>> found = analyze(
+    ...     vae, "sample:flower", size=64, neighborhood="tokens", folder=tempfile.mkdtemp()
+    ... )
+    >>> found.facts["n_features"], found.files[-1].name
+    (192, 'run.json')
+    """
+    started = time.monotonic()
+    plan = SamplingPlan(neighborhood, n_samples, region, dict(options or {}), seed, dtype)
+    out = None if folder is None else Path(folder)
+    check_analysis(plan, image, nulls, out)
+    picture = read_picture(image, size=size, multiple=vae.spec.multiple)
+    latent = encode(vae, picture)
+    # Before the long part, so that a decoder that fails does so early.
+    quality = psnr(picture.pixels, decode(vae, latent))
+    drawn = draw_samples(vae, latent, image, plan, say=say, progress=progress)
+    hood = drawn.neighborhood
+    pca = fit_pca(hood, n_components, solver, seed=seed)
+    keep(RUNS_FOLDER, drawn.key, hood, drawn.precision)
+    judgment = _judge(hood, pca, nulls, seed, started, say, progress)
+    out = out or create_run(latent.name, vae.spec.name)
+    saved = _save(vae, drawn, pca, judgment, out, command_line, quality)
+    remember_run(out)
+    return Analysis(pca, judgment, hood, saved)
+
+
+def check_analysis(
+    plan: SamplingPlan, image: Any, nulls: Sequence[str] | None, folder: Path | None
+) -> None:
+    """Refuse what can be refused before a model is loaded; errors as for :func:`analyze`."""
+    check_plan(plan, image, folder)
+    for name in nulls or ():
+        NULLS.make(name)
+
+
+def _judge(
+    hood: Neighborhood,
+    pca: PCA,
+    nulls: Sequence[str] | None,
+    seed: int,
+    started: float,
+    say: Say,
+    progress: Progress | None,
+) -> Judgment:
+    """Return the judgment by the nulls asked for, or by those that take little time."""
+    left_out: dict[str, str] = {}
+    if nulls is None:
+        seconds = max(_AFFORDABLE * (time.monotonic() - started), _ALWAYS_AFFORDABLE)
+        nulls, left_out = affordable_nulls(hood, pca.spectrum, seconds)
+        for name, reason in left_out.items():
+            say(f"the {name} null is left out: {reason}")
+    return judge(hood, pca.spectrum, nulls=nulls, seed=seed, progress=progress, left_out=left_out)
+
+
+def _save(
+    vae: LatentVAE,
+    drawn: Drawn,
+    pca: PCA,
+    judgment: Judgment,
+    folder: Path,
+    command_line: list[str] | None,
+    quality: float,
+) -> Saved:
+    hood = drawn.neighborhood
+    settings = {
+        **hood.sampling.facts(),
+        "n_samples": hood.n_samples,
+        "nulls": [null.name for null in judgment.nulls],
+        "precision": drawn.precision,
+    }
+    return save_pca(
+        pca,
+        folder,
+        judgment=judgment,
+        facts={"reconstruction_psnr": quality, **describe_tiles(vae)},
+        run=provenance(vae, hood.origin, command_line, **settings),
+    )

@@ -1,0 +1,269 @@
+"""From an image to a folder of directions: sample, find, label, compare, save."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from latentlab.directions import FINDERS
+from latentlab.directions.agreement import subspace_agreement
+from latentlab.directions.base import Scene
+from latentlab.directions.factor_table import read_factors
+from latentlab.directions.finding import find_directions
+from latentlab.directions.labels import Label, label_directions, with_labels
+from latentlab.encoding.encoder import encode
+from latentlab.errors import UsageError
+from latentlab.images.reading import read_picture
+from latentlab.latents import Directions, Latent, Neighborhood, Progress
+from latentlab.loaders.base import LatentVAE
+from latentlab.neighborhoods.sampling import resample
+from latentlab.recipes.sampling import SamplingPlan, check_plan, draw_neighborhood
+from latentlab.registry import option_types
+from latentlab.results.directions import save_directions
+from latentlab.results.folders import Saved, create_run
+from latentlab.results.provenance import provenance
+from latentlab.walks.traversal import Traversal, traverse
+
+_COMPARED = ("pca", "random")
+_SPAN = 3.0
+_STEPS = 7
+
+
+@dataclass(frozen=True)
+class Search:
+    """What to ask of a finder.
+
+    Parameters
+    ----------
+    finder : str, a registered finder
+    n_components : int, optional; how many directions
+    options : of the finder
+    labels : bool, whether to say what each direction correlates with
+    compare : other finders to measure the overlap with
+    """
+
+    finder: str = "pca"
+    n_components: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    labels: bool = True
+    compare: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class FoundDirections:
+    """Directions with what was learned about them.
+
+    Parameters
+    ----------
+    directions : Directions
+    latent : Latent that they leave
+    neighborhood : Neighborhood that they were found in
+    labels : a Label for each direction, where they were asked for
+    learned : agreement with other finders and how well factors are read, JSON-ready
+    saved : Saved, what was written; None where nothing was
+    """
+
+    directions: Directions
+    latent: Latent
+    neighborhood: Neighborhood
+    labels: tuple[Label, ...] = ()
+    learned: Mapping[str, Any] = field(default_factory=dict)
+    saved: Saved | None = None
+
+
+def split_options(
+    finder: str, settings: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings that are options of a finder, and the others, for the neighborhood."""
+    own = option_types(FINDERS[finder])
+    mine = {name: value for name, value in settings.items() if name in own}
+    return mine, {name: value for name, value in settings.items() if name not in own}
+
+
+def default_comparison(finder: str) -> tuple[str, ...]:
+    """Return the finders that directions are compared with by default."""
+    return tuple(name for name in _COMPARED if name != finder)
+
+
+def check_search(search: Search, plan: SamplingPlan, image: Any, folder: Path | None) -> None:
+    """Refuse what can be refused before a model is loaded.
+
+    Raises
+    ------
+    UsageError : no such finder, or an option that makes no sense.
+    FileError : the results could not be written.
+    """
+    FINDERS.make(search.finder, search.options)
+    for other in search.compare:
+        FINDERS.make(other)
+    check_plan(plan, image, folder)
+    if search.n_components is not None and search.n_components < 1:
+        raise UsageError(f"--components {search.n_components}", "1 or more", "pass --components 8")
+
+
+def find_around(
+    vae: LatentVAE,
+    image: Any,
+    search: Search,
+    plan: SamplingPlan,
+    *,
+    size: int | None = None,
+    progress: Progress | None = None,
+) -> FoundDirections:
+    """Encode, sample, find, label and compare; nothing is saved."""
+    latent = encode(vae, read_picture(image, size=size, multiple=vae.spec.multiple))
+    hood = draw_neighborhood(vae, latent, image, plan, progress=progress)
+    scene = Scene(vae, latent, hood, plan.seed, progress)
+    for name in search.compare:  # refuses finders that have no use for this neighborhood
+        FINDERS.make(name).limit(scene)
+    directions = find_directions(
+        vae,
+        latent,
+        hood,
+        search.n_components,
+        finder=search.finder,
+        seed=plan.seed,
+        progress=progress,
+        **search.options,
+    )
+    found = FoundDirections(directions, latent, hood)
+    found = _label(scene, found) if search.labels else found
+    agreement = _agreement(scene, found.directions, search.compare)
+    return replace(found, learned={**found.learned, "agreement": agreement})
+
+
+def _label(scene: Scene, found: FoundDirections) -> FoundDirections:
+    vae, hood, seed, progress = scene.vae, scene.neighborhood, scene.seed, scene.progress
+    fresh = resample(vae, hood, progress=progress)
+    labels = label_directions(
+        vae, scene.latent, found.directions, fresh, seed=seed, progress=progress
+    )
+    directions = with_labels(found.directions, labels)
+    learned = {}
+    if fresh is not None:
+        rows = read_factors(directions, hood, fresh, seed=seed)
+        learned["factors"] = [row.describe() for row in rows]
+    return replace(found, directions=directions, labels=labels, learned=learned)
+
+
+def _agreement(scene: Scene, found: Directions, names: Sequence[str]) -> dict[str, Any]:
+    agreement = {}
+    for name in names:
+        other = find_directions(
+            scene.vae,
+            scene.latent,
+            scene.neighborhood,
+            min(len(found.labels), FINDERS.make(name).limit(scene)[0]),
+            finder=name,
+            seed=scene.seed,
+            progress=scene.progress,
+        )
+        agreement[name] = subspace_agreement(found, other).describe()
+    return agreement
+
+
+def save_found(
+    vae: LatentVAE,
+    found: FoundDirections,
+    folder: Path | None,
+    command_line: list[str] | None,
+    *,
+    walk: Traversal | None = None,
+) -> Saved:
+    """Write the files of a directions run, by default into a new folder; return the record."""
+    hood = found.neighborhood
+    settings = {**hood.sampling.facts(), "n_samples": hood.n_samples}
+    facts = {
+        "statement": FINDERS[found.directions.finder].statement,
+        **found.learned,
+        **settings,
+        "n_features": hood.n_features,
+    }
+    return save_directions(
+        found.directions,
+        folder or create_run(found.latent.name, vae.spec.name),
+        labels=found.labels,
+        walk=walk,
+        facts=facts,
+        run=provenance(vae, found.latent, command_line, **settings),
+    )
+
+
+def analyze_directions(
+    vae: LatentVAE,
+    image: Any,
+    *,
+    finder: str = "pca",
+    n_components: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    labels: bool = True,
+    compare: Sequence[str] | None = None,
+    size: int | None = None,
+    neighborhood: str = SamplingPlan.neighborhood,
+    n_samples: int | None = None,
+    region: tuple[int, int, int, int] | None = None,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    command_line: list[str] | None = None,
+    progress: Progress | None = None,
+) -> FoundDirections:
+    """Return directions around an image, labelled and saved: ``latentlab directions``.
+
+    Parameters
+    ----------
+    vae : LatentVAE
+    image : path, PIL image, array or tensor, as for :func:`latentlab.encode`
+    finder, n_components : as for :func:`latentlab.find_directions`
+    options : of the finder and of the sampler
+    labels : bool, whether to say what each direction correlates with
+    compare : finders to measure the overlap with; by default pca and random
+    size, neighborhood, n_samples, region, seed : as for :func:`latentlab.analyze`
+    folder : for the results; by default ``latentlab-runs/<image>-<model>-<n>``
+    command_line : for ``run.json``
+    progress : called as ``progress(what, done, total)``
+
+    Returns
+    -------
+    FoundDirections : directions, latent, neighborhood, labels, learned, saved; lengths in
+        model-space units
+
+    Raises
+    ------
+    UsageError, ShapeError : an option that makes no sense.
+    ImageError, FileError : the image cannot be read, or the folder cannot be written.
+    NonFiniteError, MemoryLimitError : as for :func:`latentlab.encode`.
+
+    Notes
+    -----
+    Sources: those of the finders, see :mod:`latentlab.directions`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import latentlab
+    >>> found = analyze_directions(
+    ...     latentlab.load_vae("linear"), "sample:flower", size=64, n_samples=16,
+    ...     n_components=2, labels=False, folder=tempfile.mkdtemp(),
+    ... )
+    >>> found.directions.labels
+    ('PC 1', 'PC 2')
+    """
+    mine, rest = split_options(finder, options or {})
+    others = default_comparison(finder) if compare is None else tuple(compare)
+    search = Search(finder, n_components, mine, labels, others)
+    plan = SamplingPlan(neighborhood, n_samples, region, rest, seed)
+    out = None if folder is None else Path(folder)
+    check_search(search, plan, image, out)
+    found = find_around(vae, image, search, plan, size=size, progress=progress)
+    walk = traverse(
+        vae,
+        found.latent,
+        found.directions,
+        n_components=len(found.directions.labels),
+        span=_SPAN,
+        steps=_STEPS,
+        progress=progress,
+    )
+    return replace(found, saved=save_found(vae, found, out, command_line, walk=walk))

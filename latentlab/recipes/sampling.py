@@ -1,0 +1,144 @@
+"""How a recipe draws its samples: kept from an earlier run, or at a sufficient precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latentlab.components.checks import check_room
+from latentlab.errors import UsageError
+from latentlab.machine.files import check_folder
+from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD, SAMPLERS
+from latentlab.neighborhoods.base import DEFAULT_SAMPLES
+from latentlab.neighborhoods.precision import Precision, choose_precision
+from latentlab.neighborhoods.sampling import neighborhood
+from latentlab.results.folders import RUNS_FOLDER
+from latentlab.results.kept_samples import find_kept, samples_key
+
+if TYPE_CHECKING:
+    from latentlab.latents import Latent, Neighborhood, Progress
+    from latentlab.loaders.base import LatentVAE
+
+Say = Callable[[str], None]
+"""What a recipe calls with a message for the user."""
+
+
+def be_silent(message: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True)
+class SamplingPlan:
+    """How to draw samples around an image's latent.
+
+    Parameters
+    ----------
+    neighborhood : str, a registered sampler
+    n_samples : int, optional; 256, or every token or patch
+    region : (x, y, width, height) in pixels, optional
+    options : of the sampler, such as ``{"rotation": 20}``
+    seed : int
+    dtype : ``"auto"`` encodes in bfloat16 where its rounding does not show; anything else in the
+        VAE's own precision
+    """
+
+    neighborhood: str = DEFAULT_NEIGHBORHOOD
+    n_samples: int | None = None
+    region: tuple[int, int, int, int] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    dtype: str = "auto"
+
+    def options_for(self, image: Any) -> dict[str, Any]:
+        """Return the sampler's options, with those that the path of the image settles."""
+        path = str(image) if isinstance(image, str | Path) else None
+        settled = {} if path is None else SAMPLERS[self.neighborhood].options_for(path)
+        return {**settled, **self.options}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Samples, and how they were drawn.
+
+    Parameters
+    ----------
+    neighborhood : Neighborhood
+    precision : for ``run.json``
+    key : to keep the samples under; None where they were kept already, or are not worth it
+    """
+
+    neighborhood: Neighborhood
+    precision: dict[str, Any]
+    key: str | None
+
+
+def check_plan(plan: SamplingPlan, image: Any, folder: Path | None) -> None:
+    """Refuse what can be refused before a model is loaded.
+
+    Raises
+    ------
+    UsageError : an option that makes no sense whatever the image.
+    FileError : the results could not be written.
+    """
+    if plan.n_samples is not None and plan.n_samples < 2:
+        raise UsageError(f"--samples {plan.n_samples}", "at least 2", "raise --samples")
+    SAMPLERS.make(plan.neighborhood, plan.options_for(image))
+    check_folder(folder or RUNS_FOLDER)
+
+
+def draw_samples(
+    vae: LatentVAE,
+    latent: Latent,
+    image: Any,
+    plan: SamplingPlan,
+    *,
+    say: Say = be_silent,
+    progress: Progress | None = None,
+) -> Drawn:
+    """Return the neighborhood, kept from an earlier run or drawn at a sufficient precision."""
+    options = plan.options_for(image)
+    settings = {"region": plan.region, "seed": plan.seed, "options": options}
+    key = samples_key(vae, latent, plan.neighborhood, plan.n_samples, plan.dtype, settings)
+    kept = find_kept(RUNS_FOLDER, key, latent)
+    if kept is not None:
+        say("using the samples of an earlier run; nothing is encoded again")
+        return Drawn(*kept, None)
+    precision = _choose(vae, latent, plan, options)
+    if precision.floor is not None and precision.vae is vae:
+        say(f"encoding in float32: {precision.reason}")
+    hood = draw_neighborhood(precision.vae, latent, image, plan, progress=progress)
+    return Drawn(hood, {"asked": plan.dtype, **precision.facts()}, key)
+
+
+def draw_neighborhood(
+    vae: LatentVAE,
+    latent: Latent,
+    image: Any,
+    plan: SamplingPlan,
+    *,
+    progress: Progress | None = None,
+) -> Neighborhood:
+    """Return the neighborhood of a latent as planned, with this VAE."""
+    check_room(min(plan.n_samples or DEFAULT_SAMPLES, latent.values.numel()))
+    return neighborhood(
+        vae,
+        latent,
+        plan.neighborhood,
+        n_samples=plan.n_samples,
+        seed=plan.seed,
+        region=plan.region,
+        progress=progress,
+        **plan.options_for(image),
+    )
+
+
+def _choose(
+    vae: LatentVAE, latent: Latent, plan: SamplingPlan, options: Mapping[str, Any]
+) -> Precision:
+    if plan.dtype != "auto":
+        return Precision(vae, None, "asked for")
+    return choose_precision(
+        vae, latent, plan.neighborhood, options, region=plan.region, seed=plan.seed
+    )

@@ -1,0 +1,139 @@
+"""Where a traversal begins, at an earlier run or a new one, and how it is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from latentlab.components.pca import PCA
+from latentlab.encoding.precision import decode_precision, with_fast_decoder
+from latentlab.errors import FileError, UsageError
+from latentlab.latents import Directions, Latent, Progress
+from latentlab.loaders.base import LatentVAE
+from latentlab.machine.files import check_folder
+from latentlab.neighborhoods import SAMPLERS
+from latentlab.results.components import load_pca
+from latentlab.results.directions import FACTS, load_directions
+from latentlab.results.folders import Saved, latest_run
+from latentlab.results.provenance import asked_dtype, provenance, recorded_model
+from latentlab.results.walks import save_traversal
+from latentlab.walks.curved import traverse_curved
+from latentlab.walks.traversal import traverse
+
+USUAL_DIRECTIONS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class EarlierRun:
+    """A run that a traversal resumes, before its model is loaded.
+
+    Parameters
+    ----------
+    folder : Path
+    found : PCA or Directions
+    latent : Latent that they leave, without its image
+    model : source, revision, sha256, dtype and tile of the run's model
+    dtype : str, that the run was asked for
+    command : ``"pca"`` or ``"directions"``
+    """
+
+    folder: Path
+    found: PCA | Directions
+    latent: Latent
+    model: Mapping[str, Any]
+    dtype: str
+    command: str
+
+    def check_weights(self, vae: LatentVAE) -> None:
+        """Raise FileError where a model's weights differ from those of the run."""
+        if dict(vae.origin.sha256) != self.model["sha256"]:
+            raise FileError(
+                f"weights of {self.model['source']} that differ from those of {self.folder}",
+                "the weights that the run was made with",
+                f"run `latentlab {self.command}` again, or choose the model with --model",
+            )
+
+
+def read_run(run: Path | None, out: Path | None = None) -> EarlierRun:
+    """Return the run in a folder, or the latest one.
+
+    Raises
+    ------
+    FileError : no run, a damaged one, or a folder that cannot be written.
+    """
+    folder = latest_run() if run is None else run
+    names = {"pca": "pca.json", "directions": FACTS}
+    command = next((key for key, name in names.items() if (folder / name).is_file()), None)
+    if command is None:
+        raise FileError(
+            f"--run {folder}",
+            f"a folder with a pca.json or {FACTS}",
+            "pass a folder that `latentlab pca` or `latentlab directions` wrote",
+        )
+    check_folder(out or folder)
+    found = load_pca(folder) if command == "pca" else load_directions(folder)
+    latent = found.sampling.known_origin()
+    dtype = asked_dtype(folder) if command == "pca" else "auto"
+    return EarlierRun(folder, found, latent, recorded_model(folder, command), dtype, command)
+
+
+def check_curved(neighborhood: str) -> None:
+    """Raise UsageError where a neighborhood's rows are not whole latents."""
+    if neighborhood in SAMPLERS and not SAMPLERS[neighborhood].whole:
+        raise UsageError(
+            f"--curved with --neighborhood {neighborhood}",
+            "a neighborhood of whole latents, such as augment or gaussian",
+            "choose another --neighborhood, or leave --curved out",
+        )
+
+
+def walk_and_save(
+    vae: LatentVAE,
+    latent: Latent,
+    found: PCA | Directions,
+    folder: Path,
+    *,
+    n_components: int | None = None,
+    span: float = 3.0,
+    steps: int = 16,
+    curved: bool = False,
+    seed: int = 0,
+    dtype: str = "auto",
+    suffix: str = ".gif",
+    fps: float = 12,
+    loop: bool = True,
+    command_line: list[str] | None = None,
+    progress: Progress | None = None,
+) -> Saved:
+    """Walk along directions and save the animations: ``latentlab traverse``.
+
+    Parameters
+    ----------
+    vae, latent, found, n_components, span, steps : as for :func:`latentlab.traverse`; by default
+        5 directions, or all if there are fewer
+    folder : for the results
+    curved, seed : whether to find each direction again at every step, and the seed of that search
+    dtype : ``"auto"`` decodes in bfloat16 where that is native; a curved walk does not
+    suffix, fps, loop : of the animations
+    command_line : for ``run.json``
+    progress : called as ``progress(what, done, total)``
+    """
+    if dtype == "auto" and not curved:
+        vae = with_fast_decoder(vae)
+    there_are = len(found.components if isinstance(found, PCA) else found.vectors)
+    count = min(USUAL_DIRECTIONS, there_are) if n_components is None else n_components
+    how: dict[str, Any] = {"n_components": count, "span": span, "steps": steps}
+    if curved:
+        how["seed"] = seed
+    walk = (traverse_curved if curved else traverse)(vae, latent, found, progress=progress, **how)
+    settings = {
+        "alphas": walk.alphas.tolist(),
+        "components": len(walk.paths),
+        "precision": decode_precision(vae),
+    }
+    run = provenance(vae, latent, command_line, **settings)
+    if latent.picture is None and latent.record.get("input"):
+        run["input"] = latent.record["input"]
+    return save_traversal(walk, folder, suffix=suffix, fps=fps, loop=loop, run=run)

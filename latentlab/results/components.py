@@ -1,0 +1,124 @@
+"""Run folders of principal components: arrays, facts, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latentlab.components.pca import PCA
+from latentlab.latents import Spectrum
+from latentlab.layouts import TokenLayout
+from latentlab.machine.files import check_folder, write_bytes
+from latentlab.results.arrays import (
+    FORMAT,
+    check_shapes,
+    damage_named,
+    load_sampling,
+    read_result,
+    sampling_arrays,
+    sampling_facts,
+    save_arrays,
+)
+from latentlab.results.folders import Saved, finish_result, listed_files
+from latentlab.results.provenance import record_of_folder, write_record
+
+if TYPE_CHECKING:
+    from latentlab.chance.verdict import Judgment
+
+
+def save_pca(
+    pca: PCA,
+    folder: str | Path,
+    *,
+    judgment: Judgment | None = None,
+    facts: Mapping[str, Any] | None = None,
+    run: Mapping[str, Any] | None = None,
+) -> Saved:
+    """Write figures, ``pca.safetensors``, ``pca.json`` and ``run.json``; return what was written.
+
+    Parameters
+    ----------
+    pca : PCA
+    folder : created where missing; files of the same name are replaced
+    judgment : Judgment, optional; the null models, for the figures and ``pca.json``
+    facts : added to ``pca.json``
+    run : for ``run.json``, instead of what the PCA knows of its model and picture
+    """
+    from latentlab.figures.canvas import new_figure, png_bytes
+
+    folder = Path(folder)
+    check_folder(folder)
+    stale = listed_files(folder, "pca.json", "traversal.json")
+    files = []
+    plots = {"cumulative_variance.png": pca.plot, "eigenvalues.png": pca.plot_eigenvalues}
+    for name, plot in plots.items():
+        figure = new_figure()
+        plot(figure.add_subplot(), judgment=judgment)
+        files.append(write_bytes(folder / name, png_bytes(figure)))
+    origin = pca.origin
+    # The mean latent of a store whose rows are cells is one color all over.
+    if isinstance(pca.sampling.layout, TokenLayout) and origin is not None and origin.varies:
+        files.append(write_bytes(folder / "latent_rgb.png", origin.png()))
+    arrays = {
+        "components": pca.components,
+        "mean": pca.mean,
+        "explained_variance": pca.spectrum.explained_variance,
+        "error_bounds": pca.error_bounds,
+        **sampling_arrays(pca.sampling),
+    }
+    files.append(save_arrays(folder / "pca.safetensors", arrays))
+    judged = judgment.facts() if judgment else {}
+    described = {
+        "format": FORMAT,
+        **sampling_facts(pca.sampling),
+        "title": pca.title,
+        "solver": pca.solver,
+        **_spread(pca),
+        **pca.summary(),
+        **judged,
+        **(facts or {}),
+    }
+    settings = {**pca.sampling.facts(), "n_samples": pca.spectrum.n_samples}
+    record = run or {**(origin.record if origin else {}), **settings}
+    written = write_record(folder, "pca", record)
+    return finish_result(files, folder / "pca.json", described, stale=stale, run=written)
+
+
+def _spread(pca: PCA) -> dict[str, float]:
+    if pca.origin is None:
+        return {}
+    values = pca.origin.values
+    return {"latent_mean": float(values.mean()), "latent_std": float(values.std())}
+
+
+def load_pca(folder: str | Path) -> PCA:
+    """Return the PCA that :func:`save_pca` wrote; its origin has no picture.
+
+    Raises
+    ------
+    FileError : a file is missing, damaged or does not fit the others.
+    """
+    folder = Path(folder)
+    facts, arrays = read_result(folder, "pca", "pca")
+    with damage_named(folder, "pca", "pca"):
+        name = str(facts["neighborhood"])
+        sampling = load_sampling(facts, arrays, name, record_of_folder(folder, "pca"))
+        layout, count = sampling.layout, len(arrays["components"])
+        width = len(arrays["mean"]) if layout is None else layout.n_features
+        check_shapes(arrays, {"mean": (width,), "components": (count, width)})
+        if len(arrays["explained_variance"]) < count:
+            raise ValueError(f"{count} components without their variances")
+        return PCA(
+            spectrum=Spectrum(
+                arrays["explained_variance"],
+                float(facts["total_variance"]),
+                int(facts["n_samples"]),
+                int(facts["n_features"]),
+            ),
+            components=arrays["components"],
+            mean=arrays["mean"],
+            sampling=sampling,
+            solver=str(facts.get("solver", "")),
+            error_bounds=arrays.get("error_bounds"),
+        )

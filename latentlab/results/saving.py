@@ -1,0 +1,111 @@
+"""Results saved into a folder and loaded from it, whatever they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from latentlab.components.pca import PCA
+from latentlab.directions.transfer import Transfer
+from latentlab.errors import FileError, UsageError
+from latentlab.latents import Directions
+from latentlab.results.components import load_pca, save_pca
+from latentlab.results.directions import (
+    FACTS,
+    load_directions,
+    load_transfer,
+    save_directions,
+    save_transfer,
+)
+from latentlab.results.interpolations import load_interpolation, save_interpolation
+from latentlab.results.walks import save_traversal
+from latentlab.walks.interpolation import Interpolation
+from latentlab.walks.traversal import Traversal
+
+Result = PCA | Directions | Transfer | Interpolation
+_SAVERS: dict[type, Callable[..., Any]] = {
+    PCA: save_pca,
+    Directions: save_directions,
+    Transfer: save_transfer,
+    Interpolation: save_interpolation,
+    Traversal: save_traversal,
+}
+_LOADERS: dict[str, Callable[[Path], Result]] = {
+    "pca.json": load_pca,
+    "transfer.json": load_transfer,
+    "interpolation.json": load_interpolation,
+    FACTS: load_directions,
+}
+
+
+def save(result: Result | Traversal, folder: str | Path, **options: Any) -> list[Path]:
+    """Write a result into a folder: figures, arrays, facts and ``run.json``; return their paths.
+
+    The folder can be loaded again with :func:`load`, and that of a PCA or of directions of a
+    neighborhood can be continued with ``latentlab traverse --run FOLDER``.
+
+    Parameters
+    ----------
+    result : PCA, Directions, Transfer, Interpolation or Traversal
+    folder : created where missing; an earlier result of the same kind is replaced
+    **options : those of the kind: ``judgment=`` for a PCA; ``labels=`` and ``walk=`` for
+        directions; ``suffix=``, ``fps=`` and ``loop=`` for what is animated
+
+    Raises
+    ------
+    UsageError : a result of another type.
+    FileError : the folder cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> from latentlab import fit_pca
+    >>> folder = tempfile.mkdtemp()
+    >>> paths = save(fit_pca(torch.eye(4)), folder)
+    >>> paths[-1].name, load(folder).components.shape
+    ('run.json', torch.Size([3, 4]))
+    """
+    for kind, saver in _SAVERS.items():
+        if isinstance(result, kind):
+            return list(saver(result, folder, **options).files)
+    raise UsageError(
+        f"a result of type {type(result).__name__}",
+        f"one of {', '.join(kind.__name__ for kind in _SAVERS)}",
+        "pass what a function of latentlab returned",
+    )
+
+
+def load(folder: str | Path) -> Result:
+    """Return the result that :func:`save` or a command wrote into a folder.
+
+    Arrays come back bit for bit. Pictures are not kept: a latent's ``picture`` is None.
+
+    Parameters
+    ----------
+    folder : a run folder of ``latentlab pca``, ``directions``, ``transfer`` or ``interpolate``;
+        where it holds several results, the first of pca, transfer, interpolation, directions
+
+    Returns
+    -------
+    PCA, Transfer, Interpolation or Directions
+
+    Raises
+    ------
+    FileError : no result, or files that are missing, damaged or written by a newer latentlab.
+
+    Examples
+    --------
+    >>> load("no-such-folder")
+    Traceback (most recent call last):
+    latentlab.errors.FileError: ...
+    """
+    place = Path(folder)
+    for name, loader in _LOADERS.items():
+        if (place / name).is_file():
+            return loader(place)
+    raise FileError(
+        f"{place} without a result",
+        f"a folder with one of {', '.join(_LOADERS)}",
+        "pass a folder that latentlab.save or a latentlab command wrote",
+    )
