@@ -47,7 +47,7 @@ def fit_patch_pca(pixels: np.ndarray, n_components: int = 16) -> PatchPCA:
     return PatchPCA(mean, vectors[:, order].T, np.sqrt(np.maximum(values[order], 1e-12)))
 
 
-def reconstruct(pca: PatchPCA, pixels: np.ndarray) -> np.ndarray:
+def decode(pca: PatchPCA, pixels: np.ndarray) -> np.ndarray:
     """uint8 pictures (N, H, W, 3) after the round trip through the linear code."""
     rows = patches(pixels / 127.5 - 1) - pca.mean
     rows = rows @ pca.components.T @ pca.components + pca.mean

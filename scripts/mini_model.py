@@ -99,7 +99,7 @@ def scores(vae: nn.Module, training: np.ndarray, held_out: dict[str, np.ndarray]
     out = {}
     for name, copies in (
         ("mini", round_trip(vae, pixels)),
-        ("linear", reconstruct(linear, pixels)),
+        ("linear", decode(linear, pixels)),
     ):
         pairs = score(pixels, copies)
         out[name] = {

@@ -33,7 +33,7 @@ def score_model(vae: LatentVAE, photos: dict[str, np.ndarray]) -> dict[str, dict
     """PSNR in dB and SSIM of each uint8 photo (H, W, 3) after the round trip."""
     from latentlab import encode, reconstruct
 
-    copies = [to_pixels(reconstruct(vae, encode(vae, photo))[None])[0] for photo in photos.values()]
+    copies = [to_pixels(decode(vae, encode(vae, photo))[None])[0] for photo in photos.values()]
     pairs = score(np.stack(list(photos.values())), np.stack(copies))
     return {name: {"psnr": p, "ssim": s} for name, (p, s) in zip(photos, pairs, strict=True)}
 
@@ -77,7 +77,7 @@ def time_round_trip(vae: LatentVAE, photo: np.ndarray) -> dict[str, float]:
 
     picture = read_picture(photo)
     latent = encode(vae, picture)
-    jobs = {"encode": lambda: encode(vae, picture), "decode": lambda: reconstruct(vae, latent)}
+    jobs = {"encode": lambda: encode(vae, picture), "decode": lambda: decode(vae, latent)}
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
     for name in list(jobs) * ROUNDS:
         start = time.perf_counter()
@@ -92,7 +92,7 @@ def fit_augmented(vae: LatentVAE, photos: dict[str, np.ndarray], samples: int) -
 
     facts = {}
     for name, photo in photos.items():
-        found = fit_pca(neighborhood(vae, encode(vae, photo), "augment", samples=samples))
+        found = fit_pca(neighborhood(vae, encode(vae, photo), "augment", n_samples=samples))
         summary = found.summary()
         facts[name] = {key: summary[key] for key in ("log_fit_r2", "k90", "participation_ratio")}
         facts[name]["shares"] = summary["explained_variance_ratio"][:5]

@@ -19,7 +19,7 @@ from latentlab.neighborhoods import neighborhood
 
 @pytest.fixture
 def hood(linear_vae: LinearVAE, linear_latent: Latent) -> Neighborhood:
-    return neighborhood(linear_vae, linear_latent, "augment", samples=40)
+    return neighborhood(linear_vae, linear_latent, "augment", n_samples=40)
 
 
 def test_angles_are_scipys_and_the_overlap_their_mean_squared_cosine(

@@ -199,7 +199,7 @@ def test_knn_takes_the_photos_folder_or_another(
     album.mkdir()
     for index in range(4):
         save_picture(album / f"{index}.png", 40 + 5 * index, 50)
-    facts = cli.pca("-k", "knn", *options, picture=album / "0.png", samples=3).facts
+    facts = cli.pca("-k", "knn", *options, picture=album / "0.png", n_samples=3).facts
     assert facts["n_samples"] == 3
     assert Path(facts["options"]["folder"]).resolve() == album
 

@@ -319,19 +319,19 @@ def test_samples_beyond_the_memory_go_to_the_disk(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = ("-k", "gaussian", "--json")
-    roomy = cli.pca(*options, samples=120).facts
+    roomy = cli.pca(*options, n_samples=120).facts
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", "0.003")
     mapped = []
     memmap = np.memmap
     monkeypatch.setattr(np, "memmap", lambda *a, **b: mapped.append(b) or memmap(*a, **b))
-    tight = cli.pca(*options, samples=120).facts
+    tight = cli.pca(*options, n_samples=120).facts
     assert [each["shape"] for each in mapped] == [(120, 4096)]
     np.testing.assert_allclose(tight["explained_variance"], roomy["explained_variance"], rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["gaussian", "augment"])
 def test_samples_beyond_the_disk_are_out_of_memory(name: str, cli: CommandLine) -> None:
-    refused(cli.pca("-k", name, samples=10**12), 5, "1,000,000,000,000", "lower --samples")
+    refused(cli.pca("-k", name, n_samples=10**12), 5, "1,000,000,000,000", "lower --samples")
 
 
 def test_a_picture_beyond_the_memory_is_out_of_memory(
@@ -642,7 +642,7 @@ def test_a_randomized_summary_has_no_numbers_that_need_the_whole_spectrum(
     cli: CommandLine,
 ) -> None:
     options = ("-k", "gaussian", "--randomized", "--components", 2)
-    facts = cli.pca(*options, samples=30).facts
+    facts = cli.pca(*options, n_samples=30).facts
     assert len(facts["explained_variance"]) == 2
     for name in ("participation_ratio", "participation_ratio_corrected", "log_fit_r2", "k90"):
         assert facts[name] is None
@@ -659,7 +659,7 @@ def test_too_many_samples_for_the_eigenproblem_are_refused_before_the_first(
 ) -> None:
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", "0.01")
     monkeypatch.setattr("latentlab.neighborhoods.gaussian.noisy", None)
-    refused(cli.pca("-k", "gaussian", samples=4000), 5, "randomized")
+    refused(cli.pca("-k", "gaussian", n_samples=4000), 5, "randomized")
 
 
 def test_a_decoder_that_fails_does_so_before_the_samples(

@@ -80,7 +80,7 @@ def test_the_numbers_are_those_of_the_library(search: Any, place: Path) -> None:
     facts = search("-k", "gaussian", "--components", 3, "--seed", 4, "--no-labels").facts
     vae = load_vae(place / "small")
     latent = encode(vae, place / "photo.png", size=SIZE)
-    hood = neighborhood(vae, latent, "gaussian", samples=12, seed=4)
+    hood = neighborhood(vae, latent, "gaussian", n_samples=12, seed=4)
     found = find(vae, latent, hood, 3, seed=4)
     assert facts["strengths"] == found.strengths.tolist()
     assert facts["baseline_strength"] == found.baseline_strength
@@ -94,7 +94,7 @@ def test_the_numbers_are_those_of_the_library(search: Any, place: Path) -> None:
 
 
 def test_neighborhoods_without_factors_are_labelled_by_statistics(search: Any) -> None:
-    facts = search("-k", "tokens", "--components", 2, samples=200).facts
+    facts = search("-k", "tokens", "--components", 2, n_samples=200).facts
     assert {label["source"] for label in facts["labels"]} == {"statistic"}
     assert all("measured " in label["text"] for label in facts["labels"])
     assert all(label["unit"] for label in facts["labels"])
@@ -138,7 +138,7 @@ def test_the_summary_says_strength_chance_meaning_and_agreement(
 def test_the_same_command_gives_the_same_bytes(search: Any) -> None:
     for folder in ("a", "b"):
         options = ("-k", "tokens", "--components", 2, "--out", folder)
-        assert search(*options, samples=100).code == 0
+        assert search(*options, n_samples=100).code == 0
     first, again = files_in(Path("a")), files_in(Path("b"))
     assert first.pop("run.json") != again.pop("run.json")  # which hold the command line
     assert first == again
@@ -250,7 +250,7 @@ def test_what_makes_no_sense_is_refused_in_one_line(
 
 
 def test_fewer_samples_than_directions_are_refused(search: Any) -> None:
-    called = search("--finder", "supervised", samples=6)
+    called = search("--finder", "supervised", n_samples=6)
     assert called.code == 2
     assert "6 samples for 5-fold cross-validation" in called.error
 

@@ -16,7 +16,7 @@ GAUSSIAN = ("-k", "gaussian")
 
 
 def test_by_default_parallel_is_drawn_where_it_is_quick(cli: CommandLine) -> None:
-    called = cli.pca(*GAUSSIAN, samples=12)
+    called = cli.pca(*GAUSSIAN, n_samples=12)
     facts = called.facts
     assert list(facts["null"]) == ["isotropic", "parallel"]
     assert facts["components_above_null_of"] == "parallel"
@@ -30,7 +30,7 @@ def test_by_default_parallel_is_drawn_where_it_is_quick(cli: CommandLine) -> Non
 def test_where_it_is_slow_it_is_left_out_and_that_is_said(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(NULLS["parallel"]), "seconds", lambda *_: 1000.0)
+    monkeypatch.setattr(NULLS["parallel"], "seconds", lambda *_: 1000.0)
     called = cli.pca(*GAUSSIAN)
     facts = called.facts
     assert list(facts["null"]) == ["isotropic"]
@@ -44,7 +44,7 @@ def test_where_it_is_slow_it_is_left_out_and_that_is_said(
 
 
 def test_the_nulls_asked_for_are_drawn_and_recorded(cli: CommandLine) -> None:
-    facts = cli.pca(*GAUSSIAN, "--nulls", "parallel,stationary, signflip", samples=12).facts
+    facts = cli.pca(*GAUSSIAN, "--nulls", "parallel,stationary, signflip", n_samples=12).facts
     assert list(facts["null"]) == ["isotropic", "parallel", "stationary", "signflip"]
     assert set(facts["null"]) <= PALETTE.keys()
     folder = Path(facts["files"][0]).parent
@@ -72,7 +72,7 @@ def test_the_same_command_draws_the_same(cli: CommandLine) -> None:
     contents = []
     for out in ("one", "two"):
         command = (*GAUSSIAN, "--nulls", "parallel,stationary,signflip", "--out", out)
-        cli.pca(*command, samples=10)
+        cli.pca(*command, n_samples=10)
         files = files_in(Path(out))
         contents.append({name: text for name, text in files.items() if name != "run.json"})
     assert contents[0] == contents[1]
@@ -87,7 +87,7 @@ def test_the_summary_shows_count_interval_and_verdict(cli: CommandLine) -> None:
 
 
 def test_two_samples_are_analysed_without_nulls(cli: CommandLine) -> None:
-    called = cli.pca(*GAUSSIAN, samples=2)
+    called = cli.pca(*GAUSSIAN, n_samples=2)
     assert called.facts["components_above_null"] is None
     assert called.facts["null"] == {}
     assert "at least 3" in called.facts["nulls_left_out"]["parallel"]
@@ -95,7 +95,7 @@ def test_two_samples_are_analysed_without_nulls(cli: CommandLine) -> None:
 
 
 def test_leading_components_alone_are_compared_too(cli: CommandLine) -> None:
-    facts = cli.pca(*GAUSSIAN, "--randomized", "--components", 3, samples=12).facts
+    facts = cli.pca(*GAUSSIAN, "--randomized", "--components", 3, n_samples=12).facts
     assert facts["components_above_null"] == 0
     assert facts["effective_dimension"] is None
     assert "partial" not in facts["verdict"]  # the negative control says what it is, no more

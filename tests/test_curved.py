@@ -9,7 +9,7 @@ import torch
 from linear_vae import LinearVAE
 from torch import Tensor
 
-from latentlab.components.pca import fit_pca
+from latentlab.components.fitting import fit_pca
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Directions, Latent, LatentSpec
 from latentlab.layouts import TokenLayout, WholeLayout, Window
@@ -102,11 +102,11 @@ def test_any_other_direction_keeps_its_change_of_the_picture() -> None:
 
 
 def test_a_linear_decoder_is_walked_straight(linear_vae: LinearVAE, linear_latent: Latent) -> None:
-    pca = fit_pca(neighborhood(linear_vae, linear_latent, "augment", samples=12))
+    pca = fit_pca(neighborhood(linear_vae, linear_latent, "augment", n_samples=12))
     options = {"components": 2, "span": 2.0, "steps": 3}
     curved = traverse_curved(linear_vae, linear_latent, pca, **options)
     straight = traverse(linear_vae, linear_latent, pca, **options)
-    for ours, theirs in zip(curved.trails, straight.trails, strict=True):
+    for ours, theirs in zip(curved.paths, straight.paths, strict=True):
         assert int((ours.frames.int() - theirs.frames.int()).abs().max()) <= 1
         assert ours.scores.pixel_change == pytest.approx(theirs.scores.pixel_change, rel=1e-3)
         assert (ours.label, ours.share) == (theirs.label, theirs.share)
@@ -125,7 +125,7 @@ def test_a_region_keeps_the_rest_of_the_latent(
     vector[0, 0, 0, 0] = 1
     found = Directions(vector, torch.ones(1), torch.ones(1), ("J 1",), "jacobian")
     walk = traverse_curved(
-        linear_vae, linear_latent, found, layout=layout, components=1, span=1.0, steps=3
+        linear_vae, linear_latent, found, layout=layout, n_components=1, span=1.0, steps=3
     )
     moved = (walk.paths[0].latents - linear_latent.values).abs().amax((0, 1))
     assert float(moved[:2, :2].max()) > 0.1
@@ -135,14 +135,14 @@ def test_a_region_keeps_the_rest_of_the_latent(
 def test_tokens_and_wrong_numbers_are_refused(linear_vae: LinearVAE, linear_latent: Latent) -> None:
     tokens = fit_pca(neighborhood(linear_vae, linear_latent, "tokens"))
     with pytest.raises(UsageError, match="a curved walk along tokens"):
-        traverse_curved(linear_vae, linear_latent, tokens, components=1)
+        traverse_curved(linear_vae, linear_latent, tokens, n_components=1)
     center = decoder_map(
         linear_vae, linear_latent, layout=TokenLayout((6, 8, 10), Window(0, 0, 8, 10))
     )
     with pytest.raises(UsageError, match="whole latents"):
         follow(center, torch.ones(6, 8, 10), torch.tensor([1.0]))
-    whole = fit_pca(neighborhood(linear_vae, linear_latent, "augment", samples=8))
+    whole = fit_pca(neighborhood(linear_vae, linear_latent, "augment", n_samples=8))
     with pytest.raises(UsageError, match="span=0"):
         traverse_curved(linear_vae, linear_latent, whole, span=0)
-    with pytest.raises(ShapeError, match="components=9"):
-        traverse_curved(linear_vae, linear_latent, whole, components=9)
+    with pytest.raises(ShapeError, match="n_components=9"):
+        traverse_curved(linear_vae, linear_latent, whole, n_components=9)

@@ -124,7 +124,7 @@ def test_samples_hardly_differ(device: str, folders: dict[str, Path]) -> None:
     for place in ("cpu", device):
         vae = load_vae(folders["TAESD"], device=place)
         latent = encode(vae, pictures(1)[0])
-        found.append(neighborhood(vae, latent, "augment", samples=5, seed=0).samples)
+        found.append(neighborhood(vae, latent, "augment", n_samples=5, seed=0).samples)
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)
 
 

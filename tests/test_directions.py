@@ -33,7 +33,7 @@ def options(tmp_path: Path) -> dict[str, dict[str, object]]:
 
 @pytest.fixture
 def hood(linear_vae: LinearVAE, linear_latent: Latent) -> Neighborhood:
-    return neighborhood(linear_vae, linear_latent, "augment", samples=SAMPLES)
+    return neighborhood(linear_vae, linear_latent, "augment", n_samples=SAMPLES)
 
 
 @pytest.mark.parametrize("name", sorted(FINDERS))
@@ -263,7 +263,7 @@ def test_a_neighborhood_of_another_size_is_refused(
 
 
 def test_too_few_samples_are_refused(linear_vae: LinearVAE, linear_latent: Latent) -> None:
-    few = neighborhood(linear_vae, linear_latent, "augment", samples=6)
+    few = neighborhood(linear_vae, linear_latent, "augment", n_samples=6)
     with pytest.raises(ShapeError, match="8 directions asked of 'pca', expected 1 to 5"):
         find(linear_vae, linear_latent, few, 8)
     with pytest.raises(ShapeError, match="at least 10"):

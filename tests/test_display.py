@@ -13,7 +13,8 @@ import torch
 from linear_vae import LinearVAE
 from PIL import Image
 
-from latentlab.components.pca import PCA, fit_pca
+from latentlab.components.fitting import fit_pca
+from latentlab.components.pca import PCA
 from latentlab.figures.canvas import draw_cumulative, draw_eigenvalues, latent_rgb, new_figure
 from latentlab.latents import Latent, LatentSpec, Posterior, Spectrum
 from latentlab.neighborhoods import neighborhood
@@ -22,7 +23,7 @@ from latentlab.walks.traversal import traverse
 
 @pytest.fixture
 def small_pca(linear_vae: LinearVAE, linear_latent: Latent) -> PCA:
-    return fit_pca(neighborhood(linear_vae, linear_latent, "augment", samples=20))
+    return fit_pca(neighborhood(linear_vae, linear_latent, "augment", n_samples=20))
 
 
 def opened(content: bytes) -> Image.Image:
@@ -42,7 +43,7 @@ def test_a_pca_shows_its_curve(small_pca: PCA) -> None:
 def test_a_walk_shows_an_animation(
     linear_vae: LinearVAE, linear_latent: Latent, small_pca: PCA
 ) -> None:
-    html = traverse(linear_vae, linear_latent, small_pca, components=2, steps=4)._repr_html_()
+    html = traverse(linear_vae, linear_latent, small_pca, n_components=2, steps=4)._repr_html_()
     found = re.fullmatch(r'<img src="data:image/webp;base64,([^"]+)" alt="[^"]+">', html)
     assert found
     assert opened(base64.b64decode(found[1])).n_frames == 6  # there and back
@@ -51,7 +52,7 @@ def test_a_walk_shows_an_animation(
 def test_a_walks_plot_is_its_sheet(
     linear_vae: LinearVAE, linear_latent: Latent, small_pca: PCA
 ) -> None:
-    walk = traverse(linear_vae, linear_latent, small_pca, components=2, steps=5)
+    walk = traverse(linear_vae, linear_latent, small_pca, n_components=2, steps=5)
     ax = new_figure().add_subplot()
     assert walk.plot(ax) is ax
     height, width = ax.images[0].get_array().shape[:2]
@@ -128,10 +129,10 @@ def test_text_is_one_short_line(
     linear_vae: LinearVAE, linear_latent: Latent, small_pca: PCA
 ) -> None:
     hood = neighborhood(linear_vae, linear_latent, "tokens")
-    walk = traverse(linear_vae, linear_latent, small_pca, components=1, steps=2)
+    walk = traverse(linear_vae, linear_latent, small_pca, n_components=1, steps=2)
     results = [
         linear_latent, linear_latent.picture, hood, small_pca, small_pca.spectrum,
-        small_pca.directions, walk, walk.trails[0], Posterior(torch.zeros(1, 2, 3, 4)),
+        small_pca.directions, walk, walk.paths[0], Posterior(torch.zeros(1, 2, 3, 4)),
         Spectrum(torch.ones(2), 2.0, 3, 4), linear_vae,
     ]  # fmt: skip
     for result in results:

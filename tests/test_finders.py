@@ -49,7 +49,7 @@ def generator() -> torch.Generator:
 
 
 def test_pca_is_the_svd_of_the_samples(linear_vae: LinearVAE, linear_latent: Latent) -> None:
-    hood = neighborhood(linear_vae, linear_latent, "augment", samples=30)
+    hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=30)
     found = find(linear_vae, linear_latent, hood, 4)
     centered = hood.samples.double().numpy() - hood.samples.double().numpy().mean(0)
     _, singular, rows = np.linalg.svd(centered, full_matrices=False)
@@ -63,14 +63,14 @@ def test_pca_is_the_svd_of_the_samples(linear_vae: LinearVAE, linear_latent: Lat
 def test_more_components_than_are_kept_can_be_asked_for(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
-    hood = neighborhood(linear_vae, linear_latent, "gaussian", samples=90)
+    hood = neighborhood(linear_vae, linear_latent, "gaussian", n_samples=90)
     assert find(linear_vae, linear_latent, hood, 70).rows.shape == (70, 480)
 
 
 def test_random_directions_have_the_mean_variance_of_a_feature(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
-    hood = neighborhood(linear_vae, linear_latent, "gaussian", samples=200)
+    hood = neighborhood(linear_vae, linear_latent, "gaussian", n_samples=200)
     found = find(linear_vae, linear_latent, hood, 200, finder="random")
     expected = float(hood.samples.double().var(0).mean())
     assert float(found.strengths.mean()) == pytest.approx(expected, rel=0.05)
@@ -149,8 +149,8 @@ def test_supervised_reads_the_factors_of_a_photo_off_taef2(shared: Path) -> None
     vae = load_vae(str(shared / "models" / "taef2"), device="cpu", dtype="float32")
     photo = shared / "data" / "photos" / "n02510455_giant_panda.jpg"
     latent = encode(vae, str(photo), size=128)
-    hood = neighborhood(vae, latent, "augment", samples=96, seed=0)
-    fresh = neighborhood(vae, latent, "augment", samples=32, seed=1)
+    hood = neighborhood(vae, latent, "augment", n_samples=96, seed=0)
+    fresh = neighborhood(vae, latent, "augment", n_samples=32, seed=1)
     found = find(vae, latent, hood, finder="supervised")
     scores = (fresh.samples.double() @ found.rows.double().T).numpy()
     rho = {
@@ -184,7 +184,7 @@ def test_supervised_reads_known_factors_off_real_latents(shared: Path) -> None:
 
     vae = load_vae(shared / "models/taef2")
     latent = encode(vae, shared / "data/photos/n01518878_ostrich.jpg", size=64)
-    hood = neighborhood(vae, latent, "augment", samples=128)
+    hood = neighborhood(vae, latent, "augment", n_samples=128)
     found = find(vae, latent, hood, finder="supervised")
     fresh = held_out(vae, hood)
     assert fresh is not None
@@ -218,7 +218,7 @@ def test_jacobian_is_the_svd_of_the_decoders_matrix(
     name: str, region: tuple[int, int, int, int] | None, linear_latent: Latent
 ) -> None:
     vae = ScaledVAE()
-    hood = neighborhood(vae, linear_latent, name, samples=40, region=region)
+    hood = neighborhood(vae, linear_latent, name, n_samples=40, region=region)
     found = find(vae, linear_latent, hood, 5, finder="jacobian", tolerance=1e-6)
     matrix = dense(vae, hood)
     expected = torch.linalg.svdvals(matrix)[:5]
@@ -237,7 +237,7 @@ def test_a_step_of_the_jacobian_changes_the_picture_as_one_along_the_first_compo
     linear_latent: Latent,
 ) -> None:
     vae = ScaledVAE()
-    hood = neighborhood(vae, linear_latent, "augment", samples=40)
+    hood = neighborhood(vae, linear_latent, "augment", n_samples=40)
     found = find(vae, linear_latent, hood, 3, finder="jacobian")
     pca = find(vae, linear_latent, hood, 1)
     matrix = dense(vae, hood)
@@ -266,7 +266,7 @@ def test_jacobian_measures_change_where_it_is_told_to(linear_latent: Latent) -> 
 
 def test_a_search_that_ends_early_says_so(linear_latent: Latent) -> None:
     vae = ScaledVAE()
-    hood = neighborhood(vae, linear_latent, "gaussian", samples=20)
+    hood = neighborhood(vae, linear_latent, "gaussian", n_samples=20)
     found = find(vae, linear_latent, hood, 4, finder="jacobian", max_products=10, tolerance=1e-4)
     (note,) = found.notes
     assert "not converged after" in note
@@ -280,7 +280,7 @@ def test_a_decoder_that_answers_nothing_is_refused(linear_latent: Latent) -> Non
         def _decode(self, latents: Tensor) -> Tensor:
             return 0 * super()._decode(latents)
 
-    hood = neighborhood(Deaf(), linear_latent, "gaussian", samples=20)
+    hood = neighborhood(Deaf(), linear_latent, "gaussian", n_samples=20)
     with pytest.raises(LatentlabError, match=r"got .*expected"):
         find(Deaf(), linear_latent, hood, 4, finder="jacobian")
 
@@ -395,7 +395,7 @@ def test_the_difference_of_two_pictures_is_that_of_their_latents(
 ) -> None:
     other = tmp_path / "other.png"
     Image.fromarray(to_uint8(smooth_picture(seed=5)).numpy()).save(other)
-    hood = neighborhood(linear_vae, linear_latent, "augment", samples=30)
+    hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=30)
     found = find(linear_vae, linear_latent, hood, finder="difference", other=str(other))
     change = encode(linear_vae, other).values - linear_latent.values
     torch.testing.assert_close(found.vectors[0], change / change.norm())
@@ -410,7 +410,7 @@ def test_a_picture_of_another_size_is_brought_to_the_size_that_is_looked_at(
 ) -> None:
     other = tmp_path / "large.png"
     Image.fromarray(to_uint8(smooth_picture(96, 120, seed=5)).numpy()).save(other)
-    hood = neighborhood(linear_vae, linear_latent, "augment", samples=30)
+    hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=30)
     found = find(linear_vae, linear_latent, hood, finder="difference", other=str(other))
     assert found.vectors.shape == (1, 6, 8, 10)
 
@@ -419,7 +419,7 @@ def test_a_picture_of_another_size_is_brought_to_the_size_that_is_looked_at(
 def test_the_difference_of_two_folders(
     method: str, linear_vae: LinearVAE, linear_latent: Latent, folders: tuple[Path, Path]
 ) -> None:
-    hood = neighborhood(linear_vae, linear_latent, "gaussian", samples=30)
+    hood = neighborhood(linear_vae, linear_latent, "gaussian", n_samples=30)
     dark, bright = folders
     found = find(
         linear_vae,
@@ -467,7 +467,7 @@ def test_folders_without_a_difference_separate_nothing(
         for seed in range(first, first + 6):
             pixels = to_uint8(smooth_picture(seed=seed)).numpy()
             Image.fromarray(pixels).save(tmp_path / name / f"{seed}.png")
-    hood = neighborhood(linear_vae, linear_latent, "gaussian", samples=20)
+    hood = neighborhood(linear_vae, linear_latent, "gaussian", n_samples=20)
     options = {"negative": str(tmp_path / "a"), "positive": str(tmp_path / "b")}
     finder = make_finder("difference", options)
     found = find(linear_vae, linear_latent, hood, finder=finder)
@@ -479,7 +479,7 @@ def test_folders_without_a_difference_separate_nothing(
 def test_sides_that_are_too_small_or_alike_are_refused(
     linear_vae: LinearVAE, linear_latent: Latent, folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    hood = neighborhood(linear_vae, linear_latent, "gaussian", samples=20)
+    hood = neighborhood(linear_vae, linear_latent, "gaussian", n_samples=20)
 
     def search(**options: str) -> Directions:
         return find(linear_vae, linear_latent, hood, finder="difference", **options)

@@ -68,7 +68,7 @@ def test_a_decoder_that_answers_to_checkerboards_is_told_and_random_directions_a
             return super()._decode(latents + 9 * part * pattern)
 
     vae = Alternating()
-    hood = neighborhood(vae, linear_latent, "augment", samples=20)
+    hood = neighborhood(vae, linear_latent, "augment", n_samples=20)
     found = find(vae, linear_latent, hood, 2, finder="jacobian")
     assert any("neighboring latent cells" in note for note in found.notes)
     for finder in ("random", "pca"):

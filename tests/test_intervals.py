@@ -11,7 +11,7 @@ from planted import fields, noise, whole
 
 from latentlab.chance.intervals import bootstrap_ratios, find_intervals
 from latentlab.chance.row_groups import GramSums, RowGroups, ScatterSums, group_rows, sum_up_rows
-from latentlab.components.pca import fit_pca, fit_randomized_pca
+from latentlab.components.fitting import fit_pca
 from latentlab.errors import ShapeError
 from latentlab.latents import Neighborhood
 from latentlab.layouts import PatchLayout, TokenLayout, Window
@@ -211,7 +211,7 @@ def test_many_rows_are_taken_in_512_groups() -> None:
 
 def test_partial_spectra_and_very_few_samples_have_none() -> None:
     samples = power_law(40, 60, 1.0)
-    assert find_intervals(samples, fit_randomized_pca(samples, 5).spectrum) is None
+    assert find_intervals(samples, fit_pca(samples, 5, "randomized").spectrum) is None
     assert find_intervals(samples[:5], fit_pca(samples[:5]).spectrum) is None
     assert find_intervals(samples[:6], fit_pca(samples[:6]).spectrum) is not None
 

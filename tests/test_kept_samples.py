@@ -38,7 +38,7 @@ def key_of(vae: LatentVAE, latent: Latent, name: str = "augment", **changes: obj
 
 
 def test_what_is_kept_comes_back_the_same(vae: LatentVAE, latent: Latent, tmp_path: Path) -> None:
-    hood = neighborhood(vae, latent, "augment", samples=8)
+    hood = neighborhood(vae, latent, "augment", n_samples=8)
     key = key_of(vae, latent)
     keep(tmp_path, key, hood, {"encode": "float32"})
     kept = find_kept(tmp_path, key, latent)
@@ -88,7 +88,7 @@ def test_a_damaged_file_counts_as_none(
     vae: LatentVAE, latent: Latent, tmp_path: Path, content: bytes | None
 ) -> None:
     key = key_of(vae, latent)
-    keep(tmp_path, key, neighborhood(vae, latent, "augment", samples=8), {})
+    keep(tmp_path, key, neighborhood(vae, latent, "augment", n_samples=8), {})
     (path,) = (tmp_path / FOLDER).iterdir()
     path.write_bytes(path.read_bytes()[:-100] if content is None else content)
     assert find_kept(tmp_path, key, latent) is None
@@ -97,7 +97,7 @@ def test_a_damaged_file_counts_as_none(
 def test_the_oldest_go_when_there_is_too_much(
     vae: LatentVAE, latent: Latent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hood = neighborhood(vae, latent, "augment", samples=8)
+    hood = neighborhood(vae, latent, "augment", n_samples=8)
     monkeypatch.setattr(kept_samples, "LARGEST", 5 * hood.samples.numel() * 4 // 2)
     for age, key in enumerate(["a", "b", "c"]):
         keep(tmp_path, key, hood, {})
@@ -112,7 +112,7 @@ def test_where_nothing_can_be_written_nothing_is_kept(
     vae: LatentVAE, latent: Latent, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("no folder")
-    hood = neighborhood(vae, latent, "augment", samples=8)
+    hood = neighborhood(vae, latent, "augment", n_samples=8)
     keep(tmp_path / "file", "key", hood, {})
     assert find_kept(tmp_path / "file", "key", latent) is None
 

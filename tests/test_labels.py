@@ -46,7 +46,7 @@ def towards(
     vae: LinearVAE, latent: Latent, *changes: torch.Tensor, step: float = 2.0
 ) -> Directions:
     """Return directions whose pictures change as given, each a (3, 32, 40), by steps so long."""
-    hood = neighborhood(vae, latent, "gaussian", samples=50)
+    hood = neighborhood(vae, latent, "gaussian", n_samples=50)
     rows = torch.stack([vae.encode(change[None]).mean.flatten() for change in changes])
     rows = rows / rows.norm(dim=1, keepdim=True)
     names = tuple(f"d{index}" for index in range(len(changes)))
@@ -129,7 +129,7 @@ def test_effects_are_the_changes_of_the_statistics_for_a_step(
 def test_effects_of_factors_are_slopes_over_the_samples(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
-    hood = neighborhood(linear_vae, linear_latent, "augment", samples=40)
+    hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=40)
     found = find(linear_vae, linear_latent, hood, 2)
     correlations = factor_correlations(found, hood)
     scores = (hood.samples.double() @ found.rows.double().T).numpy()
@@ -158,7 +158,7 @@ def test_all_that_is_measured_or_varied_has_a_just_visible_amount(linear_latent:
 def test_random_directions_on_the_built_in_model_get_no_label(seed: int) -> None:
     vae = load_vae("mini")
     latent = encode(vae, "sample:flower", size=96)
-    hood = neighborhood(vae, latent, "augment", samples=24, seed=seed)
+    hood = neighborhood(vae, latent, "augment", n_samples=24, seed=seed)
     chance = find(vae, latent, hood, 2, finder="random", seed=seed)
     assert [one.is_known for one in label(vae, latent, chance, seed=seed)] == [False, False]
 
@@ -167,7 +167,7 @@ def test_the_brightness_component_of_the_built_in_model_keeps_its_label() -> Non
     vae = load_vae("mini")
     latent = encode(vae, "sample:flower", size=96)
     others = ("shift", "rotation", "zoom", "contrast", "saturation", "hue", "blur")
-    hood = neighborhood(vae, latent, "augment", samples=16, **dict.fromkeys(others, 0.0))
+    hood = neighborhood(vae, latent, "augment", n_samples=16, **dict.fromkeys(others, 0.0))
     found = find(vae, latent, hood, 1)
     (varied,) = label(vae, latent, found, held_out(vae, hood, 16))
     assert varied.text.startswith("≈ brightness (ρ ")
@@ -180,9 +180,9 @@ def test_the_brightness_component_of_the_built_in_model_keeps_its_label() -> Non
 def test_factors_of_held_out_samples_are_correlated_as_scipy_would(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
-    hood = neighborhood(linear_vae, linear_latent, "augment", samples=40, seed=5)
+    hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=40, seed=5)
     fresh = held_out(linear_vae, hood, 64)
-    again = neighborhood(linear_vae, linear_latent, "augment", samples=64, seed=6)
+    again = neighborhood(linear_vae, linear_latent, "augment", n_samples=64, seed=6)
     assert fresh is not None
     assert torch.equal(fresh.samples, again.samples)
     found = find(linear_vae, linear_latent, hood, 3)
@@ -199,7 +199,7 @@ def test_factors_of_held_out_samples_are_correlated_as_scipy_would(
 def test_known_factors_come_before_statistics_and_say_where_they_are_from(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
-    hood = neighborhood(linear_vae, linear_latent, "augment", samples=60)
+    hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=60)
     found = find(linear_vae, linear_latent, hood, finder="supervised")
     labels = label(linear_vae, linear_latent, found, held_out(linear_vae, hood))
     best = labels[0]
@@ -223,7 +223,7 @@ def test_known_factors_come_before_statistics_and_say_where_they_are_from(
 def test_finders_that_look_at_no_samples_are_named_by_what_the_picture_shows(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
-    hood = neighborhood(linear_vae, linear_latent, "augment", samples=40)
+    hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=40)
     fresh = held_out(linear_vae, hood)
     for finder in ("random", "jacobian"):
         found = find(linear_vae, linear_latent, hood, 3, finder=finder)
@@ -235,7 +235,7 @@ def test_finders_that_look_at_no_samples_are_named_by_what_the_picture_shows(
 def test_a_label_that_random_directions_exceed_says_so(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
-    hood = neighborhood(linear_vae, linear_latent, "augment", samples=40)
+    hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=40)
     found = find(linear_vae, linear_latent, hood, 20)
     labels = label(linear_vae, linear_latent, found, held_out(linear_vae, hood))
     weak = [
@@ -252,7 +252,7 @@ def test_a_label_that_random_directions_exceed_says_so(
 def test_neighborhoods_without_factors_have_no_held_out_samples(
     name: str, linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
-    hood = neighborhood(linear_vae, linear_latent, name, samples=20)
+    hood = neighborhood(linear_vae, linear_latent, name, n_samples=20)
     assert held_out(linear_vae, hood) is None
 
 
@@ -275,7 +275,7 @@ def test_regions_keep_their_region_when_held_out(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
     hood = neighborhood(
-        linear_vae, linear_latent, "augment", samples=20, region=(0, 0, 16, 16), rotation=9.0
+        linear_vae, linear_latent, "augment", n_samples=20, region=(0, 0, 16, 16), rotation=9.0
     )
     fresh = held_out(linear_vae, hood, 12)
     assert fresh is not None
@@ -300,10 +300,10 @@ def test_hues_do_not_jump_at_half_a_turn(complete_vae: LinearVAE) -> None:
 def test_too_few_samples_and_foreign_directions_are_refused(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
-    hood = neighborhood(linear_vae, linear_latent, "augment", samples=20)
+    hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=20)
     found = find(linear_vae, linear_latent, hood, 2)
     with pytest.raises(UsageError, match="at least 8"):
-        label(linear_vae, linear_latent, found, samples=4)
+        label(linear_vae, linear_latent, found, n_samples=4)
     tokens = neighborhood(linear_vae, linear_latent, "tokens")
     with pytest.raises(UsageError, match="in this neighborhood's features"):
         factor_correlations(found, replace(tokens, factors=hood.factors))
@@ -312,7 +312,7 @@ def test_too_few_samples_and_foreign_directions_are_refused(
 def test_the_table_of_factors_has_the_best_component_and_the_best_random_direction(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
-    hood = neighborhood(linear_vae, linear_latent, "augment", samples=60)
+    hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=60)
     fresh = held_out(linear_vae, hood, 64)
     assert isinstance(fresh, Neighborhood)
     found = find(linear_vae, linear_latent, hood, 2, finder="supervised")

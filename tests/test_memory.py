@@ -124,7 +124,7 @@ def test_what_encode_and_reconstruct_return_can_take_part_in_gradients() -> None
     latent = encode(vae, smooth_picture())
     weight = torch.ones(1, requires_grad=True)
     vae.decode((latent.values * weight)[None]).square().sum().backward()
-    (reconstruct(vae, latent) * weight).sum().backward()
+    (decode(vae, latent) * weight).sum().backward()
     assert weight.grad is not None
     assert float(weight.grad) != 0
 

@@ -11,7 +11,7 @@ from linear_vae import LinearVAE, smooth_picture
 from PIL import Image
 
 from latentlab.chance.nulls import isotropic_edge
-from latentlab.components.pca import fit_pca
+from latentlab.components.fitting import fit_pca
 from latentlab.encoding.encoder import encode
 from latentlab.errors import ImageError, ShapeError, UsageError
 from latentlab.images.arrays import to_uint8
@@ -47,7 +47,7 @@ class TestEverySampler:
         self, name: str, linear_vae: LinearVAE, linear_latent: Latent, options: dict
     ) -> None:
         hood = neighborhood(
-            linear_vae, linear_latent, name, samples=SAMPLES, **options.get(name, {})
+            linear_vae, linear_latent, name, n_samples=SAMPLES, **options.get(name, {})
         )
         assert 2 <= hood.n_samples <= SAMPLES
         assert hood.n_features == hood.layout.n_features
@@ -59,7 +59,7 @@ class TestEverySampler:
     ) -> None:
         first, again, other = (
             neighborhood(
-                linear_vae, linear_latent, name, samples=SAMPLES, seed=seed, **options.get(name, {})
+                linear_vae, linear_latent, name, n_samples=SAMPLES, seed=seed, **options.get(name, {})
             ).samples
             for seed in (1, 1, 2)
         )
@@ -73,7 +73,7 @@ class TestEverySampler:
             linear_vae,
             linear_latent,
             name,
-            samples=SAMPLES,
+            n_samples=SAMPLES,
             region=(9, 4, 14, 17),
             **options.get(name, {}),
         )
@@ -86,7 +86,7 @@ class TestEverySampler:
         self, name: str, linear_vae: LinearVAE, linear_latent: Latent, options: dict
     ) -> None:
         hood = neighborhood(
-            linear_vae, linear_latent, name, samples=SAMPLES, **options.get(name, {})
+            linear_vae, linear_latent, name, n_samples=SAMPLES, **options.get(name, {})
         )
         for values in hood.factors.values():
             assert values.shape == (hood.n_samples,)
@@ -100,7 +100,7 @@ class TestEverySampler:
 def test_gaussian_stays_below_the_edge_of_chance(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
-    hood = neighborhood(linear_vae, linear_latent, "gaussian", samples=128, radius=0.2)
+    hood = neighborhood(linear_vae, linear_latent, "gaussian", n_samples=128, radius=0.2)
     spectrum = fit_pca(hood).spectrum
     noise = spectrum.total_variance / spectrum.n_features
     edge = noise * isotropic_edge(spectrum.n_samples, spectrum.n_features)
@@ -111,7 +111,7 @@ def test_gaussian_stays_below_the_edge_of_chance(
 
 def gaussian_excess(vae: LatentVAE) -> float:
     """Return the largest eigenvalue of a gaussian neighborhood over the edge of chance."""
-    hood = neighborhood(vae, encode(vae, "sample:flower", size=128), "gaussian", samples=128)
+    hood = neighborhood(vae, encode(vae, "sample:flower", size=128), "gaussian", n_samples=128)
     spectrum = fit_pca(hood).spectrum
     noise = spectrum.total_variance / spectrum.n_features
     return float(spectrum.explained_variance[0]) / (noise * isotropic_edge(128, hood.n_features))
@@ -130,7 +130,7 @@ def test_gaussian_shows_nothing_on_taef2(shared: Path) -> None:
 def test_posterior_has_the_encoders_own_variances(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
-    hood = neighborhood(linear_vae, linear_latent, "posterior", samples=400)
+    hood = neighborhood(linear_vae, linear_latent, "posterior", n_samples=400)
     measured = hood.samples.view(400, 6, -1).var(0).mean(1)
     torch.testing.assert_close(measured, linear_vae.log_variances.exp(), rtol=0.05, atol=0)
 
@@ -140,14 +140,14 @@ def test_posterior_of_a_model_without_one_is_refused(
 ) -> None:
     bare = Latent(linear_latent.values, linear_latent.spec)
     with pytest.raises(UsageError, match="log-variance"):
-        neighborhood(linear_vae, bare, "posterior", samples=3)
+        neighborhood(linear_vae, bare, "posterior", n_samples=3)
 
 
 def test_reencoding_with_an_exact_inverse_leaves_gaussian_noise(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
-    looped = neighborhood(linear_vae, linear_latent, "reencode", samples=5, seed=3)
-    direct = neighborhood(linear_vae, linear_latent, "gaussian", samples=5, seed=3)
+    looped = neighborhood(linear_vae, linear_latent, "reencode", n_samples=5, seed=3)
+    direct = neighborhood(linear_vae, linear_latent, "gaussian", n_samples=5, seed=3)
     torch.testing.assert_close(looped.samples, direct.samples, atol=1e-5, rtol=1e-4)
 
 
@@ -159,7 +159,7 @@ def test_tokens_are_all_cells_of_the_latent(linear_vae: LinearVAE, linear_latent
 def test_fewer_tokens_are_drawn_without_repetition(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
-    hood = neighborhood(linear_vae, linear_latent, "tokens", samples=50)
+    hood = neighborhood(linear_vae, linear_latent, "tokens", n_samples=50)
     assert len(hood.samples.unique(dim=0)) == 50
 
 
@@ -169,7 +169,7 @@ def test_knn_returns_the_picture_itself_first_and_passes_over_what_is_no_picture
     for seed in range(3):
         save_smooth(tmp_path / f"{seed}.png", seed)
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    hood = neighborhood(linear_vae, linear_latent, "knn", samples=9, folder=str(tmp_path))
+    hood = neighborhood(linear_vae, linear_latent, "knn", n_samples=9, folder=str(tmp_path))
     assert hood.n_samples == 3
     torch.testing.assert_close(hood.samples[0], linear_latent.values.flatten(), atol=0.05, rtol=0)
     assert float(hood.factors["distance"][0]) < 0.01
@@ -188,7 +188,7 @@ def test_augment_keeps_the_factor_values_within_their_ranges(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
     hood = neighborhood(
-        linear_vae, linear_latent, samples=200, rotation=20, zoom=0.5, hue=0, blur=0
+        linear_vae, linear_latent, n_samples=200, rotation=20, zoom=0.5, hue=0, blur=0
     )
     assert "hue" not in hood.factors
     assert "blur" not in hood.factors
@@ -272,7 +272,7 @@ def test_pictures_are_encoded_a_batch_at_a_time(
         return original(self, images)
 
     monkeypatch.setattr(LatentVAE, "encode", watch)
-    neighborhood(linear_vae, linear_latent, "augment", samples=40)
+    neighborhood(linear_vae, linear_latent, "augment", n_samples=40)
     assert max(sizes) < 40
     assert sum(sizes) == 40
 
@@ -280,7 +280,7 @@ def test_pictures_are_encoded_a_batch_at_a_time(
 def test_progress_ends_at_the_total(linear_vae: LinearVAE, linear_latent: Latent) -> None:
     calls: list[tuple[str, int, int]] = []
     neighborhood(
-        linear_vae, linear_latent, "crops", samples=6, progress=lambda *call: calls.append(call)
+        linear_vae, linear_latent, "crops", n_samples=6, progress=lambda *call: calls.append(call)
     )
     assert calls[-1] == ("sampling crops", 6, 6)
 
@@ -305,7 +305,7 @@ def test_settings_that_make_no_sense_are_refused(
     linear_vae: LinearVAE, linear_latent: Latent, name: str, wrong: dict, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        neighborhood(linear_vae, linear_latent, name, samples=4, **wrong)
+        neighborhood(linear_vae, linear_latent, name, n_samples=4, **wrong)
 
 
 @pytest.mark.parametrize("region", [(0, 0, 41, 8), (-4, 0, 8, 8), (0, 0, 0, 8), (8, 30, 8, 8)])
@@ -313,33 +313,33 @@ def test_regions_outside_the_picture_are_refused(
     linear_vae: LinearVAE, linear_latent: Latent, region: tuple[int, int, int, int]
 ) -> None:
     with pytest.raises(ShapeError, match="40×32 picture"):
-        neighborhood(linear_vae, linear_latent, "gaussian", samples=4, region=region)
+        neighborhood(linear_vae, linear_latent, "gaussian", n_samples=4, region=region)
 
 
 def test_one_sample_is_refused(linear_vae: LinearVAE, linear_latent: Latent) -> None:
     with pytest.raises(ShapeError, match="at least 2"):
-        neighborhood(linear_vae, linear_latent, "gaussian", samples=1)
+        neighborhood(linear_vae, linear_latent, "gaussian", n_samples=1)
 
 
 def test_a_latent_without_its_picture_cannot_be_augmented(linear_vae: LinearVAE) -> None:
     bare = Latent(torch.zeros(6, 8, 8), LatentSpec("linear", 6, 4))
     with pytest.raises(UsageError, match="encoded picture"):
-        neighborhood(linear_vae, bare, "augment", samples=4)
+        neighborhood(linear_vae, bare, "augment", n_samples=4)
 
 
 def test_an_empty_folder_has_no_neighbors(
     linear_vae: LinearVAE, linear_latent: Latent, tmp_path: Path
 ) -> None:
     with pytest.raises(ImageError):
-        neighborhood(linear_vae, linear_latent, "knn", samples=4, folder=str(tmp_path))
+        neighborhood(linear_vae, linear_latent, "knn", n_samples=4, folder=str(tmp_path))
 
 
 def test_samples_beyond_memory_go_to_disk_and_give_the_same(
     linear_vae: LinearVAE, linear_latent: Latent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_memory = neighborhood(linear_vae, linear_latent, "gaussian", samples=40)
+    in_memory = neighborhood(linear_vae, linear_latent, "gaussian", n_samples=40)
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", "0.0001")
-    on_disk = neighborhood(linear_vae, linear_latent, "gaussian", samples=40)
+    on_disk = neighborhood(linear_vae, linear_latent, "gaussian", n_samples=40)
     assert torch.equal(in_memory.samples, on_disk.samples)
     torch.testing.assert_close(fit_pca(in_memory).components, fit_pca(on_disk).components)
 
@@ -358,7 +358,7 @@ def test_a_file_is_its_own_nearest_picture_to_the_last_bit(
     for seed in range(2):
         save_smooth(tmp_path / f"{seed}.png", seed)
     latent = encode(linear_vae, tmp_path / "1.png", size=24)
-    hood = neighborhood(linear_vae, latent, "knn", samples=2, folder=str(tmp_path))
+    hood = neighborhood(linear_vae, latent, "knn", n_samples=2, folder=str(tmp_path))
     assert float(hood.factors["distance"][0]) == 0
     assert torch.equal(hood.samples[0], latent.values.flatten())
 
@@ -375,7 +375,7 @@ def test_a_file_is_its_own_nearest_picture_to_the_last_bit(
 def test_labels_say_what_would_change_the_numbers(
     linear_vae: LinearVAE, linear_latent: Latent, name: str, options: dict, label: str
 ) -> None:
-    assert neighborhood(linear_vae, linear_latent, name, samples=3, **options).label == label
+    assert neighborhood(linear_vae, linear_latent, name, n_samples=3, **options).label == label
 
 
 @pytest.mark.parametrize(

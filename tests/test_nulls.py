@@ -10,7 +10,7 @@ import torch
 from scipy.stats import linregress
 
 from latentlab.chance.nulls import isotropic_edge, isotropic_spectrum
-from latentlab.components.pca import fit_pca
+from latentlab.components.fitting import fit_pca
 from latentlab.latents import Spectrum
 from latentlab.metrics.spectrum import (
     components_for,

@@ -13,7 +13,7 @@ from latentlab.chance.nulls.base import limit_of_quantile
 from latentlab.chance.nulls.isotropic import isotropic_null
 from latentlab.chance.nulls.parallel import Parallel
 from latentlab.chance.nulls.scrambled import ROUND
-from latentlab.components.pca import fit_pca, fit_randomized_pca
+from latentlab.components.fitting import fit_pca
 from latentlab.errors import MemoryLimitError, NonFiniteError, ShapeError, UsageError
 
 # Wide enough for rounds; wide; tall.
@@ -48,7 +48,7 @@ def brute_force(name: str, samples: torch.Tensor, draws: int) -> np.ndarray:
 def test_draws_are_distributed_as_by_brute_force(name: str, shape: tuple[int, int]) -> None:
     samples = uneven(*shape)
     spectrum = fit_pca(samples).spectrum
-    ours = null_model(name).draw(samples, spectrum, draws=400).spectra.numpy()
+    ours = NULLS.make(name).draw(samples, spectrum, draws=400).spectra.numpy()
     expected = brute_force(name, samples, 400)
     error = np.sqrt((ours.var(0) + expected.var(0)) / 400)
     assert (np.abs(ours.mean(0) - expected.mean(0)) < 4.5 * error + 1e-6 * expected[0, 0]).all()
@@ -61,7 +61,7 @@ def test_draws_are_distributed_as_by_brute_force(name: str, shape: tuple[int, in
 @pytest.mark.parametrize("name", ["parallel", "signflip"])
 def test_scrambling_a_block_again_is_scrambling_its_rows(name: str) -> None:
     samples = uneven(15, 300)
-    scramble = null_model(name).scramble(samples, fit_pca(samples).spectrum)
+    scramble = NULLS.make(name).scramble(samples, fit_pca(samples).spectrum)
     block = scramble.block(np.arange(40), np.random.default_rng(0))
     again = scramble.again(block.T @ block, np.random.default_rng(1))
     generator = np.random.default_rng(1)
@@ -96,7 +96,7 @@ def test_every_column_keeps_its_values_and_sign_flips_keep_their_size() -> None:
 def test_draws_of_a_round_hardly_resemble_one_another(name: str, power: float) -> None:
     samples = noise(20, 300) * torch.arange(1, 301) ** -power
     spectrum = fit_pca(samples).spectrum
-    model = null_model(name)
+    model = NULLS.make(name)
     assert model.scramble(samples, spectrum).in_rounds
     largest = model.draw(samples, spectrum, draws=40 * ROUND).spectra[:, 0].view(40, ROUND)
     within = float(largest.var(1).mean())
@@ -107,7 +107,7 @@ def test_draws_of_a_round_hardly_resemble_one_another(name: str, power: float) -
 
 def test_the_columns_of_a_round_are_all_there_once() -> None:
     samples = uneven(10, 333)
-    heavy, blocks = NULLS["parallel"].scramble(samples, fit_pca(samples).spectrum).blocks()
+    heavy, blocks = NULLS.make("parallel").scramble(samples, fit_pca(samples).spectrum).blocks()
     np.testing.assert_array_equal(np.sort(np.concatenate([heavy, *blocks])), np.arange(333))
     spread = samples.var(0)
     assert float(spread[heavy].min()) >= max(float(spread[block].max()) for block in blocks)
@@ -119,8 +119,8 @@ def test_tall_samples_meet_block_by_block(monkeypatch: pytest.MonkeyPatch) -> No
     samples = uneven(90, 8)
     spectrum = fit_pca(samples).spectrum
     monkeypatch.setattr("latentlab.chance.nulls.scrambled._BLOCK_VALUES", 3 * 90)
-    assert len(NULLS["parallel"].scramble(samples, spectrum).blocks()[1]) == 3
-    ours = NULLS["parallel"].draw(samples, spectrum, draws=300).spectra.numpy()
+    assert len(NULLS.make("parallel").scramble(samples, spectrum).blocks()[1]) == 3
+    ours = NULLS.make("parallel").draw(samples, spectrum, draws=300).spectra.numpy()
     expected = brute_force("parallel", samples, 300)
     np.testing.assert_allclose(ours.mean(0), expected.mean(0), rtol=0.02)
     np.testing.assert_allclose(ours.std(0), expected.std(0), rtol=0.25)
@@ -130,7 +130,7 @@ def test_the_seed_decides_what_is_drawn() -> None:
     samples = uneven(12, 240)
     spectrum = fit_pca(samples).spectrum
     one, same, other = (
-        NULLS["parallel"].draw(samples, spectrum, draws=25, seed=seed).spectra for seed in (0, 0, 1)
+        NULLS.make("parallel").draw(samples, spectrum, draws=25, seed=seed).spectra for seed in (0, 0, 1)
     )
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
@@ -142,8 +142,8 @@ def test_samples_may_lie_on_disk(tmp_path) -> None:
     mapped = np.memmap(tmp_path / "rows", np.float32, "w+", shape=(12, 240))
     mapped[:] = samples.numpy()
     spectrum = fit_pca(samples).spectrum
-    on_disk = NULLS["parallel"].draw(torch.from_numpy(mapped), spectrum, draws=5)
-    assert torch.equal(on_disk.spectra, NULLS["parallel"].draw(samples, spectrum, draws=5).spectra)
+    on_disk = NULLS.make("parallel").draw(torch.from_numpy(mapped), spectrum, draws=5)
+    assert torch.equal(on_disk.spectra, NULLS.make("parallel").draw(samples, spectrum, draws=5).spectra)
 
 
 def test_an_interrupt_ends_the_drawing() -> None:
@@ -154,7 +154,7 @@ def test_an_interrupt_ends_the_drawing() -> None:
 
     samples = uneven(12, 240)
     with pytest.raises(KeyboardInterrupt):
-        NULLS["parallel"].draw(samples, fit_pca(samples).spectrum, progress=interrupt)
+        NULLS.make("parallel").draw(samples, fit_pca(samples).spectrum, progress=interrupt)
 
 
 # Calibration
@@ -166,7 +166,7 @@ def test_of_100_isotropic_samples_at_least_95_show_no_component(shape: tuple[int
     for seed in range(100):
         samples = noise(*shape, seed=seed)
         spectrum = fit_pca(samples, n_components=1).spectrum
-        drawn = NULLS["parallel"].draw(samples, spectrum, draws=40, seed=seed)
+        drawn = NULLS.make("parallel").draw(samples, spectrum, draws=40, seed=seed)
         found["parallel"] += drawn.count_above(spectrum) == 0
         found["isotropic"] += isotropic_null(spectrum).count_above(spectrum) == 0
     assert min(found.values()) >= 95, found
@@ -180,7 +180,7 @@ def test_five_components_at_twice_the_detection_edge_are_found() -> None:
         spectrum = fit_pca(samples, n_components=6).spectrum
         assert isotropic_null(spectrum).count_above(spectrum) == 5, seed
         if seed < 2:
-            null = NULLS["parallel"].draw(samples, spectrum, draws=40, seed=seed)
+            null = NULLS.make("parallel").draw(samples, spectrum, draws=40, seed=seed)
             assert null.count_above(spectrum) == 5, seed
 
 
@@ -207,7 +207,7 @@ def test_with_few_samples_five_components_at_three_times_the_edge_are_found() ->
 def test_each_eigenvalue_against_its_own_rank_would_count_noise() -> None:
     samples = spikes(100, 1000, 5, 2.0)
     spectrum = fit_pca(samples).spectrum
-    null = NULLS["parallel"].draw(samples, spectrum, draws=60)
+    null = NULLS.make("parallel").draw(samples, spectrum, draws=60)
     assert null.count_above(spectrum) <= 5
     rank_by_rank = spectrum.explained_variance > null.eigenvalue_band[1]
     assert int(rank_by_rank.long().cumprod(0).sum()) > 5
@@ -221,7 +221,7 @@ def test_rotating_the_space_changes_neither_the_isotropic_null_nor_the_count() -
     torch.testing.assert_close(one.spectra, other.spectra, rtol=1e-5, atol=0)
     assert one.threshold == pytest.approx(other.threshold, rel=1e-5)
     pairs = zip((samples, turned), spectra, strict=True)
-    drawn = [NULLS["parallel"].draw(matrix, spectrum, draws=60) for matrix, spectrum in pairs]
+    drawn = [NULLS.make("parallel").draw(matrix, spectrum, draws=60) for matrix, spectrum in pairs]
     # Single draws of permuted columns depend on the axes; what they say of the samples does not.
     assert not torch.equal(drawn[0].spectra, drawn[1].spectra)
     assert [null.count_above(spectra[0]) for null in drawn] == [5, 5]
@@ -233,16 +233,16 @@ def test_parallel_analysis_knows_correlation_between_features_only() -> None:
     loud[:, :5] *= 5
     spectrum = fit_pca(loud).spectrum
     assert isotropic_null(spectrum).count_above(spectrum) == 5
-    assert NULLS["parallel"].draw(loud, spectrum, draws=60).count_above(spectrum) == 0
+    assert NULLS.make("parallel").draw(loud, spectrum, draws=60).count_above(spectrum) == 0
     turned = rotated(loud)
-    assert NULLS["parallel"].draw(turned, spectrum, draws=60).count_above(spectrum) == 5
+    assert NULLS.make("parallel").draw(turned, spectrum, draws=60).count_above(spectrum) == 5
 
 
 def test_sign_flips_allow_for_loud_samples_and_permutations_do_not() -> None:
     samples = noise(80, 400) * torch.linspace(0.2, 3, 80)[:, None]
     spectrum = fit_pca(samples).spectrum
-    assert NULLS["parallel"].draw(samples, spectrum, draws=60).count_above(spectrum) > 0
-    assert NULLS["signflip"].draw(samples, spectrum, draws=60).count_above(spectrum) == 0
+    assert NULLS.make("parallel").draw(samples, spectrum, draws=60).count_above(spectrum) > 0
+    assert NULLS.make("signflip").draw(samples, spectrum, draws=60).count_above(spectrum) == 0
 
 
 @pytest.mark.parametrize("shape", [(60, 200), (256, 64), (20, 20)], ids=str)
@@ -272,7 +272,7 @@ def test_constant_columns_change_nothing(name: str) -> None:
     samples = uneven(20, 40)
     samples[:, ::4] = 7.0
     spectrum = fit_pca(samples).spectrum
-    null = null_model(name).draw(samples, spectrum, draws=20)
+    null = NULLS.make(name).draw(samples, spectrum, draws=20)
     assert torch.isfinite(null.spectra).all()
     torch.testing.assert_close(
         null.spectra.sum(1), torch.full((20,), spectrum.total_variance, dtype=torch.float64)
@@ -284,14 +284,14 @@ def test_constant_columns_change_nothing(name: str) -> None:
 def test_a_single_component_is_never_above_chance(name: str, shape: tuple[int, int]) -> None:
     samples = noise(*shape)
     spectrum = fit_pca(samples).spectrum
-    assert null_model(name).draw(samples, spectrum, draws=20).count_above(spectrum) == 0
+    assert NULLS.make(name).draw(samples, spectrum, draws=20).count_above(spectrum) == 0
 
 
 @pytest.mark.parametrize("name", ["isotropic", "parallel", "signflip"])
 def test_two_samples_are_too_few(name: str) -> None:
     samples = noise(2, 9)
     with pytest.raises(ShapeError, match="2 samples, expected at least 3"):
-        null_model(name).draw(samples, fit_pca(samples).spectrum)
+        NULLS.make(name).draw(samples, fit_pca(samples).spectrum)
 
 
 @pytest.mark.parametrize("name", ["parallel", "signflip"])
@@ -300,12 +300,12 @@ def test_nan_is_refused(name: str) -> None:
     spectrum = fit_pca(samples).spectrum
     samples[3, 4] = torch.nan
     with pytest.raises(NonFiniteError, match="NaN"):
-        null_model(name).draw(samples, spectrum)
+        NULLS.make(name).draw(samples, spectrum)
 
 
 def test_the_spectrum_of_other_samples_is_refused() -> None:
     with pytest.raises(ShapeError, match="10×30"):
-        NULLS["parallel"].draw(noise(11, 30), fit_pca(noise(10, 30)).spectrum)
+        NULLS.make("parallel").draw(noise(11, 30), fit_pca(noise(10, 30)).spectrum)
 
 
 def test_a_gram_matrix_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,13 +313,13 @@ def test_a_gram_matrix_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPa
     spectrum = fit_pca(samples).spectrum
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", "0.0001")
     with pytest.raises(MemoryLimitError, match="null of 100 samples"):
-        NULLS["parallel"].draw(samples, spectrum)
+        NULLS.make("parallel").draw(samples, spectrum)
 
 
 def test_a_partial_spectrum_is_compared_as_far_as_it_is_known() -> None:
     samples = spikes(100, 300, 5, 6.0)
-    partial = fit_randomized_pca(samples, 3).spectrum
-    null = NULLS["parallel"].draw(samples, partial, draws=20)
+    partial = fit_pca(samples, 3, "randomized").spectrum
+    null = NULLS.make("parallel").draw(samples, partial, draws=20)
     assert null.spectra.shape == (20, 99)
     assert null.count_above(partial) == 3
     assert np.isnan(null.chance_of_curve(partial))
@@ -327,7 +327,7 @@ def test_a_partial_spectrum_is_compared_as_far_as_it_is_known() -> None:
 
 def test_unknown_nulls_are_refused_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match="isotropic, parallel, signflip, stationary"):
-        null_model("broken-stick")
+        NULLS.make("broken-stick")
 
 
 def test_a_null_of_ones_own_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,11 +338,11 @@ def test_a_null_of_ones_own_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
         default_draws = 7
 
     samples = noise(10, 30)
-    drawn = null_model("mine").draw(samples, fit_pca(samples).spectrum)
+    drawn = NULLS.make("mine").draw(samples, fit_pca(samples).spectrum)
     assert (drawn.name, drawn.draws) == ("mine", 7)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_estimate_is_of_the_order_of_the_time_it_takes(shape: tuple[int, int]) -> None:
     samples = uneven(*shape)
-    assert 0 < NULLS["parallel"].seconds(samples, fit_pca(samples).spectrum) < 5
+    assert 0 < NULLS.make("parallel").seconds(samples, fit_pca(samples).spectrum) < 5

@@ -9,7 +9,7 @@ from planted import fields, noise, whole
 
 from latentlab.chance.elbow import find_elbow
 from latentlab.chance.nulls import NULLS, stationary_variances
-from latentlab.components.pca import fit_pca
+from latentlab.components.fitting import fit_pca
 from latentlab.errors import MemoryLimitError, UsageError
 from latentlab.latents import Neighborhood
 from latentlab.layouts import PatchLayout, TokenLayout, WholeLayout, Window
@@ -50,7 +50,7 @@ def test_variances_are_the_eigenvalues_of_the_shift_invariant_covariance(
 def test_surrogates_are_gaussians_with_that_covariance() -> None:
     hood = whole(uneven_fields((2, 4, 6)))
     spectrum = fit_pca(hood).spectrum
-    ours = NULLS["stationary"].draw(hood, spectrum, draws=400).spectra.numpy()
+    ours = NULLS.make("stationary").draw(hood, spectrum, draws=400).spectra.numpy()
     covariance = average_over_shifts(uneven_fields((2, 4, 6)))
     generator = np.random.default_rng(0)
     expected = []
@@ -67,9 +67,9 @@ def test_wide_surrogates_in_rounds_have_the_same_spectra_as_fresh_ones(
 ) -> None:
     hood = whole(fields(10, (2, 16, 16), 1.0))
     spectrum = fit_pca(hood).spectrum
-    in_rounds = NULLS["stationary"].draw(hood, spectrum, draws=300).spectra
+    in_rounds = NULLS.make("stationary").draw(hood, spectrum, draws=300).spectra
     monkeypatch.setattr("latentlab.chance.nulls.scrambled._COLUMNS_FOR_ROUNDS", 1000)
-    fresh = NULLS["stationary"].draw(hood, spectrum, draws=300).spectra
+    fresh = NULLS.make("stationary").draw(hood, spectrum, draws=300).spectra
     torch.testing.assert_close(in_rounds.mean(0), fresh.mean(0), rtol=0.02, atol=0)
     torch.testing.assert_close(in_rounds.std(0), fresh.std(0), rtol=0.25, atol=0)
 
@@ -79,14 +79,14 @@ def test_a_field_of_power_one_over_f_squared_is_log_like_and_within_the_band() -
     pca = fit_pca(hood)
     spectrum = pca.spectrum
     assert fit_curve(spectrum.cumulative, logarithmic=True)[2] >= 0.95
-    null = NULLS["stationary"].draw(hood, spectrum)
+    null = NULLS.make("stationary").draw(hood, spectrum)
     assert null.log_fit_r2 >= 0.95
     lower, upper = null.curve_band
     inside = (spectrum.cumulative >= lower) & (spectrum.cumulative <= upper)
     assert float(inside.double().mean()) > 0.95
     assert null.chance_of_curve(spectrum) > 0.05
     assert null.count_above(spectrum) == 0
-    parallel = NULLS["parallel"].draw(hood, spectrum, draws=60)
+    parallel = NULLS.make("parallel").draw(hood, spectrum, draws=60)
     assert parallel.count_above(spectrum) > 0
     assert find_elbow(spectrum, [parallel, null], parallel.count_above(spectrum)) is None
 
@@ -96,7 +96,7 @@ def test_stationary_fields_seldom_exceed_their_own_null() -> None:
     for seed in range(40):
         hood = whole(fields(30, (1, 12, 12), 2.0, seed))
         spectrum = fit_pca(hood).spectrum
-        null = NULLS["stationary"].draw(hood, spectrum, draws=40, seed=seed)
+        null = NULLS.make("stationary").draw(hood, spectrum, draws=40, seed=seed)
         chances.append(null.chance_of_curve(spectrum))
     assert sum(chance <= 0.05 for chance in chances) <= 5
 
@@ -106,7 +106,7 @@ def test_what_happens_in_one_place_rises_above_stationary_fields() -> None:
     latents[:, :, 4:8, 4:8] += 2 * noise(60, 1)[:, :, None, None]
     hood = whole(latents)
     spectrum = fit_pca(hood).spectrum
-    null = NULLS["stationary"].draw(hood, spectrum)
+    null = NULLS.make("stationary").draw(hood, spectrum)
     assert null.count_above(spectrum) >= 1
     assert null.chance_of_curve(spectrum) < 0.05
 
@@ -130,13 +130,13 @@ def test_parts_of_one_latent_are_refused(layout) -> None:
     rows = layout.flatten(latents)
     hood = Neighborhood(layout.kind, rows, whole(latents).origin, layout, "")
     with pytest.raises(UsageError, match=f"stationary null for {layout.kind}.*cross-spectrum"):
-        NULLS["stationary"].draw(hood, fit_pca(hood).spectrum)
+        NULLS.make("stationary").draw(hood, fit_pca(hood).spectrum)
 
 
 def test_a_plain_matrix_is_refused() -> None:
     samples = noise(10, 30)
     with pytest.raises(UsageError, match="a plain matrix"):
-        NULLS["stationary"].draw(samples, fit_pca(samples).spectrum)
+        NULLS.make("stationary").draw(samples, fit_pca(samples).spectrum)
 
 
 def test_cross_spectra_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,4 +144,4 @@ def test_cross_spectra_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPat
     spectrum = fit_pca(hood).spectrum
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", "0.00001")
     with pytest.raises(MemoryLimitError, match="cross-spectra of 4 channels"):
-        NULLS["stationary"].draw(hood, spectrum)
+        NULLS.make("stationary").draw(hood, spectrum)

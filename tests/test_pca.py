@@ -12,7 +12,7 @@ from latentlab.components.streaming import fit_pca_stream
 from sklearn import decomposition
 
 from latentlab.components.checks import KEPT_COMPONENTS
-from latentlab.components.pca import fit_pca, fit_randomized_pca
+from latentlab.components.fitting import fit_pca
 from latentlab.errors import MemoryLimitError, NonFiniteError, ShapeError, UsageError
 from latentlab.latents import Neighborhood
 from latentlab.layouts import WholeLayout, Window
@@ -89,7 +89,7 @@ def test_by_default_64_components_are_kept_of_a_complete_spectrum() -> None:
     assert len(pca.spectrum.explained_variance) == 99
 
 
-@pytest.mark.parametrize("fit", [fit_pca, lambda samples: fit_randomized_pca(samples, 2)])
+@pytest.mark.parametrize("fit", [fit_pca, lambda samples: fit_pca(samples, 2, "randomized")])
 @pytest.mark.parametrize("shape", [(10, 30), (30, 10)])
 def test_the_samples_are_left_as_they_were(fit, shape: tuple[int, int]) -> None:
     samples = colored(*shape).double()
@@ -122,7 +122,7 @@ def test_a_stream_gives_what_the_matrix_gives(sizes: tuple[int, ...]) -> None:
 
 def test_randomized_agrees_with_exact_where_the_spectrum_falls() -> None:
     samples = colored(200, 400)
-    exact, approximate = fit_pca(samples), fit_randomized_pca(samples, 5)
+    exact, approximate = fit_pca(samples), fit_pca(samples, 5, "randomized")
     torch.testing.assert_close(
         approximate.spectrum.explained_variance,
         exact.spectrum.explained_variance[:5],
@@ -196,7 +196,7 @@ def test_the_rank_of_repeated_samples_counts_only_once() -> None:
     assert len(fit_pca(samples).components) == 3
 
 
-@pytest.mark.parametrize("fit", [fit_pca, lambda samples: fit_randomized_pca(samples, 2)])
+@pytest.mark.parametrize("fit", [fit_pca, lambda samples: fit_pca(samples, 2, "randomized")])
 @pytest.mark.parametrize("shape", [(10, 30), (30, 10)])
 def test_nan_is_refused(fit, shape: tuple[int, int]) -> None:
     samples = torch.randn(shape)

@@ -103,7 +103,7 @@ def test_the_floor_is_the_variance_that_rounding_adds(mini: LatentVAE) -> None:
     fast = mini.cast(torch.bfloat16)
     floor = measure_floor(mini, fast, latent, "augment", seed=5)
     exact, rounded = (
-        neighborhood(vae, latent, "augment", samples=40, seed=5).samples.numpy()
+        neighborhood(vae, latent, "augment", n_samples=40, seed=5).samples.numpy()
         for vae in (mini, fast)
     )
     many = (rounded - exact).var(0).sum() / exact.var(0).sum()
@@ -159,6 +159,6 @@ def test_float32_on_a_gpu_is_no_tf32_from_the_command_line(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    cli.pca("--nulls", "none", samples=3)
+    cli.pca("--nulls", "none", n_samples=3)
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32

@@ -36,7 +36,7 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_python_of_the_readme_runs(small_world: Path) -> None:
     (code,) = blocks("python")
-    smaller = code.replace("samples=256", "samples=8").replace("steps=16", "steps=3")
+    smaller = code.replace("n_samples=256", "n_samples=8").replace("steps=16", "steps=3")
     assert smaller != code
     exec(compile(smaller, "README.md", "exec"), {})
     assert (small_world / "traversal.gif").stat().st_size > 10_000

@@ -33,7 +33,7 @@ from latentlab.results.provenance import provenance, record, recorded_model
 @pytest.fixture
 def fitted(linear_vae: LinearVAE, linear_latent: Latent) -> PCA:
     """Return the PCA of a gaussian neighborhood of 7 samples, in a region."""
-    hood = neighborhood(linear_vae, linear_latent, "gaussian", samples=7, region=(4, 0, 20, 16))
+    hood = neighborhood(linear_vae, linear_latent, "gaussian", n_samples=7, region=(4, 0, 20, 16))
     return fit_pca(hood, n_components=3)
 
 
@@ -140,8 +140,8 @@ def test_a_folder_used_again_keeps_nothing_of_the_earlier_run(
     (tmp_path / "mine.png").write_bytes(b"not a result")
     tokens = fit_pca(neighborhood(linear_vae, linear_latent, "tokens"))
     save_pca(tokens, tmp_path)
-    save_walk(traverse(linear_vae, linear_latent, tokens, components=3, steps=2), tmp_path)
-    save_walk(traverse(linear_vae, linear_latent, tokens, components=2, steps=2), tmp_path)
+    save_walk(traverse(linear_vae, linear_latent, tokens, n_components=3, steps=2), tmp_path)
+    save_walk(traverse(linear_vae, linear_latent, tokens, n_components=2, steps=2), tmp_path)
     assert not (tmp_path / "component_3.gif").exists()
     assert (tmp_path / "component_2.gif").exists()
     files = save_pca(fitted, tmp_path)
@@ -204,7 +204,7 @@ def test_a_saved_pca_comes_back_as_it_was(fitted: PCA, tmp_path: Path) -> None:
 def test_the_ground_truth_of_the_samples_is_kept(
     linear_vae: LinearVAE, linear_latent: Latent, tmp_path: Path
 ) -> None:
-    hood = neighborhood(linear_vae, linear_latent, "augment", samples=7)
+    hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=7)
     save_pca(fit_pca(hood), tmp_path)
     factors = load_pca(tmp_path).factors
     assert factors.keys() == hood.factors.keys()
@@ -222,7 +222,7 @@ def test_the_pca_of_a_plain_matrix_can_be_saved_but_not_walked(tmp_path: Path) -
 def test_a_saved_walk_has_an_animation_for_each_component(
     linear_vae: LinearVAE, linear_latent: Latent, fitted: PCA, tmp_path: Path
 ) -> None:
-    walk = traverse(linear_vae, linear_latent, fitted, components=2, steps=3)
+    walk = traverse(linear_vae, linear_latent, fitted, n_components=2, steps=3)
     files = save_walk(walk, tmp_path, suffix=".webp")
     names = [
         *("traversal.webp", "component_1.webp", "component_2.webp"),

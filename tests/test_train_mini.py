@@ -230,7 +230,7 @@ def test_patch_pca_agrees_with_scikit_learn(photos: np.ndarray) -> None:
     np.testing.assert_allclose(ours.deviations**2, theirs.explained_variance_, rtol=1e-3)
     back = theirs.inverse_transform(theirs.transform(rows[:1]))[0].reshape(8, 8, 3)
     levels = ((back.clip(-1, 1) + 1) * 127.5).round()
-    np.testing.assert_array_equal(mini_linear.reconstruct(ours, photos[:1])[0, :8, :8], levels)
+    np.testing.assert_array_equal(mini_linear.decode(ours, photos[:1])[0, :8, :8], levels)
 
 
 def test_the_encoder_starts_as_the_whitened_patch_pca(photos: np.ndarray) -> None:
@@ -335,7 +335,7 @@ def test_the_scores_of_a_model_are_those_of_scikit_image(
     assert score_mini.main([*arguments, "--json", str(out)]) == 0
     facts = json.loads(out.read_text())
     vae = load_vae("linear32")
-    copy_of_first = mini_data.to_pixels(reconstruct(vae, encode(vae, photos[0]))[None])[0]
+    copy_of_first = mini_data.to_pixels(decode(vae, encode(vae, photos[0]))[None])[0]
     expected = peak_signal_noise_ratio(photos[0], copy_of_first)
     assert facts["photos"]["0.png"]["psnr"] == pytest.approx(expected)
     assert facts["photos"]["0.png"]["psnr"] > facts["linear"]["0.png"]["psnr"]

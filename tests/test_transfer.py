@@ -34,7 +34,7 @@ def latent_of(vae: LinearVAE, seed: int, *, sign: int = 1) -> Latent:
 
 
 def without_first_channel(vae: LinearVAE, latent: Latent, k: int = 4) -> Directions:
-    hood = neighborhood(vae, latent, "gaussian", samples=30)
+    hood = neighborhood(vae, latent, "gaussian", n_samples=30)
     hood.samples[:, : 8 * 10] = 0
     return find(vae, latent, hood, k)
 

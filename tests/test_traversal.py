@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from linear_vae import LinearVAE
 
-from latentlab.components.pca import PCA, fit_pca
+from latentlab.components.fitting import fit_pca
+from latentlab.components.pca import PCA
 from latentlab.errors import ShapeError, UsageError
 from latentlab.images.arrays import to_uint8
 from latentlab.latents import Directions, Latent
@@ -22,19 +23,19 @@ from latentlab.walks.traversal import traverse
 
 @pytest.fixture
 def small_pca(linear_vae: LinearVAE, linear_latent: Latent) -> PCA:
-    return fit_pca(neighborhood(linear_vae, linear_latent, "augment", samples=20))
+    return fit_pca(neighborhood(linear_vae, linear_latent, "augment", n_samples=20))
 
 
 def test_frames_are_the_decoded_steps_in_standard_deviations(
     linear_vae: LinearVAE, linear_latent: Latent, small_pca: PCA
 ) -> None:
-    walk = traverse(linear_vae, linear_latent, small_pca, components=2, span=2.0, steps=5)
+    walk = traverse(linear_vae, linear_latent, small_pca, n_components=2, span=2.0, steps=5)
     assert walk.alphas.tolist() == [-2, -1, 0, 1, 2]
     deviation = small_pca.spectrum.explained_variance[1].sqrt()
     step = deviation * small_pca.layout.lift(small_pca.components[1])
     expected = linear_vae.decode((linear_latent.values - 2 * step.float())[None])[0]
-    assert torch.equal(walk.trails[1].frames[0], to_uint8(expected))
-    assert walk.trails[0].share == pytest.approx(
+    assert torch.equal(walk.paths[1].frames[0], to_uint8(expected))
+    assert walk.paths[0].share == pytest.approx(
         float(small_pca.spectrum.explained_variance_ratio[0])
     )
 
@@ -44,14 +45,14 @@ def test_the_center_is_decoded_once_for_all_components(
     linear_vae: LinearVAE, linear_latent: Latent, small_pca: PCA, steps: int, decodes: int
 ) -> None:
     linear_vae.decoded = 0
-    walk = traverse(linear_vae, linear_latent, small_pca, components=3, steps=steps)
+    walk = traverse(linear_vae, linear_latent, small_pca, n_components=3, steps=steps)
     assert walk.decodes == decodes == linear_vae.decoded
 
 
 def test_a_linear_decoder_walks_straight(
     linear_vae: LinearVAE, linear_latent: Latent, small_pca: PCA
 ) -> None:
-    trail = traverse(linear_vae, linear_latent, small_pca, components=1, steps=7).trails[0]
+    trail = traverse(linear_vae, linear_latent, small_pca, n_components=1, steps=7).paths[0]
     assert trail.scores.flicker == pytest.approx(0, abs=1e-4)
     assert trail.scores.monotonicity == 1
     assert trail.drift == pytest.approx(0, abs=1e-4)
@@ -71,7 +72,7 @@ def test_drift_is_the_distance_to_the_reencoded_end(linear_vae: LinearVAE) -> No
     vector = torch.zeros(1, 6, 8, 8)
     vector[0, 0, 0, 0] = 1
     away = Directions(vector, torch.tensor([2.0]), torch.tensor([1.0]), ("away",), "test")
-    trail = traverse(Forgetful(), latent, away, components=1, span=3.0, steps=4).trails[0]
+    trail = traverse(Forgetful(), latent, away, n_components=1, span=3.0, steps=4).paths[0]
     assert trail.drift == pytest.approx(3.0)  # ends at ±6, half of which is forgotten
     assert trail.drift_relative == pytest.approx(0.5)
 
@@ -130,8 +131,8 @@ def test_steps_that_make_no_sense_are_refused(
 def test_more_components_than_there_are_is_refused(
     linear_vae: LinearVAE, linear_latent: Latent, small_pca: PCA
 ) -> None:
-    with pytest.raises(ShapeError, match="components=40, expected 1 to 19"):
-        traverse(linear_vae, linear_latent, small_pca, components=40)
+    with pytest.raises(ShapeError, match="n_components=40, expected 1 to 19"):
+        traverse(linear_vae, linear_latent, small_pca, n_components=40)
 
 
 def test_directions_of_another_size_are_refused(linear_vae: LinearVAE, small_pca: PCA) -> None:

@@ -13,7 +13,7 @@ from latentlab import judge
 from latentlab.chance.elbow import find_elbow, local_slopes
 from latentlab.chance.nulls import NULLS
 from latentlab.chance.verdict import affordable_nulls
-from latentlab.components.pca import fit_pca, fit_randomized_pca
+from latentlab.components.fitting import fit_pca
 from latentlab.encoding.encoder import encode
 from latentlab.errors import ShapeError, UsageError
 from latentlab.images.reading import read_picture
@@ -37,22 +37,22 @@ def planted_fields(count: int, times: float, seed: int = 0) -> Neighborhood:
 @pytest.mark.parametrize("count", [1, 3, 8])
 def test_planted_components_end_in_an_elbow(count: int) -> None:
     hood = planted_fields(count, 10.0)
-    judgement = judge(hood, fit_pca(hood), nulls=BOTH)
-    assert judgement.elbow is not None
-    assert judgement.elbow.index == count == judgement.components_above
-    assert judgement.elbow.strength > 1
-    variances = judgement.spectrum.explained_variance
-    assert judgement.elbow.drop == pytest.approx(float(variances[count - 1] / variances[count]))
-    assert f"An elbow after {count} component" in judgement.verdict
+    judgment = judge(hood, fit_pca.spectrum(hood).spectrum, nulls=BOTH)
+    assert judgment.elbow is not None
+    assert judgment.elbow.index == count == judgment.components_above
+    assert judgment.elbow.strength > 1
+    variances = judgment.spectrum.explained_variance
+    assert judgment.elbow.drop == pytest.approx(float(variances[count - 1] / variances[count]))
+    assert f"An elbow after {count} component" in judgment.verdict
 
 
 @pytest.mark.parametrize("power", [0.0, 1.0, 2.0, 3.0])
 def test_power_laws_have_no_elbow(power: float) -> None:
     for seed in range(3):
         hood = whole(fields(100, (1, 20, 20), power, seed))
-        judgement = judge(hood, fit_pca(hood), nulls=BOTH)
-        assert judgement.elbow is None
-        assert "No elbow." in judgement.verdict
+        judgment = judge(hood, fit_pca.spectrum(hood).spectrum, nulls=BOTH)
+        assert judgment.elbow is None
+        assert "No elbow." in judgment.verdict
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
@@ -60,14 +60,14 @@ def test_power_laws_that_are_no_fields_have_no_elbow(power: float) -> None:
     for seed in range(5):
         samples = rotated(noise(120, 400, seed) * torch.arange(1, 401) ** (-power / 2))
         pca = fit_pca(samples)
-        null = NULLS["parallel"].draw(samples, pca.spectrum, draws=40)
+        null = NULLS.make("parallel").draw(samples, pca.spectrum, draws=40)
         assert find_elbow(pca.spectrum, [null], null.count_above(pca.spectrum)) is None
 
 
 def test_isotropic_noise_has_no_elbow_also_were_it_asked_for_one() -> None:
     samples = noise(100, 300)
     spectrum = fit_pca(samples).spectrum
-    null = NULLS["parallel"].draw(samples, spectrum, draws=60)
+    null = NULLS.make("parallel").draw(samples, spectrum, draws=60)
     assert find_elbow(spectrum, [null], 0) is None
     assert find_elbow(spectrum, [null], 5) is None
 
@@ -76,20 +76,20 @@ def test_isotropic_noise_has_no_elbow_also_were_it_asked_for_one() -> None:
 def test_the_augment_neighborhood_has_no_elbow(sample: str) -> None:
     vae = load_vae("linear")
     latent = encode(vae, read_picture(f"sample:{sample}", size=128, multiple=vae.spec.multiple))
-    hood = neighborhood(vae, latent, "augment", samples=100)
-    judgement = judge(hood, fit_pca(hood), nulls=BOTH)
-    assert judgement.components_above >= 5
-    assert judgement.elbow is None
+    hood = neighborhood(vae, latent, "augment", n_samples=100)
+    judgment = judge(hood, fit_pca.spectrum(hood).spectrum, nulls=BOTH)
+    assert judgment.components_above >= 5
+    assert judgment.elbow is None
 
 
 def test_an_elbow_must_exceed_both_nulls() -> None:
     hood = planted_fields(3, 10.0)
     pca = fit_pca(hood)
-    found = judge(hood, pca, nulls=("parallel",))
+    found = judge(hood, pca.spectrum, nulls=("parallel",))
     assert found.elbow is None
     assert "takes both nulls: --nulls parallel,stationary" in found.verdict
     # The same drop in a null that has it too is none.
-    parallel = NULLS["parallel"].draw(hood, pca.spectrum, draws=60)
+    parallel = NULLS.make("parallel").draw(hood, pca.spectrum, draws=60)
     dropping = parallel.__class__(
         **{**vars(parallel), "spectra": pca.spectrum.explained_variance.expand(60, -1)}
     )
@@ -108,18 +108,18 @@ def test_local_slopes_of_a_power_law_are_its_exponent() -> None:
 
 def test_the_verdict_counts_describes_and_says_what_it_cannot() -> None:
     hood = planted_fields(5, 10.0)
-    judgement = judge(hood, fit_pca(hood), nulls=BOTH)
-    fit = judgement.nulls[1].log_fit_r2
-    assert judgement.verdict.startswith("5 components rise above chance. The curve is not log-like")
-    assert f"chance {fit:.3f}".replace("0.", ".") in judgement.verdict
-    assert "rises above what stationary fields" in judgement.verdict
-    assert judgement.verdict.endswith("see `latentlab directions --labels`.")
-    assert judgement.verdict.count(". ") <= 4
+    judgment = judge(hood, fit_pca.spectrum(hood).spectrum, nulls=BOTH)
+    fit = judgment.nulls[1].log_fit_r2
+    assert judgment.verdict.startswith("5 components rise above chance. The curve is not log-like")
+    assert f"chance {fit:.3f}".replace("0.", ".") in judgment.verdict
+    assert "rises above what stationary fields" in judgment.verdict
+    assert judgment.verdict.endswith("see `latentlab directions --labels`.")
+    assert judgment.verdict.count(". ") <= 4
 
 
 def test_nothing_is_said_of_a_null_that_was_not_drawn() -> None:
     hood = whole(noise(40, 128).view(40, 2, 8, 8))
-    verdict = judge(hood, fit_pca(hood), nulls=()).verdict
+    verdict = judge(hood, fit_pca.spectrum(hood).spectrum, nulls=()).verdict
     assert "above chance (isotropic noise)" in verdict
     assert "stationary" not in verdict
     assert "columns permuted" not in verdict
@@ -127,7 +127,7 @@ def test_nothing_is_said_of_a_null_that_was_not_drawn() -> None:
 
 def test_a_log_like_field_is_called_log_like_and_no_more_than_stationary() -> None:
     hood = whole(fields(128, (1, 32, 32), 2.0))
-    verdict = judge(hood, fit_pca(hood), nulls=BOTH).verdict
+    verdict = judge(hood, fit_pca.spectrum(hood).spectrum, nulls=BOTH).verdict
     assert "The curve is log-like" in verdict
     assert "shows no more than stationary fields" in verdict
 
@@ -135,7 +135,7 @@ def test_a_log_like_field_is_called_log_like_and_no_more_than_stationary() -> No
 @pytest.mark.parametrize("name", ["gaussian", "posterior"])
 def test_noise_that_was_put_in_says_nothing_of_the_model(name: str) -> None:
     hood = whole(noise(40, 128).view(40, 2, 8, 8), name)
-    verdict = judge(hood, fit_pca(hood)).verdict
+    verdict = judge(hood, fit_pca.spectrum(hood).spectrum).verdict
     assert verdict.startswith("No component rises above chance. ")
     assert "put in" in verdict
     assert "disentangled" not in verdict
@@ -147,17 +147,17 @@ def test_the_cells_of_one_latent_are_said_to_be_alike() -> None:
     latents[:, 1:3] += 10 * latents[:, :1]
     origin = whole(fields(2, (6, 4, 4), 1.0)).origin
     hood = Neighborhood("tokens", layout.flatten(latents), origin, layout, "")
-    judgement = judge(hood, fit_pca(hood))
-    assert "though neighboring cells are alike" in judgement.verdict
-    assert judgement.elbow is None
-    assert "A drop after 1 component is no elbow by itself" in judgement.verdict
+    judgment = judge(hood, fit_pca.spectrum(hood).spectrum)
+    assert "though neighboring cells are alike" in judgment.verdict
+    assert judgment.elbow is None
+    assert "A drop after 1 component is no elbow by itself" in judgment.verdict
     with pytest.raises(UsageError, match="stationary null for tokens"):
-        judge(hood, fit_pca(hood), nulls=BOTH)
+        judge(hood, fit_pca.spectrum(hood).spectrum, nulls=BOTH)
 
 
 def test_rotating_the_space_changes_the_spectrums_numbers_by_rounding_only() -> None:
     samples = spikes(100, 300, 5, 8.0)
-    one, other = (judge(some, fit_pca(some)) for some in (samples, rotated(samples)))
+    one, other = (judge(some, fit_pca.spectrum(some).spectrum) for some in (samples, rotated(samples)))
     assert one.components_above == other.components_above == 5
     facts = one.facts(), other.facts()
     for key in ("value", "lower", "upper"):
@@ -170,8 +170,8 @@ def test_rotating_the_space_changes_the_spectrums_numbers_by_rounding_only() -> 
 def test_facts_hold_every_number_and_are_json() -> None:
     hood = planted_fields(3, 10.0)
     pca = fit_pca(hood)
-    judgement = judge(hood, pca, nulls=("signflip", *BOTH), left_out={"other": "why"})
-    facts = json.loads(json.dumps(finite(judgement.facts()), allow_nan=False))
+    judgment = judge(hood, pca.spectrum, nulls=("signflip", *BOTH), left_out={"other": "why"})
+    facts = json.loads(json.dumps(finite(judgment.facts()), allow_nan=False))
     assert (facts["components_above_null"], facts["components_above_null_of"]) == (3, "parallel")
     assert list(facts["null"]) == ["isotropic", "signflip", "parallel", "stationary"]
     for null in facts["null"].values():
@@ -185,14 +185,14 @@ def test_facts_hold_every_number_and_are_json() -> None:
     assert (dimension["level"], facts["elbow"]["index"]) == (0.95, 3)
     assert facts["intervals"]["k90"]["lower"] <= facts["intervals"]["k90"]["value"]
     assert facts["nulls_left_out"] == {"other": "why"}
-    assert facts["verdict"] == judgement.verdict
+    assert facts["verdict"] == judgment.verdict
 
 
 def test_the_same_seed_judges_alike() -> None:
     hood = planted_fields(3, 10.0)
     pca = fit_pca(hood)
     one, same, other = (
-        finite(judge(hood, pca, nulls=BOTH, seed=seed).facts()) for seed in (0, 0, 1)
+        finite(judge(hood, pca.spectrum, nulls=BOTH, seed=seed).facts()) for seed in (0, 0, 1)
     )
     assert one == same
     assert one["null"]["parallel"]["threshold"] != other["null"]["parallel"]["threshold"]
@@ -204,36 +204,36 @@ def test_the_same_seed_judges_alike() -> None:
 def test_two_samples_have_a_verdict_of_their_own() -> None:
     samples = noise(2, 30)
     pca = fit_pca(samples)
-    judgement = judge(samples, pca, nulls=())
-    assert judgement.verdict.startswith("Two samples have one component")
-    assert judgement.facts()["components_above_null"] is None
-    assert judgement.facts()["effective_dimension"] is None
+    judgment = judge(samples, pca.spectrum, nulls=())
+    assert judgment.verdict.startswith("Two samples have one component")
+    assert judgment.facts()["components_above_null"] is None
+    assert judgment.facts()["effective_dimension"] is None
     with pytest.raises(ShapeError, match="2 samples"):
-        judge(samples, pca)
+        judge(samples, pca.spectrum)
 
 
 @pytest.mark.parametrize("shape", [(3, 20), (5, 1), (4, 2)], ids=str)
 def test_very_small_samples_are_judged(shape: tuple[int, int]) -> None:
     samples = noise(*shape)
-    judgement = judge(samples, fit_pca(samples))
-    assert judgement.components_above == 0
-    assert judgement.intervals is None
-    assert "nan" not in judgement.verdict.lower()
+    judgment = judge(samples, fit_pca.spectrum(samples).spectrum)
+    assert judgment.components_above == 0
+    assert judgment.intervals is None
+    assert "nan" not in judgment.verdict.lower()
 
 
 def test_partial_spectra_are_counted_and_no_more() -> None:
     samples = spikes(100, 300, 8, 10.0)
-    judgement = judge(samples, fit_randomized_pca(samples, 4))
-    assert "At least 4 components rise above chance." in judgement.verdict
-    assert "partial" in judgement.verdict
-    assert judgement.facts()["effective_dimension"] is None
-    assert math.isnan(judgement.facts()["null"]["parallel"]["p_of_curve"])
+    judgment = judge(samples, fit_randomized_pca.spectrum(samples, 4))
+    assert "At least 4 components rise above chance." in judgment.verdict
+    assert "partial" in judgment.verdict
+    assert judgment.facts()["effective_dimension"] is None
+    assert math.isnan(judgment.facts()["null"]["parallel"]["p_of_curve"])
 
 
 def test_unknown_nulls_are_refused() -> None:
     samples = noise(10, 30)
     with pytest.raises(UsageError, match="null 'nonsense', expected one of isotropic, parallel"):
-        judge(samples, fit_pca(samples), nulls=("nonsense",))
+        judge(samples, fit_pca.spectrum(samples).spectrum, nulls=("nonsense",))
 
 
 # What is cheap enough to be drawn unasked
@@ -243,7 +243,7 @@ def test_nulls_are_chosen_by_their_cost(monkeypatch: pytest.MonkeyPatch) -> None
     hood = planted_fields(3, 10.0)
     spectrum = fit_pca(hood).spectrum
     for name, seconds in (("parallel", 3.0), ("stationary", 2.0)):
-        monkeypatch.setattr(type(NULLS[name]), "seconds", lambda *_, cost=seconds: cost)
+        monkeypatch.setattr(NULLS[name], "seconds", lambda *_, cost=seconds: cost)
     assert affordable_nulls(hood, spectrum, 6.0, BOTH) == (["parallel", "stationary"], {})
     chosen, left_out = affordable_nulls(hood, spectrum, 4.0, BOTH)
     assert chosen == ["parallel"]

@@ -27,7 +27,7 @@ NAIVE_DRAWS = 2
 
 def fit_and_permute(samples: torch.Tensor) -> Null:
     """Return the parallel null of samples, all that it takes included."""
-    from latentlab.components.pca import fit_pca
+    from latentlab.components.fitting import fit_pca
 
     return permute(samples, fit_pca(samples, n_components=1).spectrum)
 
@@ -36,7 +36,7 @@ def permute(samples: torch.Tensor, spectrum: Spectrum) -> Null:
     """Return the parallel null by latentlab, 100 permutations."""
     from latentlab.chance.nulls import null_model
 
-    return null_model("parallel").draw(samples, spectrum, draws=DRAWS)
+    return NULLS.make("parallel").draw(samples, spectrum, draws=DRAWS)
 
 
 def permute_copies(samples: torch.Tensor) -> float:
@@ -54,7 +54,7 @@ def permute_copies(samples: torch.Tensor) -> float:
 
 def measure_nulls(shape: tuple[int, int], rounds: int, *, memory: bool = True) -> dict[str, Any]:
     """Return the times of both for samples of one shape, the naive one extrapolated."""
-    from latentlab.components.pca import fit_pca
+    from latentlab.components.fitting import fit_pca
 
     samples = draw_samples(*shape)
     spectrum = fit_pca(samples, n_components=1).spectrum

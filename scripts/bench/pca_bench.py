@@ -44,7 +44,7 @@ def fit_with(method: str, samples: torch.Tensor) -> Any:
     """Return the PCA of samples by latentlab, or by scikit-learn with this ``svd_solver``."""
     kept = min(COMPONENTS, min(samples.shape) - 1)
     if method == "latentlab":
-        from latentlab.components.pca import fit_pca
+        from latentlab.components.fitting import fit_pca
 
         return fit_pca(samples, n_components=kept)
     from sklearn.decomposition import PCA

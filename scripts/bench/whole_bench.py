@@ -74,9 +74,9 @@ def measure_whole(
         "naive": partial(_run_naive, source, pixels, factors, **how),
         "latentlab, no nulls": partial(_run_commands, source, size, samples, nulls="none", **how),
     }
-    _run_commands(source, size, 4, components=1, steps=2, device=device, nulls=None)
+    _run_commands(source, size, 4, n_components=1, steps=2, device=device, nulls=None)
     _run_naive(
-        source, pixels, {k: v[:4] for k, v in factors.items()}, components=1, steps=2, device=device
+        source, pixels, {k: v[:4] for k, v in factors.items()}, n_components=1, steps=2, device=device
     )
     fewer = {name: 1 if "no nulls" in name else rounds for name in jobs}
     timings = time_in_turn(jobs, rounds, fewer=fewer)
