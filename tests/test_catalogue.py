@@ -87,7 +87,7 @@ def test_flux1_needs_no_account() -> None:
 
 
 def test_unknown_name_proposes_near_ones() -> None:
-    with pytest.raises(ModelNotFoundError, match=r"got the model name 'flux-1'.*flux1"):
+    with pytest.raises(ModelNotFoundError, match=r"the model name 'flux-1'.*flux1"):
         find_entry("flux-1")
     assert find_entry("FLUX1") is CATALOGUE["flux1"]
 

@@ -124,12 +124,12 @@ def test_normalization_that_the_user_states(
 
 
 def test_normalization_for_other_channels_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="16 latent channels, expected @flux1 or @sd3"):
+    with pytest.raises(UsageError, match=r"16 latent channels, .*@flux1 or @sd3"):
         load_vae(f"{save_ldm(tmp_path, channels=16)}@sdxl")
 
 
 def test_unknown_normalization_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"@sd4 behind .*, expected one of @sd15"):
+    with pytest.raises(UsageError, match=r"@sd4 for .*@sd15 or @sdxl"):
         load_vae(f"{save_ldm(tmp_path)}@sd4")
 
 
@@ -218,7 +218,7 @@ def test_flux2_file_in_ldm_names(tmp_path: Path) -> None:
 def test_normalization_is_not_asked_where_the_file_knows_it(tmp_path: Path) -> None:
     tensors = ldm_tensors() | {"bn.running_mean": torch.randn(16), "bn.running_var": torch.ones(16)}
     save_file(tensors, tmp_path / "ae.safetensors")
-    with pytest.raises(UsageError, match="leave out @sd15"):
+    with pytest.raises(UsageError, match="out @sd15"):
         load_vae(f"{tmp_path / 'ae.safetensors'}@sd15")
 
 

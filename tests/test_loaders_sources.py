@@ -99,13 +99,21 @@ def test_sharded_weights(tmp_path: Path) -> None:
     assert len(sharded.origin.sha256) > 1
 
 
-def test_shards_outside_their_folder_are_refused(tmp_path: Path) -> None:
+def test_a_missing_shard_is_refused(tmp_path: Path) -> None:
     module: Any = save_tiny("AutoencoderKL", tmp_path / "whole")
     module.save_pretrained(tmp_path / "sharded", max_shard_size="20KB")
+    next((tmp_path / "sharded").glob("*-00001-of-*")).unlink()
+    with pytest.raises(WeightsError, match="all its shards"):
+        load_vae(tmp_path / "sharded")
+
+
+def test_shards_are_read_from_their_own_folder_only(tmp_path: Path) -> None:
+    module: Any = save_tiny("AutoencoderKL", tmp_path / "whole")
+    module.save_pretrained(tmp_path / "sharded", max_shard_size="20KB")
+    expected = dict(load_vae(tmp_path / "sharded").origin.sha256)
     index = tmp_path / "sharded" / f"{WEIGHTS}.index.json"
     index.write_text(json.dumps({"weight_map": {"a": f"../whole/{WEIGHTS}"}}))
-    with pytest.raises(WeightsError, match="every shard"):
-        load_vae(tmp_path / "sharded")
+    assert dict(load_vae(tmp_path / "sharded").origin.sha256) == expected
 
 
 def test_attention_names_of_early_stable_diffusion(folder: Path) -> None:
@@ -201,7 +209,7 @@ def test_misspelled_name_gets_the_near_ones() -> None:
 
 
 def test_revision_of_a_local_folder_is_refused(folder: Path) -> None:
-    with pytest.raises(UsageError, match="leave it out for local files"):
+    with pytest.raises(UsageError, match="it out for local files"):
         load_vae(folder, revision="main")
 
 
@@ -230,7 +238,7 @@ def test_dtypes(folder: Path, dtype: Any, expected: torch.dtype) -> None:
 
 
 def test_folder_without_weights(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"with no weights, expected a config\.json"):
+    with pytest.raises(WeightsError, match=r"with no weights, .*a config\.json"):
         load_vae(tmp_path)
 
 
@@ -338,7 +346,7 @@ def test_garbage(tmp_path: Path, suffix: str, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(WeightsError) as caught:
         load_vae(path)
-    assert "download" in str(caught.value)
+    assert "download" in str(caught.value).lower()
     assert "\n" not in str(caught.value)
 
 
@@ -350,7 +358,7 @@ def test_truncated_file(tmp_path: Path, suffix: str, share: float) -> None:
     save_file(tensors, path) if suffix == ".safetensors" else torch.save(tensors, path)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(WeightsError, match="truncated or no weights file"):
+    with pytest.raises(WeightsError, match="truncated or not a weights file"):
         load_vae(path)
 
 
@@ -395,7 +403,7 @@ def test_pickle_that_wants_code_is_refused(
         torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(path)
     else:
         torch.save(content, path, _use_new_zipfile_serialization=write == "zip")
-    with pytest.raises(WeightsError, match="a pickle that wants to run code"):
+    with pytest.raises(WeightsError, match="a pickle that would run code"):
         load_vae(path)
     assert capsys.readouterr().out == ""
 
@@ -465,7 +473,7 @@ def test_own_functions_with_logvar(as_posterior: bool) -> None:
 
 def test_own_functions_that_break_their_spec() -> None:
     wrong = LatentSpec("own", channels=3, stride=2)
-    with pytest.raises(ShapeError, match=r"\(1, 12, 2, 2\) from encode, expected \(1, 3, 2, 2\)"):
+    with pytest.raises(ShapeError, match=r"\(1, 12, 2, 2\) from encode, .*\(1, 3, 2, 2\)"):
         wrap_vae(encode=fold, decode=unfold, spec=wrong).encode(torch.zeros(1, 3, 4, 4))
     with pytest.raises(ShapeError, match="from decode"):
         wrap_vae(encode=fold, decode=fold, spec=SPEC).decode(torch.zeros(1, 12, 4, 4))

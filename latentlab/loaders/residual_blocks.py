@@ -1,9 +1,10 @@
-"""Residual blocks that write over what nobody reads again, where nothing is differentiated.
+"""Residual blocks that overwrite tensors no longer needed, where nothing is differentiated.
 
-At the large end of a decoder, what lies between two convolutions is bound by memory. diffusers'
-block makes a new picture for every activation and every sum, and divides that by a factor that is
-one in all VAEs. In inference mode here both happen in place and the division falls away. The
-numbers are the same; FLUX.1 decodes 512 px in bfloat16 on two cores 1.08 to 1.09 times as fast.
+At the high-resolution end of a decoder, everything between two convolutions is limited by memory
+bandwidth. diffusers' block allocates a new tensor for every activation and every sum, and divides
+the sum by a factor that is one in all VAEs. In inference mode, the blocks here do both in place and
+skip the division. The numbers are the same. FLUX.1 decodes 512 px in bfloat16 on two cores 1.08 to
+1.09 times as fast.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch.nn.functional import silu
 
 
 class FrugalBlock(ResnetBlock2D):  # type: ignore[misc]
-    """A plain residual block, made frugal by :func:`reuse_memory`.
+    """A plain residual block that :func:`reuse_memory` has changed to save memory.
 
     Two convolutions, each after a group norm and SiLU, and a shortcut around both.
     """
@@ -34,15 +35,15 @@ class FrugalBlock(ResnetBlock2D):  # type: ignore[misc]
 
 
 def reuse_memory(module: nn.Module) -> None:
-    """Make the plain residual blocks of a module frugal, in place; others stay as they are."""
+    """Turn the plain residual blocks of a module into :class:`FrugalBlock`, in place."""
     for block in module.modules():
         if type(block) is ResnetBlock2D and _is_plain(block):
             block.__class__ = FrugalBlock
 
 
 def is_inference() -> bool:
-    """Return whether nothing is differentiated or compiled."""
-    # A compiler reuses memory by itself, and cannot look beyond a question for the mode.
+    """Return whether nothing is being differentiated or compiled."""
+    # A compiler reuses memory by itself, and a query of the mode would break its graph.
     return not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
 
 

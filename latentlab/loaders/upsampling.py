@@ -1,11 +1,12 @@
-"""Doubling a picture and convolving it, as four convolutions of the smaller picture.
+"""Doubling a picture and convolving it, computed as four convolutions of the smaller picture.
 
-After a doubling every two rows are alike, so that of a 3×3 convolution an output row sees two rows
-of the smaller picture only: with weights w₀ and w₁ + w₂, or w₀ + w₁ and w₂; columns likewise. Four
-2×2 convolutions, one for each place in a pixel's 2×2 block, need 16 products where the 3×3 one
-needs 36. In 16 bits the sums of weights are rounded once more (a layer's error rises from .17 % to
-.20 %), so float32 goes the usual way. On two cores FLUX.1's last two doublings at 512 px are 1.2 to
-1.8 times as fast like this, and all of its decoding 1.06 times; small pictures gain nothing.
+After doubling, every two rows are equal, so an output row of a 3×3 convolution depends on only two
+rows of the smaller picture: with weights w₀ and w₁ + w₂, or w₀ + w₁ and w₂. The same holds for
+columns. Four 2×2 convolutions, one for each position in a pixel's 2×2 block, need 16 products where
+the 3×3 convolution needs 36. In 16 bits the sums of weights are rounded once more (the error of a
+layer rises from .17 % to .20 %); float32 is therefore computed the usual way. On two cores, the
+last two doublings of FLUX.1 at 512 px are 1.2 to 1.8 times as fast, and its whole decoder 1.06
+times. Small pictures gain nothing.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from torch.nn.functional import conv2d
 from latentlab.loaders.residual_blocks import is_inference
 
 SMALLEST = 128 * 128
-"""Pixels of a picture, before it is doubled, from which on this pays."""
+"""Pixels of the smallest picture, before doubling, for which this is faster."""
 
 
 class PhasedUpsample(Upsample2D):  # type: ignore[misc]
-    """A doubling with a 3×3 convolution; made by :func:`double_in_phases`."""
+    """Doubling followed by a 3×3 convolution; created by :func:`double_in_phases`."""
 
     def forward(self, hidden_states: Tensor, *others: Any, **more: Any) -> Tensor:
         """Return the picture (B, C', 2h, 2w)."""
@@ -37,12 +38,12 @@ class PhasedUpsample(Upsample2D):  # type: ignore[misc]
 
 def _pays(pictures: Tensor) -> bool:
     large = pictures.shape[-2] * pictures.shape[-1] >= SMALLEST
-    # Measured on CPUs; a GPU begins many small kernels for it.
+    # Measured on CPUs; a GPU would launch many small kernels for it.
     return large and pictures.dtype.itemsize == 2 and pictures.device.type == "cpu"
 
 
 def double_in_phases(module: nn.Module) -> None:
-    """Let the doublings of a module that a 3×3 convolution follows do both at once, in place."""
+    """Turn the doublings of a module that precede a 3×3 convolution into phases, in place."""
     for layer in module.modules():
         if type(layer) is Upsample2D and _is_plain(layer):
             layer.__class__ = PhasedUpsample
@@ -61,12 +62,16 @@ def _is_plain(layer: Any) -> bool:
 
 
 def convolve_doubled(pictures: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return the 3×3 convolution of pictures whose every pixel is repeated 2×2.
+    """Return the 3×3 convolution of pictures in which every pixel is repeated 2×2.
 
     Parameters
     ----------
     pictures : Tensor, (B, C, h, w)
     weight, bias : Tensor, (C', C, 3, 3) and (C',)
+
+    Returns
+    -------
+    Tensor, (B, C', 2h, 2w)
 
     Examples
     --------
@@ -78,7 +83,7 @@ def convolve_doubled(pictures: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     batch, _, height, width = pictures.shape
     channels = len(weight)
-    # One convolution gives all four phases, each with a row and a column to spare.
+    # One convolution computes all four phases, each with one row and one column too many.
     phases = conv2d(pictures, _phase_weights(weight), bias.repeat(4), padding=1)
     doubled = torch.empty(
         (batch, channels, 2 * height, 2 * width),
@@ -101,6 +106,6 @@ def _phase_weights(weight: Tensor) -> Tensor:
 
 
 def _fold(weight: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Return what an even and an odd place of a doubled axis see of its three weights: two."""
+    """Return the two weights of an even and of an odd position along a doubled axis."""
     first, middle, last = weight.unbind(dim)
     return torch.stack([first, middle + last], dim), torch.stack([first + middle, last], dim)
