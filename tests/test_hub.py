@@ -60,7 +60,7 @@ def _point_client_at(url: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def hub(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vae_files: dict[str, bytes]
 ) -> Iterator[HubStub]:
-    """Return a stub that serves the small VAE, with the client and an empty cache set to it."""
+    """Return a stub that serves the small VAE to the client, whose cache is empty."""
     with serve_hub() as stub:
         _point_client_at(stub.url, tmp_path, monkeypatch)
         stub.repos[REPO] = StubRepo({f"vae/{name}": body for name, body in vae_files.items()})
@@ -69,7 +69,7 @@ def hub(
 
 
 def _go_dark(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Point the client at a port on which nobody listens."""
+    """Point the client at a port without a server."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
@@ -78,7 +78,7 @@ def _go_dark(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _fail(kind: type[LatentlabError], *words: str, **options: object) -> str:
-    """Return the message of a fetch that must fail in time, in one line, with these words."""
+    """Return the message of a fetch that must fail soon, in one line with these words."""
     begin = time.perf_counter()
     with pytest.raises(kind) as caught:
         fetch(**{"repo": REPO, "subfolder": "vae", **options})  # type: ignore[arg-type]
@@ -172,7 +172,7 @@ def test_pickled_weights_are_taken_only_without_safetensors(hub: HubStub) -> Non
         (["README.md"], 0),
     ],
 )
-def test_files_are_chosen_only_where_they_make_one_model(names: list[str], chosen: int) -> None:
+def test_files_are_chosen_only_if_they_make_one_model(names: list[str], chosen: int) -> None:
     assert len(choose_files(names)) == chosen
 
 
@@ -212,7 +212,7 @@ def test_cached_finds_complete_models_only(hub: HubStub) -> None:
     assert hub.requests == []
 
 
-def test_without_network_the_cache_serves_and_says_so(
+def test_without_network_the_cached_model_is_used_and_logged(
     hub: HubStub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = fetch(REPO, subfolder="vae")
@@ -223,7 +223,7 @@ def test_without_network_the_cache_serves_and_says_so(
     assert model.revision in caplog.text
 
 
-def test_without_network_another_revision_is_never_served(
+def test_without_network_another_revision_is_never_used(
     hub: HubStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetch(REPO, subfolder="vae")
@@ -251,7 +251,7 @@ def test_slow_name_resolution_is_not_waited_for(
     _fail(DownloadError, "no response within 1 s")
 
 
-def test_hub_that_never_answers(hub: HubStub) -> None:
+def test_hub_that_never_responds(hub: HubStub) -> None:
     hub.fault = "api-hang"
     _fail(DownloadError, "no connection", "HF_HUB_ETAG_TIMEOUT")
 
@@ -300,12 +300,12 @@ def test_unknown_revision(hub: HubStub) -> None:
     _fail(ModelNotFoundError, "no revision 'v9'", "branch, tag or commit", revision="v9")
 
 
-def test_unknown_folder_proposes_those_that_hold_a_model(hub: HubStub) -> None:
+def test_unknown_folder_suggests_folders_with_a_model(hub: HubStub) -> None:
     _fail(ModelNotFoundError, f"such as {REPO}:vae", subfolder=None)
     _fail(ModelNotFoundError, f"{REPO}:vea", subfolder="vea")
 
 
-def test_unknown_file_names_those_that_are_there(hub: HubStub) -> None:
+def test_unknown_file_lists_the_existing_ones(hub: HubStub) -> None:
     _fail(ModelNotFoundError, "no vae/ae.safetensors", WEIGHTS, files=("ae.safetensors",))
 
 
@@ -336,7 +336,7 @@ def _files_left() -> list[str]:
     return [path.name for path in Path(constants.HF_HUB_CACHE).rglob("*") if path.is_file()]
 
 
-def test_answer_shorter_than_announced_leaves_nothing_behind(hub: HubStub) -> None:
+def test_response_shorter_than_announced_leaves_nothing_behind(hub: HubStub) -> None:
     hub.fault = "file-wrong-length"
     _fail(DownloadError, "truncated vae/config.json", "the command again")
     assert not any(name.endswith(".incomplete") for name in _files_left())
@@ -344,15 +344,15 @@ def test_answer_shorter_than_announced_leaves_nothing_behind(hub: HubStub) -> No
     assert not fetch(REPO, subfolder="vae").from_cache
 
 
-def test_server_that_always_cuts_a_file_is_given_up(hub: HubStub) -> None:
-    # Larger than the client's chunk of 10 MiB: only then does it see progress and go on for ever.
+def test_server_that_always_cuts_a_file_off_is_given_up(hub: HubStub) -> None:
+    # Larger than the client's chunk of 10 MiB: only then does it see progress and retry forever.
     hub.repos[REPO].files[f"vae/{WEIGHTS}"] = bytes(24 << 20)
     hub.fault = "file-short"
     _fail(DownloadError, f"truncated vae/{WEIGHTS}", "the command again")
     assert not any(name.endswith((".incomplete", WEIGHTS)) for name in _files_left())
 
 
-def test_connection_lost_amid_a_file_is_told_from_no_connection(
+def test_connection_lost_during_a_file_is_distinguished_from_no_connection(
     hub: HubStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lose(*_: object, **__: object) -> None:
@@ -370,7 +370,7 @@ def test_weights_shorter_than_their_header(hub: HubStub) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"1234", PAGE, b"\xff" * 64])
-def test_weights_that_are_no_safetensors(hub: HubStub, body: bytes) -> None:
+def test_weights_that_are_not_safetensors(hub: HubStub, body: bytes) -> None:
     hub.repos[REPO].files[f"vae/{WEIGHTS}"] = body
     _fail(WeightsError, "header", WEIGHTS, "fetch the model again")
 
@@ -379,7 +379,7 @@ def test_weights_that_are_no_safetensors(hub: HubStub, body: bytes) -> None:
     ("body", "words"),
     [(PAGE, "a web page"), (b'{"a": ', "broken JSON"), (b"[1]", "JSON that is not an object")],
 )
-def test_config_that_is_no_config(hub: HubStub, body: bytes, words: str) -> None:
+def test_config_that_is_not_json(hub: HubStub, body: bytes, words: str) -> None:
     hub.repos[REPO].files["vae/config.json"] = body
     _fail(DownloadError, f"config.json, {words}", "HF_ENDPOINT")
     assert cached(REPO, subfolder="vae") is None
@@ -396,7 +396,7 @@ def test_file_damaged_in_the_cache_is_fetched_again(
     assert (model.folder / WEIGHTS).read_bytes() == vae_files[WEIGHTS]
 
 
-def test_too_little_room_is_said_before_the_first_byte(
+def test_too_little_space_is_reported_before_the_first_byte(
     hub: HubStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
@@ -407,7 +407,7 @@ def test_too_little_room_is_said_before_the_first_byte(
 @pytest.mark.parametrize(
     ("code", "words"), [(errno.ENOSPC, "space for the model"), (errno.EACCES, "no permission")]
 )
-def test_disk_that_fails_meanwhile(
+def test_disk_that_fails_during_the_download(
     hub: HubStub, monkeypatch: pytest.MonkeyPatch, code: int, words: str
 ) -> None:
     def refuse(*_: object, **__: object) -> None:

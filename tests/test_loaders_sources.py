@@ -1,4 +1,4 @@
-"""Where models come from, and the one clear line for everything that is wrong with them."""
+"""The sources of models, and one clear line for everything that can be wrong with them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from latentlab.errors import (
 from latentlab.latents import LatentSpec, Posterior
 from latentlab.loaders import LatentVAE, load_vae, wrap_vae
 from latentlab.loaders.catalogue import CATALOGUE
+from latentlab.loaders.device import choose_device
 from latentlab.loaders.weights import read_tensors
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -161,7 +162,9 @@ def fake_hub(monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, Any]:
     return asked
 
 
-def test_existing_path_comes_before_a_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_path_takes_precedence_over_a_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder.rename(folder.parent / "sd15")
     monkeypatch.chdir(folder.parent)
     assert load_vae("sd15").origin.source == str(folder.parent / "sd15")
@@ -203,7 +206,7 @@ def test_weights_do_not_change_with_their_file(folder: Path) -> None:
     assert torch.equal(encode(vae), before)
 
 
-def test_misspelled_name_gets_the_near_ones() -> None:
+def test_misspelled_name_lists_similar_ones() -> None:
     with pytest.raises(ModelNotFoundError, match="flux1"):
         load_vae("fluks1")
 
@@ -221,6 +224,33 @@ def test_unknown_device_or_dtype(folder: Path, options: dict[str, Any]) -> None:
         load_vae(folder, **options)
 
 
+@pytest.mark.parametrize("name", ["gpu", "meta", "hpu:9", "cuda:x"])
+def test_unusable_device_is_named(name: str) -> None:
+    with pytest.raises(UsageError, match=f"device={name}.*--device cpu"):
+        choose_device(name)
+
+
+@pytest.mark.parametrize(
+    ("available", "chosen"),
+    [({"cuda", "mps"}, "cuda"), ({"mps"}, "mps"), (set(), "cpu")],
+)
+def test_auto_prefers_cuda_to_mps_to_the_cpu(
+    available: set[str], chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in available)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in available)
+    assert choose_device("auto") == torch.device(chosen)
+
+
+def test_tiles_are_an_option_of_loading(folder: Path) -> None:
+    assert load_vae(folder).tiling is None
+    vae = load_vae(folder, tile=128, device="cpu")
+    assert vae.tiling is not None
+    assert (vae.tiling["tile"], vae.spec, vae.dtype) == (128, load_vae(folder).spec, torch.float32)
+    with pytest.raises(UsageError, match="tiles of 129 pixels"):
+        load_vae(folder, tile=129)
+
+
 @pytest.mark.parametrize(
     ("dtype", "expected"),
     [("auto", torch.float32), ("float16", torch.float16), (torch.float64, torch.float64)],
@@ -228,13 +258,13 @@ def test_unknown_device_or_dtype(folder: Path, options: dict[str, Any]) -> None:
 def test_dtypes(folder: Path, dtype: Any, expected: torch.dtype) -> None:
     vae = load_vae(folder, dtype=dtype, device="cpu")
     assert vae.dtype == expected
-    # the layer that takes the picture is never rounded to 16 bits
+    # The layer that takes the picture is never rounded to 16 bits.
     first, *others = [p.dtype for p in vae.module.parameters()]  # type: ignore[attr-defined]
     assert first == (torch.float32 if expected.itemsize == 2 else expected)
     assert set(others[1:]) == {expected}
 
 
-# folders that hold no model, or several
+# folders with no model, or with several
 
 
 def test_folder_without_weights(tmp_path: Path) -> None:
@@ -255,7 +285,7 @@ def test_folder_with_several_files_lists_them(tmp_path: Path) -> None:
         load_vae(tmp_path)
 
 
-def test_safetensors_come_before_a_pickle_of_the_same_name(tmp_path: Path) -> None:
+def test_safetensors_are_preferred_to_a_pickle_of_the_same_name(tmp_path: Path) -> None:
     save_tiny("TAESD", tmp_path)
     for path in list(tmp_path.iterdir()):
         path.with_suffix(".pth").write_bytes(b"damaged")
@@ -286,7 +316,7 @@ def test_surplus_weights_are_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["UNet2DConditionModel", None, ["AutoencoderKL"]])
-def test_unknown_class_lists_the_known_ones(folder: Path, name: Any) -> None:
+def test_unknown_class_lists_the_supported_ones(folder: Path, name: Any) -> None:
     edit_config(folder, _class_name=name)
     with pytest.raises(WeightsError, match="one of AutoencoderDC, AutoencoderKL"):
         load_vae(folder)
@@ -333,7 +363,7 @@ class RunsCode:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers(folder: Path, value: float) -> None:
+def test_weights_that_are_not_finite(folder: Path, value: float) -> None:
     edit_weights(folder, **{"encoder.conv_in.bias": torch.full((8,), value)})
     with pytest.raises(WeightsError, match=r"NaN or infinite weights in encoder\.conv_in\.bias"):
         load_vae(folder)
@@ -392,7 +422,7 @@ def test_any_damage_is_read_or_refused_in_one_line(
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")
 @pytest.mark.parametrize("write", ["zip", "legacy", "pickle", "torchscript"])
-def test_pickle_that_wants_code_is_refused(
+def test_pickle_that_would_run_code_is_refused(
     tmp_path: Path, write: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "model.pth"

@@ -106,13 +106,13 @@ def test_pair_in_either_order_and_as_one_string(tmp_path: Path) -> None:
     assert load_vae(vae.origin.source, device="cpu").origin == vae.origin
 
 
-def test_encoder_alone_asks_for_the_other_half(tmp_path: Path) -> None:
+def test_encoder_without_decoder_is_refused(tmp_path: Path) -> None:
     save_tiny("TAESD", tmp_path)
     with pytest.raises(WeightsError, match=r"only the encoder, .*both halves"):
         load_vae(tmp_path / "tiny_encoder.safetensors")
 
 
-def test_two_encoders_are_no_pair(tmp_path: Path) -> None:
+def test_two_encoders_are_refused(tmp_path: Path) -> None:
     save_tiny("TAESD", tmp_path)
     encoder = tmp_path / "tiny_encoder.safetensors"
     with pytest.raises(WeightsError, match="the encoder and the decoder"):

@@ -33,16 +33,16 @@ class CallableVAE(LatentVAE):
                 f"has_logvar={self.spec.has_logvar} as in the spec of {self.spec.name}",
                 "return (mean, logvar) and set has_logvar=True, or do neither",
             )
-        height, width = (side // self.spec.stride for side in images.shape[2:])
-        wanted = (images.shape[0], self.spec.channels, height, width)
+        cells = (side // self.spec.stride for side in images.shape[2:])
+        wanted = (len(images), self.spec.channels, *cells)
         for tensor in (mean, logvar):
             _check_shape(tensor, wanted, "encode")
         return mean, logvar
 
     def _decode(self, latents: Tensor) -> Tensor:
-        height, width = (side * self.spec.stride for side in latents.shape[2:])
         pictures = self._decode_latents(latents)
-        _check_shape(pictures, (latents.shape[0], 3, height, width), "decode")
+        sides = (side * self.spec.stride for side in latents.shape[2:])
+        _check_shape(pictures, (len(latents), 3, *sides), "decode")
         return pictures
 
 

@@ -7,7 +7,7 @@ names facts that are less certain.
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from difflib import get_close_matches
 
 from latentlab.errors import ModelNotFoundError
@@ -85,13 +85,9 @@ _ENTRIES = (
         "Size measured on a copy of the repository",
     ),
     _tiny("taef1", "flux1", channels=16, size_mb=9.9),
-    CatalogueEntry(
-        "taef2",
-        "madebyollin/taef2",
-        "TAESD",
-        channels=32,
-        license="mit",
-        size_mb=5.4,
+    replace(
+        _tiny("taef2", "flux2", channels=32, size_mb=5.4),
+        family="TAESD",
         files=("taef2.safetensors",),
         note="tiny, fast substitute for flux2 with the same latents. License as for the TAESD "
         "project; size estimated from its half-precision .pth files",

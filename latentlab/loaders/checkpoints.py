@@ -104,10 +104,7 @@ def read_pair(first: Path, second: Path) -> Checkpoint:
     ------
     WeightsError : one is damaged, or they are not an encoder and a decoder.
     """
-    halves = {}
-    for path in (first, second):
-        tensors = read_tensors(path)
-        halves[guess_family(tensors)] = tensors
+    halves = {guess_family(half): half for half in map(read_tensors, (first, second))}
     if halves.keys() != {"TAESD encoder", "TAESD decoder"}:
         found = " and ".join(family or "something else" for family in halves)
         raise WeightsError(
@@ -217,5 +214,5 @@ def _weights_files(folder: Path, only: Collection[str] | None) -> list[Path]:
 
 
 def _list_names(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
-    return shown or "no weights"
+    shown = [*names[:6], "..."] if len(names) > 6 else names
+    return ", ".join(shown) or "no weights"

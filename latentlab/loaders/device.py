@@ -8,7 +8,7 @@ from latentlab.errors import UsageError
 
 
 def choose_device(name: str | torch.device) -> torch.device:
-    """Return a device on which PyTorch can create tensors here.
+    """Return a device on which PyTorch can compute here.
 
     Parameters
     ----------
@@ -30,9 +30,7 @@ def choose_device(name: str | torch.device) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         chosen = torch.device(name)
-        if chosen.type == "meta":
-            raise ValueError("a device that computes nothing")
-        torch.empty(0, device=chosen)
+        torch.zeros(1, device=chosen).item()  # also fails on "meta", which has no values
     except (RuntimeError, AssertionError, ImportError, ValueError) as error:
         raise UsageError(
             f"device={name}",

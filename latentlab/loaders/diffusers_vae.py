@@ -72,13 +72,13 @@ class DiffusersVAE(ModuleVAE):
 
     @classmethod
     def _known_options(cls, diffusers_class: type, config: Mapping[str, Any]) -> dict[str, Any]:
-        options = {key: value for key, value in config.items() if not key.startswith("_")}
-        expected = set(signature(diffusers_class).parameters)
-        unknown = sorted(set(options) - expected - cls.ignored_options)
+        expected = signature(diffusers_class).parameters
+        given = {key for key in config if not key.startswith("_")}
+        unknown = sorted(given - expected.keys() - cls.ignored_options)
         if unknown:
             warnings.warn(
                 f"{cls.family} of this diffusers knows no option {', '.join(unknown)}: "
                 "the model is built without it",
                 stacklevel=2,
             )
-        return {key: value for key, value in options.items() if key in expected}
+        return {key: value for key, value in config.items() if key in expected}

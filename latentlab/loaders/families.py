@@ -107,10 +107,9 @@ class ModuleVAE(LatentVAE):
 
     def _encode(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         mean, logvar = self._run_encoder(images)
-        normalized = self.normalization.to_model(mean.float())
-        if logvar is None:
-            return normalized, None
-        return normalized, self.normalization.logvar_to_model(logvar.float())
+        if logvar is not None:
+            logvar = self.normalization.logvar_to_model(logvar.float())
+        return self.normalization.to_model(mean.float()), logvar
 
     def _decode(self, latents: Tensor) -> Tensor:
         return self._run_decoder(self.normalization.from_model(latents))

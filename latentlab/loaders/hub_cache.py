@@ -72,10 +72,8 @@ def cached(
     repo, subfolder, files, revision : as in :func:`latentlab.loaders.hub.fetch`
     """
     commit = _known_commit(repo, revision or "main")
-    if commit is None:
-        return None
-    folder = snapshot_folder(repo, commit, subfolder)
-    if not folder.is_dir():
+    folder = snapshot_folder(repo, commit or "", subfolder)
+    if commit is None or not folder.is_dir():
         return None
     present = [entry.name for entry in folder.iterdir() if entry.is_file()]
     wanted = files or choose_files(present)
@@ -92,11 +90,9 @@ def remember_revision(repo: str, revision: str, commit: str) -> None:
     """Record which commit a branch or tag is, so that it can be found without the hub."""
     if is_commit(revision) or _known_commit(repo, revision) == commit:
         return
+    note = _repo_folder(repo) / "refs" / revision
     # A cache that is not writable can still be read.
-    with (
-        suppress(OSError, FileError),
-        replace_when_done(_repo_folder(repo) / "refs" / revision) as draft,
-    ):
+    with suppress(OSError, FileError), replace_when_done(note) as draft:
         draft.write_text(commit)
 
 
@@ -152,12 +148,17 @@ def check_files(folder: Path, names: Sequence[str]) -> None:
 
 def find_flaw(path: Path) -> str | None:
     """Return what is wrong with a file, judged by its structure, or None if nothing is wrong."""
+    from safetensors import SafetensorError, safe_open
+
     try:
         if path.suffix == ".json":
             return _json_flaw(path.read_bytes())
         if path.suffix == ".safetensors":
-            return _safetensors_flaw(path)
+            with safe_open(path, framework="np"):
+                return None
         return "an empty file" if path.stat().st_size == 0 else None
+    except SafetensorError as error:
+        return f"damaged weights ({error})"
     except OSError as error:
         return f"which cannot be read ({error.strerror})"
 
@@ -201,13 +202,3 @@ def _json_flaw(text: bytes) -> str | None:
     except (ValueError, RecursionError):
         return "a web page" if text.lstrip()[:1] == b"<" else "broken JSON"
     return None if isinstance(value, dict) else "JSON that is not an object"
-
-
-def _safetensors_flaw(path: Path) -> str | None:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np"):
-            return None
-    except SafetensorError as error:
-        return f"damaged weights ({error})"

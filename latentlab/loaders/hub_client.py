@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
@@ -75,11 +76,8 @@ def list_files(repo: str, revision: str | None) -> Listing:
     ModelError : any failure, as the subclass that describes it.
     """
     with _explained(Request(repo, revision)):
-        info = _within_patience(
-            lambda seconds: HfApi().model_info(
-                repo, revision=revision, files_metadata=True, timeout=seconds
-            )
-        )
+        ask = partial(HfApi().model_info, repo, revision=revision, files_metadata=True)
+        info = _within_patience(ask)
         if not is_commit(info.sha):
             raise ValueError("a response without a commit")
         sizes = {file.rfilename: file.size for file in info.siblings or ()}
@@ -98,7 +96,7 @@ def download_file(repo: str, commit: str, path: str, meter: Meter) -> None:
     url = hf_hub_url(repo, path, revision=commit)
     with _explained(request):
         # A failure here is final, whereas hf_hub_download would retry the same request.
-        _within_patience(lambda seconds: get_hf_file_metadata(url, timeout=seconds))
+        _within_patience(partial(get_hf_file_metadata, url))
         hf_hub_download(repo, path, revision=commit, tqdm_class=bar)
 
 
@@ -147,8 +145,8 @@ def _explained(request: Request) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _within_patience(call: Callable[[float], _Answer]) -> _Answer:
-    """Return the result of a request, or raise TimeoutError if it takes too long.
+def _within_patience(call: Callable[..., _Answer]) -> _Answer:
+    """Return the result of ``call(timeout=seconds)``, or raise TimeoutError if it takes too long.
 
     The client's own time limit applies to each address and each read separately and does not cover
     name resolution, so the request runs in a thread that can be abandoned.
@@ -159,7 +157,7 @@ def _within_patience(call: Callable[[float], _Answer]) -> _Answer:
 
     def run() -> None:
         try:
-            outcome["answer"] = call(patience)
+            outcome["answer"] = call(timeout=patience)
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             outcome["error"] = error
 

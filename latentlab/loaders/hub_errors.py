@@ -76,7 +76,6 @@ def explain(error: Exception, request: Request) -> ModelError:
 
 
 def _explain_answer(error: client.HfHubHTTPError, request: Request) -> ModelError:
-    revision = request.revision or "main"
     if isinstance(error, client.GatedRepoError):
         return GatedModelError(
             f"the gated repository {request.repo}",
@@ -91,7 +90,7 @@ def _explain_answer(error: client.HfHubHTTPError, request: Request) -> ModelErro
         )
     if isinstance(error, client.RevisionNotFoundError):
         return ModelNotFoundError(
-            f"no revision {revision!r} in {request.repo}",
+            f"no revision {(request.revision or 'main')!r} in {request.repo}",
             "a branch, tag or commit of the repository",
             f"choose one from {request.page}/commits/main, or leave the revision out",
         )
@@ -99,9 +98,7 @@ def _explain_answer(error: client.HfHubHTTPError, request: Request) -> ModelErro
         return missing_file(request, ())
     if isinstance(error, client.DisabledRepoError):
         return ModelNotFoundError(
-            f"the disabled repository {request.repo}",
-            "a repository that is accessible",
-            "choose another",
+            f"the disabled repository {request.repo}", "an accessible repository", "choose another"
         )
     return _explain_status(error, request)
 
@@ -176,10 +173,9 @@ def not_on_disk(request: Request) -> DownloadError:
 
 
 def _bad_mirror(answer: str, *, advice: str = "") -> DownloadError:
-    own = constants.ENDPOINT != PUBLIC_HUB
     cure = (
         "unset HF_ENDPOINT or set it to a working mirror"
-        if own
+        if constants.ENDPOINT != PUBLIC_HUB
         else "check proxy and firewall, because something else responds in place of the hub"
     )
     return DownloadError(

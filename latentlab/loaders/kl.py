@@ -31,11 +31,9 @@ class KLVAE(DiffusersVAE):
 
     def __init__(self, module: nn.Module, *arguments: Any, **options: Any) -> None:
         super().__init__(module, *arguments, **options)
-        from latentlab.loaders.residual_blocks import reuse_memory
-        from latentlab.loaders.upsampling import double_in_phases
+        from latentlab.loaders.fast_layers import speed_up
 
-        reuse_memory(self.module)
-        double_in_phases(self.module)
+        speed_up(self.module)
 
     @classmethod
     def rename_keys(cls, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -96,5 +96,4 @@ def _widths(tensors: Mapping[str, Tensor], blocks: str) -> tuple[int, ...]:
 
 def _count(tensors: Mapping[str, Tensor], pattern: str) -> int:
     """Return how many different values the pattern's first group takes."""
-    matches = (re.match(pattern, key) for key in tensors)
-    return len({match[1] for match in matches if match})
+    return len({match[1] for key in tensors if (match := re.match(pattern, key))})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -93,7 +94,8 @@ def load_vae(
     place, kind = choose_device(device), _choose_dtype(dtype)
     checkpoint = _read_local(source)
     if checkpoint is None:
-        checkpoint = _fetch(str(source), revision, progress, offline=offline)
+        options = {"revision": revision, "offline": offline, "progress": progress}
+        checkpoint = _fetch(str(source), options)
     elif revision is not None:
         raise UsageError(
             f"revision={revision} for {source}", "a hub repository", "leave it out for local files"
@@ -153,10 +155,8 @@ def _read_halves(parts: Sequence[str | Path]) -> Checkpoint:
     return read_pair(first, second)
 
 
-def _fetch(
-    source: str, revision: str | None, progress: Progress | None, *, offline: bool
-) -> Checkpoint:
-    """Return the checkpoint of a catalogue name or a hub repository."""
+def _fetch(source: str, options: Mapping[str, Any]) -> Checkpoint:
+    """Return the checkpoint of a catalogue name or a hub repository, with options of ``fetch``."""
     from latentlab.loaders.catalogue import find_entry
     from latentlab.loaders.hub import fetch
 
@@ -168,14 +168,7 @@ def _fetch(
     else:
         entry = find_entry(source)
         name, repo, subfolder, files = entry.name, entry.repo, entry.subfolder, entry.files
-    fetched = fetch(
-        repo,
-        subfolder=subfolder,
-        files=files,
-        revision=revision,
-        offline=offline,
-        progress=progress,
-    )
+    fetched = fetch(repo, subfolder=subfolder, files=files, **options)
     checkpoint = read_folder(fetched.folder, only=files)
     return replace(checkpoint, name=name, source=source, revision=fetched.revision)
 

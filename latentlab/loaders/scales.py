@@ -9,7 +9,7 @@ Without any, one possibility is assumed with a warning.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 from latentlab.errors import UsageError
@@ -49,7 +49,7 @@ _ARCHITECTURES = (
 
 
 def choose_normalization(
-    path: Path, keys: Iterable[str], sha256: str, channels: int, *, wanted: str | None = None
+    path: Path, keys: Collection[str], sha256: str, channels: int, *, wanted: str | None = None
 ) -> tuple[Affine, str]:
     """Return the normalization of an AutoencoderKL file, and the reason for ``run.json``.
 
@@ -69,7 +69,14 @@ def choose_normalization(
     """
     candidates = CANDIDATES.get(channels, ())
     if wanted is not None:
-        _check_wish(path, wanted, channels, candidates)
+        if wanted not in candidates:
+            raise UsageError(
+                f"@{wanted} for {path} with {channels} latent channels",
+                f"@{' or @'.join(candidates)}"
+                if candidates
+                else "no @ for this number of channels",
+                "choose the normalization that belongs to the weights",
+            )
         return NORMALIZATIONS[wanted], f"{wanted}, as asked for"
     for name, evidence in (
         (_PUBLISHED.get(sha256, ""), "the file's SHA-256"),
@@ -81,18 +88,8 @@ def choose_normalization(
     return _assume(path, channels, candidates)
 
 
-def _check_wish(path: Path, wanted: str, channels: int, candidates: tuple[str, ...]) -> None:
-    if wanted not in candidates:
-        raise UsageError(
-            f"@{wanted} for {path} with {channels} latent channels",
-            f"@{' or @'.join(candidates)}" if candidates else "no @ for this number of channels",
-            "choose the normalization that belongs to the weights",
-        )
-
-
-def _find_diffusion_model(keys: Iterable[str]) -> str:
-    names = list(keys)
-    found = (name for start, name in _DIFFUSION_MODELS if any(k.startswith(start) for k in names))
+def _find_diffusion_model(keys: Collection[str]) -> str:
+    found = (name for start, name in _DIFFUSION_MODELS if any(k.startswith(start) for k in keys))
     return next(found, "")
 
 

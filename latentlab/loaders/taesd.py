@@ -67,8 +67,8 @@ class TAESD(nn.Module):
 
     def __init__(self, shapes: Shapes) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(*_encoder_layers(_below("encoder", shapes)))
-        self.decoder = nn.Sequential(*_decoder_layers(_below("decoder", shapes)))
+        self.encoder = nn.Sequential(*_encoder_layers(_below("encoder.", shapes)))
+        self.decoder = nn.Sequential(*_decoder_layers(_below("decoder.", shapes)))
         convolutions = [layer for layer in self.encoder if isinstance(layer, nn.Conv2d)]
         doublings = [layer for layer in self.decoder if isinstance(layer, nn.Upsample)]
         first, last = self.encoder[0], self.decoder[-1]
@@ -159,9 +159,10 @@ def _length(shapes: Shapes) -> int:
     return max(numbers) + 1
 
 
-def _below(prefix: str, shapes: Shapes) -> dict[str, tuple[int, ...]]:
-    start = f"{prefix}."
-    return {key[len(start) :]: shape for key, shape in shapes.items() if key.startswith(start)}
+def _below(start: str, shapes: Shapes) -> dict[str, tuple[int, ...]]:
+    return {
+        key.removeprefix(start): shape for key, shape in shapes.items() if key.startswith(start)
+    }
 
 
 def _conv(shapes: Shapes, name: str, *, stride: int = 1) -> nn.Conv2d:

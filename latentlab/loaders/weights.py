@@ -68,9 +68,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise damaged(f"an empty file {path}", "weights")
     if start.startswith(b"version https://git-lfs"):
         raise WeightsError(
-            f"{path}, a Git LFS pointer instead of weights",
-            "the file itself",
-            "run `git lfs pull` in that folder",
+            f"{path}, a Git LFS pointer", "the file itself", "run `git lfs pull` in that folder"
         )
     if _is_safetensors(path, start):
         tensors = _read_safetensors(path)
@@ -99,18 +97,14 @@ def check_finite(tensors: Mapping[str, Tensor], where: str) -> None:
     WeightsError : some are NaN or infinite; the message names the first such tensor.
     """
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not _is_finite(tensor):
+        # torch.isfinite does not support float8.
+        numbers = tensor.float() if tensor.element_size() == 1 else tensor
+        if not torch.isfinite(numbers).all():
             raise WeightsError(
                 f"NaN or infinite weights in {name} of {where}",
                 "finite numbers",
                 "download the file again, or choose another checkpoint",
             )
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    # torch.isfinite does not support float8.
-    numbers = tensor.float() if tensor.element_size() == 1 else tensor
-    return bool(torch.isfinite(numbers).all())
 
 
 @contextmanager
@@ -153,9 +147,7 @@ def _read_pickle(path: Path, *, mapped: bool) -> dict[str, Tensor]:
     except (pickle.UnpicklingError, RuntimeError) as error:
         if _wants_code(path, str(error)):
             raise WeightsError(
-                f"{path}, a pickle that would run code",
-                "a file with nothing but tensors",
-                "use the .safetensors file of the same weights",
+                f"{path}, a pickle that would run code", "only tensors", "use a .safetensors file"
             ) from error
         raise _broken(path, type(error).__name__) from error
     except DAMAGE as error:
