@@ -68,7 +68,8 @@ def fetch(
     except DownloadError as error:
         if known is None:
             raise
-        _log.warning("%s. Using commit %s of %s from this disk.", error, known.revision, repo)
+        reason = str(error).rstrip(".")
+        _log.warning("%s. Using commit %s of %s from this disk.", reason, known.revision, repo)
         return _check_known(known, files)
     _complete(listing, _select_files(listing, subfolder or "", files), progress)
     cache.remember_revision(repo, revision or "main", listing.commit)
