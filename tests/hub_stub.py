@@ -1,7 +1,6 @@
-"""A model hub on 127.0.0.1 that answers what huggingface_hub's client asks, and misbehaves on
-request.
+"""A model hub on 127.0.0.1 for huggingface_hub's client, which misbehaves on request.
 
-Served are ``/api/models/<id>[/revision/<rev>]`` (commit and files) and
+It serves ``/api/models/<id>[/revision/<rev>]`` (commit and files) and
 ``/<id>/resolve/<rev>/<path>`` (HEAD and GET). ``hub.fault`` chooses how it misbehaves.
 """
 
@@ -22,7 +21,7 @@ PAGE = b"<!DOCTYPE html><html><body>Please log in to the guest network</body></h
 
 @dataclass
 class StubRepo:
-    """A repository: path → bytes, for each branch; the commit follows from the content."""
+    """A repository: path → bytes, for each branch; the commit is derived from the content."""
 
     files: dict[str, bytes]
     gated: bool = False
@@ -37,7 +36,7 @@ class StubRepo:
 
 
 def commit_of(files: dict[str, bytes]) -> str:
-    """Return the commit SHA that the stub gives to these files."""
+    """Return the stub's commit SHA of these files."""
     digest = hashlib.sha1()
     for path in sorted(files):
         digest.update(path.encode() + b"\0" + files[path])
@@ -45,11 +44,11 @@ def commit_of(files: dict[str, bytes]) -> str:
 
 
 class HubStub:
-    """The server, its repositories, the faults it should show and the requests it got.
+    """The server, its repositories, the fault it simulates and the requests it received.
 
     Faults: ``api-html``, ``api-500``, ``api-404``, ``api-list``, ``api-hang``, ``api-401``,
     ``api-429``; ``file-500``, ``file-404``, ``file-no-headers``, ``file-short`` (the connection
-    ends early, each time), ``file-wrong-length`` (the whole answer is shorter than announced).
+    ends early, each time), ``file-wrong-length`` (the whole response is shorter than announced).
     """
 
     def __init__(self) -> None:

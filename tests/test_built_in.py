@@ -1,4 +1,4 @@
-"""The models that come with latentlab: whole, checked, and the linear one known in closed form."""
+"""The models shipped with latentlab: complete, checked, and linear in closed form."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_decoder_is_the_encoders_transpose(linear: LatentVAE) -> None:
     torch.testing.assert_close((encoded * z).sum(), (decoded * x).sum(), rtol=1e-4, atol=1e-4)
 
 
-def test_what_was_decoded_encodes_to_the_same_latent(linear: LatentVAE) -> None:
+def test_a_decoded_latent_encodes_to_itself(linear: LatentVAE) -> None:
     z = torch.randn(1, linear.spec.channels, 4, 4, generator=torch.Generator().manual_seed(2))
     torch.testing.assert_close(linear.encode(linear.decode(z)).mean, z, atol=1e-5, rtol=0)
 
@@ -84,7 +84,7 @@ def test_a_damaged_file_of_the_package_is_one_clear_error(tmp_path: Path) -> Non
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    with pytest.raises(WeightsError, match=r"SHA-256 .* instead of .*install latentlab again"):
+    with pytest.raises(WeightsError, match=r"SHA-256 .* instead of .*latentlab again"):
         shipped_folder("linear", models)
     assert shipped_folder("linear32", models).is_dir()
     weights.unlink()

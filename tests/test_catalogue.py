@@ -43,7 +43,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubStub]:
 
 @pytest.fixture
 def app() -> typer.Typer:
-    """Return a command line with the one command under test."""
+    """Return a command line with only the command under test."""
     app = typer.Typer()
     app.command("models")(models)
     return app
@@ -76,7 +76,7 @@ def test_entry_is_well_formed(entry: CatalogueEntry) -> None:
     ("tiny", "large"),
     [("taef1", "flux1"), ("taef2", "flux2"), ("taesd", "sd15"), ("taesdxl", "sdxl")],
 )
-def test_tiny_models_share_the_latent_shape_of_what_they_stand_for(tiny: str, large: str) -> None:
+def test_tiny_models_share_the_latent_shape_of_their_full_models(tiny: str, large: str) -> None:
     small, big = CATALOGUE[tiny], CATALOGUE[large]
     assert (small.channels, small.stride) == (big.channels, big.stride)
     assert small.size_mb < big.size_mb / 10
@@ -86,8 +86,8 @@ def test_flux1_needs_no_account() -> None:
     assert not CATALOGUE["flux1"].gated
 
 
-def test_unknown_name_proposes_near_ones() -> None:
-    with pytest.raises(ModelNotFoundError, match=r"got the model name 'flux-1'.*flux1"):
+def test_unknown_name_suggests_similar_ones() -> None:
+    with pytest.raises(ModelNotFoundError, match=r"the model name 'flux-1'.*flux1"):
         find_entry("flux-1")
     assert find_entry("FLUX1") is CATALOGUE["flux1"]
 
@@ -105,7 +105,9 @@ def test_listing_imports_neither_torch_nor_the_hub_client() -> None:
     assert len(json.loads(done.stdout)["models"]) == len(CATALOGUE)
 
 
-def test_table_names_every_model_and_tells_what_is_here(hub: HubStub, app: typer.Typer) -> None:
+def test_table_lists_every_model_and_whether_it_is_on_this_disk(
+    hub: HubStub, app: typer.Typer
+) -> None:
     _run(app, "--download", "taef2", "--quiet")
     rows = {line.split()[0]: line for line in _run(app)[0].splitlines() if line.strip()}
     assert set(rows) >= set(CATALOGUE)
@@ -137,14 +139,14 @@ def test_each_model_is_fetched_whole(hub: HubStub, app: typer.Typer, name: str) 
 def test_progress_goes_to_stderr_only(
     hub: HubStub, app: typer.Typer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")  # for rich this is a terminal
+    monkeypatch.setenv("FORCE_COLOR", "1")  # makes rich assume a terminal
     stdout, stderr = _run(app, "--download", "taesd", "--json")
     json.loads(stdout)
     assert "madebyollin/taesd" in stderr
     assert _run(app, "--download", "taesd", "--json", "--quiet")[1] == ""
 
 
-def test_offline_download_of_what_is_not_here_fails(hub: HubStub, app: typer.Typer) -> None:
+def test_offline_download_of_a_missing_model_fails(hub: HubStub, app: typer.Typer) -> None:
     with pytest.raises(DownloadError, match="switched off"):
         _run(app, "--download", "taesd", "--offline", "--quiet")
     assert hub.requests == []

@@ -1,4 +1,4 @@
-"""Compiled halves compute what the plain ones do, leave derivatives alone, and fail early."""
+"""Compiled halves agree with plain ones, leave derivatives unchanged, and fail early."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COMPILED = sorted(TINY.keys() - {"PatchTransform"})
 
 
 class Recorder:
-    """Stands for ``torch.compile``: notes what is compiled and how, and what then runs."""
+    """A substitute for ``torch.compile`` that records what is compiled, how, and what runs."""
 
     def __init__(self) -> None:
         self.modes: list[str] = []
@@ -50,7 +50,7 @@ class Recorder:
 
 @pytest.fixture
 def compiler(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Recorder:
-    """Return what stands for ``torch.compile``, on a machine with a C++ compiler."""
+    """Return a substitute for ``torch.compile``, on a machine with a C++ compiler."""
     recorder = Recorder()
     headers = tmp_path_factory.mktemp("include")
     (headers / "Python.h").touch()
@@ -69,7 +69,7 @@ def compiler(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
         ("TAESD", "float32"),
     ],
 )
-def test_what_torch_traces_computes_the_same(family: str, dtype: str, tmp_path: Path) -> None:
+def test_traced_code_computes_the_same(family: str, dtype: str, tmp_path: Path) -> None:
     graphs: list[torch.fx.GraphModule] = []
 
     def backend(graph: torch.fx.GraphModule, _inputs: Any) -> Callable[..., Any]:
@@ -83,7 +83,7 @@ def test_what_torch_traces_computes_the_same(family: str, dtype: str, tmp_path: 
     image = smooth_picture(32, 48)[None]
     with torch.inference_mode():
         expected, found = plain.encode(image), compiled.encode(image)
-        # One graph for each half: a question that torch cannot trace would cut it in pieces.
+        # One graph for each half: anything that torch cannot trace would break it into pieces.
         assert len(graphs) == 1
         pictures = compiled.decode(expected.mean)
         assert len(graphs) == 2
@@ -97,9 +97,7 @@ def test_what_torch_traces_computes_the_same(family: str, dtype: str, tmp_path: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["AutoencoderKL", "TAESD"])
-def test_few_numbers_and_sizes_of_pictures_get_code_of_their_own(
-    family: str, tmp_path: Path
-) -> None:
+def test_few_batch_and_picture_sizes_get_code_of_their_own(family: str, tmp_path: Path) -> None:
     traced: list[tuple[int, ...]] = []
     symbols: list[int] = []
 
@@ -131,7 +129,7 @@ def test_few_numbers_and_sizes_of_pictures_get_code_of_their_own(
     assert not any(symbols)
     for height in (64, 72, 80):
         run(6, height)
-    # From the fifth size on there is code for all of them.
+    # From the fifth size on, all sizes share code.
     assert len(symbols) == 14
     assert all(symbols[12:])
 
@@ -149,7 +147,7 @@ def test_both_halves_of_every_family_run_compiled_and_results_are_copies(
         latents = vae.encode(image).mean
         pictures = vae.decode(latents)
     assert compiler.runs == 2
-    # A CUDA graph writes over its results at the next call.
+    # A CUDA graph overwrites its results at the next call.
     kept = latents.clone(), pictures.clone()
     for result in compiler.results:
         result.zero_()
@@ -157,17 +155,30 @@ def test_both_halves_of_every_family_run_compiled_and_results_are_copies(
     assert torch.equal(pictures, kept[1])
 
 
+def test_compiling_is_an_option_of_loading_and_tiles_come_on_top(
+    tmp_path: Path, compiler: Recorder
+) -> None:
+    save_tiny("AutoencoderKL", tmp_path)
+    assert not load_vae(tmp_path).is_compiled
+    vae = load_vae(tmp_path, compiled=True, tile=128)
+    assert compiler.modes == ["default", "default"]
+    assert vae.is_compiled
+    assert vae.tiling is not None
+    with pytest.raises(UsageError, match="--compile out"):
+        load_vae("linear", compiled=True)
+
+
 def test_on_cuda_halves_become_cuda_graphs(tmp_path: Path, compiler: Recorder) -> None:
     save_tiny("AutoencoderKL", tmp_path)
     vae = load_vae(tmp_path)
     vae.activation_bytes(32, 32)
-    vae.device = torch.device("cuda")  # nothing runs: only the mode is looked at
+    vae.device = torch.device("cuda")  # nothing runs: only the mode is checked
     compile_vae(vae)
     assert compiler.modes == ["reduce-overhead"] * 2
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
-def test_derivatives_take_the_plain_layers(tmp_path: Path, compiler: Recorder) -> None:
+def test_derivatives_use_the_plain_layers(tmp_path: Path, compiler: Recorder) -> None:
     save_tiny("AutoencoderTiny", tmp_path)
     plain, vae = load_vae(tmp_path), load_vae(tmp_path)
     compile_vae(vae)
@@ -183,11 +194,11 @@ def test_derivatives_take_the_plain_layers(tmp_path: Path, compiler: Recorder) -
         dual = forward_ad.make_dual(point, torch.ones_like(point))
         vae.module.decoder(dual)
     assert compiler.runs == 0
-    vae.decode(point)  # gradients are on, but nothing asks for them
+    vae.decode(point)  # gradients are enabled, but nothing requires them
     assert compiler.runs == 1
 
 
-def test_jacobians_of_a_compiled_decoder_are_those_of_the_plain_one(tmp_path: Path) -> None:
+def test_jacobians_of_a_compiled_decoder_equal_those_of_the_plain_one(tmp_path: Path) -> None:
     from latentlab import encode
 
     save_tiny("TAESD", tmp_path)
@@ -212,18 +223,18 @@ def test_memory_is_measured_before_compiled_code_hides_it(
     assert compiler.runs == 0
 
 
-def test_what_has_no_halves_is_refused(compiler: Recorder) -> None:
+def test_models_without_halves_are_refused(compiler: Recorder) -> None:
     own = wrap_vae(
         encode=lambda images: images, decode=lambda z: z, spec=LatentSpec("own", 3, stride=1)
     )
     for vae in (own, LinearVAE(), load_vae("linear")):
-        with pytest.raises(UsageError, match="leave --compile out"):
+        with pytest.raises(UsageError, match="--compile out"):
             compile_vae(vae)
     assert compiler.modes == []
 
 
 @pytest.mark.parametrize("lacking", ["g++", "Python.h", "my-c++"])
-def test_what_torch_needs_to_compile_is_looked_for_first(
+def test_compiler_and_headers_are_checked_first(
     lacking: str, cli: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("sys.platform", "linux")
@@ -233,7 +244,7 @@ def test_what_torch_needs_to_compile_is_looked_for_first(
     found = {"g++"} - {lacking}
     monkeypatch.setattr(shutil, "which", lambda name: name if name in found else None)
     monkeypatch.setattr(sysconfig, "get_path", lambda _name: str(tmp_path))
-    with pytest.raises(MissingExtraError, match="leave --compile out"):
+    with pytest.raises(MissingExtraError, match="--compile out"):
         compile_vae(load_vae("mini"))
     called = cli.pca("--compile", "--out", "run")
     assert called.code == 1
@@ -269,12 +280,12 @@ def test_frames_are_decoded_by_a_compiled_copy_of_16_bits(
     walk = ("traverse", "--run", "run", "--components", 1, "--steps", 3, "--compile", "--json")
     assert cli(*walk).code == 0
     assert compiler.modes == ["default"] * 4  # both halves of the model, and of its copy
-    # Three frames; how monotone the walk is takes its two ends, encoded exactly.
+    # Three frames; the two ends are encoded exactly, to measure how monotone the walk is.
     kinds = Counter(result.dtype for result in compiler.results)
     assert kinds == {torch.bfloat16: 3, torch.float32: 2}
 
 
-def test_a_store_is_compiled_when_asked_and_goes_on_so(
+def test_a_store_is_compiled_when_asked_and_resumes_compiled(
     cli: CommandLine, compiler: Recorder, tmp_path: Path
 ) -> None:
     photos = make_folder(tmp_path / "photos", 3)

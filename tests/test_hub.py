@@ -26,8 +26,8 @@ from latentlab.errors import (
     ModelNotFoundError,
     WeightsError,
 )
-from latentlab.loaders.hub import FetchedModel, cached, fetch
-from latentlab.loaders.hub_cache import choose_files
+from latentlab.loaders.hub import fetch
+from latentlab.loaders.hub_cache import FetchedModel, cached, choose_files
 
 REPO = "owner/tiny-vae"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -60,7 +60,7 @@ def _point_client_at(url: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def hub(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vae_files: dict[str, bytes]
 ) -> Iterator[HubStub]:
-    """Return a stub that serves the small VAE, with the client and an empty cache set to it."""
+    """Return a stub that serves the small VAE to the client, whose cache is empty."""
     with serve_hub() as stub:
         _point_client_at(stub.url, tmp_path, monkeypatch)
         stub.repos[REPO] = StubRepo({f"vae/{name}": body for name, body in vae_files.items()})
@@ -69,7 +69,7 @@ def hub(
 
 
 def _go_dark(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Point the client at a port on which nobody listens."""
+    """Point the client at a port without a server."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
@@ -78,7 +78,7 @@ def _go_dark(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _fail(kind: type[LatentlabError], *words: str, **options: object) -> str:
-    """Return the message of a fetch that must fail in time, in one line, with these words."""
+    """Return the message of a fetch that must fail soon, in one line with these words."""
     begin = time.perf_counter()
     with pytest.raises(kind) as caught:
         fetch(**{"repo": REPO, "subfolder": "vae", **options})  # type: ignore[arg-type]
@@ -172,7 +172,7 @@ def test_pickled_weights_are_taken_only_without_safetensors(hub: HubStub) -> Non
         (["README.md"], 0),
     ],
 )
-def test_files_are_chosen_only_where_they_make_one_model(names: list[str], chosen: int) -> None:
+def test_files_are_chosen_only_if_they_make_one_model(names: list[str], chosen: int) -> None:
     assert len(choose_files(names)) == chosen
 
 
@@ -212,7 +212,7 @@ def test_cached_finds_complete_models_only(hub: HubStub) -> None:
     assert hub.requests == []
 
 
-def test_without_network_the_cache_serves_and_says_so(
+def test_without_network_the_cached_model_is_used_and_logged(
     hub: HubStub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = fetch(REPO, subfolder="vae")
@@ -223,7 +223,7 @@ def test_without_network_the_cache_serves_and_says_so(
     assert model.revision in caplog.text
 
 
-def test_without_network_another_revision_is_never_served(
+def test_without_network_another_revision_is_never_used(
     hub: HubStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetch(REPO, subfolder="vae")
@@ -248,10 +248,10 @@ def test_slow_name_resolution_is_not_waited_for(
     monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 1)
     monkeypatch.setattr(socket, "getaddrinfo", stall)
     close_session()
-    _fail(DownloadError, "no answer within 1 s")
+    _fail(DownloadError, "no response within 1 s")
 
 
-def test_hub_that_never_answers(hub: HubStub) -> None:
+def test_hub_that_never_responds(hub: HubStub) -> None:
     hub.fault = "api-hang"
     _fail(DownloadError, "no connection", "HF_HUB_ETAG_TIMEOUT")
 
@@ -277,7 +277,7 @@ def test_gated_repository_names_the_page(hub: HubStub, monkeypatch: pytest.Monke
     hub.repos[REPO].gated = True
     _fail(GatedModelError, f"{hub.url}/{REPO}", "hf auth login", "HF_TOKEN")
     monkeypatch.setenv("HF_TOKEN", "hf_other")
-    _fail(GatedModelError, "accept the license")
+    _fail(GatedModelError, "the license at")
     monkeypatch.setenv("HF_TOKEN", "hf_good")
     assert (fetch(REPO, subfolder="vae").folder / WEIGHTS).is_file()
 
@@ -300,88 +300,88 @@ def test_unknown_revision(hub: HubStub) -> None:
     _fail(ModelNotFoundError, "no revision 'v9'", "branch, tag or commit", revision="v9")
 
 
-def test_unknown_folder_proposes_those_that_hold_a_model(hub: HubStub) -> None:
+def test_unknown_folder_suggests_folders_with_a_model(hub: HubStub) -> None:
     _fail(ModelNotFoundError, f"such as {REPO}:vae", subfolder=None)
     _fail(ModelNotFoundError, f"{REPO}:vea", subfolder="vea")
 
 
-def test_unknown_file_names_those_that_are_there(hub: HubStub) -> None:
+def test_unknown_file_lists_the_existing_ones(hub: HubStub) -> None:
     _fail(ModelNotFoundError, "no vae/ae.safetensors", WEIGHTS, files=("ae.safetensors",))
 
 
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("api-html", "an answer that no hub gives"),
-        ("api-list", "an answer that no hub gives"),
+        ("api-html", "an invalid response"),
+        ("api-list", "an invalid response"),
         ("api-404", "HTTP 404"),
         ("api-500", "HTTP 500"),
-        ("api-503", "try again later"),
+        ("api-503", "again later"),
         ("file-404", "HTTP 404"),
         ("file-500", "HTTP 500"),
-        ("file-no-headers", "an answer that no hub gives"),
+        ("file-no-headers", "an invalid response"),
     ],
 )
 def test_bad_mirror(hub: HubStub, fault: str, words: str) -> None:
     hub.fault = fault
-    _fail(DownloadError, words, hub.url, "unset HF_ENDPOINT")
+    _fail(DownloadError, words, hub.url, "HF_ENDPOINT or set it to a working mirror")
 
 
 def test_too_many_requests(hub: HubStub) -> None:
     hub.fault = "api-429"
-    _fail(DownloadError, "HTTP 429", "wait")
+    _fail(DownloadError, "HTTP 429", "a few minutes")
 
 
 def _files_left() -> list[str]:
     return [path.name for path in Path(constants.HF_HUB_CACHE).rglob("*") if path.is_file()]
 
 
-def test_answer_shorter_than_announced_leaves_nothing_behind(hub: HubStub) -> None:
+def test_response_shorter_than_announced_leaves_nothing_behind(hub: HubStub) -> None:
     hub.fault = "file-wrong-length"
-    _fail(DownloadError, "truncated vae/config.json", "run again")
+    _fail(DownloadError, "truncated vae/config.json", "the command again")
     assert not any(name.endswith(".incomplete") for name in _files_left())
     hub.fault = ""
     assert not fetch(REPO, subfolder="vae").from_cache
 
 
-def test_server_that_always_cuts_a_file_is_given_up(hub: HubStub) -> None:
-    # Larger than the client's chunk of 10 MiB: only then does it see progress and go on for ever.
+def test_server_that_always_cuts_a_file_off_is_given_up(hub: HubStub) -> None:
+    # Larger than the client's chunk of 10 MiB: only then does it see progress and retry forever.
     hub.repos[REPO].files[f"vae/{WEIGHTS}"] = bytes(24 << 20)
     hub.fault = "file-short"
-    _fail(DownloadError, f"truncated vae/{WEIGHTS}", "run again")
+    _fail(DownloadError, f"truncated vae/{WEIGHTS}", "the command again")
     assert not any(name.endswith((".incomplete", WEIGHTS)) for name in _files_left())
 
 
-def test_connection_lost_amid_a_file_is_told_from_no_connection(
+def test_connection_lost_during_a_file_is_distinguished_from_no_connection(
     hub: HubStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lose(*_: object, **__: object) -> None:
         raise ConnectionResetError("reset by peer")
 
     monkeypatch.setattr("huggingface_hub.file_download.http_get", lose)
-    _fail(DownloadError, "a broken connection amid vae/config.json", "reset by peer")
+    _fail(DownloadError, "a connection lost during vae/config.json", "reset by peer")
 
 
 def test_weights_shorter_than_their_header(hub: HubStub) -> None:
     whole = hub.repos[REPO].files[f"vae/{WEIGHTS}"]
     hub.repos[REPO].files[f"vae/{WEIGHTS}"] = whole[:-100]
-    _fail(WeightsError, f"{len(whole) - 100} bytes where its header promises {len(whole)}")
+    _fail(WeightsError, f"{WEIGHTS}, damaged weights")
     assert cached(REPO, subfolder="vae") is None
 
 
 @pytest.mark.parametrize("body", [b"", b"1234", PAGE, b"\xff" * 64])
-def test_weights_that_are_no_safetensors(hub: HubStub, body: bytes) -> None:
+def test_weights_that_are_not_safetensors(hub: HubStub, body: bytes) -> None:
     hub.repos[REPO].files[f"vae/{WEIGHTS}"] = body
-    _fail(WeightsError, "header", WEIGHTS, "delete")
+    _fail(WeightsError, "header", WEIGHTS, "fetch the model again")
 
 
 @pytest.mark.parametrize(
     ("body", "words"),
-    [(PAGE, "a web page"), (b'{"a": ', "broken JSON"), (b"[1]", "JSON that is no object")],
+    [(PAGE, "a web page"), (b'{"a": ', "broken JSON"), (b"[1]", "JSON that is not an object")],
 )
-def test_config_that_is_no_config(hub: HubStub, body: bytes, words: str) -> None:
+def test_config_that_is_not_json(hub: HubStub, body: bytes, words: str) -> None:
     hub.repos[REPO].files["vae/config.json"] = body
-    _fail(DownloadError, f"{words} in config.json", "HF_ENDPOINT")
+    _fail(DownloadError, f"config.json, {words}", "HF_ENDPOINT")
     assert cached(REPO, subfolder="vae") is None
 
 
@@ -391,12 +391,12 @@ def test_file_damaged_in_the_cache_is_fetched_again(
     model = fetch(REPO, subfolder="vae")
     blob = (model.folder / WEIGHTS).resolve()
     blob.write_bytes(vae_files[WEIGHTS][:-7])
-    _fail(WeightsError, f"delete {blob}", offline=True)
+    _fail(WeightsError, str(blob), offline=True)
     fetch(REPO, subfolder="vae")
     assert (model.folder / WEIGHTS).read_bytes() == vae_files[WEIGHTS]
 
 
-def test_too_little_room_is_said_before_the_first_byte(
+def test_too_little_space_is_reported_before_the_first_byte(
     hub: HubStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
@@ -405,9 +405,9 @@ def test_too_little_room_is_said_before_the_first_byte(
 
 
 @pytest.mark.parametrize(
-    ("code", "words"), [(errno.ENOSPC, "room for the model"), (errno.EACCES, "no permission")]
+    ("code", "words"), [(errno.ENOSPC, "space for the model"), (errno.EACCES, "no permission")]
 )
-def test_disk_that_fails_meanwhile(
+def test_disk_that_fails_during_the_download(
     hub: HubStub, monkeypatch: pytest.MonkeyPatch, code: int, words: str
 ) -> None:
     def refuse(*_: object, **__: object) -> None:

@@ -38,7 +38,7 @@ def pictures(batch: int = 2, height: int = 16, width: int = 24) -> torch.Tensor:
     return torch.rand(batch, 3, height, width, generator=generator) * 2 - 1
 
 
-def test_family_and_name_are_those_of_the_folder(vae: LatentVAE) -> None:
+def test_family_and_name_match_the_folder(vae: LatentVAE) -> None:
     assert vae.origin.family == vae.spec.name
     assert Path(vae.origin.source).name == vae.spec.name
 
@@ -48,7 +48,7 @@ def test_weights_carry_their_digest(vae: LatentVAE) -> None:
     assert all(len(digest) == 64 for digest in vae.origin.sha256.values())
 
 
-def test_spec_is_that_of_the_tiny_model(vae: LatentVAE) -> None:
+def test_spec_matches_the_tiny_model(vae: LatentVAE) -> None:
     assert (vae.spec.channels, vae.spec.stride) == (4, 2)
     assert vae.spec.multiple == (4 if vae.origin.family == "AutoencoderKLFlux2" else 2)
     assert vae.spec.has_logvar == (vae.origin.family in POSTERIOR)
@@ -60,7 +60,7 @@ def test_encode_and_decode_shapes(vae: LatentVAE) -> None:
     assert vae.decode(posterior.mean).shape == (2, 3, 16, 24)
 
 
-def test_logvar_is_there_as_the_spec_says(vae: LatentVAE) -> None:
+def test_logvar_exists_exactly_if_the_spec_says_so(vae: LatentVAE) -> None:
     posterior = vae.encode(pictures())
     if vae.spec.has_logvar:
         assert posterior.logvar is not None
@@ -69,7 +69,7 @@ def test_logvar_is_there_as_the_spec_says(vae: LatentVAE) -> None:
         assert posterior.logvar is None
 
 
-def test_encoding_twice_gives_the_same(vae: LatentVAE) -> None:
+def test_encoding_is_deterministic(vae: LatentVAE) -> None:
     first, second = vae.encode(pictures()), vae.encode(pictures())
     assert torch.equal(first.mean, second.mean)
 
@@ -128,7 +128,7 @@ def test_convolutions_are_channels_last(vae: LatentVAE) -> None:
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
 
 
-def test_diffusers_has_nothing_to_say(vae: LatentVAE, caplog: pytest.LogCaptureFixture) -> None:
+def test_diffusers_logs_nothing(vae: LatentVAE, caplog: pytest.LogCaptureFixture) -> None:
     diffusers_logging.enable_propagation()
     try:
         load_vae(vae.origin.source, device="cpu", dtype="bfloat16")
@@ -154,7 +154,9 @@ def test_flux2_refuses_sides_that_leave_half_a_patch(tmp_path: Path) -> None:
         load_vae(tmp_path, device="cpu").encode(torch.zeros(1, 3, 18, 16))
 
 
-def test_half_precision_gives_float32_near_the_full_one(vae: LatentVAE, tmp_path: Path) -> None:
+def test_half_precision_returns_float32_close_to_the_full_one(
+    vae: LatentVAE, tmp_path: Path
+) -> None:
     half = load_vae(vae.origin.source, dtype="bfloat16", device="cpu")
     assert half.dtype == torch.bfloat16
     latents, expected = half.encode(pictures()).mean, vae.encode(pictures()).mean
@@ -164,12 +166,12 @@ def test_half_precision_gives_float32_near_the_full_one(vae: LatentVAE, tmp_path
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_a_16_bit_copy_takes_pictures_in_float32_and_says_the_same(
+def test_a_16_bit_copy_takes_pictures_in_float32_and_agrees(
     vae: LatentVAE, dtype: torch.dtype
 ) -> None:
     fast = vae.cast(dtype)
     kinds = [one.dtype for one in fast.module.parameters()]  # type: ignore[attr-defined]
-    # weight and bias of the first layer; the linear transform has none
+    # Weight and bias of the first layer; the linear transform has no such layer.
     exact_weights = 0 if vae.origin.family == "PatchTransform" else 2
     assert kinds.count(torch.float32) == exact_weights
     assert kinds.count(dtype) == len(kinds) - exact_weights

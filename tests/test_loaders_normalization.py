@@ -1,4 +1,4 @@
-"""Model space is what diffusers' own pipelines make of the same VAE.
+"""Model space agrees with diffusers' own pipelines for the same VAE.
 
 Each pipeline's method runs unbound on a stub that has nothing but the VAE, which here returns
 the latents that the test chooses: the mean, or a sample of the posterior.
@@ -127,7 +127,7 @@ def pictures() -> Tensor:
 
 
 def encode_raw(theirs: Any, images: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Return mean and standard deviation that diffusers' own ``encode`` gives, 4-D."""
+    """Return mean and standard deviation of diffusers' own ``encode``, 4-D."""
     if type(theirs).__name__ in {"AutoencoderKLQwenImage", "AutoencoderKLWan"}:
         posterior = theirs.encode(images[:, :, None]).latent_dist
         return posterior.mode()[:, :, 0], posterior.std[:, :, 0]
@@ -144,7 +144,7 @@ def decode_raw(theirs: Any, raw: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def test_mean_is_what_the_pipeline_makes_of_it(case: tuple[LatentVAE, Any, Normalize]) -> None:
+def test_mean_agrees_with_the_pipeline(case: tuple[LatentVAE, Any, Normalize]) -> None:
     vae, theirs, normalize = case
     mean, _ = encode_raw(theirs, pictures())
     torch.testing.assert_close(
@@ -153,7 +153,7 @@ def test_mean_is_what_the_pipeline_makes_of_it(case: tuple[LatentVAE, Any, Norma
 
 
 @torch.no_grad()
-def test_logvar_is_that_of_the_pipelines_samples(case: tuple[LatentVAE, Any, Normalize]) -> None:
+def test_logvar_agrees_with_the_pipelines_samples(case: tuple[LatentVAE, Any, Normalize]) -> None:
     vae, theirs, normalize = case
     mean, deviation = encode_raw(theirs, pictures())
     posterior = vae.encode(pictures())

@@ -1,4 +1,4 @@
-"""Where models come from, and the one clear line for everything that is wrong with them."""
+"""The sources of models, and one clear line for everything that can be wrong with them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from latentlab.errors import (
 from latentlab.latents import LatentSpec, Posterior
 from latentlab.loaders import LatentVAE, load_vae, wrap_vae
 from latentlab.loaders.catalogue import CATALOGUE
+from latentlab.loaders.device import choose_device
 from latentlab.loaders.weights import read_tensors
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -99,13 +100,21 @@ def test_sharded_weights(tmp_path: Path) -> None:
     assert len(sharded.origin.sha256) > 1
 
 
-def test_shards_outside_their_folder_are_refused(tmp_path: Path) -> None:
+def test_a_missing_shard_is_refused(tmp_path: Path) -> None:
     module: Any = save_tiny("AutoencoderKL", tmp_path / "whole")
     module.save_pretrained(tmp_path / "sharded", max_shard_size="20KB")
+    next((tmp_path / "sharded").glob("*-00001-of-*")).unlink()
+    with pytest.raises(WeightsError, match="all its shards"):
+        load_vae(tmp_path / "sharded")
+
+
+def test_shards_are_read_from_their_own_folder_only(tmp_path: Path) -> None:
+    module: Any = save_tiny("AutoencoderKL", tmp_path / "whole")
+    module.save_pretrained(tmp_path / "sharded", max_shard_size="20KB")
+    expected = dict(load_vae(tmp_path / "sharded").origin.sha256)
     index = tmp_path / "sharded" / f"{WEIGHTS}.index.json"
     index.write_text(json.dumps({"weight_map": {"a": f"../whole/{WEIGHTS}"}}))
-    with pytest.raises(WeightsError, match="every shard"):
-        load_vae(tmp_path / "sharded")
+    assert dict(load_vae(tmp_path / "sharded").origin.sha256) == expected
 
 
 def test_attention_names_of_early_stable_diffusion(folder: Path) -> None:
@@ -153,7 +162,9 @@ def fake_hub(monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, Any]:
     return asked
 
 
-def test_existing_path_comes_before_a_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_path_takes_precedence_over_a_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder.rename(folder.parent / "sd15")
     monkeypatch.chdir(folder.parent)
     assert load_vae("sd15").origin.source == str(folder.parent / "sd15")
@@ -195,13 +206,13 @@ def test_weights_do_not_change_with_their_file(folder: Path) -> None:
     assert torch.equal(encode(vae), before)
 
 
-def test_misspelled_name_gets_the_near_ones() -> None:
+def test_misspelled_name_lists_similar_ones() -> None:
     with pytest.raises(ModelNotFoundError, match="flux1"):
         load_vae("fluks1")
 
 
 def test_revision_of_a_local_folder_is_refused(folder: Path) -> None:
-    with pytest.raises(UsageError, match="leave it out for local files"):
+    with pytest.raises(UsageError, match="it out for local files"):
         load_vae(folder, revision="main")
 
 
@@ -213,6 +224,33 @@ def test_unknown_device_or_dtype(folder: Path, options: dict[str, Any]) -> None:
         load_vae(folder, **options)
 
 
+@pytest.mark.parametrize("name", ["gpu", "meta", "hpu:9", "cuda:x"])
+def test_unusable_device_is_named(name: str) -> None:
+    with pytest.raises(UsageError, match=f"device={name}.*--device cpu"):
+        choose_device(name)
+
+
+@pytest.mark.parametrize(
+    ("available", "chosen"),
+    [({"cuda", "mps"}, "cuda"), ({"mps"}, "mps"), (set(), "cpu")],
+)
+def test_auto_prefers_cuda_to_mps_to_the_cpu(
+    available: set[str], chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in available)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in available)
+    assert choose_device("auto") == torch.device(chosen)
+
+
+def test_tiles_are_an_option_of_loading(folder: Path) -> None:
+    assert load_vae(folder).tiling is None
+    vae = load_vae(folder, tile=128, device="cpu")
+    assert vae.tiling is not None
+    assert (vae.tiling["tile"], vae.spec, vae.dtype) == (128, load_vae(folder).spec, torch.float32)
+    with pytest.raises(UsageError, match="tiles of 129 pixels"):
+        load_vae(folder, tile=129)
+
+
 @pytest.mark.parametrize(
     ("dtype", "expected"),
     [("auto", torch.float32), ("float16", torch.float16), (torch.float64, torch.float64)],
@@ -220,17 +258,17 @@ def test_unknown_device_or_dtype(folder: Path, options: dict[str, Any]) -> None:
 def test_dtypes(folder: Path, dtype: Any, expected: torch.dtype) -> None:
     vae = load_vae(folder, dtype=dtype, device="cpu")
     assert vae.dtype == expected
-    # the layer that takes the picture is never rounded to 16 bits
+    # The layer that takes the picture is never rounded to 16 bits.
     first, *others = [p.dtype for p in vae.module.parameters()]  # type: ignore[attr-defined]
     assert first == (torch.float32 if expected.itemsize == 2 else expected)
     assert set(others[1:]) == {expected}
 
 
-# folders that hold no model, or several
+# folders with no model, or with several
 
 
 def test_folder_without_weights(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"with no weights, expected a config\.json"):
+    with pytest.raises(WeightsError, match=r"with no weights, .*a config\.json"):
         load_vae(tmp_path)
 
 
@@ -247,7 +285,7 @@ def test_folder_with_several_files_lists_them(tmp_path: Path) -> None:
         load_vae(tmp_path)
 
 
-def test_safetensors_come_before_a_pickle_of_the_same_name(tmp_path: Path) -> None:
+def test_safetensors_are_preferred_to_a_pickle_of_the_same_name(tmp_path: Path) -> None:
     save_tiny("TAESD", tmp_path)
     for path in list(tmp_path.iterdir()):
         path.with_suffix(".pth").write_bytes(b"damaged")
@@ -278,7 +316,7 @@ def test_surplus_weights_are_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["UNet2DConditionModel", None, ["AutoencoderKL"]])
-def test_unknown_class_lists_the_known_ones(folder: Path, name: Any) -> None:
+def test_unknown_class_lists_the_supported_ones(folder: Path, name: Any) -> None:
     edit_config(folder, _class_name=name)
     with pytest.raises(WeightsError, match="one of AutoencoderDC, AutoencoderKL"):
         load_vae(folder)
@@ -325,7 +363,7 @@ class RunsCode:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers(folder: Path, value: float) -> None:
+def test_weights_that_are_not_finite(folder: Path, value: float) -> None:
     edit_weights(folder, **{"encoder.conv_in.bias": torch.full((8,), value)})
     with pytest.raises(WeightsError, match=r"NaN or infinite weights in encoder\.conv_in\.bias"):
         load_vae(folder)
@@ -338,7 +376,7 @@ def test_garbage(tmp_path: Path, suffix: str, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(WeightsError) as caught:
         load_vae(path)
-    assert "download" in str(caught.value)
+    assert "download" in str(caught.value).lower()
     assert "\n" not in str(caught.value)
 
 
@@ -350,7 +388,7 @@ def test_truncated_file(tmp_path: Path, suffix: str, share: float) -> None:
     save_file(tensors, path) if suffix == ".safetensors" else torch.save(tensors, path)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(WeightsError, match="truncated or no weights file"):
+    with pytest.raises(WeightsError, match="truncated or not a weights file"):
         load_vae(path)
 
 
@@ -384,7 +422,7 @@ def test_any_damage_is_read_or_refused_in_one_line(
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")
 @pytest.mark.parametrize("write", ["zip", "legacy", "pickle", "torchscript"])
-def test_pickle_that_wants_code_is_refused(
+def test_pickle_that_would_run_code_is_refused(
     tmp_path: Path, write: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "model.pth"
@@ -395,7 +433,7 @@ def test_pickle_that_wants_code_is_refused(
         torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(path)
     else:
         torch.save(content, path, _use_new_zipfile_serialization=write == "zip")
-    with pytest.raises(WeightsError, match="a pickle that wants to run code"):
+    with pytest.raises(WeightsError, match="a pickle that would run code"):
         load_vae(path)
     assert capsys.readouterr().out == ""
 
@@ -465,7 +503,7 @@ def test_own_functions_with_logvar(as_posterior: bool) -> None:
 
 def test_own_functions_that_break_their_spec() -> None:
     wrong = LatentSpec("own", channels=3, stride=2)
-    with pytest.raises(ShapeError, match=r"\(1, 12, 2, 2\) from encode, expected \(1, 3, 2, 2\)"):
+    with pytest.raises(ShapeError, match=r"\(1, 12, 2, 2\) from encode, .*\(1, 3, 2, 2\)"):
         wrap_vae(encode=fold, decode=unfold, spec=wrong).encode(torch.zeros(1, 3, 4, 4))
     with pytest.raises(ShapeError, match="from decode"):
         wrap_vae(encode=fold, decode=fold, spec=SPEC).decode(torch.zeros(1, 12, 4, 4))

@@ -1,4 +1,4 @@
-"""Residual blocks that reuse memory compute what diffusers' own do, and only in inference mode."""
+"""Residual blocks that reuse memory agree with diffusers' own, and act only in inference mode."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tiny_models import save_tiny
 from torch import nn
 
 from latentlab.loaders import load_vae
-from latentlab.loaders.residual_blocks import FrugalBlock, reuse_memory
+from latentlab.loaders.fast_layers import FrugalBlock, speed_up
 
 
 def block(**changes: Any) -> ResnetBlock2D:
@@ -27,18 +27,18 @@ def hidden() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("out_channels", [8, 12], ids=["identity", "shortcut"])
-def test_the_numbers_are_those_of_diffusers_and_the_input_stays(out_channels: int) -> None:
+def test_the_numbers_equal_diffusers_and_the_input_is_unchanged(out_channels: int) -> None:
     plain, ours = block(out_channels=out_channels), block(out_channels=out_channels)
-    reuse_memory(nn.Sequential(ours))
+    speed_up(nn.Sequential(ours))
     given = hidden()
     with torch.inference_mode():
         assert torch.equal(ours(given, temb=None), plain(given, temb=None))
     assert torch.equal(given, hidden())
 
 
-def test_fewer_pictures_are_made() -> None:
+def test_fewer_tensors_are_allocated() -> None:
     plain, ours = block(out_channels=8), block(out_channels=8)
-    reuse_memory(nn.Sequential(ours))
+    speed_up(nn.Sequential(ours))
     counts = []
     for one in (plain, ours):
         with torch.inference_mode(), torch.profiler.profile() as profile:
@@ -48,9 +48,9 @@ def test_fewer_pictures_are_made() -> None:
     assert counts == [{"aten::div": 1, "aten::silu_": 0}, {"aten::div": 0, "aten::silu_": 2}]
 
 
-def test_gradients_are_those_of_diffusers() -> None:
+def test_gradients_equal_diffusers() -> None:
     plain, ours = block(), block()
-    reuse_memory(nn.Sequential(ours))
+    speed_up(nn.Sequential(ours))
     gradients = []
     for one in (plain, ours):
         given = hidden().requires_grad_()
@@ -64,9 +64,9 @@ def test_gradients_are_those_of_diffusers() -> None:
     [{"temb_channels": 4}, {"up": True}, {"down": True}, {"output_scale_factor": 2.0}],
     ids=str,
 )
-def test_blocks_of_another_kind_stay_as_they_are(changes: dict[str, Any]) -> None:
+def test_other_blocks_are_unchanged(changes: dict[str, Any]) -> None:
     other = block(**changes)
-    reuse_memory(nn.Sequential(other))
+    speed_up(nn.Sequential(other))
     assert type(other) is ResnetBlock2D
 
 
@@ -91,7 +91,7 @@ def test_a_models_latents_and_pictures_are_the_same_with_and_without(
 
 def test_a_copy_has_weights_of_its_own() -> None:
     ours = nn.Sequential(block())
-    reuse_memory(ours)
+    speed_up(ours)
     copied = deepcopy(ours).double()
     with torch.inference_mode():
         assert copied[0](hidden().double(), None).dtype == torch.float64

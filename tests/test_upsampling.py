@@ -1,4 +1,4 @@
-"""Doubling and convolving at once is the same as one after the other."""
+"""Doubling and convolving in one step equals doing one after the other."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
-from latentlab.loaders import upsampling
-from latentlab.loaders.upsampling import PhasedUpsample, convolve_doubled, double_in_phases
+from latentlab.loaders import fast_layers
+from latentlab.loaders.fast_layers import PhasedUpsample, convolve_doubled, speed_up
 
 
 def layer(**changes: Any) -> Upsample2D:
@@ -24,7 +24,7 @@ def pictures(height: int = 4, width: int = 7) -> Tensor:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 7)], ids=str)
-def test_the_numbers_are_those_of_diffusers(size: tuple[int, int]) -> None:
+def test_the_numbers_equal_diffusers(size: tuple[int, int]) -> None:
     plain = layer().double()
     given = pictures(*size).double()
     with torch.no_grad():
@@ -35,13 +35,13 @@ def test_the_numbers_are_those_of_diffusers(size: tuple[int, int]) -> None:
 
 @pytest.fixture
 def from_one_pixel_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upsampling, "SMALLEST", 1)
+    monkeypatch.setattr(fast_layers, "SMALLEST", 1)
 
 
 @pytest.mark.usefixtures("from_one_pixel_on")
-def test_16_bits_are_rounded_a_little_more_and_float32_goes_the_usual_way() -> None:
+def test_16_bits_are_rounded_a_little_more_and_float32_is_unchanged() -> None:
     plain, ours = layer(), layer()
-    double_in_phases(nn.Sequential(ours))
+    speed_up(nn.Sequential(ours))
     assert type(ours) is PhasedUpsample
     given = pictures(32, 32)
     with torch.inference_mode():
@@ -58,7 +58,7 @@ def test_16_bits_are_rounded_a_little_more_and_float32_goes_the_usual_way() -> N
 @pytest.mark.usefixtures("from_one_pixel_on")
 def test_outside_of_inference_and_for_a_given_size_nothing_changes() -> None:
     plain, ours = layer().bfloat16(), layer().bfloat16()
-    double_in_phases(nn.Sequential(ours))
+    speed_up(nn.Sequential(ours))
     given = pictures().bfloat16()
     assert torch.equal(ours(given), plain(given))
     with torch.inference_mode():
@@ -69,9 +69,9 @@ def test_outside_of_inference_and_for_a_given_size_nothing_changes() -> None:
         assert float(copied(given).abs().max()) > 0
 
 
-def test_small_pictures_are_doubled_as_they_are() -> None:
+def test_small_pictures_are_doubled_the_usual_way() -> None:
     plain, ours = layer().bfloat16(), layer().bfloat16()
-    double_in_phases(nn.Sequential(ours))
+    speed_up(nn.Sequential(ours))
     with torch.inference_mode():
         assert torch.equal(ours(pictures().bfloat16()), plain(pictures().bfloat16()))
 
@@ -89,7 +89,7 @@ def test_small_pictures_are_doubled_as_they_are() -> None:
     ],
     ids=str,
 )
-def test_layers_of_another_kind_stay_as_they_are(changes: dict[str, Any]) -> None:
+def test_other_layers_are_unchanged(changes: dict[str, Any]) -> None:
     other = layer(**changes)
-    double_in_phases(nn.Sequential(other))
+    speed_up(nn.Sequential(other))
     assert type(other) is Upsample2D

@@ -1,7 +1,7 @@
 """One small random-weight model of every family, with normalizations that are not the identity.
 
-``TINY[family]()`` builds the module; ``save_tiny(family, folder)`` writes it as its users find
-it: a diffusers folder, or TAESD's two files.
+``TINY[family]()`` builds the module; ``save_tiny(family, folder)`` writes it in its published
+layout: a diffusers folder, or TAESD's two files.
 """
 
 from __future__ import annotations

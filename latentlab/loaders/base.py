@@ -1,8 +1,8 @@
-"""The one interface behind which every VAE looks alike.
+"""The interface that every VAE has in latentlab.
 
-Pictures are (B, 3, H, W) in [−1, 1]; latents are (B, C, H/stride, W/stride) in model space.
-A family fills in two methods, :meth:`LatentVAE._encode` and :meth:`LatentVAE._decode`, and
-leaves shapes, devices and dtypes to this file.
+Pictures are (B, 3, H, W) in [−1, 1]. Latents are (B, C, H/stride, W/stride) in model space.
+A subclass implements two methods, :meth:`LatentVAE._encode` and :meth:`LatentVAE._decode`;
+shapes, devices and dtypes are handled here.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from latentlab.errors import ShapeError
 from latentlab.latents import LatentSpec, Posterior
+from latentlab.loaders.normalization import Affine
 
 
 @dataclass(frozen=True)
@@ -30,28 +31,28 @@ class ModelOrigin:
     family : str, such as ``"AutoencoderKL"`` or ``"TAESD"``
     revision : str, commit of the hub repository, or None for local files
     sha256 : file name → SHA-256 of the weights
-    normalization : str, the formula to model space with its numbers
+    normalization : str, the formula of the map to model space, with its numbers
     """
 
     source: str
     family: str
     revision: str | None = None
     sha256: Mapping[str, str] = field(default_factory=dict)
-    normalization: str = "none: the model's own latents are model space"
+    normalization: str = Affine().describe()
 
 
 class LatentVAE(ABC):
-    """A pretrained VAE in model space: what :func:`latentlab.load_vae` returns.
+    """A pretrained VAE in model space, as :func:`latentlab.load_vae` returns it.
 
     Attributes
     ----------
     spec : LatentSpec
     origin : ModelOrigin
-    device : torch.device on which the weights are
-    dtype : torch.dtype of the weights; results are float32 whatever it is
+    device : torch.device of the weights
+    dtype : torch.dtype of the weights; results are float32 regardless
     picture_dtype : torch.dtype in which the encoder takes pictures
-    batch_sizes : (half, height, width) → how many pictures run best at once, as far as measured
-    compiled_by : backend of torch.compile that :func:`latentlab.compile_vae` was given, if it was
+    batch_sizes : (half, height, width) → the fastest batch size, for the sizes measured so far
+    compiled_by : backend of torch.compile, or None if the VAE is not compiled
     """
 
     def __init__(
@@ -70,64 +71,68 @@ class LatentVAE(ABC):
 
         Parameters
         ----------
-        images : Tensor, (B, 3, H, W), [−1, 1] expected and not clamped; sides are multiples of
-            ``spec.multiple``. Gradients flow.
+        images : Tensor, (B, 3, H, W), expected in [−1, 1] but not clamped; H and W are multiples
+            of ``spec.multiple``. Gradients flow through the encoder.
 
         Raises
         ------
-        ShapeError : no 4-D batch of three channels, or sides that are no such multiples.
+        ShapeError : not a 4-D batch with three channels, or sides that are not such multiples.
         """
-        self._check_images(images)
+        advice = "crop or pad the pictures, or call latentlab.encode, which crops them"
+        self._check_batch("images", images, 3, self.spec.multiple, advice)
         mean, logvar = self._encode(self._place(images, self.picture_dtype))
         return Posterior(mean.float(), None if logvar is None else logvar.float())
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Return pictures (B, 3, H, W), float32, about [−1, 1] and not clamped.
+        """Return pictures (B, 3, H, W), float32, approximately in [−1, 1] and not clamped.
 
         Parameters
         ----------
-        latents : Tensor, (B, C, h, w), model space. Gradients flow.
+        latents : Tensor, (B, C, h, w), model space. Gradients flow through the decoder.
 
         Raises
         ------
-        ShapeError : no 4-D batch of ``spec.channels`` channels.
+        ShapeError : not a 4-D batch with ``spec.channels`` channels, or h and w that are not
+            multiples of ``spec.multiple / spec.stride``.
         """
-        self._check_latents(latents)
+        cells = self.spec.multiple // self.spec.stride
+        advice = "pass a latent that this model encoded"
+        self._check_batch("latents", latents, self.spec.channels, cells, advice)
         return self._decode(self._place(latents, self.dtype)).float()
 
     @property
     def is_compiled(self) -> bool:
-        """Return whether :func:`latentlab.compile_vae` compiled it."""
+        """Return whether encoder and decoder are compiled."""
         return self.compiled_by is not None
 
     @property
     def runs_aside(self) -> bool:
-        """Return whether its device computes while this process goes on, as CUDA does."""
+        """Return whether the device computes asynchronously, as CUDA does."""
         return self.device.type == "cuda"
 
     @property
     def tiling(self) -> dict[str, Any] | None:
-        """Return size, overlap and seams so far of the tiles that it runs on; None without."""
+        """Return size, overlap and seams of the tiles so far, or None for a VAE without tiles."""
         return None
 
     def cast(self, dtype: torch.dtype) -> LatentVAE:
-        """Return this VAE with its weights, as a copy, and its products in another dtype.
+        """Return a copy of this VAE that holds its weights and computes in another dtype.
 
-        What is compiled or tiled stays so. A VAE without a torch module computes as it does, and is
-        returned itself.
+        The copy is compiled and tiled if this VAE is. A VAE without a torch module cannot change
+        its dtype and returns itself.
         """
         return self
 
     @cached_property
     def in_float32(self) -> LatentVAE:
-        """Return this VAE computing in float32, for what float16 cannot hold; made once."""
+        """Return this VAE computing in float32, for values beyond float16; created only once."""
         return self.cast(torch.float32)
 
     def activation_bytes(self, height: int, width: int) -> int:
-        """Return about how many bytes one picture of H×W pixels needs while it passes through.
+        """Return roughly how many bytes of activations one picture of H×W pixels needs.
 
-        Measured on a small picture: the largest input and output of any layer, with as much
-        again for what skips over it. 0 where the model is no torch module.
+        Measured on a small picture: twice the largest sum of input and output over all layers,
+        which leaves room for skip connections. 0 if the VAE has no torch module.
         """
         return int(self._activation_bytes_per_pixel * height * width)
 
@@ -154,38 +159,28 @@ class LatentVAE(ABC):
 
     @abstractmethod
     def _encode(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return mean and log-variance in model space of checked, placed images."""
+        """Return mean and log-variance in model space of images that are checked and placed."""
 
     @abstractmethod
     def _decode(self, latents: Tensor) -> Tensor:
-        """Return pictures in [−1, 1] of checked, placed model-space latents."""
+        """Return pictures in [−1, 1] of model-space latents that are checked and placed."""
 
     def _place(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
-        # Without waiting, a copy from pinned memory runs beside the work before it.
+        # A non-blocking copy from pinned memory overlaps with the work queued before it.
         aside = self.runs_aside
         return batch.to(self.device, dtype, non_blocking=aside, memory_format=torch.channels_last)
 
-    def _check_images(self, images: Tensor) -> None:
-        multiple = self.spec.multiple
-        shape = tuple(images.shape)
-        good = len(shape) == 4 and shape[1] == 3 and min(shape[2:], default=0) > 0
+    def _check_batch(
+        self, kind: str, batch: Tensor, channels: int, multiple: int, advice: str
+    ) -> None:
+        shape = tuple(batch.shape)
+        good = len(shape) == 4 and shape[1] == channels and min(shape[2:]) > 0
         if not good or shape[2] % multiple or shape[3] % multiple:
             raise ShapeError(
-                f"images of shape {shape}",
-                f"(B, 3, H, W) with H and W multiples of {multiple} for {self.spec.name}",
-                "crop or pad the pictures, or use latentlab.encode, which crops",
-            )
-
-    def _check_latents(self, latents: Tensor) -> None:
-        cells = self.spec.multiple // self.spec.stride
-        shape = tuple(latents.shape)
-        good = len(shape) == 4 and shape[1] == self.spec.channels and min(shape[2:], default=0) > 0
-        if not good or shape[2] % cells or shape[3] % cells:
-            raise ShapeError(
-                f"latents of shape {shape}",
-                f"(B, {self.spec.channels}, h, w) with h and w multiples of {cells} "
+                f"{kind} of shape {shape}",
+                f"(B, {channels}, height, width) with height and width multiples of {multiple} "
                 f"for {self.spec.name}",
-                "encode a picture with the same model first",
+                advice,
             )
 
     def __repr__(self) -> str:

@@ -1,8 +1,9 @@
-"""The user's own encoder and decoder behind the interface of every other VAE."""
+"""A user's own encoder and decoder, with the interface of every other VAE."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,22 +13,15 @@ from latentlab.latents import LatentSpec, Posterior
 from latentlab.loaders.base import LatentVAE, ModelOrigin
 
 Encoded = Tensor | tuple[Tensor, Tensor] | Posterior
+Encode = Callable[[Tensor], Encoded]
+Decode = Callable[[Tensor], Tensor]
 
 
 class CallableVAE(LatentVAE):
-    """Two functions as a :class:`LatentVAE`; see :func:`wrap_vae`."""
+    """A :class:`LatentVAE` made of two functions; see :func:`wrap_vae`."""
 
-    def __init__(
-        self,
-        encode: Callable[[Tensor], Encoded],
-        decode: Callable[[Tensor], Tensor],
-        spec: LatentSpec,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> None:
-        origin = ModelOrigin(source=spec.name, family="callables")
-        super().__init__(spec, origin, device=device, dtype=dtype)
+    def __init__(self, encode: Encode, decode: Decode, spec: LatentSpec, **place: Any) -> None:
+        super().__init__(spec, ModelOrigin(source=spec.name, family="callables"), **place)
         self._encode_images = encode
         self._decode_latents = decode
 
@@ -37,25 +31,25 @@ class CallableVAE(LatentVAE):
             raise ShapeError(
                 f"{'a' if logvar is not None else 'no'} log-variance from encode",
                 f"has_logvar={self.spec.has_logvar} as in the spec of {self.spec.name}",
-                "return (mean, logvar) and set has_logvar=True, or neither",
+                "return (mean, logvar) and set has_logvar=True, or do neither",
             )
-        height, width = (side // self.spec.stride for side in images.shape[2:])
-        wanted = (images.shape[0], self.spec.channels, height, width)
+        cells = (side // self.spec.stride for side in images.shape[2:])
+        wanted = (len(images), self.spec.channels, *cells)
         for tensor in (mean, logvar):
             _check_shape(tensor, wanted, "encode")
         return mean, logvar
 
     def _decode(self, latents: Tensor) -> Tensor:
-        height, width = (side * self.spec.stride for side in latents.shape[2:])
         pictures = self._decode_latents(latents)
-        _check_shape(pictures, (latents.shape[0], 3, height, width), "decode")
+        sides = (side * self.spec.stride for side in latents.shape[2:])
+        _check_shape(pictures, (len(latents), 3, *sides), "decode")
         return pictures
 
 
 def wrap_vae(
     *,
-    encode: Callable[[Tensor], Encoded],
-    decode: Callable[[Tensor], Tensor],
+    encode: Encode,
+    decode: Decode,
     spec: LatentSpec,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
@@ -64,16 +58,16 @@ def wrap_vae(
 
     Parameters
     ----------
-    encode : images (B, 3, H, W) in [−1, 1] → mean (B, C, H/stride, W/stride) in model space, or
-        (mean, logvar) or a :class:`Posterior` where ``spec.has_logvar``
+    encode : images (B, 3, H, W) in [−1, 1] → mean (B, C, H/stride, W/stride) in model space; or
+        (mean, logvar) or a :class:`Posterior` if ``spec.has_logvar``
     decode : latents of that shape → pictures (B, 3, H, W) in [−1, 1]
-    spec : LatentSpec, what the latents look like
-    device, dtype : where and as what both functions want their tensors
+    spec : LatentSpec, the shape of the latents
+    device, dtype : device and dtype of the tensors that both functions are called with
 
     Raises
     ------
-    ShapeError : by ``encode`` and ``decode`` of the result, when a function returns another
-        shape than ``spec`` says.
+    ShapeError : raised by ``encode`` and ``decode`` of the result if a function returns a shape
+        that contradicts ``spec``.
 
     Examples
     --------
@@ -108,6 +102,6 @@ def _check_shape(tensor: Tensor | None, wanted: tuple[int, ...], function: str) 
     if tensor is not None and tuple(tensor.shape) != wanted:
         raise ShapeError(
             f"{tuple(tensor.shape)} from {function}",
-            f"{wanted} as the spec says",
-            f"correct {function} or the spec's channels and stride",
+            f"{wanted} according to the spec",
+            f"correct {function}, or channels and stride of the spec",
         )

@@ -1,13 +1,13 @@
-"""Named models: where their VAE lives on the hub, under which license, and how large it is.
+"""Named models: the hub repository of each VAE, its license and its size.
 
-Nothing here is downloaded or imported: the list is read by ``latentlab models`` and by
-:func:`latentlab.load_vae`. Licenses, gating and sizes belong to the repositories and may
-change there; a ``note`` says what is known less well.
+Nothing is downloaded or imported here: ``latentlab models`` and :func:`latentlab.load_vae` read
+this list. Licenses, access and sizes are up to the repositories and may change there; a ``note``
+names facts that are less certain.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from difflib import get_close_matches
 
 from latentlab.errors import ModelNotFoundError
@@ -25,20 +25,21 @@ class CatalogueEntry:
     repo : str, hub repository ``owner/name``
     family : str, class in diffusers, or ``"TAESD"`` for TAESD's own layout
     channels : int, channels of a latent in model space, unpacked
-    stride : int, pixels along one side of a latent position
-    license : str, as the repository or its authors state it
-    size_mb : float, download in megabytes (10⁶ bytes)
+    stride : int, pixels along one side of a latent cell
+    license : str, as stated by the repository or its authors
+    size_mb : float, size of the download in megabytes (10⁶ bytes)
     subfolder : str, optional, folder of the VAE inside the repository
-    files : tuple of str, what to fetch inside the subfolder
-    gated : bool, whether the hub asks for an account that accepted the license
+    files : tuple of str, files to download from the subfolder
+    gated : bool, whether the hub requires an account that has accepted the license
     note : str, anything worth knowing before the download
     """
 
     name: str
     repo: str
     family: str
+    _: KW_ONLY
     channels: int
-    stride: int
+    stride: int = 8
     license: str
     size_mb: float
     subfolder: str | None = None
@@ -47,13 +48,25 @@ class CatalogueEntry:
     note: str = ""
 
 
+def _tiny(name: str, full: str, *, channels: int, size_mb: float = 9.8) -> CatalogueEntry:
+    """Return the entry of a TAESD in diffusers' layout, the fast substitute for ``full``."""
+    return CatalogueEntry(
+        name,
+        f"madebyollin/{name}",
+        "AutoencoderTiny",
+        channels=channels,
+        license="mit",
+        size_mb=size_mb,
+        note=f"tiny, fast substitute for {full} with the same latents",
+    )
+
+
 _ENTRIES = (
     CatalogueEntry(
         "flux1",
         "Tongyi-MAI/Z-Image-Turbo",
         "AutoencoderKL",
         channels=16,
-        stride=8,
         license="apache-2.0",
         size_mb=168,
         subfolder="vae",
@@ -65,119 +78,74 @@ _ENTRIES = (
         "black-forest-labs/FLUX.2-klein-4B",
         "AutoencoderKLFlux2",
         channels=32,
-        stride=8,
         license="apache-2.0",
         size_mb=168,
         subfolder="vae",
         note="the 4B klein models are Apache-2.0; klein-9B and FLUX.2-dev are non-commercial. "
-        "Size as in a copy of the repository",
+        "Size measured on a copy of the repository",
     ),
-    CatalogueEntry(
-        "taef1",
-        "madebyollin/taef1",
-        "AutoencoderTiny",
-        channels=16,
-        stride=8,
-        license="mit",
-        size_mb=9.9,
-        note="tiny stand-in for flux1: same latents, quick",
-    ),
-    CatalogueEntry(
-        "taef2",
-        "madebyollin/taef2",
-        "TAESD",
-        channels=32,
-        stride=8,
-        license="mit",
-        size_mb=5.4,
+    _tiny("taef1", "flux1", channels=16, size_mb=9.9),
+    replace(
+        _tiny("taef2", "flux2", channels=32, size_mb=5.4),
+        family="TAESD",
         files=("taef2.safetensors",),
-        note="tiny stand-in for flux2: same latents, quick. License as for the TAESD project; "
-        "size estimated from its half-precision .pth files",
+        note="tiny, fast substitute for flux2 with the same latents. License as for the TAESD "
+        "project; size estimated from its half-precision .pth files",
     ),
     CatalogueEntry(
         "sd15",
         "stabilityai/sd-vae-ft-mse",
         "AutoencoderKL",
         channels=4,
-        stride=8,
         license="mit",
         size_mb=335,
-        note="Stable Diffusion 1.x, decoder fine-tuned with MSE: latents as in the original",
+        note="Stable Diffusion 1.x with a decoder fine-tuned on MSE; latents as in the original",
     ),
-    CatalogueEntry(
-        "taesd",
-        "madebyollin/taesd",
-        "AutoencoderTiny",
-        channels=4,
-        stride=8,
-        license="mit",
-        size_mb=9.8,
-        note="tiny stand-in for sd15: same latents, quick",
-    ),
+    _tiny("taesd", "sd15", channels=4),
     CatalogueEntry(
         "sdxl",
         "madebyollin/sdxl-vae-fp16-fix",
         "AutoencoderKL",
         channels=4,
-        stride=8,
         license="mit",
         size_mb=335,
         note="SDXL's VAE fine-tuned to stay finite in half precision; its decoded pictures differ "
-        "slightly from stabilityai/sdxl-vae",
+        "slightly from those of stabilityai/sdxl-vae",
     ),
-    CatalogueEntry(
-        "taesdxl",
-        "madebyollin/taesdxl",
-        "AutoencoderTiny",
-        channels=4,
-        stride=8,
-        license="mit",
-        size_mb=9.8,
-        note="tiny stand-in for sdxl: same latents, quick",
-    ),
+    _tiny("taesdxl", "sdxl", channels=4),
     CatalogueEntry(
         "sd3",
         "stabilityai/stable-diffusion-3-medium-diffusers",
         "AutoencoderKL",
         channels=16,
-        stride=8,
         license="stabilityai-ai-community",
         size_mb=168,
         subfolder="vae",
         gated=True,
-        note="accept the license on the model's page first; taesd3 has the same latents, ungated",
+        note="accept the license on the model's page first; taesd3 has the same latents and is "
+        "not gated",
     ),
-    CatalogueEntry(
-        "taesd3",
-        "madebyollin/taesd3",
-        "AutoencoderTiny",
-        channels=16,
-        stride=8,
-        license="mit",
-        size_mb=9.8,
-        note="tiny stand-in for sd3: same latents, quick",
-    ),
+    _tiny("taesd3", "sd3", channels=16),
     CatalogueEntry(
         "qwen-image",
         "Qwen/Qwen-Image",
         "AutoencoderKLQwenImage",
         channels=16,
-        stride=8,
         license="apache-2.0",
         size_mb=254,
         subfolder="vae",
-        note="a video VAE used on single frames; latents normalized with Wan 2.1's mean and std",
+        note="a video VAE, used on single frames; latents are normalized with the mean and "
+        "standard deviation of Wan 2.1",
     ),
     CatalogueEntry(
         "wan",
         "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
         "AutoencoderKLWan",
         channels=16,
-        stride=8,
         license="apache-2.0",
         size_mb=508,
         subfolder="vae",
-        note="Wan 2.1's video VAE, used on single frames. Size as in a copy of the weights",
+        note="Wan 2.1's video VAE, used on single frames. Size measured on a copy of the weights",
     ),
     CatalogueEntry(
         "sana",
@@ -187,8 +155,8 @@ _ENTRIES = (
         stride=32,
         license="apache-2.0",
         size_mb=1250,
-        note="deep-compression autoencoder, no posterior. License as its authors state it for "
-        "DC-AE; size as for version 1.0",
+        note="deep-compression autoencoder without a posterior. License as stated by its authors "
+        "for DC-AE; size as for version 1.0",
     ),
 )
 
@@ -196,11 +164,11 @@ CATALOGUE: dict[str, CatalogueEntry] = {entry.name: entry for entry in _ENTRIES}
 
 
 def find_entry(name: str) -> CatalogueEntry:
-    """Return the catalogue entry of this name, whatever its case.
+    """Return the catalogue entry with this name; case is ignored.
 
     Raises
     ------
-    ModelNotFoundError : no such name; the message proposes the nearest ones.
+    ModelNotFoundError : no such name; the message suggests the closest ones.
 
     Examples
     --------
@@ -212,7 +180,7 @@ def find_entry(name: str) -> CatalogueEntry:
         near = get_close_matches(name.lower(), CATALOGUE, n=3) or list(CATALOGUE)
         raise ModelNotFoundError(
             f"the model name {name!r}",
-            f"one of the catalogue, such as {', '.join(near)}",
-            "list them with latentlab models",
+            f"a name of the catalogue, such as {', '.join(near)}",
+            "list all names with latentlab models",
         )
     return entry

@@ -1,48 +1,49 @@
 """Folders and files on this disk → :class:`Checkpoint`: family, options, tensors.
 
-Order within a folder: its own ``config.json``; ``vae/config.json``, as in a pipeline; two files
-that are the halves of a TAESD checkpoint; the only weights file. More candidates are an error
-that lists them.
+A folder is read from its own ``config.json``; from ``vae/config.json``, as in a pipeline; from two
+files that are the halves of a TAESD checkpoint; or from its only weights file, in this order. If
+there are more candidates, an error lists them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from latentlab.errors import UsageError, WeightsError
 from latentlab.loaders.families import FAMILIES, Checkpoint
+from latentlab.loaders.hub_cache import WEIGHT_SUFFIXES, choose_files, find_flaw, is_complete
 from latentlab.loaders.ldm import read_kl_config, rename_ldm
 from latentlab.loaders.recognize import describe_weights, guess_family
 from latentlab.loaders.scales import choose_normalization
 from latentlab.loaders.taesd import join_halves, rename_tiny
-from latentlab.loaders.weights import SUFFIXES, hash_file, read_tensors
+from latentlab.loaders.weights import damaged, hash_file, read_tensors
 
 _PREFIXES = ("", "first_stage_model.", "vae.", "model.", "module.", "taesd_")
 _TRAINING_ONLY = ("loss.", "model_ema.")
-_DIFFUSERS_FILES = tuple(
-    f"diffusion_pytorch_model{variant}{suffix}"
-    for suffix in (".safetensors", ".bin")
-    for variant in ("", ".fp16")
-)
 
 
 def read_folder(folder: Path, *, only: Collection[str] | None = None) -> Checkpoint:
-    """Return the checkpoint that a folder holds.
+    """Return the checkpoint in a folder.
 
     Parameters
     ----------
     folder : Path
-    only : names of files to look at where there is no config.json; all of them by default
+    only : names of the files to consider if there is no config.json; all of them by default
 
     Raises
     ------
     WeightsError : there is no checkpoint, there are several, or it is damaged.
     """
+    name = folder.parent.name if folder.name == "vae" else folder.name
+    return replace(_read_contents(folder, only), name=name, source=str(folder))
+
+
+def _read_contents(folder: Path, only: Collection[str] | None) -> Checkpoint:
     for home in (folder, folder / "vae"):
         if (home / "config.json").is_file():
             return _read_diffusers(home)
@@ -52,76 +53,75 @@ def read_folder(folder: Path, *, only: Collection[str] | None = None) -> Checkpo
     if len(files) == 1:
         return read_file(files[0])
     raise WeightsError(
-        f"{folder} with {_list_names(files)}",
+        f"{folder} with {_list_names([path.name for path in files])}",
         "a config.json, one weights file, or the two halves of a TAESD checkpoint",
         "pass the file itself, or both files as ENCODER,DECODER",
     )
 
 
 def read_file(path: Path, *, normalization: str | None = None) -> Checkpoint:
-    """Return the checkpoint in a single file; its architecture is read off the tensors.
+    """Return the checkpoint in a single file, with the architecture inferred from its tensors.
 
-    Known are AutoencoderKL and AutoencoderKLFlux2 in CompVis' and in diffusers' layout, also
+    Supported are AutoencoderKL and AutoencoderKLFlux2 in CompVis' and in diffusers' layout, also
     inside a checkpoint of a whole diffusion model, and both halves of a TAESD in one file.
 
     Parameters
     ----------
     path : Path
-    normalization : key of ``NORMALIZATIONS``, where the file's own is known to the user
+    normalization : key of ``NORMALIZATIONS``, if the user knows which one the file needs
 
     Raises
     ------
-    WeightsError : the file is damaged or holds something else.
-    UsageError : ``normalization`` does not go with the weights.
+    WeightsError : the file is damaged or has other contents.
+    UsageError : ``normalization`` does not fit the weights.
     """
     everything = read_tensors(path)
     tensors = _select_vae(everything)
     family = guess_family(tensors)
-    digests = {path.name: hash_file(path)}
     if family in {"LDM", "AutoencoderKL", "AutoencoderKLFlux2"}:
-        return _read_kl(path, everything, tensors, digests, normalization)
+        return _read_kl(path, everything, tensors, normalization)
     _refuse_normalization(path, normalization)
     if family in {"TAESD", "AutoencoderTiny"}:
         renamed = rename_tiny(tensors) if family == "AutoencoderTiny" else tensors
-        return _taesd(renamed, str(path), digests)
+        return _taesd(renamed, (path,), name=path.stem)
     if family.startswith("TAESD "):
         raise WeightsError(
-            f"{path}, the {family.removeprefix('TAESD ')} alone",
+            f"{path}, only the {family.removeprefix('TAESD ')}",
             "both halves of a TAESD checkpoint",
             "pass their folder, or both files as ENCODER,DECODER",
         )
     raise WeightsError(
         f"{path}: {describe_weights(tensors)}",
-        "a VAE in a layout that tells its architecture",
+        "a VAE in a layout that determines its architecture",
         "pass the diffusers folder with its config.json",
     )
 
 
 def read_pair(first: Path, second: Path) -> Checkpoint:
-    """Return the checkpoint whose halves are two TAESD files, given in either order.
+    """Return the checkpoint whose halves are two TAESD files, in either order.
 
     Raises
     ------
     WeightsError : one is damaged, or they are not an encoder and a decoder.
     """
-    halves = {}
-    for path in (first, second):
-        tensors = read_tensors(path)
-        halves[guess_family(tensors)] = tensors
+    halves = {guess_family(half): half for half in map(read_tensors, (first, second))}
     if halves.keys() != {"TAESD encoder", "TAESD decoder"}:
         found = " and ".join(family or "something else" for family in halves)
         raise WeightsError(
             f"{first.name} and {second.name}: {found}",
             "the encoder and the decoder of a TAESD checkpoint",
-            "pass the one file or the two that belong together",
+            "pass one complete file, or two files that belong together",
         )
-    digests = {path.name: hash_file(path) for path in (first, second)}
     joined = join_halves(halves["TAESD encoder"], halves["TAESD decoder"])
-    return _taesd(joined, f"{first} and {second.name}", digests)
+    return _taesd(joined, (first, second), name=first.parent.name)
 
 
 def _read_diffusers(home: Path) -> Checkpoint:
-    config = _read_json(home / "config.json")
+    path = home / "config.json"
+    flaw = find_flaw(path)
+    if flaw is not None:
+        raise damaged(f"{path}, {flaw}", "a JSON object")
+    config = json.loads(path.read_bytes())
     family = config.get("_class_name")
     if not isinstance(family, str) or family not in FAMILIES:
         raise WeightsError(
@@ -129,67 +129,24 @@ def _read_diffusers(home: Path) -> Checkpoint:
             f"one of {', '.join(sorted(FAMILIES))}",
             "choose the folder of a VAE",
         )
-    files = _diffusers_weights(home)
+    names = sorted(path.name for path in home.iterdir() if path.suffix in WEIGHT_SUFFIXES)
+    chosen = choose_files(names)
+    if not is_complete(chosen):
+        raise damaged(
+            f"{home} with {_list_names(names)} beside config.json",
+            "diffusion_pytorch_model.safetensors, all its shards, or one other weights file",
+        )
+    files = [home / name for name in chosen]
     tensors: dict[str, Tensor] = {}
     for path in files:
         tensors |= read_tensors(path)
-    digests = {path.name: hash_file(path) for path in files}
-    return Checkpoint(family, config, tensors, str(home), digests)
-
-
-def _diffusers_weights(home: Path) -> list[Path]:
-    for name in _DIFFUSERS_FILES:
-        if (home / name).is_file():
-            return [home / name]
-        if (home / f"{name}.index.json").is_file():
-            return _read_shards(home / f"{name}.index.json")
-    files = _weights_files(home, None)
-    if len(files) == 1:
-        return files
-    raise WeightsError(
-        f"{home} with {_list_names(files)} beside config.json",
-        f"{_DIFFUSERS_FILES[0]} or one other weights file",
-        "download the folder again",
-    )
-
-
-def _read_shards(index: Path) -> list[Path]:
-    names = _read_json(index).get("weight_map")
-    if not isinstance(names, dict) or not names:
-        raise WeightsError(f"{index} without weight_map", "a map of shards", "download it again")
-    shards = []
-    for name in sorted({str(name) for name in names.values()}):
-        if Path(name).name != name or not (index.parent / name).is_file():
-            raise WeightsError(
-                f"no {name} in {index.parent}",
-                f"every shard that {index.name} names",
-                "download the folder again",
-            )
-        shards.append(index.parent / name)
-    return shards
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(
-            f"{path}, which is no JSON ({type(error).__name__})",
-            "a readable file",
-            "download it again",
-        ) from error
-    if not isinstance(facts, dict):
-        raise WeightsError(
-            f"{path}, a {type(facts).__name__}", "a JSON object", "download it again"
-        )
-    return facts
+    return Checkpoint(family, config, tensors, str(home), _digests(*files), home.name, str(home))
 
 
 def _read_kl(
     path: Path,
     everything: Mapping[str, Tensor],
     tensors: Mapping[str, Tensor],
-    digests: Mapping[str, str],
     normalization: str | None,
 ) -> Checkpoint:
     renamed = rename_ldm(tensors) if guess_family(tensors) == "LDM" else tensors
@@ -201,34 +158,37 @@ def _read_kl(
             "encoder and decoder of an AutoencoderKL",
             f"{describe_weights(tensors)}; choose a complete file",
         ) from error
+    family, digests, reason = "AutoencoderKLFlux2", _digests(path), ""
     if "bn.running_mean" in renamed:
         _refuse_normalization(path, normalization)
-        return Checkpoint("AutoencoderKLFlux2", config, renamed, str(path), digests)
-    chosen = choose_normalization(
-        path, everything, digests[path.name], config["latent_channels"], wanted=normalization
-    )
-    return Checkpoint(
-        "AutoencoderKL",
-        config | chosen.options(),
-        renamed,
-        str(path),
-        digests,
-        assumption=chosen.reason,
-    )
+    else:
+        affine, reason = choose_normalization(
+            path, everything, digests[path.name], config["latent_channels"], wanted=normalization
+        )
+        family = "AutoencoderKL"
+        config |= {"scaling_factor": affine.scale[0], "shift_factor": affine.shift[0]}
+    source = f"{path}@{normalization}" if normalization else str(path)
+    return Checkpoint(family, config, renamed, str(path), digests, path.stem, source, reason)
 
 
 def _refuse_normalization(path: Path, normalization: str | None) -> None:
     if normalization is not None:
         raise UsageError(
             f"@{normalization} for {path}",
-            "a normalization only where the file leaves it open, as for SD and FLUX.1",
+            "a normalization only for files that do not determine it, as for SD and FLUX.1",
             f"leave out @{normalization}",
         )
 
 
-def _taesd(tensors: Mapping[str, Tensor], where: str, digests: Mapping[str, str]) -> Checkpoint:
+def _taesd(tensors: Mapping[str, Tensor], paths: Sequence[Path], *, name: str) -> Checkpoint:
     shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
-    return Checkpoint("TAESD", {"shapes": shapes}, tensors, where, digests)
+    where = " and ".join([str(paths[0]), *(path.name for path in paths[1:])])
+    source = ",".join(str(path) for path in paths)
+    return Checkpoint("TAESD", {"shapes": shapes}, tensors, where, _digests(*paths), name, source)
+
+
+def _digests(*paths: Path) -> dict[str, str]:
+    return {path.name: hash_file(path) for path in paths}
 
 
 def _select_vae(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -244,16 +204,15 @@ def _select_vae(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 
 
 def _weights_files(folder: Path, only: Collection[str] | None) -> list[Path]:
-    """Return weights files, the preferred kind of each stem."""
+    """Return the weights files of a folder; of files with the same stem, the preferred kind."""
     chosen: dict[str, Path] = {}
-    for suffix in SUFFIXES:
+    for suffix in WEIGHT_SUFFIXES:
         for path in sorted(folder.glob(f"*{suffix}")):
             if only is None or path.name in only:
                 chosen.setdefault(path.stem, path)
     return list(chosen.values())
 
 
-def _list_names(files: Collection[Path]) -> str:
-    names = [path.name for path in files]
-    shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
-    return shown or "no weights"
+def _list_names(names: Sequence[str]) -> str:
+    shown = [*names[:6], "..."] if len(names) > 6 else names
+    return ", ".join(shown) or "no weights"

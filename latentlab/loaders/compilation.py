@@ -1,4 +1,4 @@
-"""Encoder and decoder compiled by torch, where a run is long enough to repay it."""
+"""Encoder and decoder compiled by torch, for runs long enough to pay for the compilation."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from latentlab.loaders.base import LatentVAE
 
 HALVES = ("encoder", "decoder")
 _SIZES = 4
-"""Sizes of pictures that get code of their own, before there is code for any size."""
+"""Number of picture sizes that get code of their own; later ones share code for any size."""
 _VERSIONS = 64
-"""How many pieces of code torch may keep; by default 8, for all models of a process together."""
+"""How many pieces of code torch may keep; the default is 8 for all models of a process."""
 
 
 def compile_vae(vae: LatentVAE, *, backend: str | Callable[..., Any] = "inductor") -> None:
-    """Compile the encoder and decoder of a VAE in place; the first picture of a size is slow.
+    """Compile encoder and decoder of a VAE in place; the first picture of each size is slow.
 
-    On CUDA they are recorded as CUDA graphs, which repeat without the host. Derivatives take the
-    layers as they were, since compiled code can be differentiated only once. Results differ from
-    those before by rounding.
+    On CUDA they are recorded as CUDA graphs, which are replayed without the host. Derivatives use
+    the original layers, because compiled code can be differentiated only once. Results differ from
+    uncompiled ones by rounding.
 
     Parameters
     ----------
-    vae : LatentVAE with a torch module for each half, as all families but ``linear`` have
-    backend : of ``torch.compile``
+    vae : LatentVAE with a torch module for each half, as in all families but ``linear``
+    backend : backend of ``torch.compile``
 
     Raises
     ------
     UsageError : a VAE without such modules.
-    MissingExtraError : there is no C++ compiler, or no header of Python, which torch needs.
+    MissingExtraError : torch needs a C++ compiler and Python's headers, and one is missing.
 
     Examples
     --------
     >>> import latentlab
     >>> vae = latentlab.load_vae("mini")
-    >>> compile_vae(vae, backend="eager")  # only traced, which takes no compiler
+    >>> compile_vae(vae, backend="eager")  # only traced, which needs no compiler
     >>> latentlab.encode(vae, "sample:flower", size=64).values.shape
     torch.Size([16, 8, 8])
     """
@@ -61,9 +61,9 @@ def compile_vae(vae: LatentVAE, *, backend: str | Callable[..., Any] = "inductor
     if backend == "inductor":
         _require_compiler()
     config = torch._dynamo.config
-    # recompile_limit, by the name that torch 2.6 knows too
+    # Also called recompile_limit; torch 2.6 knows only this name.
     config.cache_size_limit = max(config.cache_size_limit, _VERSIONS)
-    # Measured now and kept, because compiled code does not call the hooks that measure it.
+    # Measured now and cached, because compiled code does not call the hooks that measure it.
     vae.activation_bytes(1, 1)
     mode = "reduce-overhead" if vae.device.type == "cuda" else "default"
     for half in halves:
@@ -80,24 +80,24 @@ def _compile_half(half: Any, compiled: Callable[..., Tensor]) -> None:
             result: Tensor = plain(hidden, **options)
             return result
         with warnings.catch_warnings():
-            # diffusers asks for torch's version through a cache, whose answer never changes.
+            # diffusers looks up torch's version through a cache, and the version never changes.
             warnings.filterwarnings("ignore", message="(?s)Dynamo detected a call to .*lru_cache")
-            # Float32 is meant to be exact where it was chosen.
+            # Where float32 is chosen, it is meant to be exact.
             warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
             whole = _fill_up(hidden)
-            # Code for any number or size of pictures is slower, and a second one seldom asked for.
+            # Code for any number or size of pictures is slower, and rarely needed.
             sizes.add(tuple(whole.shape[1:]))
             torch._dynamo.mark_static(whole, None if len(sizes) <= _SIZES else 0)
-            # A CUDA graph writes all its results to the same place.
+            # A CUDA graph writes all its results to the same memory.
             return compiled(whole, **options)[: len(hidden)].clone()
 
     half.forward = forward
 
 
 def _fill_up(batch: Tensor) -> Tensor:
-    """Return a batch with zeros behind it, of 1, 2, 3, 4, 6, 8, 12, 16, 24 … in all.
+    """Return a batch padded with zeros to 1, 2, 3, 4, 6, 8, 12, 16, 24 … pictures.
 
-    Every number of pictures is compiled anew, which takes longer than some pictures more.
+    Every number of pictures is compiled anew, which takes longer than a few more pictures.
     """
     count = len(batch)
     step = 1 << max(count.bit_length() - 2, 0)
@@ -113,8 +113,8 @@ def _is_differentiated(hidden: Tensor) -> bool:
 
 
 def _require_compiler() -> None:
-    """Raise now what torch would say after half a minute, at length."""
-    # What torch itself looks for: it takes no other than this one.
+    """Check now what torch would complain about after half a minute and at length."""
+    # torch itself looks for this compiler only.
     usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
     compiler = os.environ.get("CXX", usual)
     header = Path(sysconfig.get_path("include"), "Python.h")
@@ -122,6 +122,6 @@ def _require_compiler() -> None:
         if not found:
             raise MissingExtraError(
                 f"no {what}",
-                "a C++ compiler and Python's headers, with which torch compiles the model",
+                "a C++ compiler and Python's headers, which torch needs to compile a model",
                 "install g++ and python3-dev or set CXX, or leave --compile out",
             )

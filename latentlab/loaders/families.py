@@ -1,19 +1,16 @@
-"""The registry of VAE families and the one way from weights to a :class:`LatentVAE`.
+"""The registry of VAE families, and the one way from weights to a :class:`LatentVAE`.
 
-A family is a subclass of :class:`ModuleVAE` with four short methods. The module is built
-without memory first and its keys and shapes are compared with the weights: whatever does not
-fit ends in one :class:`WeightsError` before anything is allocated.
+A family is a subclass of :class:`ModuleVAE` with a few short methods. The module is first built
+without memory, and its keys and shapes are compared with the weights: any mismatch raises one
+:class:`WeightsError` before anything is allocated.
 """
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
-from importlib import import_module
-from inspect import signature
+from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -22,35 +19,42 @@ from torch import Tensor, nn
 from latentlab.errors import WeightsError
 from latentlab.latents import LatentSpec
 from latentlab.loaders.base import LatentVAE, ModelOrigin
+from latentlab.loaders.compilation import compile_vae
 from latentlab.loaders.first_layer import first_convolution, pass_on
 from latentlab.loaders.normalization import Affine
 from latentlab.loaders.recognize import describe_weights
-from latentlab.loaders.weights import check_finite
+from latentlab.loaders.weights import DAMAGE, check_finite, damaged
 
 LARGEST_NUMBER = 65_536
-"""No dimension in the configuration of a real VAE comes near this."""
+"""Far above every dimension in the configuration of a real VAE."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights and what is known of their architecture, before a module is built.
+    """Weights and what is known about their architecture, before a module is built.
 
     Parameters
     ----------
     family : str, key of :data:`FAMILIES`
     config : the family's own options
-    tensors : name → Tensor, in the family's own names
+    tensors : name → Tensor, under the family's own names
     where : str, path for messages
     sha256 : file name → SHA-256
-    assumption : str, what had to be assumed because the file does not say; empty if nothing
+    name : str, name of the model for titles and folders
+    source : str, what the user has to ask for to get this checkpoint
+    assumption : str, what had to be assumed because the file does not say it; empty if nothing
+    revision : str, commit of the hub repository, or None for local files
     """
 
     family: str
     config: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
     where: str
-    sha256: Mapping[str, str] = field(default_factory=dict)
+    sha256: Mapping[str, str]
+    name: str
+    source: str
     assumption: str = ""
+    revision: str | None = None
 
 
 class ModuleVAE(LatentVAE):
@@ -58,13 +62,12 @@ class ModuleVAE(LatentVAE):
 
     Attributes
     ----------
-    module : nn.Module in eval mode; its parameters take no gradients. Where it has an
-        ``encoder``, the first convolution of that takes the picture, and takes it in float32.
-    normalization : Affine to model space
+    module : nn.Module in eval mode, whose parameters require no gradients. If it has an
+        ``encoder``, that encoder's first convolution takes the picture and computes in float32.
+    normalization : Affine map to model space
     """
 
     family: ClassVar[str]
-    ignored_options: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self,
@@ -99,56 +102,59 @@ class ModuleVAE(LatentVAE):
             dtype=dtype,
         )
         if self.is_compiled:
-            from latentlab.loaders.compilation import compile_vae
-
             compile_vae(copied, backend=self.compiled_by)
         return copied
 
-    @classmethod
-    def build_module(cls, config: Mapping[str, Any]) -> nn.Module:
-        """Return the untrained module that a configuration describes."""
-        colors = cls.count_colors(config)
-        for option in ("in_channels", "out_channels", "input_channels"):
-            if config.get(option, colors) != colors:
-                raise ValueError(f"{option} = {config[option]} where pictures have {colors}")
-        diffusers_class = getattr(import_module("diffusers"), cls.family)
-        options = _known_options(diffusers_class, config, ignored=cls.ignored_options)
-        module: nn.Module = diffusers_class(**options)
-        return module
+    def _encode(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        mean, logvar = self._run_encoder(images)
+        if logvar is not None:
+            logvar = self.normalization.logvar_to_model(logvar.float())
+        return self.normalization.to_model(mean.float()), logvar
 
-    @classmethod
-    def count_colors(cls, config: Mapping[str, Any]) -> int:
-        """Return how many channels the encoder takes and the decoder gives."""
-        return 3
+    def _decode(self, latents: Tensor) -> Tensor:
+        return self._run_decoder(self.normalization.from_model(latents))
 
     @classmethod
     def rename_keys(cls, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return the weights under the names of today's module."""
+        """Return the weights under the names of the current module."""
         return tensors
 
     @classmethod
     @abstractmethod
-    def read_spec(cls, module: Any, name: str) -> LatentSpec:
-        """Return what the module's latents look like."""
+    def build_module(cls, config: Mapping[str, Any]) -> nn.Module:
+        """Return the untrained module that a configuration describes."""
 
     @classmethod
     @abstractmethod
+    def read_spec(cls, module: Any, name: str) -> LatentSpec:
+        """Return the spec of the module's latents."""
+
+    @classmethod
     def read_normalization(cls, module: Any) -> Affine:
-        """Return the way to model space that goes with the loaded module."""
+        """Return the map from the loaded module's latents to model space, here the identity."""
+        return Affine()
+
+    @abstractmethod
+    def _run_encoder(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the module's own mean and log-variance (B, C, h, w), before normalization."""
+
+    @abstractmethod
+    def _run_decoder(self, latents: Tensor) -> Tensor:
+        """Return pictures (B, 3, H, W) in [−1, 1] of the module's own latents."""
 
 
 FAMILIES: dict[str, type[ModuleVAE]] = {}
-"""Family name (diffusers' class name where there is one) → adapter."""
+"""Family name (diffusers' class name if there is one) → adapter."""
 
 _Adapter = TypeVar("_Adapter", bound=type[ModuleVAE])
 
 
 def register_family(name: str) -> Callable[[_Adapter], _Adapter]:
-    """Return a class decorator that makes a family known under ``_class_name`` in config.json.
+    """Return a class decorator that registers a family for ``_class_name`` in config.json.
 
     Parameters
     ----------
-    name : str, such as ``"AutoencoderKL"``; the same name replaces an earlier family
+    name : str, such as ``"AutoencoderKL"``; an existing family of that name is replaced
     """
 
     def register(adapter: _Adapter) -> _Adapter:
@@ -159,38 +165,30 @@ def register_family(name: str) -> Callable[[_Adapter], _Adapter]:
     return register
 
 
-def build_vae(
-    checkpoint: Checkpoint,
-    *,
-    name: str,
-    source: str,
-    device: torch.device,
-    dtype: torch.dtype,
-    revision: str | None = None,
-) -> ModuleVAE:
-    """Return the VAE that a checkpoint holds, every key and shape checked.
+def build_vae(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> ModuleVAE:
+    """Return the VAE in a checkpoint, with every key and shape checked.
 
     Raises
     ------
-    WeightsError : the configuration builds nothing, or keys, shapes or numbers do not fit it.
+    WeightsError : no module can be built from the configuration, or keys, shapes or numbers of
+        the weights do not fit it.
     """
     adapter = FAMILIES[checkpoint.family]
     module = _build_empty(adapter, checkpoint)
     tensors = adapter.rename_keys(checkpoint.tensors)
     _check_fit(module, tensors, checkpoint)
     check_finite(tensors, checkpoint.where)
-    # torch refuses to assign only strictly matching names, which were just checked
     module.load_state_dict(dict(tensors), assign=True)
     normalization = adapter.read_normalization(module)
     formula = normalization.describe()
     origin = ModelOrigin(
-        source=source,
+        source=checkpoint.source,
         family=checkpoint.family,
-        revision=revision,
+        revision=checkpoint.revision,
         sha256=checkpoint.sha256,
         normalization=f"{formula} ({checkpoint.assumption})" if checkpoint.assumption else formula,
     )
-    spec = adapter.read_spec(module, name)
+    spec = adapter.read_spec(module, checkpoint.name)
     return adapter(module, spec, origin, normalization=normalization, device=device, dtype=dtype)
 
 
@@ -200,25 +198,16 @@ def _build_empty(adapter: type[ModuleVAE], checkpoint: Checkpoint) -> nn.Module:
         try:
             with torch.device("meta"):
                 return adapter.build_module(checkpoint.config)
-        except (
-            TypeError,
-            ValueError,
-            LookupError,
-            AttributeError,
-            ArithmeticError,
-            RuntimeError,
-            AssertionError,
-            NotImplementedError,
-        ) as error:
+        except (*DAMAGE, RuntimeError) as error:
             problem = str(error) or type(error).__name__
-    raise WeightsError(
+    raise damaged(
         f"{checkpoint.where}, from which no {checkpoint.family} can be built ({problem})",
-        "complete weights, and the config.json that belongs to them where there is one",
-        "download the model again",
+        "complete weights, with the config.json that belongs to them if there is one",
     )
 
 
 def _unreasonable(config: Mapping[str, Any]) -> str:
+    """Return the first option with an absurdly large number; empty if there is none."""
     pending = list(config.items())
     while pending:
         key, value = pending.pop()
@@ -229,43 +218,21 @@ def _unreasonable(config: Mapping[str, Any]) -> str:
     return ""
 
 
-def _known_options(
-    diffusers_class: type, config: Mapping[str, Any], *, ignored: frozenset[str]
-) -> dict[str, Any]:
-    options = {key: value for key, value in config.items() if not key.startswith("_")}
-    expected = set(signature(diffusers_class).parameters)
-    unknown = sorted(set(options) - expected - ignored)
-    if unknown:
-        warnings.warn(
-            f"{diffusers_class.__name__} of this diffusers knows no option {', '.join(unknown)}: "
-            "the model is built without",
-            UserWarning,
-            stacklevel=2,
-        )
-    return {key: value for key, value in options.items() if key in expected}
-
-
 def _check_fit(module: nn.Module, tensors: Mapping[str, Tensor], checkpoint: Checkpoint) -> None:
     wanted = module.state_dict()
-    missing = sorted(wanted.keys() - tensors.keys())
-    unexpected = sorted(tensors.keys() - wanted.keys())
-    mismatched = [
-        f"{key} of shape {tuple(tensors[key].shape)} instead of {tuple(wanted[key].shape)}"
-        for key in sorted(wanted.keys() & tensors.keys())
-        if tensors[key].shape != wanted[key].shape
-    ]
-    problems = [
-        f"{len(keys)} {kind} (first: {keys[0]})"
-        for kind, keys in (
-            ("missing keys", missing),
-            ("unexpected keys", unexpected),
-            ("mismatched shapes", mismatched),
-        )
-        if keys
-    ]
-    if problems:
+    problems = {
+        "missing keys": sorted(wanted.keys() - tensors.keys()),
+        "unexpected keys": sorted(tensors.keys() - wanted.keys()),
+        "mismatched shapes": [
+            f"{key} of shape {tuple(tensors[key].shape)} instead of {tuple(wanted[key].shape)}"
+            for key in sorted(wanted.keys() & tensors.keys())
+            if tensors[key].shape != wanted[key].shape
+        ],
+    }
+    found = [f"{len(keys)} {kind} (first: {keys[0]})" for kind, keys in problems.items() if keys]
+    if found:
         raise WeightsError(
-            f"{', '.join(problems)} in {checkpoint.where}",
+            f"{', '.join(found)} in {checkpoint.where}",
             f"the weights of {checkpoint.family} as configured",
             f"{describe_weights(checkpoint.tensors)}; choose the folder of that family",
         )
@@ -274,11 +241,10 @@ def _check_fit(module: nn.Module, tensors: Mapping[str, Tensor], checkpoint: Che
 def _place_module(
     module: nn.Module, device: torch.device, dtype: torch.dtype, *, exact: nn.Module | None
 ) -> nn.Module:
-    """Return a module with its weights on a device in a dtype, those of one layer in float32."""
+    """Return a module with its weights on a device in a dtype; those of ``exact`` in float32."""
     kept = [] if exact is None else [*exact.parameters()]
-    # one by one, because diffusers' own to() talks to stderr and torch's refuses a memory format
-    # for the 5-D weights of video models; as copies, because the weights may still be mapped
-    # from their file
+    # One by one: diffusers' own to() writes to stderr, and torch's refuses a memory format for
+    # the 5-D weights of video models. Copied: the weights may still be mapped from their file.
     for tensor in (*module.parameters(), *module.buffers()):
         layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
         wanted = torch.float32 if any(tensor is one for one in kept) else dtype

@@ -1,29 +1,29 @@
-"""What the hub's cache on this disk holds, which files of a folder make a model, and whether
-they are whole.
+"""What the hub's cache on this disk contains, which files of a folder make a model, and whether
+they are intact.
 
-The layout is the one huggingface_hub documents, so models fetched by other tools count too::
+The layout is the one that huggingface_hub documents, so models fetched by other tools are found::
 
-    models--owner--name/refs/main              the commit that "main" was when last asked
+    models--owner--name/refs/main              the commit that "main" pointed to when last asked
     models--owner--name/snapshots/<commit>/…   links to the files of that commit
 
-Only ``huggingface_hub.constants`` is imported, and late: it costs a few milliseconds, reads
-HF_HOME and HF_HUB_CACHE as the client does, and needs no network.
+Only ``huggingface_hub.constants`` is imported, and only when needed: it takes a few milliseconds,
+reads HF_HOME and HF_HUB_CACHE as the client does, and needs no network.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import struct
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from tempfile import NamedTemporaryFile
 
-from latentlab.errors import DownloadError, WeightsError
+from latentlab.errors import DownloadError, FileError, WeightsError
+from latentlab.files import replace_when_done
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
+"""Kinds of weights files, in order of preference."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.")
 _HALVES = re.compile(r"encoder|decoder")
@@ -35,10 +35,10 @@ class FetchedModel:
 
     Parameters
     ----------
-    folder : Path, holds config.json and the weights
+    folder : Path, contains config.json and the weights
     revision : str, commit SHA of the repository that the files belong to
-    from_cache : bool, True when the hub was not asked or did not answer, so that a newer
-        commit of the same branch may exist
+    from_cache : bool, True if the hub was not asked or did not respond, so that a newer commit
+        of the same branch may exist
     """
 
     folder: Path
@@ -47,7 +47,7 @@ class FetchedModel:
 
 
 def is_commit(revision: str | None) -> bool:
-    """Return whether a revision is a full commit SHA, which can never move."""
+    """Return whether a revision is a full commit SHA, which never changes its meaning."""
     return revision is not None and _COMMIT.fullmatch(revision) is not None
 
 
@@ -65,50 +65,44 @@ def cached(
     files: Sequence[str] | None = None,
     revision: str | None = None,
 ) -> FetchedModel | None:
-    """Return the model if every file of it is on this disk, else None; never uses the network.
+    """Return the model if all its files are on this disk, else None; never uses the network.
 
     Parameters
     ----------
     repo, subfolder, files, revision : as in :func:`latentlab.loaders.hub.fetch`
     """
     commit = _known_commit(repo, revision or "main")
-    if commit is None:
-        return None
-    folder = snapshot_folder(repo, commit, subfolder)
-    if not folder.is_dir():
+    folder = snapshot_folder(repo, commit or "", subfolder)
+    if commit is None or not folder.is_dir():
         return None
     present = [entry.name for entry in folder.iterdir() if entry.is_file()]
-    if files is not None:
-        complete = all((folder / name).is_file() for name in files)
-    else:
-        complete = _has_all_shards(choose_files(present))
+    wanted = files or choose_files(present)
+    complete = is_complete(wanted) and set(wanted) <= set(present)
     return FetchedModel(folder, commit, from_cache=True) if complete else None
 
 
 def snapshot_folder(repo: str, commit: str, subfolder: str | None = None) -> Path:
-    """Return where the cache keeps this folder of this commit, present or not."""
+    """Return the cache's folder for this folder of this commit, whether it exists or not."""
     return _repo_folder(repo) / "snapshots" / commit / (subfolder or "")
 
 
 def remember_revision(repo: str, revision: str, commit: str) -> None:
-    """Note which commit a branch or tag is, so that it can be found again without the hub."""
+    """Record which commit a branch or tag is, so that it can be found without the hub."""
     if is_commit(revision) or _known_commit(repo, revision) == commit:
         return
     note = _repo_folder(repo) / "refs" / revision
-    # A cache that cannot be written still serves what it holds.
-    with suppress(OSError):
-        note.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", dir=note.parent, delete=False) as draft:
-            draft.write(commit)
-        Path(draft.name).replace(note)
+    # A cache that is not writable can still be read.
+    with suppress(OSError, FileError), replace_when_done(note) as draft:
+        draft.write_text(commit)
 
 
 def choose_files(names: Collection[str]) -> list[str]:
     """Return the files of one folder that make a model: config.json and one set of weights.
 
-    Safetensors before anything else; diffusers' usual names before others; without those, a
-    lone weights file or an encoder–decoder pair. An empty list means that nothing fits, or
-    that too much does.
+    safetensors are preferred to other formats, and diffusers' usual names to other names. Without
+    those, a single weights file or a pair of encoder and decoder is chosen, and a half-precision
+    variant only if there is nothing else. The list is empty if nothing fits or if there is more
+    than one choice.
 
     Examples
     --------
@@ -116,7 +110,7 @@ def choose_files(names: Collection[str]) -> list[str]:
     ...               "diffusion_pytorch_model.safetensors"])
     ['config.json', 'diffusion_pytorch_model.safetensors']
     """
-    for suffix in WEIGHT_SUFFIXES:
+    for suffix in (*WEIGHT_SUFFIXES, ".fp16.safetensors", ".fp16.bin"):
         weights = _choose_weights(sorted(name for name in names if name.endswith(suffix)), suffix)
         if weights:
             index = [f"diffusion_pytorch_model{suffix}.index.json"]
@@ -124,13 +118,19 @@ def choose_files(names: Collection[str]) -> list[str]:
     return []
 
 
+def is_complete(names: Sequence[str]) -> bool:
+    """Return whether chosen files are a whole model: there are some, and no shard is missing."""
+    shards = [match for name in names if (match := _SHARD.search(name))]
+    return bool(names) and {int(shard[2]) for shard in shards} <= {len(shards)}
+
+
 def check_files(folder: Path, names: Sequence[str]) -> None:
-    """Refuse files that are damaged, judging by their structure.
+    """Check the structure of files.
 
     Raises
     ------
-    DownloadError : a JSON file holds something else, such as a web page.
-    WeightsError : a safetensors file is shorter or longer than its header says.
+    DownloadError : a JSON file has other contents, such as a web page.
+    WeightsError : a safetensors file is damaged, or another file is empty.
     """
     for name in names:
         path = folder / name
@@ -139,7 +139,7 @@ def check_files(folder: Path, names: Sequence[str]) -> None:
             continue
         kind = DownloadError if path.suffix == ".json" else WeightsError
         raise kind(
-            f"{flaw} in {name}",
+            f"{name}, {flaw}",
             "the file as it is on the hub",
             f"delete {path.resolve()} and fetch the model again; "
             "if that does not help, unset HF_ENDPOINT or ask the repository's owner",
@@ -147,18 +147,26 @@ def check_files(folder: Path, names: Sequence[str]) -> None:
 
 
 def find_flaw(path: Path) -> str | None:
-    """Return what is wrong with the structure of a JSON or safetensors file, None if nothing."""
-    if path.suffix == ".json":
-        return _json_flaw(path)
-    if path.suffix == ".safetensors":
-        return _safetensors_flaw(path)
-    return "an empty file" if path.stat().st_size == 0 else None
+    """Return what is wrong with a file, judged by its structure, or None if nothing is wrong."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if path.suffix == ".json":
+            return _json_flaw(path.read_bytes())
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="np"):
+                return None
+        return "an empty file" if path.stat().st_size == 0 else None
+    except SafetensorError as error:
+        return f"damaged weights ({error})"
+    except OSError as error:
+        return f"which cannot be read ({error.strerror})"
 
 
 def remove_damaged(path: Path) -> None:
-    """Remove a file of the cache together with the blob it links to, so that it is fetched anew."""
+    """Remove a file of the cache and the blob that it links to, so that it is fetched again."""
     blob = path.resolve()
-    # A link that leads out of the cache is not ours to follow.
+    # A link out of the cache must not be followed.
     if blob.is_relative_to(cache_root().resolve()):
         blob.unlink(missing_ok=True)
     path.unlink(missing_ok=True)
@@ -188,34 +196,9 @@ def _choose_weights(names: list[str], suffix: str) -> list[str]:
     return others if pair or len(others) == 1 else []
 
 
-def _has_all_shards(names: list[str]) -> bool:
-    totals = {int(match[2]) for name in names if (match := _SHARD.search(name))}
-    shards = sum(1 for name in names if _SHARD.search(name))
-    return bool(names) and (not totals or totals == {shards})
-
-
-def _json_flaw(path: Path) -> str | None:
-    text = path.read_bytes()
+def _json_flaw(text: bytes) -> str | None:
     try:
         value = json.loads(text)
-    except ValueError:
-        page = text.lstrip()[:1] == b"<"
-        return "a web page" if page else "broken JSON"
-    return None if isinstance(value, dict) else "JSON that is no object"
-
-
-def _safetensors_flaw(path: Path) -> str | None:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        prefix = file.read(8)
-        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else size
-        if length + 8 > size:
-            return f"a truncated header ({size} bytes)"
-        header = file.read(length)
-    try:
-        tensors = json.loads(header)
-        ends = [entry["data_offsets"][1] for name, entry in tensors.items() if name[:2] != "__"]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return "an unreadable header"
-    promised = 8 + length + max(ends, default=0)
-    return None if promised == size else f"{size} bytes where its header promises {promised}"
+    except (ValueError, RecursionError):
+        return "a web page" if text.lstrip()[:1] == b"<" else "broken JSON"
+    return None if isinstance(value, dict) else "JSON that is not an object"

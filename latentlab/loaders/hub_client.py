@@ -1,8 +1,8 @@
-"""Two calls of huggingface_hub's client, each ending in a result or in one plain error.
+"""Two calls of huggingface_hub's client, each ending in a result or in one clear error.
 
-The client itself repeats some failures for 23 seconds, restarts a download that a server keeps
-cutting off for ever, and prints. Here every first answer has a deadline, a file is restarted
-once only, and the bars and messages are ours.
+The client itself retries some failures for 23 seconds, restarts a download endlessly if a server
+keeps cutting it off, and prints. Here every first response has a deadline, a file is restarted
+only once, and progress and messages are latentlab's own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
@@ -24,7 +25,7 @@ from latentlab.loaders.hub_errors import Request, explain, truncated
 
 _PATIENCE = 4.0
 _RESTARTS = 1
-# httpx's in huggingface_hub 1, httpx2's from 2.0 on: the client's own base class is the same one.
+# Of httpx in huggingface_hub 1, of httpx2 from 2.0 on: in both the base class of this error.
 _TransportError: type[Exception] = HfHubHTTPError.__mro__[1]
 _Answer = TypeVar("_Answer")
 
@@ -35,23 +36,25 @@ class Listing:
 
     Parameters
     ----------
+    repo : str, ``owner/name``
     commit : str, full SHA
-    sizes : mapping of path → bytes, None where the hub does not say
+    sizes : path → size in bytes, None if the hub does not say
     """
 
+    repo: str
     commit: str
     sizes: Mapping[str, int | None]
 
 
 @dataclass
 class Meter:
-    """Bytes of several files, reported as one download.
+    """The progress of several files, reported as one download.
 
     Parameters
     ----------
-    progress : callable or None, told (description, done, total)
+    progress : callable or None, called as ``progress(description, done, total)``
     total : int, bytes of all files
-    done : int, bytes that are here
+    done : int, bytes downloaded so far
     """
 
     progress: Progress | None
@@ -59,48 +62,46 @@ class Meter:
     done: int = 0
 
     def add(self, description: str, count: int) -> None:
-        """Count bytes that came, or negative ones that were thrown away, and report."""
+        """Add downloaded bytes, or subtract discarded ones (a negative count), and report."""
         self.done += count
         if self.progress is not None:
             self.progress(description, min(self.done, self.total), self.total)
 
 
 def list_files(repo: str, revision: str | None) -> Listing:
-    """Return the commit that a revision is and its files: one request, never repeated.
+    """Return the commit and the files of a revision, with one request that is never repeated.
 
     Raises
     ------
-    ModelError : whatever went wrong, by class.
+    ModelError : any failure, as the subclass that describes it.
     """
-    with _speaking_plainly(Request(repo, revision)):
-        info = _within_patience(
-            lambda seconds: HfApi().model_info(
-                repo, revision=revision, files_metadata=True, timeout=seconds
-            )
-        )
+    with _explained(Request(repo, revision)):
+        ask = partial(HfApi().model_info, repo, revision=revision, files_metadata=True)
+        info = _within_patience(ask)
         if not is_commit(info.sha):
-            raise ValueError("an answer without a commit")
-        return Listing(str(info.sha), {file.rfilename: file.size for file in info.siblings or ()})
+            raise ValueError("a response without a commit")
+        sizes = {file.rfilename: file.size for file in info.siblings or ()}
+        return Listing(repo, str(info.sha), sizes)
 
 
 def download_file(repo: str, commit: str, path: str, meter: Meter) -> None:
-    """Bring one file of one commit into the cache.
+    """Download one file of one commit into the cache.
 
     Raises
     ------
-    ModelError : whatever went wrong, by class.
+    ModelError : any failure, as the subclass that describes it.
     """
     request = Request(repo, commit, path)
     bar = type("_FileBar", (_Bar,), {"meter": meter, "request": request})
     url = hf_hub_url(repo, path, revision=commit)
-    with _speaking_plainly(request):
-        # A failure here is final; the same request inside hf_hub_download is repeated.
-        _within_patience(lambda seconds: get_hf_file_metadata(url, timeout=seconds))
+    with _explained(request):
+        # A failure here is final, whereas hf_hub_download would retry the same request.
+        _within_patience(partial(get_hf_file_metadata, url))
         hf_hub_download(repo, path, revision=commit, tqdm_class=bar)
 
 
 class _Bar:
-    """What the client takes for a tqdm bar: it feeds a meter and draws nothing."""
+    """A substitute for the client's tqdm bar that feeds a meter and draws nothing."""
 
     meter: ClassVar[Meter]
     request: ClassVar[Request]
@@ -110,22 +111,17 @@ class _Bar:
         self._restarts = 0
 
     def update(self, count: float | None = 1) -> None:
-        """Count bytes; negative ones mean that the server began the file again."""
+        """Count bytes; a negative count means that the server restarted the file."""
         if count is not None and count < 0:
             self._restarts += 1
             if self._restarts > _RESTARTS:
                 raise truncated(self.request)
         self.meter.add(self.request.label, int(count or 0))
 
-    def update_transfer(self, count: float) -> None:
-        """Ignore compressed bytes: the file's own are counted."""
+    def ignore(self, *_: object) -> None:
+        """Draw nothing; compressed bytes are not counted, only the file's own."""
 
-    def set_postfix_str(self, *_: object, **__: object) -> None:
-        """Draw nothing."""
-
-    set_transfer_postfix_str = set_postfix_str
-    refresh = set_postfix_str
-    close = set_postfix_str
+    update_transfer = set_postfix_str = set_transfer_postfix_str = refresh = close = ignore
 
     def __enter__(self) -> _Bar:
         return self
@@ -135,11 +131,11 @@ class _Bar:
 
 
 @contextmanager
-def _speaking_plainly(request: Request) -> Iterator[None]:
-    """Turn what the client raises into our errors, and keep its messages off stderr."""
+def _explained(request: Request) -> Iterator[None]:
+    """Turn the client's exceptions into our own, and keep its messages off stderr."""
     logger = logging.getLogger("huggingface_hub")
     level = logger.level
-    if level == logging.WARNING:  # its default; whoever chose another one wants to read it
+    if level == logging.WARNING:  # the default; any other level was chosen deliberately
         logger.setLevel(logging.ERROR)
     try:
         yield
@@ -149,21 +145,20 @@ def _speaking_plainly(request: Request) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _within_patience(call: Callable[[float], _Answer]) -> _Answer:
-    """Return the answer of a request, or raise TimeoutError when it takes too long.
+def _within_patience(call: Callable[..., _Answer]) -> _Answer:
+    """Return the result of ``call(timeout=seconds)``, or raise TimeoutError if it takes too long.
 
-    The client's own time limit counts each address and each read by itself and leaves name
-    resolution out, so the request runs in a thread that can be left behind.
+    The client's own time limit applies to each address and each read separately and does not cover
+    name resolution, so the request runs in a thread that can be abandoned.
     """
-    patience = (
-        float(constants.HF_HUB_ETAG_TIMEOUT) if "HF_HUB_ETAG_TIMEOUT" in os.environ else _PATIENCE
-    )
+    chosen = "HF_HUB_ETAG_TIMEOUT" in os.environ
+    patience = float(constants.HF_HUB_ETAG_TIMEOUT if chosen else _PATIENCE)
     outcome: dict[str, Any] = {}
 
     def run() -> None:
         try:
-            outcome["answer"] = call(patience)
-        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
+            outcome["answer"] = call(timeout=patience)
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             outcome["error"] = error
 
     thread = threading.Thread(target=run, daemon=True, name="latentlab-hub")
@@ -172,5 +167,7 @@ def _within_patience(call: Callable[[float], _Answer]) -> _Answer:
     if "error" in outcome:
         raise outcome["error"]
     if "answer" not in outcome:
-        raise TimeoutError(f"no answer within {patience:g} s; HF_HUB_ETAG_TIMEOUT=30 waits longer")
+        raise TimeoutError(
+            f"no response within {patience:g} s; HF_HUB_ETAG_TIMEOUT=30 waits longer"
+        )
     return outcome["answer"]  # type: ignore[no-any-return]

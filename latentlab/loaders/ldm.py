@@ -1,21 +1,19 @@
 """Single files of AutoencoderKL and AutoencoderKLFlux2: architecture and names from the tensors.
 
 CompVis' names (``encoder.down.0.block.0``, as in ``ae.safetensors``) become diffusers'
-(``encoder.down_blocks.0.resnets.0``), and the configuration is read off the shapes.
+(``encoder.down_blocks.0.resnets.0``), and the configuration is inferred from the shapes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
 
 NORM_GROUPS = 32
-"""Shapes do not tell the groups of a group norm; every published model of this layout has 32."""
-
-_ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
+"""Group norm's number of groups, 32 in all published models; shapes do not determine it."""
 
 _RENAMES = (
     (r"^(encoder\.)?quant_conv\.", "quant_conv."),
@@ -23,6 +21,9 @@ _RENAMES = (
     (r"^(encoder|decoder)\.norm_out\.", r"\1.conv_norm_out."),
     (r"\.mid\.block_1\.", ".mid_block.resnets.0."),
     (r"\.mid\.block_2\.", ".mid_block.resnets.1."),
+    (r"\.mid\.attn_1\.norm\.", ".mid_block.attentions.0.group_norm."),
+    (r"\.mid\.attn_1\.([qkv])\.", r".mid_block.attentions.0.to_\1."),
+    (r"\.mid\.attn_1\.proj_out\.", ".mid_block.attentions.0.to_out.0."),
     (r"^encoder\.down\.(\d+)\.block\.", r"encoder.down_blocks.\1.resnets."),
     (r"^encoder\.down\.(\d+)\.downsample\.", r"encoder.down_blocks.\1.downsamplers.0."),
     (r"^decoder\.up\.(\d+)\.block\.", r"decoder.up_blocks.\1.resnets."),
@@ -31,29 +32,41 @@ _RENAMES = (
 )
 
 
-def rename_ldm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return CompVis' tensors under diffusers' names; 1×1 convolutions of attention turn linear.
+def rename(key: str, renames: Iterable[tuple[str, str]]) -> str:
+    """Return a name after regular expressions were replaced one after the other."""
+    for pattern, replacement in renames:
+        key = re.sub(pattern, replacement, key)
+    return key
 
-    CompVis counts the decoder's blocks from the picture, diffusers from the latent.
+
+def rename_ldm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return CompVis' tensors under diffusers' names.
+
+    The attention's 1×1 convolutions become linear layers. CompVis counts the decoder's blocks from
+    the picture, diffusers from the latent.
     """
     levels = _count(tensors, r"decoder\.up\.(\d+)\.")
     renamed = {}
     for key, tensor in tensors.items():
-        name = _rename_attention(_rename_block(key, levels))
+        name = re.sub(
+            r"^decoder\.up_blocks\.(\d+)\.",
+            lambda match: f"decoder.up_blocks.{levels - 1 - int(match[1])}.",
+            rename(key, _RENAMES),
+        )
         linear = ".attentions." in name and tensor.ndim == 4
         renamed[name] = tensor[:, :, 0, 0] if linear else tensor
     return renamed
 
 
 def read_kl_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the options of AutoencoderKL or AutoencoderKLFlux2 that tensors' shapes tell.
+    """Return the options of AutoencoderKL or AutoencoderKLFlux2 that tensors' shapes determine.
 
     Scale and shift to model space are not among them: see
     :func:`latentlab.loaders.checkpoints.read_file`.
 
     Raises
     ------
-    KeyError : a tensor that tells them is missing.
+    KeyError : one of the tensors that determine the options is missing.
     """
     widths = _widths(tensors, "encoder.down_blocks")
     config: dict[str, Any] = {
@@ -74,23 +87,6 @@ def read_kl_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     return config
 
 
-def _rename_block(key: str, levels: int) -> str:
-    for pattern, replacement in _RENAMES:
-        key = re.sub(pattern, replacement, key)
-    return re.sub(
-        r"^decoder\.up_blocks\.(\d+)\.",
-        lambda match: f"decoder.up_blocks.{levels - 1 - int(match[1])}.",
-        key,
-    )
-
-
-def _rename_attention(key: str) -> str:
-    match = re.fullmatch(r"(encoder|decoder)\.mid\.attn_1\.(\w+)\.(weight|bias)", key)
-    if not match or match[2] not in _ATTENTION:
-        return key
-    return f"{match[1]}.mid_block.attentions.0.{_ATTENTION[match[2]]}.{match[3]}"
-
-
 def _widths(tensors: Mapping[str, Tensor], blocks: str) -> tuple[int, ...]:
     levels = _count(tensors, rf"{re.escape(blocks)}\.(\d+)\.")
     return tuple(
@@ -99,5 +95,5 @@ def _widths(tensors: Mapping[str, Tensor], blocks: str) -> tuple[int, ...]:
 
 
 def _count(tensors: Mapping[str, Tensor], pattern: str) -> int:
-    matches = (re.match(pattern, key) for key in tensors)
-    return len({match[1] for match in matches if match})
+    """Return how many different values the pattern's first group takes."""
+    return len({match[1] for key in tensors if (match := re.match(pattern, key))})

@@ -1,9 +1,9 @@
-"""The linear control: an orthonormal transform of pixel patches, whose every answer is known.
+"""The linear control: an orthonormal transform of pixel patches, with everything in closed form.
 
-Encoding multiplies each patch of stride×stride pixels, less the mean patch, by a matrix with
-orthonormal rows (the leading principal components of photographs' patches); decoding multiplies
-by its transpose. PCA, Jacobian, equivariance and reconstruction follow in closed form, and every
-learned VAE with as many channels must beat it.
+Encoding subtracts the mean patch from each patch of stride×stride pixels and multiplies the result
+by a matrix with orthonormal rows (the leading principal components of patches of photographs).
+Decoding multiplies by the transpose. PCA, Jacobian, equivariance and reconstruction follow in
+closed form, and every learned VAE with as many channels must do better.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from torch.nn.functional import conv2d, conv_transpose2d
 
 from latentlab.latents import LatentSpec
 from latentlab.loaders.families import ModuleVAE, register_family
-from latentlab.loaders.normalization import Affine
 
 
 class PatchTransform(nn.Module):
@@ -40,39 +39,36 @@ class PatchTransform(nn.Module):
         self.mean = nn.Parameter(torch.empty(3, patch_size, patch_size))
 
     def encode(self, images: Tensor) -> Tensor:
-        """Return latents (B, C, H/s, W/s) of images (B, 3, H, W)."""
+        """Return the latents (B, C, H/s, W/s) of images (B, 3, H, W)."""
         offset = -(self.basis * self.mean).flatten(1).sum(1)
         return conv2d(images, self.basis, offset, stride=self.basis.shape[-1])
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Return images (B, 3, H, W) of latents (B, C, H/s, W/s)."""
+        """Return the images (B, 3, H, W) of latents (B, C, H/s, W/s)."""
         details = conv_transpose2d(latents, self.basis, stride=self.basis.shape[-1])
         return details + self.mean.repeat(1, latents.shape[-2], latents.shape[-1])
 
 
 @register_family("PatchTransform")
 class LinearVAE(ModuleVAE):
-    """The principal components of pixel patches: no posterior, no normalization."""
+    """The principal components of pixel patches: no posterior.
+
+    There is no normalization, so that encoder and decoder are each other's transpose.
+    """
 
     @classmethod
     def build_module(cls, config: Mapping[str, Any]) -> nn.Module:
-        """Return the transform for ``latent_channels`` and ``patch_size``."""
+        """Return the transform with ``latent_channels`` and ``patch_size``."""
         return PatchTransform(config["latent_channels"], config["patch_size"])
 
     @classmethod
     def read_spec(cls, module: Any, name: str) -> LatentSpec:
-        """Return the basis' number of rows as channels and the patch's side as stride."""
+        """Return the number of rows of the basis as channels, the side of a patch as stride."""
         return LatentSpec(name, module.basis.shape[0], module.basis.shape[-1])
 
-    @classmethod
-    def read_normalization(cls, module: Any) -> Affine:
-        """Return the identity, which keeps encoder and decoder transposes of each other."""
-        return Affine()
+    def _run_encoder(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.module.encode(images), None
 
-    def _encode(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        latents: Tensor = self.module.encode(images)
-        return latents, None
-
-    def _decode(self, latents: Tensor) -> Tensor:
+    def _run_decoder(self, latents: Tensor) -> Tensor:
         pictures: Tensor = self.module.decode(latents)
         return pictures

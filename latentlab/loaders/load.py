@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,10 +17,11 @@ from latentlab.loaders import dc, flux2, kl, linear, taesd, tiny, video  # noqa:
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.built_in import BUILT_IN
 from latentlab.loaders.checkpoints import read_file, read_folder, read_pair
+from latentlab.loaders.compilation import compile_vae
+from latentlab.loaders.device import choose_device
 from latentlab.loaders.families import Checkpoint, build_vae
-from latentlab.loaders.normalization import NORMALIZATIONS
-from latentlab.loaders.weights import SUFFIXES
-from latentlab.models.shipped import shipped_folder
+from latentlab.loaders.hub_cache import WEIGHT_SUFFIXES
+from latentlab.shipped import shipped_folder
 
 Source = str | Path | tuple[str | Path, str | Path]
 
@@ -41,11 +44,13 @@ def load_vae(
     revision: str | None = None,
     offline: bool = False,
     progress: Progress | None = None,
+    tile: int | None = None,
+    compiled: bool = False,
 ) -> LatentVAE:
-    """Return a pretrained VAE whose latents are model space, whatever its family.
+    """Return a pretrained VAE whose latents are in model space, for every family.
 
-    A path that exists comes before a name. Architecture is read from config.json or from the
-    tensors' shapes, and every key must fit.
+    An existing path takes precedence over a name. The architecture is read from config.json or
+    from the tensors' shapes, and every key must fit.
 
     Parameters
     ----------
@@ -54,24 +59,31 @@ def load_vae(
         - a built-in model, such as ``"linear"``, or a name of the catalogue, such as ``"flux1"``;
         - a hub repository, ``"owner/name"`` or ``"owner/name:subfolder"``;
         - a folder: of diffusers, of a pipeline with ``vae/``, or with TAESD's two files;
-        - a weights file. Files of SD1.x and SDXL look alike, as do FLUX.1's and SD3's: where
-          nothing in the file decides, the first is assumed with a warning, and
-          ``"file.safetensors@sdxl"`` (``sd15``, ``sdxl``, ``flux1``, ``sd3``) says it;
+        - a weights file. Files of SD1.x and SDXL look alike, as do those of FLUX.1 and SD3. If
+          nothing in the file decides, the first is assumed with a warning;
+          ``"file.safetensors@sdxl"`` (``sd15``, ``sdxl``, ``flux1``, ``sd3``) states it;
         - TAESD's two files, as a tuple or as ``"encoder.pth,decoder.pth"``.
-    device : "auto" takes CUDA, then MPS, then the CPU
-    dtype : of the weights; "auto" is float32
+    device : "auto" is CUDA if available, otherwise MPS, otherwise the CPU
+    dtype : dtype of the weights; "auto" is float32
     revision : branch, tag or commit of a hub repository
-    offline : never ask the network
-    progress : called as ``progress(what, done, total)`` in bytes while a model is downloaded
+    offline : never use the network
+    progress : called as ``progress(what, done, total)``, in bytes, during a download
+    tile : side in pixels of the tiles that pictures are encoded and decoded in, for pictures too
+        large for memory; by default pictures are processed whole. See
+        :func:`latentlab.tiles.tiled`.
+    compiled : compile encoder and decoder with ``torch.compile``: faster, but the first picture of
+        a size takes longer, and results differ by rounding
 
     Returns
     -------
-    LatentVAE in eval mode, without gradients for its parameters but with gradients through it.
+    LatentVAE in eval mode. Its parameters require no gradients; gradients flow through it.
 
     Raises
     ------
     ModelError : ModelNotFoundError, GatedModelError, DownloadError or WeightsError.
-    UsageError : an unknown device or dtype, or options that do not go with the source.
+    UsageError : an unknown device or dtype, options that do not fit the source, a tile that does
+        not fit the model, or ``compiled`` for a model without torch modules.
+    MissingExtraError : ``compiled`` without a C++ compiler or Python's headers.
 
     Examples
     --------
@@ -79,39 +91,41 @@ def load_vae(
     >>> vae.spec  # doctest: +SKIP
     LatentSpec(name='flux1', channels=16, stride=8, multiple=8, has_logvar=True)
     """
-    place, kind = _choose_device(device), _choose_dtype(dtype)
-    local = _find_local(source)
-    if local is not None:
-        if revision is not None:
-            raise UsageError(
-                f"revision={revision} for {source}",
-                "a revision of a hub repository",
-                "leave it out for local files",
-            )
-        checkpoint, name, where = local
-        return build_vae(checkpoint, name=name, source=where, device=place, dtype=kind)
-    checkpoint, name, commit = _fetch(str(source), revision, progress, offline=offline)
-    return build_vae(
-        checkpoint, name=name, source=str(source), revision=commit, device=place, dtype=kind
-    )
+    place, kind = choose_device(device), _choose_dtype(dtype)
+    checkpoint = _read_local(source)
+    if checkpoint is None:
+        options = {"revision": revision, "offline": offline, "progress": progress}
+        checkpoint = _fetch(str(source), options)
+    elif revision is not None:
+        raise UsageError(
+            f"revision={revision} for {source}", "a hub repository", "leave it out for local files"
+        )
+    vae: LatentVAE = build_vae(checkpoint, place, kind)
+    if compiled:
+        compile_vae(vae)
+    if tile is not None:
+        from latentlab.tiles import tiled
+
+        vae = tiled(vae, tile)
+    return vae
 
 
-def _find_local(source: Source) -> tuple[Checkpoint, str, str] | None:
-    """Return checkpoint, name and absolute source of what is on this disk; None for names."""
+def _read_local(source: Source) -> Checkpoint | None:
+    """Return the checkpoint of a source on this disk; None for names and repositories."""
     if isinstance(source, tuple | list):
         return _read_halves(source)
     path = _absolute(source)
     if path.is_dir():
-        return read_folder(path), _name_folder(path), str(path)
+        return read_folder(path)
     if path.exists():
-        return read_file(path), path.stem, str(path)
+        return read_file(path)
     if isinstance(source, Path):
-        raise _missing(str(source))
+        raise _missing(source)
     if source in BUILT_IN:
-        return read_folder(shipped_folder(source)), source, source
+        return replace(read_folder(shipped_folder(source)), source=source)
     plain, _, normalization = source.rpartition("@")
     if plain and _absolute(plain).is_file():
-        return _read_hinted(_absolute(plain), normalization)
+        return read_file(_absolute(plain), normalization=normalization)
     parts = source.split(",")
     if len(parts) == 2:
         return _read_halves(parts)
@@ -123,39 +137,26 @@ def _find_local(source: Source) -> tuple[Checkpoint, str, str] | None:
 def _looks_like_path(source: str) -> bool:
     starts = source.startswith((".", "/", "~")) or "\\" in source
     nested = "/" in source and not _HUB_ID.fullmatch(source)
-    return starts or nested or Path(source).suffix in SUFFIXES
+    return starts or nested or Path(source).suffix in WEIGHT_SUFFIXES
 
 
 def _absolute(source: str | Path) -> Path:
-    # links stay, for the hub's cache is made of links to files without names
+    # Symbolic links are kept: the hub's cache links to files without telling names.
     return Path(os.path.normpath(Path(source).expanduser().absolute()))
 
 
-def _read_halves(parts: Sequence[str | Path]) -> tuple[Checkpoint, str, str]:
+def _read_halves(parts: Sequence[str | Path]) -> Checkpoint:
     if len(parts) != 2:
         raise UsageError(f"{len(parts)} paths", "an encoder and a decoder", "pass two paths")
     first, second = (_absolute(str(part).strip()) for part in parts)
     for path in (first, second):
         if not path.is_file():
-            raise _missing(str(path))
-    return read_pair(first, second), first.parent.name, f"{first},{second}"
+            raise _missing(path)
+    return read_pair(first, second)
 
 
-def _read_hinted(path: Path, normalization: str) -> tuple[Checkpoint, str, str]:
-    if normalization not in NORMALIZATIONS:
-        raise UsageError(
-            f"@{normalization} behind {path}",
-            f"one of {', '.join(f'@{name}' for name in NORMALIZATIONS)}",
-            "choose one of them or leave it out",
-        )
-    checkpoint = read_file(path, normalization=normalization)
-    return checkpoint, path.stem, f"{path}@{normalization}"
-
-
-def _fetch(
-    source: str, revision: str | None, progress: Progress | None, *, offline: bool
-) -> tuple[Checkpoint, str, str]:
-    """Return checkpoint, name and commit of a catalogue name or hub repository."""
+def _fetch(source: str, options: Mapping[str, Any]) -> Checkpoint:
+    """Return the checkpoint of a catalogue name or a hub repository, with options of ``fetch``."""
     from latentlab.loaders.catalogue import find_entry
     from latentlab.loaders.hub import fetch
 
@@ -167,48 +168,21 @@ def _fetch(
     else:
         entry = find_entry(source)
         name, repo, subfolder, files = entry.name, entry.repo, entry.subfolder, entry.files
-    fetched = fetch(
-        repo,
-        subfolder=subfolder,
-        files=files,
-        revision=revision,
-        offline=offline,
-        progress=progress,
-    )
-    return read_folder(fetched.folder, only=files), name, fetched.revision
+    fetched = fetch(repo, subfolder=subfolder, files=files, **options)
+    checkpoint = read_folder(fetched.folder, only=files)
+    return replace(checkpoint, name=name, source=source, revision=fetched.revision)
 
 
-def _name_folder(folder: Path) -> str:
-    return folder.parent.name if folder.name == "vae" else folder.name
-
-
-def _missing(source: str) -> ModelNotFoundError:
+def _missing(source: str | Path) -> ModelNotFoundError:
     return ModelNotFoundError(
         f"{source}, which does not exist", "a folder or weights file", "check the path"
     )
 
 
-def _choose_device(device: str | torch.device) -> torch.device:
-    if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        if chosen.type == "meta":
-            raise ValueError("a device that computes nothing")
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError, ImportError, ValueError) as error:
-        raise UsageError(
-            f"device={device}",
-            "auto, cpu, or a device that this torch can use, such as cuda or mps",
-            "pass --device cpu or install torch for that device",
-        ) from error
-    return chosen
-
-
 def _choose_dtype(dtype: str | torch.dtype) -> torch.dtype:
     chosen = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
     if not isinstance(chosen, torch.dtype) or not chosen.is_floating_point:
-        raise UsageError(f"dtype={dtype}", f"one of {', '.join(DTYPES)}", "pass --dtype float32")
+        raise UsageError(
+            f"dtype={dtype}", f"one of {', '.join(DTYPES)}", "choose one (--dtype float32)"
+        )
     return chosen

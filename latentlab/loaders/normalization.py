@@ -1,7 +1,7 @@
-"""From a VAE's own latents to model space and back: one affine map for each channel.
+"""From a VAE's own latents to model space and back: one affine map per channel.
 
-diffusers keeps these numbers in its pipelines; here they are read once, by each family, and
-applied in this file alone.
+diffusers keeps these numbers in its pipelines. Here each family reads them once, and only this
+module applies them.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Affine:
-    """Model space = (latent − shift) · scale, channel by channel.
+    """Model space = (latent − shift) · scale, channel by channel; the identity by default.
 
     Parameters
     ----------
-    shift, scale : tuple of float, one for each channel, or one for all of them
+    shift, scale : tuple of float, one per channel, or a single one for all channels
 
     Examples
     --------
@@ -38,11 +38,11 @@ class Affine:
     scale: tuple[float, ...] = (1.0,)
 
     def to_model(self, latents: Tensor) -> Tensor:
-        """Return latents (B, C, h, w) of the VAE in model space."""
+        """Return the VAE's own latents (B, C, h, w) in model space."""
         return (latents - _per_channel(self.shift, latents)) * _per_channel(self.scale, latents)
 
     def from_model(self, latents: Tensor) -> Tensor:
-        """Return model-space latents (B, C, h, w) as the VAE's decoder takes them."""
+        """Return model-space latents (B, C, h, w) as the VAE's decoder expects them."""
         return latents / _per_channel(self.scale, latents) + _per_channel(self.shift, latents)
 
     def logvar_to_model(self, logvar: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ NORMALIZATIONS = {
     "sd3": Affine(shift=(0.0609,), scale=(1.5305,)),
     "flux1": Affine(shift=(0.1159,), scale=(0.3611,)),
 }
-"""What the AutoencoderKL families that cannot be told apart by their shapes use."""
+"""The normalizations of the AutoencoderKL models that cannot be told apart by their shapes."""
 
 
 def _per_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
@@ -72,8 +72,8 @@ def _per_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
 
 @cache
 def _placed(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return numbers (1, C, 1, 1) on a device, copied once: a GPU waits for every copy."""
-    with torch.inference_mode(False):  # or autograd could not keep them
+    """Return numbers as (1, C, 1, 1) on a device, copied only once: a GPU waits for each copy."""
+    with torch.inference_mode(False):  # autograd cannot save inference tensors
         return torch.tensor(values, dtype=dtype, device=device).view(1, -1, 1, 1)
 
 

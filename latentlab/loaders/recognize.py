@@ -1,4 +1,4 @@
-"""What a set of tensors is, judged by names and shapes alone."""
+"""Which family a set of tensors belongs to, judged by names and shapes alone."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _SIGNS = (
     ("1.conv.0.weight", "TAESD encoder"),
     ("3.conv.0.weight", "TAESD decoder"),
 )
-"""Keys that only one family has; the first one present decides."""
+"""Keys that only one family has; the first one found decides."""
 
 
 def guess_family(tensors: Mapping[str, Tensor]) -> str:
-    """Return the family whose names the tensors bear; empty if there is none.
+    """Return the family that the tensors' names belong to; empty if it is unknown.
 
-    ``"LDM"`` stands for CompVis' names of AutoencoderKL, with or without the statistics that
-    make it FLUX.2's; ``"TAESD encoder"`` and ``"TAESD decoder"`` are halves of a checkpoint.
+    ``"LDM"`` stands for AutoencoderKL under CompVis' names, with or without the statistics of
+    FLUX.2; ``"TAESD encoder"`` and ``"TAESD decoder"`` are the halves of a checkpoint.
     """
     family = next((family for key, family in _SIGNS if key in tensors), "")
     if family == "AutoencoderKL" and "bn.running_mean" in tensors:
@@ -40,7 +40,7 @@ def guess_family(tensors: Mapping[str, Tensor]) -> str:
 
 
 def describe_weights(tensors: Mapping[str, Tensor]) -> str:
-    """Return in a few words which family weights look like.
+    """Return a short statement of the family that weights look like.
 
     Examples
     --------

@@ -1,25 +1,23 @@
-"""Which normalization a single AutoencoderKL file wants, when its shapes leave two.
+"""Which normalization a single AutoencoderKL file needs, if its shapes leave two possibilities.
 
-SD1.x and SDXL have the same shapes, and so have FLUX.1 and SD3; diffusers keeps what tells them
-apart in config.json, which a single file lacks. In this order: what the user says, a published
-file's SHA-256, the diffusion model in the same file, the file's own metadata, and at last an
-assumption, with a warning.
+SD1.x and SDXL have the same shapes, and so do FLUX.1 and SD3. diffusers tells them apart by
+config.json, which a single file lacks. The evidence is, in this order: what the user says, the
+SHA-256 of a published file, the diffusion model in the same file, and the file's own metadata.
+Without any, one possibility is assumed with a warning.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from latentlab.errors import UsageError
-from latentlab.loaders.normalization import NORMALIZATIONS
+from latentlab.loaders.normalization import NORMALIZATIONS, Affine
 from latentlab.loaders.weights import read_metadata
 
 CANDIDATES = {4: ("sd15", "sdxl"), 16: ("flux1", "sd3")}
-"""Latent channels → normalizations that are possible; the first one is assumed."""
+"""Latent channels → possible normalizations; the first one is assumed."""
 
 _PUBLISHED = {
     "735e4c3a447a3255760d7f86845f09f937809baa529c17370d83e4c3758f3c75": "sd15",  # ft-mse-840000
@@ -50,95 +48,68 @@ _ARCHITECTURES = (
 )
 
 
-@dataclass(frozen=True)
-class Choice:
-    """A normalization and why it was chosen.
-
-    Parameters
-    ----------
-    name : key of ``NORMALIZATIONS``; None stands for the identity
-    reason : str, for ``run.json``
-    """
-
-    name: str | None
-    reason: str
-
-    def options(self) -> dict[str, Any]:
-        """Return the options of AutoencoderKL that say the same."""
-        if self.name is None:
-            return {"scaling_factor": 1.0, "shift_factor": 0.0}
-        affine = NORMALIZATIONS[self.name]
-        return {"scaling_factor": affine.scale[0], "shift_factor": affine.shift[0]}
-
-
 def choose_normalization(
-    path: Path, keys: Iterable[str], sha256: str, channels: int, *, wanted: str | None = None
-) -> Choice:
-    """Return the normalization of an AutoencoderKL file, with a UserWarning where it is assumed.
+    path: Path, keys: Collection[str], sha256: str, channels: int, *, wanted: str | None = None
+) -> tuple[Affine, str]:
+    """Return the normalization of an AutoencoderKL file, and the reason for ``run.json``.
+
+    A UserWarning says so if the normalization is only assumed.
 
     Parameters
     ----------
     path : Path of the file
-    keys : names of all its tensors, those of a diffusion model included
-    sha256 : of the file
+    keys : names of all its tensors, including those of a diffusion model
+    sha256 : SHA-256 of the file
     channels : latent channels
-    wanted : what the user says it is
+    wanted : key of ``NORMALIZATIONS`` that the user asks for
 
     Raises
     ------
-    UsageError : the user's wish goes with other latent channels.
+    UsageError : the normalization asked for belongs to other latent channels.
     """
     candidates = CANDIDATES.get(channels, ())
     if wanted is not None:
-        _check_wish(path, wanted, channels, candidates)
-        return Choice(wanted, f"{wanted}, as asked for")
-    if sha256 in _PUBLISHED:
-        return Choice(_PUBLISHED[sha256], f"{_PUBLISHED[sha256]}, known by the file's SHA-256")
-    for name, source in (
-        (_find_diffusion_model(keys), "known by the diffusion model in the same file"),
-        (_find_architecture(path), "known by the file's metadata"),
+        if wanted not in candidates:
+            raise UsageError(
+                f"@{wanted} for {path} with {channels} latent channels",
+                f"@{' or @'.join(candidates)}"
+                if candidates
+                else "no @ for this number of channels",
+                "choose the normalization that belongs to the weights",
+            )
+        return NORMALIZATIONS[wanted], f"{wanted}, as asked for"
+    for name, evidence in (
+        (_PUBLISHED.get(sha256, ""), "the file's SHA-256"),
+        (_find_diffusion_model(keys), "the diffusion model in the same file"),
+        (_find_architecture(path), "the file's metadata"),
     ):
         if name in candidates:
-            return Choice(name, f"{name}, {source}")
+            return NORMALIZATIONS[name], f"{name}, known by {evidence}"
     return _assume(path, channels, candidates)
 
 
-def _check_wish(path: Path, wanted: str, channels: int, candidates: tuple[str, ...]) -> None:
-    if wanted not in candidates:
-        raise UsageError(
-            f"@{wanted} for {path} of {channels} latent channels",
-            f"@{' or @'.join(candidates)}" if candidates else "no @ for so many channels",
-            "choose the normalization that belongs to the weights",
-        )
+def _find_diffusion_model(keys: Collection[str]) -> str:
+    found = (name for start, name in _DIFFUSION_MODELS if any(k.startswith(start) for k in keys))
+    return next(found, "")
 
 
-def _find_diffusion_model(keys: Iterable[str]) -> str | None:
-    names = list(keys)
-    for start, name in _DIFFUSION_MODELS:
-        if any(key.startswith(start) for key in names):
-            return name
-    return None
-
-
-def _find_architecture(path: Path) -> str | None:
+def _find_architecture(path: Path) -> str:
     stated = read_metadata(path).get("modelspec.architecture", "").lower()
-    return next((name for sign, name in _ARCHITECTURES if sign in stated), None)
+    return next((name for sign, name in _ARCHITECTURES if sign in stated), "")
 
 
-def _assume(path: Path, channels: int, candidates: tuple[str, ...]) -> Choice:
+def _assume(path: Path, channels: int, candidates: tuple[str, ...]) -> tuple[Affine, str]:
     if not candidates:
-        _warn(
+        warnings.warn(
             f"{path.name} with {channels} latent channels does not say its scale to model space: "
-            "assumed 1; a diffusers folder with config.json would say it"
+            "assumed 1; a diffusers folder with config.json would say it",
+            stacklevel=2,
         )
-        return Choice(None, "assumed, the file does not say")
+        return Affine(), "assumed, the file does not say"
     name, other = candidates
-    _warn(
+    warnings.warn(
         f"{path.name} does not say whether it is {name} or {other}: assumed {name}; "
-        f"pass {path.name}@{other}, or @{name} to silence this"
+        f"pass {path.name}@{other}, or @{name} to silence this warning",
+        stacklevel=2,
     )
-    return Choice(name, f"{name}, assumed; the file could be {other}")
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, UserWarning, stacklevel=2)
+    return NORMALIZATIONS[name], f"{name}, assumed; the file could be {other}"

@@ -1,9 +1,9 @@
-"""TAESD's own checkpoints (https://github.com/madebyollin/taesd), TAEF2's pooling included.
+"""TAESD's own checkpoints (https://github.com/madebyollin/taesd), including TAEF2's pooling.
 
-A half is one sequence of layers, and the names of its tensors tell the whole architecture: a
-convolution without bias halves (encoder) or follows a doubling (decoder), a number without
-tensors is an activation or that doubling, ``conv`` is a residual block and ``pool`` beside it
-the branch that TAEF2 has at its lowest resolution. Latents are model space.
+Each half is a sequence of layers, and the names of its tensors determine the whole architecture: a
+convolution without bias halves the resolution (encoder) or follows a doubling (decoder), a number
+without tensors is an activation or that doubling, and ``conv`` is a residual block. ``pool`` next
+to ``conv`` is the branch that TAEF2 has at its lowest resolution. Latents are model space.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ from torch import Tensor, nn
 
 from latentlab.latents import LatentSpec
 from latentlab.loaders.families import ModuleVAE, register_family
-from latentlab.loaders.normalization import Affine
 
 POOL_GROUPS = 4
 LONGEST = 256
-"""No half of a TAESD checkpoint has nearly as many layers."""
+"""Far more layers than any half of a TAESD checkpoint has."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Block(nn.Module):
-    """relu(conv-relu-conv-relu-conv(x) + skip(x)), after x += pool(x) where there is a pool."""
+    """relu(conv-relu-conv-relu-conv(x) + skip(x)), after x += pool(x) in blocks with a pool."""
 
     def __init__(self, shapes: Shapes, name: str) -> None:
         super().__init__()
@@ -46,15 +45,15 @@ class Block(nn.Module):
 
 
 class SoftClamp(nn.Module):
-    """tanh(z / 3)·3, with which every decoder of this kind begins."""
+    """tanh(z / 3)·3, the first layer of every TAESD decoder."""
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Return latents (B, C, h, w) within ±3."""
+        """Return the latents (B, C, h, w) limited to ±3."""
         return torch.tanh(latents / 3) * 3
 
 
 class TAESD(nn.Module):
-    """Encoder and decoder that the names and shapes of a checkpoint describe.
+    """Encoder and decoder as described by the names and shapes of a checkpoint.
 
     Parameters
     ----------
@@ -63,13 +62,13 @@ class TAESD(nn.Module):
     Raises
     ------
     KeyError : a tensor is missing.
-    ValueError : the halves do not fit together, or take or give no three colors.
+    ValueError : the halves do not fit together, or their pictures do not have three colors.
     """
 
     def __init__(self, shapes: Shapes) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(*_encoder_layers(_below("encoder", shapes)))
-        self.decoder = nn.Sequential(*_decoder_layers(_below("decoder", shapes)))
+        self.encoder = nn.Sequential(*_encoder_layers(_below("encoder.", shapes)))
+        self.decoder = nn.Sequential(*_decoder_layers(_below("decoder.", shapes)))
         convolutions = [layer for layer in self.encoder if isinstance(layer, nn.Conv2d)]
         doublings = [layer for layer in self.decoder if isinstance(layer, nn.Upsample)]
         first, last = self.encoder[0], self.decoder[-1]
@@ -78,16 +77,19 @@ class TAESD(nn.Module):
         decoded: int = self.decoder[1].in_channels  # type: ignore[assignment]
         if (self.channels, self.stride) != (decoded, 2 ** len(doublings)):
             raise ValueError(
-                f"the encoder gives {self.channels} channels at stride {self.stride}, "
+                f"the encoder returns {self.channels} channels at stride {self.stride}, "
                 f"the decoder takes {decoded} at stride {2 ** len(doublings)}"
             )
         if first.in_channels != 3 or last.out_channels != 3:
-            raise ValueError("an encoder or decoder whose pictures have not three colors")
+            raise ValueError("an encoder or decoder whose pictures do not have three colors")
 
 
 @register_family("TAESD")
 class TAESDVAE(ModuleVAE):
-    """TAESD, TAESDXL, TAESD3, TAEF1 and TAEF2 as their author keeps them: no posterior."""
+    """TAESD, TAESDXL, TAESD3, TAEF1 and TAEF2 as their author publishes them: no posterior.
+
+    Their latents already are model space.
+    """
 
     @classmethod
     def build_module(cls, config: Mapping[str, Any]) -> nn.Module:
@@ -96,25 +98,19 @@ class TAESDVAE(ModuleVAE):
 
     @classmethod
     def read_spec(cls, module: Any, name: str) -> LatentSpec:
-        """Return channels and stride of the encoder."""
+        """Return the encoder's channels and stride."""
         return LatentSpec(name, module.channels, module.stride)
 
-    @classmethod
-    def read_normalization(cls, module: Any) -> Affine:
-        """Return the identity: these latents are model space already."""
-        return Affine()
+    def _run_encoder(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.module.encoder((images + 1) / 2), None
 
-    def _encode(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        latents: Tensor = self.module.encoder((images + 1) / 2)
-        return latents, None
-
-    def _decode(self, latents: Tensor) -> Tensor:
+    def _run_decoder(self, latents: Tensor) -> Tensor:
         pictures: Tensor = self.module.decoder(latents) * 2 - 1
         return pictures
 
 
 def join_halves(encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of two files as those of one, under ``encoder.`` and ``decoder.``."""
+    """Return the tensors of both files in one mapping, under ``encoder.`` and ``decoder.``."""
     return {f"encoder.{key}": tensor for key, tensor in encoder.items()} | {
         f"decoder.{key}": tensor for key, tensor in decoder.items()
     }
@@ -123,8 +119,8 @@ def join_halves(encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor]) ->
 def rename_tiny(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return AutoencoderTiny's tensors under TAESD's names.
 
-    diffusers keeps ``layers`` between half and number, and counts its decoder without the soft
-    clamp at its beginning.
+    diffusers puts ``layers`` between half and number, and does not count the soft clamp at the
+    beginning of the decoder.
     """
     renamed = {}
     for key, tensor in tensors.items():
@@ -163,9 +159,10 @@ def _length(shapes: Shapes) -> int:
     return max(numbers) + 1
 
 
-def _below(prefix: str, shapes: Shapes) -> dict[str, tuple[int, ...]]:
-    start = f"{prefix}."
-    return {key[len(start) :]: shape for key, shape in shapes.items() if key.startswith(start)}
+def _below(start: str, shapes: Shapes) -> dict[str, tuple[int, ...]]:
+    return {
+        key.removeprefix(start): shape for key, shape in shapes.items() if key.startswith(start)
+    }
 
 
 def _conv(shapes: Shapes, name: str, *, stride: int = 1) -> nn.Conv2d:

@@ -1,26 +1,26 @@
-"""Files that come with latentlab, and that are checked before they are used.
+"""Files shipped with latentlab, checked before they are used.
 
-Each model is a folder of ``latentlab/models``; ``SHA256SUMS`` beside them names every file's
-digest, as the command ``sha256sum`` writes it.
+Each model is a folder of ``latentlab/models``. ``SHA256SUMS`` beside them lists the digest of
+every file, in the format of the command ``sha256sum``.
 """
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from latentlab.errors import WeightsError
+from latentlab.files import sha256_of_file
 
 MODELS_FOLDER = Path(__file__).resolve().parent
 SUMS = "SHA256SUMS"
 
 
 def shipped_folder(name: str, models: Path = MODELS_FOLDER) -> Path:
-    """Return the folder of a model that comes with latentlab, after checking every file in it.
+    """Return the folder of a model shipped with latentlab, after checking every file in it.
 
     Raises
     ------
-    WeightsError : a file is missing or is not the one that was shipped.
+    WeightsError : a file is missing or differs from the one that was shipped.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def _read_sums(models: Path) -> dict[str, str]:
 
 def _check_file(path: Path, digest: str) -> None:
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        found = sha256_of_file(path)
     except OSError as error:
         raise _damaged(path, "is missing") from error
     if found != digest:

@@ -1,0 +1,84 @@
+"""What diffusers' autoencoders have in common: options, stride and the map to model space.
+
+Model space is (z − shift)·scale, and (z − mean)·scale/std if the configuration has
+``latents_mean`` and ``latents_std``, as in diffusers' image-to-image pipelines.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from importlib import import_module
+from inspect import signature
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from latentlab.latents import LatentSpec
+from latentlab.loaders.families import ModuleVAE
+from latentlab.loaders.normalization import Affine
+
+
+class DiffusersVAE(ModuleVAE):
+    """A family of diffusers, whose class there has the family's name.
+
+    Attributes
+    ----------
+    levels : str, option that lists one value per resolution, each half the one before
+    has_logvar : bool, whether the encoder returns a log-variance
+    ignored_options : options that diffusers writes into config.json but does not read back
+    """
+
+    levels: ClassVar[str] = "block_out_channels"
+    has_logvar: ClassVar[bool] = False
+    ignored_options: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def build_module(cls, config: Mapping[str, Any]) -> nn.Module:
+        """Return diffusers' module; raises ValueError for pictures without three colors."""
+        colors = cls.count_colors(config)
+        for option in ("in_channels", "out_channels", "input_channels"):
+            if config.get(option, colors) != colors:
+                raise ValueError(f"{option} = {config[option]} where pictures have {colors}")
+        diffusers_class = getattr(import_module("diffusers"), cls.family)
+        module: nn.Module = diffusers_class(**cls._known_options(diffusers_class, config))
+        return module
+
+    @classmethod
+    def count_colors(cls, config: Mapping[str, Any]) -> int:
+        """Return the number of channels that the encoder takes and the decoder returns."""
+        return 3
+
+    @classmethod
+    def read_spec(cls, module: Any, name: str) -> LatentSpec:
+        """Return channels from the configuration, and a factor of two per level after the first."""
+        config = module.config
+        stride = 2 ** (len(config[cls.levels]) - 1)
+        return LatentSpec(name, config.latent_channels, stride, has_logvar=cls.has_logvar)
+
+    @classmethod
+    def read_normalization(cls, module: Any) -> Affine:
+        """Return shift and scale, or means and standard deviations, of the configuration."""
+        config = module.config
+        scale = config.get("scaling_factor", 1.0)
+        means, deviations = config.get("latents_mean"), config.get("latents_std")
+        if means is not None and deviations is not None:
+            return Affine(tuple(means), tuple(scale / std for std in deviations))
+        return Affine((config.get("shift_factor") or 0.0,), (scale,))
+
+    def _run_decoder(self, latents: Tensor) -> Tensor:
+        pictures: Tensor = self.module.decode(latents).sample
+        return pictures
+
+    @classmethod
+    def _known_options(cls, diffusers_class: type, config: Mapping[str, Any]) -> dict[str, Any]:
+        expected = signature(diffusers_class).parameters
+        given = {key for key in config if not key.startswith("_")}
+        unknown = sorted(given - expected.keys() - cls.ignored_options)
+        if unknown:
+            warnings.warn(
+                f"{cls.family} of this diffusers knows no option {', '.join(unknown)}: "
+                "the model is built without it",
+                stacklevel=2,
+            )
+        return {key: value for key, value in config.items() if key in expected}
