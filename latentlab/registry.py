@@ -23,6 +23,7 @@ class Registry(Mapping[str, type[Entry]], Generic[Entry]):
     kind : str, what is registered, for messages, such as ``"neighborhood"``
     package : str, the package of the classes that come with latentlab
     modules : name → module of that package which registers it
+    attribute : of a registered class, which holds its name
 
     Examples
     --------
@@ -37,18 +38,24 @@ class Registry(Mapping[str, type[Entry]], Generic[Entry]):
     """
 
     def __init__(
-        self, kind: str, package: str = "", modules: Mapping[str, str] | None = None
+        self,
+        kind: str,
+        package: str = "",
+        modules: Mapping[str, str] | None = None,
+        *,
+        attribute: str = "name",
     ) -> None:
         self.kind = kind
+        self._attribute = attribute
         self._package = package
         self._modules = dict(modules or {})
         self._entries: dict[str, type[Entry]] = {}
 
     def register(self, name: str) -> Callable[[Kind], Kind]:
-        """Return a class decorator that makes a class available, and sets its ``name``."""
+        """Return a class decorator that makes a class available, and sets its attribute."""
 
         def decorate(entry: Kind) -> Kind:
-            entry.name = name  # type: ignore[attr-defined]
+            setattr(entry, self._attribute, name)
             self._entries[name] = entry
             return entry
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from mini_data import psnr, score, to_pixels, to_tensor
-from mini_linear import fit_patch_pca, reconstruct
+from mini_linear import fit_patch_pca
 from torch import nn
+
+from latentlab.encoding.encoder import decode
 
 LATENT_CHANNELS = 16
 

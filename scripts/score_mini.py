@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mini_data import bundled_photos, read_folder, score, to_pixels
 
+from latentlab.encoding.encoder import decode
 from latentlab.errors import LatentlabError
 from latentlab.results.folders import write_json
 
@@ -31,7 +32,7 @@ ROUNDS = 5
 
 def score_model(vae: LatentVAE, photos: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
     """PSNR in dB and SSIM of each uint8 photo (H, W, 3) after the round trip."""
-    from latentlab import encode, reconstruct
+    from latentlab import encode
 
     copies = [to_pixels(decode(vae, encode(vae, photo))[None])[0] for photo in photos.values()]
     pairs = score(np.stack(list(photos.values())), np.stack(copies))
@@ -73,7 +74,8 @@ def model_space_logvar(vae: LatentVAE) -> float:
 
 def time_round_trip(vae: LatentVAE, photo: np.ndarray) -> dict[str, float]:
     """Median seconds to encode and to decode one photo."""
-    from latentlab import encode, read_picture, reconstruct
+    from latentlab import encode
+    from latentlab.images.reading import read_picture
 
     picture = read_picture(photo)
     latent = encode(vae, picture)

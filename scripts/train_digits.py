@@ -21,7 +21,8 @@ from package_models import renew_sums
 from latentlab.digits.data import DigitsData, load_data
 from latentlab.digits.evaluation import evaluate_tilt
 from latentlab.digits.export import export_onnx
-from latentlab.digits.folders import SHIPPED, load_run, save_run
+from latentlab.digits.exported import SHIPPED
+from latentlab.digits.folders import load_run, save_run
 from latentlab.digits.measure import encode_digits, measure_losses
 from latentlab.digits.models import DigitsConfig, DigitsModel
 from latentlab.digits.objective import Beta

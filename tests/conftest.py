@@ -12,7 +12,8 @@ from webdriver import find_programs
 
 from latentlab.encoding.encoder import encode
 from latentlab.errors import LatentlabError
-from latentlab.latents import Latent, Picture
+from latentlab.images.image import Picture
+from latentlab.latents import Latent
 from latentlab.web.pages import runtime_files
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from latentlab.latents import Latent, LatentSpec, Neighborhood
-from latentlab.layouts import WholeLayout, Window
+from latentlab.latents import Latent, LatentSpec, Neighborhood, Sampling
+from latentlab.layouts import Layout, WholeLayout, Window
 
 
 def noise(n_samples: int, n_features: int, seed: int = 0) -> Tensor:
@@ -49,4 +50,11 @@ def whole(latents: Tensor, name: str = "planted") -> Neighborhood:
     channels, height, width = latents.shape[1:]
     layout = WholeLayout((channels, height, width), Window(0, 0, height, width))
     origin = Latent(latents.mean(0), LatentSpec("planted", channels, 8))
-    return Neighborhood(name, layout.flatten(latents), origin, layout, "planted")
+    return hood_of(layout.flatten(latents), origin, layout, name)
+
+
+def hood_of(
+    rows: Tensor, origin: Latent, layout: Layout, name: str = "planted", **how: Any
+) -> Neighborhood:
+    """Return rows as a neighborhood of a latent."""
+    return Neighborhood(rows, Sampling(name, layout, origin, **how))

@@ -141,7 +141,7 @@ def test_no_circles_and_nothing_against_the_flow() -> None:
 @pytest.mark.parametrize(
     "planted",
     [
-        "from latentlab.components.pca import PCA", 
+        "from latentlab.components.pca import PCA",
         "def late() -> None:\n    import latentlab.components.pca",
         "if TYPE_CHECKING:\n    from latentlab.components import pca",
     ],

@@ -9,7 +9,7 @@ import torch
 from linear_vae import LinearVAE
 from torch import Tensor
 
-from latentlab import compile_vae, load_vae
+from latentlab import load_vae
 from latentlab.encoding import encoder
 from latentlab.encoding.batches import (
     Sent,
@@ -24,6 +24,7 @@ from latentlab.errors import MemoryLimitError, NonFiniteError
 from latentlab.latents import LatentSpec, Posterior
 from latentlab.loaders import wrap_vae
 from latentlab.loaders.base import LatentVAE
+from latentlab.loaders.compilation import compile_vae
 
 
 def at_most(count: int, seen: list[int]) -> Callable[[Tensor], Tensor]:

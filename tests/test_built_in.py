@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from latentlab import encode, load_vae, reconstruct
+from latentlab import encode, load_vae
+from latentlab.encoding.encoder import decode
 from latentlab.errors import WeightsError
 from latentlab.images.arrays import to_uint8
 from latentlab.loaders.base import LatentVAE

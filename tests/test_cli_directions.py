@@ -13,7 +13,7 @@ from command_line import CommandLine, files_in, save_picture
 from PIL import Image
 from safetensors.torch import load_file
 
-from latentlab import find, load_vae, neighborhood
+from latentlab import find_directions, load_vae, neighborhood
 from latentlab.encoding.encoder import encode
 from latentlab.errors import FileError
 from latentlab.results.directions import load_directions
@@ -81,7 +81,7 @@ def test_the_numbers_are_those_of_the_library(search: Any, place: Path) -> None:
     vae = load_vae(place / "small")
     latent = encode(vae, place / "photo.png", size=SIZE)
     hood = neighborhood(vae, latent, "gaussian", n_samples=12, seed=4)
-    found = find(vae, latent, hood, 3, seed=4)
+    found = find_directions(vae, latent, hood, 3, seed=4)
     assert facts["strengths"] == found.strengths.tolist()
     assert facts["baseline_strength"] == found.baseline_strength
     folder = Path(facts["files"][0]).parent

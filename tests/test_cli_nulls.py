@@ -10,7 +10,7 @@ from command_line import CommandLine, files_in
 
 from latentlab.chance.nulls import NULLS
 from latentlab.figures.canvas import PALETTE
-from latentlab.results.folders import load_pca
+from latentlab.results.components import load_pca
 
 GAUSSIAN = ("-k", "gaussian")
 

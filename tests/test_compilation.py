@@ -19,11 +19,12 @@ from tiny_models import TINY, save_tiny
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from latentlab import compile_vae, load_vae
+from latentlab import load_vae
 from latentlab.encoding import precision
 from latentlab.errors import MissingExtraError, UsageError
 from latentlab.latents import LatentSpec
 from latentlab.loaders import wrap_vae
+from latentlab.loaders.compilation import compile_vae
 from latentlab.pullback import decoder_map
 
 COMPILED = sorted(TINY.keys() - {"PatchTransform"})

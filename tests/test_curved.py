@@ -14,7 +14,7 @@ from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Directions, Latent, LatentSpec
 from latentlab.layouts import TokenLayout, WholeLayout, Window
 from latentlab.loaders import LatentVAE, wrap_vae
-from latentlab.neighborhoods import neighborhood
+from latentlab.neighborhoods.sampling import neighborhood
 from latentlab.pullback import decoder_map
 from latentlab.walks.curved import follow, traverse_curved
 from latentlab.walks.traversal import traverse

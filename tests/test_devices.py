@@ -10,11 +10,12 @@ import torch
 from command_line import CommandLine
 from tiny_models import save_tiny
 
-from latentlab import compile_vae, encode, load_vae, neighborhood
+from latentlab import encode, load_vae, neighborhood
 from latentlab.encoding.batches import batch_size, pinned, run_halving
 from latentlab.encoding.encoder import decode_each, encode_batch, encode_each
 from latentlab.errors import MemoryLimitError
 from latentlab.loaders import LatentVAE
+from latentlab.loaders.compilation import compile_vae
 from latentlab.pullback import decoder_map, top_singular
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -9,12 +9,15 @@ import torch
 from linear_vae import LinearVAE, smooth_picture
 from PIL import Image
 
-from latentlab.directions import FINDERS, Scene, find, make_finder, register_finder
-from latentlab.directions.base import Finder, Found, random_rows, unit_rows
+from latentlab.directions import FINDERS
+from latentlab.directions.base import Finder, Found, Scene
+from latentlab.directions.finding import find_directions
 from latentlab.errors import NonFiniteError, ShapeError, UsageError
 from latentlab.images.arrays import to_uint8
 from latentlab.latents import Latent, Neighborhood
-from latentlab.neighborhoods import SAMPLERS, neighborhood
+from latentlab.linalg.bases import random_rows, unit_rows
+from latentlab.neighborhoods import SAMPLERS
+from latentlab.neighborhoods.sampling import neighborhood
 from latentlab.registry import option_types
 
 SAMPLES = 40
@@ -46,7 +49,9 @@ class TestEveryFinder:
         hood: Neighborhood,
         options: dict,
     ) -> None:
-        found = find(linear_vae, linear_latent, hood, finder=name, **options.get(name, {}))
+        found = find_directions(
+            linear_vae, linear_latent, hood, finder=name, **options.get(name, {})
+        )
         count = len(found.labels)
         assert found.rows.shape == (count, hood.n_features)
         torch.testing.assert_close(found.rows.norm(dim=1), torch.ones(count))
@@ -65,7 +70,9 @@ class TestEveryFinder:
         hood: Neighborhood,
         options: dict,
     ) -> None:
-        found = find(linear_vae, linear_latent, hood, finder=name, **options.get(name, {}))
+        found = find_directions(
+            linear_vae, linear_latent, hood, finder=name, **options.get(name, {})
+        )
         scores = hood.samples.double() @ found.rows.double().T
         torch.testing.assert_close(found.deviations, scores.std(0), rtol=1e-5, atol=1e-7)
         total = hood.samples.double().var(0).sum()
@@ -79,8 +86,8 @@ class TestEveryFinder:
         hood: Neighborhood,
         options: dict,
     ) -> None:
-        finder = make_finder(name, options.get(name, {}))
-        found = find(linear_vae, linear_latent, hood, finder=finder)
+        finder = FINDERS.make(name, options.get(name, {}))
+        found = find_directions(linear_vae, linear_latent, hood, finder=finder)
         measured = finder.measure(Scene(linear_vae, linear_latent, hood), found.rows)
         assert found.strengths.shape == measured.shape == (len(found.labels),)
         assert found.strengths.dtype == measured.dtype == torch.float64
@@ -98,8 +105,8 @@ class TestEveryFinder:
         hood: Neighborhood,
         options: dict,
     ) -> None:
-        finder = make_finder(name, options.get(name, {}))
-        found = find(linear_vae, linear_latent, hood, finder=finder)
+        finder = FINDERS.make(name, options.get(name, {}))
+        found = find_directions(linear_vae, linear_latent, hood, finder=finder)
         assert found.baseline_strength >= 0
         if name != "random":
             assert float(found.strengths[0]) > found.baseline_strength
@@ -113,7 +120,9 @@ class TestEveryFinder:
         options: dict,
     ) -> None:
         first, again = (
-            find(linear_vae, linear_latent, hood, finder=name, seed=3, **options.get(name, {}))
+            find_directions(
+                linear_vae, linear_latent, hood, finder=name, seed=3, **options.get(name, {})
+            )
             for _ in range(2)
         )
         assert torch.equal(first.rows, again.rows)
@@ -126,9 +135,11 @@ class TestEveryFinder:
         tokens = neighborhood(linear_vae, linear_latent, "tokens", region=(0, 0, 16, 16))
         if name == "supervised":
             with pytest.raises(UsageError, match="without known factors"):
-                find(linear_vae, linear_latent, tokens, finder=name)
+                find_directions(linear_vae, linear_latent, tokens, finder=name)
             return
-        found = find(linear_vae, linear_latent, tokens, 1, finder=name, **options.get(name, {}))
+        found = find_directions(
+            linear_vae, linear_latent, tokens, 1, finder=name, **options.get(name, {})
+        )
         assert found.rows.shape == (1, 6)
         outside = found.vectors[0][:, 4:, 4:]
         assert not outside.any()
@@ -144,7 +155,9 @@ class TestEveryFinder:
     ) -> None:
         for wrong in (0, 481):
             with pytest.raises(ShapeError, match=f"got {wrong} directions|{wrong} components"):
-                find(linear_vae, linear_latent, hood, wrong, finder=name, **options.get(name, {}))
+                find_directions(
+                    linear_vae, linear_latent, hood, wrong, finder=name, **options.get(name, {})
+                )
 
     def test_its_options_are_not_those_of_a_neighborhood(
         self,
@@ -168,7 +181,7 @@ class TestEveryFinder:
     ) -> None:
         hood.samples[3, 7] = float("nan")
         with pytest.raises(NonFiniteError, match="NaN"):
-            find(linear_vae, linear_latent, hood, finder=name, **options.get(name, {}))
+            find_directions(linear_vae, linear_latent, hood, finder=name, **options.get(name, {}))
 
     def test_constant_columns_do_no_harm_and_constant_samples_are_refused(
         self,
@@ -179,11 +192,13 @@ class TestEveryFinder:
         options: dict,
     ) -> None:
         hood.samples[:, :100] = 1.5
-        found = find(linear_vae, linear_latent, hood, finder=name, **options.get(name, {}))
+        found = find_directions(
+            linear_vae, linear_latent, hood, finder=name, **options.get(name, {})
+        )
         assert bool(torch.isfinite(found.rows).all() and torch.isfinite(found.strengths).all())
         hood.samples[:] = 1.5
         with pytest.raises(UsageError, match="all alike"):
-            find(linear_vae, linear_latent, hood, finder=name, **options.get(name, {}))
+            find_directions(linear_vae, linear_latent, hood, finder=name, **options.get(name, {}))
 
     def test_the_statement_is_a_paragraph_that_says_what_it_can_and_cannot_tell(
         self,
@@ -201,7 +216,7 @@ def test_a_finder_of_ones_own_is_found_by_its_name(
 ) -> None:
     from dataclasses import dataclass
 
-    @register_finder("first-cell")
+    @FINDERS.register("first-cell")
     @dataclass(frozen=True)
     class FirstCell(Finder):
         scale: float = 1.0
@@ -217,7 +232,7 @@ def test_a_finder_of_ones_own_is_found_by_its_name(
             return self.scale * rows[:, 0].double().abs()
 
     try:
-        found = find(linear_vae, linear_latent, hood, 2, finder="first-cell", scale="3")
+        found = find_directions(linear_vae, linear_latent, hood, 2, finder="first-cell", scale="3")
     finally:
         del FINDERS["first-cell"]
     assert found.strengths.tolist() == [3, 0]
@@ -251,7 +266,7 @@ def test_names_and_options_that_make_no_sense_are_refused(
     hood: Neighborhood,
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        find(linear_vae, linear_latent, hood, finder=finder, **given)
+        find_directions(linear_vae, linear_latent, hood, finder=finder, **given)
 
 
 def test_a_neighborhood_of_another_size_is_refused(
@@ -259,15 +274,15 @@ def test_a_neighborhood_of_another_size_is_refused(
 ) -> None:
     other = Latent(torch.zeros(6, 4, 4), linear_vae.spec)
     with pytest.raises(ShapeError, match="like the latent"):
-        find(linear_vae, other, hood)
+        find_directions(linear_vae, other, hood)
 
 
 def test_too_few_samples_are_refused(linear_vae: LinearVAE, linear_latent: Latent) -> None:
     few = neighborhood(linear_vae, linear_latent, "augment", n_samples=6)
     with pytest.raises(ShapeError, match="8 directions asked of 'pca', expected 1 to 5"):
-        find(linear_vae, linear_latent, few, 8)
+        find_directions(linear_vae, linear_latent, few, 8)
     with pytest.raises(ShapeError, match="at least 10"):
-        find(linear_vae, linear_latent, few, finder="supervised")
+        find_directions(linear_vae, linear_latent, few, finder="supervised")
 
 
 def test_random_rows_are_orthonormal_and_isotropic() -> None:

@@ -15,9 +15,11 @@ from PIL import Image
 
 from latentlab.components.fitting import fit_pca
 from latentlab.components.pca import PCA
-from latentlab.figures.canvas import draw_cumulative, draw_eigenvalues, latent_rgb, new_figure
+from latentlab.figures.canvas import new_figure
+from latentlab.figures.curves import draw_cumulative, draw_eigenvalues
+from latentlab.figures.latents import latent_rgb
 from latentlab.latents import Latent, LatentSpec, Posterior, Spectrum
-from latentlab.neighborhoods import neighborhood
+from latentlab.neighborhoods.sampling import neighborhood
 from latentlab.walks.traversal import traverse
 
 

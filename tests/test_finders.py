@@ -9,12 +9,14 @@ import pytest
 import torch
 from linear_vae import LinearVAE, smooth_picture
 from PIL import Image
+from planted import hood_of
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from latentlab.directions import Scene, find, make_finder
-from latentlab.directions.correlations import held_out
+from latentlab.directions import FINDERS
+from latentlab.directions.base import Scene
 from latentlab.directions.factor_table import read_factors
+from latentlab.directions.finding import find_directions
 from latentlab.directions.ridge import fit_ridge, fold_of
 from latentlab.directions.sparse_pca import _sparse_components
 from latentlab.directions.supervised import standardized_factors
@@ -24,14 +26,14 @@ from latentlab.images.arrays import to_uint8
 from latentlab.latents import Directions, Latent, Neighborhood
 from latentlab.layouts import WholeLayout, Window
 from latentlab.loaders import load_vae
-from latentlab.neighborhoods import neighborhood
+from latentlab.neighborhoods.sampling import neighborhood, resample
 
 
 def planted(samples: Tensor, vae: LinearVAE, **factors: Tensor) -> tuple[Latent, Neighborhood]:
     """Return a latent (6, 4, 4) and these rows (N, 96) as its neighborhood."""
     latent = Latent(torch.zeros(6, 4, 4), vae.spec)
     layout = WholeLayout((6, 4, 4), Window(0, 0, 4, 4))
-    hood = Neighborhood("augment", samples.float(), latent, layout, "planted", factors=factors)
+    hood = hood_of(samples.float(), latent, layout, "augment", factors=factors)
     return latent, hood
 
 
@@ -50,7 +52,7 @@ def generator() -> torch.Generator:
 
 def test_pca_is_the_svd_of_the_samples(linear_vae: LinearVAE, linear_latent: Latent) -> None:
     hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=30)
-    found = find(linear_vae, linear_latent, hood, 4)
+    found = find_directions(linear_vae, linear_latent, hood, 4)
     centered = hood.samples.double().numpy() - hood.samples.double().numpy().mean(0)
     _, singular, rows = np.linalg.svd(centered, full_matrices=False)
     np.testing.assert_allclose(found.strengths, singular[:4] ** 2 / 29, rtol=1e-6)
@@ -64,14 +66,14 @@ def test_more_components_than_are_kept_can_be_asked_for(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
     hood = neighborhood(linear_vae, linear_latent, "gaussian", n_samples=90)
-    assert find(linear_vae, linear_latent, hood, 70).rows.shape == (70, 480)
+    assert find_directions(linear_vae, linear_latent, hood, 70).rows.shape == (70, 480)
 
 
 def test_random_directions_have_the_mean_variance_of_a_feature(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
     hood = neighborhood(linear_vae, linear_latent, "gaussian", n_samples=200)
-    found = find(linear_vae, linear_latent, hood, 200, finder="random")
+    found = find_directions(linear_vae, linear_latent, hood, 200, finder="random")
     expected = float(hood.samples.double().var(0).mean())
     assert float(found.strengths.mean()) == pytest.approx(expected, rel=0.05)
     assert found.baseline_strength == pytest.approx(expected, rel=0.1)
@@ -131,7 +133,7 @@ def test_supervised_finds_planted_factors_and_admits_what_is_not_there(
     rows = rows + 0.02 * torch.randn(200, 96, generator=generator)
     noise = torch.rand(200, generator=generator)
     latent, hood = planted(rows, linear_vae, rotation=turn, zoom=gain.exp(), hue=noise)
-    found = find(linear_vae, latent, hood, finder="supervised")
+    found = find_directions(linear_vae, latent, hood, finder="supervised")
     assert found.labels == ("zoom", "rotation", "hue")
     assert float(found.strengths[:2].min()) > 0.99
     assert float(found.strengths[2]) < 0.25
@@ -139,7 +141,7 @@ def test_supervised_finds_planted_factors_and_admits_what_is_not_there(
     torch.testing.assert_close(
         (found.rows[:2].double() * basis[[1, 0]]).sum(1), torch.ones(2).double(), atol=0.05, rtol=0
     )
-    assert find(linear_vae, latent, hood, 1, finder="supervised").labels == ("zoom",)
+    assert find_directions(linear_vae, latent, hood, 1, finder="supervised").labels == ("zoom",)
 
 
 @pytest.mark.shared
@@ -151,7 +153,7 @@ def test_supervised_reads_the_factors_of_a_photo_off_taef2(shared: Path) -> None
     latent = encode(vae, str(photo), size=128)
     hood = neighborhood(vae, latent, "augment", n_samples=96, seed=0)
     fresh = neighborhood(vae, latent, "augment", n_samples=32, seed=1)
-    found = find(vae, latent, hood, finder="supervised")
+    found = find_directions(vae, latent, hood, finder="supervised")
     scores = (fresh.samples.double() @ found.rows.double().T).numpy()
     rho = {
         name: float(spearmanr(scores[:, found.labels.index(name)], values.numpy()).statistic)
@@ -185,8 +187,8 @@ def test_supervised_reads_known_factors_off_real_latents(shared: Path) -> None:
     vae = load_vae(shared / "models/taef2")
     latent = encode(vae, shared / "data/photos/n01518878_ostrich.jpg", size=64)
     hood = neighborhood(vae, latent, "augment", n_samples=128)
-    found = find(vae, latent, hood, finder="supervised")
-    fresh = held_out(vae, hood)
+    found = find_directions(vae, latent, hood, finder="supervised")
+    fresh = resample(vae, hood)
     assert fresh is not None
     table = {row.factor: row for row in read_factors(found, hood, fresh)}
     for name in ("rotation", "zoom", "shift_x", "shift_y"):
@@ -219,7 +221,7 @@ def test_jacobian_is_the_svd_of_the_decoders_matrix(
 ) -> None:
     vae = ScaledVAE()
     hood = neighborhood(vae, linear_latent, name, n_samples=40, region=region)
-    found = find(vae, linear_latent, hood, 5, finder="jacobian", tolerance=1e-6)
+    found = find_directions(vae, linear_latent, hood, 5, finder="jacobian", tolerance=1e-6)
     matrix = dense(vae, hood)
     expected = torch.linalg.svdvals(matrix)[:5]
     torch.testing.assert_close(found.strengths, expected, rtol=1e-5, atol=0)
@@ -238,8 +240,8 @@ def test_a_step_of_the_jacobian_changes_the_picture_as_one_along_the_first_compo
 ) -> None:
     vae = ScaledVAE()
     hood = neighborhood(vae, linear_latent, "augment", n_samples=40)
-    found = find(vae, linear_latent, hood, 3, finder="jacobian")
-    pca = find(vae, linear_latent, hood, 1)
+    found = find_directions(vae, linear_latent, hood, 3, finder="jacobian")
+    pca = find_directions(vae, linear_latent, hood, 1)
     matrix = dense(vae, hood)
     step = matrix @ (pca.rows[0].double() * pca.deviations[0])
     steps = matrix @ (found.rows.double() * found.step_lengths[:, None]).T
@@ -255,24 +257,28 @@ def test_jacobian_measures_change_where_it_is_told_to(linear_latent: Latent) -> 
     def red(pictures: Tensor) -> Tensor:
         return pictures[:, 0]
 
-    found = find(vae, linear_latent, hood, 2, finder="jacobian", features=red, tolerance=1e-6)
+    found = find_directions(
+        vae, linear_latent, hood, 2, finder="jacobian", features=red, tolerance=1e-6
+    )
     red_rows = dense(vae, hood)[: 32 * 40]
     torch.testing.assert_close(
         found.strengths, torch.linalg.svdvals(red_rows)[:2], rtol=1e-5, atol=0
     )
     with pytest.raises(UsageError, match="features 'nonsense'"):
-        find(vae, linear_latent, hood, 2, finder="jacobian", features="nonsense")
+        find_directions(vae, linear_latent, hood, 2, finder="jacobian", features="nonsense")
 
 
 def test_a_search_that_ends_early_says_so(linear_latent: Latent) -> None:
     vae = ScaledVAE()
     hood = neighborhood(vae, linear_latent, "gaussian", n_samples=20)
-    found = find(vae, linear_latent, hood, 4, finder="jacobian", max_products=10, tolerance=1e-4)
+    found = find_directions(
+        vae, linear_latent, hood, 4, finder="jacobian", max_products=10, tolerance=1e-4
+    )
     (note,) = found.notes
     assert "not converged after" in note
     assert found.matvecs <= 10
     with pytest.raises(UsageError, match="max_products=1"):
-        find(vae, linear_latent, hood, 4, finder="jacobian", max_products=1)
+        find_directions(vae, linear_latent, hood, 4, finder="jacobian", max_products=1)
 
 
 def test_a_decoder_that_answers_nothing_is_refused(linear_latent: Latent) -> None:
@@ -282,7 +288,7 @@ def test_a_decoder_that_answers_nothing_is_refused(linear_latent: Latent) -> Non
 
     hood = neighborhood(Deaf(), linear_latent, "gaussian", n_samples=20)
     with pytest.raises(LatentlabError, match=r"got .*expected"):
-        find(Deaf(), linear_latent, hood, 4, finder="jacobian")
+        find_directions(Deaf(), linear_latent, hood, 4, finder="jacobian")
 
 
 # ica
@@ -293,7 +299,7 @@ def test_ica_separates_what_pca_cannot(linear_vae: LinearVAE, generator: torch.G
     sources = torch.rand(1500, 3, generator=generator, dtype=torch.float64) - 0.5
     rows = sources @ basis + 1e-4 * torch.randn(1500, 96, generator=generator)
     latent, hood = planted(rows, linear_vae)
-    found = find(linear_vae, latent, hood, 3, finder="ica", leading=3)
+    found = find_directions(linear_vae, latent, hood, 3, finder="ica", leading=3)
     cosines = (found.rows.double() @ basis.T).abs()
     torch.testing.assert_close(cosines.amax(1), torch.ones(3).double(), atol=2e-3, rtol=0)
     assert sorted(cosines.argmax(1).tolist()) == [0, 1, 2]
@@ -308,7 +314,7 @@ def test_ica_measures_the_kurtosis_that_scipy_has(
 
     rows = torch.randn(80, 96, generator=generator).pow(3)
     latent, hood = planted(rows, linear_vae)
-    finder = make_finder("ica", {"leading": 5})
+    finder = FINDERS.make("ica", {"leading": 5})
     scene = Scene(linear_vae, latent, hood)
     directions = orthonormal(4, 96, generator)
     components = scene.pca.components[:5].double().numpy()
@@ -328,7 +334,7 @@ def test_ica_that_does_not_converge_says_so(
 ) -> None:
     monkeypatch.setattr("latentlab.directions.ica._ITERATIONS", 1)
     latent, hood = planted(torch.randn(60, 96, generator=generator), linear_vae)
-    (note,) = find(linear_vae, latent, hood, 4, finder="ica").notes
+    (note,) = find_directions(linear_vae, latent, hood, 4, finder="ica").notes
     assert "did not converge" in note
 
 
@@ -344,7 +350,7 @@ def test_sparse_pca_finds_planted_sparse_directions(
     scores = torch.randn(150, 2, generator=generator, dtype=torch.float64) * torch.tensor([3, 2])
     rows = scores @ basis + 0.1 * torch.randn(150, 96, generator=generator)
     latent, hood = planted(rows, linear_vae)
-    found = find(linear_vae, latent, hood, 2, finder="sparse-pca")
+    found = find_directions(linear_vae, latent, hood, 2, finder="sparse-pca")
     cosines = (found.rows.double() @ basis.T).abs()
     torch.testing.assert_close(cosines, torch.eye(2).double(), atol=0.02, rtol=0)
     supports = [set(row.nonzero().flatten().tolist()) for row in found.rows]
@@ -396,7 +402,7 @@ def test_the_difference_of_two_pictures_is_that_of_their_latents(
     other = tmp_path / "other.png"
     Image.fromarray(to_uint8(smooth_picture(seed=5)).numpy()).save(other)
     hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=30)
-    found = find(linear_vae, linear_latent, hood, finder="difference", other=str(other))
+    found = find_directions(linear_vae, linear_latent, hood, finder="difference", other=str(other))
     change = encode(linear_vae, other).values - linear_latent.values
     torch.testing.assert_close(found.vectors[0], change / change.norm())
     assert found.labels == ("smooth → other",)
@@ -411,7 +417,7 @@ def test_a_picture_of_another_size_is_brought_to_the_size_that_is_looked_at(
     other = tmp_path / "large.png"
     Image.fromarray(to_uint8(smooth_picture(96, 120, seed=5)).numpy()).save(other)
     hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=30)
-    found = find(linear_vae, linear_latent, hood, finder="difference", other=str(other))
+    found = find_directions(linear_vae, linear_latent, hood, finder="difference", other=str(other))
     assert found.vectors.shape == (1, 6, 8, 10)
 
 
@@ -421,7 +427,7 @@ def test_the_difference_of_two_folders(
 ) -> None:
     hood = neighborhood(linear_vae, linear_latent, "gaussian", n_samples=30)
     dark, bright = folders
-    found = find(
+    found = find_directions(
         linear_vae,
         linear_latent,
         hood,
@@ -469,8 +475,8 @@ def test_folders_without_a_difference_separate_nothing(
             Image.fromarray(pixels).save(tmp_path / name / f"{seed}.png")
     hood = neighborhood(linear_vae, linear_latent, "gaussian", n_samples=20)
     options = {"negative": str(tmp_path / "a"), "positive": str(tmp_path / "b")}
-    finder = make_finder("difference", options)
-    found = find(linear_vae, linear_latent, hood, finder=finder)
+    finder = FINDERS.make("difference", options)
+    found = find_directions(linear_vae, linear_latent, hood, finder=finder)
     measured = finder.measure(Scene(linear_vae, linear_latent, hood), found.rows)
     assert float(measured[0]) > 1.5
     assert float(found.strengths[0]) < 0.8
@@ -482,7 +488,7 @@ def test_sides_that_are_too_small_or_alike_are_refused(
     hood = neighborhood(linear_vae, linear_latent, "gaussian", n_samples=20)
 
     def search(**options: str) -> Directions:
-        return find(linear_vae, linear_latent, hood, finder="difference", **options)
+        return find_directions(linear_vae, linear_latent, hood, finder="difference", **options)
 
     dark, _ = folders
     lonely = tmp_path / "lonely"

@@ -7,11 +7,11 @@ import torch
 from linear_vae import LinearVAE
 from torch import Tensor
 
-from latentlab.directions import find
+from latentlab.directions.finding import find_directions
 from latentlab.directions.grain import alternation, note_on_grain
 from latentlab.latents import Latent
 from latentlab.layouts import Window
-from latentlab.neighborhoods import neighborhood
+from latentlab.neighborhoods.sampling import neighborhood
 
 WINDOW = Window(0, 0, 8, 10)
 
@@ -69,7 +69,7 @@ def test_a_decoder_that_answers_to_checkerboards_is_told_and_random_directions_a
 
     vae = Alternating()
     hood = neighborhood(vae, linear_latent, "augment", n_samples=20)
-    found = find(vae, linear_latent, hood, 2, finder="jacobian")
+    found = find_directions(vae, linear_latent, hood, 2, finder="jacobian")
     assert any("neighboring latent cells" in note for note in found.notes)
     for finder in ("random", "pca"):
-        assert find(vae, linear_latent, hood, 2, finder=finder).notes == ()
+        assert find_directions(vae, linear_latent, hood, 2, finder=finder).notes == ()

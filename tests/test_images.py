@@ -20,9 +20,9 @@ from PIL import Image, ImageCms, ImageOps
 
 from latentlab.errors import FileError, ImageError, MissingExtraError, ShapeError, UsageError
 from latentlab.images.arrays import from_uint8, to_uint8
+from latentlab.images.image import Picture
 from latentlab.images.pillow import MAX_PIXELS
 from latentlab.images.reading import list_pictures, read_frames, read_picture, save_png
-from latentlab.latents import Picture
 from latentlab.machine.files import replace_when_done, sha256_of_file
 
 PHOTO = (

@@ -14,7 +14,8 @@ import latentlab
 from latentlab.encoding.encoder import encode
 from latentlab.errors import NonFiniteError, ShapeError, UsageError
 from latentlab.images.arrays import to_uint8
-from latentlab.latents import Latent, LatentSpec, Picture
+from latentlab.images.image import Picture
+from latentlab.latents import Latent, LatentSpec
 from latentlab.loaders import wrap_vae
 from latentlab.walks.interpolation import interpolate
 

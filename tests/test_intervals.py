@@ -7,15 +7,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from planted import fields, noise, whole
+from planted import fields, hood_of, noise, whole
 
 from latentlab.chance.intervals import bootstrap_ratios, find_intervals
-from latentlab.chance.row_groups import GramSums, RowGroups, ScatterSums, group_rows, sum_up_rows
+from latentlab.chance.row_groups import GramSums, ScatterSums, group_rows, sum_up_rows
 from latentlab.components.fitting import fit_pca
 from latentlab.errors import ShapeError
 from latentlab.latents import Neighborhood
 from latentlab.layouts import PatchLayout, TokenLayout, Window
 from latentlab.metrics.spectrum import participation_ratio, participation_ratio_corrected
+from latentlab.neighborhoods.groups import RowGroups
 
 
 def power_law(n_samples: int, n_features: int, power: float, seed: int = 0) -> torch.Tensor:
@@ -142,7 +143,7 @@ def test_the_smaller_matrices_are_taken(shape: tuple[int, int], kind: type) -> N
 def tokens(height: int, width: int, samples: int | None = None) -> Neighborhood:
     layout = TokenLayout((3, height, width), Window(0, 0, height, width))
     rows = layout.flatten(fields(1, (3, height, width), 1.0))[:samples]
-    return Neighborhood("tokens", rows, whole(fields(2, (3, 4, 4), 1.0)).origin, layout, "")
+    return hood_of(rows, whole(fields(2, (3, 4, 4), 1.0)).origin, layout, "tokens")
 
 
 def test_cells_form_square_blocks() -> None:
@@ -161,31 +162,22 @@ def test_cells_drawn_at_random_and_frames_form_runs() -> None:
     assert groups.description == "25 blocks of 5 cells in reading order"
     assert (groups.index.diff() >= 0).all()
     latents = fields(27, (2, 4, 4), 1.0)
-    hood = whole(latents, "frames")
-    clip = Neighborhood(
-        "frames", hood.samples, hood.origin, hood.layout, "", factors={"time": torch.arange(27.0)}
-    )
+    clip = whole(latents, "frames")
     assert group_rows(clip).description == "9 blocks of 3 consecutive frames"
 
 
 def test_patches_have_their_own_grid() -> None:
     layout = PatchLayout((2, 9, 9), Window(0, 0, 9, 9), 2)
     rows = layout.flatten(fields(1, (2, 9, 9), 1.0))
-    hood = Neighborhood("patches", rows, whole(fields(2, (2, 4, 4), 1.0)).origin, layout, "")
+    hood = hood_of(rows, whole(fields(2, (2, 4, 4), 1.0)).origin, layout, "patches")
     assert group_rows(hood).description == "9 blocks of 2.67×2.67 cells"
 
 
 def test_crops_are_grouped_by_where_they_lie() -> None:
     hood = whole(fields(81, (2, 4, 4), 1.0), "crops")
     places = torch.rand(2, 81, generator=torch.Generator().manual_seed(0))
-    crops = Neighborhood(
-        "crops",
-        hood.samples,
-        hood.origin,
-        hood.layout,
-        "",
-        factors={"x": places[0], "y": places[1]},
-    )
+    factors = {"x": places[0], "y": places[1]}
+    crops = hood_of(hood.samples, hood.origin, hood.layout, "crops", factors=factors)
     groups = group_rows(crops)
     assert torch.bincount(groups.index).tolist() == [9] * 9
     spread = [float(places[:, groups.index == number].var(1).sum()) for number in range(9)]

@@ -9,9 +9,11 @@ import pytest
 import torch
 from command_line import CommandLine
 
-from latentlab import encode, kept_samples, load_vae, neighborhood, tiled
+from latentlab import encode, load_vae, neighborhood
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
+from latentlab.loaders.tiles import tiled
+from latentlab.results import kept_samples
 from latentlab.results.kept_samples import FOLDER, find_kept, keep, samples_key
 
 SETTINGS = {"region": None, "seed": 0, "options": {}}
@@ -46,8 +48,9 @@ def test_what_is_kept_comes_back_the_same(vae: LatentVAE, latent: Latent, tmp_pa
     again, precision = kept
     assert torch.equal(again.samples, hood.samples)
     assert precision == {"encode": "float32"}
-    assert (again.name, again.seed, again.label) == (hood.name, hood.seed, hood.label)
-    assert (again.options, again.statement) == (hood.options, hood.statement)
+    same, other = again.sampling, hood.sampling
+    assert (same.name, same.seed, same.label) == (other.name, other.seed, other.label)
+    assert (same.options, same.statement) == (other.options, other.statement)
     assert again.layout == hood.layout
     assert again.factors.keys() == hood.factors.keys()
     assert all(torch.equal(again.factors[name], hood.factors[name]) for name in hood.factors)

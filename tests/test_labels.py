@@ -9,25 +9,22 @@ import torch
 from linear_vae import LinearVAE, smooth_picture
 from scipy.stats import linregress, spearmanr
 
-from latentlab.directions import find
-from latentlab.directions.amounts import FACTORS, STATISTICS, amount_of_factor
+from latentlab.directions.amounts import STATISTICS
 from latentlab.directions.base import Scene
-from latentlab.directions.correlations import (
-    factor_correlations,
-    held_out,
-    statistic_correlations,
-)
+from latentlab.directions.correlations import factor_correlations, statistic_correlations
 from latentlab.directions.factor_table import read_factors
-from latentlab.directions.finding import directions_from_rows
-from latentlab.directions.labels import label, with_labels
+from latentlab.directions.finding import directions_from_rows, find_directions
+from latentlab.directions.labels import label_directions, with_labels
 from latentlab.encoding.encoder import encode
 from latentlab.errors import UsageError
-from latentlab.latents import Directions, Latent, Neighborhood, Picture
+from latentlab.images.image import Picture
+from latentlab.latents import Directions, Latent, Neighborhood
 from latentlab.loaders import load_vae
 from latentlab.metrics.picture_statistics import measure_pictures
-from latentlab.neighborhoods import neighborhood
+from latentlab.neighborhoods.amounts import Amount
 from latentlab.neighborhoods.augment import Augment
-from latentlab.neighborhoods.base import GAINS
+from latentlab.neighborhoods.crops import Crops
+from latentlab.neighborhoods.sampling import neighborhood, resample
 
 
 @pytest.fixture
@@ -60,11 +57,11 @@ def test_directions_of_known_pictures_are_called_what_they_are(
     ones = torch.ones(3, 32, 40)
     ramp = torch.linspace(-1, 1, 40).expand(3, 32, 40)
     found = towards(complete_vae, gray_latent, ones, -ones, ramp)
-    (alone,) = label(complete_vae, gray_latent, towards(complete_vae, gray_latent, ones))
+    (alone,) = label_directions(complete_vae, gray_latent, towards(complete_vae, gray_latent, ones))
     # A step of 2 is shared by 3·32·40 values, of which white is 2 away from black.
     assert alone.effect == pytest.approx(100 * 2 / (3 * 32 * 40) ** 0.5 / 2, rel=1e-5)
     assert (alone.text, alone.unit) == ("≈ measured brightness (ρ 1.00, ±1.6 %)", "% of white")
-    brighter, darker, right = label(complete_vae, gray_latent, found)
+    brighter, darker, right = label_directions(complete_vae, gray_latent, found)
     assert brighter.statistics["brightness"] > 0.5
     assert darker.statistics["brightness"] < -0.5
     assert right.statistics["x position"] > 0.9
@@ -78,7 +75,7 @@ def test_what_moves_nothing_is_called_nothing_known(
     ones, other = torch.ones(3, 32, 40), smooth_picture(seed=9)
     found = towards(complete_vae, gray_latent, ones, other)
     found = replace(found, deviations=torch.tensor([2.0, 0.0], dtype=torch.float64))
-    _, nothing = label(complete_vae, gray_latent, found)
+    _, nothing = label_directions(complete_vae, gray_latent, found)
     assert not nothing.is_known
     assert nothing.text.startswith("no known factor (largest ρ ")
     assert nothing.factor in nothing.text
@@ -88,7 +85,7 @@ def test_what_changes_regularly_but_invisibly_is_no_label(
     complete_vae: LinearVAE, gray_latent: Latent
 ) -> None:
     found = towards(complete_vae, gray_latent, torch.ones(3, 32, 40), step=0.5)
-    (faint,) = label(complete_vae, gray_latent, found)
+    (faint,) = label_directions(complete_vae, gray_latent, found)
     assert faint.statistics["brightness"] == pytest.approx(1)
     assert faint.effect == pytest.approx(100 * 0.5 / (3 * 32 * 40) ** 0.5 / 2, rel=1e-5)
     assert faint.effect < faint.visible
@@ -102,7 +99,7 @@ def test_the_visible_comes_before_the_regular(complete_vae: LinearVAE, gray_late
     found = towards(complete_vae, gray_latent, ramp + 0.05)
     correlations = statistic_correlations(complete_vae, gray_latent, found)
     assert correlations.of(0)["brightness"] == pytest.approx(1)
-    (one,) = label(complete_vae, gray_latent, found)
+    (one,) = label_directions(complete_vae, gray_latent, found)
     assert one.factor == "x position"
     assert one.effect > one.visible
 
@@ -130,7 +127,7 @@ def test_effects_of_factors_are_slopes_over_the_samples(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
     hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=40)
-    found = find(linear_vae, linear_latent, hood, 2)
+    found = find_directions(linear_vae, linear_latent, hood, 2)
     correlations = factor_correlations(found, hood)
     scores = (hood.samples.double() @ found.rows.double().T).numpy()
     for name, scale in {"rotation": 1, "shift_x": 100, "blur": 1}.items():
@@ -148,10 +145,10 @@ def test_all_that_is_measured_or_varied_has_a_just_visible_amount(linear_latent:
     measured = measure_pictures(torch.zeros(1, 3, 8, 8))
     assert measured.keys() == STATISTICS.keys()
     varied = Augment().draw_factors(2, torch.Generator())
-    assert FACTORS.keys() >= varied.keys() | set(GAINS)
-    amounts = [*STATISTICS.values(), *FACTORS.values()]
+    assert Augment.amounts.keys() == varied.keys()
+    amounts = [*STATISTICS.values(), *Augment.amounts.values(), *Crops.amounts.values()]
     assert all(amount.visible > 0 and amount.unit for amount in amounts)
-    assert amount_of_factor("weather").visible == 0
+    assert Amount().visible == 0
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -159,8 +156,11 @@ def test_random_directions_on_the_built_in_model_get_no_label(seed: int) -> None
     vae = load_vae("mini")
     latent = encode(vae, "sample:flower", size=96)
     hood = neighborhood(vae, latent, "augment", n_samples=24, seed=seed)
-    chance = find(vae, latent, hood, 2, finder="random", seed=seed)
-    assert [one.is_known for one in label(vae, latent, chance, seed=seed)] == [False, False]
+    chance = find_directions(vae, latent, hood, 2, finder="random", seed=seed)
+    assert [one.is_known for one in label_directions(vae, latent, chance, seed=seed)] == [
+        False,
+        False,
+    ]
 
 
 def test_the_brightness_component_of_the_built_in_model_keeps_its_label() -> None:
@@ -168,11 +168,11 @@ def test_the_brightness_component_of_the_built_in_model_keeps_its_label() -> Non
     latent = encode(vae, "sample:flower", size=96)
     others = ("shift", "rotation", "zoom", "contrast", "saturation", "hue", "blur")
     hood = neighborhood(vae, latent, "augment", n_samples=16, **dict.fromkeys(others, 0.0))
-    found = find(vae, latent, hood, 1)
-    (varied,) = label(vae, latent, found, held_out(vae, hood, 16))
+    found = find_directions(vae, latent, hood, 1)
+    (varied,) = label_directions(vae, latent, found, resample(vae, hood, 16))
     assert varied.text.startswith("≈ brightness (ρ ")
     assert abs(varied.effect) == pytest.approx(13, abs=4)  # ln 1.25 / √3 = 12.9 %
-    (measured,) = label(vae, latent, found)
+    (measured,) = label_directions(vae, latent, found)
     assert measured.is_known
     assert abs(measured.statistics["brightness"]) > 0.95
 
@@ -181,11 +181,11 @@ def test_factors_of_held_out_samples_are_correlated_as_scipy_would(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
     hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=40, seed=5)
-    fresh = held_out(linear_vae, hood, 64)
+    fresh = resample(linear_vae, hood, 64)
     again = neighborhood(linear_vae, linear_latent, "augment", n_samples=64, seed=6)
     assert fresh is not None
     assert torch.equal(fresh.samples, again.samples)
-    found = find(linear_vae, linear_latent, hood, 3)
+    found = find_directions(linear_vae, linear_latent, hood, 3)
     correlations = factor_correlations(found, fresh)
     scores = (again.samples.double() @ found.rows.double().T).numpy()
     for k in range(3):
@@ -200,12 +200,12 @@ def test_known_factors_come_before_statistics_and_say_where_they_are_from(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
     hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=60)
-    found = find(linear_vae, linear_latent, hood, finder="supervised")
-    labels = label(linear_vae, linear_latent, found, held_out(linear_vae, hood))
+    found = find_directions(linear_vae, linear_latent, hood, finder="supervised")
+    labels = label_directions(linear_vae, linear_latent, found, resample(linear_vae, hood))
     best = labels[0]
     assert (best.direction, best.factor, best.source) == (best.factor, best.factor, "factor")
     rho = f"{best.rho:.2f}".replace("0.", ".")
-    size = amount_of_factor(best.factor).write(best.effect)
+    size = Augment.amounts[best.factor].write(best.effect)
     assert best.text == f"≈ {best.factor} (ρ {rho}, {size})"
     assert best.factors.keys() == hood.factors.keys()
     assert "sharpness" in best.statistics
@@ -224,10 +224,10 @@ def test_finders_that_look_at_no_samples_are_named_by_what_the_picture_shows(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
     hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=40)
-    fresh = held_out(linear_vae, hood)
+    fresh = resample(linear_vae, hood)
     for finder in ("random", "jacobian"):
-        found = find(linear_vae, linear_latent, hood, 3, finder=finder)
-        labels = label(linear_vae, linear_latent, found, fresh)
+        found = find_directions(linear_vae, linear_latent, hood, 3, finder=finder)
+        labels = label_directions(linear_vae, linear_latent, found, fresh)
         assert {one.source for one in labels} == {"statistic"}
         assert labels[0].factors.keys() == hood.factors.keys()
 
@@ -236,8 +236,8 @@ def test_a_label_that_random_directions_exceed_says_so(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
     hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=40)
-    found = find(linear_vae, linear_latent, hood, 20)
-    labels = label(linear_vae, linear_latent, found, held_out(linear_vae, hood))
+    found = find_directions(linear_vae, linear_latent, hood, 20)
+    labels = label_directions(linear_vae, linear_latent, found, resample(linear_vae, hood))
     weak = [
         one
         for one in labels
@@ -253,7 +253,7 @@ def test_neighborhoods_without_factors_have_no_held_out_samples(
     name: str, linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
     hood = neighborhood(linear_vae, linear_latent, name, n_samples=20)
-    assert held_out(linear_vae, hood) is None
+    assert resample(linear_vae, hood) is None
 
 
 def test_samples_that_are_not_drawn_at_random_are_not_held_out(
@@ -268,7 +268,7 @@ def test_samples_that_are_not_drawn_at_random_are_not_held_out(
     video = str(tmp_path / "clip.gif")
     hood = neighborhood(linear_vae, linear_latent, "frames", video=video)
     assert hood.factors
-    assert held_out(linear_vae, hood) is None
+    assert resample(linear_vae, hood) is None
 
 
 def test_regions_keep_their_region_when_held_out(
@@ -277,7 +277,7 @@ def test_regions_keep_their_region_when_held_out(
     hood = neighborhood(
         linear_vae, linear_latent, "augment", n_samples=20, region=(0, 0, 16, 16), rotation=9.0
     )
-    fresh = held_out(linear_vae, hood, 12)
+    fresh = resample(linear_vae, hood, 12)
     assert fresh is not None
     assert fresh.layout == hood.layout
     assert fresh.options == hood.options
@@ -301,9 +301,9 @@ def test_too_few_samples_and_foreign_directions_are_refused(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
     hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=20)
-    found = find(linear_vae, linear_latent, hood, 2)
+    found = find_directions(linear_vae, linear_latent, hood, 2)
     with pytest.raises(UsageError, match="at least 8"):
-        label(linear_vae, linear_latent, found, n_samples=4)
+        label_directions(linear_vae, linear_latent, found, n_samples=4)
     tokens = neighborhood(linear_vae, linear_latent, "tokens")
     with pytest.raises(UsageError, match="in this neighborhood's features"):
         factor_correlations(found, replace(tokens, factors=hood.factors))
@@ -313,12 +313,12 @@ def test_the_table_of_factors_has_the_best_component_and_the_best_random_directi
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
     hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=60)
-    fresh = held_out(linear_vae, hood, 64)
+    fresh = resample(linear_vae, hood, 64)
     assert isinstance(fresh, Neighborhood)
-    found = find(linear_vae, linear_latent, hood, 2, finder="supervised")
+    found = find_directions(linear_vae, linear_latent, hood, 2, finder="supervised")
     table = {row.factor: row for row in read_factors(found, hood, fresh)}
     assert table.keys() == hood.factors.keys()
-    components = find(linear_vae, linear_latent, hood, 59).rows.double()
+    components = find_directions(linear_vae, linear_latent, hood, 59).rows.double()
     scores = fresh.samples.double() @ components.T
     for name, row in table.items():
         rho = [abs(spearmanr(column, fresh.factors[name]).statistic) for column in scores.T.numpy()]

@@ -11,8 +11,7 @@ from diffusers.utils import logging as diffusers_logging
 from tiny_models import TINY, save_tiny
 
 from latentlab.errors import ShapeError
-from latentlab.loaders import LatentVAE, load_vae
-from latentlab.loaders.families import FAMILIES
+from latentlab.loaders import FAMILIES, LatentVAE, load_vae
 
 POSTERIOR = {
     "AutoencoderKL",

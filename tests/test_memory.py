@@ -14,7 +14,7 @@ import torch
 from linear_vae import LinearVAE, smooth_picture
 from tiny_models import save_tiny
 
-from latentlab.encoding.encoder import decode_each, encode, encode_batch, reconstruct
+from latentlab.encoding.encoder import decode, decode_each, encode, encode_batch
 from latentlab.errors import MemoryLimitError, NonFiniteError, UsageError
 from latentlab.loaders import load_vae
 from latentlab.machine.memory import allocate_matrix, available_memory, memory_errors

@@ -10,7 +10,7 @@ import torch
 from linear_vae import LinearVAE, smooth_picture
 from PIL import Image
 
-from latentlab.chance.nulls import isotropic_edge
+from latentlab.chance.nulls.isotropic import isotropic_edge
 from latentlab.components.fitting import fit_pca
 from latentlab.encoding.encoder import encode
 from latentlab.errors import ImageError, ShapeError, UsageError
@@ -18,8 +18,9 @@ from latentlab.images.arrays import to_uint8
 from latentlab.latents import Latent, LatentSpec
 from latentlab.loaders import load_vae
 from latentlab.loaders.base import LatentVAE
-from latentlab.neighborhoods import SAMPLERS, Augment, neighborhood
-from latentlab.neighborhoods.augment import blur, change_picture
+from latentlab.neighborhoods import SAMPLERS
+from latentlab.neighborhoods.augment import Augment, blur, change_picture
+from latentlab.neighborhoods.sampling import neighborhood
 
 SAMPLES = 12
 
@@ -59,7 +60,12 @@ class TestEverySampler:
     ) -> None:
         first, again, other = (
             neighborhood(
-                linear_vae, linear_latent, name, n_samples=SAMPLES, seed=seed, **options.get(name, {})
+                linear_vae,
+                linear_latent,
+                name,
+                n_samples=SAMPLES,
+                seed=seed,
+                **options.get(name, {}),
             ).samples
             for seed in (1, 1, 2)
         )

@@ -9,15 +9,15 @@ import pytest
 import torch
 from scipy.stats import linregress
 
-from latentlab.chance.nulls import isotropic_edge, isotropic_spectrum
+from latentlab.chance.nulls.isotropic import isotropic_edge, isotropic_spectrum
 from latentlab.components.fitting import fit_pca
+from latentlab.components.summary import summarize_spectrum
 from latentlab.latents import Spectrum
 from latentlab.metrics.spectrum import (
     components_for,
     fit_curve,
     participation_ratio,
     participation_ratio_corrected,
-    summarize_spectrum,
 )
 
 # Simulated: N, D, share at 10 % and 50 % of the components, k90, R² linear and log, λ₁/λ_last.

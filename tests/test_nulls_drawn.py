@@ -8,9 +8,9 @@ import torch
 from planted import noise, rotated, spikes
 from scipy.stats import binom
 
-from latentlab.chance.nulls import NULLS, isotropic_largest, null_model, register_null
+from latentlab.chance.nulls import NULLS
 from latentlab.chance.nulls.base import limit_of_quantile
-from latentlab.chance.nulls.isotropic import isotropic_null
+from latentlab.chance.nulls.isotropic import isotropic_largest, isotropic_null
 from latentlab.chance.nulls.parallel import Parallel
 from latentlab.chance.nulls.scrambled import ROUND
 from latentlab.components.fitting import fit_pca
@@ -130,7 +130,8 @@ def test_the_seed_decides_what_is_drawn() -> None:
     samples = uneven(12, 240)
     spectrum = fit_pca(samples).spectrum
     one, same, other = (
-        NULLS.make("parallel").draw(samples, spectrum, draws=25, seed=seed).spectra for seed in (0, 0, 1)
+        NULLS.make("parallel").draw(samples, spectrum, draws=25, seed=seed).spectra
+        for seed in (0, 0, 1)
     )
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
@@ -143,7 +144,9 @@ def test_samples_may_lie_on_disk(tmp_path) -> None:
     mapped[:] = samples.numpy()
     spectrum = fit_pca(samples).spectrum
     on_disk = NULLS.make("parallel").draw(torch.from_numpy(mapped), spectrum, draws=5)
-    assert torch.equal(on_disk.spectra, NULLS.make("parallel").draw(samples, spectrum, draws=5).spectra)
+    assert torch.equal(
+        on_disk.spectra, NULLS.make("parallel").draw(samples, spectrum, draws=5).spectra
+    )
 
 
 def test_an_interrupt_ends_the_drawing() -> None:
@@ -333,7 +336,7 @@ def test_unknown_nulls_are_refused_with_the_known_ones() -> None:
 def test_a_null_of_ones_own_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latentlab.chance.nulls.base.NULLS", dict(NULLS))
 
-    @register_null("mine")
+    @NULLS.register("mine")
     class Mine(Parallel):
         default_draws = 7
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from planted import fields, noise, whole
+from planted import fields, hood_of, noise, whole
 
 from latentlab.chance.elbow import find_elbow
-from latentlab.chance.nulls import NULLS, stationary_variances
+from latentlab.chance.nulls import NULLS
+from latentlab.chance.nulls.stationary import stationary_variances
 from latentlab.components.fitting import fit_pca
 from latentlab.errors import MemoryLimitError, UsageError
-from latentlab.latents import Neighborhood
 from latentlab.layouts import PatchLayout, TokenLayout, WholeLayout, Window
 from latentlab.metrics.spectrum import fit_curve
 
@@ -115,7 +115,7 @@ def test_a_region_is_its_own_torus() -> None:
     latents = fields(20, (2, 8, 8), 1.0)
     layout = WholeLayout((2, 8, 8), Window(1, 2, 4, 5))
     origin = whole(latents).origin
-    hood = Neighborhood("part", layout.flatten(latents), origin, layout, "")
+    hood = hood_of(layout.flatten(latents), origin, layout, "part")
     cut = whole(latents[:, :, 1:5, 2:7])
     one, other = (stationary_variances(some, fit_pca(some).spectrum) for some in (hood, cut))
     torch.testing.assert_close(one, other)
@@ -128,7 +128,7 @@ def test_a_region_is_its_own_torus() -> None:
 def test_parts_of_one_latent_are_refused(layout) -> None:
     latents = fields(1, (2, 4, 4), 1.0)
     rows = layout.flatten(latents)
-    hood = Neighborhood(layout.kind, rows, whole(latents).origin, layout, "")
+    hood = hood_of(rows, whole(latents).origin, layout, layout.kind)
     with pytest.raises(UsageError, match=f"stationary null for {layout.kind}.*cross-spectrum"):
         NULLS.make("stationary").draw(hood, fit_pca(hood).spectrum)
 

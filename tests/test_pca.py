@@ -8,13 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from latentlab.components.streaming import fit_pca_stream
+from planted import hood_of
 from sklearn import decomposition
 
 from latentlab.components.checks import KEPT_COMPONENTS
 from latentlab.components.fitting import fit_pca
 from latentlab.errors import MemoryLimitError, NonFiniteError, ShapeError, UsageError
-from latentlab.latents import Neighborhood
 from latentlab.layouts import WholeLayout, Window
 from latentlab.linalg import sums as scatter
 
@@ -111,7 +110,7 @@ def test_a_large_common_offset_costs_no_accuracy() -> None:
 @pytest.mark.parametrize("sizes", [(1, 1, 98), (50, 50), (100,), (33, 0, 33, 34)])
 def test_a_stream_gives_what_the_matrix_gives(sizes: tuple[int, ...]) -> None:
     samples = colored(100, 30)
-    streamed = fit_pca_stream(samples.split(sizes))
+    streamed = fit_pca(samples.split(sizes))
     whole = fit_pca(samples)
     torch.testing.assert_close(
         streamed.spectrum.explained_variance, whole.spectrum.explained_variance
@@ -169,7 +168,7 @@ def test_any_matrix_gives_a_falling_spectrum_that_sums_to_its_variance(
 
 def test_components_of_a_neighborhood_lift_to_directions(linear_latent) -> None:
     layout = WholeLayout((6, 8, 10), Window(0, 0, 8, 10))
-    hood = Neighborhood("planted", colored(20, 480), linear_latent, layout, "for this test")
+    hood = hood_of(colored(20, 480), linear_latent, layout)
     pca = fit_pca(hood, n_components=4)
     directions = pca.directions
     assert directions.vectors.shape == (4, 6, 8, 10)
@@ -214,7 +213,7 @@ def test_a_gram_matrix_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("chunks", [[torch.ones(3)], [torch.ones(3, 4), torch.ones(3, 5)]])
 def test_chunks_that_do_not_fit_are_refused(chunks: list[torch.Tensor]) -> None:
     with pytest.raises(ShapeError, match="chunk of shape"):
-        fit_pca_stream(chunks)
+        fit_pca(chunks)
 
 
 def test_vectors_and_volumes_are_refused() -> None:

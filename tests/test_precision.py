@@ -14,16 +14,14 @@ from latentlab import encode, load_vae, neighborhood
 from latentlab.encoding import precision
 from latentlab.encoding.encoder import decode_each
 from latentlab.encoding.precision import (
-    LARGEST_FLOOR,
     MixedVAE,
-    choose_precision,
     decode_precision,
-    measure_floor,
     native_bfloat16,
     with_fast_decoder,
 )
 from latentlab.loaders.base import LatentVAE
 from latentlab.metrics.fidelity import psnr
+from latentlab.neighborhoods.precision import LARGEST_FLOOR, choose_precision, measure_floor
 
 
 @pytest.fixture(scope="module")

@@ -19,17 +19,12 @@ from torch import Tensor
 
 from latentlab.encoding.encoder import encode
 from latentlab.errors import NonFiniteError, ShapeError, UsageError, ZeroJacobianError
-from latentlab.latents import Latent, LatentSpec, Picture
+from latentlab.images.image import Picture
+from latentlab.latents import Latent, LatentSpec
 from latentlab.layouts import Layout, PatchLayout, TokenLayout, WholeLayout, Window
+from latentlab.linalg.subspaces import principal_angles
 from latentlab.loaders import LatentVAE, load_vae, wrap_vae
-from latentlab.pullback import (
-    FEATURES,
-    DecoderMap,
-    decoder_map,
-    make_features,
-    principal_angles,
-    top_singular,
-)
+from latentlab.pullback import FEATURES, DecoderMap, decoder_map, make_features, top_singular
 from latentlab.pullback.features import features_name
 from latentlab.pullback.linearization import Linearization
 

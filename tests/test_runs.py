@@ -14,20 +14,13 @@ from linear_vae import LinearVAE
 
 from latentlab import fit_pca, neighborhood, traverse
 from latentlab.components.pca import PCA
-from latentlab.errors import FileError
+from latentlab.errors import FileError, UsageError
 from latentlab.latents import Latent
-from latentlab.results.folders import (
-    check_folder,
-    create_run,
-    latest_run,
-    load_pca,
-    read_json,
-    remember_run,
-    save_pca,
-    save_walk,
-    write_json,
-)
-from latentlab.results.provenance import provenance, record, recorded_model
+from latentlab.machine.files import check_folder
+from latentlab.results.components import load_pca, save_pca
+from latentlab.results.folders import create_run, latest_run, read_json, remember_run, write_json
+from latentlab.results.provenance import provenance, recorded_model, write_record
+from latentlab.results.walks import save_traversal
 
 
 @pytest.fixture
@@ -122,16 +115,17 @@ def test_json_that_is_no_object_is_refused(content: str, tmp_path: Path) -> None
 
 
 def test_commands_record_side_by_side(tmp_path: Path) -> None:
-    record(tmp_path, "pca", {"seed": 1})
-    record(tmp_path, "traverse", {"seed": 2})
-    path = record(tmp_path, "traverse", {"seed": 3})
-    assert read_json(path) == {"pca": {"seed": 1}, "traverse": {"seed": 3}}
+    write_record(tmp_path, "pca", {"seed": 1})
+    write_record(tmp_path, "traverse", {"seed": 2})
+    facts = read_json(write_record(tmp_path, "traverse", {"seed": 3}))
+    assert {command: facts[command]["seed"] for command in facts} == {"pca": 1, "traverse": 3}
 
 
 def test_a_new_pca_begins_the_record_anew(tmp_path: Path) -> None:
-    record(tmp_path, "pca", {"seed": 1})
-    record(tmp_path, "traverse", {"seed": 2})
-    assert read_json(record(tmp_path, "pca", {"seed": 3})) == {"pca": {"seed": 3}}
+    write_record(tmp_path, "pca", {"seed": 1})
+    write_record(tmp_path, "traverse", {"seed": 2})
+    facts = read_json(write_record(tmp_path, "pca", {"seed": 3}))
+    assert {command: facts[command]["seed"] for command in facts} == {"pca": 3}
 
 
 def test_a_folder_used_again_keeps_nothing_of_the_earlier_run(
@@ -140,11 +134,11 @@ def test_a_folder_used_again_keeps_nothing_of_the_earlier_run(
     (tmp_path / "mine.png").write_bytes(b"not a result")
     tokens = fit_pca(neighborhood(linear_vae, linear_latent, "tokens"))
     save_pca(tokens, tmp_path)
-    save_walk(traverse(linear_vae, linear_latent, tokens, n_components=3, steps=2), tmp_path)
-    save_walk(traverse(linear_vae, linear_latent, tokens, n_components=2, steps=2), tmp_path)
+    save_traversal(traverse(linear_vae, linear_latent, tokens, n_components=3, steps=2), tmp_path)
+    save_traversal(traverse(linear_vae, linear_latent, tokens, n_components=2, steps=2), tmp_path)
     assert not (tmp_path / "component_3.gif").exists()
     assert (tmp_path / "component_2.gif").exists()
-    files = save_pca(fitted, tmp_path)
+    files = save_pca(fitted, tmp_path).files
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {path.name for path in files} | {"mine.png"}
 
@@ -163,7 +157,7 @@ def test_the_latest_run_may_lie_elsewhere(fitted: PCA, tmp_path: Path) -> None:
 def test_the_recorded_model_is_that_of_the_pca(
     linear_vae: LinearVAE, linear_latent: Latent, tmp_path: Path
 ) -> None:
-    record(tmp_path, "pca", provenance(linear_vae, linear_latent, ["pca", "x.png"], seed=4))
+    write_record(tmp_path, "pca", provenance(linear_vae, linear_latent, ["pca", "x.png"], seed=4))
     assert recorded_model(tmp_path) == {
         "source": "tests",
         "revision": None,
@@ -185,7 +179,7 @@ def test_a_record_without_a_model_is_refused(facts: dict[str, Any], tmp_path: Pa
 
 
 def test_a_saved_pca_comes_back_as_it_was(fitted: PCA, tmp_path: Path) -> None:
-    files = save_pca(fitted, tmp_path / "run", {"extra": 1})
+    files = save_pca(fitted, tmp_path / "run", facts={"extra": 1}).files
     assert json.loads((tmp_path / "run" / "pca.json").read_text())["extra"] == 1
     assert {path.name for path in files} == {path.name for path in (tmp_path / "run").iterdir()}
     again = load_pca(tmp_path / "run")
@@ -194,8 +188,8 @@ def test_a_saved_pca_comes_back_as_it_was(fitted: PCA, tmp_path: Path) -> None:
     variances = fitted.spectrum.explained_variance
     assert torch.equal(again.spectrum.explained_variance, variances)
     assert again.spectrum.total_variance == fitted.spectrum.total_variance
-    assert again.layout == fitted.layout
-    assert again.options == {"radius": 0.1, "region": [4, 0, 20, 16]}
+    assert again.sampling.layout == fitted.sampling.layout
+    assert again.sampling.options == {"radius": 0.1, "region": [4, 0, 20, 16]}
     assert torch.equal(again.center.values, fitted.center.values)
     assert again.center.spec.stride == fitted.center.spec.stride
     assert torch.equal(again.directions.vectors, fitted.directions.vectors)
@@ -206,7 +200,7 @@ def test_the_ground_truth_of_the_samples_is_kept(
 ) -> None:
     hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=7)
     save_pca(fit_pca(hood), tmp_path)
-    factors = load_pca(tmp_path).factors
+    factors = load_pca(tmp_path).sampling.factors
     assert factors.keys() == hood.factors.keys()
     assert torch.equal(factors["rotation"], hood.factors["rotation"])
 
@@ -215,21 +209,21 @@ def test_the_pca_of_a_plain_matrix_can_be_saved_but_not_walked(tmp_path: Path) -
     matrix = torch.randn(9, 5, generator=torch.Generator().manual_seed(0))
     save_pca(fit_pca(matrix), tmp_path)
     assert read_json(tmp_path / "pca.json")["n_features"] == 5
-    with pytest.raises(FileError, match="plain matrix"):
-        load_pca(tmp_path)
+    with pytest.raises(UsageError, match="plain matrix"):
+        _ = load_pca(tmp_path).directions
 
 
 def test_a_saved_walk_has_an_animation_for_each_component(
     linear_vae: LinearVAE, linear_latent: Latent, fitted: PCA, tmp_path: Path
 ) -> None:
     walk = traverse(linear_vae, linear_latent, fitted, n_components=2, steps=3)
-    files = save_walk(walk, tmp_path, suffix=".webp")
+    files = save_traversal(walk, tmp_path, suffix=".webp").files
     names = [
         *("traversal.webp", "component_1.webp", "component_2.webp"),
         *("sheet.png", "traversal.json"),
     ]
-    assert [path.name for path in files] == names
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    assert [path.name for path in files] == [*names, "run.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names, "run.json"])
     facts = read_json(tmp_path / "traversal.json")
     assert facts["files"] == names
     assert [component["index"] for component in facts["components"]] == [1, 2]

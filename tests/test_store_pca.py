@@ -16,10 +16,13 @@ from command_line import CommandLine, save_picture
 from picture_folders import make_folder, save_smooth
 from test_cli_bad_input import refused
 
-from latentlab import load_pca, load_vae
-from latentlab.components.stores import fit_store_pca, is_store
+from latentlab import load_vae
+from latentlab.components.fitting import fit_pca
+from latentlab.components.stores import store_rows
 from latentlab.errors import ShapeError, UsageError
+from latentlab.results.components import load_pca
 from latentlab.store.filling import fill_store
+from latentlab.store.manifest import is_store
 from latentlab.store.opening import open_source
 from latentlab.store.reading import Store, open_store
 
@@ -48,19 +51,19 @@ def matrix_of(store: Store) -> np.ndarray:
 def test_whole_latents_agree_with_numpy(store: Store) -> None:
     rows = matrix_of(store)
     assert rows.shape == (PICTURES, 16 * 4 * 4)
-    found = fit_store_pca(store)
+    found = fit_pca(store)
     values = np.linalg.svd(rows - rows.mean(0), compute_uv=False)[:-1] ** 2 / (PICTURES - 1)
-    np.testing.assert_allclose(found.pca.spectrum.explained_variance, values, rtol=1e-6, atol=1e-12)
-    np.testing.assert_allclose(found.pca.center.values.flatten(), rows.mean(0), atol=1e-6)
-    assert found.pca.directions.vectors.shape[1:] == (16, 4, 4)
+    np.testing.assert_allclose(found.spectrum.explained_variance, values, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(found.center.values.flatten(), rows.mean(0), atol=1e-6)
+    assert found.directions.vectors.shape[1:] == (16, 4, 4)
 
 
 def test_cells_agree_with_numpy(store: Store) -> None:
     cells = matrix_of(store).reshape(PICTURES, 16, 16).transpose(0, 2, 1).reshape(-1, 16)
-    found = fit_store_pca(store, parts="tokens")
-    assert found.pca.spectrum.n_samples == PICTURES * 16
+    found = fit_pca(store_rows(store, "tokens"))
+    assert found.spectrum.n_samples == PICTURES * 16
     expected = np.linalg.eigvalsh(np.cov(cells.T))[::-1]
-    np.testing.assert_allclose(found.pca.spectrum.explained_variance, expected, rtol=1e-8)
+    np.testing.assert_allclose(found.spectrum.explained_variance, expected, rtol=1e-8)
 
 
 def test_only_a_store_is_a_store(store: Store, tmp_path: Path) -> None:
@@ -75,23 +78,21 @@ def test_latents_of_several_shapes_are_refused(tmp_path: Path) -> None:
     save_picture(tmp_path / "photos" / "b.png", 64, 40)
     fill_store(load_vae("linear"), open_source(tmp_path / "photos"), tmp_path / "s", workers=0)
     with pytest.raises(ShapeError, match="latents of 2 shapes"):
-        fit_store_pca(open_store(tmp_path / "s"))
+        fit_pca(open_store(tmp_path / "s"))
 
 
 def test_unknown_parts_are_refused(store: Store) -> None:
     with pytest.raises(UsageError, match="whole or tokens"):
-        fit_store_pca(store, parts="halves")
+        fit_pca(store_rows(store, "halves"))
 
 
-def test_the_command_writes_a_run_that_traverse_goes_on_with(
-    cli: CommandLine, store: Store
-) -> None:
+def test_the_command_writes_a_run_that_traverse_resumes(cli: CommandLine, store: Store) -> None:
     facts = cli("pca", store.folder, "--components", 4, "--out", "run", "--json").facts
     assert (facts["n_samples"], facts["n_features"]) == (PICTURES, 256)
     assert (facts["method"], facts["eigenvalue_error_bounds"]) == ("gram", None)
     assert facts["components_above_null_of"] == "isotropic"
     assert facts["title"].endswith("PCA of the latents of 24 pictures (N = 24, D = 256)")
-    assert load_pca("run").neighborhood == "store"
+    assert load_pca("run").sampling.name == "store"
     recorded = json.loads(Path("run/run.json").read_text())["pca"]
     assert recorded["input"]["pictures"] == PICTURES
     assert recorded["model"]["name"] == "mini"

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from latentlab.components.streaming import fit_pca_rows, shared_scatter, streamed_gram
 from torch import Tensor
 
-from latentlab.components import streaming
+from latentlab.components import solvers
+from latentlab.components.fitting import fit_pca
+from latentlab.components.solvers import shared_scatter, streamed_gram
 from latentlab.errors import NonFiniteError, ShapeError, UsageError
 from latentlab.linalg import sums as scatter
 from latentlab.linalg.rows import RowStream, moments_of_rows
@@ -43,41 +44,41 @@ def exact(matrix: Tensor) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("shape", [(300, 40), (40, 300), (2, 5)])
 def test_exact_ways_agree_with_numpy(method: str, shape: tuple[int, int]) -> None:
     matrix = falling(*shape)
-    found = fit_pca_rows(stream_of(matrix), method=method)
+    found = fit_pca(stream_of(matrix), solver=method)
     variances, vectors = exact(matrix)
     known = min(shape[0] - 1, shape[1])
-    assert (found.method, found.error_bounds) == (method, None)
+    assert (found.solver, found.error_bounds) == (method, None)
     np.testing.assert_allclose(
-        found.pca.spectrum.explained_variance, variances[:known], rtol=1e-9, atol=1e-12
+        found.spectrum.explained_variance, variances[:known], rtol=1e-9, atol=1e-12
     )
-    assert found.pca.spectrum.total_variance == pytest.approx(variances.sum(), rel=1e-10)
-    kept = min(8, len(found.pca.components))
-    overlaps = np.abs((found.pca.components[:kept].double().numpy() * vectors[:kept]).sum(1))
+    assert found.spectrum.total_variance == pytest.approx(variances.sum(), rel=1e-10)
+    kept = min(8, len(found.components))
+    overlaps = np.abs((found.components[:kept].double().numpy() * vectors[:kept]).sum(1))
     np.testing.assert_allclose(overlaps, 1, atol=1e-5)
-    np.testing.assert_allclose(found.pca.mean, matrix.double().mean(0), rtol=1e-6)
+    np.testing.assert_allclose(found.mean, matrix.double().mean(0), rtol=1e-6)
 
 
 def test_randomized_bounds_hold_and_are_small() -> None:
     matrix = falling(400, 300)
-    found = fit_pca_rows(stream_of(matrix), n_components=10, method="randomized")
+    found = fit_pca(stream_of(matrix), n_components=10, solver="randomized")
     variances, vectors = exact(matrix)
     bounds = found.error_bounds
     assert bounds is not None
-    errors = np.abs(found.pca.spectrum.explained_variance.numpy() - variances[:10])
+    errors = np.abs(found.spectrum.explained_variance.numpy() - variances[:10])
     assert (errors <= bounds.numpy() + 1e-12).all()
     assert float(bounds[0]) < 0.01 * variances[0]
-    assert found.pca.spectrum.total_variance == pytest.approx(variances.sum(), rel=1e-10)
-    assert not found.pca.spectrum.is_complete
-    assert abs(found.pca.components[0].double().numpy() @ vectors[0]) > 0.999
+    assert found.spectrum.total_variance == pytest.approx(variances.sum(), rel=1e-10)
+    assert not found.spectrum.is_complete
+    assert abs(found.components[0].double().numpy() @ vectors[0]) > 0.999
 
 
 def test_a_rough_search_has_bounds_that_are_wide_and_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "_PASSES", 1)
+    monkeypatch.setattr(solvers, "_PASSES", 1)
     matrix = torch.randn(200, 150, generator=torch.Generator().manual_seed(3))
-    found = fit_pca_rows(stream_of(matrix), n_components=5, method="randomized")
+    found = fit_pca(stream_of(matrix), n_components=5, solver="randomized")
     variances, _ = exact(matrix)
     assert found.error_bounds is not None
-    for value, bound in zip(found.pca.spectrum.explained_variance, found.error_bounds, strict=True):
+    for value, bound in zip(found.spectrum.explained_variance, found.error_bounds, strict=True):
         assert np.abs(variances - float(value)).min() <= float(bound)
     assert float(found.error_bounds[0]) > 0.05 * variances[0]
 
@@ -90,8 +91,8 @@ def test_a_rough_search_has_bounds_that_are_wide_and_hold(monkeypatch: pytest.Mo
 def test_the_way_follows_from_what_is_small(
     shape: tuple[int, int], largest: int, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "LARGEST_SIDE", largest)
-    assert fit_pca_rows(stream_of(falling(*shape)), n_components=3).method == method
+    monkeypatch.setattr(solvers, "LARGEST_SIDE", largest)
+    assert fit_pca(stream_of(falling(*shape)), n_components=3).solver == method
 
 
 def test_the_gram_matrix_needs_only_a_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +104,7 @@ def test_the_gram_matrix_needs_only_a_few_rows_at_a_time(monkeypatch: pytest.Mon
             seen.append(len(chunk))
             yield chunk
 
-    monkeypatch.setattr(streaming, "available_memory", lambda: 4 * 8 * 20 * 25)
+    monkeypatch.setattr(solvers, "available_memory", lambda: 4 * 8 * 20 * 25)
     monkeypatch.setattr(RowStream, "chunk", property(lambda self: 9))
     mean, gram = streamed_gram(RowStream(read, 61, 20))
     centered = matrix.double() - matrix.double().mean(0)
@@ -181,17 +182,13 @@ class Together:
 @pytest.mark.parametrize("method", ["covariance", "randomized"])
 def test_ranks_that_share_the_rows_find_the_same(method: str) -> None:
     matrix = falling(230, 40)
-    alone = fit_pca_rows(stream_of(matrix), n_components=6, method=method)
+    alone = fit_pca(stream_of(matrix), n_components=6, solver=method)
     ranks, found = Together(3), {}
 
     def work(rank: int) -> None:
-        rows = RowStream(matrix[rank::3].contiguous().split, *matrix.shape)
-        found[rank] = fit_pca_rows(
-            rows,
-            n_components=6,
-            method=method,
-            ranks=ranks,  # type: ignore[arg-type]
-        )
+        mine = matrix[rank::3].contiguous()
+        rows = RowStream(mine.split, *matrix.shape, ranks=ranks)  # type: ignore[arg-type]
+        found[rank] = fit_pca(rows, n_components=6, solver=method)
 
     threads = [threading.Thread(target=work, args=(rank,)) for rank in range(3)]
     for thread in threads:
@@ -201,11 +198,11 @@ def test_ranks_that_share_the_rows_find_the_same(method: str) -> None:
     assert len(found) == 3
     for other in found.values():
         np.testing.assert_allclose(
-            other.pca.spectrum.explained_variance[:6],
-            alone.pca.spectrum.explained_variance[:6],
+            other.spectrum.explained_variance[:6],
+            alone.spectrum.explained_variance[:6],
             rtol=1e-5,
         )
-        torch.testing.assert_close(other.pca.components, alone.pca.components, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(other.components, alone.components, rtol=1e-4, atol=1e-4)
 
 
 def broken(value: float) -> Tensor:
@@ -218,35 +215,35 @@ def broken(value: float) -> Tensor:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_is_refused(method: str, value: float) -> None:
     with pytest.raises(NonFiniteError, match="finite"):
-        fit_pca_rows(stream_of(broken(value)), n_components=2, method=method)
+        fit_pca(stream_of(broken(value)), n_components=2, solver=method)
 
 
 @pytest.mark.parametrize("method", ["covariance", "gram", "randomized"])
 def test_rows_that_are_all_alike_are_refused(method: str) -> None:
     with pytest.raises(UsageError, match="alike"):
-        fit_pca_rows(stream_of(torch.ones(20, 5)), n_components=2, method=method)
+        fit_pca(stream_of(torch.ones(20, 5)), n_components=2, solver=method)
 
 
 @pytest.mark.parametrize(
     ("matrix", "options", "said"),
     [
-        (torch.ones(1, 5), {}, "at least two rows"),
+        (torch.ones(1, 5), {}, "at least two samples"),
         (falling(20, 5), {"n_components": 6}, "6 components"),
-        (falling(20, 5), {"n_components": 6, "method": "randomized"}, "6 components"),
-        (falling(20, 5), {"method": "magic"}, "method magic"),
+        (falling(20, 5), {"n_components": 6, "solver": "randomized"}, "6 components"),
+        (falling(20, 5), {"solver": "magic"}, "solver='magic'"),
     ],
 )
 def test_bad_requests_are_one_clear_line(
     matrix: Tensor, options: dict[str, Any], said: str
 ) -> None:
     with pytest.raises((ShapeError, UsageError), match=said):
-        fit_pca_rows(stream_of(matrix), **options)
+        fit_pca(stream_of(matrix), **options)
 
 
 def test_chunks_of_another_width_are_refused() -> None:
     rows = RowStream(lambda rows: iter([torch.zeros(3, 4), torch.zeros(3, 5)]), 6, 4)
     with pytest.raises(ShapeError, match="a chunk of shape"):
-        fit_pca_rows(rows)
+        fit_pca(rows)
 
 
 def test_centered_chunks_share_memory_and_may_grow() -> None:

@@ -19,7 +19,6 @@ from latentlab.linalg.subspaces import (
     random_overlap,
     random_overlap_deviation,
     subspace_overlap,
-    turning,
 )
 
 
@@ -70,13 +69,6 @@ def test_chance_is_that_of_simulated_random_spans(k: int, m: int, dimensions: in
     assert random_overlap(k, m, dimensions) == pytest.approx(np.mean(overlaps), abs=4 * error)
     deviation = random_overlap_deviation(k, m, dimensions)
     assert deviation == pytest.approx(np.std(overlaps), rel=0.06)
-
-
-def test_turning_is_measured_from_step_to_step() -> None:
-    axes = torch.eye(4)
-    frames = [axes[:2], axes[:2].flip(0), axes[1:3]]
-    assert turning(frames).tolist() == pytest.approx([0, math.pi / 2], abs=1e-7)
-    assert len(turning(frames[:1])) == 0
 
 
 @pytest.mark.parametrize(

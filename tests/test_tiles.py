@@ -18,13 +18,13 @@ from linear_vae import LinearVAE, smooth_picture
 from tiny_models import save_tiny
 from torch import Tensor
 
-from latentlab import encode, load_vae, reconstruct
+from latentlab import encode, load_vae
 from latentlab.encoding import precision
-from latentlab.encoding.encoder import encode_batch
-from latentlab.encoding.tiles import Seams, TiledVAE, spans_of, tiled
+from latentlab.encoding.encoder import decode, encode_batch
 from latentlab.errors import MemoryLimitError, UsageError
 from latentlab.latents import LatentSpec
 from latentlab.loaders import LatentVAE, wrap_vae
+from latentlab.loaders.tiles import Seams, TiledVAE, spans_of, tiled
 from latentlab.pullback import decoder_map
 from latentlab.store.reading import open_store
 
@@ -112,9 +112,7 @@ def test_built_in_linear_is_exact_on_a_photo_of_ragged_size() -> None:
     parts = tiled(vae, tile=128, overlap=32)
     latent, found = encode(vae, "sample:china", size=328), encode(parts, "sample:china", size=328)
     torch.testing.assert_close(found.values, latent.values, atol=1e-4, rtol=0)
-    torch.testing.assert_close(
-        decode(parts, latent), decode(vae, latent), atol=1e-5, rtol=0
-    )
+    torch.testing.assert_close(decode(parts, latent), decode(vae, latent), atol=1e-5, rtol=0)
     assert parts.seams["encode"].relative < 1e-5
 
 

@@ -18,7 +18,8 @@ import torch
 from PIL import Image
 from sklearn.decomposition import PCA
 
-from latentlab import encode, load_vae, reconstruct
+from latentlab import encode, load_vae
+from latentlab.encoding.encoder import decode
 from latentlab.errors import FileError
 from latentlab.models.shipped import shipped_folder
 

@@ -8,14 +8,15 @@ import torch
 from linear_vae import LinearVAE, smooth_picture
 from torch import Tensor
 
-from latentlab.directions import find
-from latentlab.directions.transfer import bootstrap_interval, transfer
+from latentlab.directions.finding import find_directions
+from latentlab.directions.transfer import bootstrap_interval, transfer_directions
 from latentlab.encoding.encoder import encode
 from latentlab.errors import ShapeError, UsageError
 from latentlab.figures.sheets import _SMALL_TILE
 from latentlab.figures.transfer import draw_transfer, transfer_sheet
-from latentlab.latents import Directions, Latent, Picture
-from latentlab.neighborhoods import neighborhood
+from latentlab.images.image import Picture
+from latentlab.latents import Directions, Latent
+from latentlab.neighborhoods.sampling import neighborhood
 
 
 class TurningVAE(LinearVAE):
@@ -36,7 +37,7 @@ def latent_of(vae: LinearVAE, seed: int, *, sign: int = 1) -> Latent:
 def without_first_channel(vae: LinearVAE, latent: Latent, k: int = 4) -> Directions:
     hood = neighborhood(vae, latent, "gaussian", n_samples=30)
     hood.samples[:, : 8 * 10] = 0
-    return find(vae, latent, hood, k)
+    return find_directions(vae, latent, hood, k)
 
 
 def test_everything_transfers_through_a_linear_decoder_so_chance_is_one(
@@ -44,7 +45,7 @@ def test_everything_transfers_through_a_linear_decoder_so_chance_is_one(
 ) -> None:
     origin, *others = (latent_of(linear_vae, seed) for seed in range(3))
     found = without_first_channel(linear_vae, origin)
-    moved = transfer(linear_vae, origin, found, others)
+    moved = transfer_directions(linear_vae, origin, found, others)
     assert moved.cosines.shape == (2, 4)
     assert moved.random_cosines.shape == (2, 16)
     torch.testing.assert_close(moved.cosines, torch.ones(2, 4).double(), atol=1e-5, rtol=0)
@@ -58,7 +59,7 @@ def test_everything_transfers_through_a_linear_decoder_so_chance_is_one(
 def test_a_decoder_that_turns_the_change_around_has_cosine_minus_one() -> None:
     vae = TurningVAE()
     origin, same, opposite = latent_of(vae, 0), latent_of(vae, 1), latent_of(vae, 2, sign=-1)
-    moved = transfer(vae, origin, without_first_channel(vae, origin), [same, opposite])
+    moved = transfer_directions(vae, origin, without_first_channel(vae, origin), [same, opposite])
     torch.testing.assert_close(moved.cosines[0], torch.ones(4).double(), atol=1e-5, rtol=0)
     torch.testing.assert_close(moved.cosines[1], -torch.ones(4).double(), atol=1e-5, rtol=0)
     assert float(moved.label_cosines[0].mean()) > float(moved.label_cosines[1].mean())
@@ -70,7 +71,7 @@ def test_frames_are_the_decoded_steps(linear_vae: LinearVAE) -> None:
 
     origin, other = latent_of(linear_vae, 0), latent_of(linear_vae, 1)
     found = without_first_channel(linear_vae, origin)
-    moved = transfer(linear_vae, origin, found, [other], alpha=1.5)
+    moved = transfer_directions(linear_vae, origin, found, [other], alpha=1.5)
     assert moved.frames.shape == (2, 4, 2, 32, 40, 3)
     step = 1.5 * float(found.deviations[2]) * found.vectors[2]
     expected = to_uint8(linear_vae.decode((other.values + step)[None])[0])
@@ -91,21 +92,23 @@ def test_what_makes_no_sense_is_refused(linear_vae: LinearVAE) -> None:
     origin = latent_of(linear_vae, 0)
     found = without_first_channel(linear_vae, origin)
     with pytest.raises(UsageError, match="at least two"):
-        transfer(linear_vae, origin, found, [])
+        transfer_directions(linear_vae, origin, found, [])
     smaller = Latent(torch.zeros(6, 4, 4), linear_vae.spec, name="small")
     with pytest.raises(ShapeError, match=r"different size: small .* 16×16 px and picture0"):
-        transfer(linear_vae, origin, found, [smaller])
+        transfer_directions(linear_vae, origin, found, [smaller])
     for alpha in (0.0, -1.0, float("nan")):
         with pytest.raises(UsageError, match="above 0"):
-            transfer(linear_vae, origin, found, [origin], alpha=alpha)
+            transfer_directions(linear_vae, origin, found, [origin], alpha=alpha)
     foreign = Directions(found.vectors, found.deviations, found.shares, found.labels, "test")
     with pytest.raises(UsageError, match="without a layout"):
-        transfer(linear_vae, origin, foreign, [origin])
+        transfer_directions(linear_vae, origin, foreign, [origin])
 
 
 def test_the_figure_and_the_sheet_show_every_direction_and_target(linear_vae: LinearVAE) -> None:
     origin, *others = (latent_of(linear_vae, seed) for seed in range(3))
-    moved = transfer(linear_vae, origin, without_first_channel(linear_vae, origin), others)
+    moved = transfer_directions(
+        linear_vae, origin, without_first_channel(linear_vae, origin), others
+    )
     axes = draw_transfer(moved).axes
     assert len(axes) == 2
     points = [line for line in axes[0].lines if line.get_marker() not in ("None", "")]

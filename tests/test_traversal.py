@@ -17,7 +17,7 @@ from latentlab.images.arrays import to_uint8
 from latentlab.latents import Directions, Latent
 from latentlab.metrics.fidelity import psnr
 from latentlab.metrics.walks import score_path
-from latentlab.neighborhoods import neighborhood
+from latentlab.neighborhoods.sampling import neighborhood
 from latentlab.walks.traversal import traverse
 
 

@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from planted import fields, noise, rotated, spikes, whole
+from planted import fields, hood_of, noise, rotated, spikes, whole
 
 from latentlab import judge
 from latentlab.chance.elbow import find_elbow, local_slopes
@@ -20,7 +20,7 @@ from latentlab.images.reading import read_picture
 from latentlab.latents import Neighborhood, Spectrum
 from latentlab.layouts import TokenLayout, Window
 from latentlab.loaders import load_vae
-from latentlab.neighborhoods import neighborhood
+from latentlab.neighborhoods.sampling import neighborhood
 from latentlab.results.folders import finite
 
 BOTH = ("parallel", "stationary")
@@ -146,7 +146,7 @@ def test_the_cells_of_one_latent_are_said_to_be_alike() -> None:
     latents = fields(1, (6, 16, 16), 1.0)
     latents[:, 1:3] += 10 * latents[:, :1]
     origin = whole(fields(2, (6, 4, 4), 1.0)).origin
-    hood = Neighborhood("tokens", layout.flatten(latents), origin, layout, "")
+    hood = hood_of(layout.flatten(latents), origin, layout, "tokens")
     judgment = judge(hood, fit_pca.spectrum(hood).spectrum)
     assert "though neighboring cells are alike" in judgment.verdict
     assert judgment.elbow is None
@@ -157,7 +157,7 @@ def test_the_cells_of_one_latent_are_said_to_be_alike() -> None:
 
 def test_rotating_the_space_changes_the_spectrums_numbers_by_rounding_only() -> None:
     samples = spikes(100, 300, 5, 8.0)
-    one, other = (judge(some, fit_pca.spectrum(some).spectrum) for some in (samples, rotated(samples)))
+    one, other = (judge(some, fit_pca(some).spectrum) for some in (samples, rotated(samples)))
     assert one.components_above == other.components_above == 5
     facts = one.facts(), other.facts()
     for key in ("value", "lower", "upper"):
@@ -223,7 +223,7 @@ def test_very_small_samples_are_judged(shape: tuple[int, int]) -> None:
 
 def test_partial_spectra_are_counted_and_no_more() -> None:
     samples = spikes(100, 300, 8, 10.0)
-    judgment = judge(samples, fit_randomized_pca.spectrum(samples, 4))
+    judgment = judge(samples, fit_pca(samples, 4, "randomized").spectrum)
     assert "At least 4 components rise above chance." in judgment.verdict
     assert "partial" in judgment.verdict
     assert judgment.facts()["effective_dimension"] is None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from latentlab.loaders import FAMILIES
 from latentlab.loaders.diffusers_vae import DiffusersVAE
-from latentlab.loaders.families import register_family
 
 
-@register_family("AutoencoderDC")
+@FAMILIES.register("AutoencoderDC")
 class DCVAE(DiffusersVAE):
     """Sana's DC-AE: no posterior, (32, H/32, W/32) and other sizes."""
 

@@ -8,16 +8,17 @@ without memory, and its keys and shapes are compared with the weights: any misma
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from latentlab.errors import WeightsError
 from latentlab.latents import LatentSpec
+from latentlab.loaders import FAMILIES
 from latentlab.loaders.base import LatentVAE, ModelOrigin
 from latentlab.loaders.compilation import compile_vae
 from latentlab.loaders.first_layer import first_convolution, pass_on
@@ -35,7 +36,7 @@ class Checkpoint:
 
     Parameters
     ----------
-    family : str, key of :data:`FAMILIES`
+    family : str, key of :data:`latentlab.loaders.FAMILIES`
     config : the family's own options
     tensors : name → Tensor, under the family's own names
     where : str, path for messages
@@ -141,28 +142,6 @@ class ModuleVAE(LatentVAE):
     @abstractmethod
     def _run_decoder(self, latents: Tensor) -> Tensor:
         """Return pictures (B, 3, H, W) in [−1, 1] of the module's own latents."""
-
-
-FAMILIES: dict[str, type[ModuleVAE]] = {}
-"""Family name (diffusers' class name if there is one) → adapter."""
-
-_Adapter = TypeVar("_Adapter", bound=type[ModuleVAE])
-
-
-def register_family(name: str) -> Callable[[_Adapter], _Adapter]:
-    """Return a class decorator that registers a family for ``_class_name`` in config.json.
-
-    Parameters
-    ----------
-    name : str, such as ``"AutoencoderKL"``; an existing family of that name is replaced
-    """
-
-    def register(adapter: _Adapter) -> _Adapter:
-        adapter.family = name
-        FAMILIES[name] = adapter
-        return adapter
-
-    return register
 
 
 def build_vae(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> ModuleVAE:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from latentlab.latents import LatentSpec
-from latentlab.loaders.families import register_family
+from latentlab.loaders import FAMILIES
 from latentlab.loaders.kl import KLVAE
 from latentlab.loaders.normalization import Affine
 
@@ -38,7 +38,7 @@ class PatchAffine(Affine):
         return pixel_shuffle(super().logvar_to_model(pixel_unshuffle(logvar, PATCH)), PATCH)
 
 
-@register_family("AutoencoderKLFlux2")
+@FAMILIES.register("AutoencoderKLFlux2")
 class Flux2VAE(KLVAE):
     """FLUX.2: a diagonal Gaussian over (32, H/8, W/8); sides are multiples of 16 pixels."""
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from latentlab.errors import DownloadError, FileError, WeightsError
-from latentlab.files import replace_when_done
+from latentlab.machine.files import replace_when_done
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
 """Kinds of weights files, in order of preference."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from latentlab.loaders import FAMILIES
 from latentlab.loaders.diffusers_vae import DiffusersVAE
-from latentlab.loaders.families import register_family
 from latentlab.loaders.ldm import rename
 
 _OLD_ATTENTION = (
@@ -19,7 +19,7 @@ _OLD_ATTENTION = (
 )
 
 
-@register_family("AutoencoderKL")
+@FAMILIES.register("AutoencoderKL")
 class KLVAE(DiffusersVAE):
     """SD1.x, SDXL, SD3, FLUX.1: a diagonal Gaussian over (C, H/8, W/8).
 

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d
 
 from latentlab.latents import LatentSpec
-from latentlab.loaders.families import ModuleVAE, register_family
+from latentlab.loaders import FAMILIES
+from latentlab.loaders.families import ModuleVAE
 
 
 class PatchTransform(nn.Module):
@@ -49,7 +50,7 @@ class PatchTransform(nn.Module):
         return details + self.mean.repeat(1, latents.shape[-2], latents.shape[-1])
 
 
-@register_family("PatchTransform")
+@FAMILIES.register("PatchTransform")
 class LinearVAE(ModuleVAE):
     """The principal components of pixel patches: no posterior.
 

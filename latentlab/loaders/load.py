@@ -13,7 +13,6 @@ import torch
 
 from latentlab.errors import ModelNotFoundError, UsageError
 from latentlab.latents import Progress
-from latentlab.loaders import dc, flux2, kl, linear, taesd, tiny, video  # noqa: F401  (register)
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.built_in import BUILT_IN
 from latentlab.loaders.checkpoints import read_file, read_folder, read_pair
@@ -21,7 +20,8 @@ from latentlab.loaders.compilation import compile_vae
 from latentlab.loaders.device import choose_device
 from latentlab.loaders.families import Checkpoint, build_vae
 from latentlab.loaders.hub_cache import WEIGHT_SUFFIXES
-from latentlab.shipped import shipped_folder
+from latentlab.loaders.tiles import tiled
+from latentlab.models.shipped import shipped_folder
 
 Source = str | Path | tuple[str | Path, str | Path]
 
@@ -70,7 +70,7 @@ def load_vae(
     progress : called as ``progress(what, done, total)``, in bytes, during a download
     tile : side in pixels of the tiles that pictures are encoded and decoded in, for pictures too
         large for memory; by default pictures are processed whole. See
-        :func:`latentlab.tiles.tiled`.
+        :func:`latentlab.loaders.tiles.tiled`.
     compiled : compile encoder and decoder with ``torch.compile``: faster, but the first picture of
         a size takes longer, and results differ by rounding
 
@@ -87,9 +87,8 @@ def load_vae(
 
     Examples
     --------
-    >>> vae = load_vae("flux1", dtype="bfloat16")  # doctest: +SKIP
-    >>> vae.spec  # doctest: +SKIP
-    LatentSpec(name='flux1', channels=16, stride=8, multiple=8, has_logvar=True)
+    >>> load_vae("mini").spec
+    LatentSpec(name='mini', channels=16, stride=8, multiple=8, has_logvar=True)
     """
     place, kind = choose_device(device), _choose_dtype(dtype)
     checkpoint = _read_local(source)
@@ -104,8 +103,6 @@ def load_vae(
     if compiled:
         compile_vae(vae)
     if tile is not None:
-        from latentlab.tiles import tiled
-
         vae = tiled(vae, tile)
     return vae
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from latentlab.latents import LatentSpec
-from latentlab.loaders.families import ModuleVAE, register_family
+from latentlab.loaders import FAMILIES
+from latentlab.loaders.families import ModuleVAE
 
 POOL_GROUPS = 4
 LONGEST = 256
@@ -84,7 +85,7 @@ class TAESD(nn.Module):
             raise ValueError("an encoder or decoder whose pictures do not have three colors")
 
 
-@register_family("TAESD")
+@FAMILIES.register("TAESD")
 class TAESDVAE(ModuleVAE):
     """TAESD, TAESDXL, TAESD3, TAEF1 and TAEF2 as their author publishes them: no posterior.
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from latentlab.loaders import FAMILIES
 from latentlab.loaders.diffusers_vae import DiffusersVAE
-from latentlab.loaders.families import register_family
 
 
-@register_family("AutoencoderTiny")
+@FAMILIES.register("AutoencoderTiny")
 class TinyVAE(DiffusersVAE):
     """TAESD, TAESDXL, TAESD3, TAEF1 in diffusers' layout: no posterior, (C, H/8, W/8)."""
 

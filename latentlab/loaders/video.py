@@ -14,11 +14,11 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from latentlab.latents import LatentSpec
+from latentlab.loaders import FAMILIES
 from latentlab.loaders.diffusers_vae import DiffusersVAE
-from latentlab.loaders.families import register_family
 
 
-@register_family("AutoencoderKLQwenImage")
+@FAMILIES.register("AutoencoderKLQwenImage")
 class QwenImageVAE(DiffusersVAE):
     """Qwen-Image: a diagonal Gaussian over (16, H/8, W/8).
 
@@ -59,7 +59,7 @@ class QwenImageVAE(DiffusersVAE):
         return pictures
 
 
-@register_family("AutoencoderKLWan")
+@FAMILIES.register("AutoencoderKLWan")
 class WanVAE(QwenImageVAE):
     """Wan 2.1, (16, H/8, W/8), and Wan 2.2 with its 2×2 pixel patches, (48, H/16, W/16)."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from latentlab.errors import WeightsError
-from latentlab.files import sha256_of_file
+from latentlab.machine.files import sha256_of_file
 
 MODELS_FOLDER = Path(__file__).resolve().parent
 SUMS = "SHA256SUMS"

@@ -13,10 +13,10 @@ from latentlab.chance.verdict import Judgment, affordable_nulls, judge
 from latentlab.components.fitting import fit_pca
 from latentlab.components.pca import PCA
 from latentlab.encoding.encoder import decode, encode
-from latentlab.encoding.tiles import describe_tiles
 from latentlab.images.reading import read_picture
 from latentlab.latents import Neighborhood, Progress
 from latentlab.loaders.base import LatentVAE
+from latentlab.loaders.tiles import describe_tiles
 from latentlab.metrics.fidelity import psnr
 from latentlab.recipes.sampling import (
     Drawn,

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentlab.encoding.encoder import describe_input, describe_model
-from latentlab.encoding.tiles import describe_tiles
 from latentlab.errors import FileError
+from latentlab.loaders.tiles import describe_tiles
 from latentlab.machine.versions import library_versions
 from latentlab.results.folders import read_json, write_json
 

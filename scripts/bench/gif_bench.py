@@ -71,8 +71,8 @@ def moving_frames(size: int, count: int) -> list[NDArray[np.uint8]]:
     """Return frames (H, W, 3) of a picture that is shifted, turned and made brighter."""
     import torch
 
-    from latentlab import read_picture
     from latentlab.images.arrays import to_uint8
+    from latentlab.images.reading import read_picture
     from latentlab.neighborhoods.augment import change_picture
 
     pixels = read_picture(PICTURE, size=size, multiple=8).pixels

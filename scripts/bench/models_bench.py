@@ -89,8 +89,8 @@ def measure_halves(
     """
     import torch
 
-    from latentlab import compile_vae
     from latentlab.encoding.precision import for_data_set, use_exact_float32, with_fast_decoder
+    from latentlab.loaders.compilation import compile_vae
 
     use_exact_float32()
     plain = without_channels_last(vae).module

@@ -16,7 +16,7 @@ from timing import Target, time_in_turn
 if TYPE_CHECKING:
     import torch
 
-    from latentlab.chance.nulls import Null
+    from latentlab.chance.nulls.base import Null
     from latentlab.latents import Spectrum
 
 TARGET_SHAPE = (256, 32_768)
@@ -34,8 +34,6 @@ def fit_and_permute(samples: torch.Tensor) -> Null:
 
 def permute(samples: torch.Tensor, spectrum: Spectrum) -> Null:
     """Return the parallel null by latentlab, 100 permutations."""
-    from latentlab.chance.nulls import null_model
-
     return NULLS.make("parallel").draw(samples, spectrum, draws=DRAWS)
 
 

@@ -241,7 +241,8 @@ def _encode_all(vae: LatentVAE, batches: list[Any]) -> None:
 def _fill(
     vae: LatentVAE, folder: Path, out: Path, size: int, progress: Progress | None = None
 ) -> None:
-    from latentlab import fill_store, open_source
+    from latentlab.store.filling import fill_store
+    from latentlab.store.opening import open_source
 
     fill_store(vae, open_source(folder), out, size=size, progress=progress)
 

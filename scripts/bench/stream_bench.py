@@ -154,12 +154,13 @@ def eigenvalue_error(shape: tuple[int, int]) -> float:
     """Return the largest relative error of all eigenvalues against NumPy's singular values."""
     import numpy as np
     import torch
-    from latentlab.components.streaming import fit_pca_rows
+
+    from latentlab.components.fitting import fit_pca
 
     with tempfile.TemporaryDirectory() as place:
         rows = RowFile.write(Path(place) / "rows", shape)
         matrix = torch.cat([*rows.read(1024)]).double().numpy()
-        found = fit_pca_rows(rows.stream(), method="covariance").pca.spectrum.explained_variance
+        found = fit_pca(rows.stream(), method="covariance").pca.spectrum.explained_variance
     exact = np.linalg.svd(matrix - matrix.mean(0), compute_uv=False) ** 2 / (len(matrix) - 1)
     return float(np.abs(found.numpy() / exact[: len(found)] - 1).max())
 
@@ -174,8 +175,8 @@ def measure_memory(rows: RowFile) -> dict[str, float]:
 
 def _measure_fit(rows: RowFile, rounds: int) -> dict[str, Any]:
     import torch
-    from latentlab.components.streaming import fit_pca_rows, shared_scatter
 
+    from latentlab.components.solvers import shared_scatter
     from latentlab.linalg.sums import leading_eigenpairs
 
     stream = rows.stream()
@@ -232,7 +233,6 @@ def _full_products(chunk: torch.Tensor, times: int) -> None:
 
 
 def _measure_growth(place: Path, shape: tuple[int, int], rounds: int) -> dict[str, Any]:
-    from latentlab.components.streaming import fit_pca_rows
 
     rows = RowFile.write(place / "rows", shape)
     kept = min(COMPONENTS, shape[1], shape[0] - 1)
@@ -244,17 +244,16 @@ def _measure_growth(place: Path, shape: tuple[int, int], rounds: int) -> dict[st
 def main(path: Path, shape: tuple[int, int]) -> None:
     """Print the peak of this process' memory and what it had before the fit, as JSON."""
     import psutil
-    from latentlab.components.streaming import fit_pca_rows
     from peak_memory import peak_growth
+
+    from latentlab.components.fitting import fit_pca
 
     rows, kept = RowFile(path, shape), min(COMPONENTS, shape[1])
     with tempfile.TemporaryDirectory() as place:  # loads the libraries
         small = RowFile.write(Path(place) / "rows", (256, 64))
-        fit_pca_rows(small.stream(), method="covariance")
+        fit_pca(small.stream(), method="covariance")
     before = psutil.Process().memory_info().rss
-    growth = peak_growth(
-        lambda: fit_pca_rows(rows.stream(), n_components=kept, method="covariance")
-    )
+    growth = peak_growth(lambda: fit_pca(rows.stream(), n_components=kept, method="covariance"))
     print(json.dumps({"bytes_before": before, "peak_bytes": before + growth}))
 
 

@@ -50,7 +50,9 @@ def measure_job(
     )
     gflop = {half: gflop_of(vae, half, size) for half in ("encode", "decode")}
     probe = _Probe(every=8)
-    hood, sampling = probe.time(lambda: neighborhood(vae, latent, n_samples=samples, progress=probe))
+    hood, sampling = probe.time(
+        lambda: neighborhood(vae, latent, n_samples=samples, progress=probe)
+    )
     pca, fitting = probe.time(lambda: fit_pca(hood, n_components=components))
     walk, walking = probe.time(
         lambda: traverse(vae, latent, pca, components=components, steps=steps, progress=probe)

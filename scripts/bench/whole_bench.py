@@ -61,7 +61,8 @@ def measure_whole(
     source : str, folder of the model or name of a built-in one
     rounds : int, of latentlab with its default nulls and of the naive way; once without nulls
     """
-    from latentlab import load_vae, read_picture
+    from latentlab import load_vae
+    from latentlab.images.reading import read_picture
     from latentlab.neighborhoods.augment import Augment
 
     vae = load_vae(source, device=device, dtype="float32")
@@ -76,7 +77,12 @@ def measure_whole(
     }
     _run_commands(source, size, 4, n_components=1, steps=2, device=device, nulls=None)
     _run_naive(
-        source, pixels, {k: v[:4] for k, v in factors.items()}, n_components=1, steps=2, device=device
+        source,
+        pixels,
+        {k: v[:4] for k, v in factors.items()},
+        n_components=1,
+        steps=2,
+        device=device,
     )
     fewer = {name: 1 if "no nulls" in name else rounds for name in jobs}
     timings = time_in_turn(jobs, rounds, fewer=fewer)
@@ -151,7 +157,8 @@ def _run_commands(
     nulls: str | None,
 ) -> Commands:
     """Return what the commands leave in a folder that knows of no earlier run."""
-    from latentlab.results.folders import latest_run, load_pca
+    from latentlab.results.components import load_pca
+    from latentlab.results.folders import latest_run
 
     model = ("-m", str(Path(source).resolve()) if Path(source).exists() else source)
     chosen = ("--nulls", nulls) if nulls else ()
