@@ -7,20 +7,34 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentlab.batches import one_ahead
 from latentlab.distributed import Ranks
-from latentlab.errors import FileError, UsageError
+from latentlab.errors import FileError, ImageError, UsageError
 from latentlab.files import locked, open_durably
 from latentlab.latents import Progress
 from latentlab.runs import check_folder
 from latentlab.store.encoding import ShardEncoder
-from latentlab.store.listing import LIST, check_list, is_list_of, listed_pictures, restore_list
-from latentlab.store.manifest import MANIFEST, Manifest, begin, check_same, plan, read_manifest
+from latentlab.store.listing import (
+    LIST,
+    check_list,
+    is_list_of,
+    listed_pictures,
+    restore_list,
+    write_list,
+)
+from latentlab.store.manifest import (
+    MANIFEST,
+    Manifest,
+    check_same,
+    plan,
+    read_manifest,
+    write_manifest,
+)
 from latentlab.store.preparing import Grid, Prepared
 from latentlab.store.shards import (
     INDEX,
@@ -167,6 +181,26 @@ def _begin_or_go_on(
         check_list(folder, begun, source)
     else:
         restore_list(folder, begun, source)
+
+
+def begin(
+    folder: Path, planned: Manifest, source: Source, progress: Progress | None = None
+) -> None:
+    """List the pictures, write list and manifest into a new store.
+
+    Raises
+    ------
+    ImageError : there is no picture.
+    """
+    with open_durably(folder / LIST) as file:
+        digest, count = write_list(file, source, progress)
+        if count == 0:
+            raise ImageError(
+                "no picture in the source",
+                "files such as .jpg, .png or .webp that are not hidden",
+                "name the folder that holds the pictures",
+            )
+    write_manifest(folder, replace(planned, pictures=count, list_sha256=digest))
 
 
 @dataclass(frozen=True)

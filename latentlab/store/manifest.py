@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentlab.batches import batch_size
-from latentlab.errors import FileError, ImageError, LatentlabError, UsageError
+from latentlab.errors import FileError, LatentlabError, UsageError
 from latentlab.files import open_durably
-from latentlab.latents import LatentSpec, Progress
+from latentlab.latents import LatentSpec
 from latentlab.provenance import library_versions
-from latentlab.store.listing import LIST, write_list
 from latentlab.store.preparing import Grid
 from latentlab.store.sources import Source
 
@@ -197,28 +196,6 @@ def write_manifest(folder: Path, manifest: Manifest) -> Path:
     with open_durably(folder / MANIFEST) as file:
         file.write(json.dumps(facts, indent=1, allow_nan=False).encode("ascii") + b"\n")
     return folder / MANIFEST
-
-
-def begin(
-    folder: Path, planned: Manifest, source: Source, progress: Progress | None = None
-) -> Manifest:
-    """List the pictures, write list and manifest into a new store; return the manifest.
-
-    Raises
-    ------
-    ImageError : there is no picture.
-    """
-    with open_durably(folder / LIST) as file:
-        digest, count = write_list(file, source, progress)
-        if count == 0:
-            raise ImageError(
-                "no picture in the source",
-                "files such as .jpg, .png or .webp that are not hidden",
-                "name the folder that holds the pictures",
-            )
-    manifest = replace(planned, pictures=count, list_sha256=digest)
-    write_manifest(folder, manifest)
-    return manifest
 
 
 def check_same(folder: Path, begun: Manifest, planned: Manifest, free: Sequence[str] = ()) -> None:
