@@ -10,7 +10,6 @@ the search goes on if that one finds anything among the first k.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -53,12 +52,6 @@ class SingularDirections:
     residuals: Tensor
     products: int
     converged: bool
-
-    @property
-    def condition(self) -> float:
-        """Return the largest value over the smallest of these k: how uneven the top block is."""
-        smallest = float(self.values[-1])
-        return float(self.values[0]) / smallest if smallest else math.inf
 
     def __repr__(self) -> str:
         largest = ", ".join(f"{value:.3g}" for value in self.values[:4].tolist())

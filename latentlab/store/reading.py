@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -60,12 +59,6 @@ class Store:
     def spec(self) -> LatentSpec:
         """Return what the latents of the model look like."""
         return self.manifest.spec
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """Return what ``store.json`` says."""
-        facts: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text(encoding="ascii"))
-        return facts
 
     def summary(self) -> dict[str, Any]:
         """Return every number that ``latentlab store info --json`` prints."""
