@@ -133,13 +133,12 @@ class ShardEncoder:
             }
 
     def _check_range(self, mean: Tensor, stored: Tensor, batch: Batch) -> None:
-        finite = torch.isfinite(stored).flatten(1).all(1)
-        for values, fits, (picture, _) in zip(mean, finite.tolist(), batch, strict=True):
-            if not fits:
-                largest, name = torch.finfo(self._stored).max, self._manifest.stored
+        limit, name = torch.finfo(self._stored).max, self._manifest.stored
+        for values, rounded, (picture, _) in zip(mean, stored, batch, strict=True):
+            if not bool(torch.isfinite(rounded).all()):
                 raise NonFiniteError(
                     f"a latent of {picture.path} that reaches {float(values.abs().max()):g}",
-                    f"at most {largest:g}, the largest value in {name}",
+                    f"at most {limit:g}, the limit of {name}",
                     "begin another store with --store-dtype float32",
                 )
 

@@ -57,8 +57,17 @@ class Folder:
         yield from self._below(self.root.resolve(), "")
 
     def _below(self, top: Path, inside: str) -> Iterator[Entry]:
-        # Only names are kept: a folder of a million pictures should not need a million objects.
-        for name in sorted(_names_in(top / inside)):
+        folder = top / inside
+        try:
+            # Only names are kept: a million pictures in a folder should not need a million objects.
+            names = sorted(path.name for path in folder.iterdir())
+        except OSError as error:
+            raise ImageError(
+                f"{folder}, which cannot be read ({error.strerror})",
+                "a readable folder",
+                "change its permissions",
+            ) from error
+        for name in names:
             path = f"{inside}/{name}" if inside else name
             file = top / path
             if is_picture(file) and file.is_file():
@@ -74,17 +83,6 @@ class Folder:
 def is_picture(path: PurePath) -> bool:
     """Return whether a name is that of a picture file which is not hidden."""
     return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
-
-
-def _names_in(folder: Path) -> list[str]:
-    try:
-        return [path.name for path in folder.iterdir()]
-    except OSError as error:
-        raise ImageError(
-            f"{folder}, which cannot be read ({error.strerror})",
-            "a readable folder",
-            "change its permissions",
-        ) from error
 
 
 def safe_path(root: Path, path: str) -> Path:
