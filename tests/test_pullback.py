@@ -92,7 +92,7 @@ def test_products_of_every_family_are_those_of_its_dense_jacobian(tiny: LatentVA
     assert size > 1e-3
     np.testing.assert_allclose(pushed, some.numpy() @ jacobian.T, atol=3e-5 * size)
     np.testing.assert_allclose(pulled, changes.numpy() @ jacobian, atol=3e-5 * size)
-    assert (around.count.pushed, around.count.pulled, around.count.total) == (3, 2, 5)
+    assert around.count.total == 3 + 2
 
 
 def test_fewer_products_at_once_where_memory_ends(
@@ -202,12 +202,15 @@ def test_singular_values_of_a_linear_decoder_are_those_of_its_matrix(linear_late
 
 
 @pytest.mark.parametrize("block", [1, 3, 8])
-def test_values_are_those_of_the_dense_jacobian(block: int) -> None:
+def test_values_are_those_of_the_dense_jacobian(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DecoderMap, "copies", block)
     vae = load_vae("mini", device="cpu", dtype="float32")
     latent = encode(vae, "sample:flower", size=32)
     left, expected, right = dense_32(vae, latent)
     around = decoder_map(vae, latent)
-    found = top_singular(around, 6, block=block, tolerance=1e-3, max_products=400)
+    found = top_singular(around, 6, tolerance=1e-3, max_products=400)
     assert found.converged
     assert found.products == around.count.total <= 400
     np.testing.assert_allclose(found.values.numpy(), expected[:6], rtol=1e-4)
@@ -410,7 +413,7 @@ def test_a_decoder_that_ignores_its_latent_is_told() -> None:
         spec=LatentSpec("deaf", 1, 1),
     )
     around = decoder_map(vae, Latent(torch.zeros(1, 4, 4), vae.spec))
-    with pytest.raises(ZeroJacobianError, match="the same picture whatever the latent"):
+    with pytest.raises(ZeroJacobianError, match="decodes every latent to the same picture"):
         top_singular(around, 2)
     assert around.count.total == 2  # one random direction tells
 
@@ -441,7 +444,6 @@ def test_nan_in_a_product_is_told_with_its_step(
         ({"k": 0}, "0 directions, expected 1 to 480"),
         ({"k": 481}, "481 directions"),
         ({"tolerance": 0.0}, "tolerance=0.0"),
-        ({"block": -1}, "block=-1"),
         ({"max_products": 4}, "raise max_products"),
     ],
 )
