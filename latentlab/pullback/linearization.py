@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.autograd.function import Function
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.grad import conv2d_input
 from torch.overrides import TorchFunctionMode
 
 from latentlab.memory import is_exhaustion
@@ -33,10 +34,11 @@ class Linearization:
     ----------
     function : maps (b, *in) to (b, *out), each row by itself; parameters may require gradients
     point : Tensor, (*in)
-    copies : int, how many products one pass computes
+    copies : int
 
     Attributes
     ----------
+    copies : int, how many products one pass computes
     value : Tensor, (*out), the function at the point
     is_constant : bool, whether autograd finds no path from the value back to the point
     """
@@ -128,9 +130,8 @@ def _convolve(
     settings = (stride, padding, dilation, groups)
     if isinstance(padding, str) or not (torch.is_grad_enabled() and input.requires_grad):
         return torch.conv2d(input, weight, bias, *settings)
-    convolved: Tensor = _Convolution.apply(  # type: ignore[no-untyped-call]
-        input, weight.detach(), bias, settings
-    )
+    applied = (input, weight.detach(), bias, settings)
+    convolved: Tensor = _Convolution.apply(*applied)  # type: ignore[no-untyped-call]
     return convolved
 
 
@@ -145,15 +146,14 @@ class _Convolution(Function):
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, settings: tuple[Any, ...]
     ) -> Tensor:
         ctx.save_for_backward(weight)
-        ctx.place = hidden.shape, _format_of(hidden), settings
+        ctx.place = hidden.shape, settings
         return torch.conv2d(hidden, weight, bias, *settings)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (weight,) = ctx.saved_tensors
-        pulled = _TransposedConvolution.apply(  # type: ignore[no-untyped-call]
-            gradients[0], weight, ctx.place
-        )
+        applied = (gradients[0], weight, ctx.place)
+        pulled = _TransposedConvolution.apply(*applied)  # type: ignore[no-untyped-call]
         return pulled, None, None, None
 
 
@@ -162,35 +162,12 @@ class _TransposedConvolution(Function):
 
     @staticmethod
     def forward(ctx: Any, gradient: Tensor, weight: Tensor, place: Any) -> Tensor:
-        shape, form, settings = place
+        shape, ctx.settings = place
         ctx.save_for_backward(weight)
-        ctx.settings = settings
-        stride, padding, dilation, groups = settings
-        like = torch.empty(shape, dtype=gradient.dtype, device=gradient.device, memory_format=form)
-        transposed: Tensor = torch.ops.aten.convolution_backward(
-            gradient,
-            like,
-            weight,
-            None,
-            *(_pair(setting) for setting in (stride, padding, dilation)),
-            False,
-            [0, 0],
-            groups,
-            [True, False, False],
-        )[0]
+        transposed: Tensor = conv2d_input(shape, weight, gradient, *ctx.settings)  # type: ignore[no-untyped-call]
         return transposed
 
     @staticmethod
     def backward(ctx: Any, *tangents: Tensor) -> tuple[Tensor, None, None]:
         (weight,) = ctx.saved_tensors
         return torch.conv2d(tangents[0], weight, None, *ctx.settings), None, None
-
-
-def _pair(setting: Any) -> list[int]:
-    return [setting, setting] if isinstance(setting, int) else list(setting)
-
-
-def _format_of(hidden: Tensor) -> torch.memory_format:
-    if hidden.is_contiguous(memory_format=torch.channels_last):
-        return torch.channels_last
-    return torch.contiguous_format

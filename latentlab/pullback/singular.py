@@ -27,7 +27,6 @@ _VANISHING = 1e-5
 _NEGLIGIBLE = 1e-2
 _RISE = 1e-4
 _SPARE = 8
-_BYTES = 2 * 8
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -250,7 +249,7 @@ class _SecondLook:
 def _most_rows(decoder: DecoderMap, k: int, width: int, max_products: int) -> int:
     """Return the largest number of rows of a basis, which products or memory limit."""
     least = 2 * k + _SPARE + width
-    row = _BYTES * decoder.n_features
+    row = 2 * 8 * decoder.n_features  # bytes of a row and its image in float64
     check_memory(
         least * row,
         f"a basis of {least} rows of {decoder.n_features:,} numbers",
@@ -269,7 +268,7 @@ def _check_arguments(
             "lower --components or enlarge the region",
         )
     if not 0 < tolerance < 1:
-        raise UsageError(f"tolerance={tolerance}", "0 < tolerance < 1", "pass, say, tolerance=0.01")
+        raise UsageError(f"tolerance={tolerance}", "a number between 0 and 1", "pass, say, 0.01")
     if max_products < 2 * k + width:
         raise _too_few(k, max_products)
 
