@@ -1,19 +1,16 @@
-"""Folders of pictures with which something happens after they were listed; no torch here."""
+"""Folders of pictures that fail after they were listed; this module does not import torch."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import ClassVar
 
 from latentlab.store.sources import Folder
 
 
 @dataclass(frozen=True)
 class Vanishing(Folder):
-    """A folder of which one picture is gone after it was listed."""
-
-    kind: ClassVar[str] = "folder"
+    """A folder from which one picture vanishes after it was listed."""
 
     def read(self, path: str) -> bytes:
         if path == "003.png":
@@ -23,9 +20,7 @@ class Vanishing(Folder):
 
 @dataclass(frozen=True)
 class Gone(Folder):
-    """A folder whose disk is gone after it was listed."""
-
-    kind: ClassVar[str] = "folder"
+    """A folder whose disk fails after it was listed."""
 
     def read(self, path: str) -> bytes:
         raise OSError(5, "Input/output error")
@@ -33,9 +28,7 @@ class Gone(Folder):
 
 @dataclass(frozen=True)
 class Deadly(Folder):
-    """A folder with a picture that ends the process that reads it."""
-
-    kind: ClassVar[str] = "folder"
+    """A folder with a picture that ends each process that reads it."""
 
     def read(self, path: str) -> bytes:
         if path == "003.png":

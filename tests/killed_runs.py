@@ -1,7 +1,7 @@
-"""Fills of a store that are killed: a warm process forks children, which die at chosen moments.
+"""Runs that fill a store and are killed: a warm process forks children that die as planned.
 
-``python killed_runs.py random|steps PICTURES STORES`` prints one JSON object. Importing torch once
-for all children is what makes twenty kills affordable.
+``python killed_runs.py random|steps PICTURES STORES`` prints a JSON list. Twenty kills are
+affordable because torch is imported only once for all children.
 """
 
 from __future__ import annotations
@@ -21,22 +21,21 @@ from typing import Any
 from linear_vae import LinearVAE
 from picture_folders import fill, same_files
 
-from latentlab.store.listing import listed_pictures
+from latentlab.store.listing import paths_by_shard
 from latentlab.store.manifest import read_manifest
 from latentlab.store.shards import find_fault, index_path
 
 KILLS = 20
-PER_SHARD = 4
-OPTIONS: dict[str, Any] = {"per_shard": PER_SHARD, "size": 16, "stored": "float32"}
+OPTIONS: dict[str, Any] = {"per_shard": 4, "size": 16, "stored": "float32"}
 
 
 def in_child(job: Callable[[], Any]) -> int:
-    """Start a job in a child that exits 0 when the job ends well; return the child's id."""
+    """Start a job in a child process that exits with 0 if it succeeds; return the child's id."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            warnings.simplefilter("error")  # a shard that is computed again is said in a warning
+            warnings.simplefilter("error")  # there is a warning if a shard is computed again
             job()
             code = 0
         finally:
@@ -49,17 +48,16 @@ def status_of(child: int) -> int:
 
 
 def faults(store: Path) -> list[str]:
-    """Return what is wrong with those shards that have an index."""
+    """Return what is wrong with the shards that have an index."""
     if not (store / "store.json").exists():
         return []
-    paths = [entry.path for entry in listed_pictures(store)]
-    shards = [k for k in range(read_manifest(store).shards) if index_path(store, k).exists()]
-    found = [find_fault(store, k, paths[k * PER_SHARD : (k + 1) * PER_SHARD]) for k in shards]
+    listed = enumerate(paths_by_shard(store, read_manifest(store)))
+    found = [find_fault(store, k, paths) for k, paths in listed if index_path(store, k).exists()]
     return [fault for fault in found if fault]
 
 
 def killed_at_random(pictures: Path, stores: Path) -> Iterator[dict[str, Any]]:
-    """Kill until there were enough kills; each store goes on until it is finished."""
+    """Kill runs until there are enough kills; resume each store until it is finished."""
     generator = random.Random(0)
     started = time.monotonic()
     assert status_of(in_child(lambda: fill(pictures, stores / "whole", **OPTIONS))) == 0
@@ -86,7 +84,7 @@ def killed_at_random(pictures: Path, stores: Path) -> Iterator[dict[str, Any]]:
 
 
 def killed_at_each_step(pictures: Path, stores: Path) -> Iterator[dict[str, Any]]:
-    """Die just before each renaming, removal and wait for the disk, one after another."""
+    """Die just before each renaming, removal and fsync, one after another."""
     assert status_of(in_child(lambda: fill(pictures, stores / "whole", **OPTIONS))) == 0
     for step in range(1000):
         store = stores / f"step-{step}"
@@ -104,7 +102,7 @@ def killed_at_each_step(pictures: Path, stores: Path) -> Iterator[dict[str, Any]
 
 
 def _fill_and_die(step: int, pictures: Path, store: Path) -> None:
-    """Fill a store in a process that dies when it is about to do its step-th irrevocable thing."""
+    """Fill a store in a process that dies just before its step-th change of the disk."""
     left = [step]
 
     def wrap(function: Callable[..., Any]) -> Callable[..., Any]:

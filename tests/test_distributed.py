@@ -1,4 +1,4 @@
-"""Several processes fill one store: the same bytes, whoever dies; waiting that ends."""
+"""Several processes fill one store: the same bytes whichever dies, and waits that end."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_any_number_of_ranks_gives_the_same_bytes(world: int, photos: Path, tmp_
         world, lambda ranks: fill(photos, tmp_path / "many", ranks=ranks, vae=vaes[ranks.rank])
     )
     assert raised == [None] * world
-    assert sum(vae.encoded for vae in vaes) == 20  # none by two ranks
+    assert sum(vae.encoded for vae in vaes) == 20  # no picture by two ranks
     assert same_files(tmp_path / "one", tmp_path / "many")
 
 
@@ -88,7 +88,7 @@ def test_the_same_ranks_fill_one_store_after_another(photos: Path, tmp_path: Pat
     ],
     ids=str,
 )
-def test_half_of_torchruns_environment_is_one_line(
+def test_an_incomplete_environment_of_torchrun_is_refused(
     environment: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment.items():
@@ -97,9 +97,7 @@ def test_half_of_torchruns_environment_is_one_line(
         default_workers()
 
 
-def test_a_rank_that_is_gone_leaves_a_store_for_any_number_of_ranks(
-    photos: Path, tmp_path: Path
-) -> None:
+def test_after_a_rank_is_lost_any_number_of_ranks_can_resume(photos: Path, tmp_path: Path) -> None:
     fill(photos, tmp_path / "whole")
 
     def without_the_last(ranks: Ranks) -> None:
@@ -118,14 +116,14 @@ def test_a_rank_that_is_gone_leaves_a_store_for_any_number_of_ranks(
     assert same_files(tmp_path / "store", tmp_path / "whole")
 
 
-def test_what_the_first_rank_refuses_no_rank_begins(photos: Path, tmp_path: Path) -> None:
+def test_no_rank_begins_what_the_first_rank_refuses(photos: Path, tmp_path: Path) -> None:
     fill(photos, tmp_path / "store", size=16)
     raised = in_threads(2, lambda ranks: fill(photos, tmp_path / "store", size=32, ranks=ranks))
     assert isinstance(raised[0], FileError)
     assert isinstance(raised[1], RanksError)
 
 
-def test_a_silent_rank_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_rank_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "_PATIENCE", 0.5)
     board = HashStore()
     stop = threading.Event()
@@ -153,7 +151,9 @@ def test_alone_without_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("asked", ["auto", "cuda"])
-def test_of_several_gpus_each_rank_has_its_own(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_rank_gets_its_own_of_several_gpus(
+    asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     ranks = [Ranks(rank=rank, world=4, local_rank=rank % 2) for rank in range(4)]
@@ -211,7 +211,7 @@ def test_two_hosts_give_the_same_bytes_as_one_process(photos: Path, tmp_path: Pa
     ]
     outputs = [host.communicate(timeout=200) for host in hosts]
     assert [host.returncode for host in hosts] == [0, 0], outputs
-    assert outputs[0][0].count("\n") == 1  # one object, by the first rank
+    assert outputs[0][0].count("\n") == 1  # one object, printed by the first rank
     assert outputs[1][0] == ""
     assert same_files(tmp_path / "s", whole_store(photos, tmp_path / "whole"))
 

@@ -1,4 +1,4 @@
-"""Products with the decoder's Jacobian and its singular directions, beside dense ones."""
+"""Products with the decoder's Jacobian and its singular directions, against dense ones."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ def test_products_of_every_family_are_those_of_its_dense_jacobian(tiny: LatentVA
     assert size > 1e-3
     np.testing.assert_allclose(pushed, some.numpy() @ jacobian.T, atol=3e-5 * size)
     np.testing.assert_allclose(pulled, changes.numpy() @ jacobian, atol=3e-5 * size)
-    assert (around.count.pushed, around.count.pulled, around.count.total) == (3, 2, 5)
+    assert around.count.total == 3 + 2
 
 
-def test_fewer_products_at_once_where_memory_ends(
+def test_fewer_products_at_once_when_memory_runs_out(
     tiny: LatentVAE, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     latent = latent_of(tiny, 8, 8)
@@ -110,7 +110,7 @@ def test_fewer_products_at_once_where_memory_ends(
     assert seen == [8, 4, 2]
 
 
-def test_forward_mode_stands_in_and_agrees(tiny: LatentVAE) -> None:
+def test_forward_mode_gives_the_same_products(tiny: LatentVAE) -> None:
     latent = latent_of(tiny, 8, 8)
     linear = Linearization(tiny.decode, latent.values, copies=2)
     tangents = rows(2, latent.values.numel()).view(2, *latent.values.shape)
@@ -138,7 +138,7 @@ class DifferentiatedOnce(torch.autograd.Function):
         return 3 * ctx.saved_tensors[0] ** 2 * tangent
 
 
-def test_features_that_can_be_differentiated_once_only_go_forward(
+def test_features_that_can_be_differentiated_only_once_use_forward_mode(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
     def cube(pictures: Tensor) -> Tensor:
@@ -197,17 +197,20 @@ def test_singular_values_of_a_linear_decoder_are_those_of_its_matrix(linear_late
 
 
 @pytest.mark.parametrize("block", [1, 3, 8])
-def test_values_are_those_of_the_dense_jacobian(block: int) -> None:
+def test_values_are_those_of_the_dense_jacobian(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DecoderMap, "copies", block)
     vae = load_vae("mini", device="cpu", dtype="float32")
     latent = encode(vae, "sample:flower", size=32)
     left, expected, right = dense_32(vae, latent)
     around = decoder_map(vae, latent)
-    found = top_singular(around, 6, block=block, tolerance=1e-3, max_products=400)
+    found = top_singular(around, 6, tolerance=1e-3, max_products=400)
     assert found.converged
     assert found.products == around.count.total <= 400
     np.testing.assert_allclose(found.values.numpy(), expected[:6], rtol=1e-4)
     assert float(principal_angles(found.rows, torch.from_numpy(right[:6].copy()))[-1]) < 0.02
-    # The residual is what it says, by a transpose that is not ours.
+    # The residual agrees with a transpose that is not ours.
     matrix = left * expected @ right
     first = found.rows[0].double().numpy()
     value = float(found.values[0])
@@ -287,7 +290,7 @@ def diagonal_vae(gains: Tensor) -> LatentVAE:
     )
 
 
-def test_a_small_basis_is_cut_back_and_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_basis_reduced_for_memory_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     gains = torch.linspace(1, 2, 400).square().view(20, 20)
     vae = diagonal_vae(gains)
     latent = Latent(torch.zeros(1, 20, 20), vae.spec)
@@ -314,7 +317,7 @@ def test_the_same_seed_gives_the_same_bytes(linear_latent: Latent) -> None:
     )
     assert torch.equal(first.rows, again.rows)
     other = top_singular(decoder_map(ScaledVAE(), linear_latent), 3, seed=6)
-    assert not torch.equal(first.rows, other.rows)  # any rotation of equal values will do
+    assert not torch.equal(first.rows, other.rows)  # equal values allow any rotation
 
 
 def test_all_directions_of_a_small_window(linear_latent: Latent) -> None:
@@ -362,7 +365,7 @@ def test_every_feature_map_is_a_function_of_each_picture(name: str) -> None:
     assert torch.autograd.functional.jvp(features, pictures, pictures)[1].norm() > 0
 
 
-def test_features_are_named_with_their_options_or_as_the_user_named_them() -> None:
+def test_features_are_named_with_their_options_or_by_their_python_name() -> None:
     assert features_name(make_features()) == "identity"
     assert features_name(make_features("blurred")) == "Blurred(sigma=2.0)"
     assert features_name(torch.nn.Tanh()) == "Tanh"
@@ -378,7 +381,7 @@ def test_singular_values_in_a_users_features(linear_latent: Latent) -> None:
     np.testing.assert_allclose(found.values.numpy(), expected, rtol=1e-4)
 
 
-# What can be wrong
+# Errors
 
 
 def test_a_clamped_decoder_says_where_it_is_clamped() -> None:
@@ -398,25 +401,27 @@ def test_a_clamped_decoder_says_where_it_is_clamped() -> None:
     assert float(top_singular(whole, 2).values[0]) == pytest.approx(2 * math.sqrt(3))
 
 
-def test_a_decoder_that_ignores_its_latent_is_told() -> None:
+def test_a_decoder_that_ignores_its_latent_is_reported() -> None:
     vae = wrap_vae(
         encode=lambda images: images[:, :1],
         decode=lambda latents: 0 * latents.expand(-1, 3, -1, -1) + 0.5,
         spec=LatentSpec("deaf", 1, 1),
     )
     around = decoder_map(vae, Latent(torch.zeros(1, 4, 4), vae.spec))
-    with pytest.raises(ZeroJacobianError, match="the same picture whatever the latent"):
+    with pytest.raises(ZeroJacobianError, match="decodes every latent to the same picture"):
         top_singular(around, 2)
-    assert around.count.total == 2  # one random direction tells
+    assert around.count.total == 2  # one random direction is enough
 
 
-def test_a_decoder_without_gradients_is_told(linear_vae: LinearVAE, linear_latent: Latent) -> None:
+def test_a_decoder_without_gradients_is_reported(
+    linear_vae: LinearVAE, linear_latent: Latent
+) -> None:
     cut = decoder_map(linear_vae, linear_latent, features=lambda pictures: pictures.detach())
     with pytest.raises(ZeroJacobianError, match="no gradients"):
         cut.push(rows(1, cut.n_features))
 
 
-def test_nan_in_a_product_is_told_with_its_step(
+def test_nan_in_a_product_is_reported_with_its_number(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
     def rooted(pictures: Tensor) -> Tensor:
@@ -433,23 +438,24 @@ def test_nan_in_a_product_is_told_with_its_step(
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"k": 0}, "0 directions, expected 1 to 480"),
+        ({"k": 0}, "0 directions, .*expected 1 to 480"),
         ({"k": 481}, "481 directions"),
         ({"tolerance": 0.0}, "tolerance=0.0"),
-        ({"block": -1}, "block=-1"),
-        ({"max_products": 4}, "raise max_products"),
+        ({"max_products": 4}, "max_products=4"),
     ],
 )
-def test_numbers_that_make_no_sense_are_refused(
+def test_invalid_numbers_are_refused(
     wrong: dict[str, Any], message: str, linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
     with pytest.raises(UsageError, match=message):
         top_singular(decoder_map(linear_vae, linear_latent), **{"k": 3, **wrong})
 
 
-def test_what_does_not_fit_is_refused(linear_vae: LinearVAE, linear_latent: Latent) -> None:
+def test_shapes_and_features_that_do_not_fit_are_refused(
+    linear_vae: LinearVAE, linear_latent: Latent
+) -> None:
     around = decoder_map(linear_vae, linear_latent)
-    with pytest.raises(ShapeError, match=r"rows of shape \(2, 7\), expected \(b, 480\)"):
+    with pytest.raises(ShapeError, match=r"rows of shape \(2, 7\), .*expected \(b, 480\)"):
         around.push(torch.zeros(2, 7))
     with pytest.raises(ShapeError, match=r"expected \(b, 3, 32, 40\)"):
         around.pull(torch.zeros(2, 3, 8, 8))

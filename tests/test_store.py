@@ -1,4 +1,4 @@
-"""A folder of pictures becomes a store: what is in it, and that it is always the same."""
+"""A folder of pictures becomes a store: its content, and that it is always the same."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from picture_folders import BAD, fill, make_folder, same_files, save_smooth
 from safetensors.torch import load_file
 
 import latentlab
-from latentlab.encoding.encoder import BegunBatch
-from latentlab.errors import FileError, NonFiniteError, ShapeError, UsageError
+from latentlab.encoder import BegunBatch
+from latentlab.errors import FileError, ImageError, NonFiniteError, ShapeError, UsageError
 from latentlab.latents import Posterior
+from latentlab.store.filling import encode_folder
 from latentlab.store.lines import line_of, read_lines
 from latentlab.store.reading import open_store
 
@@ -42,7 +43,7 @@ def index_of(store: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (store / "index.jsonl").read_bytes().splitlines()]
 
 
-def test_latents_are_those_that_encode_gives_one_by_one(photos: Path, finished: Path) -> None:
+def test_latents_are_those_of_each_picture_encoded_alone(photos: Path, finished: Path) -> None:
     store = open_store(finished)
     latents = torch.cat([*store.batches(2)])
     assert latents.shape == (10, 6, 6, 8)
@@ -73,6 +74,18 @@ def test_index_lists_every_picture_once_in_order_with_hash_and_place(
         torch.testing.assert_close(stored, expected, rtol=0, atol=1e-6)
 
 
+def test_encode_folder_opens_the_source_and_fills_the_store(
+    photos: Path, finished: Path, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"store_dtype": "float32", "per_shard": 3, "workers": 0}
+    filled = encode_folder(LinearVAE(), str(photos), str(tmp_path / "store"), **options)
+    assert (filled.folder, filled.computed) == (tmp_path / "store", 14)
+    assert same_files(tmp_path / "store", finished)
+    with pytest.raises(ImageError, match="neither a folder nor a tar file"):
+        encode_folder(LinearVAE(), photos / "nothing", tmp_path / "other", **options)
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_worker_processes_change_no_byte(
     workers: int, photos: Path, finished: Path, tmp_path: Path
@@ -98,7 +111,7 @@ def test_workers_leave_few_cores_to_a_model_on_the_cpu(
 
 
 @pytest.mark.parametrize(("device", "expected"), [("cpu", True), ("cuda", False)])
-def test_workers_are_counted_by_where_the_model_computes(
+def test_the_number_of_workers_depends_on_where_the_model_computes(
     device: str, expected: bool, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def tell(*, beside_model: bool) -> int:
@@ -111,7 +124,7 @@ def test_workers_are_counted_by_where_the_model_computes(
         fill(photos, tmp_path / "store", vae=vae, workers=None)
 
 
-def test_the_model_runs_on_as_many_threads_as_when_the_store_was_begun(
+def test_a_store_keeps_the_number_of_threads_it_was_begun_with(
     photos: Path, tmp_path: Path
 ) -> None:
     class Watched(LinearVAE):
@@ -132,12 +145,12 @@ def test_the_model_runs_on_as_many_threads_as_when_the_store_was_begun(
 
 
 class Aside(LinearVAE):
-    """Stands for a VAE on a device that computes while this process goes on."""
+    """Stands for a VAE on a device that computes while this process continues."""
 
     runs_aside = True
 
 
-def test_a_device_that_runs_aside_has_its_next_batch_before_the_last_is_waited_for(
+def test_a_device_that_runs_aside_gets_its_next_batch_before_the_last_is_waited_for(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vae, waited = Aside(), 0
@@ -152,8 +165,8 @@ def test_a_device_that_runs_aside_has_its_next_batch_before_the_last_is_waited_f
 
     monkeypatch.setattr(BegunBatch, "wait", noted)
     fill(photos, tmp_path / "aside", vae=vae, per_shard=4, batch=1)
-    # One ahead of that which is waited for; from one shard to the next, where the last batch is
-    # waited for with its shard, two.
+    # One batch is begun ahead of the one waited for; two at the end of a shard, whose last batch is
+    # waited for together with the shard.
     assert set(ahead[:-1]) == {2, 3}
     assert ahead[-1] == 1
     fill(photos, tmp_path / "plain", per_shard=4, batch=1)
@@ -161,7 +174,7 @@ def test_a_device_that_runs_aside_has_its_next_batch_before_the_last_is_waited_f
 
 
 @pytest.mark.parametrize("size", [16, None])
-def test_what_fails_on_a_device_that_runs_aside_names_its_pictures(
+def test_an_error_on_a_device_that_runs_aside_names_its_pictures(
     size: int | None, photos: Path, finished: Path, tmp_path: Path
 ) -> None:
     class Broken(Aside):
@@ -205,7 +218,7 @@ def test_stored_dtype_rounds_once(stored: str, photos: Path, tmp_path: Path) -> 
     torch.testing.assert_close(latents[0], expected.to(getattr(torch, stored)).float())
 
 
-def test_batches_are_in_order_small_and_can_be_shared_by_ranks(finished: Path) -> None:
+def test_batches_are_in_order_and_small_and_ranks_can_share_them(finished: Path) -> None:
     store = open_store(finished)
     whole = [*store.batches(2)]
     assert max(map(len, whole)) == 2
@@ -217,10 +230,10 @@ def test_batches_are_in_order_small_and_can_be_shared_by_ranks(finished: Path) -
         store.batches(0)
 
 
-def test_manifest_says_what_made_the_latents(finished: Path, photos: Path) -> None:
+def test_the_manifest_records_how_the_latents_were_made(finished: Path, photos: Path) -> None:
     store = open_store(finished)
     assert store.spec == LinearVAE().spec
-    facts = store.facts
+    facts = json.loads((finished / "store.json").read_text())
     assert facts["format"] == 1
     assert facts["model"]["family"] == "linear"
     assert facts["pictures"] == 14
@@ -230,7 +243,7 @@ def test_manifest_says_what_made_the_latents(finished: Path, photos: Path) -> No
     assert store.skipped == len(BAD)
 
 
-def test_a_finished_store_is_left_as_it_is(finished: Path, photos: Path) -> None:
+def test_a_finished_store_stays_as_it_is(finished: Path, photos: Path) -> None:
     before = files_in(finished)
     vae = LinearVAE()
     filled = fill(photos, finished, vae=vae, stored="float32")
@@ -238,20 +251,20 @@ def test_a_finished_store_is_left_as_it_is(finished: Path, photos: Path) -> None
     assert files_in(finished) == before
 
 
-def test_progress_counts_the_pictures_and_those_that_were_done_before(
+def test_progress_counts_pictures_of_this_run_and_of_earlier_runs(
     photos: Path, tmp_path: Path
 ) -> None:
-    told: list[tuple[str, int, int]] = []
-    fill(photos, tmp_path / "store", progress=lambda *facts: told.append(facts))
-    assert told == [("encoding", done, 14) for done in range(1, 15)]
+    reported: list[tuple[str, int, int]] = []
+    fill(photos, tmp_path / "store", progress=lambda *facts: reported.append(facts))
+    assert reported == [("encoding", done, 14) for done in range(1, 15)]
     (tmp_path / "store" / "latents-00001.jsonl").unlink()
-    told.clear()
-    fill(photos, tmp_path / "store", progress=lambda *facts: told.append(facts))
-    assert told == [("encoding", done, 14) for done in (12, 13, 14)]
+    reported.clear()
+    fill(photos, tmp_path / "store", progress=lambda *facts: reported.append(facts))
+    assert reported == [("encoding", done, 14) for done in (12, 13, 14)]
 
 
 @given(st.binary(min_size=1, max_size=40).filter(lambda name: b"\0" not in name), st.integers())
-def test_names_of_any_bytes_come_back_from_a_line(name: bytes, size: int) -> None:
+def test_names_of_any_bytes_survive_a_line(name: bytes, size: int) -> None:
     path = os.fsdecode(name)
     line = line_of({"path": path, "size": size})
     assert line.isascii()

@@ -1,4 +1,4 @@
-"""Full disks, foreign stores, damage, pictures that come and go: one line, and it goes on."""
+"""Full disks, foreign stores, damage, changing pictures: a clear error, and no lost work."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def store(photos: Path, tmp_path: Path) -> Path:
 
 @contextmanager
 def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
-    """Mount a small tmpfs; only root may."""
+    """Mount a small tmpfs, which only root may do."""
     folder.mkdir()
     if os.geteuid() != 0:
         pytest.skip("only root may mount a small disk")
@@ -78,7 +78,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost(
     options = ("-m", "linear", "--size", 512, "--per-shard", 2, "--workers", 0)
     with small_disk(tmp_path / "disk", 400) as disk:
         called = cli("encode", photos, "--out", disk / "store", *options)
-        refused(called, 3, "No space left on device", "free some space")
+        refused(called, 3, "No space left on device", "some space")
         there = files_in(disk / "store")
         assert {"store.json", "latents-00000.jsonl"} <= {*there}
         assert "index.jsonl" not in there
@@ -103,7 +103,7 @@ def test_a_disk_that_cannot_be_written_is_one_line(
 
 @dataclass(frozen=True)
 class Change:
-    """What is asked for instead of what the store was begun with."""
+    """Options other than those with which the store was begun."""
 
     words: str
     options: dict[str, Any]
@@ -119,7 +119,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_store_of_something_else_is_refused_and_left_alone(
+def test_a_store_with_other_settings_is_refused_and_stays_as_it_is(
     change: str, store: Path, photos: Path
 ) -> None:
     before = files_in(store)
@@ -135,7 +135,7 @@ def test_other_weights_are_refused(store: Path, photos: Path) -> None:
         fill(photos, store, vae=other)
 
 
-def test_choices_that_are_not_made_are_those_of_the_store(store: Path, photos: Path) -> None:
+def test_options_left_open_are_those_of_the_store(store: Path, photos: Path) -> None:
     (store / "latents-00001.jsonl").unlink()
     fill(photos, store, per_shard=None, batch=None)
     assert open_store(store).manifest.per_shard == 3
@@ -156,7 +156,7 @@ def test_another_list_of_pictures_is_refused(change: str, store: Path, photos: P
     assert files_in(store) == before
 
 
-def test_a_folder_with_other_files_is_no_store(photos: Path, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(FileError, match="holds other files"):
         fill(photos, photos)
     (tmp_path / "file").touch()
@@ -185,7 +185,7 @@ def test_one_writer_at_a_time(store: Path, photos: Path) -> None:
      {"threads": 10**5}, {"per_shard": 10**20}],
     ids=str,
 )  # fmt: skip
-def test_options_that_make_no_sense(options: dict[str, Any], photos: Path, tmp_path: Path) -> None:
+def test_invalid_options_are_refused(options: dict[str, Any], photos: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         fill(photos, tmp_path / "store", **options)
     assert not (tmp_path / "store").exists()
@@ -205,7 +205,7 @@ def flip(path: Path) -> None:
 
 
 def edit(number: int, **facts: Any) -> Callable[[Path], None]:
-    """Return what changes the facts of one line of an index; None removes them."""
+    """Return a function that changes facts in one line of an index; None removes a fact."""
 
     def change(path: Path) -> None:
         lines = path.read_text().splitlines()
@@ -251,7 +251,7 @@ def test_a_damaged_shard_is_reported_and_computed_again(
     assert verify_store(store).count == 0
 
 
-def test_an_index_of_other_pictures_is_not_taken_for_this_one(store: Path, photos: Path) -> None:
+def test_an_index_of_other_pictures_is_not_accepted(store: Path, photos: Path) -> None:
     before = files_in(store)
     for suffix in ("safetensors", "jsonl"):
         shutil.copy(store / f"latents-00000.{suffix}", store / f"latents-00001.{suffix}")
@@ -260,7 +260,7 @@ def test_an_index_of_other_pictures_is_not_taken_for_this_one(store: Path, photo
     assert files_in(store) == before
 
 
-def test_an_index_that_contradicts_itself_is_not_believed(store: Path, photos: Path) -> None:
+def test_an_index_that_contradicts_itself_is_not_accepted(store: Path, photos: Path) -> None:
     before = files_in(store)
     index = store / "latents-00001.jsonl"
     lines = index.read_text().splitlines()
@@ -274,10 +274,10 @@ def test_an_index_that_contradicts_itself_is_not_believed(store: Path, photos: P
 
 def test_unfinished_and_damaged_stores_are_not_read(store: Path, cli: CommandLine) -> None:
     cut(store / "latents-00000.safetensors")
-    with pytest.raises(FileError, match="computes that shard again"):
+    with pytest.raises(FileError, match="to complete or repair the store"):
         open_store(store)
     (store / "latents-00000.jsonl").unlink()
-    refused(cli("store", "info", store), 3, "2 of 3 shards", "which continues it")
+    refused(cli("store", "info", store), 3, "2 of 3 shards", "to complete or repair")
     (store / "store.json").write_text("{}")
     refused(cli("store", "info", store), 3, "store of format 1")
     refused(cli("store", "info", store / "nothing"), 3, "store of format 1")
@@ -310,7 +310,7 @@ def test_a_manifest_that_was_edited_is_refused(
     (store / "store.json").write_text(json.dumps(written | facts))
     before = files_in(store)
     wrong_count = facts.get("pictures") in (7, 40)
-    words = "whose list has 8" if wrong_count else r"store\.json, which cannot be used"
+    words = "a source of 8 pictures" if wrong_count else r"store\.json, which cannot be used"
     with pytest.raises(FileError, match=words):
         fill(photos, store, per_shard=None)
     assert files_in(store) == before
@@ -336,10 +336,10 @@ def test_an_export_never_lies_in_the_store(store: Path, cli: CommandLine) -> Non
     assert files_in(store) == before
 
 
-# Pictures that come and go
+# Pictures that change, vanish and come back
 
 
-def test_a_picture_changed_since_is_reported_with_exit_code_3(
+def test_a_changed_picture_is_reported_with_exit_code_3(
     store: Path, photos: Path, cli: CommandLine
 ) -> None:
     assert cli("store", "verify", store, "--pictures", photos).code == 0
@@ -355,7 +355,7 @@ def test_a_picture_changed_since_is_reported_with_exit_code_3(
     assert cli("store", "verify", store).code == 0
 
 
-def test_a_picture_that_was_gone_is_encoded_when_it_is_back(
+def test_a_missing_picture_is_encoded_once_it_is_back(
     photos: Path, store: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "other"
@@ -377,7 +377,7 @@ def test_a_disk_that_is_gone_ends_the_run(photos: Path, store: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_picture_that_ends_its_worker_is_skipped(
+def test_a_picture_that_crashes_its_worker_is_skipped(
     workers: int, photos: Path, store: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "other"
@@ -435,7 +435,7 @@ def test_a_list_is_restored_only_for_the_same_pictures(store: Path, photos: Path
         assert (store / "pictures.jsonl").read_bytes() == whole
     (store / "pictures.jsonl").write_bytes(whole[:-5])
     (photos / "003.png").unlink()
-    with pytest.raises(FileError, match="damaged, and other pictures"):
+    with pytest.raises(FileError, match=r"which do not match store\.json"):
         fill(photos, store)
     assert (store / "pictures.jsonl").read_bytes() == whole[:-5]
 
@@ -444,7 +444,7 @@ def test_a_list_is_restored_only_for_the_same_pictures(store: Path, photos: Path
 
 
 class Overflowing(LinearVAE):
-    """A model whose latents of some pictures are huge or NaN."""
+    """A model with a latent that is huge or NaN for one picture."""
 
     def __init__(self, value: float) -> None:
         super().__init__()
@@ -510,12 +510,12 @@ def test_a_picture_too_large_for_this_machine_is_left_for_another(
     assert "too large for this machine" in (out / "index.jsonl").read_text()
     fill(photos, out)
     assert len(open_store(out)) == 9
-    # Where all have one size, the next has no more room.
+    # If all pictures have one size, none of them fits.
     with pytest.raises(MemoryLimitError):
         fill(photos, tmp_path / "square", vae=Small(), size=64)
 
 
-def test_a_rank_with_other_weights_refuses_to_go_on(photos: Path, tmp_path: Path) -> None:
+def test_a_rank_with_other_weights_is_refused(photos: Path, tmp_path: Path) -> None:
     board = HashStore()
     board.add("arrived/the list of pictures/1", 1)
     other = LinearVAE()
@@ -527,7 +527,7 @@ def test_a_rank_with_other_weights_refuses_to_go_on(photos: Path, tmp_path: Path
     assert not (tmp_path / "store" / "latents-00001.jsonl").exists()
 
 
-def test_a_list_that_changes_while_it_is_read_is_no_traceback(photos: Path) -> None:
+def test_a_folder_that_vanishes_while_it_is_listed_is_an_image_error(photos: Path) -> None:
     entries = Folder(photos).entries()
     assert isinstance(next(entries), Entry)
     shutil.rmtree(photos)

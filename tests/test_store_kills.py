@@ -1,4 +1,4 @@
-"""Runs that are killed, interrupted or cut off, and the same store in the end."""
+"""Runs that are killed or interrupted, and that give the same store in the end."""
 
 from __future__ import annotations
 
@@ -51,21 +51,23 @@ def test_twenty_kills_at_random_moments_change_no_byte(photos: Path, tmp_path: P
     assert [store["faults"] for store in found] == [[]] * len(found)
     index = (tmp_path / "whole" / "index.jsonl").read_text().splitlines()
     paths = [json.loads(line)["path"] for line in index]
-    assert len(set(paths)) == len(paths) == 60  # none lost, none doubled
+    assert len(set(paths)) == len(paths) == 60  # none missing, none twice
 
 
 @pytest.mark.slow
-def test_a_kill_before_any_step_leaves_nothing_that_claims_to_be_whole(tmp_path: Path) -> None:
+def test_a_kill_before_any_step_leaves_no_shard_that_looks_complete_but_is_not(
+    tmp_path: Path,
+) -> None:
     folder = make_folder(tmp_path / "photos", 10)
     found = killed("steps", folder, tmp_path)
-    # List, manifest and index, and two files a shard, each with two waits and a renaming.
+    # List, manifest and index, and two files a shard, each with two fsyncs and a renaming.
     assert len(found) > 3 * (3 + 2 * 3)
     assert sum(store["kills"] for store in found) == len(found) - 1
     assert all(store["same"] for store in found)
     assert [fault for store in found for fault in store["faults"]] == []
 
 
-def test_files_are_on_the_disk_before_they_have_their_names(
+def test_files_are_on_the_disk_before_they_get_their_names(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[str] = []
@@ -110,7 +112,7 @@ def start(photos: Path, out: Path, *options: str) -> subprocess.Popen[str]:
     )
 
 
-def test_a_killed_command_takes_its_workers_along_and_goes_on(photos: Path, tmp_path: Path) -> None:
+def test_a_killed_command_ends_its_workers_and_can_be_resumed(photos: Path, tmp_path: Path) -> None:
     process = start(photos, tmp_path / "store", "--workers", "2")
     wait_for(tmp_path / "store" / "latents-00000.jsonl")
     os.killpg(process.pid, signal.SIGSTOP)
@@ -131,7 +133,7 @@ def test_a_killed_command_takes_its_workers_along_and_goes_on(photos: Path, tmp_
 def test_ctrl_c_ends_with_130_and_one_line(photos: Path, tmp_path: Path) -> None:
     process = start(photos, tmp_path / "store", "--workers", "1")
     wait_for(tmp_path / "store" / "latents-00000.jsonl")
-    os.killpg(process.pid, signal.SIGSTOP)  # or it might end while its workers are listed
+    os.killpg(process.pid, signal.SIGSTOP)  # so that it cannot end while its workers are listed
     workers = psutil.Process(process.pid).children()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     os.killpg(process.pid, signal.SIGCONT)
@@ -151,7 +153,7 @@ def test_an_interrupt_at_any_moment_ends_the_writer(tmp_path: Path) -> None:
     assert done.stdout == "1000\n", done.stderr
 
 
-def test_what_goes_wrong_in_the_writer_is_raised(tmp_path: Path) -> None:
+def test_an_error_in_the_writer_is_raised(tmp_path: Path) -> None:
     (tmp_path / "latents-00000.safetensors").mkdir()
     with ShardWriter(tmp_path) as writer:
         writer.write(EncodedShard(0, {}, []))
@@ -179,7 +181,7 @@ def test_the_index_is_written_after_what_it_describes(
 
     def note(path: Path) -> Any:
         order.append(path.suffix)
-        # Latents of another run are never beside an index that could be taken for theirs.
+        # Latents of another run never lie beside an index that is not theirs.
         assert not path.with_suffix(".jsonl").exists()
         return opened(path)
 

@@ -64,7 +64,7 @@ def test_tar_files_give_the_latents_of_the_folder(photos: Path, tmp_path: Path) 
     assert files_in(tmp_path / "again") == files_in(tmp_path / "store")
 
 
-def test_one_tar_file_is_a_source_too(photos: Path, tmp_path: Path) -> None:
+def test_a_single_tar_file_is_a_source(photos: Path, tmp_path: Path) -> None:
     tars = pack(photos, tmp_path / "tars", 1)
     found = [*open_source(tars / "train-0.tar").entries()]
     expected = [*Folder(photos).entries()]
@@ -72,7 +72,7 @@ def test_one_tar_file_is_a_source_too(photos: Path, tmp_path: Path) -> None:
     assert [entry.size for entry in found] == [entry.size for entry in expected]
 
 
-def test_members_that_are_no_files_or_hidden_are_left_out(tmp_path: Path) -> None:
+def test_hidden_members_and_members_that_are_not_files_are_left_out(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "x.tar", "w") as archive:
         for name, kind in (("a.png", tarfile.SYMTYPE), ("d.png", tarfile.DIRTYPE)):
             member = tarfile.TarInfo(name)
@@ -98,9 +98,7 @@ def damage_tar(kind: str, content: bytes, offset: int) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["bit", "zero", "cut before", "cut inside"])
-def test_a_tar_file_that_breaks_off_is_not_taken_for_a_shorter_one(
-    kind: str, photos: Path, tmp_path: Path
-) -> None:
+def test_a_truncated_tar_file_is_refused(kind: str, photos: Path, tmp_path: Path) -> None:
     tar = pack(photos, tmp_path / "tars", 1) / "train-0.tar"
     with tarfile.open(tar) as archive:
         offset = archive.getmembers()[2].offset
@@ -135,7 +133,7 @@ def test_only_what_is_in_the_tar_files_is_read(path: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", ["text", "compressed"])
-def test_other_files_are_no_tar_files(kind: str, tmp_path: Path, cli: CommandLine) -> None:
+def test_other_files_are_refused_as_tar_files(kind: str, tmp_path: Path, cli: CommandLine) -> None:
     if kind == "text":
         (tmp_path / "x.tar").write_text("a photo of a cat")
     else:
@@ -149,8 +147,8 @@ def test_other_files_are_no_tar_files(kind: str, tmp_path: Path, cli: CommandLin
 def save_pictures(folder: Path, columns: dict[str, list[dict[str, Any]]]) -> Path:
     """Save columns of pictures, as structs of bytes and path, as ``Dataset.save_to_disk`` does.
 
-    The library would read the files that paths name; so they are saved as mere structs, and
-    called pictures afterwards.
+    The library would read the files that paths name. Therefore the columns are saved as structs
+    and declared to be pictures afterwards.
     """
     from datasets import Dataset, Features, Value
 
@@ -187,7 +185,7 @@ def test_a_data_set_gives_the_latents_of_the_folder(
         open_source(dataset).read("99")
 
 
-def test_a_data_set_may_be_saved_from_the_files_themselves(photos: Path, tmp_path: Path) -> None:
+def test_a_data_set_may_be_made_from_paths_of_files(photos: Path, tmp_path: Path) -> None:
     from datasets import Dataset, Features, Image
 
     fill(photos, tmp_path / "folder")
@@ -199,12 +197,12 @@ def test_a_data_set_may_be_saved_from_the_files_themselves(photos: Path, tmp_pat
     torch.testing.assert_close([*rows.values()], [*plain.values()], rtol=0, atol=0)
 
 
-def test_of_a_data_set_with_splits_one_must_be_named(photos: Path, tmp_path: Path) -> None:
+def test_a_data_set_with_splits_asks_for_one_of_them(photos: Path, tmp_path: Path) -> None:
     from datasets import Dataset, DatasetDict
 
     rows = Dataset.from_dict({"label": [1]})
     DatasetDict(train=rows, test=rows).save_to_disk(tmp_path / "both")
-    with pytest.raises(ImageError, match=r"splits \(test, train\).*name .*both/test"):
+    with pytest.raises(ImageError, match=r"splits \(test, train\).*both/test"):
         open_source(tmp_path / "both")
 
 

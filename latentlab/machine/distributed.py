@@ -1,8 +1,8 @@
-"""Several processes, on one host or several, that share work: who this one is, and waiting.
+"""Several processes, on one host or several, that share work: the rank of this one, and waiting.
 
-torchrun starts them, and accelerate's ``PartialState`` reads from their environment how they find
-one another. Whoever waits also watches, which neither of them does: a rank that works on, however
-slowly, is waited for, and one that is gone ends the waiting within a minute.
+torchrun starts them, and accelerate's ``PartialState`` reads from the environment how they reach
+one another. A rank that waits also watches the others, which neither of these does: a slow rank is
+waited for as long as it works, and one that is gone ends the wait within a minute.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Ranks:
     Parameters
     ----------
     rank : int, from 0; rank 0 writes what is written once
-    world : int, how many there are
-    local_rank : int, from 0, among those on this host
-    board : what all of them read and write, a store of torch.distributed; None for one process
+    world : int, number of ranks
+    local_rank : int, from 0, among the ranks on this host
+    board : a store of torch.distributed that all ranks read and write; None for one process
     """
 
     rank: int = 0
@@ -53,7 +53,10 @@ class Ranks:
         return self.rank == 0
 
     def device(self, asked: str) -> str:
-        """Return this rank's device: of several CUDA devices, ``auto`` and ``cuda`` give it one."""
+        """Return the device of this rank; ``auto`` and ``cuda`` assign a GPU of its own to each.
+
+        Ranks share GPUs if there are more ranks than GPUs on this host.
+        """
         if asked not in ("auto", "cuda") or self.world == 1:
             return asked
         import torch
@@ -67,11 +70,11 @@ class Ranks:
 
         Parameters
         ----------
-        what : str, that is waited for, by all ranks equally often
+        what : str, name of the point, for messages; each rank must pass it equally often
 
         Raises
         ------
-        RanksError : a rank has failed, or given no sign of life for a minute.
+        RanksError : a rank has failed, or has given no sign of life for a minute.
         """
         if self.world == 1:
             return
@@ -114,28 +117,27 @@ class _Watch:
         self.seen = {rank: (-1, time.monotonic()) for rank in range(ranks.world)}
 
     def look(self, what: str) -> None:
-        """Raise RanksError where a rank has failed or fallen silent."""
+        """Raise RanksError if a rank has failed or fallen silent."""
         board, now = self.ranks.board, time.monotonic()
         for rank, (beats, since) in self.seen.items():
+            name = f"rank {rank} of {self.ranks.world}"
             if board.check([f"failed/{rank}"]):
-                raise _gone(f"rank {rank} of {self.ranks.world}, which failed", what)
+                raise _gone(f"{name}, which failed", what)
             beat = board.add(f"alive/{rank}", 0)
             if beat != beats:
                 self.seen[rank] = (beat, now)
             elif now - since > _PATIENCE:
-                raise _gone(
-                    f"rank {rank} of {self.ranks.world}, silent for {_PATIENCE:.0f} s", what
-                )
+                raise _gone(f"{name}, silent for {_PATIENCE:.0f} s", what)
 
 
 @contextmanager
 def joined_ranks() -> Iterator[Ranks]:
-    """Yield this process' place among those that torchrun started; alone where it did not.
+    """Yield this process among those that torchrun started, or a single rank without torchrun.
 
     Raises
     ------
-    UsageError : an environment that is half of torchrun's.
-    RanksError : the others cannot be reached.
+    UsageError : environment variables of torchrun are missing or invalid.
+    RanksError : the other ranks cannot be reached.
     """
     world = _number("WORLD_SIZE") if "WORLD_SIZE" in os.environ else 1
     if world == 1:
@@ -156,7 +158,7 @@ def joined_ranks() -> Iterator[Ranks]:
 
 
 def ranks_here() -> int:
-    """Return how many processes share this host, as torchrun says; one without it."""
+    """Return how many ranks torchrun started on this host; one without torchrun."""
     return _number("LOCAL_WORLD_SIZE") if "LOCAL_WORLD_SIZE" in os.environ else 1
 
 
@@ -176,44 +178,44 @@ def _join(world: int) -> Ranks:
     from accelerate import PartialState
     from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
-    # torchrun's own process already keeps the board, unless it says otherwise.
+    # torchrun's own process already hosts the board, unless its environment says otherwise.
     first = _number("RANK", least=0) == 0
-    keeps_board = first and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-    # Where nobody has chosen the number of threads, accelerate would.
+    hosts_board = first and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    # Without this, accelerate would choose the number of threads.
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
     port = _number("MASTER_PORT")
     with _lost_board("the other ranks"):
-        board = TCPStore(os.environ.get("MASTER_ADDR", "localhost"), port, world, keeps_board)
+        board = TCPStore(os.environ.get("MASTER_ADDR", "localhost"), port, world, hosts_board)
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         own = PrefixStore(f"latentlab/{attempt}", board)
-        # gloo whatever the device: sums are small and lie in the CPU's memory.
+        # gloo on every device: sums are small and lie in the CPU's memory.
         state = PartialState(cpu=True, backend="gloo", store=own, timeout=_JOINING)
     return Ranks(state.process_index, state.num_processes, state.local_process_index, own)
 
 
 def _beat(ranks: Ranks, stop: threading.Event) -> None:
-    with suppress(RuntimeError):  # whoever waits finds out
+    with suppress(RuntimeError):  # the ranks that wait find out
         while not stop.wait(_HEARTBEAT):
             ranks.board.add(f"alive/{ranks.rank}", 1)
 
 
 def _leave(ranks: Ranks) -> None:
-    """Let rank 0 leave last: the others may still be reading the board, which is on its host."""
+    """Let rank 0 leave last: others may still be reading the board, which is on its host."""
     from accelerate import PartialState
 
     PartialState().destroy_process_group()
     with suppress(RuntimeError):
         ranks.board.add("left", 1)
-        patience = time.monotonic() + _PATIENCE
+        limit = time.monotonic() + _PATIENCE
         while ranks.is_first and ranks.board.add("left", 0) < ranks.world:
-            if time.monotonic() > patience:
+            if time.monotonic() > limit:
                 return
             time.sleep(_POLL)
 
 
 @contextmanager
 def _lost_board(what: str) -> Iterator[None]:
-    """Turn what torch.distributed raises into one clear line."""
+    """Turn an error of torch.distributed into one clear line."""
     try:
         yield
     except RuntimeError as error:
@@ -224,6 +226,6 @@ def _lost_board(what: str) -> Iterator[None]:
 def _gone(got: str, what: str) -> RanksError:
     return RanksError(
         f"{got}, while waiting for {what}",
-        "every rank until the end",
-        "run the same command again, with any number of ranks: it goes on from what is finished",
+        "every rank to work until the end",
+        "run the same command again, with any number of ranks, to resume it",
     )

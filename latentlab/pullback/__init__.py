@@ -1,4 +1,4 @@
-"""The geometry that a decoder pulls back from images to latents."""
+"""The geometry of latent space that a decoder pulls back from pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The small move of a latent that makes a wanted change of the picture."""
+"""The small change of a latent that makes a given change of the picture."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from latentlab.pullback.products import DecoderMap
 def row_for_change(
     decoder: DecoderMap, change: Tensor, *, damping: float = 0.0, steps: int = 4
 ) -> Tensor:
-    """Return the row v (D,), float64, that minimizes ‖Jv − change‖² + damping ‖v‖², roughly.
+    """Return a row v (D,), float64, that approximately minimizes ‖Jv − change‖² + damping ‖v‖².
 
-    A few steps of conjugate gradients from 0, at two products each after one for the start: the
-    parts of the change to which the decoder answers most come first, the rest is left.
+    A few steps of conjugate gradients from 0, with two products each after one product for the
+    start. They first reach the parts of the change to which the decoder responds most.
 
     Parameters
     ----------
     decoder : DecoderMap
     change : Tensor, (…), of the features
-    damping : float, squared gain under which directions are rather left alone
+    damping : float, at least 0; directions whose squared gain is below it are hardly used
     steps : int
 
     Raises

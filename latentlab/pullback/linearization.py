@@ -1,11 +1,11 @@
-"""A function at one point as a linear map: products with its Jacobian and with the transpose.
+"""The derivative of a function at one point: products with its Jacobian and with the transpose.
 
-Both products go through the graph of one forward and one backward pass, which is kept: a product
-with the transpose is a backward pass, and since that pass is linear in what it carries, going
-back through *it* is a product with the Jacobian. Each costs about as much as the function itself.
-torch's forward mode computes the function anew for every product, which made three to four
-evaluations of it on the decoders measured, and fails on group norms of channels-last tensors; it
-stands in where an operation can be differentiated only once.
+Both kinds of product use the graph of one forward and one backward pass, which is kept. A product
+with the transpose is a backward pass. That pass is linear in the gradient it carries, so that its
+own derivative is a product with the Jacobian. Each product costs about as much as the function.
+torch's forward mode evaluates the function anew for every product, which cost as much as three to
+four evaluations on the decoders measured, and it fails on group norms of channels-last tensors. It
+is used only if an operation can be differentiated only once.
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.autograd.function import Function
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.grad import conv2d_input
 from torch.overrides import TorchFunctionMode
 
 from latentlab.machine.memory import is_exhaustion
-
-Settings = tuple[Any, Any, Any, int]
-"""Stride, padding, dilation and groups of a convolution."""
 
 
 class Linearization:
@@ -34,7 +32,7 @@ class Linearization:
 
     Parameters
     ----------
-    function : maps (b, *in) to (b, *out), each row for itself; parameters may require gradients
+    function : maps (b, *in) to (b, *out), each row by itself; parameters may require gradients
     point : Tensor, (*in)
     copies : int
 
@@ -42,7 +40,7 @@ class Linearization:
     ----------
     copies : int, how many products one pass computes
     value : Tensor, (*out), the function at the point
-    is_constant : bool, whether autograd sees no way from the value back to the point
+    is_constant : bool, whether autograd finds no path from the value back to the point
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], point: Tensor, *, copies: int) -> None:
@@ -56,29 +54,21 @@ class Linearization:
 
     def pull(self, cotangents: Tensor) -> Tensor:
         """Return Jᵀ times each row: (copies, *in) of cotangents (copies, *out)."""
-        (pulled,) = torch.autograd.grad(
-            self._value, self._point, cotangents, retain_graph=True, materialize_grads=True
-        )
-        return pulled
+        return _gradient(self._value, self._point, cotangents)
 
     def push(self, tangents: Tensor) -> Tensor:
         """Return J times each row: (copies, *out) of tangents (copies, *in)."""
         if self._transposed is None:
             return self._push_forward(tangents)
         probe, pulled = self._transposed
-        (pushed,) = torch.autograd.grad(
-            pulled, probe, tangents, retain_graph=True, materialize_grads=True
-        )
-        return pushed
+        return _gradient(pulled, probe, tangents)
 
     @cached_property
     def _transposed(self) -> tuple[Tensor, Tensor] | None:
-        """Return a probe (copies, *out) and Jᵀ times it, in a graph; None where there is none."""
+        """Return a probe (copies, *out) and Jᵀ times it with its graph; None if there is none."""
         probe = torch.zeros_like(self._value).requires_grad_()
         try:
-            (pulled,) = torch.autograd.grad(
-                self._value, self._point, probe, create_graph=True, materialize_grads=True
-            )
+            pulled = _gradient(self._value, self._point, probe, create_graph=True)
             torch.autograd.grad(pulled, probe, torch.zeros_like(pulled), retain_graph=True)
         except (RuntimeError, NotImplementedError) as error:
             if is_exhaustion(error):
@@ -87,14 +77,24 @@ class Linearization:
         return probe, pulled
 
     def _push_forward(self, tangents: Tensor) -> Tensor:
-        with torch.no_grad(), _forward_mode(), _twice_differentiable():
-            dual = forward_ad.make_dual(  # type: ignore[no-untyped-call]
-                self._point.detach(), tangents
-            )
-            pushed: Tensor | None = forward_ad.unpack_dual(  # type: ignore[no-untyped-call]
-                self.function(dual)
-            ).tangent
-        return torch.zeros_like(self._value) if pushed is None else pushed
+        point = self._point.detach()
+        with torch.no_grad(), warnings.catch_warnings(), _twice_differentiable():
+            # torch compiles its forward formulas with a function that it has deprecated.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            with forward_ad.dual_level():
+                dual = forward_ad.make_dual(point, tangents)  # type: ignore[no-untyped-call]
+                found = forward_ad.unpack_dual(self.function(dual))  # type: ignore[no-untyped-call]
+        return torch.zeros_like(self._value) if found.tangent is None else found.tangent
+
+
+def _gradient(
+    outputs: Tensor, inputs: Tensor, cotangents: Tensor, *, create_graph: bool = False
+) -> Tensor:
+    """Return the transposed Jacobian of outputs with respect to inputs, times cotangents."""
+    (gradient,) = torch.autograd.grad(
+        outputs, inputs, cotangents, True, create_graph, materialize_grads=True
+    )
+    return gradient
 
 
 @contextmanager
@@ -104,24 +104,15 @@ def _twice_differentiable() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _forward_mode() -> Iterator[None]:
-    """Open a level of dual numbers; torch compiles its formulas by a function it deprecated."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        with forward_ad.dual_level():
-            yield
-
-
 class _Replacements(TorchFunctionMode):
-    """Inside, convolutions are ours, and group norms that go forward get contiguous input."""
+    """Replaces torch's convolutions by ours, and makes inputs of group norms contiguous."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         if func is torch.conv2d:
             return _convolve(*args, **(kwargs or {}))
-        # torch's forward formula views its input, which channels-last tensors do not allow.
+        # In forward mode torch views the input, which channels-last tensors do not allow.
         if func is torch.nn.functional.group_norm and not torch.is_grad_enabled():
             args = (args[0].contiguous(), *args[1:])
         return func(*args, **(kwargs or {}))
@@ -139,32 +130,30 @@ def _convolve(
     settings = (stride, padding, dilation, groups)
     if isinstance(padding, str) or not (torch.is_grad_enabled() and input.requires_grad):
         return torch.conv2d(input, weight, bias, *settings)
-    convolved: Tensor = _Convolution.apply(  # type: ignore[no-untyped-call]
-        input, weight.detach(), bias, settings
-    )
+    applied = (input, weight.detach(), bias, settings)
+    convolved: Tensor = _Convolution.apply(*applied)  # type: ignore[no-untyped-call]
     return convolved
 
 
 class _Convolution(Function):
-    """A convolution by fixed weights, whose second derivative is one convolution.
+    """A convolution with fixed weights, whose second derivative is one convolution.
 
-    torch's own computes the gradient of the weights beside it, whether it is wanted or not.
+    That of torch also computes the gradient of the weights, whether or not it is needed.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, settings: Settings
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, settings: tuple[Any, ...]
     ) -> Tensor:
         ctx.save_for_backward(weight)
-        ctx.place = hidden.shape, _format_of(hidden), settings
+        ctx.place = hidden.shape, settings
         return torch.conv2d(hidden, weight, bias, *settings)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (weight,) = ctx.saved_tensors
-        pulled = _TransposedConvolution.apply(  # type: ignore[no-untyped-call]
-            gradients[0], weight, ctx.place
-        )
+        applied = (gradients[0], weight, ctx.place)
+        pulled = _TransposedConvolution.apply(*applied)  # type: ignore[no-untyped-call]
         return pulled, None, None, None
 
 
@@ -173,35 +162,12 @@ class _TransposedConvolution(Function):
 
     @staticmethod
     def forward(ctx: Any, gradient: Tensor, weight: Tensor, place: Any) -> Tensor:
-        shape, form, settings = place
+        shape, ctx.settings = place
         ctx.save_for_backward(weight)
-        ctx.settings = settings
-        stride, padding, dilation, groups = settings
-        like = torch.empty(shape, dtype=gradient.dtype, device=gradient.device, memory_format=form)
-        transposed: Tensor = torch.ops.aten.convolution_backward(
-            gradient,
-            like,
-            weight,
-            None,
-            *(_pair(setting) for setting in (stride, padding, dilation)),
-            False,
-            [0, 0],
-            groups,
-            [True, False, False],
-        )[0]
+        transposed: Tensor = conv2d_input(shape, weight, gradient, *ctx.settings)  # type: ignore[no-untyped-call]
         return transposed
 
     @staticmethod
     def backward(ctx: Any, *tangents: Tensor) -> tuple[Tensor, None, None]:
         (weight,) = ctx.saved_tensors
         return torch.conv2d(tangents[0], weight, None, *ctx.settings), None, None
-
-
-def _pair(setting: Any) -> list[int]:
-    return [setting, setting] if isinstance(setting, int) else list(setting)
-
-
-def _format_of(hidden: Tensor) -> torch.memory_format:
-    if hidden.is_contiguous(memory_format=torch.channels_last):
-        return torch.channels_last
-    return torch.contiguous_format

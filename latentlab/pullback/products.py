@@ -1,6 +1,7 @@
 """The decoder around one latent: how fast the picture changes along any direction.
 
-No Jacobian is ever formed, for that of 256 px has billions of entries; there are only products.
+The Jacobian itself is never formed, since at 256 px it has billions of entries; there are only
+products with it.
 """
 
 from __future__ import annotations
@@ -28,43 +29,31 @@ _MOST_COPIES = 8
 
 @dataclass
 class ProductCount:
-    """How many products were computed.
+    """The number of products with the Jacobian (jvp) and with its transpose (vjp) so far."""
 
-    Parameters
-    ----------
-    pushed : int, products with the Jacobian (jvp)
-    pulled : int, products with its transpose (vjp)
-    """
-
-    pushed: int = 0
-    pulled: int = 0
-
-    @property
-    def total(self) -> int:
-        """Return the number of products of both kinds."""
-        return self.pushed + self.pulled
+    total: int = 0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DecoderMap:
-    """The map v ↦ features(D(z + lift(v))) of rows around one latent, as its derivative at 0.
+    """The derivative J at 0 of the map v ↦ features(D(z + lift(v))) for rows v around a latent z.
 
-    Features of the picture are measured in its units, [−1, 1] from black to white, and rows in
-    those of the latent's model space: a gain against pictures in [0, 1] is half of these.
+    Pixel values range over [−1, 1], and rows are in model-space units. Gains for pictures in [0, 1]
+    are half as large.
 
     Parameters
     ----------
-    vae : LatentVAE
-    values : Tensor, (C, h, w), model space; where the decoder is looked at
+    vae : LatentVAE, with the decoder D
+    values : Tensor, (C, h, w), model space; the latent z
     layout : Layout that lifts rows (n_features,) to changes (C, h, w) of the latent; its window
         restricts them to a region
     features : maps pictures (b, 3, H, W) to the features (b, …) in which change is measured
-    count : ProductCount, which every product raises
+    count : ProductCount, which every product increases
 
     Notes
     -----
-    The first product keeps the decoder's intermediate results for all that follow: memory is
-    about that of training on one picture (on a GPU, 8), whatever the number of products.
+    The first product keeps the decoder's intermediate results for all further products. Memory is
+    about what training on one picture needs (on a GPU, on 8), whatever the number of products.
     """
 
     vae: LatentVAE
@@ -78,7 +67,7 @@ class DecoderMap:
             raise ShapeError(
                 f"a latent of shape {tuple(self.values.shape)}",
                 f"{self.layout.shape} like the layout",
-                "use the layout of a neighborhood of the same latent",
+                "use the layout of a neighborhood of this latent",
             )
 
     @property
@@ -88,19 +77,14 @@ class DecoderMap:
 
     @property
     def copies(self) -> int:
-        """Return how many products are computed at once: one on a CPU, where more gain nothing."""
+        """Return how many products are computed at once: one on a CPU, where more are no faster."""
         if self.vae.device.type == "cpu":
             return 1
         height, width = (side * self.vae.spec.stride for side in self.layout.shape[1:])
         return min(_MOST_COPIES, batch_size(self.vae, height, width, "decode"))
 
-    @property
-    def value(self) -> Tensor:
-        """Return the features (…) of the decoded picture, on the CPU."""
-        return self._linear.value.cpu()
-
     def push(self, rows: Tensor) -> Tensor:
-        """Return J times each row: changes (b, …) of the features for each unit along a row.
+        """Return J times each row: changes (b, …) of the features for one unit along each row.
 
         Parameters
         ----------
@@ -110,13 +94,13 @@ class DecoderMap:
         ------
         ShapeError : rows of another length.
         NonFiniteError : NaN in a product.
-        ZeroJacobianError : the decoder's code cuts the way back to the latent.
+        ZeroJacobianError : the decoder's code detaches the picture from the latent.
         MemoryLimitError : the decoder's intermediate results do not fit into memory.
         """
         self._check(rows, (self.n_features,), "rows")
         lifted = torch.stack([self.layout.lift(row) for row in rows])
         pushed = self._in_batches(lifted, self._linear.push)
-        self.count.pushed += len(rows)
+        self.count.total += len(rows)
         return self._finite(pushed, f"change of the picture in product {self.count.total} (jvp)")
 
     def pull(self, changes: Tensor) -> Tensor:
@@ -126,7 +110,7 @@ class DecoderMap:
         """
         self._check(changes, tuple(self._linear.value.shape), "changes")
         pulled = self._drop(self._in_batches(changes, self._linear.pull))
-        self.count.pulled += len(changes)
+        self.count.total += len(changes)
         return self._finite(pulled, f"row in product {self.count.total} (vjp)")
 
     def moved_to(self, values: Tensor) -> DecoderMap:
@@ -134,9 +118,9 @@ class DecoderMap:
         return replace(self, values=values)
 
     def clipped(self) -> float:
-        """Return the share of the decoded values at or beyond ±1 in the layout's window.
+        """Return the share of pixel values at or beyond ±1 in the layout's window.
 
-        Where a decoder clamps its output, no latent changes those.
+        If the decoder clamps its output, no change of the latent changes those.
         """
         with torch.no_grad():
             picture = self.vae.decode(self.values[None])[0]
@@ -145,20 +129,20 @@ class DecoderMap:
         seen = Window(*(stride * side for side in sides)).crop(picture)
         return float((seen.abs() >= _LIMIT).double().mean())
 
-    def zero_jacobian(self, what: str = "") -> ZeroJacobianError:
-        """Return the error that says why nothing changes the picture, and where."""
+    def zero_jacobian(self) -> ZeroJacobianError:
+        """Return the error that says where and why no direction changes the picture."""
         name = self.vae.spec.name
         window = self.layout.window
         where = f"the {window.width}×{window.height} cells at ({window.left}, {window.top})"
         clipped = self.clipped()
         reason = (
-            f"{clipped:.0%} of its values lie at or beyond ±1, where {name} clamps them"
+            f"{clipped:.0%} of its values are at or beyond ±1, where {name} clamps them"
             if clipped > 0
-            else f"{name} gives the same picture whatever the latent"
+            else f"{name} decodes every latent to the same picture"
         )
         return ZeroJacobianError(
-            f"a picture that does not change along {what or 'any direction'} in {where} ({reason})",
-            "a decoder that answers to small changes of its latent",
+            f"a picture that does not change along any direction in {where} ({reason})",
+            "a decoder that responds to small changes of its latent",
             "choose another picture or region, or a model that does not clamp here",
         )
 
@@ -167,19 +151,18 @@ class DecoderMap:
         height, width = (side * self.vae.spec.stride for side in self.values.shape[-2:])
         name = self.vae.spec.name
         with memory_errors(f"the derivative of {name} at {height}×{width} pixels", _ADVICE):
-            point = self.values.to(self.vae.device)
-            linear = self._linearize(point, self.copies)
+            linear = self._linearize(self.values.to(self.vae.device), self.copies)
         if linear.is_constant:
             raise ZeroJacobianError(
                 f"pictures or features of {name} that carry no gradients",
-                "a decoder and features that autograd can go through",
+                "a decoder and features that autograd can differentiate",
                 "remove torch.no_grad and detach from them",
             )
         self._finite(linear.value, "value of the picture or its features")
         return linear
 
     def _linearize(self, point: Tensor, copies: int) -> Linearization:
-        """Return the map with so many products at once, or half as many until memory suffices."""
+        """Return the map with this many products at once, halved until memory suffices."""
         try:
             linear = Linearization(self._decode, point, copies=copies)
             if copies > 1 and not linear.is_constant:
@@ -195,7 +178,7 @@ class DecoderMap:
         return self.features(self.vae.decode(latents))
 
     def _in_batches(self, batch: Tensor, product: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return products with any number of rows, on the CPU, a full pass at a time."""
+        """Return the products with any number of rows, on the CPU, computed a pass at a time."""
         results = []
         copies = self._linear.copies
         for part in torch.split(batch.to(self._linear.value), copies):
@@ -225,7 +208,7 @@ class DecoderMap:
             raise NonFiniteError(
                 f"NaN or infinity in the {what} with {self.vae.spec.name} in {self.vae.dtype}",
                 "finite numbers",
-                "use --dtype float32, or look at the decoder for roots or divisions at 0",
+                "use --dtype float32, or check the decoder for roots or divisions at 0",
             )
         return result
 
@@ -237,21 +220,21 @@ def decoder_map(
     layout: Layout | None = None,
     features: str | Features = "identity",
 ) -> DecoderMap:
-    """Return how the picture changes around a latent, as products with the decoder's Jacobian.
+    """Return the derivative of the decoded picture at a latent, as products with the Jacobian.
 
     Parameters
     ----------
     vae : LatentVAE
     latent : Latent
-    layout : Layout, optional; which rows there are, such as a neighborhood's own. By default
-        whole latents.
+    layout : Layout, optional; what the rows are, such as the layout of a neighborhood. By default
+        each row is a whole latent.
     features : the name of a feature map, or any callable; see
         :func:`latentlab.pullback.features.make_features`
 
     Raises
     ------
-    ShapeError : a layout for latents of another shape.
-    UsageError : no such features.
+    ShapeError : the layout is for latents of another shape.
+    UsageError : there is no feature map with this name.
 
     Examples
     --------

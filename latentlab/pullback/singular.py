@@ -1,20 +1,20 @@
 """The directions along which a decoded picture changes most: leading right singular vectors.
 
 Rayleigh–Ritz on a growing Krylov space of G = JᵀJ, with full reorthogonalization. With blocks of
-one vector this is Lanczos' method (Golub and Kahan 1965 for J itself), which needs the fewest
-products by far: with the decoder ``mini`` at 128 px, eight values have residuals under 1e-3 after
-100 products, where eight vectors at a time have 3e-2 after 160. What it cannot see by itself is
-a value that occurs twice, so a second space is begun from a fresh random vector at the end, and
-the search goes on if that one finds anything among the first k.
+one vector this is the Lanczos method (Golub and Kahan 1965 for J itself), which needs by far the
+fewest products: with the decoder ``mini`` at 128 px, the residuals of eight values are below 1e-3
+after 100 products; with eight vectors at a time they are 3e-2 after 160. By itself it cannot find
+a value that occurs twice. Therefore a second space is begun from a fresh random vector at the end,
+and the search continues if that finds a value among the first k.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Progress
@@ -22,12 +22,11 @@ from latentlab.linalg.bases import fix_signs
 from latentlab.machine.memory import available_memory, check_memory
 from latentlab.pullback.products import DecoderMap
 
-# In products of float32 anything smaller is rounding.
+# Anything smaller is rounding in products of float32.
 _VANISHING = 1e-5
 _NEGLIGIBLE = 1e-2
 _RISE = 1e-4
 _SPARE = 8
-_BYTES = 2 * 8
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -38,14 +37,15 @@ class SingularDirections:
     ----------
     rows : Tensor, (k, D), float32, orthonormal right singular vectors in the map's layout; the
         largest entry of each is positive
-    values : Tensor, (k,), float64, descending: change of the features for one unit of latent in
-        model space along each row. With pixel values in [−1, 1] as features they are twice those
-        of pictures in [0, 1].
+    values : Tensor, (k,), float64, descending: length of the change of the features for one
+        model-space unit along each row. For pixel values in [−1, 1] they are twice the values for
+        pictures in [0, 1].
     residuals : Tensor, (k,), float64, ‖Jᵀu − s v‖ / s with u = Jv / s. A value is at least the
-        true one less residual² / gap. Values under a hundredth of the largest count as that.
-    products : int, how many products (jvp and vjp) it took
+        true one minus residual² / gap. In the denominator, values below a hundredth of the largest
+        are replaced by that hundredth.
+    products : int, products (jvp and vjp) that were computed
     converged : bool, whether all residuals are within the tolerance and a second search from a
-        fresh vector found nothing that was missing
+        fresh vector found no missing value
     """
 
     rows: Tensor
@@ -53,12 +53,6 @@ class SingularDirections:
     residuals: Tensor
     products: int
     converged: bool
-
-    @property
-    def condition(self) -> float:
-        """Return the largest value over the smallest of these k: how uneven the top block is."""
-        smallest = float(self.values[-1])
-        return float(self.values[0]) / smallest if smallest else math.inf
 
     def __repr__(self) -> str:
         largest = ", ".join(f"{value:.3g}" for value in self.values[:4].tolist())
@@ -70,7 +64,6 @@ def top_singular(
     k: int,
     *,
     tolerance: float = 1e-2,
-    block: int | None = None,
     max_products: int = 160,
     check_steps: int = 10,
     start: Tensor | None = None,
@@ -83,31 +76,31 @@ def top_singular(
     ----------
     decoder : DecoderMap
     k : int, at most D
-    tolerance : float, largest relative residual to stop at; below 1e-5, where products of float32
-        end in rounding, as that. Errors of values are of the order of its square, those of
-        directions of the order of itself over the relative gap.
-    block : int, vectors at a time; by default 1, or on a GPU up to 8, which run there as one
-    max_products : int, products (jvp and vjp) after which the search ends in any case
-    check_steps : int, how far to follow a fresh random vector in the end in search of values that
-        occur more than once; 0 leaves that out
+    tolerance : float, largest relative residual at which to stop. Values below 1e-5 count as 1e-5,
+        since products of float32 are not more exact. Errors of values are of the order of
+        tolerance², and errors of directions of the order of tolerance / relative gap.
+    max_products : int, largest number of products (jvp and vjp)
+    check_steps : int, steps of the final search, from a fresh random vector, for values that occur
+        more than once; 0 omits it
     start : Tensor, (m, D), optional; rows to begin from instead of random ones, such as the
-        directions at a latent nearby
+        directions at a nearby latent
     seed : int
     progress : called as ``progress("jacobian", products, max_products)``
 
     Raises
     ------
-    ShapeError : k or rows to start from that do not fit D.
-    UsageError : a tolerance, block or number of products that makes no sense.
-    ZeroJacobianError : nothing changes the picture.
+    ShapeError : k or the rows of ``start`` do not fit D.
+    UsageError : an invalid tolerance, or too few products for k directions.
+    ZeroJacobianError : no direction changes the picture.
     NonFiniteError : NaN in a product.
-    MemoryLimitError : no room for a basis of 2k + 8 rows of float64, twice.
+    MemoryLimitError : no room for two matrices of about 2k + 8 rows of float64.
 
     Notes
     -----
-    Memory beside the products' own: two matrices of at most max_products/2 + block rows, float64
-    (D = 32,768: 43 MB for 160 products). Where a quarter of the available memory is less, the
-    basis is cut back to its best vectors from time to time.
+    On a GPU up to 8 vectors are multiplied at a time, since that takes as long as one. In addition
+    to the memory of the products, the search needs two float64 matrices of at most about
+    max_products/2 rows (D = 32,768: 43 MB for 160 products). If that exceeds a quarter of the
+    available memory, the basis is reduced to its best vectors from time to time.
 
     Examples
     --------
@@ -118,7 +111,7 @@ def top_singular(
     >>> top_singular(decoder_map(vae, latent), 3).values  # an orthonormal decoder
     tensor([1.0000, 1.0000, 1.0000], dtype=torch.float64)
     """
-    width = min(k, decoder.copies) if block is None else block
+    width = min(k, decoder.copies)
     _check_arguments(decoder, k, tolerance, width, max_products)
     basis = _Basis(decoder, _most_rows(decoder, k, width, max_products), seed)
     look = _SecondLook(check_steps if width < k else 0, max(_RISE, tolerance**2))
@@ -136,7 +129,8 @@ def top_singular(
         if converged:
             fresh = look.next(basis, ritz.values)
         else:
-            fresh = basis.novel(ritz.worst(width), scale=float(ritz.values[0]))
+            worst = ritz.residuals.argsort(descending=True)[:width]
+            fresh = basis.novel(ritz.remainders[worst], scale=float(ritz.values[0]))
             fresh = fresh if len(fresh) else basis.random(width)
     if len(basis.rows) < k:
         raise _too_few(k, max_products)
@@ -153,25 +147,20 @@ def top_singular(
 
 @dataclass(frozen=True, eq=False)
 class _Ritz:
-    """The best that a basis knows of the k largest eigenvalues (≤ k,) of G, descending."""
+    """The largest eigenvalues λ (k,) of G within a basis, descending, and their vectors v (k, D).
+
+    Their images are Gv, their remainders Gv − λv, and their residuals ‖Gv − λv‖ / λ.
+    """
 
     values: Tensor
     vectors: Tensor
+    images: Tensor
     remainders: Tensor
-
-    @property
-    def residuals(self) -> Tensor:
-        floor = _NEGLIGIBLE**2 * self.values[0].clamp(min=torch.finfo(torch.float64).tiny)
-        relative: Tensor = self.remainders.norm(dim=1) / self.values.clamp(min=floor)
-        return relative
-
-    def worst(self, count: int) -> Tensor:
-        """Return the remainders Gv − λv of the vectors that are furthest from eigenvectors."""
-        return self.remainders[self.residuals.argsort(descending=True)[:count]]
+    residuals: Tensor
 
 
 class _Basis:
-    """Orthonormal rows V with their images GV, and what G is within their span."""
+    """Orthonormal rows V with their images GV, and the inner products of both."""
 
     def __init__(self, decoder: DecoderMap, most_rows: int, seed: int) -> None:
         self.decoder = decoder
@@ -182,35 +171,41 @@ class _Basis:
         self.inner = torch.zeros(0, 0, dtype=torch.float64)
 
     def add(self, fresh: Tensor, *, keep: int) -> None:
-        """Take in orthonormal rows that are orthogonal to the others, at two products each."""
+        """Add orthonormal rows that are orthogonal to the others, at two products each.
+
+        A basis that would grow too large is first reduced to its ``keep`` best vectors.
+        """
         if len(self.rows) + len(fresh) > self.most_rows:
-            self._cut_back(keep)
+            best = self.ritz(keep)
+            self.rows, self.images = best.vectors, best.images
+            self.inner = torch.diag(best.values)
         images = self.decoder.pull(self.decoder.push(fresh.float())).double()
         self.rows = torch.cat([self.rows, fresh])
         self.images = torch.cat([self.images, images])
-        # G is symmetric but for rounding: the new columns are the new rows.
-        across = self.rows @ images.T
-        own = len(self.rows) - len(fresh)
-        grown = torch.zeros(len(self.rows), len(self.rows), dtype=torch.float64)
-        grown[:own, :own] = self.inner
-        grown[:, own:], grown[own:] = across, across.T
-        grown[own:, own:] = (across[own:] + across[own:].T) / 2
-        self.inner = grown
+        # G is symmetric apart from rounding, so that the new columns are also the new rows.
+        across, old = self.rows @ images.T, len(self.inner)
+        self.inner = pad(self.inner, (0, len(fresh), 0, len(fresh)))
+        self.inner[:, old:], self.inner[old:] = across, across.T
+        self.inner[old:, old:] = (across[old:] + across[old:].T) / 2
 
     def ritz(self, k: int) -> _Ritz:
-        """Return the Ritz pairs of the k largest values, or of all if there are fewer."""
+        """Return the Ritz pairs of the k largest values, or all pairs if there are fewer."""
         values, turn = torch.linalg.eigh(self.inner)
         values, turn = values.flip(0)[:k], turn.flip(1)[:, :k]
-        vectors = turn.T @ self.rows
-        return _Ritz(values, vectors, turn.T @ self.images - values[:, None] * vectors)
+        vectors, images = turn.T @ self.rows, turn.T @ self.images
+        remainders = images - values[:, None] * vectors
+        floor = _NEGLIGIBLE**2 * values[0].clamp(min=torch.finfo(torch.float64).tiny)
+        residuals = remainders.norm(dim=1) / values.clamp(min=floor)
+        return _Ritz(values, vectors, images, remainders, residuals)
 
     def novel(self, candidates: Tensor, *, scale: float | None = None) -> Tensor:
-        """Return orthonormal rows for what candidates add to the basis, if anything.
+        """Return orthonormal rows (≤ n, D) that candidates add to the basis.
 
         Parameters
         ----------
         candidates : Tensor, (n, D)
-        scale : float, what lengths are compared with; by default each candidate's own
+        scale : float, optional; length against which a remainder is negligible. By default the
+            length of each candidate.
         """
         added = self.rows[:0]
         for candidate in candidates[: self.decoder.n_features - len(self.rows)]:
@@ -223,22 +218,16 @@ class _Basis:
         return added
 
     def random(self, count: int) -> Tensor:
-        """Return random orthonormal rows outside the basis; none where it is everything."""
+        """Return random orthonormal rows outside the basis; none if it spans the whole space."""
         shape = count, self.decoder.n_features
         return self.novel(torch.randn(shape, generator=self.generator, dtype=torch.float64))
 
-    def _cut_back(self, keep: int) -> None:
-        values, turn = torch.linalg.eigh(self.inner)
-        turn = turn.flip(1)[:, :keep]
-        self.rows, self.images = turn.T @ self.rows, turn.T @ self.images
-        self.inner = torch.diag(values.flip(0)[:keep])
-
 
 class _SecondLook:
-    """A search from a fresh random vector, for values that occur more often than they were found.
+    """A search from a fresh random vector for values that occur more often than they were found.
 
-    A Krylov space holds one vector of each eigenspace. In the rest of the space a missing one is
-    the largest, so that a few steps show it.
+    A Krylov space contains one vector of each eigenspace. In the rest of the space a missing value
+    is the largest, so that a few steps find it.
     """
 
     def __init__(self, steps: int, rise: float) -> None:
@@ -248,7 +237,7 @@ class _SecondLook:
         self.known: Tensor | None = None
 
     def next(self, basis: _Basis, values: Tensor) -> Tensor:
-        """Return the row to go on with; none when the search has ended and found nothing."""
+        """Return the row to continue with; none once the search has ended and found nothing."""
         if self.known is None or bool((values > self.known * (1 + self.rise)).any()):
             self.known, self.left = values, self.steps
             return basis.random(1 if self.steps else 0)
@@ -258,9 +247,9 @@ class _SecondLook:
 
 
 def _most_rows(decoder: DecoderMap, k: int, width: int, max_products: int) -> int:
-    """Return how many rows a basis may have: all that products allow, or that memory does."""
+    """Return the largest number of rows of a basis, which products or memory limit."""
     least = 2 * k + _SPARE + width
-    row = _BYTES * decoder.n_features
+    row = 2 * 8 * decoder.n_features  # bytes of a row and its image in float64
     check_memory(
         least * row,
         f"a basis of {least} rows of {decoder.n_features:,} numbers",
@@ -278,12 +267,8 @@ def _check_arguments(
             f"1 to {decoder.n_features}, the length of a row",
             "lower --components or enlarge the region",
         )
-    if not 0 < tolerance < 1 or width < 1:
-        raise UsageError(
-            f"tolerance={tolerance} and block={width}",
-            "a tolerance between 0 and 1 and a block of at least 1",
-            "pass, say, tolerance=0.01",
-        )
+    if not 0 < tolerance < 1:
+        raise UsageError(f"tolerance={tolerance}", "a number between 0 and 1", "pass, say, 0.01")
     if max_products < 2 * k + width:
         raise _too_few(k, max_products)
 

@@ -1,4 +1,4 @@
-"""How many directions a decoder answers to, from random probes and without any eigenvector."""
+"""How many directions a decoder responds to, from random probes and without eigenvectors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NORMAL_95 = 1.96
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number that depends on chance, with its standard error.
+    """A random estimate with its standard error.
 
     Parameters
     ----------
@@ -42,10 +42,10 @@ class Traces:
     ----------
     trace : Estimate of tr G = Σ s², G = JᵀJ
     trace_squared : Estimate of tr G² = Σ s⁴
-    effective_dimension : Estimate of PR_G = (tr G)² / tr G²: how many equal directions would
-        share the response alike, 1 to D
+    effective_dimension : Estimate of PR_G = (tr G)² / tr G², 1 to D: the number of directions with
+        equal gains that would give the same ratio
     dimensions : int, D
-    probes : int, how many random vectors
+    probes : int, number of random vectors
     """
 
     trace: Estimate
@@ -65,14 +65,14 @@ def estimate_traces(
 ) -> Traces:
     """Return the traces of G = JᵀJ and G², and the decoder's effective dimension.
 
-    tr G = E‖Jε‖² and tr G² = E‖Gε‖² over vectors ε of random signs (Hutchinson 1990). The ratio
-    is freed of its bias, and gets its standard error, by leaving out one probe at a time
-    (jackknife).
+    tr G = E‖Jε‖² and tr G² = E‖Gε‖² over vectors ε of random signs (Hutchinson 1990). The bias of
+    the ratio is removed, and its standard error estimated, by leaving out one probe at a time (the
+    jackknife).
 
     Parameters
     ----------
     decoder : DecoderMap
-    probes : int, at least 2, at two products each
+    probes : int, at least 2; each takes two products
     seed : int
     progress : called as ``progress("probing", done, probes)``
 
@@ -122,7 +122,7 @@ def _mean(values: Tensor) -> Estimate:
 
 
 def _participation(traces: Tensor, squared: Tensor) -> Estimate:
-    """Return (mean trace)² / mean square, freed of its bias of order 1/n by the jackknife."""
+    """Return (mean trace)² / mean square; the jackknife removes its bias of order 1/n."""
     n = len(traces)
     whole = traces.mean() ** 2 / squared.mean()
     without = ((traces.sum() - traces) / (n - 1)) ** 2 / ((squared.sum() - squared) / (n - 1))

@@ -5,31 +5,27 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from latentlab.encoding.batches import send_to_device
 from latentlab.encoding.encoder import BegunBatch, begin_batch
 from latentlab.errors import FileError, MemoryLimitError, NonFiniteError
-from latentlab.images.arrays import from_uint8
+from latentlab.loaders.base import LatentVAE
 from latentlab.store.manifest import Manifest
 from latentlab.store.preparing import Prepared
 from latentlab.store.shards import Shape
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from latentlab.loaders.base import LatentVAE
-
 Batch = list[tuple[Prepared, int]]
-"""Pictures of one shape, each with its place among those of the shard."""
+"""Pictures of one shape, each with its position in the shard."""
 
 
 @dataclass(frozen=True)
 class EncodedShard:
-    """What is written of one shard.
+    """What is written to the files of one shard.
 
     Parameters
     ----------
@@ -46,8 +42,8 @@ class EncodedShard:
 class ShardEncoder:
     """Collects the pictures of one shard; those of one shape go through the model together.
 
-    Which pictures share a batch depends on nothing but the pictures, and so do the latents. Where
-    the device computes while this process goes on, one batch is always begun ahead.
+    Which pictures share a batch depends only on the pictures, and so do the latents. On a device
+    that computes while this process continues, one batch is always begun ahead.
     """
 
     def __init__(self, vae: LatentVAE, manifest: Manifest, shard: int) -> None:
@@ -62,30 +58,31 @@ class ShardEncoder:
         self._latents: dict[Shape, list[Tensor]] = defaultdict(list)
 
     def add(self, picture: Prepared) -> None:
-        """Take the next picture of the list, and begin to encode when a batch is full."""
+        """Take the next picture of the list, and begin to encode a batch once it is full."""
+        number = len(self._lines)
         self._lines.append({"path": picture.path})
         if picture.levels is None:
-            self._skip(len(self._lines) - 1, picture.problem, retry=picture.retry)
+            self._skip(number, picture.problem, retry=picture.retry)
             self._gone += picture.retry
             return
         waiting = self._waiting[picture.levels.shape]
-        waiting.append((picture, len(self._lines) - 1))
+        waiting.append((picture, number))
         if len(waiting) == self._manifest.batch:
             self._begin(self._waiting.pop(picture.levels.shape))
 
     def begin_rest(self) -> None:
-        """Begin to encode what waits for a full batch, since no picture follows."""
+        """Begin to encode the batches that are not full, after the last picture."""
         for batch in self._waiting.values():
             self._begin(batch)
         self._waiting.clear()
 
     def wait(self) -> EncodedShard:
-        """Return the shard once all that was begun is encoded.
+        """Return the shard once all its batches are encoded.
 
         Raises
         ------
-        FileError : not one picture could be read, as when the disk with all of them is gone.
-        NonFiniteError : a latent is NaN, or beyond what the stored dtype holds.
+        FileError : none of its pictures could be read, as when their disk is gone.
+        NonFiniteError : a latent is NaN or exceeds the range of the stored dtype.
         """
         while self._begun:
             self._keep(*self._begun.popleft())
@@ -116,7 +113,7 @@ class ShardEncoder:
             raise NonFiniteError(
                 f"{error.got} for {named}", error.expected, error.advice
             ) from error
-        except MemoryLimitError as error:  # float32, where float16 overflowed, needs more
+        except MemoryLimitError as error:  # float32, used after float16 overflowed, needs more
             self._skip_large(batch, error)
             return
         stored = mean.to(self._stored)
@@ -135,19 +132,18 @@ class ShardEncoder:
             }
 
     def _check_range(self, mean: Tensor, stored: Tensor, batch: Batch) -> None:
-        finite = torch.isfinite(stored).flatten(1).all(1)
-        for values, fits, (picture, _) in zip(mean, finite.tolist(), batch, strict=True):
-            if not fits:
+        limit, name = torch.finfo(self._stored).max, self._manifest.stored
+        for values, rounded, (picture, _) in zip(mean, stored, batch, strict=True):
+            if not bool(torch.isfinite(rounded).all()):
                 raise NonFiniteError(
                     f"a latent of {picture.path} that reaches {float(values.abs().max()):g}",
-                    f"at most {torch.finfo(self._stored).max:g}, which {self._manifest.stored} "
-                    "holds",
+                    f"at most {limit:g}, the limit of {name}",
                     "begin another store with --store-dtype float32",
                 )
 
     def _skip_large(self, batch: Batch, error: MemoryLimitError) -> None:
         if self._manifest.size is not None:
-            raise error  # the next picture needs as much
+            raise error  # all pictures need as much
         for _, number in batch:
             self._skip(number, f"too large for this machine: {error.got}", retry=True)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,30 +18,27 @@ from latentlab.store.lines import line_of
 from latentlab.store.manifest import STORED_DTYPES
 from latentlab.store.reading import Store
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 SUFFIXES = (".safetensors", ".npy", ".npz")
 _ROWS = 64
 _OPTIONS = ("stored", "float32")
 
 
 def export_store(store: Store, path: Path, *, dtype: str = "stored") -> list[Path]:
-    """Write all latents (n, C, h, w), and the paths of their pictures; return the files.
+    """Write all latents (n, C, h, w) and the paths of their pictures; return the files.
 
-    ``.safetensors`` holds one tensor, ``.npy`` one array, and the paths are in ``<name>.jsonl``
+    ``.safetensors`` holds one tensor and ``.npy`` one array; the paths are in ``<name>.jsonl``
     beside them, one JSON object a line. ``.npz`` holds ``latents`` and ``paths``.
 
     Parameters
     ----------
     store : Store, whose latents have one shape
     path : ends in .safetensors, .npy or .npz
-    dtype : ``"stored"``, or ``"float32"``; NumPy has no bfloat16, so .npy and .npz get float32
+    dtype : ``"stored"`` or ``"float32"``; NumPy has no bfloat16, so .npy and .npz get float32
 
     Raises
     ------
     ShapeError : the latents have several shapes.
-    UsageError : another ending or dtype, or a file inside the store.
+    UsageError : another suffix or dtype, or a file inside the store.
     FileError : the file cannot be written, or the store is damaged.
     """
     if path.suffix not in SUFFIXES:
@@ -53,58 +52,54 @@ def export_store(store: Store, path: Path, *, dtype: str = "stored") -> list[Pat
     kind = store.manifest.stored if dtype == "stored" else dtype
     if kind == "bfloat16" and path.suffix != ".safetensors":
         kind = "float32"
-    shape = (len(store), *store.shape)
     if path.suffix == ".npz":
-        return [_write_npz(store, path, shape, kind)]
+        _write_npz(store, path, kind)
+        return [path]
+    head = _safetensors_head if path.suffix == ".safetensors" else _npy_head
     with open_durably(path) as file:
-        file.write(_safetensors_head(shape, kind) if path.suffix != ".npy" else b"")
-        if path.suffix == ".npy":
-            _write_npy_head(file, shape, kind)
-        for rows in _rows(store, kind):
-            file.write(rows)
+        file.writelines(_pieces(store, head(store, kind), kind))
     paths = path.with_suffix(".jsonl")
     with open_durably(paths) as file:
         file.writelines(line_of({"path": name}) for name in store.paths())
     return [path, paths]
 
 
-def _rows(store: Store, kind: str) -> Iterator[bytes]:
-    """Yield the bytes of all latents, little-endian, in order."""
+def _pieces(store: Store, head: bytes, kind: str) -> Iterator[bytes]:
+    """Yield the bytes of a file: its head, and all latents in order, little-endian."""
     import torch
 
+    yield head
     for latents in store.batches(_ROWS):
         values = latents.to(getattr(torch, kind)).contiguous()
         yield values.view(torch.uint8).numpy().tobytes()
 
 
-def _safetensors_head(shape: tuple[int, ...], kind: str) -> bytes:
-    size = int(np.prod(shape)) * (4 if kind == "float32" else 2)
-    tensor = {"dtype": STORED_DTYPES[kind], "shape": list(shape), "data_offsets": [0, size]}
+def _safetensors_head(store: Store, kind: str) -> bytes:
+    shape = (len(store), *store.shape)
+    size = math.prod(shape) * (4 if kind == "float32" else 2)
+    tensor = {"dtype": STORED_DTYPES[kind], "shape": shape, "data_offsets": [0, size]}
     head = json.dumps({"latents": tensor}, separators=(",", ":")).encode("ascii")
-    head += b" " * (-len(head) % 8)  # as the format asks, so that tensors are aligned
+    head += b" " * (-len(head) % 8)  # the format asks for aligned tensors
     return len(head).to_bytes(8, "little") + head
 
 
-def _write_npy_head(file: IO[bytes], shape: tuple[int, ...], kind: str) -> None:
+def _npy_head(store: Store, kind: str) -> bytes:
+    head = io.BytesIO()
+    shape = (len(store), *store.shape)
     description = {"descr": np.dtype(kind).str, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, description)
+    np.lib.format.write_array_header_1_0(head, description)
+    return head.getvalue()
 
 
-def _write_npz(store: Store, path: Path, shape: tuple[int, ...], kind: str) -> Path:
+def _write_npz(store: Store, path: Path, kind: str) -> None:
     with open_durably(path) as file, zipfile.ZipFile(file, "w") as archive:
         with _member(archive, "latents.npy") as member:
-            _write_npy_head(member, shape, kind)
-            for rows in _rows(store, kind):
-                member.write(rows)
+            member.writelines(_pieces(store, _npy_head(store, kind), kind))
         with _member(archive, "paths.npy") as member:
-            np.lib.format.write_array(member, _names(store), allow_pickle=False)
-    return path
+            names = np.array([*store.paths()], dtype=np.str_)
+            np.lib.format.write_array(member, names, allow_pickle=False)
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> Any:
-    # ZipInfo's own date is 1980, so that the same store gives the same bytes.
+    # The default date of ZipInfo is 1980, so that the same store gives the same bytes.
     return archive.open(zipfile.ZipInfo(name), "w", force_zip64=True)
-
-
-def _names(store: Store) -> NDArray[np.str_]:
-    return np.array([*store.paths()], dtype=np.str_)

@@ -1,51 +1,41 @@
-"""A source of pictures becomes a store: shard after shard, from wherever it was left off."""
+"""A source of pictures becomes a store, shard by shard; an interrupted run can be resumed."""
 
 from __future__ import annotations
 
-import shutil
 import time
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from latentlab.encoding.batches import one_ahead
-from latentlab.errors import FileError, UsageError
+from latentlab.batches import one_ahead
+from latentlab.distributed import Ranks
+from latentlab.errors import FileError, ImageError, UsageError
+from latentlab.files import locked, open_durably
 from latentlab.latents import Progress
-from latentlab.machine.distributed import Ranks
-from latentlab.machine.files import check_folder, locked, open_durably
-from latentlab.machine.threads import fixed_threads
+from latentlab.loaders.base import LatentVAE
+from latentlab.runs import check_folder
 from latentlab.store.encoding import ShardEncoder
-from latentlab.store.listing import LIST, check_list, is_list_of, listed_pictures, restore_list
-from latentlab.store.manifest import MANIFEST, Manifest, begin, check_same, plan, read_manifest
+from latentlab.store.listing import LIST, check_list, paths_by_shard, write_list
+from latentlab.store.manifest import MANIFEST, Manifest, plan, read_same, write_manifest
+from latentlab.store.opening import open_source
 from latentlab.store.preparing import Grid, Prepared
-from latentlab.store.shards import (
-    INDEX,
-    find_fault,
-    index_path,
-    read_head,
-    remove_unfinished,
-)
+from latentlab.store.shards import INDEX, is_finished, lines_of_index, remove_unfinished
 from latentlab.store.sources import Source
 from latentlab.store.workers import default_workers, prepared
 from latentlab.store.writing import ShardWriter
 
-if TYPE_CHECKING:
-    from latentlab.loaders.base import LatentVAE
-
 
 @dataclass(frozen=True)
 class Filled:
-    """What a run came to.
+    """What one run did.
 
     Parameters
     ----------
     folder : Path, of the store
-    computed : int, pictures that this rank read now, those that it skipped included
-    seconds : float, which that took
+    computed : int, pictures that this rank read in this run, including those that it skipped
+    seconds : float, how long that took
     """
 
     folder: Path
@@ -54,8 +44,98 @@ class Filled:
 
     @property
     def pictures_per_second(self) -> float | None:
-        """Return the rate of this rank; None where nothing was left to do."""
+        """Return the rate of this rank; None if nothing was left to do."""
         return self.computed / self.seconds if self.computed else None
+
+
+def encode_folder(
+    vae: LatentVAE,
+    path: str | Path,
+    out: str | Path,
+    *,
+    size: int | None = None,
+    store_dtype: str = "float16",
+    per_shard: int | None = None,
+    batch: int | None = None,
+    threads: int | None = None,
+    workers: int | None = None,
+    ranks: Ranks | None = None,
+    progress: Progress | None = None,
+) -> Filled:
+    """Encode every picture of a folder into a store, and return what this run did.
+
+    The store holds one latent (C, h, w) in model space for each picture; read it with
+    :func:`latentlab.open_store`. An interrupted run is resumed by the same call. The same pictures,
+    model and options give the same bytes, whether or not runs were interrupted, and for any number
+    of workers and ranks (torchrun gives each rank one thread; see ``threads``). Pictures that
+    cannot be read are listed in the index and skipped.
+
+    Parameters
+    ----------
+    vae : LatentVAE
+    path : str or Path; a folder with its subfolders, a tar file or folder of tar files, or a folder
+        that Hugging Face's ``datasets`` wrote
+    out : str or Path; the store: a new folder, or a store that was begun with the same settings
+    size : int, optional; center-crop to a square, then resize to size×size pixels. By default
+        pictures keep their size and are cropped to multiples of ``vae.spec.multiple`` pixels.
+    store_dtype : ``"float16"``, ``"bfloat16"`` or ``"float32"``; dtype of the stored latents
+    per_shard : int, optional; pictures in one shard. By default 256, or that of the store.
+    batch : int, optional; pictures in one call of the model. By default chosen for the device, or
+        that of the store.
+    threads : int, optional; CPU threads of this process, which change the last digits. By default
+        torch's current number, or that of the store. Not used on a GPU.
+    workers : int, optional; processes that decode pictures; 0 decodes in this process. By default
+        one less than the cores, or 0 when the model itself runs on a two-core CPU. A picture that
+        crashes a worker is skipped; without workers it ends this process.
+    ranks : Ranks, optional; this process among others that fill the same store
+    progress : called as ``progress("listing", done, done)`` and
+        ``progress("encoding", done, total)``, in pictures
+
+    Returns
+    -------
+    Filled : the folder of the store, the number of pictures read in this run, and the seconds
+
+    Raises
+    ------
+    ImageError : ``path`` is no source of pictures, or holds none.
+    FileError : the store was begun with another model, other settings or other pictures, another
+        process is writing it, it cannot be written, or no picture of a shard can be read.
+    NonFiniteError : a latent is NaN or exceeds the range of the stored dtype; names the picture.
+    MemoryLimitError : a picture of size×size pixels does not fit into memory.
+    RanksError : another rank has failed.
+    UsageError : an option has an invalid value.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import latentlab
+    >>> from PIL import Image
+    >>> place = tempfile.TemporaryDirectory()
+    >>> photos, store = Path(place.name, "photos"), Path(place.name, "store")
+    >>> photos.mkdir()
+    >>> for name, level in {"dark.png": 50, "bright.png": 200}.items():
+    ...     Image.new("RGB", (80, 64), (level, level, level)).save(photos / name)
+    >>> vae = latentlab.load_vae("linear", device="cpu")
+    >>> encode_folder(vae, photos, store, size=64, workers=0).computed
+    2
+    >>> latents = latentlab.open_store(store)
+    >>> list(latents.paths()), latents.shape
+    (['bright.png', 'dark.png'], (16, 8, 8))
+    >>> place.cleanup()
+    """
+    return fill_store(
+        vae,
+        open_source(path),
+        Path(out),
+        size=size,
+        stored=store_dtype,
+        per_shard=per_shard,
+        batch=batch,
+        threads=threads,
+        workers=workers,
+        ranks=ranks,
+        progress=progress,
+    )
 
 
 def fill_store(
@@ -72,60 +152,39 @@ def fill_store(
     ranks: Ranks | None = None,
     progress: Progress | None = None,
 ) -> Filled:
-    """Encode every picture of a source into a store, or what an earlier run left undone.
-
-    The same pictures, model and options give the same bytes, whatever was interrupted when, and
-    with any number of workers and ranks (which torchrun gives one thread each: see ``threads``).
-    Pictures that cannot be read are listed and skipped.
+    """Encode every picture of a source into a store, and return what this run did.
 
     Parameters
     ----------
-    vae : LatentVAE
     source : Source, such as ``open_source(path)``
-    folder : of the store; a new one, or one that was begun with the same choices
-    size : int, optional; centre-crop to a square, then resize to size×size pixels. Without it
-        pictures keep their size and are cropped to multiples of ``vae.spec.multiple``.
-    stored : dtype of the latents in the store: float16, bfloat16 or float32
-    per_shard : int, optional; pictures of a shard: 256, or as the store was begun
-    batch : int, optional; pictures that the model sees at once: as many as suit the device, or
-        as the store was begun
-    threads : int, optional; of this process, for a model on the CPU. The last digits depend on
-        it: as many as torch has now, or as the store was begun
-    workers : int, optional; processes that decode pictures, 0 for none but this one. By default
-        one less than the cores, and none beside a model on two; a picture that ends the process
-        which decodes it is skipped where that is a worker, and ends this one where there is none
-    ranks : this process among others that fill the same store
-    progress : called as ``progress("encoding", done, total)``
+    folder : Path, of the store; a new folder, or a store that was begun with the same settings
+    stored : ``"float16"``, ``"bfloat16"`` or ``"float32"``; dtype of the stored latents
 
-    Raises
-    ------
-    FileError : the store was begun with another model, other options or other pictures, another
-        process is writing it, or it cannot be written.
-    ImageError : there is no picture.
-    NonFiniteError : a latent is NaN, or beyond what the stored dtype holds; names the picture.
-    UsageError : an option that makes no sense.
+    The other parameters and the errors are those of :func:`encode_folder`.
     """
     ranks = ranks or Ranks()
     if workers is None:
         workers = default_workers(beside_model=vae.device.type == "cpu")
-    chosen = {"per_shard": per_shard, "batch": batch, "threads": threads}
-    planned = plan(vae, source, size=size, stored=stored, **chosen)
-    free = [name for name, number in chosen.items() if number is None]
-    if ranks.is_first:
-        _make_folder(folder)
-    with locked(folder) if ranks.is_first else nullcontext():
+    counts = {"per_shard": per_shard, "batch": batch, "threads": threads}
+    planned = plan(vae, source, size, stored, counts)
+    with ExitStack() as stack:
         if ranks.is_first:
+            _make_folder(folder)
+            stack.enter_context(locked(folder))
             remove_unfinished(folder)
-            _begin_or_go_on(folder, planned, source, free, progress)
+            if (folder / MANIFEST).exists():
+                check_list(folder, read_same(folder, planned, counts), source)
+            else:
+                begin(folder, planned, source, progress)
         ranks.wait("the list of pictures")
-        manifest = read_manifest(folder)
-        check_same(folder, manifest, planned, free)
+        manifest = read_same(folder, planned, counts)
         work = _Work(vae, source, folder, manifest, ranks, workers)
         with fixed_threads(manifest.threads):
             filled = work.run(progress)
         ranks.wait("the last shard")
         if ranks.is_first:
-            merge_index(folder, manifest)
+            with open_durably(folder / INDEX) as merged:
+                merged.writelines(lines_of_index(folder, k) for k in range(manifest.shards))
     return filled
 
 
@@ -140,8 +199,9 @@ def _make_folder(folder: Path) -> None:
             "choose another --out",
         ) from error
     folder.mkdir(parents=True, exist_ok=True)
-    foreign = [name.name for name in folder.iterdir() if not name.name.startswith(".")]
-    if MANIFEST not in foreign and set(foreign) - {LIST, "lost+found"}:
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    foreign = names - {LIST, "lost+found"}
+    if foreign and MANIFEST not in names:
         raise FileError(
             f"{folder}, which holds other files, such as {min(foreign)}",
             "a store, or an empty folder",
@@ -149,23 +209,24 @@ def _make_folder(folder: Path) -> None:
         )
 
 
-def _begin_or_go_on(
-    folder: Path,
-    planned: Manifest,
-    source: Source,
-    free: Sequence[str],
-    progress: Progress | None,
+def begin(
+    folder: Path, planned: Manifest, source: Source, progress: Progress | None = None
 ) -> None:
-    """Leave a store that fits the plan, and write nothing if it was begun otherwise."""
-    if not (folder / MANIFEST).exists():
-        begin(folder, planned, source, progress)
-        return
-    begun = read_manifest(folder)
-    check_same(folder, begun, planned, free)
-    if is_list_of(folder, begun):
-        check_list(folder, begun, source)
-    else:
-        restore_list(folder, begun, source)
+    """List the pictures, and write the list and the manifest into a new store.
+
+    Raises
+    ------
+    ImageError : there is no picture.
+    """
+    with open_durably(folder / LIST) as file:
+        digest, count = write_list(file, source, progress)
+        if count == 0:
+            raise ImageError(
+                "no picture in the source",
+                "files such as .jpg, .png or .webp that are not hidden",
+                "name the folder that holds the pictures",
+            )
+    write_manifest(folder, replace(planned, pictures=count, list_sha256=digest))
 
 
 @dataclass(frozen=True)
@@ -181,70 +242,39 @@ class _Work:
 
     def run(self, progress: Progress | None) -> Filled:
         """Compute the shards that are missing or damaged."""
-        missing = self._missing()
+        listed = self._listed()
+        missing = [k for k, paths in listed if not is_finished(self.folder, k, paths)]
         started = time.monotonic()
         grid = Grid.of(self.manifest.size, self.manifest.spec.multiple)
         wanted = set(missing)
         paths = (path for shard, some in self._listed() if shard in wanted for path in some)
         pictures = prepared(self.source, paths, grid, workers=self.workers)
-        # Writing takes time on slow disks; meanwhile the model goes on with the next shard.
+        # Writing takes time on slow disks; meanwhile the model works on the next shard.
         with closing(paths), closing(pictures), ShardWriter(self.folder) as writer:
             begun = self._begun(missing, pictures, progress)
             for encoded in one_ahead(begun, ahead=self.vae.runs_aside):
                 writer.write(encoded)
             writer.wait()
-        return Filled(self.folder, self._count(missing), time.monotonic() - started)
+        return Filled(self.folder, self.manifest.count(missing), time.monotonic() - started)
+
+    def _listed(self) -> Iterator[tuple[int, list[str]]]:
+        """Return this rank's shards, each with the paths of its pictures."""
+        listed = enumerate(paths_by_shard(self.folder, self.manifest))
+        return islice(listed, self.ranks.rank, None, self.ranks.world)
 
     def _begun(
-        self, missing: Sequence[int], pictures: Iterator[Prepared], progress: Progress | None
+        self, missing: Iterable[int], pictures: Iterator[Prepared], progress: Progress | None
     ) -> Iterator[ShardEncoder]:
-        """Yield each missing shard when the model was given all its pictures."""
-        total = self._count(self._shards())
-        done = total - self._count(missing)
+        """Yield each missing shard once the model has been given all its pictures."""
+        manifest = self.manifest
+        total = manifest.count(range(self.ranks.rank, manifest.shards, self.ranks.world))
+        done = total - manifest.count(missing)
         for shard in missing:
-            encoder = ShardEncoder(self.vae, self.manifest, shard)
-            for picture in islice(pictures, len(self.manifest.rows_of(shard))):
+            encoder = ShardEncoder(self.vae, manifest, shard)
+            for picture in islice(pictures, manifest.count([shard])):
                 encoder.add(picture)
                 done += 1
                 if progress:
                     progress("encoding", done, total)
             encoder.begin_rest()
             yield encoder
-
-    def _count(self, shards: Iterable[int]) -> int:
-        return sum(len(self.manifest.rows_of(shard)) for shard in shards)
-
-    def _shards(self) -> range:
-        return range(self.ranks.rank, self.manifest.shards, self.ranks.world)
-
-    def _listed(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield the paths of each of this rank's shards."""
-        with closing(listed_pictures(self.folder)) as entries:
-            for shard in range(self.manifest.shards):
-                paths = [entry.path for entry in islice(entries, self.manifest.per_shard)]
-                if shard % self.ranks.world == self.ranks.rank:
-                    yield shard, paths
-
-    def _missing(self) -> list[int]:
-        """Return this rank's shards that must be computed, in order."""
-        missing = []
-        for shard, paths in self._listed():
-            if not index_path(self.folder, shard).exists():
-                missing.append(shard)
-                continue
-            fault = find_fault(self.folder, shard, paths)
-            if fault:
-                warnings.warn(f"shard {shard} is computed again: {fault}", stacklevel=2)
-            if fault or read_head(self.folder, shard).retry:
-                missing.append(shard)
-        return missing
-
-
-def merge_index(folder: Path, manifest: Manifest) -> Path:
-    """Write the lines of all shards into ``index.jsonl``; return its path."""
-    with open_durably(folder / INDEX) as merged:
-        for shard in range(manifest.shards):
-            with index_path(folder, shard).open("rb") as lines:
-                lines.readline()
-                shutil.copyfileobj(lines, merged)
-    return folder / INDEX

@@ -12,15 +12,15 @@ from latentlab.errors import FileError, ImageError, MissingExtraError
 from latentlab.store.sources import Entry
 
 MARKS = ("dataset_info.json", "state.json")
-"""Files that ``save_to_disk`` leaves beside the data."""
+"""Files that ``save_to_disk`` writes beside the data."""
 
 MARK_OF_SPLITS = "dataset_dict.json"
-"""The file that it leaves beside the folders of several splits."""
+"""The file that it writes beside the folders of several splits."""
 
 
 @dataclass(frozen=True)
 class DatasetRows:
-    """The pictures of a data set's only column of images; the path of one is its row's number.
+    """The pictures in a data set's only column of images; the path of each is its row number.
 
     Parameters
     ----------
@@ -48,13 +48,13 @@ class DatasetRows:
 
 @lru_cache(maxsize=1)
 def _rows_of(root: Path) -> tuple[Any, str]:
-    """Return the rows, their pictures not decoded, and the name of the column of pictures."""
+    """Return the rows, with pictures that are not decoded, and the name of the picture column."""
     try:
         from datasets import Image, load_from_disk
     except ImportError as error:
         raise MissingExtraError(
             f"{root}, a folder of Hugging Face's datasets, without that library",
-            "the extra for them",
+            "the library to be installed",
             "run pip install 'latentlab[datasets]'",
         ) from error
     try:
@@ -65,8 +65,6 @@ def _rows_of(root: Path) -> tuple[Any, str]:
         ) from error
     columns = [name for name, kind in rows.features.items() if isinstance(kind, Image)]
     if len(columns) != 1:
-        raise ImageError(
-            f"{root} with {len(columns)} columns of images", "one", "save one column of them"
-        )
-    # Whoever wrote the path of a file into a row could make us open it: bytes only.
+        raise ImageError(f"{root} with {len(columns)} columns of images", "one", "save one of them")
+    # Bytes only: a row could also name any file on this machine for us to open.
     return rows.cast_column(columns[0], Image(decode=False)), columns[0]

@@ -1,6 +1,6 @@
-"""Files of JSON objects, one a line, in ASCII: what a store says of its pictures.
+"""Files with one JSON object a line, in ASCII: the list of pictures and the indexes of a store.
 
-Names of files may hold bytes that are no text; JSON's escapes bring them back as they were.
+File names may hold bytes that are not text; JSON's escapes preserve them.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
     Raises
     ------
-    FileError : the file is missing, or a line is no whole JSON object.
+    FileError : the file is missing, or a line is not a whole JSON object.
     """
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 yield _parse(line, path, number)
     except OSError as error:
-        raise _no_file_of_ours(f"{path} ({error.strerror})") from error
+        raise damaged(f"{path} ({error.strerror})") from error
 
 
 def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
@@ -45,16 +45,11 @@ def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
     except ValueError:
         facts = None
     if not isinstance(facts, dict):
-        raise damaged(path, number)
+        raise damaged(f"{path}, damaged in line {number}")
     return facts
 
 
-def damaged(path: Path, number: int) -> FileError:
-    """Return the error that says which line of a file is none of ours."""
-    return _no_file_of_ours(f"{path}, damaged in line {number}")
-
-
-def _no_file_of_ours(what: str) -> FileError:
-    return FileError(
-        what, "a file that `latentlab encode` wrote", "run `latentlab encode` again, as before"
-    )
+def damaged(got: str, expected: str = "a file that `latentlab encode` wrote") -> FileError:
+    """Return the error for a store in which something is missing or damaged."""
+    advice = "run `latentlab encode` again with the same options to complete or repair the store"
+    return FileError(got, expected, advice)

@@ -5,24 +5,23 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from latentlab.errors import FileError
-from latentlab.machine.files import open_durably, sha256_of_file
+from latentlab.files import open_durably, sha256_of_file
+from latentlab.latents import Progress
 from latentlab.store.lines import damaged, line_of, read_lines
+from latentlab.store.manifest import MANIFEST, Manifest
 from latentlab.store.sources import Entry, Source
-
-if TYPE_CHECKING:
-    from latentlab.latents import Progress
-    from latentlab.store.manifest import Manifest
 
 LIST = "pictures.jsonl"
 
 
 def write_list(file: BinaryIO, source: Source, progress: Progress | None = None) -> tuple[str, int]:
-    """Write a line for each picture of a source; return the SHA-256 of all, and how many."""
+    """Write a line for each picture of a source; return their SHA-256 and their number."""
     digest, count = hashlib.sha256(), 0
     for count, entry in enumerate(source.entries(), 1):
         line = line_of(asdict(entry))
@@ -42,58 +41,52 @@ def is_list_of(folder: Path, manifest: Manifest) -> bool:
         return sum(1 for _ in lines) == manifest.pictures
 
 
-def restore_list(folder: Path, begun: Manifest, source: Source) -> None:
-    """Write a list that was damaged anew, if the pictures are still those of the store.
+def check_list(folder: Path, begun: Manifest, source: Source) -> None:
+    """Check that a source still has the pictures of a store, and restore a damaged list of them.
 
     Raises
     ------
-    FileError : they are others, or the manifest counts them wrongly; what is left of the list
-        stays as it is.
+    FileError : the source has other pictures, or the manifest has a wrong number of them; nothing
+        is changed then.
     """
+    if is_list_of(folder, begun):
+        _compare(folder, begun, source)
+        return
     with open_durably(folder / LIST) as file:
         digest, count = write_list(file, source)
-        if digest == begun.list_sha256 and count != begun.pictures:
-            raise FileError(
-                f"a store.json in {folder} with {begun.pictures:,} pictures, "
-                f"whose list has {count:,}",
-                "the store.json with which the store was begun",
-                "put it back, or choose another --out",
-            )
-        if digest != begun.list_sha256:
-            raise FileError(
-                f"{folder / LIST}, which is damaged, and other pictures than those of the store",
-                f"the {begun.pictures:,} pictures with which the store was begun",
-                "put them back as they were, or choose another --out",
-            )
+        if (digest, count) != (begun.list_sha256, begun.pictures):
+            got = f"{folder / LIST} and a source of {count:,} pictures"
+            raise _other_pictures(f"{got}, which do not match {MANIFEST}", begun)
 
 
-def check_list(folder: Path, begun: Manifest, source: Source) -> None:
-    """Raise FileError where the source no longer has the pictures that the store lists."""
+def _compare(folder: Path, begun: Manifest, source: Source) -> None:
     pairs = itertools.zip_longest(listed_pictures(folder), source.entries())
-    for number, (had, found) in enumerate(pairs, 1):
-        if had != found:
-            raise FileError(
-                f"other pictures than those of {folder}: {_difference(number, had, found)}",
-                f"the {begun.pictures:,} pictures with which the store was begun",
-                "put them back as they were, or choose another --out",
-            )
+    for number, pair in enumerate(pairs, 1):
+        if pair[0] != pair[1]:
+            was, now = (f"{x.path} ({x.size:,} bytes)" if x else "missing" for x in pair)
+            change = f"number {number:,} was {was} and is now {now}"
+            raise _other_pictures(f"other pictures than those of {folder}: {change}", begun)
 
 
-def _difference(number: int, had: Entry | None, found: Entry | None) -> str:
-    if had is None or found is None:
-        entry, how = (found, "new") if had is None else (had, "gone")
-        return f"{entry.path if entry else ''} is {how}"
-    return f"number {number:,} was {_shown(had)} and is {_shown(found)}"
-
-
-def _shown(entry: Entry) -> str:
-    return f"{entry.path} ({entry.size:,} bytes)"
+def _other_pictures(got: str, begun: Manifest) -> FileError:
+    return FileError(
+        got,
+        f"the {begun.pictures:,} pictures with which the store was begun",
+        "put them back as they were, or choose another --out",
+    )
 
 
 def listed_pictures(folder: Path) -> Generator[Entry, None, None]:
-    """Yield the pictures that a store lists, in their order."""
+    """Yield the pictures that a store lists, in order."""
     for number, facts in enumerate(read_lines(folder / LIST), 1):
         path, size = facts.get("path"), facts.get("size")
         if not isinstance(path, str) or type(size) is not int:
-            raise damaged(folder / LIST, number)
+            raise damaged(f"{folder / LIST}, damaged in line {number}")
         yield Entry(path, size)
+
+
+def paths_by_shard(folder: Path, manifest: Manifest) -> Generator[list[str], None, None]:
+    """Yield the paths of the pictures that belong to each shard, in order."""
+    with closing(listed_pictures(folder)) as entries:
+        for _ in range(manifest.shards):
+            yield [entry.path for entry in itertools.islice(entries, manifest.per_shard)]

@@ -1,58 +1,61 @@
-"""``store.json``: what a store holds, fixed when it is begun."""
+"""``store.json``: the settings of a store, fixed when the store is begun."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from latentlab.encoding.batches import batch_size
-from latentlab.errors import FileError, ImageError, LatentlabError, UsageError
-from latentlab.latents import LatentSpec, Progress
-from latentlab.machine.files import open_durably
-from latentlab.machine.versions import library_versions
-from latentlab.store.listing import LIST, write_list
+import torch
+
+from latentlab.batches import batch_size
+from latentlab.errors import FileError, LatentlabError, UsageError
+from latentlab.files import open_durably
+from latentlab.latents import LatentSpec
+from latentlab.loaders.base import LatentVAE
+from latentlab.provenance import library_versions
 from latentlab.store.preparing import Grid
 from latentlab.store.sources import Source
-
-if TYPE_CHECKING:
-    from latentlab.loaders.base import LatentVAE
 
 FORMAT = 1
 MANIFEST = "store.json"
 PER_SHARD = 256
-_USUAL_SIDE = 256  # of pictures that keep their size, to choose a batch by
-MOST = 2**31
-"""Pictures of a shard or batch at most."""
-MOST_THREADS = 1024
 STORED_DTYPES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32"}
-"""What latents are stored in → what safetensors calls it."""
-COMPUTED_DTYPES = (*STORED_DTYPES, "float64")
+"""Dtype that latents can be stored in → its name in safetensors."""
+_COMPUTED_DTYPES = (*STORED_DTYPES, "float64")
+_USUAL_SIDE = 256
+"""Side in pixels for which the batch is chosen when pictures keep their own size."""
+_MOST = {
+    **dict.fromkeys(("per_shard", "batch", "size", "tile"), 2**31),
+    "threads": 1024,
+    "pictures": sys.maxsize,
+}
+"""Setting → its largest value; the smallest is 1."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is the same for every picture of a store.
+    """The settings that all pictures of a store share.
 
     Parameters
     ----------
-    model : name, source, family, revision, sha256 and normalization of what encoded them
+    model : name, source, family, revision, sha256 and normalization of the encoder
     spec : LatentSpec
     source : str, kind of source, such as ``"folder"``
-    size : int, side of the square pictures in pixels, or None where each kept its own
+    size : int, side of the square pictures in pixels, or None if each kept its own size
     preprocessing : str, in words
-    dtype : str, in which the model computed
-    stored : str, in which the latents are stored
-    per_shard, batch : int, pictures of a shard, and of one call of the model
-    threads : int, of one process, on which the last digits depend; None where a GPU computes
-    tile : int, side in pixels of the tiles that were encoded one by one; None without
-    compiled : bool, whether torch compiled the model
-    pictures : int, how many are listed, bad ones included
+    dtype : str, precision of the model's computations
+    stored : str, dtype of the stored latents
+    per_shard, batch : int, pictures in one shard, and in one call of the model
+    threads : int, CPU threads of one process, which change the last digits; None on a GPU
+    tile : int, side in pixels of the tiles that were encoded one by one; None without tiles
+    compiled : bool, whether the model was compiled by torch
+    pictures : int, length of the list, including pictures that were skipped
     list_sha256 : str, of ``pictures.jsonl``
-    versions : library → version with which the store was begun
+    versions : library → version when the store was begun
     """
 
     model: Mapping[str, Any]
@@ -76,30 +79,29 @@ class Manifest:
         """Return how many shards the pictures fill."""
         return -(-self.pictures // self.per_shard)
 
-    def rows_of(self, shard: int) -> range:
-        """Return the places in the list of the pictures of a shard."""
-        return range(shard * self.per_shard, min((shard + 1) * self.per_shard, self.pictures))
+    def count(self, shards: Iterable[int]) -> int:
+        """Return how many pictures of the list belong to some shards."""
+        return sum(min(self.per_shard, self.pictures - shard * self.per_shard) for shard in shards)
 
 
 def plan(
-    vae: LatentVAE,
-    source: Source,
-    *,
-    size: int | None,
-    stored: str,
-    per_shard: int | None,
-    batch: int | None,
-    threads: int | None,
+    vae: LatentVAE, source: Source, size: int | None, stored: str, counts: Mapping[str, int | None]
 ) -> Manifest:
-    """Return the manifest of a store that is to be filled, its pictures not yet listed.
+    """Return the manifest of a store to be filled, without its list of pictures.
+
+    Parameters
+    ----------
+    vae, source, size, stored : as for :func:`latentlab.store.filling.fill_store`
+    counts : ``per_shard``, ``batch`` and ``threads``; None is replaced by a default
 
     Raises
     ------
-    UsageError : an option that makes no sense.
+    UsageError : an option with an invalid value.
     """
     grid = Grid.of(size, vae.spec.multiple)
-    check_options(stored=stored, per_shard=per_shard, batch=batch, threads=threads)
+    check_options(stored=stored, **counts)
     side = size or _USUAL_SIDE
+    on_cpu = vae.device.type == "cpu"
     return Manifest(
         model={"name": vae.spec.name, **asdict(vae.origin)},
         spec=vae.spec,
@@ -108,45 +110,40 @@ def plan(
         preprocessing=grid.preprocessing,
         dtype=str(vae.dtype).removeprefix("torch."),
         stored=stored,
-        per_shard=per_shard or PER_SHARD,
-        batch=batch_size(vae, side, side) if batch is None else batch,
-        threads=_threads(vae, threads),
+        per_shard=counts["per_shard"] or PER_SHARD,
+        batch=counts["batch"] or batch_size(vae, side, side),
+        threads=(counts["threads"] or torch.get_num_threads()) if on_cpu else None,
         tile=vae.tiling["tile"] if vae.tiling else None,
         compiled=vae.is_compiled,
         versions=library_versions(),
     )
 
 
-def check_options(
-    *, stored: str, per_shard: int | None, batch: int | None, threads: int | None
-) -> None:
-    """Raise UsageError where options make no sense whatever the model."""
+def check_options(*, stored: str, **counts: int | None) -> None:
+    """Raise UsageError for options that are invalid for every model.
+
+    Parameters
+    ----------
+    stored : str, dtype of the latents in the store
+    counts : ``per_shard``, ``batch`` and ``threads``; None means that a default is used
+    """
     if stored not in STORED_DTYPES:
         raise UsageError(
             f"--store-dtype {stored}", " or ".join(STORED_DTYPES), "choose one of these"
         )
-    chosen = {"--per-shard": per_shard, "--batch": batch, "--threads": threads}
-    for name, number in chosen.items():
-        most = MOST_THREADS if name == "--threads" else MOST
-        if number is not None and not 1 <= number <= most:
-            advice = f"{'raise' if number < 1 else 'lower'} {name}"
-            raise UsageError(f"{name} {number}", f"1 to {most:,}", advice)
-
-
-def _threads(vae: LatentVAE, threads: int | None) -> int | None:
-    import torch
-
-    if vae.device.type != "cpu":
-        return None
-    return torch.get_num_threads() if threads is None else threads
+    for name, count in counts.items():
+        if count is not None and not 1 <= count <= _MOST[name]:
+            option = f"--{name.replace('_', '-')}"
+            advice = f"{'raise' if count < 1 else 'lower'} {option}"
+            raise UsageError(f"{option} {count}", f"1 to {_MOST[name]:,}", advice)
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Return what ``store.json`` says.
+    """Return the content of ``store.json``.
 
     Raises
     ------
-    FileError : it is missing, damaged, or of another format.
+    FileError : it is missing, damaged, or in another format.
     """
     path = folder / MANIFEST
     try:
@@ -155,108 +152,71 @@ def read_manifest(folder: Path) -> Manifest:
             raise ValueError("another format")
         manifest = Manifest(**{**facts, "spec": LatentSpec(**facts["spec"])})
         _check(manifest)
-    except FileNotFoundError as error:
-        what = f"{folder}, which does not exist" if not folder.exists() else f"no {path}"
-        raise _no_store(what) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, LatentlabError) as error:
-        raise _no_store(f"{path}, which cannot be used ({error})") from error
+        got = f"{path}, which cannot be used ({error})"
+        if isinstance(error, FileNotFoundError):
+            got = f"no {path}" if folder.exists() else f"{folder}, which does not exist"
+        advice = "name a folder that `latentlab encode` wrote"
+        raise FileError(got, f"a store of format {FORMAT}", advice) from error
     return manifest
-
-
-def _no_store(what: str) -> FileError:
-    return FileError(
-        what, f"a store of format {FORMAT}", "name a folder that `latentlab encode` wrote"
-    )
 
 
 def _check(manifest: Manifest) -> None:
-    """Raise ValueError where a manifest that was read holds what none is written with."""
-    limits = {
-        "per_shard": MOST,
-        "batch": MOST,
-        "pictures": sys.maxsize,
-        **({"threads": MOST_THREADS} if manifest.threads is not None else {}),
-        **({"tile": MOST} if manifest.tile is not None else {}),
-        **({"size": MOST} if manifest.size is not None else {}),
-    }
-    for name, most in limits.items():
+    """Raise ValueError for values that no written manifest has."""
+    for name, most in _MOST.items():
         number = getattr(manifest, name)
-        if type(number) is not int or not 1 <= number <= most:
+        is_absent = number is None and name in ("size", "tile", "threads")
+        if not is_absent and (type(number) is not int or not 1 <= number <= most):
             raise ValueError(f"{name} {number!r}")
-    texts = ("source", "preprocessing", "list_sha256", "dtype")
+    texts = (manifest.source, manifest.preprocessing, manifest.list_sha256, manifest.dtype)
     named = [manifest.model.get(name) for name in ("name", "family", "normalization")]
-    if not all(isinstance(x, str) for x in (*(getattr(manifest, t) for t in texts), *named)):
-        raise ValueError("numbers where names should be")
-    if manifest.stored not in STORED_DTYPES or manifest.dtype not in COMPUTED_DTYPES:
+    if not all(isinstance(text, str) for text in (*texts, *named)):
+        raise ValueError("values that are not text")
+    if manifest.stored not in STORED_DTYPES or manifest.dtype not in _COMPUTED_DTYPES:
         raise ValueError(f"dtype {manifest.dtype!r}, stored {manifest.stored!r}")
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> Path:
-    """Write ``store.json``, with which a store begins; return its path."""
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``store.json``; from then on the store has begun."""
     facts = {"format": FORMAT, **asdict(manifest)}
     with open_durably(folder / MANIFEST) as file:
         file.write(json.dumps(facts, indent=1, allow_nan=False).encode("ascii") + b"\n")
-    return folder / MANIFEST
 
 
-def begin(
-    folder: Path, planned: Manifest, source: Source, progress: Progress | None = None
-) -> Manifest:
-    """List the pictures, write list and manifest into a new store; return the manifest.
-
-    Raises
-    ------
-    ImageError : there is no picture.
-    """
-    with open_durably(folder / LIST) as file:
-        digest, count = write_list(file, source, progress)
-        if count == 0:
-            raise ImageError(
-                "no picture in the source",
-                "files such as .jpg, .png or .webp that are not hidden",
-                "name the folder that holds the pictures",
-            )
-    manifest = replace(planned, pictures=count, list_sha256=digest)
-    write_manifest(folder, manifest)
-    return manifest
-
-
-def check_same(folder: Path, begun: Manifest, planned: Manifest, free: Sequence[str] = ()) -> None:
-    """Raise FileError where a store was begun with other choices than those planned.
+def read_same(folder: Path, planned: Manifest, counts: Mapping[str, int | None]) -> Manifest:
+    """Return the manifest of a store that was begun with the planned settings.
 
     Parameters
     ----------
-    free : names of options that nobody chose, which are then those of the store
+    folder : of the store
+    planned : Manifest
+    counts : as for :func:`plan`; for those that are None the store's own settings are kept
+
+    Raises
+    ------
+    FileError : as for :func:`read_manifest`, or the store was begun with other settings.
     """
-    planned = replace(planned, **{name: getattr(begun, name) for name in free})
-    for name, had, wants in _differences(begun, planned):
+    begun = read_manifest(folder)
+    free = {name: getattr(begun, name) for name, count in counts.items() if count is None}
+    planned = replace(planned, **free)
+    for name, had, wanted in _differences(begun, planned):
         raise FileError(
-            f"{name} {wants} for {folder}",
+            f"{name} {wanted} for {folder}",
             f"{had}, with which the store was begun",
-            "choose that, or another --out",
+            "use that, or choose another --out",
         )
+    return begun
 
 
 def _differences(begun: Manifest, planned: Manifest) -> Iterator[tuple[str, Any, Any]]:
     for name in ("sha256", "family", "normalization"):
         if begun.model.get(name) != planned.model.get(name):
             yield f"another model ({name} differs):", begun.spec.name, planned.spec.name
-    # The same weights may lie in a folder of another name.
+    # The same weights may be in a folder with another name.
     if replace(begun.spec, name="") != replace(planned.spec, name=""):
         yield "another model (latents differ):", begun.spec, planned.spec
-    options = (
-        "source",
-        "size",
-        "preprocessing",
-        "dtype",
-        "stored",
-        "per_shard",
-        "batch",
-        "threads",
-        "tile",
-        "compiled",
-    )
-    for name in options:
-        had, wants = getattr(begun, name), getattr(planned, name)
-        if had != wants:
-            yield f"{name}", had, wants
+    later = {"pictures", "list_sha256", "versions"}
+    for name, had in vars(begun).items():
+        wanted = getattr(planned, name)
+        if name not in {"model", "spec", *later} and had != wanted:
+            yield name, had, wanted

@@ -1,4 +1,4 @@
-"""What kind of source of pictures lies at a path."""
+"""Which kind of source is at a path."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from latentlab.store.tars import Tars
 def open_source(path: str | Path) -> Source:
     """Return the pictures at a path.
 
-    A folder is read with its subfolders. A tar file, or a folder with tar files and without
-    pictures, is read without being unpacked, and so is a folder that Hugging Face's ``datasets``
-    wrote.
+    A folder is read with its subfolders. A tar file is read without being unpacked, and so are the
+    tar files in a folder without pictures. A folder that Hugging Face's ``datasets`` wrote is read
+    as a data set.
 
     Raises
     ------
-    ImageError : nothing of these is there, or a data set with its splits, which are sources each.
+    ImageError : none of these is there, or it is a data set with splits, each of which is a source
+        of its own.
     """
     place = Path(path)
     if place.is_file() and place.suffix == ".tar":
@@ -27,7 +28,7 @@ def open_source(path: str | Path) -> Source:
     if not place.is_dir():
         raise ImageError(
             f"{place}, which is neither a folder nor a tar file",
-            "a folder of pictures, or a tar file of them",
+            "a folder or a tar file of pictures",
             "check the path",
         )
     if all((place / mark).is_file() for mark in MARKS):
@@ -39,7 +40,7 @@ def open_source(path: str | Path) -> Source:
             "one of them",
             f"name {place / (splits[0] if splits else 'train')}",
         )
-    # Hidden ones too are left out: other systems leave them beside each file.
+    # Hidden ones are left out: macOS leaves files such as ._x.tar beside each tar file.
     tars = tuple(sorted(file.name for file in place.glob("[!.]*.tar") if file.is_file()))
     if tars and next(Folder(place).entries(), None) is None:
         return Tars(place, tars)

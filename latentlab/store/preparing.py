@@ -1,6 +1,6 @@
-"""From one picture of a source to its 8-bit levels and its hash, or the reason why not.
+"""One picture of a source becomes 8-bit levels and a hash, or the reason why it cannot.
 
-No torch here: this is what worker processes run.
+Worker processes run this module, so it does not import torch.
 """
 
 from __future__ import annotations
@@ -8,28 +8,26 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from latentlab.errors import ImageError, LatentlabError
 from latentlab.images.cropping import decode_levels
 from latentlab.images.grid import Target, target_of
 from latentlab.store.sources import Source
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Where pictures are cropped and resized to.
+    """The size to which pictures are cropped and resized.
 
     Parameters
     ----------
-    target : (height, width), or None to keep each picture's own
-    multiple : int, sides are multiples of it
+    target : (height, width) in pixels, or None to keep the size of each picture
+    multiple : int, of which sides are multiples
     """
 
     target: Target
@@ -37,7 +35,7 @@ class Grid:
 
     @classmethod
     def of(cls, size: int | None, multiple: int) -> Grid:
-        """Return the grid for a size; UsageError where that is no multiple of ``multiple``."""
+        """Return the grid for a size in pixels; UsageError if it is no multiple of ``multiple``."""
         return cls(target_of(size, multiple), multiple)
 
     @property
@@ -53,16 +51,16 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A picture that can be encoded, or why it cannot.
+    """A picture that can be encoded, or the reason why it cannot.
 
     Parameters
     ----------
-    path : str, as the source calls it
+    path : str, its name in the source
     levels : array (H, W, 3), uint8, or None
     size : int, bytes of the file
     sha256 : str, of the same bytes
     problem : str, why there are no levels
-    retry : bool, whether that may be otherwise another time, as for a file that is not there
+    retry : bool, whether another try may succeed, as for a file that was missing
     """
 
     path: str
@@ -74,7 +72,7 @@ class Prepared:
 
 
 def prepare(source: Source, path: str, grid: Grid) -> Prepared:
-    """Return one picture of a source on the grid; what is wrong with it is no error here."""
+    """Return one picture of a source on the grid; a picture that cannot be read is no error."""
     try:
         content = source.read(path)
     except OSError as error:
@@ -84,7 +82,7 @@ def prepare(source: Source, path: str, grid: Grid) -> Prepared:
     try:
         levels = decode_levels(content, path, grid.target, grid.multiple)
     except LatentlabError as error:
-        # The same damage gives the same line, wherever Pillow's objects lie in memory.
+        # The same damage gives the same line, wherever Pillow's objects are in memory.
         reason = _ADDRESS.sub("", error.got)
         return Prepared(path, problem=reason, retry=not isinstance(error, ImageError))
     return Prepared(path, levels, len(content), hashlib.sha256(content).hexdigest())

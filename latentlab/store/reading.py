@@ -1,22 +1,22 @@
-"""A finished store, read in constant memory however many latents it holds."""
+"""A finished store, read in constant memory whatever the number of latents."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from latentlab.errors import FileError, ShapeError, UsageError
+from torch import Tensor
+
+from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import LatentSpec
+from latentlab.store.lines import damaged
 from latentlab.store.listing import LIST
 from latentlab.store.manifest import MANIFEST, STORED_DTYPES, Manifest, read_manifest
 from latentlab.store.shards import (
     INDEX,
-    Head,
     Shape,
     index_path,
     latents_path,
@@ -25,21 +25,18 @@ from latentlab.store.shards import (
     tensor_name,
 )
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Store:
-    """The latents of many pictures, in the order of their list: what :func:`open_store` returns.
+    """The latents of many pictures in the order of their list, as :func:`open_store` returns them.
 
     Parameters
     ----------
     folder : Path
-    manifest : Manifest, what is the same for all of them
-    shapes : (C, h, w) → how many latents
-    skipped : int, pictures of the list that could not be read
-    bytes : int, of the latents' files
+    manifest : Manifest, the settings that all latents share
+    shapes : (C, h, w) → number of latents
+    skipped : int, pictures of the list that could not be encoded
+    bytes : int, size of all files of latents
     """
 
     folder: Path
@@ -58,17 +55,11 @@ class Store:
 
     @property
     def spec(self) -> LatentSpec:
-        """Return what the latents of the model look like."""
+        """Return name, channels and stride of the model's latents."""
         return self.manifest.spec
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """Return what ``store.json`` says."""
-        facts: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text(encoding="ascii"))
-        return facts
-
     def summary(self) -> dict[str, Any]:
-        """Return every number that ``latentlab store info --json`` prints."""
+        """Return all that ``latentlab store info --json`` prints."""
         manifest = self.manifest
         return {
             "store": str(self.folder),
@@ -91,8 +82,8 @@ class Store:
         }
 
     def files(self) -> Iterator[Path]:
-        """Yield the files of the store, all that belong to it."""
-        yield from (self.folder / name for name in (MANIFEST, LIST))
+        """Yield the path of every file that belongs to the store."""
+        yield from (self.folder / MANIFEST, self.folder / LIST)
         for shard in range(self.manifest.shards):
             yield from (latents_path(self.folder, shard), index_path(self.folder, shard))
         yield self.folder / INDEX
@@ -105,9 +96,8 @@ class Store:
                     yield line
 
     def paths(self) -> Iterator[str]:
-        """Yield the path of every latent's picture below the source, in order."""
-        for line in self.pictures():
-            yield str(line["path"])
+        """Return the path of every latent's picture in the source, in order."""
+        return (str(line["path"]) for line in self.pictures())
 
     @property
     def shape(self) -> Shape:
@@ -115,14 +105,14 @@ class Store:
 
         Raises
         ------
-        ShapeError : they have several, or there are none.
+        ShapeError : they have several shapes, or there are no latents.
         """
         if len(self.shapes) == 1:
             return next(iter(self.shapes))
         if not self.shapes:
             raise ShapeError(
                 f"no latent in {self.folder}, all of whose {self.skipped:,} pictures were skipped",
-                "one or more",
+                "at least one",
                 f'see "skipped" in {self.folder / INDEX}',
             )
         shown = ", ".join("×".join(map(str, shape)) for shape in [*self.shapes][:3])
@@ -135,20 +125,20 @@ class Store:
     def batches(self, rows: int, *, first_shard: int = 0, every: int = 1) -> Iterator[Tensor]:
         """Yield latents (n, C, h, w), float32, in the order of the list; n is at most ``rows``.
 
-        A batch never reaches from one shard into the next. Each is read when it is asked for,
-        so that memory does not depend on how many there are.
+        A batch holds latents of one shard. It is read when it is asked for, so that memory does
+        not depend on the number of latents.
 
         Parameters
         ----------
         rows : int
-        first_shard, every : int; only shards first_shard, first_shard + every, …, so that ranks
-            can share a store: ``batches(rows, first_shard=rank, every=world)``
+        first_shard, every : int; only the shards first_shard, first_shard + every, … are read, so
+            that ranks can share a store: ``batches(rows, first_shard=rank, every=world)``
 
         Raises
         ------
         ShapeError : the latents have several shapes.
         FileError : a shard is missing or damaged.
-        UsageError : rows or every below 1, or first_shard below 0.
+        UsageError : rows or every is below 1, or first_shard is below 0.
         """
         if min(rows, every) < 1 or first_shard < 0:
             raise UsageError(
@@ -156,41 +146,29 @@ class Store:
                 "rows and every of at least 1, first_shard of at least 0",
                 "raise them",
             )
-        return self._batches(self.shape, rows, range(first_shard, self.manifest.shards, every))
+        shape, shards = self.shape, range(first_shard, self.manifest.shards, every)
+        return (latents for shard in shards for latents in self._read(shard, shape, rows))
 
-    def _batches(self, shape: Shape, rows: int, shards: range) -> Iterator[Tensor]:
-        for shard in shards:
-            count = read_head(self.folder, shard).shapes.get(shape, 0)
-            if not count:
-                continue
-            with _opened(latents_path(self.folder, shard)) as file:
+    def _read(self, shard: int, shape: Shape, rows: int) -> Iterator[Tensor]:
+        """Yield the latents of one shard, float32, at most ``rows`` at a time."""
+        from safetensors import SafetensorError, safe_open
+
+        path = latents_path(self.folder, shard)
+        count = read_head(self.folder, shard).shapes.get(shape, 0)
+        if not count:
+            return
+        kind, whole = STORED_DTYPES[self.manifest.stored], (count, *shape)
+        try:
+            with safe_open(path, framework="pt") as file:
                 latents = file.get_slice(tensor_name(shape))
-                self._check_tensor(latents, (count, *shape), shard)
+                found = latents.get_dtype(), tuple(latents.get_shape())
+                if found != (kind, whole):
+                    got = f"{path} with {found[0]} of shape {found[1]}"
+                    raise damaged(got, f"{kind} of shape {whole} as its index says")
                 for start in range(0, count, rows):
                     yield latents[start : start + rows].float()
-
-    def _check_tensor(self, latents: Any, shape: tuple[int, ...], shard: int) -> None:
-        kind = STORED_DTYPES[self.manifest.stored]
-        if (tuple(latents.get_shape()), latents.get_dtype()) != (shape, kind):
-            raise FileError(
-                f"{latents_path(self.folder, shard)} with {latents.get_dtype()} of shape "
-                f"{tuple(latents.get_shape())}",
-                f"{kind} of shape {shape} as its index says",
-                "run `latentlab encode` again, as before",
-            )
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except (OSError, SafetensorError) as error:
-        raise FileError(
-            f"{path} ({error})", "latents of a store", "run `latentlab encode` again, as before"
-        ) from error
+        except (OSError, SafetensorError) as error:
+            raise damaged(f"{path} ({error})", "latents of a store") from error
 
 
 def open_store(path: str | Path) -> Store:
@@ -200,7 +178,7 @@ def open_store(path: str | Path) -> Store:
 
     Raises
     ------
-    FileError : no store, one that is not finished, or one of whose files is missing or short.
+    FileError : there is no store, it is not finished, or a file of it is missing or too short.
 
     Examples
     --------
@@ -212,28 +190,15 @@ def open_store(path: str | Path) -> Store:
     manifest = read_manifest(folder)
     there = [index_path(folder, shard).exists() for shard in range(manifest.shards)]
     if not all(there):
-        raise FileError(
-            f"{folder} with {sum(there):,} of {len(there):,} shards",
-            "a finished store",
-            "run `latentlab encode` with the same options, which continues it",
-        )
+        raise damaged(f"{folder} with {sum(there):,} of {len(there):,} shards", "a finished store")
     shapes: Counter[Shape] = Counter()
     skipped = size = 0
     for shard in range(manifest.shards):
-        head = _checked_head(folder, shard)
+        head, latents = read_head(folder, shard), latents_path(folder, shard)
+        found = latents.stat().st_size if latents.is_file() else 0
+        if found != head.bytes:
+            raise damaged(f"{latents} with {found:,} bytes", f"{head.bytes:,} as its index says")
         shapes.update(head.shapes)
         skipped += head.skipped
         size += head.bytes
     return Store(folder, manifest, dict(sorted(shapes.items())), skipped, size)
-
-
-def _checked_head(folder: Path, shard: int) -> Head:
-    head, path = read_head(folder, shard), latents_path(folder, shard)
-    found = path.stat().st_size if path.is_file() else 0
-    if found != head.bytes:
-        raise FileError(
-            f"{path} with {found:,} bytes",
-            f"{head.bytes:,} as in its index",
-            "run `latentlab encode` with the same options, which computes that shard again",
-        )
-    return head

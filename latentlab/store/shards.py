@@ -1,26 +1,26 @@
-"""One shard: a file of latents, and its index, whose presence says that the shard is whole.
+"""One shard: a file of latents and an index, whose presence means that the shard is complete.
 
-The index begins with a line on the file of latents; then comes a line for each picture, in the
-order of the list, also for those that were skipped.
+The first line of the index describes the file of latents. One line for each picture follows, in
+the order of the list; pictures that were skipped have a line as well.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import Tensor
 
 from latentlab.errors import FileError
 from latentlab.machine.files import open_durably, sha256_of_file
 from latentlab.store.lines import damaged, line_of, read_lines
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Shape = tuple[int, int, int]
 INDEX = "index.jsonl"
@@ -31,17 +31,17 @@ _UNFINISHED = re.compile(
 
 
 def latents_path(folder: Path, shard: int) -> Path:
-    """Return where the latents of a shard are."""
+    """Return the path of the latents of a shard."""
     return folder / f"latents-{shard:05d}.safetensors"
 
 
 def index_path(folder: Path, shard: int) -> Path:
-    """Return where the index of a shard is."""
+    """Return the path of the index of a shard."""
     return folder / f"latents-{shard:05d}.jsonl"
 
 
 def tensor_name(shape: Sequence[int]) -> str:
-    """Return under which name a shard holds its latents of one shape: a tensor (n, C, h, w)."""
+    """Return the name of the tensor (n, C, h, w) with the latents of one shape in a shard."""
     return "latents." + "x".join(map(str, shape))
 
 
@@ -53,10 +53,10 @@ class Head:
     ----------
     shard : int
     sha256, bytes : of the file of latents
+    pictures, skipped : int, pictures with and without a latent in the shard
     lines_sha256 : of the lines that follow this one
-    pictures, skipped : int, how many the shard holds, and how many it lacks
-    shapes : (C, h, w) → how many latents
-    retry : bool, whether some were skipped that may be there another time
+    shapes : (C, h, w) → number of latents
+    retry : bool, whether pictures were skipped that may be readable another time
     """
 
     shard: int
@@ -69,24 +69,22 @@ class Head:
     retry: bool = False
 
     def facts(self) -> dict[str, Any]:
-        """Return the line of the index."""
+        """Return the content of the line."""
         shapes = [[*shape, count] for shape, count in self.shapes.items()]
         return {**vars(self), "shapes": shapes}
 
 
 def write_shard(
-    folder: Path,
-    shard: int,
-    latents: Mapping[Shape, Tensor],
-    pictures: Sequence[Mapping[str, Any]],
+    folder: Path, shard: int, latents: Mapping[Shape, Tensor], pictures: Sequence[Mapping[str, Any]]
 ) -> Head:
-    """Write latents, then their index, each whole or not at all; return the index' first line.
+    """Write latents, then their index, each completely or not at all; return the first line.
 
     Parameters
     ----------
-    folder, shard : where
+    folder : of the store
+    shard : int
     latents : (C, h, w) → Tensor (n, C, h, w) in the dtype to be stored
-    pictures : a line for each, in the order of the list
+    pictures : a line for each picture, in the order of the list
     """
     from safetensors.torch import save
 
@@ -103,7 +101,7 @@ def write_shard(
         {shape: len(rows) for shape, rows in latents.items()},
         any(line.get("retry", False) for line in pictures),
     )
-    # Without its index a shard is not there: it never stands beside latents of another run.
+    # The old index goes first: it must never stand beside the latents of another run.
     index_path(folder, shard).unlink(missing_ok=True)
     with open_durably(latents_path(folder, shard)) as file:
         file.write(content)
@@ -113,7 +111,7 @@ def write_shard(
 
 
 def read_head(folder: Path, shard: int) -> Head:
-    """Return what a shard's index says of the shard as a whole.
+    """Return the first line of a shard's index.
 
     Raises
     ------
@@ -124,36 +122,49 @@ def read_head(folder: Path, shard: int) -> Head:
         facts = next(read_lines(path))
         shapes = {(c, h, w): count for c, h, w, count in facts["shapes"]}
         head = Head(**{**facts, "shapes": shapes})
-        numbers = (head.shard, head.bytes, head.pictures, head.skipped)
-        if not (_are_counts(numbers) and all(_are_counts(entry) for entry in facts["shapes"])):
+        counts = [(head.shard, head.bytes, head.pictures, head.skipped), *facts["shapes"]]
+        if not all(map(_are_counts, counts)):
             raise ValueError("no counts")
     except (StopIteration, KeyError, TypeError, ValueError) as error:
-        raise FileError(
-            f"{path} without its first line", "an index", "run `latentlab encode` again, as before"
-        ) from error
+        raise damaged(f"{path} without its first line", "an index") from error
     return head
 
 
 def read_pictures(folder: Path, shard: int) -> Iterator[dict[str, Any]]:
-    """Yield the line of each picture of a shard, also of those that were skipped.
+    """Yield the line of each picture of a shard, including those that were skipped.
 
     Raises
     ------
-    FileError : the index is missing, or a line is none of a picture.
+    FileError : the index is missing, or a line does not describe a picture.
     """
     path = index_path(folder, shard)
     for number, line in enumerate(islice(read_lines(path), 1, None), 2):
         if not _is_of_picture(line):
-            raise damaged(path, number)
+            raise damaged(f"{path}, damaged in line {number}")
         yield line
 
 
+def is_finished(folder: Path, shard: int, paths: Sequence[str]) -> bool:
+    """Return whether a shard is complete, with nothing to retry; warn if it is damaged.
+
+    Parameters as for :func:`find_fault`.
+    """
+    if not index_path(folder, shard).exists():
+        return False
+    fault = find_fault(folder, shard, paths)
+    if fault:
+        warnings.warn(f"shard {shard} is computed again: {fault}", stacklevel=2)
+    return not (fault or read_head(folder, shard).retry)
+
+
 def find_fault(folder: Path, shard: int, paths: Sequence[str]) -> str | None:
-    """Return what is wrong with a shard in a few words; None where it is whole.
+    """Return in a few words what is wrong with a shard; None if nothing is.
 
     Parameters
     ----------
-    paths : the pictures that belong into the shard
+    folder : of the store
+    shard : int
+    paths : of the pictures that belong to the shard, in order
     """
     index, latents = index_path(folder, shard), latents_path(folder, shard)
     try:
@@ -164,11 +175,9 @@ def find_fault(folder: Path, shard: int, paths: Sequence[str]) -> str | None:
     if [line["path"] for line in lines] != list(paths) or head.shard != shard:
         return f"{index.name} does not list the pictures of its shard"
     shapes = Counter(tuple(line["shape"]) for line in lines if "skipped" not in line)
-    if (
-        _sha256_of_lines(index) != head.lines_sha256
-        or head.shapes != shapes
-        or head.skipped != len(lines) - shapes.total()
-    ):
+    digest = hashlib.sha256(lines_of_index(folder, shard)).hexdigest()
+    described = (digest, shapes, len(lines) - shapes.total())
+    if described != (head.lines_sha256, head.shapes, head.skipped):
         return f"{index.name} contradicts itself"
     if not latents.is_file():
         return f"{latents.name} is missing"
@@ -179,13 +188,9 @@ def find_fault(folder: Path, shard: int, paths: Sequence[str]) -> str | None:
     return None
 
 
-def lines_of_index(path: Path) -> bytes:
+def lines_of_index(folder: Path, shard: int) -> bytes:
     """Return the lines of the pictures as they stand in a shard's index."""
-    return path.read_bytes().partition(b"\n")[2]
-
-
-def _sha256_of_lines(path: Path) -> str:
-    return hashlib.sha256(lines_of_index(path)).hexdigest()
+    return index_path(folder, shard).read_bytes().partition(b"\n")[2]
 
 
 def _are_counts(numbers: Iterable[Any]) -> bool:
@@ -193,22 +198,17 @@ def _are_counts(numbers: Iterable[Any]) -> bool:
 
 
 def _is_of_picture(line: Mapping[str, Any]) -> bool:
-    """Return whether a line has what is read of a picture, or says that it was skipped."""
-    if not isinstance(line.get("path"), str):
-        return False
-    if isinstance(line.get("skipped"), str):
-        return True
-    shape = line.get("shape")
-    return (
-        isinstance(shape, list)
-        and len(shape) == 3
-        and _are_counts((*shape, line.get("row"), line.get("size")))
-        and isinstance(line.get("sha256"), str)
-    )
+    """Return whether a line says what is read about a picture, or why it was skipped."""
+    match line:
+        case {"path": str(), "skipped": str()}:
+            return True
+        case {"path": str(), "sha256": str(), "shape": [c, h, w], "size": size, "row": row}:
+            return _are_counts((c, h, w, size, row))
+    return False
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what a killed run left under temporary names."""
+    """Remove the temporary files that a killed run left."""
     for path in folder.iterdir():
         if _UNFINISHED.fullmatch(path.name):
             path.unlink(missing_ok=True)

@@ -1,14 +1,14 @@
-"""Where pictures come from: an ordered list of keys, and the bytes behind each key.
+"""Sources of pictures: an ordered list of paths, and the bytes behind each path.
 
-A source is small and can be pickled: worker processes get a copy and read the pictures
-themselves. No torch here.
+A source is small and can be pickled: each worker process gets a copy and reads the pictures
+itself. This module does not import torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import ClassVar, Protocol
 
 from latentlab.errors import FileError, ImageError
@@ -21,7 +21,7 @@ class Entry:
 
     Parameters
     ----------
-    path : str, what the source calls it; bytes that are no text are surrogates (PEP 383)
+    path : str, its name in the source; bytes that are not text become surrogates (PEP 383)
     size : int, bytes of the file
     """
 
@@ -30,7 +30,7 @@ class Entry:
 
 
 class Source(Protocol):
-    """Pictures in an order that never changes while they do not."""
+    """Pictures whose order does not change as long as they do not."""
 
     kind: ClassVar[str]
 
@@ -38,15 +38,15 @@ class Source(Protocol):
         """Yield every picture."""
 
     def read(self, path: str) -> bytes:
-        """Return the bytes of the picture's file; OSError where it cannot be read."""
+        """Return the bytes of a picture's file; OSError if it cannot be read."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """The picture files below a folder, by suffix, sorted by name, folder by folder.
+    """The picture files in a folder and its subfolders, by suffix, sorted by name in each folder.
 
-    Hidden files and folders are left out, and so are links that lead out of the folder; links to
-    folders are not followed.
+    Left out are hidden files and folders, and links that lead out of the folder; links to folders
+    are not followed.
     """
 
     root: Path
@@ -57,39 +57,40 @@ class Folder:
         yield from self._below(self.root.resolve(), "")
 
     def _below(self, top: Path, inside: str) -> Iterator[Entry]:
-        # Names only: a folder of a million pictures should not need a million objects.
-        for name in sorted(_names_in(top / inside)):
+        folder = top / inside
+        try:
+            # Only names are kept: a million pictures in a folder should not need a million objects.
+            names = sorted(path.name for path in folder.iterdir())
+        except OSError as error:
+            raise ImageError(
+                f"{folder}, which cannot be read ({error.strerror})",
+                "a readable folder",
+                "change its permissions",
+            ) from error
+        for name in names:
             path = f"{inside}/{name}" if inside else name
             file = top / path
-            if name.startswith("."):
-                continue
-            if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file():
+            if is_picture(file) and file.is_file():
                 if not file.is_symlink() or _leads_inside(file, top):
                     yield Entry(path, file.stat().st_size)
-            elif file.is_dir() and not file.is_symlink():
+            elif file.is_dir() and not (file.is_symlink() or name.startswith(".")):
                 yield from self._below(top, path)
 
     def read(self, path: str) -> bytes:
         return safe_path(self.root, path).read_bytes()
 
 
-def _names_in(folder: Path) -> list[str]:
-    try:
-        return [path.name for path in folder.iterdir()]
-    except OSError as error:
-        raise ImageError(
-            f"{folder}, which cannot be read ({error.strerror})",
-            "a readable folder",
-            "change its permissions",
-        ) from error
+def is_picture(path: PurePath) -> bool:
+    """Return whether a name is that of a picture file which is not hidden."""
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
 
 
 def safe_path(root: Path, path: str) -> Path:
-    """Return the file that a relative path names below a folder.
+    """Return the file that a relative path names inside a folder.
 
     Raises
     ------
-    FileError : the path is absolute or leads out of the folder; it is never opened then.
+    FileError : the path is absolute or leads out of the folder; such a file is never opened.
     """
     relative = PurePosixPath(path)
     file = root / relative
@@ -98,7 +99,7 @@ def safe_path(root: Path, path: str) -> Path:
         raise FileError(
             f"{path!r}, which leads out of its folder",
             f"a path inside {root}",
-            "do not use this store's list",
+            "do not use the list of this store",
         )
     return file
 

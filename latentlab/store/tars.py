@@ -1,4 +1,4 @@
-"""Pictures in tar files, as webdataset writes them; Python's own tarfile reads them."""
+"""Pictures in tar files such as those of webdataset, read with Python's own tarfile."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from latentlab.errors import FileError, ImageError
-from latentlab.images.pillow import PICTURE_SUFFIXES
-from latentlab.store.sources import Entry
+from latentlab.store.sources import Entry, is_picture
 
 
 @dataclass(frozen=True)
 class Tars:
-    """The picture files in uncompressed tar files, in the order in which they lie there.
+    """The picture files in uncompressed tar files, in their order there.
 
-    Nothing is unpacked. A picture's path is ``<tar>/<name in it>``; hidden files and what is not
-    a picture by its suffix are left out.
+    Nothing is unpacked. The path of a picture is ``<tar>/<name in it>``. Hidden files and files
+    without the suffix of a picture are left out.
 
     Parameters
     ----------
@@ -39,14 +38,12 @@ class Tars:
 
     def read(self, path: str) -> bytes:
         name, _, inside = path.partition("/")
-        try:
-            if name not in self.names:
-                raise KeyError(name)
-            offset, size = _members(self.root / name)[inside]
-        except KeyError as error:
+        found = _members(self.root / name).get(inside) if name in self.names else None
+        if found is None:
             raise FileError(
                 f"{path}, which is not in the tar files", "a picture in them", "put it back"
-            ) from error
+            )
+        offset, size = found
         if offset < 0:
             raise ImageError(
                 f"{path}, packed as a sparse file", "a plain one", "pack it without tar's --sparse"
@@ -58,14 +55,14 @@ class Tars:
 
 @lru_cache(maxsize=1)
 def _members(path: Path) -> dict[str, tuple[int, int]]:
-    """Return where each picture of a tar file begins and how long it is."""
+    """Return the offset and size in bytes of each picture in a tar file."""
     try:
         with tarfile.open(path, "r:") as archive:
-            # A sparse file lies there in pieces, and begins nowhere.
+            # A sparse file is stored in pieces, so that it has no offset.
             found = {
                 member.name: (-1 if member.issparse() else member.offset_data, member.size)
                 for member in archive
-                if member.isreg() and _is_picture(PurePosixPath(member.name))
+                if member.isreg() and is_picture(PurePosixPath(member.name))
             }
             _check_end(path, archive.offset)
             return found
@@ -78,13 +75,9 @@ def _members(path: Path) -> dict[str, tuple[int, int]]:
 
 
 def _check_end(path: Path, offset: int) -> None:
-    """Raise ReadError unless an archive ends here: Python takes any damaged header for the end."""
+    """Raise ReadError unless an archive ends here: Python takes a damaged header for the end."""
     with path.open("rb") as file:
         file.seek(offset)
         end = file.read(2 * tarfile.BLOCKSIZE)
     if len(end) < tarfile.BLOCKSIZE or any(end):
         raise tarfile.ReadError(f"no end where its last whole member ends, at byte {offset:,}")
-
-
-def _is_picture(path: PurePosixPath) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")

@@ -1,35 +1,33 @@
-"""Whether a store is what it says, and whether its pictures are still those that were encoded."""
+"""Checks that a store is intact, and that its pictures have not changed since they were encoded."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from latentlab.errors import LatentlabError
 from latentlab.latents import Progress
-from latentlab.machine.files import sha256_of_file
-from latentlab.store.listing import LIST, is_list_of, listed_pictures
+from latentlab.store.listing import LIST, is_list_of, paths_by_shard
 from latentlab.store.manifest import Manifest, read_manifest
-from latentlab.store.shards import INDEX, find_fault, index_path, lines_of_index, read_pictures
+from latentlab.store.shards import INDEX, find_fault, lines_of_index, read_pictures
 from latentlab.store.sources import Source
 
 _SHOWN = 1000
-"""How many problems are told apart; beyond that they are only counted."""
+"""How many problems are described; further ones are only counted."""
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What was checked, and what was found.
+    """What was checked and what is wrong.
 
     Parameters
     ----------
-    shards, pictures : int, how many were looked at; pictures, without those that were skipped, are
-        0 where they were not asked for
+    shards, pictures : int, how many were checked; pictures that were skipped do not count, and
+        without a source none is checked
     problems : the first of them, one line each
     count : int, of all problems
     """
@@ -47,12 +45,12 @@ class Verified:
 def verify_store(
     folder: Path, source: Source | None = None, *, progress: Progress | None = None
 ) -> Verified:
-    """Check every byte of a store, and of its pictures where their source is given.
+    """Check every byte of a store, and its pictures if their source is given.
 
     Parameters
     ----------
     folder : of the store
-    source : the pictures that were encoded; each is read and hashed again
+    source : Source, optional; the pictures that were encoded, each of which is hashed again
     progress : called as ``progress("verifying", done, total)``, in shards
 
     Raises
@@ -60,46 +58,52 @@ def verify_store(
     FileError : there is no manifest, so that nothing can be checked.
     """
     manifest = read_manifest(folder)
-    problems: list[str] = []
-    count = pictures = 0
-    for shard, found in enumerate(_check_shards(folder, manifest, source), 1):
-        count += len(found.problems)
-        pictures += found.pictures
-        problems += found.problems[: _SHOWN - len(problems)]
+    problems = _check_whole(folder, manifest)
+    count, pictures = len(problems), 0
+    for shard, (found, checked) in enumerate(_check_shards(folder, manifest, source), 1):
+        count += len(found)
+        pictures += checked
+        problems += found[: _SHOWN - len(problems)]
         if progress:
             progress("verifying", shard, manifest.shards)
-    whole = _check_whole(folder, manifest)
-    return Verified(manifest.shards, pictures, (*whole, *problems), count + len(whole))
+    return Verified(manifest.shards, pictures, tuple(problems), count)
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What one shard came to."""
+def _check_whole(folder: Path, manifest: Manifest) -> list[str]:
+    """Return what is wrong with the list and with the index of all shards."""
+    problems = []
+    if not is_list_of(folder, manifest):
+        problems.append(f"{LIST} is not the list with which the store was begun")
+    if not (folder / INDEX).is_file():
+        return [*problems, f"{INDEX} is missing"]
+    digest = hashlib.sha256()
+    for shard in range(manifest.shards):
+        with suppress(OSError):  # reported with its shard
+            digest.update(lines_of_index(folder, shard))
+    if sha256_of_file(folder / INDEX) != digest.hexdigest():
+        problems.append(f"{INDEX} is not what the indexes of the shards say")
+    return problems
 
-    problems: list[str]
-    pictures: int = 0
 
-
-def _check_shards(folder: Path, manifest: Manifest, source: Source | None) -> Iterator[_Found]:
+def _check_shards(
+    folder: Path, manifest: Manifest, source: Source | None
+) -> Iterator[tuple[list[str], int]]:
+    """Yield the problems of each shard, and how many of its pictures were checked."""
     try:
-        with closing(listed_pictures(folder)) as entries:
-            for shard in range(manifest.shards):
-                paths = [entry.path for entry in islice(entries, manifest.per_shard)]
+        with closing(paths_by_shard(folder, manifest)) as listed:
+            for shard, paths in enumerate(listed):
                 fault = find_fault(folder, shard, paths)
-                if fault:
-                    yield _Found([f"shard {shard}: {fault}"])
-                elif source:
-                    there = [x for x in read_pictures(folder, shard) if "skipped" not in x]
-                    changed = [_changed(source, line) for line in there]
-                    yield _Found([line for line in changed if line], len(there))
-                else:
-                    yield _Found([])
+                if fault or source is None:
+                    yield [f"shard {shard}: {fault}"] if fault else [], 0
+                    continue
+                lines = [line for line in read_pictures(folder, shard) if "skipped" not in line]
+                yield [change for line in lines if (change := _change(source, line))], len(lines)
     except LatentlabError as error:  # the list itself is damaged
-        yield _Found([error.got])
+        yield [error.got], 0
 
 
-def _changed(source: Source, line: dict[str, Any]) -> str | None:
-    """Return how a picture differs from the one that was encoded; None where it does not."""
+def _change(source: Source, line: dict[str, Any]) -> str | None:
+    """Return how a picture differs from the one that was encoded; None if it does not."""
     try:
         content = source.read(line["path"])
     except OSError as error:
@@ -109,25 +113,3 @@ def _changed(source: Source, line: dict[str, Any]) -> str | None:
     if hashlib.sha256(content).hexdigest() != line["sha256"]:
         return f"{line['path']} has changed since it was encoded"
     return None
-
-
-def _check_whole(folder: Path, manifest: Manifest) -> list[str]:
-    """Return what is wrong with the list and with the index of all shards."""
-    problems = []
-    if not is_list_of(folder, manifest):
-        problems.append(f"{LIST} is not the list with which the store was begun")
-    merged = folder / INDEX
-    if not merged.is_file():
-        problems.append(f"{INDEX} is missing")
-    elif sha256_of_file(merged) != _sha256_of_indexes(folder, manifest):
-        problems.append(f"{INDEX} is not what the indexes of the shards say")
-    return problems
-
-
-def _sha256_of_indexes(folder: Path, manifest: Manifest) -> str:
-    digest = hashlib.sha256()
-    for shard in range(manifest.shards):
-        path = index_path(folder, shard)
-        if path.is_file():
-            digest.update(lines_of_index(path))
-    return digest.hexdigest()

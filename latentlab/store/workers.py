@@ -1,9 +1,9 @@
-"""Pictures decoded in processes of their own, in order and a little ahead of the model.
+"""Pictures decoded in worker processes, in order and a little ahead of the model.
 
-Each worker is a Python without torch that reads paths from its stdin and writes pictures to its
-stdout. The pipes are the queue: they bound what is read ahead, and when this process ends, in
-whatever way, they break and the workers end with it. Picture k goes to worker k mod n, so that
-the order needs no bookkeeping.
+Each worker is a Python process without torch that reads paths from its stdin and writes pictures
+to its stdout. The pipes are the queue: they bound how far the workers read ahead, and when this
+process ends for whatever reason, they break and the workers end too. Picture k goes to worker
+k mod n, so that the order needs no bookkeeping.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Generator, Iterable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from typing import IO, Any
 
 from latentlab.machine.distributed import ranks_here
@@ -24,7 +24,7 @@ from latentlab.store.preparing import Grid, Prepared, prepare
 from latentlab.store.sources import Source
 
 _AHEAD = 4
-"""Paths that a worker has before it: few enough to fit into a pipe, so that nobody waits."""
+"""Paths sent to a worker ahead of its answers: few enough to fit into a pipe without waiting."""
 _PIPE_BYTES = 2**20
 _FEW_CORES = 2
 _START = (
@@ -34,11 +34,11 @@ _START = (
 
 
 def default_workers(*, beside_model: bool = False) -> int:
-    """Return how many processes are to decode pictures: one less than the cores, at least one.
+    """Return the default number of worker processes: one less than the cores, at least one.
 
-    Beside a model that computes on two cores or one there are none: a worker that takes a core for
-    a moment holds up the threads of both, and costs more than decoding in turn with the model (7 %
-    of TAEF2's time with pictures of 256 px, 13 % with photos of 12 megapixels).
+    There are none beside a model that computes on one or two cores. A worker that takes a core for
+    a moment holds up the threads on both, which costs more than decoding in turn with the model
+    (7 % of TAEF2's time with pictures of 256 px, 13 % with photos of 12 megapixels).
 
     Parameters
     ----------
@@ -57,15 +57,15 @@ def prepared(
     Parameters
     ----------
     source : Source
-    paths : taken from it only as far ahead as the workers go
+    paths : of the pictures, read only as far ahead as the workers are
     grid : Grid
-    workers : int, processes; 0 decodes in this one
+    workers : int, processes; 0 decodes in this process
     """
     if workers == 0:
         yield from (prepare(source, path, grid) for path in paths)
         return
     with ExitStack() as stack:
-        crew = [stack.enter_context(_Worker(source, grid)) for _ in range(workers)]
+        crew = [stack.enter_context(closing(_Worker(source, grid))) for _ in range(workers)]
         waiting: deque[_Worker] = deque()
         for number, path in enumerate(paths):
             if len(waiting) == workers * _AHEAD:
@@ -83,30 +83,29 @@ class _Worker:
     def __init__(self, source: Source, grid: Grid) -> None:
         self.task = (source, grid)
         self.paths: deque[str] = deque()
-        self.process = self._start()
+        self._start()
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> None:
         command = [sys.executable, "-c", _START, json.dumps([*map(str, sys.path)])]
-        # In a process group of its own, so that Ctrl-C at a terminal does not reach it.
-        process = subprocess.Popen(
+        # In its own process group, which Ctrl-C at a terminal does not reach.
+        self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
         )
-        _widen(process.stdout)
-        self._write(process, self.task)
-        return process
+        _widen(self.process.stdout)
+        self._write(self.task)
 
-    def _write(self, process: subprocess.Popen[bytes], message: Any) -> None:
-        assert process.stdin is not None
-        with suppress(BrokenPipeError):  # it died: receive finds out
-            pickle.dump(message, process.stdin)
-            process.stdin.flush()
+    def _write(self, message: Any) -> None:
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):  # the worker died, which receive finds out
+            pickle.dump(message, self.process.stdin)
+            self.process.stdin.flush()
 
     def send(self, path: str) -> None:
         self.paths.append(path)
-        self._write(self.process, path)
+        self._write(path)
 
     def receive(self) -> Prepared:
-        """Return the oldest picture; where it killed its worker, say so and start another."""
+        """Return the oldest picture; if it killed the worker, say so and start another."""
         path = self.paths.popleft()
         assert self.process.stdout is not None
         try:
@@ -115,27 +114,21 @@ class _Worker:
         except (EOFError, pickle.UnpicklingError):
             code = self.process.wait()
         self.close()
-        self.process = self._start()
+        self._start()
         for remaining in self.paths:
-            self._write(self.process, remaining)
+            self._write(remaining)
         return Prepared(path, problem=f"ended the process that decoded it ({code})", retry=True)
 
     def close(self) -> None:
         self.process.kill()
         for pipe in (self.process.stdin, self.process.stdout):
-            with suppress(BrokenPipeError):  # what was not sent yet is of no use now
+            with suppress(BrokenPipeError):  # unsent paths are no longer needed
                 pipe.close()  # type: ignore[union-attr]
         self.process.wait()
 
-    def __enter__(self) -> _Worker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 def _widen(pipe: IO[bytes] | None) -> None:
-    """Let a pipe hold several pictures, where the system allows it."""
+    """Let a pipe hold several pictures if the system allows it."""
     if pipe is None or sys.platform != "linux":
         return
     import fcntl
@@ -145,8 +138,8 @@ def _widen(pipe: IO[bytes] | None) -> None:
 
 
 def serve() -> None:
-    """Answer every path on stdin with its picture on stdout, until stdin ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks decides when to end
+    """Answer each path on stdin with its picture on stdout until stdin ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process decides when to end
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not end up between the answers
     questions = sys.stdin.buffer
@@ -155,4 +148,4 @@ def serve() -> None:
         while True:
             pickle.dump(prepare(source, pickle.load(questions), grid), answers, protocol=5)
             answers.flush()
-    os._exit(0)  # without a word about the pipe that broke
+    os._exit(0)  # skips the message about the broken pipe

@@ -1,4 +1,4 @@
-"""Shards written one at a time in a thread, while the model goes on with the next."""
+"""Shards written one at a time in a thread while the model works on the next."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from latentlab.store.shards import write_shard
 
 
 class ShardWriter:
-    """A thread that writes shards into a store; a context that ends when the last is written.
+    """A thread that writes shards into a store; the context ends when the last is written.
 
-    All that the threads share are queues whose locks an interrupt cannot leave behind, as it can
-    those of ``concurrent.futures``: its thread would then wait for ever, and Ctrl-C with it.
+    The threads share only queues, whose locks an interrupt cannot leave held. It can do so with the
+    locks of ``concurrent.futures``, whose thread would then wait for ever, even after Ctrl-C.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -25,13 +25,13 @@ class ShardWriter:
         self._thread = Thread(target=self._run, daemon=True)
 
     def write(self, shard: EncodedShard) -> None:
-        """Begin to write a shard when the one before is written; raise what that one raised."""
+        """Begin to write a shard once the one before is written; raise the error of that one."""
         self.wait()
         self._asked.put(shard)
         self._waiting = True
 
     def wait(self) -> None:
-        """Return when all is written, or raise what went wrong."""
+        """Return when all is written; raise the error if writing failed."""
         if self._waiting:
             error = self._answers.get()
             self._waiting = False
@@ -51,5 +51,5 @@ class ShardWriter:
             try:
                 write_shard(self._folder, shard.number, shard.latents, shard.lines)
                 self._answers.put(None)
-            except Exception as error:  # noqa: BLE001 - raised by whoever waits
+            except Exception as error:  # noqa: BLE001 - raised by the thread that waits
                 self._answers.put(error)
