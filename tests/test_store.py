@@ -19,7 +19,7 @@ from picture_folders import BAD, fill, make_folder, same_files, save_smooth
 from safetensors.torch import load_file
 
 import latentlab
-from latentlab.encoder import BegunBatch
+from latentlab.encoding.encoder import BegunBatch
 from latentlab.errors import FileError, ImageError, NonFiniteError, ShapeError, UsageError
 from latentlab.latents import Posterior
 from latentlab.store.filling import encode_folder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -59,9 +59,8 @@ class Machine:
         chosen: ChosenModel | None = None,
         *,
         quiet: bool,
-        dtype: str | None = None,
         revision: str | None = None,
-        tile: int | None = None,
+        **instead: Any,
     ) -> LatentVAE:
         """Return the model, with progress of a download; compiled and tiled if asked.
 
@@ -69,26 +68,26 @@ class Machine:
         ----------
         chosen : ChosenModel, optional; by default what ``--model`` or the settings name
         quiet : bool
-        dtype, revision, tile : instead of the options and the model's newest revision
+        revision : of a hub repository
+        **instead : device, dtype, tile or compiled, instead of the options
         """
         from latentlab import load_vae
         from latentlab.encoding.precision import use_exact_float32
 
         use_exact_float32()
         chosen = chosen or choose_model(self.model)
+        own = {name: getattr(self, name) for name in ("device", "dtype", "tile", "compiled")}
+        how = {**own, **instead}
         say(chosen.announce(), quiet=quiet)
         with progress_bar(quiet=quiet, in_bytes=True) as progress:
             vae = load_vae(
                 chosen.name,
-                device=self.device,
-                dtype=dtype or self.dtype,
                 revision=revision,
                 offline=self.offline,
                 progress=progress,
-                tile=tile or self.tile,
-                compiled=self.compiled,
+                **how,
             )
-        if self.compiled:
+        if how["compiled"]:
             say(f"compiling {vae.spec.name}: the first images take longer", quiet=quiet)
         return vae
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from latentlab.encoding.batches import send_to_device
 from latentlab.encoding.encoder import BegunBatch, begin_batch
 from latentlab.errors import FileError, MemoryLimitError, NonFiniteError
+from latentlab.images.arrays import from_uint8
 from latentlab.loaders.base import LatentVAE
 from latentlab.store.manifest import Manifest
 from latentlab.store.preparing import Prepared

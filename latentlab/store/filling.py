@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from latentlab.batches import one_ahead
-from latentlab.distributed import Ranks
+from latentlab.encoding.batches import one_ahead
 from latentlab.errors import FileError, ImageError, UsageError
-from latentlab.files import locked, open_durably
 from latentlab.latents import Progress
 from latentlab.loaders.base import LatentVAE
-from latentlab.runs import check_folder
+from latentlab.machine.distributed import Ranks
+from latentlab.machine.files import check_folder, locked, open_durably
+from latentlab.machine.threads import fixed_threads
 from latentlab.store.encoding import ShardEncoder
 from latentlab.store.listing import LIST, check_list, paths_by_shard, write_list
 from latentlab.store.manifest import MANIFEST, Manifest, plan, read_same, write_manifest

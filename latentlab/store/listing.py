@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from latentlab.errors import FileError
-from latentlab.files import open_durably, sha256_of_file
 from latentlab.latents import Progress
+from latentlab.machine.files import open_durably, sha256_of_file
 from latentlab.store.lines import damaged, line_of, read_lines
 from latentlab.store.manifest import MANIFEST, Manifest
 from latentlab.store.sources import Entry, Source

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from latentlab.batches import batch_size
+from latentlab.encoding.batches import batch_size
 from latentlab.errors import FileError, LatentlabError, UsageError
-from latentlab.files import open_durably
 from latentlab.latents import LatentSpec
 from latentlab.loaders.base import LatentVAE
-from latentlab.provenance import library_versions
+from latentlab.machine.files import open_durably
+from latentlab.machine.versions import library_versions
 from latentlab.store.preparing import Grid
 from latentlab.store.sources import Source
 
@@ -220,3 +220,8 @@ def _differences(begun: Manifest, planned: Manifest) -> Iterator[tuple[str, Any,
         wanted = getattr(planned, name)
         if name not in {"model", "spec", *later} and had != wanted:
             yield name, had, wanted
+
+
+def is_store(path: str | Path) -> bool:
+    """Return whether a path is a folder with a store's ``store.json``."""
+    return (Path(path) / MANIFEST).is_file()

@@ -11,6 +11,7 @@ from typing import Any
 
 from latentlab.errors import LatentlabError
 from latentlab.latents import Progress
+from latentlab.machine.files import sha256_of_file
 from latentlab.store.listing import LIST, is_list_of, paths_by_shard
 from latentlab.store.manifest import Manifest, read_manifest
 from latentlab.store.shards import INDEX, find_fault, lines_of_index, read_pictures

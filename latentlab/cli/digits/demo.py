@@ -33,7 +33,7 @@ def demo(
     ] = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    debug: bool = False,
 ) -> None:
     """Move a model's latents in the browser: serve the page on this machine, or write it."""
     from latentlab.digits.demo import demo_page

@@ -19,7 +19,7 @@ def export(
     ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    debug: bool = False,
 ) -> None:
     """Write encoder and decoder as ONNX, after checking them against PyTorch."""
     from latentlab.errors import UsageError

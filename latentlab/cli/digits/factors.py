@@ -26,7 +26,7 @@ def factors(
     json: options.Json = False,
     quiet: options.Quiet = False,
     offline: options.Offline = False,
-    debug: options.Debug = False,
+    debug: bool = False,
 ) -> None:
     """Measure slant, thickness, width, height, area and length against every latent."""
     from latentlab.digits.factors import describe_table, subset, table_of_factors

@@ -35,7 +35,7 @@ def interpolate(
     json: options.Json = False,
     quiet: options.Quiet = False,
     offline: options.Offline = False,
-    debug: options.Debug = False,
+    debug: bool = False,
 ) -> None:
     """Animate the way from z_i to z_e, and the digit decoded at every point of it.
 

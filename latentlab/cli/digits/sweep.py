@@ -48,7 +48,7 @@ def sweep(
     json: options.Json = False,
     quiet: options.Quiet = False,
     offline: options.Offline = False,
-    debug: options.Debug = False,
+    debug: bool = False,
 ) -> None:
     """Train a model for every β and seed: reconstruction against disentanglement."""
     from latentlab.digits.models import DigitsConfig

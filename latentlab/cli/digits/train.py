@@ -52,7 +52,7 @@ def train(
     json: options.Json = False,
     quiet: options.Quiet = False,
     offline: options.Offline = False,
-    debug: options.Debug = False,
+    debug: bool = False,
 ) -> None:
     """Train a model of digits; write weights, figures and the film of the training."""
     from latentlab.digits.session import finish_training, resume_training, start_training

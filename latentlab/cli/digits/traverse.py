@@ -29,7 +29,7 @@ def traverse(
     out: digits_options.Out = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    debug: bool = False,
 ) -> None:
     """Move every latent under every label: a sheet, a film, and what it changes."""
     from latentlab.digits.folders import load_run
