@@ -167,7 +167,7 @@ def test_a_folder_with_other_files_is_refused(photos: Path, tmp_path: Path) -> N
 def test_a_store_whose_name_safetensors_cannot_open_is_refused(
     photos: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="no UTF-8"):
+    with pytest.raises(UsageError, match="not valid UTF-8"):
         fill(photos, tmp_path / os.fsdecode(b"store\xff"))
 
 

@@ -110,10 +110,8 @@ class ShardEncoder:
         try:
             mean = begun.wait()
         except NonFiniteError as error:
-            named = ", ".join(picture.path for picture, _ in batch)
-            raise NonFiniteError(
-                f"{error.got} for {named}", error.expected, error.advice
-            ) from error
+            got = f"{error.got} for {', '.join(picture.path for picture, _ in batch)}"
+            raise NonFiniteError(got, error.expected, error.advice) from error
         except MemoryLimitError as error:  # float32, used after float16 overflowed, needs more
             self._skip_large(batch, error)
             return

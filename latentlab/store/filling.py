@@ -194,7 +194,7 @@ def _make_folder(folder: Path) -> None:
         str(folder.resolve()).encode()
     except UnicodeEncodeError as error:
         raise UsageError(
-            f"--out {folder}, whose name is no UTF-8",
+            f"--out {folder}, whose name is not valid UTF-8",
             "a folder that safetensors can open",
             "choose another --out",
         ) from error
