@@ -16,16 +16,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from digits_evaluation import evaluate_tilt
+from digits_ordering import sort_latents
 from package_models import renew_sums
 
 from latentlab.digits.data import DigitsData, load_data
-from latentlab.digits.evaluation import evaluate_tilt
 from latentlab.digits.export import export_onnx
 from latentlab.digits.folders import SHIPPED, load_run, save_run
 from latentlab.digits.measure import encode_digits, measure_losses
 from latentlab.digits.models import DigitsConfig, DigitsModel
 from latentlab.digits.objective import Beta
-from latentlab.digits.ordering import sort_latents
 from latentlab.digits.tilt import find_tilt
 from latentlab.digits.training import Recipe, Trainer
 from latentlab.errors import LatentlabError

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -21,8 +25,10 @@ from latentlab.digits.objective import (
     squared_error,
     total_correlation,
 )
-from latentlab.digits.ordering import reorder_latents
 from latentlab.errors import FileError, ShapeError, UsageError
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+reorder_latents = importlib.import_module("digits_ordering").reorder_latents
 
 KINDS = [
     DigitsConfig("autoencoder", 3, hidden=(20,), size=8),

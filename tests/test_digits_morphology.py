@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,6 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import mutual_info_score
 
 from latentlab.digits.data import Digits, load_data
-from latentlab.digits.evaluation import sweep_frames
 from latentlab.digits.factors import (
     FactorTable,
     compare,
@@ -29,10 +30,13 @@ from latentlab.digits.factors import (
 from latentlab.digits.measure import Codes, encode_digits
 from latentlab.digits.models import DigitsConfig, build_model
 from latentlab.digits.morphology import FACTORS, enlarge, measure_digits, slant_of
-from latentlab.digits.ordering import sort_latents
 from latentlab.digits.skeleton import skeletonize
 from latentlab.digits.tilt import find_tilt, within_class_spearman
 from latentlab.errors import ShapeError, UsageError
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+sweep_frames = importlib.import_module("digits_evaluation").sweep_frames
+sort_latents = importlib.import_module("digits_ordering").sort_latents
 
 
 @pytest.fixture(scope="module")

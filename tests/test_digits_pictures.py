@@ -26,7 +26,7 @@ from latentlab.digits.interpolation import InterpolationFilm, arc, interpolate, 
 from latentlab.digits.measure import Codes
 from latentlab.digits.models import DigitsConfig, DigitsModel, build_model
 from latentlab.digits.morphology import slant_of
-from latentlab.digits.sweep import BetaSweep, describe_sweep, draw_sweep, interval, sweep_betas
+from latentlab.digits.beta_sweep import BetaSweep, describe_sweep, draw_sweep, interval, sweep_betas
 from latentlab.digits.training import Recipe
 from latentlab.digits.traversal import (
     sweep_changes,

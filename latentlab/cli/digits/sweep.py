@@ -1,4 +1,4 @@
-"""``latentlab digits sweep``: the trade-off that β buys."""
+"""``latentlab.digits.beta_sweep``: the trade-off that β buys."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def sweep(
     """Train a model for every β and seed: reconstruction against disentanglement."""
     from latentlab.digits.models import DigitsConfig
     from latentlab.digits.objective import Beta
-    from latentlab.digits.sweep import describe_sweep, draw_sweep, sweep_betas
+    from latentlab.digits.beta_sweep import describe_sweep, draw_sweep, sweep_betas
     from latentlab.digits.training import Recipe
     from latentlab.files import replace_when_done
     from latentlab.plots import png_bytes
