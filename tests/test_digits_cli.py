@@ -107,10 +107,10 @@ def test_resume_ends_with_the_same_weights_and_refuses_other_options(
         folder,
     )
     with pytest.raises(KeyboardInterrupt):
-        finish_training(trainer, data, folder, interrupt)
+        finish_training(trainer, folder, interrupt)
     refused = latentlab("digits", "train", *SMALL, "--out", folder)
     assert refused.code == 2
-    assert "or --resume to go on" in refused.error
+    assert "or --resume to continue" in refused.error
     refused = latentlab("digits", "train", "--resume", "--epochs", 9, "--out", folder)
     assert refused.code == 2
     assert "--resume with --epochs" in refused.error

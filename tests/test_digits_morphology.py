@@ -21,10 +21,9 @@ from sklearn.metrics import mutual_info_score
 from latentlab.digits.data import Digits, load_data
 from latentlab.digits.factors import (
     FactorTable,
-    compare,
+    compare_factors,
     describe_table,
     ranks_within,
-    subset,
     table_of_factors,
 )
 from latentlab.digits.measure import Codes, encode_digits
@@ -35,7 +34,7 @@ from latentlab.digits.tilt import find_tilt, within_class_spearman
 from latentlab.errors import ShapeError, UsageError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
-sweep_frames = importlib.import_module("digits_evaluation").sweep_frames
+move_latent = importlib.import_module("digits_evaluation").move_latent
 sort_latents = importlib.import_module("digits_ordering").sort_latents
 
 
@@ -193,7 +192,7 @@ def planted(count: int = 1200) -> tuple[Codes, dict[str, np.ndarray]]:
 
 @pytest.fixture(scope="module")
 def table() -> FactorTable:
-    return compare(*planted())
+    return compare_factors(*planted())
 
 
 def test_planted_latents_are_found_and_the_controls_find_nothing(table: FactorTable) -> None:
@@ -254,7 +253,7 @@ def test_the_tilt_is_named_with_its_sign() -> None:
 def test_sorting_puts_the_tilt_where_it_is_asked_for_and_leaning_to_the_right() -> None:
     data = load_data("digits")
     model = build_model(DigitsConfig("cvae", latent=5, hidden=(30,), size=8), seed=2).eval()
-    some = data.train.first(600)
+    some = data.train[:600]
     before = find_tilt(encode_digits(model, some), some.pictures)
     turned = sort_latents(model, some, tilt_at=3)
     after = find_tilt(encode_digits(turned, some), some.pictures)
@@ -271,19 +270,19 @@ def test_too_few_pictures_are_refused_and_subsets_are_drawn_once() -> None:
     data = load_data("digits")
     model = build_model(DigitsConfig("vae", latent=2, hidden=(8,), size=8))
     with pytest.raises(UsageError, match="at least 100"):
-        table_of_factors(model, data.test.first(50))
-    few = subset(data.test, 50, seed=1)
-    assert torch.equal(few.labels, subset(data.test, 50, seed=1).labels)
+        table_of_factors(model, data.test[:50])
+    few = data.test.draw(50, seed=1)
+    assert torch.equal(few.labels, data.test.draw(50, seed=1).labels)
     assert len({tuple(picture.flatten().tolist()) for picture in few.pictures}) == 50
-    assert subset(data.test, 10**6) is data.test
+    assert data.test.draw(10**6) is data.test
 
 
-def test_sweep_frames_move_one_latent_only() -> None:
+def test_only_one_latent_is_moved() -> None:
     model = build_model(DigitsConfig("cvae", latent=3, hidden=(8,), size=8)).eval()
-    frames = sweep_frames(model, 1, steps=5)
+    frames = move_latent(model, 1, steps=5)
     z = torch.tensor([[0.0, -2.0, 0.0]])
     torch.testing.assert_close(frames[0, 7, 0], model.pictures(z, torch.tensor([7]))[0, 0])
-    drawn = sweep_frames(model, 1, draws=2, seed=4, steps=5)
+    drawn = move_latent(model, 1, draws=2, seed=4, steps=5)
     rest = torch.randn(2, 3, generator=torch.Generator().manual_seed(4))
     rest[:, 1] = 2.0
     expected = model.pictures(rest, torch.tensor([4, 4]))[:, 0]

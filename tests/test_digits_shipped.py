@@ -79,7 +79,7 @@ def test_the_onnx_files_belong_to_the_weights_and_all_of_it_is_small() -> None:
 def test_moving_z3_turns_every_digit_to_the_right_by_twenty_degrees_and_more(
     run: DigitsRun,
 ) -> None:
-    for label in digits_evaluation.sweep_frames(run.model, 3, steps=17)[0].numpy():
+    for label in digits_evaluation.move_latent(run.model, 3, steps=17)[0].numpy():
         slants = [slant(frame) for frame in label]
         assert slants[-1] - slants[0] >= 20
         assert (np.diff(slants) > 0).all()

@@ -27,8 +27,8 @@ def read_idx_pictures(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
 
     Raises
     ------
-    FileError : the file is missing, not IDX with three dimensions of unsigned bytes, cut off,
-        longer than it says, or says more than a gigabyte.
+    FileError : the file is missing, truncated, longer than its header says, not IDX with three
+        dimensions of unsigned bytes, or larger than a gigabyte.
     """
     return _read(Path(path), _PICTURES, "pictures")
 
@@ -61,14 +61,14 @@ def _read(path: Path, magic: int, what: str) -> NDArray[np.uint8]:
         raise FileError(
             f"{path}, which cannot be read ({error})",
             f"an IDX file of {what}, gzipped or not",
-            "check the path, or fetch the file again",
+            "check the path, or download the file again",
         ) from error
     if len(content) != wanted:
         found = f"only {len(content):,}" if len(content) < wanted else f"more than {wanted:,}"
         raise FileError(
             f"{path} with {found} bytes of {what}",
-            f"{wanted:,}, as its header promises",
-            "fetch the file again",
+            f"{wanted:,} bytes, as its header says",
+            "download the file again",
         )
     return np.frombuffer(content, np.uint8).reshape(shape)
 
@@ -87,18 +87,18 @@ def _read_header(path: Path, file: BinaryIO, magic: int, what: str) -> tuple[int
     if found != f"{magic:08x}":
         raise FileError(
             f"{path} that begins with {found or 'nothing'}",
-            f"{magic:08x}, with which IDX files of {what} begin",
+            f"{magic:08x}, the first bytes of an IDX file of {what}",
             f"pass a file of {what}",
         )
     if len(header) < size:
         raise FileError(
-            f"{path}, which ends in its header", "a whole IDX file", "fetch the file again"
+            f"{path}, which ends in its header", "a complete IDX file", "download the file again"
         )
     shape = struct.unpack(f">{dimensions}I", header[4:])
     if not 0 < math.prod(shape) <= _LARGEST:
         raise FileError(
-            f"{path} that promises {' × '.join(map(str, shape))} bytes",
-            f"1 to {_LARGEST:,}",
-            "check that this is MNIST or a data set of its kind",
+            f"{path} with a header for {' × '.join(map(str, shape))} bytes",
+            f"1 to {_LARGEST:,} bytes",
+            "check that this is MNIST or a data set in its format",
         )
     return shape

@@ -1,4 +1,4 @@
-"""What a digits model makes of data: codes, losses in nats, active units."""
+"""What a digits model computes from data: codes, losses in nats, active units."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Codes:
 
 @dataclass(frozen=True)
 class Losses:
-    """What a model loses on data, averaged over pictures.
+    """The losses of a model on data, averaged over pictures.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Losses:
         return self.reconstruction + self.kl
 
     def describe(self) -> dict[str, object]:
-        """Return the figures by name."""
+        """Return the figures by name, for JSON."""
         return {
             "reconstruction": self.reconstruction,
             "kl": self.kl,
@@ -75,10 +75,8 @@ class Losses:
 
 @torch.no_grad()
 def encode_digits(model: DigitsModel, digits: Digits) -> Codes:
-    """Return the posteriors of all pictures; of an autoencoder, the codes as means."""
-    parts = [
-        model.encoder(some.pictures, some.labels) for some in _batches(digits.to(_device_of(model)))
-    ]
+    """Return the posteriors of all pictures; an autoencoder's codes are the means."""
+    parts = [model.encoder(some.pictures, some.labels) for some in _batches(model, digits)]
     mean, logvar = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
     return Codes(mean, logvar, digits.labels.cpu())
 
@@ -87,40 +85,69 @@ def encode_digits(model: DigitsModel, digits: Digits) -> Codes:
 def measure_losses(model: DigitsModel, digits: Digits, *, seed: int = 0) -> Losses:
     """Return the losses on data, with one sample of each posterior drawn from the seed."""
     generator = torch.Generator().manual_seed(seed)
-    reconstruction, kl, means = [], [], []
-    for some in _batches(digits.to(_device_of(model))):
-        mean, logvar = model.encoder(some.pictures, some.labels)
-        means.append(mean)
-        if model.config.is_variational:
-            kl.append(kl_nats(mean, logvar))
-            logits = model.decoder(sample_posterior(mean, logvar, generator), some.labels)
-            reconstruction.append(bernoulli_nats(logits, some.pictures))
-        else:
-            kl.append(torch.zeros_like(mean))
-            reconstruction.append(squared_error(model.decoder(mean, some.labels), some.pictures))
-    per_dimension = torch.cat(kl).double().mean(0)
+    parts = []
+    for some in _batches(model, digits):
+        mean, _, _, reconstruction, kl = picture_losses(model, some, generator)
+        parts.append((mean, reconstruction, kl))
+    mean, reconstruction, kl = (torch.cat(column).double() for column in zip(*parts, strict=True))
     return Losses(
-        float(torch.cat(reconstruction).double().mean()),
-        tuple(per_dimension.tolist()),
-        count_active(torch.cat(means).double().var(0)),
+        float(reconstruction.mean()), tuple(kl.mean(0).tolist()), count_active(mean.var(0))
     )
+
+
+def picture_losses(
+    model: DigitsModel, digits: Digits, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return mean, logvar and a sample z of each posterior (B, L), reconstruction (B,), KL (B, L).
+
+    In nats. For an autoencoder, z is the mean, the reconstruction loss is the squared error, and
+    the KL is 0.
+    """
+    mean, logvar = model.encoder(digits.pictures, digits.labels)
+    if not model.config.is_variational:
+        logits = model.decoder(mean, digits.labels)
+        error = squared_error(logits, digits.pictures)
+        return mean, logvar, mean, error, torch.zeros_like(mean)
+    z = sample_posterior(mean, logvar, generator)
+    nats = bernoulli_nats(model.decoder(z, digits.labels), digits.pictures)
+    return mean, logvar, z, nats, kl_nats(mean, logvar)
 
 
 @torch.no_grad()
 def reconstruct_digits(model: DigitsModel, digits: Digits) -> Tensor:
     """Return the pictures (N, 1, H, W), in [0, 1], decoded from the posterior means."""
-    moved = digits.to(_device_of(model))
+    moved = digits.to(model.device)
     mean, _ = model.encoder(moved.pictures, moved.labels)
     return model.pictures(mean, moved.labels).cpu()
 
 
-def _batches(digits: Digits) -> Iterator[Digits]:
-    pairs = zip(
-        torch.split(digits.pictures, _BATCH), torch.split(digits.labels, _BATCH), strict=True
-    )
-    for pictures, labels in pairs:
-        yield Digits(pictures, labels)
+def center_and_spread(model: DigitsModel, codes: Codes) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of the latents to decode, both (L,).
+
+    0 and 1, the prior's, for a variational model. An autoencoder has no prior: its codes' own.
+    """
+    if model.config.is_variational:
+        return torch.zeros(model.config.latent), torch.ones(model.config.latent)
+    return codes.mean.mean(0), codes.mean.std(0)
 
 
-def _device_of(model: DigitsModel) -> torch.device:
-    return next(model.parameters()).device
+def draw_latents(
+    model: DigitsModel, codes: Codes, count: int, *, scale: float = 1.0, seed: int = 0
+) -> Tensor:
+    """Return latents (count, L) drawn from the prior, or from a normal fitted to the codes.
+
+    Parameters
+    ----------
+    scale : float; the standard deviation is multiplied by it
+    """
+    generator = torch.Generator().manual_seed(seed)
+    center, spread = center_and_spread(model, codes)
+    noise = torch.randn(count, model.config.latent, generator=generator)
+    return center + scale * spread * noise
+
+
+def _batches(model: DigitsModel, digits: Digits) -> Iterator[Digits]:
+    """Yield the digits in batches, on the model's device."""
+    moved = digits.to(model.device)
+    for start in range(0, len(moved), _BATCH):
+        yield moved[start : start + _BATCH]

@@ -1,9 +1,9 @@
-"""The networks: pictures of digits to a few latent numbers and back.
+"""The networks: a picture of a digit to a few latent numbers and back.
 
-One shape of encoder and decoder for all three models. ``encoder(pictures, label)`` takes pictures
-(B, 1, H, W) in [0, 1] and labels (B,), int64, and returns mean and log-variance, both (B, L);
-``decoder(z, label)`` takes z (B, L), float32, and returns Bernoulli logits (B, 1, H, W), of which
-the sigmoid is the picture. Only the conditional model looks at the label.
+Encoder and decoder have the same interface in all three models. ``encoder(pictures, label)`` takes
+pictures (B, 1, H, W) in [0, 1] and labels (B,), int64, and returns mean and log-variance, both
+(B, L). ``decoder(z, label)`` takes z (B, L), float32, and returns Bernoulli logits (B, 1, H, W);
+the picture is their sigmoid. Only the conditional model uses the label.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from latentlab.digits.checks import check_choice, check_range
 from latentlab.errors import FileError, UsageError
 
 MODELS = ("autoencoder", "vae", "cvae")
@@ -29,21 +30,21 @@ _LOGVAR_LIMIT = 10.0
 
 @dataclass(frozen=True)
 class DigitsConfig:
-    """What a digits model is made of.
+    """The architecture of a digits model.
 
     Parameters
     ----------
-    model : ``autoencoder``, ``vae`` or ``cvae`` (encoder and decoder both see the label)
-    latent : int, L, how many latent numbers
+    model : ``autoencoder``, ``vae`` or ``cvae`` (encoder and decoder both receive the label)
+    latent : int, L, the number of latent dimensions
     network : ``mlp`` or ``conv``
-    hidden : widths of the hidden layers of an MLP, or channels of the two convolutions; the
-        decoder has them in reverse
+    hidden : widths of an MLP's hidden layers, or channels of the two convolutions; reversed in the
+        decoder
     size : int, side of the pictures in pixels, a multiple of 4 for ``conv``
-    classes : int, how many labels
+    classes : int, the number of labels
 
     Raises
     ------
-    UsageError : a name that is unknown or a number that makes no sense.
+    UsageError : an unknown name, or a number out of its range.
 
     Examples
     --------
@@ -59,11 +60,10 @@ class DigitsConfig:
     classes: int = CLASSES
 
     def __post_init__(self) -> None:
-        _check_choice("--model", self.model, MODELS)
-        _check_choice("--network", self.network, NETWORKS)
+        check_choice("--model", self.model, MODELS)
+        check_choice("--network", self.network, NETWORKS)
+        check_range("--latent", self.latent, 1, 256, example=8)
         object.__setattr__(self, "hidden", tuple(self.hidden) or DEFAULT_HIDDEN[self.network])
-        if not 1 <= self.latent <= 256:
-            raise UsageError(f"--latent {self.latent}", "1 to 256", "pass --latent 8")
         if min(self.hidden) < 1 or (self.network == "conv" and len(self.hidden) != 2):
             raise UsageError(
                 f"hidden widths {self.hidden}",
@@ -72,12 +72,12 @@ class DigitsConfig:
             )
         if self.network == "conv" and self.size % 4:
             raise UsageError(
-                f"pictures of {self.size} px", "a multiple of 4 for conv", "use --network mlp"
+                f"pictures of {self.size} px", "a multiple of 4 px for conv", "use --network mlp"
             )
 
     @property
     def sees_label(self) -> bool:
-        """Whether encoder and decoder are told the label."""
+        """Whether encoder and decoder use the label."""
         return self.model == "cvae"
 
     @property
@@ -95,7 +95,7 @@ def config_from(facts: Mapping[str, Any]) -> DigitsConfig:
 
     Raises
     ------
-    FileError : fields are missing or make no sense.
+    FileError : a field is missing or invalid.
 
     Examples
     --------
@@ -113,15 +113,10 @@ def config_from(facts: Mapping[str, Any]) -> DigitsConfig:
         )
     except (KeyError, TypeError, ValueError, UsageError) as error:
         raise FileError(
-            f"the description of a model that makes no sense ({error})",
+            f"an invalid description of a model ({error})",
             "config.json as `latentlab digits train` writes it",
             "train again",
         ) from error
-
-
-def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UsageError(f"{option} {value}", f"one of {', '.join(choices)}", "choose one of them")
 
 
 class Encoder(nn.Module):
@@ -136,8 +131,7 @@ class Encoder(nn.Module):
             self.head = _dense(width + told, 2 * config.latent)
         else:
             self.body = nn.Sequential(nn.Flatten())
-            widths = (config.size**2 + told, *config.hidden, 2 * config.latent)
-            self.head = _dense(*widths)
+            self.head = _dense(config.size**2 + told, *config.hidden, 2 * config.latent)
 
     def forward(self, pictures: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         features = _with_label(self.body(pictures), label, self.config)
@@ -151,12 +145,11 @@ class Decoder(nn.Module):
     def __init__(self, config: DigitsConfig) -> None:
         super().__init__()
         self.config = config
-        told = config.classes if config.sees_label else 0
+        width = config.latent + (config.classes if config.sees_label else 0)
         if config.network == "conv":
-            self.head, self.body = _transposed_convolutions(config, config.latent + told)
+            self.head, self.body = _transposed_convolutions(config, width)
         else:
-            widths = (config.latent + told, *reversed(config.hidden), config.size**2)
-            self.head = _dense(*widths)
+            self.head = _dense(width, *reversed(config.hidden), config.size**2)
             self.body = nn.Sequential(nn.Unflatten(1, (1, config.size, config.size)))
 
     def forward(self, z: Tensor, label: Tensor) -> Tensor:
@@ -181,16 +174,21 @@ class DigitsModel(nn.Module):
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
     @torch.no_grad()
     def pictures(self, z: Tensor, label: Tensor) -> Tensor:
         """Return the pictures (B, 1, H, W), in [0, 1], of latents (B, L) and labels (B,)."""
-        return torch.sigmoid(self.decoder(z, label))
+        return torch.sigmoid(self.decoder(z.to(self.device), label.to(self.device)))
 
 
 def build_model(config: DigitsConfig, *, seed: int = 0) -> DigitsModel:
     """Return a model whose initial weights depend on the seed alone.
 
-    PyTorch's layers draw from the global generator only: its state is put back afterwards.
+    PyTorch's layers draw from the global generator only. Its state is restored afterwards.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

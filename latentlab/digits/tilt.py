@@ -1,4 +1,4 @@
-"""Which latent dimension is the tilt: the one that goes with the slant inside every label."""
+"""The tilt: the latent dimension that correlates with the slant within every label."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from latentlab.digits.morphology import slant_of
 
 @dataclass(frozen=True)
 class Tilt:
-    """What the slant has to do with each latent.
+    """Correlation of the slant with each latent.
 
     Parameters
     ----------
     dimension : int, counting from zero; the latent with the highest ``rho``
     rho : for each latent, |Spearman| with the slant within a label, averaged over labels
-    worst : float, the lowest of the tilt dimension's labels, in the direction of most
-    sign : +1 where a larger z leans further to the right, else −1
+    worst : float, the lowest ρ of ``dimension`` over labels, positive if its sign is the mean's
+    sign : +1 if a larger z leans further to the right, else −1
     """
 
     dimension: int
@@ -31,7 +31,7 @@ class Tilt:
 
 
 def find_tilt(codes: Codes, pictures: Tensor) -> Tilt:
-    """Return which latent is the tilt on these pictures, (N, 1, H, W) in [0, 1]."""
+    """Return the tilt, given pictures (N, 1, H, W) in [0, 1] and their codes."""
     rho = within_class_spearman(
         codes.mean.numpy(), {"slant": slant_of(pictures.numpy())}, codes.labels.numpy()
     )[:, :, 0]
@@ -46,7 +46,7 @@ def within_class_spearman(
 ) -> NDArray[np.float64]:
     """Return Spearman's ρ (labels, L, factors), within each label that occurs.
 
-    0 where a latent or factor does not vary. Pictures with a factor that is NaN are left out.
+    It is 0 if a latent or factor does not vary. Pictures with a factor that is NaN are left out.
 
     Parameters
     ----------

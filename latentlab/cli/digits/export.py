@@ -21,7 +21,7 @@ def export(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Write encoder and decoder as ONNX, after checking them against PyTorch."""
+    """Write encoder and decoder as ONNX files, after checking them against PyTorch."""
     from latentlab.errors import UsageError
 
     if onnx is None:
@@ -34,16 +34,8 @@ def export(
     exported = export_onnx(loaded, onnx)
     files = [str(path) for path in exported.files]
     if json:
-        print_json(
-            {
-                "max_abs_diff": exported.max_abs_diff,
-                "opset": exported.description["opset"],
-                "tilt_dimension": exported.description["tilt_dimension"],
-                "out": str(onnx),
-                "files": files,
-            }
-        )
+        names = ("max_abs_diff", "opset", "tilt_dimension")
+        facts = {name: exported.description[name] for name in names}
+        print_json({**facts, "out": str(onnx), "files": files})
     elif not quiet:
-        print(f"at most {exported.max_abs_diff:.1e} away from PyTorch")
-        for file in files:
-            print(file)
+        print(f"largest difference from PyTorch: {exported.max_abs_diff:.1e}", *files, sep="\n")
