@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ def evaluate_tilt(
         "classifier_accuracy": float(
             classifier.score(data.test.pictures.flatten(1).numpy(), data.test.labels.numpy())
         ),
-        "test": measure_losses(model, data.test, seed=seed).describe(),
+        "test": asdict(measure_losses(model, data.test, seed=seed)),
     }
 
 

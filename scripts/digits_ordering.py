@@ -70,7 +70,7 @@ def sort_latents(model: DigitsModel, digits: Digits, *, tilt_at: int = 3) -> Dig
     """
     codes = encode_digits(model, digits)
     factors = measure_digits(digits.pictures.numpy())
-    rho = within_class_spearman(codes.mean.numpy(), factors, digits.labels.numpy())
+    rho = within_class_spearman(codes, factors)
     slant = np.abs(rho[:, :, FACTORS.index("slant")]).mean(0)
     tilt = int(slant.argmax())
     kl = kl_nats(codes.mean, codes.logvar).mean(0)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -75,10 +75,10 @@ def write(model: DigitsModel, trainer: Trainer, data: DigitsData, plain: float, 
     codes = encode_digits(model, data.test)
     tilt = find_tilt(codes, data.test.pictures)
     facts = {
-        "training": trainer.recipe.describe(),
+        "training": asdict(trainer.recipe),
         "data": {"name": "mnist", "train": len(data.train), "test": len(data.test)},
         "unit": "nats",
-        "test": measure_losses(model, data.test).describe(),
+        "test": asdict(measure_losses(model, data.test)),
         "total_at_beta_1": plain,
         "tilt_dimension": tilt.dimension,
         "tilt_rho": list(tilt.rho),

@@ -158,7 +158,9 @@ def test_within_class_correlations_are_scipys() -> None:
         {"a": rng.normal(size=300), "b": rng.integers(3, size=300)},
     )
     labels = rng.integers(3, size=300)
-    found = within_class_spearman(z, {k: v.astype(float) for k, v in values.items()}, labels)
+    mean = torch.from_numpy(z)
+    codes = Codes(mean, mean, torch.from_numpy(labels))
+    found = within_class_spearman(codes, {k: v.astype(float) for k, v in values.items()})
     for row, chosen in enumerate(range(3)):
         some = labels == chosen
         for latent in range(4):
@@ -214,7 +216,7 @@ def test_planted_latents_are_found_and_the_controls_find_nothing(table: FactorTa
             torch.distributions.Normal(0.0, 1.0),
         ).mean(0), rtol=1e-5,
     )  # fmt: skip
-    facts = describe_table(table)
+    facts = describe_table(table, {})
     assert facts["tilt_dimension"] == 1
     assert facts["dimensions"][1]["rho"]["slant"] == pytest.approx(table.rho[1, 0])
     assert set(facts) >= {"dimensions", "mig", "dci", "sap", "rotation_control", "gaps"}

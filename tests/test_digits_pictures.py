@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from latentlab.digits.beta_figure import draw_sweep
 from latentlab.digits.beta_sweep import describe_sweep, mean_and_interval, sweep_betas
 from latentlab.digits.data import Digits, load_data
 from latentlab.digits.figures import draw_codes, draw_reconstructions, draw_samples, ink
-from latentlab.digits.films import InterpolationFilm, TrainingFilm, plane_of
+from latentlab.digits.films import InterpolationFilm, TrainingFilm, plane_of, project
 from latentlab.digits.folders import DigitsRun
 from latentlab.digits.interpolation import decode_path
 from latentlab.digits.measure import Codes
@@ -105,18 +107,16 @@ def test_both_paths_lie_in_the_plane_that_is_drawn() -> None:
     generator = torch.Generator().manual_seed(3)
     start, end = torch.randn(2, 8, generator=generator)
     plane = plane_of(start, end)
-    np.testing.assert_allclose(plane.axes @ plane.axes.T, np.eye(2), atol=1e-12)
+    np.testing.assert_allclose(plane @ plane.T, np.eye(2), atol=1e-12)
     weights = torch.linspace(0, 1, 9)
     for path in (torch.lerp(start, end, weights[:, None]), slerp(start, end, weights)):
-        flat = plane.project(path)
-        np.testing.assert_allclose(flat @ plane.axes, path.numpy(), atol=1e-5)
+        flat = project(path, plane)
+        np.testing.assert_allclose(flat @ plane, path.numpy(), atol=1e-5)
     for degenerate in (torch.zeros(8), 2 * start):
-        axes = plane_of(start, degenerate).axes
+        axes = plane_of(start, degenerate)
         np.testing.assert_allclose(axes @ axes.T, np.eye(2), atol=1e-12)
-    assert plane_of(torch.tensor([1.0]), torch.tensor([2.0])).project(torch.ones(4, 1)).shape == (
-        4,
-        2,
-    )
+    line = plane_of(torch.tensor([1.0]), torch.tensor([2.0]))
+    assert project(torch.ones(4, 1), line).shape == (4, 2)
 
 
 def test_an_interpolation_decodes_every_point_of_its_path(model: DigitsModel) -> None:
@@ -161,7 +161,7 @@ def test_sheets_and_scatter_show_everything(model: DigitsModel, codes: Codes) ->
     for kind in ("vae", "autoencoder"):
         other = build_model(DigitsConfig(kind, latent=3, hidden=(8,), size=8)).eval()
         assert draw_samples(other, codes, title="t").shape[0] < told.shape[0]
-    ax = draw_codes(codes, (1, 2), title="t", ax=new_figure().add_subplot())
+    ax = draw_codes(codes, title="t", ax=new_figure().add_subplot())
     drawn, expected = (
         array[np.lexsort(array.T)]
         for array in (
@@ -172,6 +172,14 @@ def test_sheets_and_scatter_show_everything(model: DigitsModel, codes: Codes) ->
     np.testing.assert_allclose(drawn, expected)
 
 
+def training(
+    originals: Digits, frames: list[torch.Tensor], history: list[dict[str, Any]]
+) -> SimpleNamespace:
+    """Return what a film shows of a trainer after 7 epochs."""
+    shown = {"watched": originals, "frames": frames, "history": history}
+    return SimpleNamespace(**shown, recipe=Recipe(epochs=7), unit="nats", title="t")
+
+
 def test_a_training_film_is_thinned_evenly_and_holds_its_end() -> None:
     originals = Digits(torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]))
     frames = [torch.full((2, 8, 8), 10 * epoch, dtype=torch.uint8) for epoch in range(8)]
@@ -179,7 +187,7 @@ def test_a_training_film_is_thinned_evenly_and_holds_its_end() -> None:
         {"epoch": epoch, "train": {"total": 9.0 - epoch}, "test": {"total": 10.0 - epoch}}
         for epoch in range(1, 8)
     ]
-    film = TrainingFilm(originals, frames, history, epochs=7, unit="nats", title="t")
+    film = TrainingFilm(training(originals, frames, history))
     shown = film.all(most=4)
     assert len(shown) == 4 + 12
     assert all(frame is shown[-1] for frame in shown[-12:])
@@ -280,5 +288,5 @@ def test_a_sweep_of_beta_trains_each_and_shows_the_trade_off() -> None:
 def test_nothing_is_written_by_drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     originals = Digits(torch.zeros(1, 1, 8, 8), torch.tensor([0]))
-    TrainingFilm(originals, [torch.zeros(1, 8, 8)], [], epochs=1, unit="nats", title="t").frame(0)
+    TrainingFilm(training(originals, [torch.zeros(1, 8, 8)], [])).frame(0)
     assert not list(tmp_path.iterdir())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +58,7 @@ def test_a_run_folder_holds_weights_facts_metrics_and_pictures(
     assert [line["beta"] for line in lines] == [0, 1, 2]
     facts = json.loads((finished / CONFIG).read_text())
     assert facts["test"] == lines[-1]["test"]
-    assert facts["training"] == RECIPE.describe()
+    assert facts["training"] == asdict(RECIPE)
     assert (facts["data"]["train"], facts["data"]["test"]) == (len(data.train), len(data.test))
     with Image.open(finished / "training.gif") as film:
         # Four states, the last held for more than a second.
@@ -239,7 +239,7 @@ def test_a_loss_that_is_no_number_stops_training(data: DigitsData) -> None:
 
 
 def test_recipes_come_back_from_json_and_refuse_nonsense(data: DigitsData) -> None:
-    assert recipe_from(json.loads(json.dumps(RECIPE.describe()))) == RECIPE
+    assert recipe_from(json.loads(json.dumps(asdict(RECIPE)))) == RECIPE
     for wrong in ({"epochs": 0}, {"batch": 0}, {"rate": 0.0}, {"objective": "gan"}):
         with pytest.raises(UsageError):
             Recipe(**wrong)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +95,7 @@ def sweep_betas(
             done += 1
             if progress:
                 progress("training", done, total)
-        losses = measure_losses(trainer.model, data.test, seed=chosen.seed).describe()
+        losses = asdict(measure_losses(trainer.model, data.test, seed=chosen.seed))
         codes = encode_digits(trainer.model, shown)
         summary = summarize_factors(codes, factors, seed=chosen.seed)
         found.append({**{name: losses[name] for name in _LOSSES}, **summary})
@@ -144,7 +144,7 @@ def describe_sweep(sweep: BetaSweep) -> dict[str, Any]:
                 "values": by_seed.tolist(),
             }
     return {
-        "model": sweep.config.describe(),
+        "model": asdict(sweep.config),
         "data": sweep.data,
         "epochs": sweep.epochs,
         "seeds": list(sweep.seeds),

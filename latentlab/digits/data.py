@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentlab.digits.idx import read_idx_labels, read_idx_pictures
+from latentlab.digits.idx import read_idx
 from latentlab.errors import FileError
 from latentlab.files import sha256_of_file
 
@@ -25,6 +25,8 @@ FILES = {
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 """Part → the names of its pictures and labels, with or without ``.gz``."""
+
+Device = torch.device | str
 
 _TEST_SHARE = 5
 _LARGEST_SIDE = 128
@@ -58,7 +60,7 @@ class Digits:
         """Side of a picture in pixels."""
         return int(self.pictures.shape[-1])
 
-    def to(self, device: torch.device | str) -> Digits:
+    def to(self, device: Device) -> Digits:
         """Return them on a device."""
         return Digits(self.pictures.to(device), self.labels.to(device))
 
@@ -155,7 +157,7 @@ def _find(folder: Path, stem: str) -> Path:
 
 
 def _read_pair(pictures_path: Path, labels_path: Path) -> Digits:
-    pictures, labels = read_idx_pictures(pictures_path), read_idx_labels(labels_path)
+    pictures, labels = read_idx(pictures_path, "pictures"), read_idx(labels_path, "labels")
     if len(pictures) != len(labels):
         raise FileError(
             f"{len(pictures):,} pictures in {pictures_path.name} and {len(labels):,} labels in "

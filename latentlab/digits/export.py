@@ -14,7 +14,6 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,22 +38,6 @@ _CHECKED = 64
 _REACH = 2.0
 
 
-@dataclass(frozen=True)
-class Exported:
-    """The result of :func:`export_onnx`.
-
-    Parameters
-    ----------
-    files : decoder, encoder and description
-    max_abs_diff : float, the largest difference from PyTorch over all outputs
-    description : contents of ``onnx.json``
-    """
-
-    files: tuple[Path, ...]
-    max_abs_diff: float
-    description: Mapping[str, Any]
-
-
 class _Pictures(nn.Module):
     """The decoder, followed by the sigmoid that turns its logits into pictures."""
 
@@ -66,8 +49,8 @@ class _Pictures(nn.Module):
         return (torch.sigmoid(self.decoder(z, label)),)
 
 
-def export_onnx(run: DigitsRun, folder: Path) -> Exported:
-    """Return the ONNX files of a run, written into a folder after they have passed the check.
+def export_onnx(run: DigitsRun, folder: Path) -> dict[str, Any]:
+    """Write the ONNX files of a run into a folder, after they have passed the check.
 
     Each file holds its weights, accepts batches of any size and carries its description. The check
     runs it with onnxruntime on latents drawn from the prior at twice its width, under every label.
@@ -76,6 +59,11 @@ def export_onnx(run: DigitsRun, folder: Path) -> Exported:
     ----------
     run : DigitsRun
     folder : created if missing; files of the same names are replaced
+
+    Returns
+    -------
+    dict with the contents of ``onnx.json``, among them ``max_abs_diff``, the largest difference
+    from PyTorch over all outputs; but ``files`` are the paths of decoder, encoder and description
 
     Raises
     ------
@@ -98,9 +86,9 @@ def export_onnx(run: DigitsRun, folder: Path) -> Exported:
     largest = max(_difference(contents[name], *part) for name, part in parts.items())
     files = [write_bytes(folder / name, content) for name, content in contents.items()]
     sums = {path.name: {"sha256": sha256_of_file(path)} for path in files}
-    description = {**facts, "max_abs_diff": largest, "files": sums}
-    files.append(write_json(folder / DESCRIPTION, description))
-    return Exported(tuple(files), largest, description)
+    facts["max_abs_diff"] = largest
+    files.append(write_json(folder / DESCRIPTION, {**facts, "files": sums}))
+    return {**facts, "files": files}
 
 
 def _require_extra() -> None:

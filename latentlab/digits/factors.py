@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,7 @@ from latentlab.digits.models import DigitsModel
 from latentlab.digits.morphology import FACTORS, measure_digits
 from latentlab.digits.objective import kl_nats
 from latentlab.digits.tilt import within_class_spearman
-from latentlab.digits.traversal import (
-    LatentTraversal,
-    measure_changes,
-    traversal_values,
-    traverse_latents,
-)
+from latentlab.digits.traversal import measure_changes, traversal_values, traverse_latents
 from latentlab.errors import UsageError
 from latentlab.metrics.dci import dci
 from latentlab.metrics.mig import information_gaps
@@ -39,7 +34,7 @@ _TREE_ROWS = 3000
 _FEWEST = 100
 
 Factors = dict[str, NDArray[np.float64]]
-"""Name of a factor → its values (N,)."""
+"""Name of a factor → its values (N,), one per picture."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +110,7 @@ def table_of_factors(model: DigitsModel, digits: Digits, *, seed: int = 0) -> Fa
 
 def compare_factors(codes: Codes, values: Factors, *, seed: int = 0) -> FactorTable:
     """Return the table of codes against the factors' values; see :func:`table_of_factors`."""
-    rho = within_class_spearman(codes.mean.numpy(), values, codes.labels.numpy())
+    rho = within_class_spearman(codes, values)
     slant = rho[:, :, _SLANT]
     z, ranks = _ranked(codes, values)
     rng = np.random.default_rng(seed)
@@ -140,7 +135,7 @@ def summarize_factors(codes: Codes, values: Factors, *, seed: int = 0) -> dict[s
     ``tilt_rho_chance``, the same with pictures shuffled; ``mig``; ``disentanglement`` of DCI; and
     ``rotated_mig``, of randomly rotated latents
     """
-    rho = within_class_spearman(codes.mean.numpy(), values, codes.labels.numpy())
+    rho = within_class_spearman(codes, values)
     chance = _shuffled_rho(codes, values, seed)
     z, ranks = _ranked(codes, values)
     scores = score(z, ranks, seed=seed)
@@ -179,7 +174,7 @@ def _shuffled_rho(codes: Codes, values: Factors, seed: int) -> NDArray[np.float6
     mixed = np.arange(len(labels))
     for label in np.unique(labels):
         mixed[labels == label] = rng.permutation(mixed[labels == label])
-    return within_class_spearman(codes.mean.numpy()[mixed], values, labels)
+    return within_class_spearman(replace(codes, mean=codes.mean[mixed]), values)
 
 
 def ranks_within(values: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -221,28 +216,27 @@ def _by_factor(values: NDArray[np.float64]) -> dict[str, float]:
     return dict(zip(FACTORS, values.tolist(), strict=True))
 
 
-def describe_table(table: FactorTable, traversal: LatentTraversal | None = None) -> dict[str, Any]:
+def describe_table(table: FactorTable, changes: dict[str, NDArray[np.float64]]) -> dict[str, Any]:
     """Return the contents of ``factors.json``.
 
-    With a traversal, the ``change`` of each dimension is the change of each factor from the first
-    step to the last, mean over labels, in radians and pixels.
+    Parameters
+    ----------
+    table : FactorTable
+    changes : name of a factor → its change along each latent (labels, L), as
+        :func:`latentlab.digits.traversal.measure_changes` returns it; averaged over labels
     """
-    changes = {} if traversal is None else measure_changes(traversal)
-    dimensions = []
-    for latent, rho in enumerate(table.rho):
-        entry: dict[str, Any] = {
+    dimensions = [
+        {
             "index": latent,
             "kl": float(table.kl[latent]),
-            "rho": _by_factor(rho),
+            "rho": _by_factor(table.rho[latent]),
             "rho_chance": _by_factor(table.rho_chance[latent]),
             "rho_slant_worst": float(table.worst[latent]),
             "mutual_information": _by_factor(table.information[latent]),
+            "change": {name: float(np.nanmean(by[:, latent])) for name, by in changes.items()},
         }
-        if changes:
-            entry["change"] = {
-                name: float(np.nanmean(by_label[:, latent])) for name, by_label in changes.items()
-            }
-        dimensions.append(entry)
+        for latent in range(len(table.kl))
+    ]
     return {
         "dimensions": dimensions,
         "tilt_dimension": table.tilt,
@@ -274,9 +268,7 @@ def save_factors(run: DigitsRun, digits: Digits, folder: Path, *, seed: int = 0)
     """
     table = table_of_factors(run.model, digits, seed=seed)
     values = traversal_values(run, reach="sigma", span=2.0, steps=3)
-    facts = {
-        "run": run.source,
-        "pictures": len(digits),
-        **describe_table(table, traverse_latents(run.model, values)),
-    }
+    changes = measure_changes(traverse_latents(run.model, values))
+    found = describe_table(table, changes)
+    facts = {"run": run.source, "pictures": len(digits), **found}
     return {**facts, "files": [write_json(folder / "factors.json", facts)]}

@@ -69,8 +69,9 @@ def draw_samples(model: DigitsModel, codes: Codes, *, title: str, seed: int = 0)
     )
 
 
-def draw_codes(codes: Codes, dimensions: tuple[int, int], *, title: str, ax: Axes) -> Axes:
-    """Draw the posterior means of two latents as points colored by label."""
+def draw_codes(codes: Codes, *, title: str, ax: Axes) -> Axes:
+    """Draw the posterior means of the two widest latents as points colored by label."""
+    dimensions = widest_dimensions(codes)
     means = codes.mean[:_SHOWN_POINTS, list(dimensions)].numpy()
     labels = codes.labels[:_SHOWN_POINTS].numpy()
     for label, color in enumerate(LABEL_COLORS):

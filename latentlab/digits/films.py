@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentlab.digits.data import Digits
 from latentlab.digits.figures import ink
 from latentlab.digits.measure import Codes
 from latentlab.plots import LABEL_COLORS, PALETTE, new_figure
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
 
     from latentlab.animation import Frame
     from latentlab.digits.interpolation import LatentPath
+    from latentlab.digits.training import Trainer
 
 _MOST_FRAMES = 120
 _HELD = 12
@@ -31,45 +30,31 @@ class TrainingFilm:
 
     Parameters
     ----------
-    originals : Digits, the watched pictures
-    frames : epochs + 1 tensors (N, H, W), uint8; the watched pictures as decoded after each epoch
-    history : figures of each epoch
-    epochs : int, how many there will be
-    unit : of the loss
-    title : str
+    trainer : Trainer, whose watched pictures and history are shown
     """
 
-    def __init__(
-        self,
-        originals: Digits,
-        frames: Sequence[Tensor],
-        history: Sequence[dict[str, Any]],
-        *,
-        epochs: int,
-        unit: str,
-        title: str,
-    ) -> None:
-        self.frames = frames
-        self.history = history
-        self.figure = _new_film(6.8, 4.4, title)
+    def __init__(self, trainer: Trainer) -> None:
+        self.frames = trainer.frames
+        self.history = trainer.history
+        self.figure = _new_film(6.8, 4.4, trainer.title)
         self.tiles = []
-        grid = self.figure.add_gridspec(3, len(originals), height_ratios=(1, 1, 4.2))
-        pairs = zip(ink(originals.pictures), ink(frames[0] / 255), strict=True)
+        grid = self.figure.add_gridspec(3, len(trainer.watched), height_ratios=(1, 1, 4.2))
+        pairs = zip(ink(trainer.watched.pictures), ink(self.frames[0] / 255), strict=True)
         for column, (original, decoded) in enumerate(pairs):
             above, below = (self.figure.add_subplot(grid[row, column]) for row in (0, 1))
             show_tile(above, original)
             self.tiles.append(show_tile(below, decoded))
         for ax, name in zip(self.figure.axes, ("original", "decoded"), strict=False):
             ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
-        self._prepare_curve(self.figure.add_subplot(grid[2, :]), epochs, unit)
+        self._prepare_curve(self.figure.add_subplot(grid[2, :]), trainer)
         freeze_layout(self.figure)
 
-    def _prepare_curve(self, ax: Axes, epochs: int, unit: str) -> None:
+    def _prepare_curve(self, ax: Axes, trainer: Trainer) -> None:
         totals = [entry[part]["total"] for entry in self.history for part in ("train", "test")]
         low, high = (min(totals), max(totals)) if totals else (0.0, 1.0)
         room = 0.08 * (high - low) or 1.0
-        ax.set(xlim=(0, epochs), ylim=(low - room, high + room))
-        ax.set(xlabel="epoch", ylabel=f"loss ({unit})")
+        ax.set(xlim=(0, trainer.recipe.epochs), ylim=(low - room, high + room))
+        ax.set(xlabel="epoch", ylabel=f"loss ({trainer.unit})")
         ax.grid(alpha=0.25, lw=0.5)
         self.curves = [
             ax.plot([], [], style, color=PALETTE["data"], lw=1.5, label=label)[0]
@@ -96,48 +81,35 @@ class TrainingFilm:
         return frames + frames[-1:] * _HELD
 
 
-@dataclass(frozen=True, eq=False)
-class Plane:
-    """Two orthonormal directions that span a plane through the origin.
+def plane_of(start: Tensor, end: Tensor) -> NDArray[np.float64]:
+    """Return the axes (2, L), orthonormal, of the plane through the origin and two latents (L,).
 
-    Parameters
-    ----------
-    axes : array, (2, L)
-    names : of the two coordinates, for axis labels
-    """
-
-    axes: NDArray[np.float64]
-    names: tuple[str, str]
-
-    def project(self, z: Tensor) -> NDArray[np.float64]:
-        """Return the coordinates (N, 2) of latents (N, L)."""
-        projected: NDArray[np.float64] = z.double().numpy() @ self.axes.T
-        return projected
-
-
-def plane_of(start: Tensor, end: Tensor) -> Plane:
-    """Return the plane through the origin and two latents (L,); the whole space if L is 2.
-
-    Straight lines and slerps between the two lie in it, so the projection hides nothing of them. If
-    L is 1, the second coordinate is 0.
+    Straight lines and slerps between the two lie in it, so a projection onto it hides nothing of
+    them. It is the whole space if L is 2. If L is 1, the second axis is 0.
 
     Examples
     --------
     >>> import torch
-    >>> plane_of(torch.tensor([0.0, 2.0, 0.0]), torch.tensor([0.0, 1.0, 3.0])).axes.round(6) + 0
+    >>> plane_of(torch.tensor([0.0, 2.0, 0.0]), torch.tensor([0.0, 1.0, 3.0])).round(6) + 0
     array([[0., 1., 0.],
            [0., 0., 1.]])
     """
     count = len(start)
     if count <= 2:
-        return Plane(np.eye(2, count), ("$z_0$", "$z_1$"))
+        return np.eye(2, count)
     basis: list[NDArray[np.float64]] = []
-    # The unit vectors take over where a latent is zero or the two are parallel.
+    # The unit vectors take over if a latent is zero or the two are parallel.
     for candidate in (start.double().numpy(), end.double().numpy(), *np.eye(count)):
         rest = candidate - sum((candidate @ axis) * axis for axis in basis)
         if np.linalg.norm(rest) > 1e-6 and len(basis) < 2:
             basis.append(rest / np.linalg.norm(rest))
-    return Plane(np.stack(basis), ("along $z_i$", "across, towards $z_e$"))
+    return np.stack(basis)
+
+
+def project(z: Tensor, plane: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the coordinates (N, 2) of latents (N, L) in a plane of :func:`plane_of`."""
+    projected: NDArray[np.float64] = z.double().numpy() @ plane.T
+    return projected
 
 
 class InterpolationFilm:
@@ -153,7 +125,7 @@ class InterpolationFilm:
     def __init__(self, paths: Sequence[LatentPath], codes: Codes, *, title: str) -> None:
         self.paths = paths
         self.plane = plane_of(paths[0].z[0], paths[0].z[-1])
-        self.tracks = [self.plane.project(path.z) for path in paths]
+        self.tracks = [project(path.z, self.plane) for path in paths]
         self.figure = _new_film(7.2, 3.7 * len(paths) + 0.3, title)
         panels = self.figure.subplots(len(paths), 2, squeeze=False, width_ratios=(1.15, 1))
         self.points: list[Any] = []
@@ -167,7 +139,7 @@ class InterpolationFilm:
     def _draw_plane(self, ax: Axes, track: NDArray[np.float64], codes: Codes, kind: str) -> None:
         reach = max(2.3, 1.25 * float(np.abs(track).max()))
         colors = np.array(LABEL_COLORS)[codes.labels.numpy()]
-        x, y = self.plane.project(codes.mean).T
+        x, y = project(codes.mean, self.plane).T
         ax.scatter(x, y, s=5, lw=0, alpha=0.35, c=colors)
         turn = np.linspace(0, 2 * np.pi, 100)
         circle = np.stack((np.cos(turn), np.sin(turn)))
@@ -178,7 +150,10 @@ class InterpolationFilm:
             _mark(ax, point, name)
         self.points.append(ax.plot(*track[0], "o", ms=9, color=PALETTE["log"], zorder=5)[0])
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-        ax.set(xlabel=self.plane.names[0], ylabel=self.plane.names[1])
+        names = ("along $z_i$", "across, towards $z_e$")
+        if codes.mean.shape[1] <= 2:
+            names = ("$z_0$", "$z_1$")
+        ax.set(xlabel=names[0], ylabel=names[1])
         ax.set_title(f"{kind}; dotted: 1 and 2 σ of the prior", fontsize=9)
         ax.grid(alpha=0.25, lw=0.5)
 

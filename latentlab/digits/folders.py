@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +59,7 @@ class DigitsRun:
         return None if found is None else int(found)
 
     def read_data(
-        self,
-        name: str | None = None,
-        *,
-        offline: bool = False,
-        progress: Progress | None = None,
+        self, name: str | None = None, *, offline: bool = False, progress: Progress | None = None
     ) -> DigitsData:
         """Return the data that the model was trained on, or other data.
 
@@ -98,7 +94,7 @@ def save_run(
     kept = {name: values[:KEPT_CODES].contiguous() for name, values in vars(codes).items()}
     described = {
         "format": _FORMAT,
-        "model": model.config.describe(),
+        "model": asdict(model.config),
         **facts,
         "latent": describe_codes(codes),
     }

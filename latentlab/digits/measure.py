@@ -8,15 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from latentlab.digits import objective
 from latentlab.digits.data import Digits
 from latentlab.digits.models import DigitsModel
-from latentlab.digits.objective import (
-    bernoulli_nats,
-    count_active,
-    kl_nats,
-    sample_posterior,
-    squared_error,
-)
 
 _BATCH = 1000
 
@@ -44,33 +38,17 @@ class Losses:
     ----------
     reconstruction : float; −E log p(x|z) in nats, or the squared error summed over pixels for an
         autoencoder, which has no likelihood
+    kl : float, the sum of ``kl_per_dimension``
+    total : float, reconstruction plus KL, unweighted: the negative ELBO in nats
     kl_per_dimension : KL(q(zⱼ|x) ‖ N(0, 1)) in nats; zeros for an autoencoder
-    active_units : how many posterior means have a variance above 0.01 (Burda et al. 2016)
+    active_units : int, how many posterior means have a variance above 0.01 (Burda et al. 2016)
     """
 
     reconstruction: float
-    kl_per_dimension: tuple[float, ...]
+    kl: float
+    total: float
+    kl_per_dimension: list[float]
     active_units: int
-
-    @property
-    def kl(self) -> float:
-        """The sum over dimensions, in nats."""
-        return sum(self.kl_per_dimension)
-
-    @property
-    def total(self) -> float:
-        """Reconstruction plus KL, unweighted: the negative ELBO in nats."""
-        return self.reconstruction + self.kl
-
-    def describe(self) -> dict[str, object]:
-        """Return the figures by name, for JSON."""
-        return {
-            "reconstruction": self.reconstruction,
-            "kl": self.kl,
-            "total": self.total,
-            "kl_per_dimension": list(self.kl_per_dimension),
-            "active_units": self.active_units,
-        }
 
 
 @torch.no_grad()
@@ -85,14 +63,13 @@ def encode_digits(model: DigitsModel, digits: Digits) -> Codes:
 def measure_losses(model: DigitsModel, digits: Digits, *, seed: int = 0) -> Losses:
     """Return the losses on data, with one sample of each posterior drawn from the seed."""
     generator = torch.Generator().manual_seed(seed)
-    parts = []
-    for some in _batches(model, digits):
-        mean, _, _, reconstruction, kl = picture_losses(model, some, generator)
-        parts.append((mean, reconstruction, kl))
-    mean, reconstruction, kl = (torch.cat(column).double() for column in zip(*parts, strict=True))
-    return Losses(
-        float(reconstruction.mean()), tuple(kl.mean(0).tolist()), count_active(mean.var(0))
-    )
+    parts = [picture_losses(model, some, generator) for some in _batches(model, digits)]
+    columns = [torch.cat(column).double() for column in zip(*parts, strict=True)]
+    means, _, _, nats, divergences = columns
+    reconstruction, per_dimension = float(nats.mean()), divergences.mean(0).tolist()
+    kl = sum(per_dimension)
+    active = objective.count_active(means.var(0))
+    return Losses(reconstruction, kl, reconstruction + kl, per_dimension, active)
 
 
 def picture_losses(
@@ -106,11 +83,11 @@ def picture_losses(
     mean, logvar = model.encoder(digits.pictures, digits.labels)
     if not model.config.is_variational:
         logits = model.decoder(mean, digits.labels)
-        error = squared_error(logits, digits.pictures)
+        error = objective.squared_error(logits, digits.pictures)
         return mean, logvar, mean, error, torch.zeros_like(mean)
-    z = sample_posterior(mean, logvar, generator)
-    nats = bernoulli_nats(model.decoder(z, digits.labels), digits.pictures)
-    return mean, logvar, z, nats, kl_nats(mean, logvar)
+    z = objective.sample_posterior(mean, logvar, generator)
+    nats = objective.bernoulli_nats(model.decoder(z, digits.labels), digits.pictures)
+    return mean, logvar, z, nats, objective.kl_nats(mean, logvar)
 
 
 @torch.no_grad()

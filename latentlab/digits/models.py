@@ -9,7 +9,7 @@ the picture is their sigmoid. Only the conditional model uses the label.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -85,13 +85,9 @@ class DigitsConfig:
         """Whether the code is a distribution."""
         return self.model != "autoencoder"
 
-    def describe(self) -> dict[str, Any]:
-        """Return the fields for ``config.json``."""
-        return {**asdict(self), "hidden": list(self.hidden)}
-
 
 def config_from(facts: Mapping[str, Any]) -> DigitsConfig:
-    """Return the config that :meth:`DigitsConfig.describe` described.
+    """Return the config with these fields, as ``config.json`` has them.
 
     Raises
     ------
@@ -99,7 +95,7 @@ def config_from(facts: Mapping[str, Any]) -> DigitsConfig:
 
     Examples
     --------
-    >>> config_from(DigitsConfig("vae", latent=2).describe()).latent
+    >>> config_from(asdict(DigitsConfig("vae", latent=2))).latent
     2
     """
     try:
@@ -127,8 +123,15 @@ class Encoder(nn.Module):
         self.config = config
         told = config.classes if config.sees_label else 0
         if config.network == "conv":
-            self.body, width = _convolutions(config)
-            self.head = _dense(width + told, 2 * config.latent)
+            first, second = config.hidden
+            self.body = nn.Sequential(
+                nn.Conv2d(1, first, 4, stride=2, padding=1),
+                nn.ReLU(),
+                nn.Conv2d(first, second, 4, stride=2, padding=1),
+                nn.ReLU(),
+                nn.Flatten(),
+            )
+            self.head = _dense(second * (config.size // 4) ** 2 + told, 2 * config.latent)
         else:
             self.body = nn.Sequential(nn.Flatten())
             self.head = _dense(config.size**2 + told, *config.hidden, 2 * config.latent)
@@ -147,7 +150,15 @@ class Decoder(nn.Module):
         self.config = config
         width = config.latent + (config.classes if config.sees_label else 0)
         if config.network == "conv":
-            self.head, self.body = _transposed_convolutions(config, width)
+            first, second = config.hidden
+            side = config.size // 4
+            self.head = nn.Sequential(nn.Linear(width, second * side**2), nn.ReLU())
+            self.body = nn.Sequential(
+                nn.Unflatten(1, (second, side, side)),
+                nn.ConvTranspose2d(second, first, 4, stride=2, padding=1),
+                nn.ReLU(),
+                nn.ConvTranspose2d(first, 1, 4, stride=2, padding=1),
+            )
         else:
             self.head = _dense(width, *reversed(config.hidden), config.size**2)
             self.body = nn.Sequential(nn.Unflatten(1, (1, config.size, config.size)))
@@ -208,30 +219,3 @@ def _dense(*widths: int) -> nn.Sequential:
     for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
-
-
-def _convolutions(config: DigitsConfig) -> tuple[nn.Sequential, int]:
-    first, second = config.hidden
-    body = nn.Sequential(
-        nn.Conv2d(1, first, 4, stride=2, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(first, second, 4, stride=2, padding=1),
-        nn.ReLU(),
-        nn.Flatten(),
-    )
-    return body, second * (config.size // 4) ** 2
-
-
-def _transposed_convolutions(
-    config: DigitsConfig, width: int
-) -> tuple[nn.Sequential, nn.Sequential]:
-    first, second = config.hidden
-    side = config.size // 4
-    head = nn.Sequential(nn.Linear(width, second * side**2), nn.ReLU())
-    body = nn.Sequential(
-        nn.Unflatten(1, (second, side, side)),
-        nn.ConvTranspose2d(second, first, 4, stride=2, padding=1),
-        nn.ReLU(),
-        nn.ConvTranspose2d(first, 1, 4, stride=2, padding=1),
-    )
-    return head, body

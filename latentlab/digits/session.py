@@ -6,26 +6,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from latentlab.animation import write_animation
-from latentlab.digits.data import DigitsData, load_data
-from latentlab.digits.figures import (
-    draw_codes,
-    draw_losses,
-    draw_reconstructions,
-    draw_samples,
-    widest_dimensions,
-)
+from latentlab.digits import figures, folders
+from latentlab.digits.data import Device, DigitsData, load_data
 from latentlab.digits.films import TrainingFilm
-from latentlab.digits.folders import (
-    CHECKPOINT,
-    METRICS,
-    load_tensors,
-    save_run,
-    save_tensors,
-    write_history,
-)
 from latentlab.digits.measure import Codes, encode_digits
 from latentlab.digits.models import DigitsConfig, config_from
 from latentlab.digits.tilt import find_tilt
@@ -40,12 +24,7 @@ _SNAPSHOTS = 10
 
 
 def start_training(
-    config: DigitsConfig,
-    recipe: Recipe,
-    data: DigitsData,
-    folder: Path,
-    *,
-    device: torch.device | str = "cpu",
+    config: DigitsConfig, recipe: Recipe, data: DigitsData, folder: Path, *, device: Device = "cpu"
 ) -> Trainer:
     """Return a trainer at epoch 0.
 
@@ -55,7 +34,7 @@ def start_training(
     FileError : the folder cannot be written.
     """
     check_folder(folder)
-    if (folder / CHECKPOINT).is_file():
+    if (folder / folders.CHECKPOINT).is_file():
         raise UsageError(
             f"--out {folder} with a checkpoint of an earlier training",
             "a new folder, or --resume to continue that training",
@@ -65,11 +44,7 @@ def start_training(
 
 
 def resume_training(
-    folder: Path,
-    *,
-    device: torch.device | str = "cpu",
-    offline: bool = False,
-    progress: Progress | None = None,
+    folder: Path, *, device: Device = "cpu", offline: bool = False, progress: Progress | None = None
 ) -> Trainer:
     """Return the trainer at the epoch of a folder's checkpoint, with its data.
 
@@ -83,8 +58,8 @@ def resume_training(
     ------
     FileError : the checkpoint is missing or damaged, or the data has changed since.
     """
-    path = folder / CHECKPOINT
-    tensors, facts = load_tensors(path)
+    path = folder / folders.CHECKPOINT
+    tensors, facts = folders.load_tensors(path)
     try:
         config, recipe = config_from(facts["model"]), recipe_from(facts["training"])
         data = load_data(facts["data"]["name"], offline=offline, progress=progress)
@@ -130,15 +105,15 @@ def finish_training(
         trainer.run_epoch(progress)
         _save_checkpoint(trainer, folder)
         if trainer.epoch % every == 0:
-            save_png(folder / "training.png", _film(trainer).frame(trainer.epoch))
+            save_png(folder / "training.png", TrainingFilm(trainer).frame(trainer.epoch))
     seconds = time.monotonic() - began
     return {**_write_results(trainer, folder), "seconds": round(seconds, 2)}
 
 
 def _save_checkpoint(trainer: Trainer, folder: Path) -> None:
     tensors, facts = trainer.state()
-    write_history(folder / METRICS, trainer.history)
-    save_tensors(folder / CHECKPOINT, tensors, {**facts, **trainer.describe()})
+    folders.write_history(folder / folders.METRICS, trainer.history)
+    folders.save_tensors(folder / folders.CHECKPOINT, tensors, {**facts, **trainer.describe()})
 
 
 def _write_results(trainer: Trainer, folder: Path) -> dict[str, Any]:
@@ -151,17 +126,17 @@ def _write_results(trainer: Trainer, folder: Path) -> dict[str, Any]:
         "tilt_dimension": tilt.dimension,
         "tilt_rho": list(tilt.rho),
     }
-    files = save_run(folder, trainer.model, facts, trainer.history, codes)
+    files = folders.save_run(folder, trainer.model, facts, trainer.history, codes)
     return {**facts, "files": files + _write_figures(trainer, codes, folder)}
 
 
 def _write_figures(trainer: Trainer, codes: Codes, folder: Path) -> list[Path]:
-    model, title, film = trainer.model, trainer.title, _film(trainer)
-    samples = draw_samples(model, codes, title=title, seed=trainer.recipe.seed)
-    reconstructions = draw_reconstructions(model, trainer.watched, title=title)
+    model, title, film = trainer.model, trainer.title, TrainingFilm(trainer)
+    samples = figures.draw_samples(model, codes, title=title, seed=trainer.recipe.seed)
+    reconstructions = figures.draw_reconstructions(model, trainer.watched, title=title)
     losses, latent = new_figure(), new_figure(6.4, 5.2)
-    draw_losses(trainer.history, unit=trainer.unit, title=title, ax=losses.add_subplot())
-    draw_codes(codes, widest_dimensions(codes), title=title, ax=latent.add_subplot())
+    figures.draw_losses(trainer.history, unit=trainer.unit, title=title, ax=losses.add_subplot())
+    figures.draw_codes(codes, title=title, ax=latent.add_subplot())
     return [
         save_png(folder / "training.png", film.frame(trainer.epoch)),
         save_png(folder / "reconstructions.png", reconstructions),
@@ -170,14 +145,3 @@ def _write_figures(trainer: Trainer, codes: Codes, folder: Path) -> list[Path]:
         write_bytes(folder / "latent.png", png_bytes(latent)),
         write_animation(folder / "training.gif", film.all(), fps=12, ping_pong=False),
     ]
-
-
-def _film(trainer: Trainer) -> TrainingFilm:
-    return TrainingFilm(
-        trainer.watched,
-        trainer.frames,
-        trainer.history,
-        epochs=trainer.recipe.epochs,
-        unit=trainer.unit,
-        title=trainer.title,
-    )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latentlab.digits.checks import check_choice, check_range
-from latentlab.digits.data import Digits, DigitsData
+from latentlab.digits.data import Device, Digits, DigitsData
 from latentlab.digits.measure import measure_losses, picture_losses, reconstruct_digits
 from latentlab.digits.models import DigitsConfig, DigitsModel, build_model
 from latentlab.digits.objective import OBJECTIVES, Beta, total_correlation
@@ -61,17 +61,13 @@ class Recipe:
         """Return the learning rate of one step of a training of ``steps`` steps."""
         return self.rate * max(_LAST_RATE, min(1.0, 2 * (1 - step / steps)))
 
-    def describe(self) -> dict[str, Any]:
-        """Return the fields for JSON."""
-        return asdict(self)
-
 
 def recipe_from(facts: Mapping[str, Any]) -> Recipe:
-    """Return the recipe that :meth:`Recipe.describe` described.
+    """Return the recipe with these fields, as ``config.json`` has them.
 
     Examples
     --------
-    >>> recipe_from(Recipe(epochs=3, beta=Beta(4.0)).describe()).beta.final
+    >>> recipe_from(asdict(Recipe(epochs=3, beta=Beta(4.0)))).beta.final
     4.0
     """
     return Recipe(**{**facts, "beta": Beta(**facts["beta"])})
@@ -102,12 +98,7 @@ class Trainer:
     """
 
     def __init__(
-        self,
-        config: DigitsConfig,
-        recipe: Recipe,
-        data: DigitsData,
-        *,
-        device: torch.device | str = "cpu",
+        self, config: DigitsConfig, recipe: Recipe, data: DigitsData, *, device: Device = "cpu"
     ) -> None:
         if config.size != data.train.size:
             raise UsageError(
@@ -152,8 +143,8 @@ class Trainer:
     def describe(self) -> dict[str, Any]:
         """Return model, recipe and data for JSON."""
         return {
-            "model": self.model.config.describe(),
-            "training": self.recipe.describe(),
+            "model": asdict(self.model.config),
+            "training": asdict(self.recipe),
             "data": {
                 "name": self.data.name,
                 "sha256": dict(self.data.sha256),
@@ -221,7 +212,7 @@ class Trainer:
             "beta": beta,
             "objective": objective,
             "train": {"reconstruction": reconstruction, "kl": kl, "total": total},
-            "test": measure_losses(self.model, self.test, seed=self.recipe.seed).describe(),
+            "test": asdict(measure_losses(self.model, self.test, seed=self.recipe.seed)),
         }
 
     def _look(self) -> Tensor:

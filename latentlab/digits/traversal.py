@@ -113,13 +113,7 @@ def traversal_values(run: DigitsRun, *, reach: str, span: float, steps: int) -> 
 
 
 def save_traversal(
-    run: DigitsRun,
-    values: Tensor,
-    folder: Path,
-    *,
-    reach: str,
-    span: float,
-    fps: float = 12,
+    run: DigitsRun, values: Tensor, folder: Path, *, reach: str, span: float, fps: float = 12
 ) -> dict[str, Any]:
     """Write ``traverse.png``, ``traverse.gif`` and ``traverse.json``; return their facts and paths.
 

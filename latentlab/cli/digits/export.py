@@ -31,11 +31,10 @@ def export(
 
     loaded = load_run(run)
     say(f"exporting {loaded.name} to {onnx}", quiet=quiet)
-    exported = export_onnx(loaded, onnx)
-    files = [str(path) for path in exported.files]
+    facts = export_onnx(loaded, onnx)
+    files = [str(path) for path in facts["files"]]
     if json:
-        names = ("max_abs_diff", "opset", "tilt_dimension")
-        facts = {name: exported.description[name] for name in names}
-        print_json({**facts, "out": str(onnx), "files": files})
+        shown = {name: facts[name] for name in ("max_abs_diff", "opset", "tilt_dimension")}
+        print_json({**shown, "out": str(onnx), "files": files})
     elif not quiet:
-        print(f"largest difference from PyTorch: {exported.max_abs_diff:.1e}", *files, sep="\n")
+        print(f"largest difference from PyTorch: {facts['max_abs_diff']:.1e}", *files, sep="\n")

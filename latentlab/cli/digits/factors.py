@@ -11,7 +11,7 @@ import typer
 from latentlab.cli import options
 from latentlab.cli.console import progress_bar, say
 from latentlab.cli.digits import options as digits_options
-from latentlab.cli.digits.results import print_line, print_table, report, results_folder
+from latentlab.cli.digits.results import print_table, report, results_folder
 
 
 def factors(
@@ -38,20 +38,17 @@ def factors(
     folder = results_folder(out, "factors")
     say(f"measuring {len(test):,} test pictures", quiet=quiet)
     facts = save_factors(loaded, test, folder, seed=seed)
-    report(context, folder, facts, _print_summary, json=json, quiet=quiet, seed=seed)
+    report(context, folder, facts, _print_summary, seed=seed)
 
 
 def _print_summary(facts: Mapping[str, Any]) -> None:
-    print_line(
-        f"|Spearman| within a label, mean over labels, {facts['pictures']:,} test pictures",
-        bold=True,
-    )
-    _print_latents(facts, "rho")
-    print_line("mutual information with the rank within a label, nats", bold=True)
-    _print_latents(facts, "mutual_information")
+    pictures = f"{facts['pictures']:,} test pictures"
+    _print_latents(facts, "rho", f"|Spearman| within a label, mean over labels, {pictures}")
+    title = "mutual information with the rank within a label, nats"
+    _print_latents(facts, "mutual_information", title)
     tilt = facts["tilt_dimension"]
     found = facts["dimensions"][tilt]
-    print_line(
+    print(
         f"z{tilt} is the tilt: |ρ| with the slant {found['rho']['slant']:.3f} on average, "
         f"{found['rho_slant_worst']:.3f} for the worst label, "
         f"{found['rho_chance']['slant']:.3f} by chance"
@@ -59,7 +56,7 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
     _print_scores(facts)
 
 
-def _print_latents(facts: Mapping[str, Any], what: str) -> None:
+def _print_latents(facts: Mapping[str, Any], what: str, title: str) -> None:
     names = list(facts["dimensions"][0][what])
     rows = []
     for entry in facts["dimensions"]:
@@ -67,7 +64,7 @@ def _print_latents(facts: Mapping[str, Any], what: str) -> None:
         rows.append([f"z{entry['index']}", f"{entry['kl']:.2f}", *cells])
         if what == "rho":
             rows[-1].append(f"{degrees(entry['change']['slant']):+.0f}°")
-    print_table(["", "KL", *names, *["turns by"] * (what == "rho")], rows)
+    print_table(["", "KL", *names, *["turns by"] * (what == "rho")], rows, title)
 
 
 def _print_scores(facts: Mapping[str, Any]) -> None:

@@ -57,7 +57,7 @@ def interpolate(
     folder = results_folder(out, "interpolate")
     say(f"writing into {folder}", quiet=quiet)
     facts = save_paths(loaded, paths, folder, fps=fps)
-    report(context, folder, facts, json=json, quiet=quiet, seed=seed)
+    report(context, folder, facts, seed=seed)
 
 
 def _parse_end(option: str, text: str | None, latent: int) -> tuple[float, ...] | int | None:

@@ -60,9 +60,7 @@ def parse_numbers(option: str, text: str, kind: type[Number]) -> tuple[Number, .
         return tuple(kind(part) for part in text.split(","))
     except ValueError as error:
         raise UsageError(
-            f"{option} {text}",
-            "numbers separated by commas",
-            f"write, for example, {option} 1,2",
+            f"{option} {text}", "numbers separated by commas", f"write, for example, {option} 1,2"
         ) from error
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from latentlab.cli.console import print_json
+
+Summary = Callable[[Mapping[str, Any]], None]
 
 
 def results_folder(out: Path | None, what: str) -> Path:
@@ -31,22 +33,18 @@ def report(
     context: typer.Context,
     folder: Path,
     facts: Mapping[str, Any],
-    print_summary: Callable[[Mapping[str, Any]], None] | None = None,
-    *,
-    json: bool,
-    quiet: bool,
+    print_summary: Summary | None = None,
     **settings: Any,
 ) -> None:
-    """Record a command in ``run.json``, then print its facts as JSON or as a summary.
+    """Record a command in ``run.json``, then print its facts, as ``--json`` and ``--quiet`` ask.
 
     Parameters
     ----------
-    context : of the command
+    context : of the command, with its name, options and command line
     folder : of the results
     facts : of the command, with the paths of its ``files``
-    print_summary : prints what people want to know; the files are listed after it
-    json, quiet : the options of the same names
-    settings : for ``run.json``, with the command line and the versions
+    print_summary : prints the facts for people; by default, only the files are listed
+    settings : for ``run.json``, in addition to the command line and the versions
     """
     from latentlab.provenance import library_versions, record
 
@@ -59,29 +57,27 @@ def report(
     noted = record(folder, f"digits {context.info_name}", described)
     files = [str(path) for path in (*facts["files"], noted)]
     facts = {**facts, "out": str(folder), "files": files}
-    if json:
+    if context.params["json"]:
         print_json(facts)
-    elif not quiet:
-        if print_summary is not None:
+    elif not context.params["quiet"]:
+        if print_summary:
             print_summary(facts)
         print(*files, sep="\n")
 
 
-def print_line(text: str, *, bold: bool = False) -> None:
-    """Print a line, bold where stdout is a terminal."""
-    from rich.console import Console
-
-    Console(highlight=False, markup=False).print(text, style="bold" if bold else None)
-
-
-def print_table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Print a table whose columns are aligned to the right, except those without a heading."""
+def print_table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None
+) -> None:
+    """Print a table below its title; columns with a heading are aligned to the right."""
     from rich.console import Console
     from rich.table import Table
 
+    console = Console(highlight=False, markup=False)
+    if title:
+        console.print(title, style="bold")
     table = Table(box=None, pad_edge=False, show_header=any(headings))
     for heading in headings:
         table.add_column(heading, justify="right" if heading else "left")
     for row in rows:
         table.add_row(*row)
-    Console(highlight=False, markup=False).print(table)
+    console.print(table)

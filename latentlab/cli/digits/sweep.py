@@ -11,7 +11,7 @@ import typer
 from latentlab.cli import options
 from latentlab.cli.console import progress_bar, say
 from latentlab.cli.digits import options as digits_options
-from latentlab.cli.digits.results import print_line, print_table, report, results_folder
+from latentlab.cli.digits.results import print_table, report, results_folder
 
 _LOSSES = {
     "reconstruction": ("reconstruction", ".2f"),
@@ -68,16 +68,15 @@ def sweep(
         numbers = range(seed, seed + seeds)
         found = sweep_betas(config, recipe, digits, weights, numbers, progress=progress)
     facts = save_sweep(found, folder)
-    report(context, folder, facts, _print_summary, json=json, quiet=quiet, seed=seed)
+    report(context, folder, facts, _print_summary, seed=seed)
 
 
 def _print_summary(facts: Mapping[str, Any]) -> None:
     seeds = len(facts["seeds"])
     said = f"mean and 95 % interval of {seeds} seeds" if seeds > 1 else "one seed: no interval"
-    print_line(f"on the test set, losses in nats; {said}", bold=True)
-    for columns in (_LOSSES, _SCORES):
+    for columns, title in ((_LOSSES, f"on the test set, losses in nats; {said}"), (_SCORES, None)):
         headings = ["β", *(heading for heading, _ in columns.values())]
-        print_table(headings, [_cells(row, columns) for row in facts["betas"]])
+        print_table(headings, [_cells(row, columns) for row in facts["betas"]], title)
 
 
 def _cells(row: Mapping[str, Any], columns: Mapping[str, tuple[str, str]]) -> list[str]:

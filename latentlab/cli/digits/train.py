@@ -12,7 +12,7 @@ import typer
 from latentlab.cli import options
 from latentlab.cli.console import progress_bar, say
 from latentlab.cli.digits import options as digits_options
-from latentlab.cli.digits.results import print_line, print_table, report, results_folder
+from latentlab.cli.digits.results import print_table, report, results_folder
 from latentlab.errors import UsageError
 
 _FREE = {"resume", "out", "device", "json", "quiet", "offline", "debug"}
@@ -76,8 +76,7 @@ def train(
     say(f"training in {folder}; Ctrl-C stops, --resume --out {folder} resumes", quiet=quiet)
     with progress_bar(quiet=quiet) as progress:
         facts = finish_training(trainer, folder, progress)
-    seed = trainer.recipe.seed
-    report(context, folder, facts, _print_summary, json=json, quiet=quiet, seed=seed)
+    report(context, folder, facts, _print_summary, seed=trainer.recipe.seed)
 
 
 def _folder_to_resume(context: typer.Context, out: Path | None) -> Path:
@@ -117,5 +116,4 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
         ("active units", f"{test['active_units']} of {facts['model']['latent']}"),
         ("the tilt", f"z{tilt}, |ρ| {facts['tilt_rho'][tilt]:.2f} within a label"),
     ]
-    print_line("on the test set, after training", bold=True)
-    print_table(["", ""], rows)
+    print_table(["", ""], rows, title="on the test set, after training")

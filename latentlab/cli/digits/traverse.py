@@ -42,4 +42,4 @@ def traverse(
     folder = results_folder(out, "traverse")
     say(f"writing into {folder}", quiet=quiet)
     facts = save_traversal(loaded, values, folder, reach=range_, span=span, fps=fps)
-    report(context, folder, facts, json=json, quiet=quiet)
+    report(context, folder, facts)
