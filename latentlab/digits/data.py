@@ -49,7 +49,7 @@ class Digits:
         return len(self.labels)
 
     def __getitem__(self, chosen: slice | Tensor | list[int]) -> Digits:
-        """Return a part of them: a slice, indices, or where a mask is true."""
+        """Return some of the digits, chosen by a slice, indices or a mask."""
         return Digits(self.pictures[chosen], self.labels[chosen])
 
     def __repr__(self) -> str:
@@ -61,11 +61,11 @@ class Digits:
         return int(self.pictures.shape[-1])
 
     def to(self, device: Device) -> Digits:
-        """Return them on a device."""
+        """Return the digits on a device."""
         return Digits(self.pictures.to(device), self.labels.to(device))
 
     def draw(self, count: int, *, seed: int = 0) -> Digits:
-        """Return at most this many of them, drawn at random from the seed."""
+        """Return at most ``count`` of the digits, drawn at random from the seed."""
         if count >= len(self):
             return self
         generator = torch.Generator().manual_seed(seed)
@@ -74,7 +74,7 @@ class Digits:
 
 @dataclass(frozen=True, eq=False)
 class DigitsData:
-    """A training set and a test set, and where they came from.
+    """A training set and a test set with their source.
 
     Parameters
     ----------

@@ -66,9 +66,9 @@ class FactorTable:
     rho_chance : array, (L, F), the same with pictures shuffled within their labels
     worst : array, (L,), the lowest ρ with the slant over labels, positive if its sign is the mean's
     information : array, (L, F), nats, between the latent and the factor's rank within its label
-    scores : of the latents as they are
-    rotated : of randomly rotated latents, whose axes have no meaning
-    shuffled : of factors shuffled over all pictures, for what chance alone would give
+    scores : Scores of the latents as they are
+    rotated : scores of randomly rotated latents, whose axes have no meaning
+    shuffled : scores with the factors shuffled over all pictures: the chance level
     """
 
     kl: NDArray[np.float64]
@@ -87,7 +87,7 @@ class FactorTable:
 
 
 def table_of_factors(model: DigitsModel, digits: Digits, *, seed: int = 0) -> FactorTable:
-    """Return latents against factors on pictures, usually those of the test set.
+    """Return the table of latents against factors, measured on pictures.
 
     Factors enter the mutual information and the scores as ranks within their label, so that what
     the label alone tells about them does not count.
@@ -95,7 +95,7 @@ def table_of_factors(model: DigitsModel, digits: Digits, *, seed: int = 0) -> Fa
     Parameters
     ----------
     model : DigitsModel
-    digits : at least 100 pictures
+    digits : at least 100 pictures, usually of the test set
     seed : int, of rotations, shuffles and trees
 
     Raises
@@ -109,7 +109,7 @@ def table_of_factors(model: DigitsModel, digits: Digits, *, seed: int = 0) -> Fa
 
 
 def compare_factors(codes: Codes, values: Factors, *, seed: int = 0) -> FactorTable:
-    """Return the table of codes against the factors' values; see :func:`table_of_factors`."""
+    """Return the table of codes against values of the factors; see :func:`table_of_factors`."""
     rho = within_class_spearman(codes, values)
     slant = rho[:, :, _SLANT]
     z, ranks = _ranked(codes, values)
@@ -127,7 +127,7 @@ def compare_factors(codes: Codes, values: Factors, *, seed: int = 0) -> FactorTa
 
 
 def summarize_factors(codes: Codes, values: Factors, *, seed: int = 0) -> dict[str, float]:
-    """Return the figures that a β sweep compares: a fraction of the work of the whole table.
+    """Return the figures that a β sweep compares, at a fraction of the cost of the table.
 
     Returns
     -------

@@ -121,7 +121,7 @@ class Encoder(nn.Module):
     def __init__(self, config: DigitsConfig) -> None:
         super().__init__()
         self.config = config
-        told = config.classes if config.sees_label else 0
+        label_width = config.classes if config.sees_label else 0
         if config.network == "conv":
             first, second = config.hidden
             self.body = nn.Sequential(
@@ -131,10 +131,10 @@ class Encoder(nn.Module):
                 nn.ReLU(),
                 nn.Flatten(),
             )
-            self.head = _dense(second * (config.size // 4) ** 2 + told, 2 * config.latent)
+            self.head = _dense(second * (config.size // 4) ** 2 + label_width, 2 * config.latent)
         else:
             self.body = nn.Sequential(nn.Flatten())
-            self.head = _dense(config.size**2 + told, *config.hidden, 2 * config.latent)
+            self.head = _dense(config.size**2 + label_width, *config.hidden, 2 * config.latent)
 
     def forward(self, pictures: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         features = _with_label(self.body(pictures), label, self.config)
@@ -209,8 +209,8 @@ def build_model(config: DigitsConfig, *, seed: int = 0) -> DigitsModel:
 def _with_label(features: Tensor, label: Tensor, config: DigitsConfig) -> Tensor:
     if not config.sees_label:
         return features
-    told = functional.one_hot(label, config.classes).to(features.dtype)
-    return torch.cat((features, told), dim=1)
+    one_hot = functional.one_hot(label, config.classes).to(features.dtype)
+    return torch.cat((features, one_hot), dim=1)
 
 
 def _dense(*widths: int) -> nn.Sequential:

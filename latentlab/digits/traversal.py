@@ -1,4 +1,4 @@
-"""Every latent dimension moved alone under every label: a sheet, a film, and the changes."""
+"""Every latent moved alone under every label: a sheet, a film, and the changes of the digit."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class LatentTraversal:
 
     @property
     def row_labels(self) -> list[str]:
-        """The labels as they are written beside rows of pictures."""
+        """The texts beside the rows of pictures."""
         return [f"label {label}" for label in self.labels] if len(self.labels) > 1 else [""]
 
 
@@ -79,8 +79,8 @@ def traverse_latents(
     z = rest.expand(len(labels), count, steps, count).clone()
     for latent in range(count):
         z[:, latent, :, latent] = values[latent]
-    told = torch.tensor(labels)[:, None, None].expand(z.shape[:3])
-    pictures = model.pictures(z.flatten(0, 2), told.flatten())
+    repeated = torch.tensor(labels)[:, None, None].expand(z.shape[:3])
+    pictures = model.pictures(z.flatten(0, 2), repeated.flatten())
     return LatentTraversal(labels, values, pictures.reshape(*z.shape[:3], config.size, config.size))
 
 

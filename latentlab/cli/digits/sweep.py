@@ -63,7 +63,7 @@ def sweep(
     digits = digits_options.read_data(data, offline=offline, quiet=quiet)
     config = replace(config, size=digits.train.size)
     folder = results_folder(out, "sweep")
-    say(f"training {len(weights) * seeds} models, {epochs} epochs each", quiet=quiet)
+    say(f"training {len(weights) * seeds} models with --epochs {epochs}", quiet=quiet)
     with progress_bar(quiet=quiet) as progress:
         numbers = range(seed, seed + seeds)
         found = sweep_betas(config, recipe, digits, weights, numbers, progress=progress)
@@ -73,8 +73,11 @@ def sweep(
 
 def _print_summary(facts: Mapping[str, Any]) -> None:
     seeds = len(facts["seeds"])
-    said = f"mean and 95 % interval of {seeds} seeds" if seeds > 1 else "one seed: no interval"
-    for columns, title in ((_LOSSES, f"on the test set, losses in nats; {said}"), (_SCORES, None)):
+    interval = f"mean and 95 % interval of {seeds} seeds" if seeds > 1 else "one seed: no interval"
+    for columns, title in (
+        (_LOSSES, f"on the test set, losses in nats; {interval}"),
+        (_SCORES, None),
+    ):
         headings = ["β", *(heading for heading, _ in columns.values())]
         print_table(headings, [_cells(row, columns) for row in facts["betas"]], title)
 

@@ -31,7 +31,7 @@ def traverse(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Move every latent under every label: a sheet, a film, and the changes."""
+    """Move every latent under every label: a sheet, a film, and the changes of the digit."""
     from latentlab.animation import check_format
     from latentlab.digits.folders import load_run
     from latentlab.digits.traversal import save_traversal, traversal_values
