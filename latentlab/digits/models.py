@@ -95,6 +95,7 @@ def config_from(facts: Mapping[str, Any]) -> DigitsConfig:
 
     Examples
     --------
+    >>> from dataclasses import asdict
     >>> config_from(asdict(DigitsConfig("vae", latent=2))).latent
     2
     """
