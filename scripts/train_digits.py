@@ -2,9 +2,9 @@
 
 ``python scripts/train_digits.py --data DIR`` trains on MNIST's IDX files: a few epochs with each
 of several seeds, the best of them to the end, and the same network with the same seed at β = 1
-for comparison; then the latents are sorted so that number 3 is the tilt. What is chosen is chosen
-on training pictures; the figures are measured on the test set. ``--evaluate`` measures them again
-for the shipped model, ``--export`` writes its ONNX files again.
+for comparison. Then the latents are sorted so that number 3 is the tilt. All choices are made on
+training pictures; the figures are measured on the test set. ``--evaluate`` measures the figures of
+the shipped model again, and ``--export`` writes its ONNX files again.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from digits_evaluation import evaluate_tilt
+from digits_ordering import sort_latents
 from package_models import renew_sums
 
 from latentlab.digits.data import DigitsData, load_data
-from latentlab.digits.evaluation import evaluate_tilt
 from latentlab.digits.export import export_onnx
 from latentlab.digits.exported import SHIPPED
 from latentlab.digits.folders import load_run, save_run
 from latentlab.digits.measure import encode_digits, measure_losses
 from latentlab.digits.models import DigitsConfig, DigitsModel
 from latentlab.digits.objective import Beta
-from latentlab.digits.ordering import sort_latents
 from latentlab.digits.tilt import find_tilt
 from latentlab.digits.training import Recipe, Trainer
 from latentlab.errors import LatentlabError
@@ -41,7 +41,7 @@ TILT = 3
 
 
 def train_to(trainer: Trainer, epochs: int) -> Trainer:
-    """Train until so many epochs are done, with a line for each on stderr."""
+    """Train until this many epochs are done, with a line for each on stderr."""
     while trainer.epoch < epochs:
         figures = trainer.run_epoch()
         recipe = trainer.recipe
@@ -54,8 +54,8 @@ def train_to(trainer: Trainer, epochs: int) -> Trainer:
 
 
 def margin(trainer: Trainer, data: DigitsData) -> float:
-    """How far the tilt is ahead of the next latent, in mean |Spearman| on training pictures."""
-    shown = data.train.first(MEASURED)
+    """Return how far the tilt leads the next latent, in mean |Spearman| on training pictures."""
+    shown = data.train[:MEASURED]
     rho = sorted(find_tilt(encode_digits(trainer.model, shown), shown.pictures).rho)
     print(f"seed {trainer.recipe.seed}: tilt {rho[-1]:.3f}, next {rho[-2]:.3f}", file=sys.stderr)
     return rho[-1] - rho[-2]
@@ -75,10 +75,10 @@ def write(model: DigitsModel, trainer: Trainer, data: DigitsData, plain: float, 
     codes = encode_digits(model, data.test)
     tilt = find_tilt(codes, data.test.pictures)
     facts = {
-        "training": trainer.recipe.describe(),
+        "training": asdict(trainer.recipe),
         "data": {"name": "mnist", "train": len(data.train), "test": len(data.test)},
         "unit": "nats",
-        "test": measure_losses(model, data.test).describe(),
+        "test": asdict(measure_losses(model, data.test)),
         "total_at_beta_1": plain,
         "tilt_dimension": tilt.dimension,
         "tilt_rho": list(tilt.rho),
@@ -88,13 +88,13 @@ def write(model: DigitsModel, trainer: Trainer, data: DigitsData, plain: float, 
 
 
 def export(out: Path) -> None:
-    """Write the ONNX files of the model beside it."""
+    """Write the ONNX files of the model into its folder."""
     export_onnx(load_run(out / SHIPPED), out / SHIPPED)
     renew_sums(out)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train or measure, and turn what went wrong into one line and an exit code."""
+    """Train or measure; report an error as one line and an exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="folder with MNIST's IDX files, or mnist")
     parser.add_argument("--out", type=Path, default=MODELS_FOLDER, help="folder of models")
@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif not options.evaluate:
             recipe = replace(RECIPE, epochs=options.epochs, beta=Beta(options.beta))
             trainer = train_best(data, recipe, range(options.seeds))
-            model = sort_latents(trainer.model, data.train.first(MEASURED), tilt_at=TILT)
+            model = sort_latents(trainer.model, data.train[:MEASURED], tilt_at=TILT)
             plain = replace(trainer.recipe, beta=Beta(1.0))
             other = train_to(Trainer(CONFIG, plain, data), plain.epochs)
             write(model, trainer, data, other.history[-1]["test"]["total"], options.out)

@@ -107,10 +107,10 @@ def test_resume_ends_with_the_same_weights_and_refuses_other_options(
         folder,
     )
     with pytest.raises(KeyboardInterrupt):
-        finish_training(trainer, data, folder, interrupt)
+        finish_training(trainer, folder, interrupt)
     refused = latentlab("digits", "train", *SMALL, "--out", folder)
     assert refused.code == 2
-    assert "or --resume to go on" in refused.error
+    assert "or --resume to continue" in refused.error
     refused = latentlab("digits", "train", "--resume", "--epochs", 9, "--out", folder)
     assert refused.code == 2
     assert "--resume with --epochs" in refused.error
@@ -134,6 +134,14 @@ def test_interpolate_writes_its_film(latentlab: CommandLine, trained: Path) -> N
     )
     assert again.facts["paths"][0]["z"][0] == [1, 0, 0]
     assert len(again.facts["paths"]) == 1
+
+
+def test_a_single_latent_is_interpolated_on_the_line_only(latentlab: CommandLine) -> None:
+    small = ("--latent", 1, "--hidden", 4, "--epochs", 1)
+    latentlab("digits", "train", *small, "--out", "one", "--quiet")
+    called = latentlab("digits", "interpolate", "one", "--steps", 2, "--start", 1, "--json")
+    assert [path["kind"] for path in called.facts["paths"]] == ["linear"]
+    assert called.facts["paths"][0]["z"][0] == [1]
 
 
 def test_traverse_writes_sheet_and_film(latentlab: CommandLine, trained: Path) -> None:
@@ -195,6 +203,8 @@ def test_sweep_tells_every_beta(latentlab: CommandLine) -> None:
         (("interpolate", "RUN", "--path", "spline"), 2),
         (("traverse", "RUN", "--span", "0"), 2),
         (("traverse", "RUN", "--range", "all"), 2),
+        (("traverse", "RUN", "--seed", "1"), 2),
+        (("interpolate", "RUN", "--start", "1,0,0", "--end=-2,0,0"), 2),
         (("factors", "RUN", "--data", "nowhere"), 3),
         (("factors", "RUN", "--pictures", "3"), 2),
         (("sweep", "--betas", "1,two"), 2),

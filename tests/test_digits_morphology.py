@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +19,23 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import mutual_info_score
 
 from latentlab.digits.data import Digits, load_data
-from latentlab.digits.evaluation import sweep_frames
 from latentlab.digits.factors import (
     FactorTable,
-    compare,
+    compare_factors,
     describe_table,
     ranks_within,
-    subset,
     table_of_factors,
 )
 from latentlab.digits.measure import Codes, encode_digits
 from latentlab.digits.models import DigitsConfig, build_model
 from latentlab.digits.morphology import FACTORS, enlarge, measure_digits, slant_of
-from latentlab.digits.ordering import sort_latents
 from latentlab.digits.skeleton import skeletonize
 from latentlab.digits.tilt import find_tilt, within_class_spearman
 from latentlab.errors import ShapeError, UsageError
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+move_latent = importlib.import_module("digits_evaluation").move_latent
+sort_latents = importlib.import_module("digits_ordering").sort_latents
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +158,9 @@ def test_within_class_correlations_are_scipys() -> None:
         {"a": rng.normal(size=300), "b": rng.integers(3, size=300)},
     )
     labels = rng.integers(3, size=300)
-    found = within_class_spearman(z, {k: v.astype(float) for k, v in values.items()}, labels)
+    mean = torch.from_numpy(z)
+    codes = Codes(mean, mean, torch.from_numpy(labels))
+    found = within_class_spearman(codes, {k: v.astype(float) for k, v in values.items()})
     for row, chosen in enumerate(range(3)):
         some = labels == chosen
         for latent in range(4):
@@ -189,7 +194,7 @@ def planted(count: int = 1200) -> tuple[Codes, dict[str, np.ndarray]]:
 
 @pytest.fixture(scope="module")
 def table() -> FactorTable:
-    return compare(*planted())
+    return compare_factors(*planted())
 
 
 def test_planted_latents_are_found_and_the_controls_find_nothing(table: FactorTable) -> None:
@@ -211,7 +216,7 @@ def test_planted_latents_are_found_and_the_controls_find_nothing(table: FactorTa
             torch.distributions.Normal(0.0, 1.0),
         ).mean(0), rtol=1e-5,
     )  # fmt: skip
-    facts = describe_table(table)
+    facts = describe_table(table, {})
     assert facts["tilt_dimension"] == 1
     assert facts["dimensions"][1]["rho"]["slant"] == pytest.approx(table.rho[1, 0])
     assert set(facts) >= {"dimensions", "mig", "dci", "sap", "rotation_control", "gaps"}
@@ -250,7 +255,7 @@ def test_the_tilt_is_named_with_its_sign() -> None:
 def test_sorting_puts_the_tilt_where_it_is_asked_for_and_leaning_to_the_right() -> None:
     data = load_data("digits")
     model = build_model(DigitsConfig("cvae", latent=5, hidden=(30,), size=8), seed=2).eval()
-    some = data.train.first(600)
+    some = data.train[:600]
     before = find_tilt(encode_digits(model, some), some.pictures)
     turned = sort_latents(model, some, tilt_at=3)
     after = find_tilt(encode_digits(turned, some), some.pictures)
@@ -267,19 +272,19 @@ def test_too_few_pictures_are_refused_and_subsets_are_drawn_once() -> None:
     data = load_data("digits")
     model = build_model(DigitsConfig("vae", latent=2, hidden=(8,), size=8))
     with pytest.raises(UsageError, match="at least 100"):
-        table_of_factors(model, data.test.first(50))
-    few = subset(data.test, 50, seed=1)
-    assert torch.equal(few.labels, subset(data.test, 50, seed=1).labels)
+        table_of_factors(model, data.test[:50])
+    few = data.test.draw(50, seed=1)
+    assert torch.equal(few.labels, data.test.draw(50, seed=1).labels)
     assert len({tuple(picture.flatten().tolist()) for picture in few.pictures}) == 50
-    assert subset(data.test, 10**6) is data.test
+    assert data.test.draw(10**6) is data.test
 
 
-def test_sweep_frames_move_one_latent_only() -> None:
+def test_only_one_latent_is_moved() -> None:
     model = build_model(DigitsConfig("cvae", latent=3, hidden=(8,), size=8)).eval()
-    frames = sweep_frames(model, 1, steps=5)
+    frames = move_latent(model, 1, steps=5)
     z = torch.tensor([[0.0, -2.0, 0.0]])
     torch.testing.assert_close(frames[0, 7, 0], model.pictures(z, torch.tensor([7]))[0, 0])
-    drawn = sweep_frames(model, 1, draws=2, seed=4, steps=5)
+    drawn = move_latent(model, 1, draws=2, seed=4, steps=5)
     rest = torch.randn(2, 3, generator=torch.Generator().manual_seed(4))
     rest[:, 1] = 2.0
     expected = model.pictures(rest, torch.tensor([4, 4]))[:, 0]

@@ -22,6 +22,7 @@ from latentlab.digits.demo import demo_page
 from latentlab.digits.description import describe_model
 from latentlab.digits.export import export_onnx
 from latentlab.digits.folders import DigitsRun, load_run
+from latentlab.digits.measure import Codes
 from latentlab.digits.models import DigitsConfig, build_model
 from latentlab.digits.morphology import slant_of
 from latentlab.models.shipped import MODELS_FOLDER
@@ -575,7 +576,9 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 
 def test_models_that_are_told_no_label_have_no_tiles(browser: Browser, tmp_path: Path) -> None:
-    run = DigitsRun("plain", build_model(DigitsConfig("vae", latent=1, hidden=(4,), size=8)))
+    model = build_model(DigitsConfig("vae", latent=1, hidden=(4,), size=8))
+    mean = torch.zeros(2, 1)
+    run = DigitsRun("plain", model, {}, Codes(mean, mean, torch.zeros(2, dtype=torch.int64)))
     export_onnx(run, tmp_path)
     with demo_page(str(tmp_path)) as files, serving(files) as address:
         open_page(browser, address)

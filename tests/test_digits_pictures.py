@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,30 +16,27 @@ from hypothesis import strategies as st
 from scipy.spatial import geometric_slerp
 from scipy.stats import norm, t
 
+from latentlab.digits.beta_figure import draw_sweep
+from latentlab.digits.beta_sweep import describe_sweep, mean_and_interval, sweep_betas
 from latentlab.digits.data import Digits, load_data
-from latentlab.digits.figures import (
-    TrainingFilm,
-    draw_codes,
-    draw_reconstructions,
-    draw_samples,
-    ink,
-)
+from latentlab.digits.figures import draw_codes, draw_reconstructions, draw_samples, ink
+from latentlab.digits.films import InterpolationFilm, TrainingFilm, plane_of, project
 from latentlab.digits.folders import DigitsRun
-from latentlab.digits.interpolation import InterpolationFilm, arc, interpolate, plane_of, straight
+from latentlab.digits.interpolation import decode_path
 from latentlab.digits.measure import Codes
 from latentlab.digits.models import DigitsConfig, DigitsModel, build_model
 from latentlab.digits.morphology import slant_of
-from latentlab.digits.sweep import BetaSweep, describe_sweep, draw_sweep, interval, sweep_betas
 from latentlab.digits.training import Recipe
 from latentlab.digits.traversal import (
-    sweep_changes,
-    sweep_film,
-    sweep_latents,
-    sweep_sheet,
-    sweep_values,
+    draw_film,
+    draw_sheet,
+    measure_changes,
+    traversal_values,
+    traverse_latents,
 )
 from latentlab.errors import ShapeError, UsageError
 from latentlab.figures.canvas import new_figure
+from latentlab.linalg.slerp import slerp
 
 
 @pytest.fixture(scope="module")
@@ -56,66 +56,87 @@ VECTORS = st.lists(st.floats(-3, 3), min_size=3, max_size=3)
 
 @given(VECTORS, VECTORS)
 @settings(max_examples=60, deadline=None)
-def test_the_arc_is_scipys_slerp_with_an_even_norm(first: list[float], last: list[float]) -> None:
-    start, end = (torch.tensor(z, dtype=torch.float64) for z in (first, last))
-    weights = torch.linspace(0, 1, 7, dtype=torch.float64)
-    path = arc(start, end, weights)
-    norms = [float(start.norm()), float(end.norm())]
+def test_slerp_is_scipys_on_the_sphere_and_shoemakes_formula_beside_it(
+    first: list[float], last: list[float]
+) -> None:
+    start, end = np.array(first), np.array(last)
+    norms = np.linalg.norm(start), np.linalg.norm(end)
     if min(norms) < 1e-3:
         return
     cosine = float(start @ end) / (norms[0] * norms[1])
     if abs(cosine) > 0.999:
         return
-    sphere = geometric_slerp(start / norms[0], end / norms[1], weights.numpy())
-    expected = sphere * np.linspace(*norms, 7)[:, None]
-    np.testing.assert_allclose(path.numpy(), expected, atol=1e-6)
+    weights = np.linspace(0, 1, 7)
+    units = [torch.tensor(z / norm) for z, norm in zip((start, end), norms, strict=True)]
+    sphere = geometric_slerp(start / norms[0], end / norms[1], weights)
+    np.testing.assert_allclose(slerp(*units, torch.tensor(weights)), sphere, atol=1e-9)
+    angle = math.acos(cosine)
+    shares = np.sin(np.stack((1 - weights, weights)) * angle)[..., None] / math.sin(angle)
+    path = slerp(torch.tensor(start), torch.tensor(end), torch.tensor(weights))
+    np.testing.assert_allclose(path, shares[0] * start + shares[1] * end, atol=1e-9)
 
 
-def test_paths_begin_and_end_where_they_should_even_without_an_arc() -> None:
+def test_slerp_keeps_the_lengths_of_vectors_of_any_shape() -> None:
+    halfway = slerp(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 3.0]), 0.5)
+    assert float(halfway.norm()) == pytest.approx(math.sqrt(5), abs=1e-6)  # not 2, the mean norm
+    first, last = torch.randn(2, 2, 3, 4, generator=torch.Generator().manual_seed(0))
+    weights = torch.tensor([0.0, 0.25, 1.0])
+    path = slerp(first, last, weights)
+    assert path.shape == (3, 2, 3, 4)
+    assert path.dtype == torch.float32
+    flat = slerp(first.flatten(), last.flatten(), weights)
+    torch.testing.assert_close(path.flatten(1), flat)
+    torch.testing.assert_close(path[1], slerp(first, last, 0.25))
+    torch.testing.assert_close(path[0], first)
+    torch.testing.assert_close(path[2], last)
+
+
+def test_slerp_is_straight_without_an_angle_and_refuses_opposite_vectors() -> None:
     zero, one = torch.zeros(3), torch.tensor([0.0, 2.0, 0.0])
+    close = torch.tensor([1e-5, 2.0, 0.0])
     weights = torch.linspace(0, 1, 5)
-    for start, end in ((zero, one), (one, -one), (one, 2 * one), (one, one)):
-        path = arc(start, end, weights)
-        torch.testing.assert_close(path, straight(start, end, weights))
-        assert torch.isfinite(path).all()
+    for start, end in ((zero, one), (one, zero), (one, 2 * one), (one, one), (one, close)):
+        path = slerp(start, end, weights)
+        torch.testing.assert_close(path, torch.lerp(start, end, weights[:, None]))
+    for end in (-one, -3 * close):
+        with pytest.raises(UsageError, match="opposite latents"):
+            slerp(one, end, weights)
 
 
 def test_both_paths_lie_in_the_plane_that_is_drawn() -> None:
     generator = torch.Generator().manual_seed(3)
     start, end = torch.randn(2, 8, generator=generator)
     plane = plane_of(start, end)
-    np.testing.assert_allclose(plane.axes @ plane.axes.T, np.eye(2), atol=1e-12)
+    np.testing.assert_allclose(plane @ plane.T, np.eye(2), atol=1e-12)
     weights = torch.linspace(0, 1, 9)
-    for path in (straight(start, end, weights), arc(start, end, weights)):
-        flat = plane.project(path)
-        np.testing.assert_allclose(flat @ plane.axes, path.numpy(), atol=1e-5)
+    for path in (torch.lerp(start, end, weights[:, None]), slerp(start, end, weights)):
+        flat = project(path, plane)
+        np.testing.assert_allclose(flat @ plane, path.numpy(), atol=1e-5)
     for degenerate in (torch.zeros(8), 2 * start):
-        axes = plane_of(start, degenerate).axes
+        axes = plane_of(start, degenerate)
         np.testing.assert_allclose(axes @ axes.T, np.eye(2), atol=1e-12)
-    assert plane_of(torch.tensor([1.0]), torch.tensor([2.0])).project(torch.ones(4, 1)).shape == (
-        4,
-        2,
-    )
+    line = plane_of(torch.tensor([1.0]), torch.tensor([2.0]))
+    assert project(torch.ones(4, 1), line).shape == (4, 2)
 
 
 def test_an_interpolation_decodes_every_point_of_its_path(model: DigitsModel) -> None:
     start, end = torch.randn(2, 3, generator=torch.Generator().manual_seed(4))
-    found = interpolate(model, start, end, label=7, kind="slerp", steps=5)
+    found = decode_path(model, start, end, label=7, kind="slerp", steps=5)
     torch.testing.assert_close(found.pictures, model.pictures(found.z, torch.full((5,), 7)))
     torch.testing.assert_close(found.z[0], start)
     torch.testing.assert_close(found.z[-1], end)
     for wrong in ({"kind": "bezier"}, {"steps": 1}, {"label": 10}, {"label": -1}):
         with pytest.raises(UsageError):
-            interpolate(model, start, end, **wrong)
+            decode_path(model, start, end, **wrong)
     with pytest.raises(ShapeError):
-        interpolate(model, start, end[:2])
+        decode_path(model, start, end[:2])
 
 
 def test_the_film_of_an_interpolation_moves_only_point_and_digit(
     model: DigitsModel, codes: Codes
 ) -> None:
     start, end = torch.tensor([2.0, 0.0, 0.0]), torch.tensor([0.0, -2.0, 1.0])
-    paths = [interpolate(model, start, end, kind=kind, steps=4) for kind in ("linear", "slerp")]
+    paths = [decode_path(model, start, end, kind=kind, steps=4) for kind in ("linear", "slerp")]
     film = InterpolationFilm(paths, codes, title="a film")
     frames = film.all()
     assert len(frames) == 4
@@ -140,7 +161,7 @@ def test_sheets_and_scatter_show_everything(model: DigitsModel, codes: Codes) ->
     for kind in ("vae", "autoencoder"):
         other = build_model(DigitsConfig(kind, latent=3, hidden=(8,), size=8)).eval()
         assert draw_samples(other, codes, title="t").shape[0] < told.shape[0]
-    ax = draw_codes(codes, (1, 2), title="t", ax=new_figure().add_subplot())
+    ax = draw_codes(codes, title="t", ax=new_figure().add_subplot())
     drawn, expected = (
         array[np.lexsort(array.T)]
         for array in (
@@ -151,6 +172,14 @@ def test_sheets_and_scatter_show_everything(model: DigitsModel, codes: Codes) ->
     np.testing.assert_allclose(drawn, expected)
 
 
+def training(
+    originals: Digits, frames: list[torch.Tensor], history: list[dict[str, Any]]
+) -> SimpleNamespace:
+    """Return what a film shows of a trainer after 7 epochs."""
+    shown = {"watched": originals, "frames": frames, "history": history}
+    return SimpleNamespace(**shown, recipe=Recipe(epochs=7), unit="nats", title="t")
+
+
 def test_a_training_film_is_thinned_evenly_and_holds_its_end() -> None:
     originals = Digits(torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]))
     frames = [torch.full((2, 8, 8), 10 * epoch, dtype=torch.uint8) for epoch in range(8)]
@@ -158,65 +187,63 @@ def test_a_training_film_is_thinned_evenly_and_holds_its_end() -> None:
         {"epoch": epoch, "train": {"total": 9.0 - epoch}, "test": {"total": 10.0 - epoch}}
         for epoch in range(1, 8)
     ]
-    film = TrainingFilm(originals, frames, history, epochs=7, unit="nats", title="t")
+    film = TrainingFilm(training(originals, frames, history))
     shown = film.all(most=4)
     assert len(shown) == 4 + 12
     assert all(frame is shown[-1] for frame in shown[-12:])
     assert not np.array_equal(shown[0], shown[-1])
 
 
-# Sweeps of latents
+# Traversals of latents
 
 
-def test_a_sweep_decodes_each_latent_alone(model: DigitsModel) -> None:
+def test_a_traversal_decodes_each_latent_alone(model: DigitsModel) -> None:
     values = torch.linspace(-2, 2, 5).expand(3, 5)
-    sweep = sweep_latents(model, values)
-    assert sweep.pictures.shape == (10, 3, 5, 8, 8)
+    found = traverse_latents(model, values)
+    assert found.pictures.shape == (10, 3, 5, 8, 8)
     z = torch.tensor([[0.0, 0.0, -1.0]])
     expected = model.pictures(z, torch.tensor([6]))[0, 0]
-    torch.testing.assert_close(sweep.pictures[6, 2, 1], expected)
-    moved = sweep_latents(model, values, labels=[6], center=torch.tensor([0.5, 0.5, 0.5]))
+    torch.testing.assert_close(found.pictures[6, 2, 1], expected)
+    moved = traverse_latents(model, values, center=torch.tensor([0.5, 0.5, 0.5]))
     expected = model.pictures(torch.tensor([[0.5, 2.0, 0.5]]), torch.tensor([6]))[0, 0]
-    torch.testing.assert_close(moved.pictures[0, 1, 4], expected)
+    torch.testing.assert_close(moved.pictures[6, 1, 4], expected)
 
 
 def test_ranges_are_sigmas_of_the_prior_or_quantiles_of_the_codes(
     model: DigitsModel, codes: Codes
 ) -> None:
     run = DigitsRun("r", model, {}, codes)
-    sigmas = sweep_values(run, reach="sigma", span=1.5, steps=3)
+    sigmas = traversal_values(run, reach="sigma", span=1.5, steps=3)
     assert sigmas.tolist() == [[-1.5, 0, 1.5]] * 3
-    found = sweep_values(run, reach="quantile", span=2.0, steps=5)
+    found = traversal_values(run, reach="quantile", span=2.0, steps=5)
     levels = np.linspace(norm.cdf(-2), norm.cdf(2), 5)
     expected = np.quantile(codes.mean.double().numpy(), levels, axis=0).T
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
     plain = build_model(DigitsConfig("autoencoder", latent=3, hidden=(8,), size=8))
-    spread = sweep_values(DigitsRun("r", plain, {}, codes), reach="sigma", span=1.0, steps=3)
+    spread = traversal_values(DigitsRun("r", plain, {}, codes), reach="sigma", span=1.0, steps=3)
     means = codes.mean.numpy()
     np.testing.assert_allclose(spread[:, 2], means.mean(0) + means.std(0, ddof=1), rtol=1e-5)
     for wrong in ({"reach": "all"}, {"span": 0.0}, {"span": 9.0}, {"steps": 1}):
         with pytest.raises(UsageError):
-            sweep_values(run, **{"reach": "sigma", "span": 2.0, "steps": 5, **wrong})
-    with pytest.raises(UsageError, match="without codes"):
-        sweep_values(DigitsRun("r", model), reach="quantile", span=2.0, steps=5)
+            traversal_values(run, **{"reach": "sigma", "span": 2.0, "steps": 5, **wrong})
 
 
-def test_sheet_and_film_of_a_sweep_have_their_tiles_and_changes_are_measured(
+def test_sheet_and_film_of_a_traversal_have_their_tiles_and_changes_are_measured(
     model: DigitsModel,
 ) -> None:
-    sweep = sweep_latents(model, torch.linspace(-2, 2, 6).expand(3, 6))
-    sheet = sweep_sheet(sweep, title="a sheet", tilt=1)
+    found = traverse_latents(model, torch.linspace(-2, 2, 6).expand(3, 6))
+    sheet = draw_sheet(found, title="a sheet", tilt=1)
     assert sheet.shape[1] > 3 * 5 * 56
-    film = sweep_film(sweep, title="a film", tilt=1)
+    film = draw_film(found, title="a film", tilt=1)
     assert len(film) == 6
-    changes = sweep_changes(sweep)["slant"]
-    ends = [slant_of(sweep.pictures[4, 2, [step]].numpy())[0] for step in (0, -1)]
+    changes = measure_changes(found)["slant"]
+    ends = [slant_of(found.pictures[4, 2, [step]].numpy())[0] for step in (0, -1)]
     assert changes.shape == (10, 3)
     assert changes[4, 2] == pytest.approx(ends[1] - ends[0])
     untold = build_model(DigitsConfig("vae", latent=2, hidden=(8,), size=8)).eval()
-    one = sweep_latents(untold, torch.linspace(-2, 2, 3).expand(2, 3))
+    one = traverse_latents(untold, torch.linspace(-2, 2, 3).expand(2, 3))
     assert one.pictures.shape[0] == 1
-    assert sweep_sheet(one, title="t").dtype == np.uint8
+    assert draw_sheet(one, title="t").dtype == np.uint8
 
 
 # Sweeps of β
@@ -224,11 +251,11 @@ def test_sheet_and_film_of_a_sweep_have_their_tiles_and_changes_are_measured(
 
 def test_intervals_are_students() -> None:
     values = np.random.default_rng(0).normal(size=(3, 5))
-    mean, half = interval(values)
+    mean, half = mean_and_interval(values)
     for row in range(3):
         low, high = t.interval(0.95, 4, values[row].mean(), values[row].std(ddof=1) / math.sqrt(5))
         assert (mean[row] - half[row], mean[row] + half[row]) == pytest.approx((low, high))
-    assert interval(values[:, :1])[1].tolist() == [0, 0, 0]
+    assert mean_and_interval(values[:, :1])[1].tolist() == [0, 0, 0]
 
 
 def test_a_sweep_of_beta_trains_each_and_shows_the_trade_off() -> None:
@@ -250,13 +277,9 @@ def test_a_sweep_of_beta_trains_each_and_shows_the_trade_off() -> None:
     assert low["reconstruction"]["mean"] < high["reconstruction"]["mean"]
     assert low["mig"]["interval"] is None
     assert facts["seeds"] == [3]
-    several = BetaSweep(
-        found.betas,
-        (3, 4),
-        2,
-        {name: np.hstack((array, array + 0.1)) for name, array in found.values.items()},
-    )
-    figure = draw_sweep(several, title="t")
+    values = {name: np.hstack((array, array + 0.1)) for name, array in found.values.items()}
+    several = replace(found, seeds=(3, 4), values=values)
+    figure = draw_sweep(several)
     losses, scores, active = figure.axes
     assert [ax.get_xlabel() for ax in (losses, scores, active)] == ["β, weight of the KL term"] * 3
     assert describe_sweep(several)["betas"][0]["kl"]["interval"] > 0
@@ -265,5 +288,5 @@ def test_a_sweep_of_beta_trains_each_and_shows_the_trade_off() -> None:
 def test_nothing_is_written_by_drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     originals = Digits(torch.zeros(1, 1, 8, 8), torch.tensor([0]))
-    TrainingFilm(originals, [torch.zeros(1, 8, 8)], [], epochs=1, unit="nats", title="t").frame(0)
+    TrainingFilm(training(originals, [torch.zeros(1, 8, 8)], [])).frame(0)
     assert not list(tmp_path.iterdir())

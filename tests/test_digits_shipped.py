@@ -17,12 +17,15 @@ from scipy.stats import spearmanr
 from skimage.measure import moments_central
 
 from latentlab.digits.data import FILES, DigitsData, load_data
-from latentlab.digits.evaluation import evaluate_tilt, sweep_frames
 from latentlab.digits.exported import DECODER, read_exported
 from latentlab.digits.folders import MODEL, DigitsRun, load_run
 from latentlab.digits.measure import encode_digits
 from latentlab.digits.models import DigitsConfig
 from latentlab.models.shipped import MODELS_FOLDER
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+digits_evaluation = importlib.import_module("digits_evaluation")
+train_digits = importlib.import_module("train_digits")
 
 CARD = MODELS_FOLDER / "digits" / "MODEL_CARD.md"
 
@@ -39,7 +42,7 @@ def mnist(shared: Path) -> DigitsData:
 
 @pytest.fixture(scope="module")
 def figures(run: DigitsRun, mnist: DigitsData) -> dict[str, Any]:
-    return evaluate_tilt(run.model, mnist, taught=4000, draws=1)
+    return digits_evaluation.evaluate_tilt(run.model, mnist, taught=4000, draws=1)
 
 
 def slant(picture: np.ndarray) -> float:
@@ -76,7 +79,7 @@ def test_the_onnx_files_belong_to_the_weights_and_all_of_it_is_small() -> None:
 def test_moving_z3_turns_every_digit_to_the_right_by_twenty_degrees_and_more(
     run: DigitsRun,
 ) -> None:
-    for label in sweep_frames(run.model, 3, steps=17)[0].numpy():
+    for label in digits_evaluation.move_latent(run.model, 3, steps=17)[0].numpy():
         slants = [slant(frame) for frame in label]
         assert slants[-1] - slants[0] >= 20
         assert (np.diff(slants) > 0).all()
@@ -129,8 +132,6 @@ def test_the_card_says_what_is_measured(run: DigitsRun, figures: dict[str, Any])
 def test_the_script_trains_sorts_and_writes_a_model_that_loads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "scripts"))
-    train_digits = importlib.import_module("train_digits")
     config = DigitsConfig("cvae", latent=5, hidden=(32,), size=8)
     monkeypatch.setattr(train_digits, "CONFIG", config)
     data = load_data("digits")
@@ -164,4 +165,3 @@ def threads() -> Any:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
-    sys.modules.pop("train_digits", None)

@@ -1,1 +1,1 @@
-"""The small world where everything can be trained: handwritten digits, from data to figures."""
+"""A small world of handwritten digits in which everything can be trained, from data to figures."""

@@ -1,4 +1,4 @@
-"""Pictures of digits with labels: MNIST from its files, or scikit-learn's small set."""
+"""Pictures of handwritten digits with labels: MNIST from its files, or scikit-learn's small set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentlab.digits.idx import read_idx_labels, read_idx_pictures
+from latentlab.digits.idx import read_idx
 from latentlab.errors import FileError
 from latentlab.machine.files import sha256_of_file
 
@@ -25,6 +25,8 @@ FILES = {
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 """Part → the names of its pictures and labels, with or without ``.gz``."""
+
+Device = torch.device | str
 
 _TEST_SHARE = 5
 _LARGEST_SIDE = 128
@@ -46,6 +48,10 @@ class Digits:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __getitem__(self, chosen: slice | Tensor | list[int]) -> Digits:
+        """Return some of the digits, chosen by a slice, indices or a mask."""
+        return Digits(self.pictures[chosen], self.labels[chosen])
+
     def __repr__(self) -> str:
         return f"Digits({len(self)} pictures of {self.size}×{self.size})"
 
@@ -54,24 +60,27 @@ class Digits:
         """Side of a picture in pixels."""
         return int(self.pictures.shape[-1])
 
-    def first(self, count: int) -> Digits:
-        """Return the first so many."""
-        return Digits(self.pictures[:count], self.labels[:count])
-
-    def to(self, device: torch.device | str) -> Digits:
-        """Return them on a device."""
+    def to(self, device: Device) -> Digits:
+        """Return the digits on a device."""
         return Digits(self.pictures.to(device), self.labels.to(device))
+
+    def draw(self, count: int, *, seed: int = 0) -> Digits:
+        """Return at most ``count`` of the digits, drawn at random from the seed."""
+        if count >= len(self):
+            return self
+        generator = torch.Generator().manual_seed(seed)
+        return self[torch.randperm(len(self), generator=generator)[:count]]
 
 
 @dataclass(frozen=True, eq=False)
 class DigitsData:
-    """A training and a test set, and where they came from.
+    """A training set and a test set with their source.
 
     Parameters
     ----------
-    name : what ``--data`` said: ``mnist``, ``digits`` or a folder
+    name : as given to :func:`load_data`: ``mnist``, ``digits`` or a folder
     train, test : Digits
-    sha256 : file name → digest of each file read; empty for ``digits``
+    sha256 : file name → digest of each file that was read; empty for ``digits``
     """
 
     name: str
@@ -81,19 +90,19 @@ class DigitsData:
 
 
 def load_data(name: str, *, offline: bool = False, progress: Progress | None = None) -> DigitsData:
-    """Return the data that ``--data`` names.
+    """Return a data set by name or folder.
 
     Parameters
     ----------
-    name : ``digits``, scikit-learn's 1,797 pictures of 8×8 (every fifth is for testing);
+    name : ``digits``, scikit-learn's 1,797 pictures of 8×8, of which every fifth is for testing;
         ``mnist``, downloaded once into the cache; or a folder with MNIST's four IDX files
-    offline : never ask the network
+    offline : never use the network
     progress : called as ``progress(what, bytes so far, bytes in all)`` while downloading
 
     Raises
     ------
-    FileError : no such folder, or files in it that are missing, damaged or do not match.
-    DownloadError : ``mnist`` could not be fetched.
+    FileError : the folder does not exist, or files in it are missing, damaged or do not match.
+    DownloadError : ``mnist`` could not be downloaded.
 
     Examples
     --------
@@ -106,10 +115,8 @@ def load_data(name: str, *, offline: bool = False, progress: Progress | None = N
     if name == "mnist":
         from latentlab.digits.download import fetch_mnist
 
-        folder = fetch_mnist(offline=offline, progress=progress)
-    else:
-        folder = Path(name)
-    return read_folder(folder, name=name)
+        return read_folder(fetch_mnist(offline=offline, progress=progress), name=name)
+    return read_folder(Path(name))
 
 
 def read_folder(folder: Path, *, name: str | None = None) -> DigitsData:
@@ -123,14 +130,14 @@ def read_folder(folder: Path, *, name: str | None = None) -> DigitsData:
         raise FileError(
             f"--data {folder}",
             "digits, mnist, or a folder with MNIST's four files",
-            "pass --data digits to need no files",
+            "pass --data digits, which needs no files",
         )
     paths = {part: [_find(folder, stem) for stem in stems] for part, stems in FILES.items()}
     train, test = (_read_pair(*paths[part]) for part in ("train", "test"))
     if train.size != test.size:
         raise FileError(
             f"training pictures of {train.size} px and test pictures of {test.size} px",
-            "one size",
+            "pictures of one size",
             "use files of one data set",
         )
     sums = {path.name: sha256_of_file(path) for pair in paths.values() for path in pair}
@@ -138,7 +145,7 @@ def read_folder(folder: Path, *, name: str | None = None) -> DigitsData:
 
 
 def _find(folder: Path, stem: str) -> Path:
-    # Some mirrors write a dot instead of the last but one hyphen.
+    # Some mirrors write a dot instead of the hyphen before "idx".
     for name in (stem, f"{stem}.gz", stem.replace("-idx", ".idx")):
         if (folder / name).is_file():
             return folder / name
@@ -150,12 +157,12 @@ def _find(folder: Path, stem: str) -> Path:
 
 
 def _read_pair(pictures_path: Path, labels_path: Path) -> Digits:
-    pictures, labels = read_idx_pictures(pictures_path), read_idx_labels(labels_path)
+    pictures, labels = read_idx(pictures_path, "pictures"), read_idx(labels_path, "labels")
     if len(pictures) != len(labels):
         raise FileError(
             f"{len(pictures):,} pictures in {pictures_path.name} and {len(labels):,} labels in "
             f"{labels_path.name}",
-            "as many of both",
+            "a label for every picture",
             "use files of one data set",
         )
     height, width = pictures.shape[1:]
@@ -163,11 +170,13 @@ def _read_pair(pictures_path: Path, labels_path: Path) -> Digits:
         raise FileError(
             f"pictures of {height}×{width} in {pictures_path}",
             f"squares of 4 to {_LARGEST_SIDE} px",
-            "check that this is MNIST or a data set of its kind",
+            "check that this is MNIST or a data set in its format",
         )
     if labels.max() > 9:
         raise FileError(
-            f"the label {labels.max()} in {labels_path}", "0 to 9", "use a data set of ten classes"
+            f"the label {labels.max()} in {labels_path}",
+            "labels from 0 to 9",
+            "use a data set with ten classes",
         )
     return _digits(pictures, labels, 255)
 
@@ -183,8 +192,4 @@ def _small_set() -> DigitsData:
     bunch = load_digits()
     everything = _digits(bunch.images.astype(np.uint8), bunch.target.astype(np.uint8), 16)
     held_out = torch.arange(len(everything)) % _TEST_SHARE == 0
-    train, test = (
-        Digits(everything.pictures[chosen], everything.labels[chosen])
-        for chosen in (~held_out, held_out)
-    )
-    return DigitsData("digits", train, test)
+    return DigitsData("digits", everything[~held_out], everything[held_out])

@@ -1,4 +1,4 @@
-"""The page on which a digits model runs in the browser, with the model in it."""
+"""The page that runs a digits model in the browser, together with the model."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from latentlab.digits.exported import DECODER, DESCRIPTION, SHIPPED, is_exported, read_exported
-from latentlab.models.shipped import shipped_folder
+from latentlab.digits.exported import DECODER, DESCRIPTION, locate_model, read_exported
 from latentlab.web.pages import Page, page_files, runtime_files
 
 
 @contextmanager
 def demo_page(source: str | None = None) -> Iterator[Page]:
-    """Yield the files of the page with a model, by address, for as long as the block lasts.
+    """Yield the files of the page and its model by address; they exist until the block ends.
 
     Parameters
     ----------
-    source : a run folder, which is exported for the purpose; a folder that
-        ``latentlab digits export`` wrote; or None for the model that comes with latentlab
+    source : a run folder, whose model is exported first; a folder that ``latentlab digits export``
+        wrote; or None for the model that comes with latentlab
 
     Raises
     ------
-    MissingExtraError : onnxruntime-web has not been fetched, or ONNX is missing for the export.
+    MissingExtraError : onnxruntime-web has not been downloaded, or ONNX is missing for the export.
     FileError : the folder holds no model.
     """
     page = {**page_files("digits"), **runtime_files()}
@@ -32,10 +31,10 @@ def demo_page(source: str | None = None) -> Iterator[Page]:
 
 
 def _model_files(source: str | None, scratch: Path) -> dict[str, Path]:
-    shipped = source is None or (source == SHIPPED and not Path(source).exists())
-    folder = shipped_folder(SHIPPED) if shipped else Path(str(source))
-    # A run that was trained again would not match what was once exported into its folder.
-    if not is_exported(folder) or not (shipped or not (folder / "config.json").exists()):
+    folder, shipped = locate_model(source)
+    # A run may have been trained again after its model was exported into its folder.
+    has_run = not shipped and (folder / "config.json").exists()
+    if has_run or not (folder / DESCRIPTION).is_file():
         from latentlab.digits.export import export_onnx
         from latentlab.digits.folders import load_run
 

@@ -1,4 +1,4 @@
-"""What a reader of an exported model needs to know: sizes, ranges, and what each latent does."""
+"""The description of an exported model: sizes, ranges, and the effect of each latent."""
 
 from __future__ import annotations
 
@@ -11,46 +11,47 @@ from torch import Tensor
 
 from latentlab.digits.exported import FORMAT
 from latentlab.digits.folders import DigitsRun
+from latentlab.digits.measure import center_and_spread
 from latentlab.digits.morphology import UNITS
-from latentlab.digits.traversal import sweep_changes, sweep_latents
+from latentlab.digits.traversal import measure_changes, traverse_latents
 
 _NORMALIZATION = {
     "image": "gray values in [0, 1], ink is 1, no further scaling",
     "z": "standard deviations of the prior N(0, 1)",
 }
+_OWN_UNITS = "the encoder's own units: there is no prior, see rest and spread"
 _REACH = 3.0
 _SPAN = 2.0
 _ROUNDING = 1e-3
 _NOTICEABLE = 0.2
-# Smallest change worth a word, beside the side of the picture (its square for the area).
+# The smallest changes worth naming, relative to the side of the picture (its square for the area).
 _FLOORS = {"slant": 0.05, "thickness": 0.01, "width": 0.03, "height": 0.03}
 _FLOORS |= {"area": 0.01, "length": 0.1}
 
 
 def describe_model(run: DigitsRun) -> dict[str, Any]:
-    """Return the facts of a model, by name, all of them fit for JSON.
+    """Return the facts of a model by name, as values for JSON.
 
     Returns
     -------
     dict with ``format``, ``name``, ``model``, ``network``, ``latent``, ``size``; ``labels``;
-    ``sees_label`` and ``variational``; ``tilt_dimension`` and ``tilt_sign`` (+1 where a larger
-    value leans further to the right), null where not known; ``normalization``; ``rest`` and
-    ``spread`` (L,), where a latent is by default and how widely it is drawn; ``ranges`` (L, 2),
-    ``quantiles`` of the test set's codes; ``effects`` (L,), the factor that each latent changes
-    most and by how much from −2 to 2 of its spread, null for latents that hardly do anything
+    ``sees_label`` and ``variational``; ``tilt_dimension`` and ``tilt_sign`` (+1 if a larger
+    value leans further to the right), null if unknown; ``normalization``; ``rest`` and
+    ``spread`` (L,), the default of each latent and the standard deviation to draw it with;
+    ``ranges`` (L, 2); ``quantiles`` of the test set's codes; ``effects`` (L,), the factor that each
+    latent changes most and its change from −2 to 2 of the spread, null for latents with hardly any
+    effect
 
     Examples
     --------
-    >>> from latentlab.digits.models import DigitsConfig, build_model
-    >>> run = DigitsRun("mine", build_model(DigitsConfig("vae", latent=2)))
-    >>> facts = describe_model(run)
-    >>> facts["ranges"], facts["tilt_dimension"], len(facts["effects"])
-    ([[-3.0, 3.0], [-3.0, 3.0]], None, 2)
+    >>> from latentlab.digits.folders import load_run
+    >>> facts = describe_model(load_run())
+    >>> facts["tilt_dimension"], facts["effects"][3]["factor"], len(facts["ranges"])
+    (3, 'slant', 8)
     """
-    config = run.model.config
-    rest, spread = rest_of(run)
+    config, tilt = run.model.config, run.tilt_dimension
+    rest, spread = center_and_spread(run.model, run.codes)
     changes = _mean_changes(run)
-    tilt = run.tilt_dimension
     return {
         "format": FORMAT,
         "name": run.name,
@@ -63,7 +64,7 @@ def describe_model(run: DigitsRun) -> dict[str, Any]:
         "variational": config.is_variational,
         "tilt_dimension": tilt,
         "tilt_sign": None if tilt is None else (1 if changes["slant"][tilt] >= 0 else -1),
-        "normalization": _normalization(run),
+        "normalization": _NORMALIZATION | ({} if config.is_variational else {"z": _OWN_UNITS}),
         "rest": _rounded(rest),
         "spread": _rounded(spread),
         "ranges": _ranges(run),
@@ -72,36 +73,15 @@ def describe_model(run: DigitsRun) -> dict[str, Any]:
     }
 
 
-def rest_of(run: DigitsRun) -> tuple[Tensor, Tensor]:
-    """Return where each latent is by default and how widely it is drawn, both (L,).
-
-    0 and 1, the prior, for a variational model; mean and standard deviation of the test set's
-    codes for an autoencoder, which has no prior.
-    """
-    latent = run.model.config.latent
-    if run.model.config.is_variational or run.codes is None:
-        return torch.zeros(latent), torch.ones(latent)
-    means = run.codes.mean
-    return means.mean(0), means.std(0)
-
-
-def _normalization(run: DigitsRun) -> dict[str, str]:
-    if run.model.config.is_variational:
-        return _NORMALIZATION
-    return _NORMALIZATION | {"z": "the encoder's own units: there is no prior, see rest and spread"}
-
-
 def _ranges(run: DigitsRun) -> list[list[float]]:
-    """Return from where to where each latent is worth moving, in tenths.
+    """Return the range over which each latent is worth moving, rounded to tenths.
 
-    The prior within 3 standard deviations, and all but the outermost codes of the test set.
+    It holds the prior within 3 standard deviations and all but the outermost codes of the test set.
     """
-    rest, spread = rest_of(run)
-    low, high = rest - _REACH * spread, rest + _REACH * spread
-    if run.codes is not None:
-        means = run.codes.mean
-        low = torch.minimum(low, means.quantile(0.005, dim=0))
-        high = torch.maximum(high, means.quantile(0.995, dim=0))
+    rest, spread = center_and_spread(run.model, run.codes)
+    low, high = run.codes.mean.quantile(torch.tensor([0.005, 0.995]), dim=0)
+    low = torch.minimum(low, rest - _REACH * spread)
+    high = torch.maximum(high, rest + _REACH * spread)
     return [
         [float(np.floor(first * 10 + _ROUNDING) / 10), float(np.ceil(last * 10 - _ROUNDING) / 10)]
         for first, last in zip(low.tolist(), high.tolist(), strict=True)
@@ -110,19 +90,20 @@ def _ranges(run: DigitsRun) -> list[list[float]]:
 
 def _mean_changes(run: DigitsRun) -> dict[str, NDArray[np.float64]]:
     """Return how each factor changes from −2 to 2 (L,), mean over labels; 0 without ink."""
-    rest, spread = rest_of(run)
+    rest, spread = center_and_spread(run.model, run.codes)
     values = rest[:, None] + spread[:, None] * torch.tensor([-_SPAN, _SPAN])
-    changes = sweep_changes(sweep_latents(run.model, values, center=rest))
+    changes = measure_changes(traverse_latents(run.model, values, center=rest))
     return {name: np.nan_to_num(change).mean(0) for name, change in changes.items()}
 
 
 def _effects(
     changes: dict[str, NDArray[np.float64]], tilt: int | None, size: int
 ) -> list[dict[str, Any] | None]:
-    """Return the leading factor of each latent: the one it moves most beside the other latents."""
+    """Return the leading factor of each latent: the one it moves most relative to the others."""
     names = list(changes)
     table = np.stack([changes[name] for name in names], axis=1)
-    floors = np.array([_FLOORS[name] * _side(name, size) for name in names])
+    sides = {"slant": 1, "area": size**2}
+    floors = np.array([_FLOORS[name] * sides.get(name, size) for name in names])
     share = np.abs(table) / np.maximum(np.abs(table).max(0), floors / _NOTICEABLE)
     effects: list[dict[str, Any] | None] = []
     for latent, row in enumerate(share):
@@ -133,10 +114,6 @@ def _effects(
         change = round(float(table[latent, leading]), 3)
         effects.append({"factor": names[leading], "change": change, "unit": UNITS[names[leading]]})
     return effects
-
-
-def _side(factor: str, size: int) -> int:
-    return {"slant": 1, "area": size**2}.get(factor, size)
 
 
 def _rounded(values: Tensor) -> list[float]:

@@ -1,4 +1,4 @@
-"""MNIST's four files, fetched once and checked."""
+"""MNIST's four files, downloaded once and verified."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from latentlab.errors import DownloadError
-from latentlab.machine.files import replace_when_done, sha256_of_file
+from latentlab.machine.files import sha256_of_file, write_bytes
 
 if TYPE_CHECKING:
     from latentlab.latents import Progress
@@ -37,34 +37,34 @@ SUMS = {
         "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
     ),
 }
-"""File → bytes and SHA-256 of the gzipped file as LeCun, Cortes and Burges published it."""
+"""File → size in bytes and SHA-256 of the gzipped file that LeCun, Cortes and Burges published."""
 
 _PIECE = 1 << 16
 _TIMEOUT = 30.0
 
 
 def mnist_cache() -> Path:
-    """Return the folder in which MNIST is kept: below XDG_CACHE_HOME, or ``~/.cache``."""
+    """Return the folder where MNIST is kept, below XDG_CACHE_HOME or ``~/.cache``."""
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "latentlab" / "mnist"
 
 
 def fetch_mnist(*, offline: bool = False, progress: Progress | None = None) -> Path:
-    """Return the cache's folder after downloading those of MNIST's files that it lacks.
+    """Return the cache's folder after downloading the files of MNIST that it lacks.
 
-    A file is kept only when size and SHA-256 are those of the original. The mirrors are tried
+    A file is kept only if its size and SHA-256 are those of the original. The mirrors are tried
     one after the other.
 
     Raises
     ------
-    DownloadError : a file is missing and ``offline``, or no mirror delivered it whole.
+    DownloadError : a file is missing and ``offline`` is set, or no mirror delivers it intact.
     FileError : the cache cannot be written.
     """
     folder = mnist_cache()
     missing = [name for name in SUMS if not _is_whole(folder / name)]
     if missing and offline:
         raise DownloadError(
-            f"--offline and no {missing[0]} in {folder}",
+            f"--offline without {missing[0]} in {folder}",
             "MNIST in the cache",
             "run once without --offline, or pass --data DIR or --data digits",
         )
@@ -87,19 +87,18 @@ def _fetch(name: str, path: Path, progress: Progress | None) -> None:
             problems.append(f"{mirror}: {getattr(error, 'reason', error)}")
             continue
         if hashlib.sha256(content).hexdigest() == SUMS[name][1]:
-            with replace_when_done(path) as unfinished:
-                unfinished.write_bytes(content)
+            write_bytes(path, content)
             return
-        problems.append(f"{mirror}: {len(content):,} bytes that are not the original")
+        problems.append(f"{mirror}: {len(content):,} bytes that differ from the original")
     raise DownloadError(
         f"no {name} ({'; '.join(problems)})",
-        f"{SUMS[name][0]:,} bytes with the published SHA-256",
+        f"a file of {SUMS[name][0]:,} bytes with the published SHA-256",
         "try again later, or pass --data DIR with the four files, or --data digits",
     )
 
 
 def _download(address: str, size: int, progress: Progress | None) -> bytes:
-    """Return what is at an address, at most one byte more than expected."""
+    """Return the content of an address, at most one byte more than expected."""
     content = bytearray()
     with urlopen(address, timeout=_TIMEOUT) as answer:
         while len(content) <= size and (piece := answer.read(_PIECE)):

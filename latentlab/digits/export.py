@@ -1,9 +1,9 @@
-"""Encoder and decoder as ONNX files that say what they are, checked against PyTorch.
+"""Encoder and decoder as self-describing ONNX files, checked against PyTorch.
 
 ``decoder.onnx`` takes ``z`` (B, L), float32, and ``label`` (B,), int64, and returns ``image``
 (B, 1, H, W), float32 in [0, 1], ink is 1. ``encoder.onnx`` takes ``image`` and ``label`` and
-returns ``mean`` and ``logvar``, both (B, L). What a reader needs to know of them is in the files
-themselves and in ``onnx.json`` beside them.
+returns ``mean`` and ``logvar``, both (B, L). Their description is in the metadata of both files
+and in ``onnx.json`` beside them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import importlib
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,63 +21,49 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from latentlab.digits.description import describe_model, rest_of
+from latentlab.digits.description import describe_model
 from latentlab.digits.exported import DECODER, DESCRIPTION, ENCODER
 from latentlab.digits.folders import DigitsRun
-from latentlab.digits.models import DigitsModel
+from latentlab.digits.measure import draw_latents
 from latentlab.errors import LatentlabError, MissingExtraError, ParityError
-from latentlab.machine.files import check_folder, replace_when_done, sha256_of_file
+from latentlab.machine.files import check_folder, sha256_of_file, write_bytes
 from latentlab.results.folders import write_json
 
 OPSET = 20
 TOLERANCE = 1e-5
-"""How far ONNX may be from PyTorch; outputs beyond ±1 may differ by as much of the largest."""
-
-Reference = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
-"""Inputs → outputs by name, as PyTorch computes them."""
+"""Largest difference from PyTorch; relative to the largest output if that is above 1."""
 
 _EXTRA = ("onnx", "onnxscript", "onnxruntime")
 _CHECKED = 64
 _REACH = 2.0
 
 
-@dataclass(frozen=True)
-class Exported:
-    """What :func:`export_onnx` wrote.
-
-    Parameters
-    ----------
-    files : decoder, encoder and description
-    max_abs_diff : float, the largest difference from PyTorch over all outputs
-    description : contents of ``onnx.json``
-    """
-
-    files: tuple[Path, ...]
-    max_abs_diff: float
-    description: Mapping[str, Any]
-
-
 class _Pictures(nn.Module):
-    """The decoder with the sigmoid that makes pictures of its logits."""
+    """The decoder, followed by the sigmoid that turns its logits into pictures."""
 
     def __init__(self, decoder: nn.Module) -> None:
         super().__init__()
         self.decoder = decoder
 
-    def forward(self, z: Tensor, label: Tensor) -> Tensor:
-        return torch.sigmoid(self.decoder(z, label))
+    def forward(self, z: Tensor, label: Tensor) -> tuple[Tensor]:
+        return (torch.sigmoid(self.decoder(z, label)),)
 
 
-def export_onnx(run: DigitsRun, folder: Path) -> Exported:
-    """Return the ONNX files of a run, written into a folder after they were found to be right.
+def export_onnx(run: DigitsRun, folder: Path) -> dict[str, Any]:
+    """Write the ONNX files of a run into a folder, after they have passed the check.
 
-    Each file holds its weights, takes batches of any size and carries its description. It is run
-    with onnxruntime on latents as wide as twice the prior, under every label.
+    Each file holds its weights, accepts batches of any size and carries its description. The check
+    runs it with onnxruntime on latents drawn from the prior at twice its width, under every label.
 
     Parameters
     ----------
     run : DigitsRun
-    folder : made where missing; files of the same names are replaced
+    folder : created if missing; files of the same names are replaced
+
+    Returns
+    -------
+    dict with the contents of ``onnx.json``, among them ``max_abs_diff``, the largest difference
+    from PyTorch over all outputs; but ``files`` are the paths of decoder, encoder and description
 
     Raises
     ------
@@ -90,23 +75,20 @@ def export_onnx(run: DigitsRun, folder: Path) -> Exported:
     check_folder(folder)
     model = run.model.cpu().eval()
     facts = {**describe_model(run), "opset": OPSET}
-    z, label, pictures = _samples(run)
-    decoder = _to_onnx(_Pictures(model.decoder), (z, label), ("z", "label"), ("image",), facts)
-    encoder = _to_onnx(
-        model.encoder, (pictures, label), ("image", "label"), ("mean", "logvar"), facts
-    )
-    differences = {
-        DECODER: _difference(decoder, {"z": z, "label": label}, _decoded(model)),
-        ENCODER: _difference(encoder, {"image": pictures, "label": label}, _encoded(model)),
+    z = draw_latents(model, run.codes, _CHECKED, scale=_REACH)
+    label = torch.arange(_CHECKED) % model.config.classes
+    pictures = model.pictures(z, label)
+    parts = {
+        DECODER: (_Pictures(model.decoder), {"z": z, "label": label}, ("image",)),
+        ENCODER: (model.encoder, {"image": pictures, "label": label}, ("mean", "logvar")),
     }
-    files = [_write(folder / DECODER, decoder), _write(folder / ENCODER, encoder)]
-    description = {
-        **facts,
-        "max_abs_diff": max(differences.values()),
-        "files": {path.name: {"sha256": sha256_of_file(path)} for path in files},
-    }
-    files.append(write_json(folder / DESCRIPTION, description))
-    return Exported(tuple(files), max(differences.values()), description)
+    contents = {name: _to_onnx(*part, facts) for name, part in parts.items()}
+    largest = max(_difference(contents[name], *part) for name, part in parts.items())
+    files = [write_bytes(folder / name, content) for name, content in contents.items()]
+    sums = {path.name: {"sha256": sha256_of_file(path)} for path in files}
+    facts["max_abs_diff"] = largest
+    files.append(write_json(folder / DESCRIPTION, {**facts, "files": sums}))
+    return {**facts, "files": files}
 
 
 def _require_extra() -> None:
@@ -121,66 +103,52 @@ def _require_extra() -> None:
             ) from error
 
 
-def _samples(run: DigitsRun) -> tuple[Tensor, Tensor, Tensor]:
-    """Return latents (B, L), labels (B,) and the pictures (B, 1, H, W) decoded from them."""
-    config = run.model.config
-    rest, spread = rest_of(run)
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(_CHECKED, config.latent, generator=generator)
-    z = rest + _REACH * spread * noise
-    label = torch.arange(_CHECKED) % config.classes
-    return z, label, run.model.pictures(z, label)
-
-
 def _to_onnx(
     module: nn.Module,
-    example: tuple[Tensor, ...],
-    inputs: tuple[str, ...],
+    example: Mapping[str, Tensor],
     outputs: tuple[str, ...],
     facts: Mapping[str, Any],
 ) -> bytes:
-    """Return the bytes of a model with a free batch size and the facts in its metadata."""
+    """Return the bytes of an ONNX file with a free batch size and the facts in its metadata."""
     batch = torch.export.Dim("batch")
     with _without_chatter(), torch.no_grad():
         program = torch.onnx.export(
             module.eval(),
-            example,
+            tuple(example.values()),
             dynamo=True,
             external_data=False,
             opset_version=OPSET,
-            input_names=inputs,
+            input_names=tuple(example),
             output_names=outputs,
             dynamic_shapes=tuple({0: batch} for _ in example),
             verbose=False,
         )
     if program is None:
-        raise LatentlabError("no program from torch.onnx", "one", "report this with your versions")
+        raise LatentlabError(
+            "no program from torch.onnx", "an ONNX program", "report this with your versions"
+        )
     return _finish(program.model_proto, facts)
 
 
 def _finish(proto: Any, facts: Mapping[str, Any]) -> bytes:
-    """Return a model's bytes, free of traces of the source it was made from, with its facts."""
+    """Return a model's bytes with the facts and without traces of the source it was made from."""
     graph = proto.graph
     graph.name = "latentlab"
-    graph.doc_string = ""
-    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
-        part.doc_string = ""
-        del part.metadata_props[:]
-    for part in graph.initializer:
+    parts = (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer)
+    for part in (graph, *parts):
         part.doc_string = ""
         del part.metadata_props[:]
     del proto.metadata_props[:]
     for key, value in facts.items():
-        entry = proto.metadata_props.add()
-        entry.key = key
-        entry.value = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        proto.metadata_props.add(key=key, value=text)
     content: bytes = proto.SerializeToString(deterministic=True)
     return content
 
 
 @contextmanager
 def _without_chatter() -> Iterator[None]:
-    """Keep the exporter's notes about itself from the user."""
+    """Hide the exporter's notes about its own work from the user."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -192,18 +160,10 @@ def _without_chatter() -> Iterator[None]:
             log.setLevel(level)
 
 
-def _decoded(model: DigitsModel) -> Reference:
-    return lambda z, label: {"image": model.pictures(z, label)}
-
-
-def _encoded(model: DigitsModel) -> Reference:
-    return lambda image, label: dict(
-        zip(("mean", "logvar"), model.encoder(image, label), strict=True)
-    )
-
-
 @torch.no_grad()
-def _difference(content: bytes, fed: Mapping[str, Tensor], reference: Reference) -> float:
+def _difference(
+    content: bytes, module: nn.Module, example: Mapping[str, Tensor], outputs: tuple[str, ...]
+) -> float:
     """Return the largest difference between an ONNX file and PyTorch.
 
     Raises
@@ -212,18 +172,16 @@ def _difference(content: bytes, fed: Mapping[str, Tensor], reference: Reference)
     """
     runtime = importlib.import_module("onnxruntime")
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
     found = 0.0
-    for count in (len(next(iter(fed.values()))), 1):
-        part = {name: value[:count] for name, value in fed.items()}
-        given = session.run(names, {name: value.numpy() for name, value in part.items()})
-        expected = reference(*part.values())
-        for name, values in zip(names, given, strict=True):
-            found = max(found, _compare(name, values, expected[name].numpy()))
+    for count in (_CHECKED, 1):
+        part = {name: value[:count] for name, value in example.items()}
+        computed = session.run(outputs, {name: value.numpy() for name, value in part.items()})
+        for name, values, expected in zip(outputs, computed, module(*part.values()), strict=True):
+            found = max(found, _checked_difference(name, values, expected.numpy()))
     return found
 
 
-def _compare(name: str, values: Any, expected: Any) -> float:
+def _checked_difference(name: str, values: Any, expected: Any) -> float:
     difference = float(np.abs(values - expected).max())
     allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))
     if not difference <= allowed:
@@ -233,9 +191,3 @@ def _compare(name: str, values: Any, expected: Any) -> float:
             "try other versions of torch and onnxruntime, and report this",
         )
     return difference
-
-
-def _write(path: Path, content: bytes) -> Path:
-    with replace_when_done(path) as unfinished:
-        unfinished.write_bytes(content)
-    return path

@@ -1,12 +1,14 @@
-"""Folders with an exported model, as a page needs them; opens without PyTorch."""
+"""Folders with an exported model, as the browser page needs them; without PyTorch."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from latentlab.errors import FileError
 from latentlab.machine.files import sha256_of_file
+from latentlab.models.shipped import shipped_folder
 from latentlab.results.folders import read_json
 
 SHIPPED = "digits"
@@ -18,9 +20,20 @@ DESCRIPTION = "onnx.json"
 FORMAT = "latentlab digits onnx 1"
 
 
-def is_exported(folder: Path) -> bool:
-    """Return whether a folder holds what ``latentlab digits export`` writes."""
-    return (folder / DESCRIPTION).is_file()
+def locate_model(source: str | os.PathLike[str] | None) -> tuple[Path, bool]:
+    """Return the folder of a model, and whether it is the model that comes with latentlab.
+
+    Parameters
+    ----------
+    source : a folder; None, or ``digits`` if there is no such folder, for the shipped model
+
+    Raises
+    ------
+    WeightsError : the shipped files have been changed.
+    """
+    if source is None or (str(source) == SHIPPED and not Path(source).exists()):
+        return shipped_folder(SHIPPED), True
+    return Path(source), False
 
 
 def read_exported(folder: Path) -> dict[str, Any]:
@@ -28,7 +41,7 @@ def read_exported(folder: Path) -> dict[str, Any]:
 
     Raises
     ------
-    FileError : a file is missing, damaged or of another export.
+    FileError : a file is missing, damaged or from another export.
     """
     facts = read_json(folder / DESCRIPTION)
     try:
@@ -41,6 +54,6 @@ def read_exported(folder: Path) -> dict[str, Any]:
         raise FileError(
             f"{folder}, which cannot be used ({error})",
             "the files of one `latentlab digits export`",
-            "export again",
+            "export the model again",
         ) from error
     return facts

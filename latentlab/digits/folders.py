@@ -1,23 +1,24 @@
-"""Run folders of digits models: weights, facts, figures of every epoch, and where to go on."""
+"""Run folders of digits models: weights, facts, figures of every epoch, and the checkpoint."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from latentlab.digits.exported import SHIPPED as SHIPPED
+from latentlab.digits.data import DigitsData, load_data
+from latentlab.digits.exported import locate_model
 from latentlab.digits.measure import Codes
 from latentlab.digits.models import DigitsModel, build_model, config_from
-from latentlab.errors import FileError
-from latentlab.machine.files import check_folder, replace_when_done
-from latentlab.models.shipped import shipped_folder
+from latentlab.errors import FileError, UsageError
+from latentlab.latents import Progress
+from latentlab.machine.files import check_folder, write_bytes
 from latentlab.results.folders import read_json, write_json
 
 MODEL = "model.safetensors"
@@ -32,7 +33,7 @@ _FORMAT = "latentlab digits 1"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DigitsRun:
-    """A trained model and what is known of it.
+    """A trained model with its facts and codes.
 
     Parameters
     ----------
@@ -40,21 +41,45 @@ class DigitsRun:
     model : DigitsModel, ready for use
     facts : contents of ``config.json``
     codes : Codes of up to 1,000 test pictures
+    source : str, as given to :func:`load_run`; ``shipped`` for the model that comes with latentlab
     """
 
     name: str
     model: DigitsModel
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    codes: Codes | None = None
+    facts: Mapping[str, Any]
+    codes: Codes
+    source: str = ""
 
     def __repr__(self) -> str:
         return f"DigitsRun({self.name!r}, {self.model.config})"
 
     @property
     def tilt_dimension(self) -> int | None:
-        """The latent that is the tilt, counting from zero, where that was measured."""
+        """The latent that is the tilt, counting from zero; None if that was not measured."""
         found = self.facts.get("tilt_dimension")
         return None if found is None else int(found)
+
+    def read_data(
+        self, name: str | None = None, *, offline: bool = False, progress: Progress | None = None
+    ) -> DigitsData:
+        """Return the data that the model was trained on, or other data.
+
+        The parameters are those of :func:`latentlab.digits.data.load_data`.
+
+        Raises
+        ------
+        UsageError : the pictures have another size than the model's.
+        """
+        data = load_data(
+            name or str(self.facts["data"]["name"]), offline=offline, progress=progress
+        )
+        if data.test.size != self.model.config.size:
+            raise UsageError(
+                f"--data {data.name} with pictures of {data.test.size} px",
+                f"{self.model.config.size} px, as {self.name} was trained on",
+                "choose other data or another run",
+            )
+        return data
 
 
 def save_run(
@@ -67,14 +92,10 @@ def save_run(
     """Write weights, codes, ``config.json`` and ``metrics.jsonl``; return their paths."""
     check_folder(folder)
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-    kept = {
-        "mean": codes.mean[:KEPT_CODES].contiguous(),
-        "logvar": codes.logvar[:KEPT_CODES].contiguous(),
-        "labels": codes.labels[:KEPT_CODES].contiguous(),
-    }
+    kept = {name: values[:KEPT_CODES].contiguous() for name, values in vars(codes).items()}
     described = {
         "format": _FORMAT,
-        "model": model.config.describe(),
+        "model": asdict(model.config),
         **facts,
         "latent": describe_codes(codes),
     }
@@ -90,39 +111,36 @@ def describe_codes(codes: Codes) -> dict[str, Any]:
     """Return mean, standard deviation and quantiles of the posterior means, by dimension."""
     means = codes.mean.double()
     levels = torch.tensor(QUANTILES, dtype=torch.float64)
+    quantiles = means.quantile(levels, dim=0).tolist()
     return {
         "mean": means.mean(0).tolist(),
         "std": means.std(0).tolist(),
         "quantiles": {
-            f"{level:g}": values.tolist()
-            for level, values in zip(QUANTILES, means.quantile(levels, dim=0), strict=True)
+            f"{level:g}": values for level, values in zip(QUANTILES, quantiles, strict=True)
         },
     }
 
 
 def write_history(path: Path, history: Sequence[Mapping[str, Any]]) -> Path:
-    """Write one JSON object a line, whole or not at all; return the path."""
-    with replace_when_done(path) as unfinished:
-        lines = [json.dumps(entry, allow_nan=False) + "\n" for entry in history]
-        unfinished.write_text("".join(lines), encoding="utf-8")
-    return path
+    """Write a file with one JSON object per line, complete or not at all; return its path."""
+    lines = [json.dumps(entry, allow_nan=False) + "\n" for entry in history]
+    return write_bytes(path, "".join(lines).encode())
 
 
 def load_run(source: str | os.PathLike[str] | None = None) -> DigitsRun:
-    """Return the model in a run folder; without one, the model that comes with latentlab.
+    """Return the model in a run folder; by default, the model that comes with latentlab.
 
     Raises
     ------
-    FileError : no such folder, or files in it that are missing, damaged or do not match.
-    WeightsError : the shipped files are not those that were shipped.
+    FileError : the folder does not exist, or files in it are missing, damaged or do not match.
+    WeightsError : the shipped files have been changed.
 
     Examples
     --------
     >>> load_run().tilt_dimension
     3
     """
-    shipped = source is None or (str(source) == SHIPPED and not Path(source).exists())
-    folder = shipped_folder(SHIPPED) if shipped else Path(str(source))
+    folder, shipped = locate_model(source)
     if not (folder / CONFIG).is_file():
         unfinished = (folder / CHECKPOINT).is_file()
         raise FileError(
@@ -130,7 +148,7 @@ def load_run(source: str | os.PathLike[str] | None = None) -> DigitsRun:
             "a folder that `latentlab digits train` wrote",
             f"finish it with `latentlab digits train --resume --out {folder}`"
             if unfinished
-            else "pass one, or leave it out for the model that comes with latentlab",
+            else "pass one, or no folder for the model that comes with latentlab",
         )
     facts = read_json(folder / CONFIG)
     if facts.get("format") != _FORMAT:
@@ -140,14 +158,15 @@ def load_run(source: str | os.PathLike[str] | None = None) -> DigitsRun:
             "pass a folder that `latentlab digits train` wrote",
         )
     model = build_model(config_from(facts.get("model", {})))
-    codes = load_tensors(folder / CODES)[0]
+    codes, _ = load_tensors(folder / CODES)
+    weights, _ = load_tensors(folder / MODEL)
     try:
-        model.load_state_dict(load_tensors(folder / MODEL)[0])
-        kept = Codes(codes["mean"], codes["logvar"], codes["labels"])
-    except (RuntimeError, KeyError) as error:
+        model.load_state_dict(weights)
+        kept = Codes(**codes)
+    except (RuntimeError, TypeError) as error:
         raise _damaged(folder / MODEL, error) from error
     name = "the shipped model" if shipped else folder.name
-    return DigitsRun(name, model.eval(), facts, kept)
+    return DigitsRun(name, model.eval(), facts, kept, source=str(source or "shipped"))
 
 
 # Tensors with facts
@@ -156,14 +175,12 @@ def load_run(source: str | os.PathLike[str] | None = None) -> DigitsRun:
 def save_tensors(
     path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any] | None = None
 ) -> Path:
-    """Write tensors and facts as one safetensors file, whole or not at all; return its path."""
+    """Write tensors and facts as one safetensors file, complete or not at all; return its path."""
     from safetensors.torch import save
 
     metadata = {"facts": json.dumps(facts)} if facts is not None else None
-    with replace_when_done(path) as unfinished:
-        # save_file would hide the file from everybody else (mode 0600).
-        unfinished.write_bytes(save(dict(tensors), metadata))
-    return path
+    # save_file would make the file unreadable for everybody else (mode 0600).
+    return write_bytes(path, save(dict(tensors), metadata))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -186,6 +203,6 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def _damaged(path: Path, error: Exception) -> FileError:
     return FileError(
         f"{path}, which cannot be used ({error})",
-        "a whole file that `latentlab digits train` wrote",
-        "train again",
+        "an intact file that `latentlab digits train` wrote",
+        "train the model again",
     )

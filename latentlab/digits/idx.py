@@ -15,60 +15,51 @@ from numpy.typing import NDArray
 
 from latentlab.errors import FileError
 
-# Two zero bytes, the type (8: unsigned bytes) and the number of dimensions.
-_LABELS = 0x00000801
-_PICTURES = 0x00000803
+# Two zero bytes, the type (8: unsigned bytes), and the number of dimensions.
+_MAGIC = {"labels": 0x00000801, "pictures": 0x00000803}
 _LARGEST = 2**30
 _GZIP = b"\x1f\x8b"
 
 
-def read_idx_pictures(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """Return the pictures (N, H, W), uint8, of an IDX file, gzipped or not.
+def read_idx(path: str | os.PathLike[str], what: str) -> NDArray[np.uint8]:
+    """Return the array, uint8, in an IDX file, gzipped or not.
+
+    Parameters
+    ----------
+    path : of the file
+    what : ``pictures``, for an array (N, H, W), or ``labels``, for (N,)
 
     Raises
     ------
-    FileError : the file is missing, not IDX with three dimensions of unsigned bytes, cut off,
-        longer than it says, or says more than a gigabyte.
-    """
-    return _read(Path(path), _PICTURES, "pictures")
-
-
-def read_idx_labels(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """Return the labels (N,), uint8, of an IDX file, gzipped or not.
-
-    Raises
-    ------
-    FileError : as for :func:`read_idx_pictures`, with one dimension.
+    FileError : the file is missing, truncated, longer than its header says, larger than a
+        gigabyte, or not an IDX file of unsigned bytes with this number of dimensions.
 
     Examples
     --------
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "labels"
     >>> _ = file.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))
-    >>> read_idx_labels(file).tolist()
+    >>> read_idx(file, "labels").tolist()
     [7, 2, 1]
     """
-    return _read(Path(path), _LABELS, "labels")
-
-
-def _read(path: Path, magic: int, what: str) -> NDArray[np.uint8]:
+    path = Path(path)
     try:
         with _open(path) as file:
-            shape = _read_header(path, file, magic, what)
+            shape = _read_header(path, file, what)
             wanted = math.prod(shape)
             content = file.read(wanted + 1)
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, struct.error) as error:
         raise FileError(
             f"{path}, which cannot be read ({error})",
             f"an IDX file of {what}, gzipped or not",
-            "check the path, or fetch the file again",
+            "check the path, or download the file again",
         ) from error
     if len(content) != wanted:
         found = f"only {len(content):,}" if len(content) < wanted else f"more than {wanted:,}"
         raise FileError(
             f"{path} with {found} bytes of {what}",
-            f"{wanted:,}, as its header promises",
-            "fetch the file again",
+            f"{wanted:,} bytes, as its header says",
+            "download the file again",
         )
     return np.frombuffer(content, np.uint8).reshape(shape)
 
@@ -79,26 +70,20 @@ def _open(path: Path) -> BinaryIO:
     return cast("BinaryIO", gzip.open(path, "rb")) if packed else path.open("rb")
 
 
-def _read_header(path: Path, file: BinaryIO, magic: int, what: str) -> tuple[int, ...]:
-    dimensions = magic & 0xFF
-    size = 4 + 4 * dimensions
-    header = file.read(size)
-    found = header[:4].hex()
-    if found != f"{magic:08x}":
+def _read_header(path: Path, file: BinaryIO, what: str) -> tuple[int, ...]:
+    found, magic = file.read(4).hex(), f"{_MAGIC[what]:08x}"
+    if found != magic:
         raise FileError(
             f"{path} that begins with {found or 'nothing'}",
-            f"{magic:08x}, with which IDX files of {what} begin",
+            f"{magic}, the first bytes of an IDX file of {what}",
             f"pass a file of {what}",
         )
-    if len(header) < size:
-        raise FileError(
-            f"{path}, which ends in its header", "a whole IDX file", "fetch the file again"
-        )
-    shape = struct.unpack(f">{dimensions}I", header[4:])
+    dimensions = _MAGIC[what] & 0xFF
+    shape = struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
     if not 0 < math.prod(shape) <= _LARGEST:
         raise FileError(
-            f"{path} that promises {' × '.join(map(str, shape))} bytes",
-            f"1 to {_LARGEST:,}",
-            "check that this is MNIST or a data set of its kind",
+            f"{path} with a header for {' × '.join(map(str, shape))} bytes",
+            f"1 to {_LARGEST:,} bytes",
+            "check that this is MNIST or a data set in its format",
         )
     return shape

@@ -1,4 +1,4 @@
-"""What a digits model makes of data: codes, losses in nats, active units."""
+"""What a digits model computes from data: codes, losses in nats, active units."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from latentlab.digits import objective
 from latentlab.digits.data import Digits
 from latentlab.digits.models import DigitsModel
-from latentlab.digits.objective import (
-    bernoulli_nats,
-    count_active,
-    kl_nats,
-    sample_posterior,
-    squared_error,
-)
 
 _BATCH = 1000
 
@@ -38,47 +32,29 @@ class Codes:
 
 @dataclass(frozen=True)
 class Losses:
-    """What a model loses on data, averaged over pictures.
+    """The losses of a model on data, averaged over pictures.
 
     Parameters
     ----------
     reconstruction : float; −E log p(x|z) in nats, or the squared error summed over pixels for an
         autoencoder, which has no likelihood
+    kl : float, the sum of ``kl_per_dimension``
+    total : float, reconstruction plus KL, unweighted: the negative ELBO in nats
     kl_per_dimension : KL(q(zⱼ|x) ‖ N(0, 1)) in nats; zeros for an autoencoder
-    active_units : how many posterior means have a variance above 0.01 (Burda et al. 2016)
+    active_units : int, how many posterior means have a variance above 0.01 (Burda et al. 2016)
     """
 
     reconstruction: float
-    kl_per_dimension: tuple[float, ...]
+    kl: float
+    total: float
+    kl_per_dimension: list[float]
     active_units: int
-
-    @property
-    def kl(self) -> float:
-        """The sum over dimensions, in nats."""
-        return sum(self.kl_per_dimension)
-
-    @property
-    def total(self) -> float:
-        """Reconstruction plus KL, unweighted: the negative ELBO in nats."""
-        return self.reconstruction + self.kl
-
-    def describe(self) -> dict[str, object]:
-        """Return the figures by name."""
-        return {
-            "reconstruction": self.reconstruction,
-            "kl": self.kl,
-            "total": self.total,
-            "kl_per_dimension": list(self.kl_per_dimension),
-            "active_units": self.active_units,
-        }
 
 
 @torch.no_grad()
 def encode_digits(model: DigitsModel, digits: Digits) -> Codes:
-    """Return the posteriors of all pictures; of an autoencoder, the codes as means."""
-    parts = [
-        model.encoder(some.pictures, some.labels) for some in _batches(digits.to(_device_of(model)))
-    ]
+    """Return the posteriors of all pictures; an autoencoder's codes are the means."""
+    parts = [model.encoder(some.pictures, some.labels) for some in _batches(model, digits)]
     mean, logvar = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
     return Codes(mean, logvar, digits.labels.cpu())
 
@@ -87,40 +63,68 @@ def encode_digits(model: DigitsModel, digits: Digits) -> Codes:
 def measure_losses(model: DigitsModel, digits: Digits, *, seed: int = 0) -> Losses:
     """Return the losses on data, with one sample of each posterior drawn from the seed."""
     generator = torch.Generator().manual_seed(seed)
-    reconstruction, kl, means = [], [], []
-    for some in _batches(digits.to(_device_of(model))):
-        mean, logvar = model.encoder(some.pictures, some.labels)
-        means.append(mean)
-        if model.config.is_variational:
-            kl.append(kl_nats(mean, logvar))
-            logits = model.decoder(sample_posterior(mean, logvar, generator), some.labels)
-            reconstruction.append(bernoulli_nats(logits, some.pictures))
-        else:
-            kl.append(torch.zeros_like(mean))
-            reconstruction.append(squared_error(model.decoder(mean, some.labels), some.pictures))
-    per_dimension = torch.cat(kl).double().mean(0)
-    return Losses(
-        float(torch.cat(reconstruction).double().mean()),
-        tuple(per_dimension.tolist()),
-        count_active(torch.cat(means).double().var(0)),
-    )
+    parts = [picture_losses(model, some, generator) for some in _batches(model, digits)]
+    columns = [torch.cat(column).double() for column in zip(*parts, strict=True)]
+    means, _, _, nats, divergences = columns
+    reconstruction, per_dimension = float(nats.mean()), divergences.mean(0).tolist()
+    kl = sum(per_dimension)
+    active = objective.count_active(means.var(0))
+    return Losses(reconstruction, kl, reconstruction + kl, per_dimension, active)
+
+
+def picture_losses(
+    model: DigitsModel, digits: Digits, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return mean, logvar and a sample z of each posterior (B, L), reconstruction (B,), KL (B, L).
+
+    In nats. For an autoencoder, z is the mean, the reconstruction loss is the squared error, and
+    the KL is 0.
+    """
+    mean, logvar = model.encoder(digits.pictures, digits.labels)
+    if not model.config.is_variational:
+        logits = model.decoder(mean, digits.labels)
+        error = objective.squared_error(logits, digits.pictures)
+        return mean, logvar, mean, error, torch.zeros_like(mean)
+    z = objective.sample_posterior(mean, logvar, generator)
+    nats = objective.bernoulli_nats(model.decoder(z, digits.labels), digits.pictures)
+    return mean, logvar, z, nats, objective.kl_nats(mean, logvar)
 
 
 @torch.no_grad()
 def reconstruct_digits(model: DigitsModel, digits: Digits) -> Tensor:
     """Return the pictures (N, 1, H, W), in [0, 1], decoded from the posterior means."""
-    moved = digits.to(_device_of(model))
+    moved = digits.to(model.device)
     mean, _ = model.encoder(moved.pictures, moved.labels)
     return model.pictures(mean, moved.labels).cpu()
 
 
-def _batches(digits: Digits) -> Iterator[Digits]:
-    pairs = zip(
-        torch.split(digits.pictures, _BATCH), torch.split(digits.labels, _BATCH), strict=True
-    )
-    for pictures, labels in pairs:
-        yield Digits(pictures, labels)
+def center_and_spread(model: DigitsModel, codes: Codes) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of the latents to decode, both (L,).
+
+    0 and 1, the prior's, for a variational model. An autoencoder has no prior: its codes' own.
+    """
+    if model.config.is_variational:
+        return torch.zeros(model.config.latent), torch.ones(model.config.latent)
+    return codes.mean.mean(0), codes.mean.std(0)
 
 
-def _device_of(model: DigitsModel) -> torch.device:
-    return next(model.parameters()).device
+def draw_latents(
+    model: DigitsModel, codes: Codes, count: int, *, scale: float = 1.0, seed: int = 0
+) -> Tensor:
+    """Return latents (count, L) drawn from the prior, or from a normal fitted to the codes.
+
+    Parameters
+    ----------
+    scale : float; the standard deviation is multiplied by it
+    """
+    generator = torch.Generator().manual_seed(seed)
+    center, spread = center_and_spread(model, codes)
+    noise = torch.randn(count, model.config.latent, generator=generator)
+    return center + scale * spread * noise
+
+
+def _batches(model: DigitsModel, digits: Digits) -> Iterator[Digits]:
+    """Yield the digits in batches, on the model's device."""
+    moved = digits.to(model.device)
+    for start in range(0, len(moved), _BATCH):
+        yield moved[start : start + _BATCH]

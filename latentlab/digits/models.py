@@ -1,15 +1,15 @@
-"""The networks: pictures of digits to a few latent numbers and back.
+"""The networks: a picture of a digit to a few latent numbers and back.
 
-One shape of encoder and decoder for all three models. ``encoder(pictures, label)`` takes pictures
-(B, 1, H, W) in [0, 1] and labels (B,), int64, and returns mean and log-variance, both (B, L);
-``decoder(z, label)`` takes z (B, L), float32, and returns Bernoulli logits (B, 1, H, W), of which
-the sigmoid is the picture. Only the conditional model looks at the label.
+Encoder and decoder have the same interface in all three models. ``encoder(pictures, label)`` takes
+pictures (B, 1, H, W) in [0, 1] and labels (B,), int64, and returns mean and log-variance, both
+(B, L). ``decoder(z, label)`` takes z (B, L), float32, and returns Bernoulli logits (B, 1, H, W);
+the picture is their sigmoid. Only the conditional model uses the label.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from latentlab.digits.checks import check_choice, check_range
 from latentlab.errors import FileError, UsageError
 
 MODELS = ("autoencoder", "vae", "cvae")
@@ -29,21 +30,21 @@ _LOGVAR_LIMIT = 10.0
 
 @dataclass(frozen=True)
 class DigitsConfig:
-    """What a digits model is made of.
+    """The architecture of a digits model.
 
     Parameters
     ----------
-    model : ``autoencoder``, ``vae`` or ``cvae`` (encoder and decoder both see the label)
-    latent : int, L, how many latent numbers
+    model : ``autoencoder``, ``vae`` or ``cvae`` (encoder and decoder both receive the label)
+    latent : int, L, the number of latent dimensions
     network : ``mlp`` or ``conv``
-    hidden : widths of the hidden layers of an MLP, or channels of the two convolutions; the
-        decoder has them in reverse
+    hidden : widths of an MLP's hidden layers, or channels of the two convolutions; reversed in the
+        decoder
     size : int, side of the pictures in pixels, a multiple of 4 for ``conv``
-    classes : int, how many labels
+    classes : int, the number of labels
 
     Raises
     ------
-    UsageError : a name that is unknown or a number that makes no sense.
+    UsageError : an unknown name, or a number out of its range.
 
     Examples
     --------
@@ -59,11 +60,10 @@ class DigitsConfig:
     classes: int = CLASSES
 
     def __post_init__(self) -> None:
-        _check_choice("--model", self.model, MODELS)
-        _check_choice("--network", self.network, NETWORKS)
+        check_choice("--model", self.model, MODELS)
+        check_choice("--network", self.network, NETWORKS)
+        check_range("--latent", self.latent, 1, 256, example=8)
         object.__setattr__(self, "hidden", tuple(self.hidden) or DEFAULT_HIDDEN[self.network])
-        if not 1 <= self.latent <= 256:
-            raise UsageError(f"--latent {self.latent}", "1 to 256", "pass --latent 8")
         if min(self.hidden) < 1 or (self.network == "conv" and len(self.hidden) != 2):
             raise UsageError(
                 f"hidden widths {self.hidden}",
@@ -72,12 +72,12 @@ class DigitsConfig:
             )
         if self.network == "conv" and self.size % 4:
             raise UsageError(
-                f"pictures of {self.size} px", "a multiple of 4 for conv", "use --network mlp"
+                f"pictures of {self.size} px", "a multiple of 4 px for conv", "use --network mlp"
             )
 
     @property
     def sees_label(self) -> bool:
-        """Whether encoder and decoder are told the label."""
+        """Whether encoder and decoder use the label."""
         return self.model == "cvae"
 
     @property
@@ -85,21 +85,18 @@ class DigitsConfig:
         """Whether the code is a distribution."""
         return self.model != "autoencoder"
 
-    def describe(self) -> dict[str, Any]:
-        """Return the fields for ``config.json``."""
-        return {**asdict(self), "hidden": list(self.hidden)}
-
 
 def config_from(facts: Mapping[str, Any]) -> DigitsConfig:
-    """Return the config that :meth:`DigitsConfig.describe` described.
+    """Return the config with these fields, as ``config.json`` has them.
 
     Raises
     ------
-    FileError : fields are missing or make no sense.
+    FileError : a field is missing or invalid.
 
     Examples
     --------
-    >>> config_from(DigitsConfig("vae", latent=2).describe()).latent
+    >>> from dataclasses import asdict
+    >>> config_from(asdict(DigitsConfig("vae", latent=2))).latent
     2
     """
     try:
@@ -113,15 +110,10 @@ def config_from(facts: Mapping[str, Any]) -> DigitsConfig:
         )
     except (KeyError, TypeError, ValueError, UsageError) as error:
         raise FileError(
-            f"the description of a model that makes no sense ({error})",
+            f"an invalid description of a model ({error})",
             "config.json as `latentlab digits train` writes it",
             "train again",
         ) from error
-
-
-def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UsageError(f"{option} {value}", f"one of {', '.join(choices)}", "choose one of them")
 
 
 class Encoder(nn.Module):
@@ -130,14 +122,20 @@ class Encoder(nn.Module):
     def __init__(self, config: DigitsConfig) -> None:
         super().__init__()
         self.config = config
-        told = config.classes if config.sees_label else 0
+        label_width = config.classes if config.sees_label else 0
         if config.network == "conv":
-            self.body, width = _convolutions(config)
-            self.head = _dense(width + told, 2 * config.latent)
+            first, second = config.hidden
+            self.body = nn.Sequential(
+                nn.Conv2d(1, first, 4, stride=2, padding=1),
+                nn.ReLU(),
+                nn.Conv2d(first, second, 4, stride=2, padding=1),
+                nn.ReLU(),
+                nn.Flatten(),
+            )
+            self.head = _dense(second * (config.size // 4) ** 2 + label_width, 2 * config.latent)
         else:
             self.body = nn.Sequential(nn.Flatten())
-            widths = (config.size**2 + told, *config.hidden, 2 * config.latent)
-            self.head = _dense(*widths)
+            self.head = _dense(config.size**2 + label_width, *config.hidden, 2 * config.latent)
 
     def forward(self, pictures: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         features = _with_label(self.body(pictures), label, self.config)
@@ -151,12 +149,19 @@ class Decoder(nn.Module):
     def __init__(self, config: DigitsConfig) -> None:
         super().__init__()
         self.config = config
-        told = config.classes if config.sees_label else 0
+        width = config.latent + (config.classes if config.sees_label else 0)
         if config.network == "conv":
-            self.head, self.body = _transposed_convolutions(config, config.latent + told)
+            first, second = config.hidden
+            side = config.size // 4
+            self.head = nn.Sequential(nn.Linear(width, second * side**2), nn.ReLU())
+            self.body = nn.Sequential(
+                nn.Unflatten(1, (second, side, side)),
+                nn.ConvTranspose2d(second, first, 4, stride=2, padding=1),
+                nn.ReLU(),
+                nn.ConvTranspose2d(first, 1, 4, stride=2, padding=1),
+            )
         else:
-            widths = (config.latent + told, *reversed(config.hidden), config.size**2)
-            self.head = _dense(*widths)
+            self.head = _dense(width, *reversed(config.hidden), config.size**2)
             self.body = nn.Sequential(nn.Unflatten(1, (1, config.size, config.size)))
 
     def forward(self, z: Tensor, label: Tensor) -> Tensor:
@@ -181,16 +186,21 @@ class DigitsModel(nn.Module):
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
     @torch.no_grad()
     def pictures(self, z: Tensor, label: Tensor) -> Tensor:
         """Return the pictures (B, 1, H, W), in [0, 1], of latents (B, L) and labels (B,)."""
-        return torch.sigmoid(self.decoder(z, label))
+        return torch.sigmoid(self.decoder(z.to(self.device), label.to(self.device)))
 
 
 def build_model(config: DigitsConfig, *, seed: int = 0) -> DigitsModel:
     """Return a model whose initial weights depend on the seed alone.
 
-    PyTorch's layers draw from the global generator only: its state is put back afterwards.
+    PyTorch's layers draw from the global generator only. Its state is restored afterwards.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -200,8 +210,8 @@ def build_model(config: DigitsConfig, *, seed: int = 0) -> DigitsModel:
 def _with_label(features: Tensor, label: Tensor, config: DigitsConfig) -> Tensor:
     if not config.sees_label:
         return features
-    told = functional.one_hot(label, config.classes).to(features.dtype)
-    return torch.cat((features, told), dim=1)
+    one_hot = functional.one_hot(label, config.classes).to(features.dtype)
+    return torch.cat((features, one_hot), dim=1)
 
 
 def _dense(*widths: int) -> nn.Sequential:
@@ -210,30 +220,3 @@ def _dense(*widths: int) -> nn.Sequential:
     for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
-
-
-def _convolutions(config: DigitsConfig) -> tuple[nn.Sequential, int]:
-    first, second = config.hidden
-    body = nn.Sequential(
-        nn.Conv2d(1, first, 4, stride=2, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(first, second, 4, stride=2, padding=1),
-        nn.ReLU(),
-        nn.Flatten(),
-    )
-    return body, second * (config.size // 4) ** 2
-
-
-def _transposed_convolutions(
-    config: DigitsConfig, width: int
-) -> tuple[nn.Sequential, nn.Sequential]:
-    first, second = config.hidden
-    side = config.size // 4
-    head = nn.Sequential(nn.Linear(width, second * side**2), nn.ReLU())
-    body = nn.Sequential(
-        nn.Unflatten(1, (second, side, side)),
-        nn.ConvTranspose2d(second, first, 4, stride=2, padding=1),
-        nn.ReLU(),
-        nn.ConvTranspose2d(first, 1, 4, stride=2, padding=1),
-    )
-    return head, body

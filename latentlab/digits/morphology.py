@@ -1,6 +1,7 @@
-"""What one can measure of a handwritten digit: slant, thickness, width, height, area, length.
+"""Measurements of handwritten digits: slant, thickness, width, height, area, length.
 
-As Morpho-MNIST (Castro et al. 2019, arXiv:1809.11055) defines them, for many pictures at once.
+They are defined as in Morpho-MNIST (Castro et al. 2019, arXiv:1809.11055), and computed for many
+pictures at once.
 Lengths are in pixels of the picture, angles in radians.
 """
 
@@ -16,7 +17,7 @@ from latentlab.digits.skeleton import skeletonize
 from latentlab.errors import ShapeError
 
 FACTORS = ("slant", "thickness", "width", "height", "area", "length")
-"""Names of what :func:`measure_digits` measures."""
+"""Names of the measurements of :func:`measure_digits`."""
 
 UNITS = dict.fromkeys(FACTORS, "px") | {"slant": "rad", "area": "px²"}
 
@@ -27,14 +28,18 @@ _CHUNK = 500
 
 
 def slant_of(pictures: ArrayLike) -> NDArray[np.float64]:
-    """Return the slant in radians (N,): above 0 leans to the right, NaN without ink.
+    """Return the slant in radians (N,): positive if leaning to the right, NaN without ink.
 
-    arctan(−u₁₁/u₀₂), with central moments u₁₁ of x and y and u₀₂ of y, where y points down. The
-    shear x → x + a(ȳ − y) adds exactly a to the tangent.
+    It is arctan(−u₁₁/u₀₂), with central moments u₁₁ of x and y and u₀₂ of y, where y points down.
+    The shear x → x + a(ȳ − y) adds exactly a to the tangent.
 
     Parameters
     ----------
     pictures : array, (N, H, W) or (N, 1, H, W), in [0, 1], ink is 1
+
+    Raises
+    ------
+    ShapeError : an array of another shape.
 
     Examples
     --------
@@ -49,14 +54,18 @@ def slant_of(pictures: ArrayLike) -> NDArray[np.float64]:
 def measure_digits(pictures: ArrayLike) -> dict[str, NDArray[np.float64]]:
     """Return each factor's values (N,), by name; NaN for pictures without ink.
 
-    Slant, width and height come from the gray picture: width and height are where the middle
-    98 % of the ink lies, width after the slant is undone. Area, thickness and length come from
-    the picture enlarged 4 times, smoothed, and cut at half between its darkest and brightest
-    pixel: thickness is twice the mean distance from the skeleton to the edge.
+    Slant, width and height come from the gray picture. Width and height are the extent of the
+    middle 98 % of the ink; the slant is undone before the width is measured. Area, thickness and
+    length come from the picture enlarged 4 times, smoothed, and cut halfway between its darkest
+    and brightest pixel. Thickness is twice the mean distance from the skeleton to the edge.
 
     Parameters
     ----------
     pictures : array, (N, H, W) or (N, 1, H, W), in [0, 1], ink is 1
+
+    Raises
+    ------
+    ShapeError : an array of another shape.
     """
     gray = _as_stack(pictures)
     width, height = _extents(gray)
@@ -90,7 +99,7 @@ def _shear_of(gray: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _centered(gray: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Return rows (N, H) and columns (N, W) counted from each picture's center, and its mass."""
+    """Return rows (N, H) and columns (N, W) relative to the center of mass, and the mass (N,)."""
     mass = gray.sum((1, 2))
     axes = [np.arange(length, dtype=np.float64) for length in gray.shape[1:]]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -108,7 +117,7 @@ def _extents(gray: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
 
 
 def _middle(where: NDArray[np.float64], ink: NDArray[np.float64]) -> float:
-    """Return over what length the middle 98 % of the ink lies."""
+    """Return the extent of the middle 98 % of the ink."""
     if not np.isfinite(where).all():
         return np.nan
     order = np.argsort(where, kind="stable")
@@ -137,7 +146,7 @@ def _measure_strokes(gray: NDArray[np.float64]) -> Mapping[str, NDArray[np.float
 
 
 def enlarge(gray: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return pictures (N, H, W) four times as large and binary (N, 4H, 4W)."""
+    """Return pictures (N, H, W) as binary ones four times as large (N, 4H, 4W)."""
     rows, columns = (_enlargement(length) for length in gray.shape[1:])
     smooth = rows @ gray @ columns.T
     low, high = gray.min((1, 2)), gray.max((1, 2))
@@ -152,13 +161,13 @@ def _enlargement(length: int) -> NDArray[np.float64]:
     from scipy.ndimage import gaussian_filter1d, zoom
 
     splines = zoom(np.eye(length), (_SCALE, 1), order=3, mode="nearest", grid_mode=True)
-    # A third of a pixel: what keeps the enlargement from ringing.
+    # A blur of a third of a pixel keeps the enlargement from ringing.
     matrix: NDArray[np.float64] = gaussian_filter1d(splines, _SCALE / 3, axis=0, mode="nearest")
     return matrix
 
 
 def _path_lengths(skeletons: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the length of each skeleton (N,): 1 a straight step, √2 a diagonal one."""
+    """Return the length of each skeleton (N,): 1 for a straight step, √2 for a diagonal one."""
     right = (skeletons[:, :, :-1] & skeletons[:, :, 1:]).sum((1, 2))
     down = (skeletons[:, :-1] & skeletons[:, 1:]).sum((1, 2))
     falling = (skeletons[:, :-1, :-1] & skeletons[:, 1:, 1:]).sum((1, 2))

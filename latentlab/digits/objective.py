@@ -1,4 +1,4 @@
-"""What training lowers, in nats: reconstruction, divergence from the prior, and their weights."""
+"""The training objective in nats: reconstruction, divergence from the prior, and its weight."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from latentlab.digits.checks import check_range
 from latentlab.errors import UsageError
 
 OBJECTIVES = ("elbo", "beta-tc")
 _LOG_2PI = math.log(2 * math.pi)
 ACTIVE_VARIANCE = 0.01
-"""A latent is active where its posterior mean varies more than this (Burda et al. 2016)."""
+"""A latent is active if its posterior mean varies more than this (Burda et al. 2016)."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,13 @@ class Beta:
 
     Parameters
     ----------
-    final : float, at least 0; the weight once the change is over
-    start : float, optional; the weight of the first epoch: 0 warms up, more than ``final`` anneals
-    epochs : int, after how many epochs ``final`` is reached
+    final : float, at least 0; the weight after the change
+    start : float, optional; the weight in the first epoch: 0 warms up, more than ``final`` anneals
+    epochs : int; ``final`` is reached after this many epochs
+
+    Raises
+    ------
+    UsageError : a weight outside 0 to 10,000, or one of ``start`` and ``epochs`` without the other.
 
     Examples
     --------
@@ -38,14 +43,13 @@ class Beta:
     epochs: int = 0
 
     def __post_init__(self) -> None:
-        for option, value in (("--beta", self.final), ("--beta-start", self.start or 0.0)):
-            if not 0 <= value <= 1e4:
-                raise UsageError(f"{option} {value}", "0 to 10000", "pass --beta 4")
+        check_range("--beta", self.final, 0, 10_000, example=4)
+        check_range("--beta-start", self.start or 0.0, 0, 10_000, example=0)
         if self.epochs < 0 or (self.start is not None) != (self.epochs > 0):
             raise UsageError(
                 f"--beta-start {self.start} with --beta-epochs {self.epochs}",
                 "both or neither",
-                "pass, say, --beta-start 0 --beta-epochs 10",
+                "pass, for example, --beta-start 0 --beta-epochs 10",
             )
 
     def at(self, epoch: int) -> float:
@@ -72,7 +76,7 @@ def bernoulli_nats(logits: Tensor, pictures: Tensor) -> Tensor:
 
 
 def squared_error(logits: Tensor, pictures: Tensor) -> Tensor:
-    """Return the squared error (B,), summed over pixels: the autoencoder's reconstruction."""
+    """Return the squared error (B,), summed over pixels: an autoencoder's reconstruction loss."""
     return (torch.sigmoid(logits) - pictures).square().flatten(1).sum(1)
 
 
@@ -90,7 +94,7 @@ def kl_nats(mean: Tensor, logvar: Tensor) -> Tensor:
 def total_correlation(z: Tensor, mean: Tensor, logvar: Tensor, count: int) -> Tensor:
     """Return an estimate, in nats, of KL(q(z) ‖ Πⱼ q(zⱼ)) from one batch.
 
-    Minibatch-weighted sampling of Chen et al. 2018 (β-TCVAE), equation 10; biased low by a
+    Minibatch-weighted sampling, equation 10 of Chen et al. 2018 (β-TCVAE). It is biased low by a
     constant of about log(count) for each dimension that is known well.
 
     Parameters
@@ -114,5 +118,5 @@ def sample_posterior(mean: Tensor, logvar: Tensor, generator: torch.Generator) -
 
 
 def count_active(mean_variance: Tensor) -> int:
-    """Return how many latents are active: the posterior mean's variance (L,) is above 0.01."""
+    """Return how many latents are active, given the variances (L,) of the posterior means."""
     return int((mean_variance > ACTIVE_VARIANCE).sum())

@@ -12,9 +12,9 @@ _AROUND = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
 def skeletonize(pictures: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the skeletons (N, H, W) of binary pictures (N, H, W).
 
-    Thinning of Zhang and Suen (1984): border pixels fall away in two alternating passes until
-    lines one pixel wide are left; then the corners of staircases fall (Holt et al. 1987), so that
-    a slanting line is diagonal steps and not twice as many straight ones.
+    Thinning of Zhang and Suen (1984): two alternating passes remove border pixels until lines one
+    pixel wide are left. Then the corners of staircases are removed (Holt et al. 1987), so that a
+    slanting line consists of diagonal steps and not of twice as many straight ones.
 
     Examples
     --------
@@ -28,7 +28,7 @@ def skeletonize(pictures: NDArray[np.bool_]) -> NDArray[np.bool_]:
     padded[:, 1:-1, 1:-1] = pictures
     flat = padded.reshape(-1)
     offsets = [row * (width + 2) + column for row, column in _AROUND]
-    # Only pixels that are still ink are looked at: a tenth of a digit's picture and less.
+    # Only pixels that are still ink are examined: at most a tenth of a digit's picture.
     inked = np.flatnonzero(flat)
     changed = True
     while changed:
@@ -48,7 +48,7 @@ def skeletonize(pictures: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _keep_a_point(skeletons: NDArray[np.bool_], pictures: NDArray[np.bool_]) -> None:
-    """Give blobs that thinned away, as squares of 2×2 pixels do, the pixel deepest inside."""
+    """Restore the innermost pixel of blobs that vanished, as squares of 2×2 pixels do."""
     from scipy.ndimage import distance_transform_edt
 
     for index in np.flatnonzero(pictures.any((1, 2)) & ~skeletons.any((1, 2))):
@@ -59,7 +59,7 @@ def _keep_a_point(skeletons: NDArray[np.bool_], pictures: NDArray[np.bool_]) -> 
 def _codes(
     flat: NDArray[np.uint8], inked: NDArray[np.int64], offsets: list[int]
 ) -> NDArray[np.uint8]:
-    """Return the neighborhood of each inked pixel as a number, a bit a neighbor."""
+    """Return the neighborhood of each inked pixel as a number, one bit per neighbor."""
     code = np.zeros(len(inked), np.uint8)
     for bit, offset in enumerate(offsets):
         code |= flat[inked + offset] << bit
@@ -67,7 +67,7 @@ def _codes(
 
 
 def _removable(first_pass: bool) -> NDArray[np.bool_]:
-    """Return, for each of the 256 neighborhoods, whether its center falls away in this pass."""
+    """Return, for each of the 256 neighborhoods, whether this pass removes its center."""
     bits = (np.arange(256)[:, None] >> np.arange(8)) & 1
     neighbors = bits.sum(1)
     crossings = ((bits == 0) & (np.roll(bits, -1, axis=1) == 1)).sum(1)
@@ -81,10 +81,10 @@ def _removable(first_pass: bool) -> NDArray[np.bool_]:
 
 
 def _corner(turn: int) -> NDArray[np.bool_]:
-    """Return, for each of the 256 neighborhoods, whether its center is a step of a staircase.
+    """Return, for each of the 256 neighborhoods, whether its center is the corner of a staircase.
 
-    Such a pixel has one neighbor above (below, when turned by 4) and one at a side, which touch
-    without it.
+    Such a pixel has one neighbor above (below, if turned by 4) and one at a side, which touch each
+    other without it.
     """
     bits = np.roll(((np.arange(256)[:, None] >> np.arange(8)) & 1).astype(bool), -turn, axis=1)
     north, northeast, east, southeast, south, southwest, west, northwest = bits.T

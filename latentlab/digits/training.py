@@ -1,32 +1,27 @@
-"""Training: the same seed gives the same weights, also after an interruption."""
+"""Training of digits models: the same seed gives the same weights, also after an interruption."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from latentlab.digits.data import Digits, DigitsData
-from latentlab.digits.measure import measure_losses, reconstruct_digits
+from latentlab.digits.checks import check_choice, check_range
+from latentlab.digits.data import Device, Digits, DigitsData
+from latentlab.digits.measure import measure_losses, picture_losses, reconstruct_digits
 from latentlab.digits.models import DigitsConfig, DigitsModel, build_model
-from latentlab.digits.objective import (
-    OBJECTIVES,
-    Beta,
-    bernoulli_nats,
-    kl_nats,
-    sample_posterior,
-    squared_error,
-    total_correlation,
-)
+from latentlab.digits.objective import OBJECTIVES, Beta, total_correlation
 from latentlab.errors import NonFiniteError, UsageError
 
-WATCHED = 10
-"""How many test pictures, one of each label, are followed through training."""
+if TYPE_CHECKING:
+    from latentlab.latents import Progress
 
+_WATCHED = 10
 _LAST_RATE = 0.02
 
 
@@ -39,13 +34,13 @@ class Recipe:
     epochs : int, passes over the training set
     beta : Beta, weight of the KL term, or of the total correlation for ``beta-tc``
     objective : ``elbo`` or ``beta-tc``
-    batch : int, pictures a step
-    rate : float, Adam's; constant for the first half, then falling linearly to 2 %
+    batch : int, pictures per step
+    rate : float, Adam's learning rate; constant in the first half, then falling linearly to 2 %
     seed : int, of weights, order and noise
 
     Raises
     ------
-    UsageError : a value that makes no sense.
+    UsageError : an unknown objective, or a number out of its range.
     """
 
     epochs: int = 20
@@ -56,47 +51,41 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.objective not in OBJECTIVES:
-            choices = ", ".join(OBJECTIVES)
-            raise UsageError(f"--objective {self.objective}", f"one of {choices}", "choose one")
-        for option, value, most in (
-            ("--epochs", self.epochs, 100_000),
-            ("--batch", self.batch, 100_000),
-        ):
-            if not 1 <= value <= most:
-                raise UsageError(f"{option} {value}", f"1 to {most}", f"raise or lower {option}")
+        check_choice("--objective", self.objective, OBJECTIVES)
+        check_range("--epochs", self.epochs, 1, 100_000, example=20)
+        check_range("--batch", self.batch, 1, 100_000, example=128)
         if not 0 < self.rate <= 1:
             raise UsageError(f"--rate {self.rate}", "above 0 and at most 1", "pass --rate 0.001")
 
     def rate_at(self, step: int, steps: int) -> float:
-        """Return the learning rate of a step out of so many in all."""
+        """Return the learning rate of one step of a training of ``steps`` steps."""
         return self.rate * max(_LAST_RATE, min(1.0, 2 * (1 - step / steps)))
-
-    def describe(self) -> dict[str, Any]:
-        """Return the fields for JSON."""
-        return asdict(self)
 
 
 def recipe_from(facts: Mapping[str, Any]) -> Recipe:
-    """Return the recipe that :meth:`Recipe.describe` described.
+    """Return the recipe with these fields, as ``config.json`` has them.
 
     Examples
     --------
-    >>> recipe_from(Recipe(epochs=3, beta=Beta(4.0)).describe()).beta.final
+    >>> recipe_from(asdict(Recipe(epochs=3, beta=Beta(4.0)))).beta.final
     4.0
     """
     return Recipe(**{**facts, "beta": Beta(**facts["beta"])})
 
 
 class Trainer:
-    """A model in training; :meth:`state` and :meth:`restore` stop and go on between epochs.
+    """A model in training. Between epochs, :meth:`state` and :meth:`restore` interrupt and resume.
 
     Parameters
     ----------
-    config : DigitsConfig, whose size is that of the pictures
+    config : DigitsConfig, of the same size as the pictures
     recipe : Recipe
     data : DigitsData
-    device : where it is trained; random numbers are drawn on the CPU whatever the device
+    device : for the training; random numbers are drawn on the CPU whatever the device
+
+    Raises
+    ------
+    UsageError : the model and the pictures differ in size.
 
     Examples
     --------
@@ -109,12 +98,7 @@ class Trainer:
     """
 
     def __init__(
-        self,
-        config: DigitsConfig,
-        recipe: Recipe,
-        data: DigitsData,
-        *,
-        device: torch.device | str = "cpu",
+        self, config: DigitsConfig, recipe: Recipe, data: DigitsData, *, device: Device = "cpu"
     ) -> None:
         if config.size != data.train.size:
             raise UsageError(
@@ -123,6 +107,7 @@ class Trainer:
                 "train a model of the pictures' size",
             )
         self.recipe = recipe
+        self.data = data
         self.train, self.test = data.train.to(device), data.test.to(device)
         self.watched = _one_of_each(data.test)
         self.model: DigitsModel = build_model(config, seed=recipe.seed).to(device)
@@ -138,84 +123,104 @@ class Trainer:
 
     @property
     def is_done(self) -> bool:
-        """Whether the recipe is finished."""
+        """Whether all epochs of the recipe are done."""
         return self.epoch >= self.recipe.epochs
 
-    def run_epoch(self, on_step: Callable[[int], None] | None = None) -> dict[str, Any]:
-        """Train one epoch; return its figures, which :attr:`history` keeps too.
+    @property
+    def unit(self) -> str:
+        """The unit of the losses."""
+        return "nats" if self.model.config.is_variational else "squared error"
+
+    @property
+    def title(self) -> str:
+        """The title of figures: model, latents, β, data and seed."""
+        config, recipe, data = self.model.config, self.recipe, self.data.name
+        weight = f", β = {recipe.beta.final:g}" if config.is_variational else ""
+        kind = ", β-TC" if config.is_variational and recipe.objective == "beta-tc" else ""
+        name = data if data in ("mnist", "digits") else Path(data).name
+        return f"{config.model}, {config.latent} latents{weight}{kind}, {name}, seed {recipe.seed}"
+
+    def describe(self) -> dict[str, Any]:
+        """Return model, recipe and data for JSON."""
+        return {
+            "model": asdict(self.model.config),
+            "training": asdict(self.recipe),
+            "data": {
+                "name": self.data.name,
+                "sha256": dict(self.data.sha256),
+                "train": len(self.train),
+                "test": len(self.test),
+            },
+        }
+
+    def run_epoch(self, progress: Progress | None = None) -> dict[str, Any]:
+        """Train one epoch; return its figures, which are also appended to :attr:`history`.
+
+        Parameters
+        ----------
+        progress : called as ``progress("training", steps done, steps in all epochs)``
 
         Raises
         ------
-        NonFiniteError : the loss is no number any more.
+        NonFiniteError : the loss is NaN or infinite.
         """
         beta = self.recipe.beta.at(self.epoch)
         order = torch.randperm(len(self.train), generator=self.generator)
         batches = torch.split(order.to(self.train.labels.device), self.recipe.batch)
-        done, steps = self.epoch * len(batches), self.recipe.epochs * len(batches)
+        steps = self.recipe.epochs * len(batches)
         sums = torch.zeros(3, dtype=torch.float64)
         self.model.train()
-        for index, chosen in enumerate(batches):
-            self.optimizer.param_groups[0]["lr"] = self.recipe.rate_at(done + index, steps)
+        for step, chosen in enumerate(batches, self.epoch * len(batches)):
+            self.optimizer.param_groups[0]["lr"] = self.recipe.rate_at(step, steps)
             sums += self._step(chosen, beta).to(sums) * len(chosen)
-            if on_step:
-                on_step(index + 1)
+            if progress:
+                progress("training", step + 1, steps)
         self.model.eval()
-        figures = self._figures(beta, (sums / len(self.train)).tolist())
+        figures = self._figures(beta, *(sums / len(self.train)).tolist())
         self.history.append(figures)
         self.frames.append(self._look())
         return figures
 
     def _step(self, chosen: Tensor, beta: float) -> Tensor:
         """Take one step; return objective, reconstruction and KL (3,), means over the batch."""
-        pictures, labels = self.train.pictures[chosen], self.train.labels[chosen]
-        losses = self._losses(pictures, labels, beta)
+        losses = self._losses(self.train[chosen], beta)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(losses[0])
         self.optimizer.step()
         return torch.stack(losses).detach()
 
-    def _losses(
-        self, pictures: Tensor, labels: Tensor, beta: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        mean, logvar = self.model.encoder(pictures, labels)
-        if not self.model.config.is_variational:
-            error = squared_error(self.model.decoder(mean, labels), pictures).mean()
-            return error, error, torch.zeros_like(error)
-        z = sample_posterior(mean, logvar, self.generator)
-        reconstruction = bernoulli_nats(self.model.decoder(z, labels), pictures).mean()
-        kl = kl_nats(mean, logvar).sum(1).mean()
-        if self.recipe.objective == "beta-tc":
+    def _losses(self, batch: Digits, beta: float) -> tuple[Tensor, Tensor, Tensor]:
+        mean, logvar, z, nats, divergences = picture_losses(self.model, batch, self.generator)
+        reconstruction, kl = nats.mean(), divergences.sum(1).mean()
+        if self.recipe.objective == "beta-tc" and self.model.config.is_variational:
             extra = total_correlation(z, mean, logvar, len(self.train))
             return reconstruction + kl + (beta - 1) * extra, reconstruction, kl
         return reconstruction + beta * kl, reconstruction, kl
 
-    def _figures(self, beta: float, means: list[float]) -> dict[str, Any]:
-        objective, reconstruction, kl = means
+    def _figures(
+        self, beta: float, objective: float, reconstruction: float, kl: float
+    ) -> dict[str, Any]:
         if not math.isfinite(objective):
             raise NonFiniteError(
                 f"a loss of {objective} in epoch {self.epoch + 1}",
-                "a finite one",
+                "a finite loss",
                 "lower --rate or --beta",
             )
-        test = measure_losses(self.model, self.test, seed=self.recipe.seed)
+        total = reconstruction + kl
         return {
             "epoch": self.epoch + 1,
             "beta": beta,
             "objective": objective,
-            "train": {
-                "reconstruction": reconstruction,
-                "kl": kl,
-                "total": reconstruction + kl,
-            },
-            "test": test.describe(),
+            "train": {"reconstruction": reconstruction, "kl": kl, "total": total},
+            "test": asdict(measure_losses(self.model, self.test, seed=self.recipe.seed)),
         }
 
     def _look(self) -> Tensor:
-        """Return the watched pictures as they are decoded now (WATCHED, H, W), uint8."""
+        """Return the watched pictures (N, H, W), uint8, as the model reconstructs them now."""
         decoded = reconstruct_digits(self.model, self.watched)[:, 0]
         return (decoded * 255).round().to(torch.uint8)
 
-    # Stopping and going on
+    # Interrupting and resuming
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that the next epoch depends on: tensors by name, and figures for JSON."""
@@ -228,24 +233,22 @@ class Trainer:
         return copies, {"history": self.history}
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Go back to a state that :meth:`state` returned.
+        """Restore a state that :meth:`state` returned.
 
         Raises
         ------
         KeyError, RuntimeError, ValueError : the state belongs to another model.
         """
-        self.model.load_state_dict(
-            {
-                name.removeprefix("model."): value
-                for name, value in tensors.items()
-                if name.startswith("model.")
-            }
-        )
+        weights: dict[str, Tensor] = {}
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
-            if name.startswith("adam."):
-                _, index, moment = name.split(".")
+            kind, _, rest = name.partition(".")
+            if kind == "model":
+                weights[rest] = value
+            elif kind == "adam":
+                index, _, moment = rest.partition(".")
                 moments.setdefault(int(index), {})[moment] = value
+        self.model.load_state_dict(weights)
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.generator.set_state(tensors["generator"])
@@ -254,8 +257,7 @@ class Trainer:
 
 
 def _one_of_each(digits: Digits) -> Digits:
-    """Return the first picture of each label, in the labels' order."""
+    """Return the first picture of each label, in the order of the labels."""
     labels = digits.labels
-    present = torch.bincount(labels).nonzero()[:WATCHED, 0]
-    first = [int((labels == label).nonzero()[0]) for label in present.tolist()]
-    return Digits(digits.pictures[first], labels[first])
+    present = sorted(set(labels.tolist()))[:_WATCHED]
+    return digits[[int((labels == label).nonzero()[0]) for label in present]]

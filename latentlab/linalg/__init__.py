@@ -1,1 +1,1 @@
-"""Linear algebra on large matrices: sums in float64, rows that stream, subspaces and bases."""
+"""Linear algebra on plain tensors."""

@@ -1,4 +1,4 @@
-"""``latentlab digits``: from an autoencoder to a disentangled latent, at a desk."""
+"""``latentlab digits``: from training an autoencoder to a disentangled latent space."""
 
 from __future__ import annotations
 
@@ -13,13 +13,8 @@ from latentlab.cli.digits.train import train
 from latentlab.cli.digits.traverse import traverse
 
 digits = typer.Typer(
-    help="Handwritten digits: train small autoencoders and look into their latents.",
+    help="Handwritten digits: train small autoencoders and explore their latent spaces.",
     rich_markup_mode=None,
 )
-digits.command("train")(train)
-digits.command("interpolate")(interpolate)
-digits.command("traverse")(traverse)
-digits.command("factors")(factors)
-digits.command("sweep")(sweep)
-digits.command("export")(export)
-digits.command("demo")(demo)
+for command in (train, interpolate, traverse, factors, sweep, export, demo):
+    digits.command()(command)

@@ -5,70 +5,77 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from latentlab.cli import options
 from latentlab.cli.console import print_json, say
 
+if TYPE_CHECKING:
+    from latentlab.web.pages import Page
+
 
 def demo(
     run: Annotated[
         str | None,
         typer.Argument(
-            help="Folder that `digits train` or `digits export` wrote; by default the model that "
+            help="Folder that `digits train` or `digits export` wrote. Default: the model that "
             "comes with latentlab."
         ),
     ] = None,
     export: Annotated[
         Path | None,
-        typer.Option(help="Write the page into this folder, for any static host, and end."),
+        typer.Option(help="Write the page into this folder, for any static host, and exit."),
     ] = None,
     port: Annotated[
-        int, typer.Option(help="Where to serve; where it is taken, the next free one.")
+        int, typer.Option(help="Port to serve on, or the next free one if it is taken.")
     ] = 8000,
     no_browser: Annotated[
-        bool, typer.Option("--no-browser", help="Only say where the page is.")
+        bool, typer.Option("--no-browser", help="Print the address and open no browser.")
     ] = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
-    debug: bool = False,
 ) -> None:
     """Move a model's latents in the browser: serve the page on this machine, or write it."""
     from latentlab.digits.demo import demo_page
     from latentlab.web.pages import export_page
-    from latentlab.web.serving import PageServer
 
     if run is not None:
         say(f"preparing {run}", quiet=quiet)
     with demo_page(run) as page:
-        if export is not None:
-            files = [str(path) for path in export_page(page, export)]
-            if json:
-                print_json({"out": str(export), "files": files})
-            else:
-                say(f"{len(files)} files in {export}, for any static host", quiet=quiet)
+        if export is None:
+            _serve(page, port, no_browser=no_browser, json=json, quiet=quiet)
             return
-        with PageServer(page, port=port) as server:
-            if json:
-                print_json({"url": server.address, "port": server.port})
-            else:
-                print(server.address)
-            sys.stdout.flush()
-            say("Ctrl-C ends", quiet=quiet)
-            if not no_browser:
-                _open_browser(server.address)
-            try:
-                server.serve_forever(poll_interval=0.1)
-            except KeyboardInterrupt:
-                say("", quiet=quiet)
+        files = [str(path) for path in export_page(page, export)]
+    if json:
+        print_json({"out": str(export), "files": files})
+    else:
+        say(f"{len(files)} files in {export}, for any static host", quiet=quiet)
+
+
+def _serve(page: Page, port: int, *, no_browser: bool, json: bool, quiet: bool) -> None:
+    from latentlab.web.serving import PageServer
+
+    with PageServer(page, port=port) as server:
+        if json:
+            print_json({"url": server.address, "port": server.port})
+        else:
+            print(server.address)
+        sys.stdout.flush()
+        say("Ctrl-C stops the server", quiet=quiet)
+        if not no_browser:
+            _open_browser(server.address)
+        try:
+            server.serve_forever(poll_interval=0.1)
+        except KeyboardInterrupt:
+            say("", quiet=quiet)
 
 
 def _open_browser(address: str) -> None:
-    """Open the page in a browser with windows; one for the terminal would cover the messages."""
+    """Open the page in a graphical browser; one in the terminal would cover the messages."""
     import webbrowser
 
-    windows = sys.platform in ("darwin", "win32") or "DISPLAY" in os.environ
-    if windows or "WAYLAND_DISPLAY" in os.environ:
+    has_windows = sys.platform in ("darwin", "win32") or "DISPLAY" in os.environ
+    if has_windows or "WAYLAND_DISPLAY" in os.environ:
         webbrowser.open(address)

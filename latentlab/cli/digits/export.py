@@ -19,9 +19,8 @@ def export(
     ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
-    debug: bool = False,
 ) -> None:
-    """Write encoder and decoder as ONNX, after checking them against PyTorch."""
+    """Write encoder and decoder as ONNX files, after checking them against PyTorch."""
     from latentlab.errors import UsageError
 
     if onnx is None:
@@ -31,19 +30,10 @@ def export(
 
     loaded = load_run(run)
     say(f"exporting {loaded.name} to {onnx}", quiet=quiet)
-    exported = export_onnx(loaded, onnx)
-    files = [str(path) for path in exported.files]
+    facts = export_onnx(loaded, onnx)
+    files = [str(path) for path in facts["files"]]
     if json:
-        print_json(
-            {
-                "max_abs_diff": exported.max_abs_diff,
-                "opset": exported.description["opset"],
-                "tilt_dimension": exported.description["tilt_dimension"],
-                "out": str(onnx),
-                "files": files,
-            }
-        )
+        shown = {name: facts[name] for name in ("max_abs_diff", "opset", "tilt_dimension")}
+        print_json({**shown, "out": str(onnx), "files": files})
     elif not quiet:
-        print(f"at most {exported.max_abs_diff:.1e} away from PyTorch")
-        for file in files:
-            print(file)
+        print(f"largest difference from PyTorch: {facts['max_abs_diff']:.1e}", *files, sep="\n")

@@ -1,18 +1,24 @@
-"""Options that the digits commands share, declared once."""
+"""Options that the digits commands share, and the data that ``--data`` names."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from latentlab.cli.console import progress_bar
 from latentlab.errors import UsageError
+
+if TYPE_CHECKING:
+    from latentlab.digits.data import DigitsData
+
+Number = TypeVar("Number", int, float)
 
 Run = Annotated[
     str | None,
     typer.Argument(
-        help="Folder that `digits train` wrote; by default the model that comes with latentlab."
+        help="Folder that `digits train` wrote. Default: the model that comes with latentlab."
     ),
 ]
 Data = Annotated[
@@ -23,29 +29,49 @@ Data = Annotated[
     ),
 ]
 RunData = Annotated[
-    str | None, typer.Option("--data", help="As for train; by default the run's own.")
+    str | None,
+    typer.Option("--data", help="As for train. Default: the data that the model was trained on."),
 ]
 Out = Annotated[
     Path | None,
-    typer.Option(help="Folder for the results; by default latentlab-runs/digits-<what>-<n>."),
+    typer.Option(help="Folder for the results. Default: latentlab-runs/digits-<what>-<n>."),
 ]
+Latent = Annotated[int, typer.Option(help="Number of latent dimensions.")]
+Network = Annotated[str, typer.Option(help="mlp or conv.")]
 Hidden = Annotated[
     str | None,
-    typer.Option(help="Widths of the MLP (400), or channels of the convolutions (16,32)."),
+    typer.Option(
+        help="Widths of the MLP's hidden layers (default 400), or channels of the two "
+        "convolutions (default 16,32)."
+    ),
 ]
+Batch = Annotated[int, typer.Option(help="Pictures per step.")]
+Fps = Annotated[float, typer.Option(help="Frames per second.")]
 
 
-def parse_numbers(option: str, text: str, *, whole: bool = False) -> tuple[float, ...]:
+def parse_numbers(option: str, text: str, kind: type[Number]) -> tuple[Number, ...]:
     """Return the numbers in a comma-separated option.
 
     Raises
     ------
-    UsageError : something that is no number.
+    UsageError : a part that is not a number of this kind.
     """
-    kind = int if whole else float
     try:
         return tuple(kind(part) for part in text.split(","))
     except ValueError as error:
         raise UsageError(
-            f"{option} {text}", "numbers with commas between", f"write, say, {option} 1,2"
+            f"{option} {text}", "numbers separated by commas", f"write, for example, {option} 1,2"
         ) from error
+
+
+def parse_hidden(text: str | None) -> tuple[int, ...]:
+    """Return the widths in ``--hidden``; empty, for the network's default, if it is not given."""
+    return parse_numbers("--hidden", text, int) if text else ()
+
+
+def read_data(name: str, *, offline: bool, quiet: bool) -> DigitsData:
+    """Return the data that ``--data`` names, showing the progress of a download."""
+    from latentlab.digits.data import load_data
+
+    with progress_bar(quiet=quiet, in_bytes=True) as progress:
+        return load_data(name, offline=offline, progress=progress)

@@ -3,48 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.console import print_json, progress_bar, say
+from latentlab.cli.console import progress_bar, say
 from latentlab.cli.digits import options as digits_options
-from latentlab.cli.digits.setting import device_for, read_data, record_command, results_folder
+from latentlab.cli.digits.results import print_table, report, results_folder
 from latentlab.errors import UsageError
 
-if TYPE_CHECKING:
-    from latentlab.digits.models import DigitsConfig
-    from latentlab.digits.training import Recipe
-
-_KEEP = {"resume", "out", "device", "json", "quiet", "offline", "debug"}
+_FREE = {"resume", "out", "device", "json", "quiet", "offline"}
+"""Options that --resume accepts."""
 
 
 def train(
     context: typer.Context,
     model: Annotated[
-        str, typer.Option("--model", "-m", help="autoencoder, vae or cvae (is told the label).")
+        str, typer.Option("--model", "-m", help="autoencoder, vae or cvae (uses the label).")
     ] = "cvae",
     data: digits_options.Data = "digits",
-    latent: Annotated[int, typer.Option(help="How many latent numbers.")] = 8,
+    latent: digits_options.Latent = 8,
     epochs: Annotated[int, typer.Option(help="Passes over the training set.")] = 100,
     beta: Annotated[float, typer.Option(help="Weight of the KL term.")] = 1.0,
     beta_start: Annotated[
         float | None, typer.Option(help="Weight in the first epoch: 0 warms up, 10 anneals.")
     ] = None,
     beta_epochs: Annotated[
-        int, typer.Option(help="Epochs in which --beta-start becomes --beta.")
+        int, typer.Option(help="Epochs over which --beta-start changes to --beta.")
     ] = 0,
     objective: Annotated[
-        str, typer.Option(help="elbo, or beta-tc: --beta weighs the total correlation only.")
+        str, typer.Option(help="elbo, or beta-tc, where --beta weights only the total correlation.")
     ] = "elbo",
-    network: Annotated[str, typer.Option(help="mlp or conv.")] = "mlp",
+    network: digits_options.Network = "mlp",
     hidden: digits_options.Hidden = None,
-    batch: Annotated[int, typer.Option(help="Pictures a step.")] = 128,
+    batch: digits_options.Batch = 128,
     rate: Annotated[float, typer.Option(help="Adam's learning rate.")] = 1e-3,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")
+        bool, typer.Option("--resume", help="Continue from the checkpoint in --out.")
     ] = False,
     seed: options.Seed = 0,
     device: options.Device = "cpu",
@@ -52,111 +50,69 @@ def train(
     json: options.Json = False,
     quiet: options.Quiet = False,
     offline: options.Offline = False,
-    debug: bool = False,
 ) -> None:
-    """Train a model of digits; write weights, figures and the film of the training."""
+    """Train a model of digits; write weights, figures and a film of the training."""
+    from latentlab.digits.models import DigitsConfig
+    from latentlab.digits.objective import Beta
     from latentlab.digits.session import finish_training, resume_training, start_training
+    from latentlab.digits.training import Recipe
+    from latentlab.loaders.device import choose_device
 
-    place = device_for(device)
+    place = choose_device(device)
     if resume:
         folder = _folder_to_resume(context, out)
         with progress_bar(quiet=quiet, in_bytes=True) as progress:
-            trainer, digits = resume_training(
-                folder, device=place, offline=offline, progress=progress
-            )
-        say(f"going on after epoch {trainer.epoch} of {trainer.recipe.epochs}", quiet=quiet)
+            trainer = resume_training(folder, device=place, offline=offline, progress=progress)
+        say(f"resuming after epoch {trainer.epoch} of {trainer.recipe.epochs}", quiet=quiet)
     else:
-        recipe = _recipe(epochs, beta, beta_start, beta_epochs, objective, batch, rate, seed)
-        _config(model, latent, network, hidden, 28)  # refuses before anything is downloaded
-        digits = read_data(data, offline=offline, quiet=quiet)
-        config = _config(model, latent, network, hidden, digits.train.size)
+        schedule = Beta(beta, beta_start, beta_epochs)
+        recipe = Recipe(epochs, schedule, objective, batch, rate, seed)
+        config = DigitsConfig(model, latent, network, digits_options.parse_hidden(hidden))
+        digits = digits_options.read_data(data, offline=offline, quiet=quiet)
+        config = replace(config, size=digits.train.size)
         folder = results_folder(out, f"{model}-{seed}")
         trainer = start_training(config, recipe, digits, folder, device=place)
-    say(f"training in {folder}; Ctrl-C stops, --resume --out {folder} goes on", quiet=quiet)
+    say(f"training in {folder}; Ctrl-C stops, --resume --out {folder} resumes", quiet=quiet)
     with progress_bar(quiet=quiet) as progress:
-        facts = finish_training(trainer, digits, folder, progress)
-    facts["files"].append(
-        str(record_command(folder, "train", context.obj, seed=trainer.recipe.seed))
-    )
-    facts = {"out": str(folder), **facts}
-    if json:
-        print_json(facts)
-    elif not quiet:
-        _print_summary(facts)
+        facts = finish_training(trainer, folder, progress)
+    report(context, folder, facts, _print_summary, seed=trainer.recipe.seed)
 
 
 def _folder_to_resume(context: typer.Context, out: Path | None) -> Path:
-    """Return ``--out``, refusing options that the checkpoint has settled.
+    """Return ``--out``, refusing options that the checkpoint determines.
 
     Raises
     ------
     UsageError : no ``--out``, or an option that a resumed training cannot change.
     """
     if out is None:
-        raise UsageError("--resume without --out", "the folder to go on in", "add --out DIR")
+        raise UsageError("--resume without --out", "the folder of the training", "add --out DIR")
     given = [
-        name
+        f"--{name.replace('_', '-')}"
         for name in context.params
-        if name not in _KEEP and "COMMANDLINE" in str(context.get_parameter_source(name))
+        if name not in _FREE and "COMMANDLINE" in str(context.get_parameter_source(name))
     ]
     if given:
         raise UsageError(
-            f"--resume with {', '.join('--' + name.replace('_', '-') for name in given)}",
-            "only --out: the checkpoint knows the rest",
-            "leave the others out, or train anew in another --out",
+            f"--resume with {', '.join(given)}",
+            "only --out: the checkpoint determines the rest",
+            "leave the others out, or train a new model in another --out",
         )
     return out
 
 
-def _recipe(
-    epochs: int,
-    beta: float,
-    beta_start: float | None,
-    beta_epochs: int,
-    objective: str,
-    batch: int,
-    rate: float,
-    seed: int,
-) -> Recipe:
-    from latentlab.digits.objective import Beta
-    from latentlab.digits.training import Recipe
-
-    return Recipe(
-        epochs=epochs,
-        beta=Beta(beta, beta_start, beta_epochs),
-        objective=objective,
-        batch=batch,
-        rate=rate,
-        seed=seed,
-    )
-
-
-def _config(model: str, latent: int, network: str, hidden: str | None, size: int) -> DigitsConfig:
-    from latentlab.digits.models import DigitsConfig
-
-    widths = digits_options.parse_numbers("--hidden", hidden, whole=True) if hidden else ()
-    return DigitsConfig(
-        model, latent, network=network, hidden=tuple(int(width) for width in widths), size=size
-    )
-
-
 def _print_summary(facts: Mapping[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    test, unit = facts["test"], facts["unit"]
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_row("reconstruction", f"{test['reconstruction']:.2f} {unit}")
+    test, unit, tilt = facts["test"], facts["unit"], facts["tilt_dimension"]
+    rows = [("reconstruction", f"{test['reconstruction']:.2f} {unit}")]
     if unit == "nats":
-        table.add_row("KL", f"{test['kl']:.2f} nats")
-        table.add_row("total (negative ELBO)", f"{test['total']:.2f} nats")
         each = ", ".join(f"{value:.2f}" for value in test["kl_per_dimension"])
-        table.add_row("KL by dimension", f"{each} nats")
-    table.add_row("active units", f"{test['active_units']} of {facts['model']['latent']}")
-    tilt = facts["tilt_dimension"]
-    table.add_row("the tilt", f"z{tilt}, |ρ| {facts['tilt_rho'][tilt]:.2f} within a label")
-    console = Console(highlight=False, markup=False)
-    console.print("on the test set, after training", style="bold")
-    console.print(table)
-    for path in facts["files"]:
-        print(path)
+        rows += [
+            ("KL", f"{test['kl']:.2f} nats"),
+            ("total (negative ELBO)", f"{test['total']:.2f} nats"),
+            ("KL by dimension", f"{each} nats"),
+        ]
+    rows += [
+        ("active units", f"{test['active_units']} of {facts['model']['latent']}"),
+        ("the tilt", f"z{tilt}, |ρ| {facts['tilt_rho'][tilt]:.2f} within a label"),
+    ]
+    print_table(["", ""], rows, title="on the test set, after training")

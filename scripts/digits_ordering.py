@@ -1,4 +1,4 @@
-"""Latents in another order and direction: the same model, with the tilt where it is expected."""
+"""Latents in another order and with other signs: the same model, with the tilt at a given place."""
 
 from __future__ import annotations
 
@@ -22,27 +22,17 @@ def reorder_latents(
 ) -> DigitsModel:
     """Return a model whose latent j is ``signs[j]`` times the given model's latent ``order[j]``.
 
-    Its pictures, reconstructions and losses are the same: the prior knows no order or sign.
+    Pictures, reconstructions and losses stay the same: the prior has no order and no signs.
 
     Parameters
     ----------
     model : DigitsModel
     order : each of 0 … L − 1 once
-    signs : +1 or −1 for each; all +1 without
+    signs : +1 or −1 for each; by default +1
 
     Raises
     ------
-    ShapeError : ``order`` is no permutation, or signs of another length.
-
-    Examples
-    --------
-    >>> from latentlab.digits.models import DigitsConfig, build_model
-    >>> model = build_model(DigitsConfig("vae", latent=2))
-    >>> turned = reorder_latents(model, [1, 0], [1, -1])
-    >>> z, label = torch.tensor([[0.5, -2.0]]), torch.tensor([0])
-    >>> moved = torch.tensor([[-2.0, -0.5]])
-    >>> bool((model.pictures(z, label) - turned.pictures(moved, label)).abs().max() < 1e-6)
-    True
+    ShapeError : ``order`` is not a permutation, or ``signs`` has another length.
     """
     count = model.config.latent
     facing = torch.tensor([1] * count if signs is None else list(signs), dtype=torch.float32)
@@ -56,7 +46,7 @@ def reorder_latents(
     chosen = list(order)
     last, first = turned.encoder.head[-1], turned.decoder.head[0]
     if not isinstance(last, torch.nn.Linear) or not isinstance(first, torch.nn.Linear):
-        raise ShapeError("a network without linear layers at its code", "them", "use DigitsModel")
+        raise ShapeError("a code without linear layers around it", "both", "use a DigitsModel")
     with torch.no_grad():
         rows = [*chosen, *(count + index for index in chosen)]
         both = torch.cat((facing, torch.ones(count))).to(last.weight)
@@ -67,20 +57,20 @@ def reorder_latents(
 
 
 def sort_latents(model: DigitsModel, digits: Digits, *, tilt_at: int = 3) -> DigitsModel:
-    """Return the model with the tilt as latent ``tilt_at`` and the others by falling KL.
+    """Return the model with the tilt as latent ``tilt_at`` and the others by decreasing KL.
 
-    A larger tilt leans further to the right. Every other latent points to where the factor it
-    goes with most, within a label, grows.
+    A larger tilt leans further to the right. Every other latent gets the sign with which the factor
+    that it correlates with most, within a label, grows.
 
     Parameters
     ----------
     model : DigitsModel
-    digits : Digits to measure with; of the training set, where figures on the test set matter
-    tilt_at : int, counting from zero; the last latent where there are fewer
+    digits : Digits to measure with; of the training set if the test set is for the figures
+    tilt_at : int, counting from zero; at most the last latent
     """
     codes = encode_digits(model, digits)
     factors = measure_digits(digits.pictures.numpy())
-    rho = within_class_spearman(codes.mean.numpy(), factors, digits.labels.numpy())
+    rho = within_class_spearman(codes, factors)
     slant = np.abs(rho[:, :, FACTORS.index("slant")]).mean(0)
     tilt = int(slant.argmax())
     kl = kl_nats(codes.mean, codes.logvar).mean(0)

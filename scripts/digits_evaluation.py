@@ -1,7 +1,8 @@
-"""How good a tilt is: the figures on a model card, measured again."""
+"""The figures on the card of the shipped digits model: how good its tilt is."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ from latentlab.digits.models import DigitsModel
 from latentlab.digits.morphology import slant_of
 from latentlab.digits.tilt import find_tilt
 
-SWEEP = 2.0
-"""A tilt is judged from −SWEEP to +SWEEP."""
+REACH = 2.0
+"""A tilt is judged from −REACH to +REACH."""
 
 _STEPS = 41
 
@@ -29,33 +30,33 @@ def evaluate_tilt(
     draws: int = 20,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Return the figures of a model's tilt on the test set and in sweeps, by name.
+    """Return the figures of a model's tilt, by name, on the test set and on frames of its movement.
 
     Parameters
     ----------
-    model : DigitsModel, told the label
+    model : DigitsModel that uses the label
     data : DigitsData
-    taught : int, how many training pictures the classifier learns from
+    taught : int, number of training pictures that the classifier learns from
     draws : int, how often the other latents are drawn from the prior
-    seed : int, of the posterior's samples and of the prior draws
+    seed : int, of the posterior's samples and of the draws from the prior
 
     Returns
     -------
-    dict with ``tilt_dimension``; ``rho_mean`` and ``rho_worst``, |Spearman| with the slant within
-    a label; ``rho_others``, the highest mean of another latent; ``turn`` in degrees, by label, and
-    ``turn_min``; ``monotone``, whether every step of every label leans further to the right;
-    ``readable``, the share of these frames in which the classifier reads the chosen label, and
-    ``classifier_accuracy`` on the test set; the same with the other latents drawn from the prior
-    instead of 0 (``turn_drawn_min``, ``monotone_drawn``, ``readable_drawn``); and ``test``, the
-    losses in nats
+    dict with ``tilt_dimension`` and ``tilt_sign``; ``rho_mean`` and ``rho_worst``, |Spearman| with
+    the slant within a label; ``rho_others``, the highest mean of another latent; ``rho``, by
+    latent; ``turn`` in degrees, by label, and ``turn_min``; ``monotone``, whether every step of
+    every label leans further to the right; ``readable``, the share of these frames in which the
+    classifier reads the chosen label, and ``classifier_accuracy`` on the test set; the same with
+    the other latents drawn from the prior instead of 0 (``turn_drawn_min``, ``monotone_drawn``,
+    ``readable_drawn``); and ``test``, the losses in nats
     """
     codes = encode_digits(model, data.test)
     tilt = find_tilt(codes, data.test.pictures)
     others = [rho for index, rho in enumerate(tilt.rho) if index != tilt.dimension]
-    classifier = teach_classifier(data.train.first(taught))
-    frames = sweep_frames(model, tilt.dimension)
+    classifier = teach_classifier(data.train[:taught])
+    frames = move_latent(model, tilt.dimension)
     degrees = tilt.sign * np.degrees(_slants(frames))
-    drawn = sweep_frames(model, tilt.dimension, draws=draws, seed=seed)
+    drawn = move_latent(model, tilt.dimension, draws=draws, seed=seed)
     degrees_drawn = tilt.sign * np.degrees(_slants(drawn))
     turn, turn_drawn = (part[..., -1] - part[..., 0] for part in (degrees, degrees_drawn))
     return {
@@ -75,11 +76,11 @@ def evaluate_tilt(
         "classifier_accuracy": float(
             classifier.score(data.test.pictures.flatten(1).numpy(), data.test.labels.numpy())
         ),
-        "test": measure_losses(model, data.test, seed=seed).describe(),
+        "test": asdict(measure_losses(model, data.test, seed=seed)),
     }
 
 
-def sweep_frames(
+def move_latent(
     model: DigitsModel, dimension: int, *, draws: int = 0, seed: int = 0, steps: int = _STEPS
 ) -> Tensor:
     """Return frames (draws or 1, labels, steps, H, W) of one latent moved from −2 to 2.
@@ -92,14 +93,14 @@ def sweep_frames(
     if draws:
         rest = torch.randn(draws, config.latent, generator=generator)
     z = rest[:, None, None, :].repeat(1, config.classes, steps, 1)
-    z[..., dimension] = torch.linspace(-SWEEP, SWEEP, steps)
+    z[..., dimension] = torch.linspace(-REACH, REACH, steps)
     labels = torch.arange(config.classes)[None, :, None].expand(z.shape[:3])
     pictures = model.pictures(z.flatten(0, 2), labels.flatten())
     return pictures.reshape(*z.shape[:3], config.size, config.size)
 
 
 def teach_classifier(digits: Digits) -> Any:
-    """Return scikit-learn's support vector classifier, taught to read pictures (N, H·W)."""
+    """Return scikit-learn's support vector classifier, trained to read pictures (N, H·W)."""
     from sklearn.svm import SVC
 
     return SVC(C=10).fit(digits.pictures.flatten(1).numpy(), digits.labels.numpy())

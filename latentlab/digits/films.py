@@ -1,0 +1,218 @@
+"""Films: a training, epoch by epoch, and a path through the latent space, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latentlab.digits.figures import ink
+from latentlab.digits.measure import Codes
+from latentlab.figures.canvas import LABEL_COLORS, PALETTE, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from latentlab.digits.interpolation import LatentPath
+    from latentlab.digits.training import Trainer
+    from latentlab.figures.animation import Frame
+
+_MOST_FRAMES = 120
+_HELD = 12
+
+
+class TrainingFilm:
+    """Frames of a training: originals above, reconstructions below, and the growing loss curve.
+
+    Parameters
+    ----------
+    trainer : Trainer, whose watched pictures and history are shown
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.frames = trainer.frames
+        self.history = trainer.history
+        self.figure = _new_film(6.8, 4.4, trainer.title)
+        self.tiles = []
+        grid = self.figure.add_gridspec(3, len(trainer.watched), height_ratios=(1, 1, 4.2))
+        pairs = zip(ink(trainer.watched.pictures), ink(self.frames[0] / 255), strict=True)
+        for column, (original, decoded) in enumerate(pairs):
+            above, below = (self.figure.add_subplot(grid[row, column]) for row in (0, 1))
+            show_tile(above, original)
+            self.tiles.append(show_tile(below, decoded))
+        for ax, name in zip(self.figure.axes, ("original", "decoded"), strict=False):
+            ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+        self._prepare_curve(self.figure.add_subplot(grid[2, :]), trainer)
+        freeze_layout(self.figure)
+
+    def _prepare_curve(self, ax: Axes, trainer: Trainer) -> None:
+        totals = [entry[part]["total"] for entry in self.history for part in ("train", "test")]
+        low, high = (min(totals), max(totals)) if totals else (0.0, 1.0)
+        room = 0.08 * (high - low) or 1.0
+        ax.set(xlim=(0, trainer.recipe.epochs), ylim=(low - room, high + room))
+        ax.set(xlabel="epoch", ylabel=f"loss ({trainer.unit})")
+        ax.grid(alpha=0.25, lw=0.5)
+        self.curves = [
+            ax.plot([], [], style, color=PALETTE["data"], lw=1.5, label=label)[0]
+            for style, label in (("--", "training set"), ("-", "test set"))
+        ]
+        self.point = ax.plot([], [], "o", ms=5, color=PALETTE["log"], clip_on=False)[0]
+        ax.legend(fontsize=8, loc="upper right")
+
+    def frame(self, epoch: int) -> Frame:
+        """Return the frame (H, W, 3), uint8, after this many epochs."""
+        for tile, picture in zip(self.tiles, ink(self.frames[epoch] / 255), strict=True):
+            tile.set_data(picture)
+        seen = self.history[:epoch]
+        epochs = [entry["epoch"] for entry in seen]
+        for curve, part in zip(self.curves, ("train", "test"), strict=True):
+            curve.set_data(epochs, [entry[part]["total"] for entry in seen])
+        self.point.set_data(epochs[-1:], [entry["test"]["total"] for entry in seen[-1:]])
+        return figure_pixels(self.figure)
+
+    def all(self, most: int = _MOST_FRAMES) -> list[Frame]:
+        """Return the frames of all epochs, evenly thinned to at most ``most``, the last held."""
+        chosen = np.unique(np.linspace(0, len(self.history), most).round().astype(int))
+        frames = [self.frame(int(epoch)) for epoch in chosen]
+        return frames + frames[-1:] * _HELD
+
+
+def plane_of(start: Tensor, end: Tensor) -> NDArray[np.float64]:
+    """Return the axes (2, L), orthonormal, of the plane through the origin and two latents (L,).
+
+    Straight lines and slerps between the two lie in it, so a projection onto it hides nothing of
+    them. It is the whole space if L is 2. If L is 1, the second axis is 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> plane_of(torch.tensor([0.0, 2.0, 0.0]), torch.tensor([0.0, 1.0, 3.0])).round(6) + 0
+    array([[0., 1., 0.],
+           [0., 0., 1.]])
+    """
+    count = len(start)
+    if count <= 2:
+        return np.eye(2, count)
+    basis: list[NDArray[np.float64]] = []
+    # The unit vectors take over if a latent is zero or the two are parallel.
+    for candidate in (start.double().numpy(), end.double().numpy(), *np.eye(count)):
+        rest = candidate - sum((candidate @ axis) * axis for axis in basis)
+        if np.linalg.norm(rest) > 1e-6 and len(basis) < 2:
+            basis.append(rest / np.linalg.norm(rest))
+    return np.stack(basis)
+
+
+def project(z: Tensor, plane: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the coordinates (N, 2) of latents (N, L) in a plane of :func:`plane_of`."""
+    projected: NDArray[np.float64] = z.double().numpy() @ plane.T
+    return projected
+
+
+class InterpolationFilm:
+    """Frames of a path: the latent plane with the moving point z_I, and the digit beside it.
+
+    Parameters
+    ----------
+    paths : LatentPaths between the same two latents, one per row
+    codes : Codes of data, drawn in the background
+    title : str
+    """
+
+    def __init__(self, paths: Sequence[LatentPath], codes: Codes, *, title: str) -> None:
+        self.paths = paths
+        self.plane = plane_of(paths[0].z[0], paths[0].z[-1])
+        self.tracks = [project(path.z, self.plane) for path in paths]
+        self.figure = _new_film(7.2, 3.7 * len(paths) + 0.3, title)
+        panels = self.figure.subplots(len(paths), 2, squeeze=False, width_ratios=(1.15, 1))
+        self.points: list[Any] = []
+        self.tiles: list[Any] = []
+        for path, track, (left, right) in zip(paths, self.tracks, panels, strict=True):
+            self._draw_plane(left, track, codes, path.kind)
+            self.tiles.append(show_tile(right, ink(path.pictures)[0]))
+            right.set_title(" ", fontsize=9)  # reserves the line that each frame fills
+        freeze_layout(self.figure)
+
+    def _draw_plane(self, ax: Axes, track: NDArray[np.float64], codes: Codes, kind: str) -> None:
+        reach = max(2.3, 1.25 * float(np.abs(track).max()))
+        colors = np.array(LABEL_COLORS)[codes.labels.numpy()]
+        x, y = project(codes.mean, self.plane).T
+        ax.scatter(x, y, s=5, lw=0, alpha=0.35, c=colors)
+        turn = np.linspace(0, 2 * np.pi, 100)
+        circle = np.stack((np.cos(turn), np.sin(turn)))
+        for radius in (1, 2):
+            ax.plot(*radius * circle, ":", lw=0.8, color=PALETTE["isotropic"])
+        ax.plot(*track.T, "-", lw=2, color=PALETTE["data"])
+        for point, name in ((track[0], "$z_i$"), (track[-1], "$z_e$")):
+            _mark(ax, point, name)
+        self.points.append(ax.plot(*track[0], "o", ms=9, color=PALETTE["log"], zorder=5)[0])
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+        names = ("along $z_i$", "across, towards $z_e$")
+        if codes.mean.shape[1] <= 2:
+            names = ("$z_0$", "$z_1$")
+        ax.set(xlabel=names[0], ylabel=names[1])
+        ax.set_title(f"{kind}; dotted: 1 and 2 σ of the prior", fontsize=9)
+        ax.grid(alpha=0.25, lw=0.5)
+
+    def frame(self, step: int) -> Frame:
+        """Return the frame (H, W, 3), uint8, of one step."""
+        shown = zip(self.paths, self.tracks, self.points, self.tiles, strict=True)
+        for path, track, point, tile in shown:
+            point.set_data([track[step, 0]], [track[step, 1]])
+            tile.set_data(ink(path.pictures[step])[0])
+            weight, norm = step / (len(track) - 1), float(path.z[step].norm())
+            title = f"decoded at $z_I$, t = {weight:.2f}, ‖$z_I$‖ = {norm:.2f}"
+            tile.axes.set_title(title, fontsize=9)
+        return figure_pixels(self.figure)
+
+    def all(self) -> list[Frame]:
+        """Return the frames of all steps."""
+        return [self.frame(step) for step in range(len(self.tracks[0]))]
+
+
+def _mark(ax: Axes, point: NDArray[np.float64], name: str) -> None:
+    """Draw one end of a path, with its name on the side away from the origin."""
+    ax.plot(*point, "o", ms=6, color=PALETTE["data"])
+    x, y = 14.4 * point / max(float(np.linalg.norm(point)), 1e-6)
+    ax.annotate(
+        name,
+        (point[0], point[1]),
+        xytext=(x, y),
+        textcoords="offset points",
+        ha="center",
+        va="center",
+        fontsize=11,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
+    )
+
+
+def show_tile(ax: Axes, tile: Frame) -> Any:
+    """Draw a tile with a thin frame and no ticks; return the image, whose data may change."""
+    image = ax.imshow(tile, interpolation="nearest", vmin=0, vmax=255)
+    ax.set(xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set(color="#bbbbbb", lw=0.5)
+    return image
+
+
+def _new_film(width: float, height: float, title: str) -> Figure:
+    figure = new_figure(width, height)
+    figure.set_dpi(100)
+    figure.suptitle(title, fontsize=10, parse_math=False)
+    return figure
+
+
+def freeze_layout(figure: Figure) -> None:
+    """Lay out a figure once for all frames: a new layout would take most of a frame's time."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def figure_pixels(figure: Figure) -> Frame:
+    """Return a drawn figure's pixels (H, W, 3), uint8."""
+    canvas: Any = figure.canvas
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
