@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUNTIME := latentlab/web/vendor/ort-wasm-simd-threaded.wasm
 
-DEMO_PICTURE ?= sample:flower
+DEMO_IMAGE ?= sample:flower
 
 .PHONY: setup demo test lint bench clean
 
@@ -20,7 +20,7 @@ $(RUNTIME): scripts/fetch_web_runtime.py latentlab/web/pages.py | $(READY)
 	$(BIN)/python scripts/fetch_web_runtime.py --if-possible
 
 demo: setup
-	$(BIN)/latentlab pca $(DEMO_PICTURE) --size 256
+	$(BIN)/latentlab pca $(DEMO_IMAGE) --size 256
 	$(BIN)/latentlab traverse --components 5
 
 test: setup

@@ -52,7 +52,7 @@ class FileError(LatentlabError):
 
 
 class ImageError(FileError):
-    """A picture cannot be read or is too small to encode (exit code 3)."""
+    """An image cannot be read or is too small to encode (exit code 3)."""
 
 
 class ModelError(LatentlabError):
@@ -82,7 +82,7 @@ class NonFiniteError(LatentlabError):
 
 
 class ZeroJacobianError(LatentlabError):
-    """The decoded picture does not answer to small changes of the latent (exit code 1)."""
+    """The decoded image does not answer to small changes of the latent (exit code 1)."""
 
 
 class ParityError(LatentlabError):

@@ -2,7 +2,7 @@
 a neighborhood gets a spectrum and directions.
 
 All latents are in *model space* (what the diffusion model sees), (C, h, w), float32 unless
-said. All pictures are (3, H, W) in [−1, 1].
+said. All images are (3, H, W) in [−1, 1].
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from torch import Tensor
 
-    from latentlab.images.image import Picture
+    from latentlab.images.image import Image
     from latentlab.layouts import Layout
 
 Progress = Callable[[str, int, int], None]
@@ -35,9 +35,9 @@ class LatentSpec:
     channels : int
         Latent channels C.
     stride : int
-        A picture of H×W pixels has H/stride × W/stride latent cells.
+        An image of H×W pixels has H/stride × W/stride latent cells.
     multiple : int, optional
-        Sides of a picture must be multiples of this many pixels; 0 means ``stride``.
+        Sides of an image must be multiples of this many pixels; 0 means ``stride``.
     has_logvar : bool, optional
         Whether encoding gives a log-variance beside the mean.
     """
@@ -78,23 +78,23 @@ class Posterior:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Latent:
-    """One picture's place in latent space.
+    """One image's place in latent space.
 
     Parameters
     ----------
     values : Tensor, (C, h, w), float32, model space; the posterior's mean
     spec : LatentSpec
     logvar : Tensor, (C, h, w), or None where the model has no posterior
-    picture : Picture, what was encoded; None for a latent that came from elsewhere
+    image : Image, what was encoded; None for a latent that came from elsewhere
     name : str, for titles and folders
-    record : what ``run.json`` says of the latent's model and picture, JSON-ready; empty where
+    record : what ``run.json`` says of the latent's model and image, JSON-ready; empty where
         that is unknown
     """
 
     values: Tensor
     spec: LatentSpec
     logvar: Tensor | None = None
-    picture: Picture | None = None
+    image: Image | None = None
     name: str = "latent"
     record: Mapping[str, Any] = field(default_factory=dict)
 
@@ -103,7 +103,7 @@ class Latent:
 
     @property
     def title(self) -> str:
-        """Return picture, model and size in pixels, for titles."""
+        """Return image, model and size in pixels, for titles."""
         height, width = (side * self.spec.stride for side in self.values.shape[-2:])
         return f"{self.name} · {self.spec.name} · {width}×{height} px"
 
@@ -115,7 +115,7 @@ class Latent:
 
     @property
     def colors_title(self) -> str:
-        """Return the title of the picture that shows three components as colors."""
+        """Return the title of the image that shows three components as colors."""
         return f"{self.spec.name}: PC 1–3 of {self.values.shape[0]} channels as RGB"
 
     @property
@@ -124,10 +124,10 @@ class Latent:
         return bool((self.values != self.values[:, :1, :1]).any())
 
     def png(self) -> bytes:
-        """Return a PNG of the picture, where it is known, beside the latent as colors."""
+        """Return a PNG of the image, where it is known, beside the latent as colors."""
         from latentlab.figures.latents import draw_latent_beside
 
-        pixels = None if self.picture is None else self.picture.pixels
+        pixels = None if self.image is None else self.image.pixels
         return draw_latent_beside(self.values, pixels, titles=(self.name, self.colors_title))
 
     def _repr_png_(self) -> bytes:
@@ -345,7 +345,7 @@ class Directions:
 
     @property
     def captions(self) -> tuple[str, ...]:
-        """Return what to write beside the pictures of each: name, strength, meaning; in lines."""
+        """Return what to write beside the images of each: name, strength, meaning; in lines."""
         lines = [[label, self._strength_line(k)] for k, label in enumerate(self.labels)]
         for line, meaning in zip(lines, self.meanings, strict=False):
             line.append(meaning)
@@ -368,8 +368,8 @@ def describe_samples(label: str, n_samples: int, n_features: int) -> str:
     --------
     >>> describe_samples("gaussian, radius 0.1", 256, 16384)
     'gaussian neighborhood, radius 0.1 (N = 256, D = 16,384)'
-    >>> describe_samples("latents of 1,000 pictures", 1000, 16384)
-    'latents of 1,000 pictures (N = 1,000, D = 16,384)'
+    >>> describe_samples("latents of 1,000 images", 1000, 16384)
+    'latents of 1,000 images (N = 1,000, D = 16,384)'
     """
     size = f"N = {n_samples:,}, D = {n_features:,}"
     if " of " in label:

@@ -57,7 +57,7 @@ class Layout(ABC):
             raise ShapeError(
                 f"{self.window} on latents of {height}×{width} cells",
                 "a window of at least one cell inside the latent",
-                "choose a region inside the picture",
+                "choose a region inside the image",
             )
 
     @property
@@ -173,7 +173,7 @@ class PatchLayout(Layout):
             raise ShapeError(
                 f"patches of {self.patch}×{self.patch} cells",
                 f"a side of 1 to {min(self.window.height, self.window.width)}",
-                "lower the patch side or enlarge the picture or region",
+                "lower the patch side or enlarge the image or region",
             )
 
     @property

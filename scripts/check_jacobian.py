@@ -88,10 +88,10 @@ def dense_columns(vae: LatentVAE, latent: Latent, *, batch: int) -> Tensor:
     size = latent.values.numel()
     point = latent.values.expand(batch, *latent.values.shape).clone().requires_grad_()
     with sdpa_kernel(SDPBackend.MATH):
-        pictures = vae.decode(point)
-        probe = torch.zeros_like(pictures, requires_grad=True)
-        (pulled,) = torch.autograd.grad(pictures, point, probe, create_graph=True)
-    columns = torch.empty(size, pictures[0].numel())
+        images = vae.decode(point)
+        probe = torch.zeros_like(images, requires_grad=True)
+        (pulled,) = torch.autograd.grad(images, point, probe, create_graph=True)
+    columns = torch.empty(size, images[0].numel())
     for first in range(0, size, batch):
         axes = torch.zeros(batch, size)
         axes[range(min(batch, size - first)), range(first, min(first + batch, size))] = 1

@@ -36,7 +36,7 @@ def evaluate_tilt(
     ----------
     model : DigitsModel that uses the label
     data : DigitsData
-    taught : int, number of training pictures that the classifier learns from
+    taught : int, number of training images that the classifier learns from
     draws : int, how often the other latents are drawn from the prior
     seed : int, of the posterior's samples and of the draws from the prior
 
@@ -51,7 +51,7 @@ def evaluate_tilt(
     ``readable_drawn``); and ``test``, the losses in nats
     """
     codes = encode_digits(model, data.test)
-    tilt = find_tilt(codes, data.test.pictures)
+    tilt = find_tilt(codes, data.test.images)
     others = [rho for index, rho in enumerate(tilt.rho) if index != tilt.dimension]
     classifier = teach_classifier(data.train[:taught])
     frames = move_latent(model, tilt.dimension)
@@ -74,7 +74,7 @@ def evaluate_tilt(
         "monotone_drawn": float((np.diff(degrees_drawn) > 0).all(-1).mean()),
         "readable_drawn": _readable(classifier, drawn),
         "classifier_accuracy": float(
-            classifier.score(data.test.pictures.flatten(1).numpy(), data.test.labels.numpy())
+            classifier.score(data.test.images.flatten(1).numpy(), data.test.labels.numpy())
         ),
         "test": asdict(measure_losses(model, data.test, seed=seed)),
     }
@@ -95,15 +95,15 @@ def move_latent(
     z = rest[:, None, None, :].repeat(1, config.classes, steps, 1)
     z[..., dimension] = torch.linspace(-REACH, REACH, steps)
     labels = torch.arange(config.classes)[None, :, None].expand(z.shape[:3])
-    pictures = model.pictures(z.flatten(0, 2), labels.flatten())
-    return pictures.reshape(*z.shape[:3], config.size, config.size)
+    images = model.images(z.flatten(0, 2), labels.flatten())
+    return images.reshape(*z.shape[:3], config.size, config.size)
 
 
 def teach_classifier(digits: Digits) -> Any:
-    """Return scikit-learn's support vector classifier, trained to read pictures (N, H·W)."""
+    """Return scikit-learn's support vector classifier, trained to read images (N, H·W)."""
     from sklearn.svm import SVC
 
-    return SVC(C=10).fit(digits.pictures.flatten(1).numpy(), digits.labels.numpy())
+    return SVC(C=10).fit(digits.images.flatten(1).numpy(), digits.labels.numpy())
 
 
 def _slants(frames: Tensor) -> NDArray[np.float64]:

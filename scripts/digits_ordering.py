@@ -22,7 +22,7 @@ def reorder_latents(
 ) -> DigitsModel:
     """Return a model whose latent j is ``signs[j]`` times the given model's latent ``order[j]``.
 
-    Pictures, reconstructions and losses stay the same: the prior has no order and no signs.
+    Images, reconstructions and losses stay the same: the prior has no order and no signs.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def sort_latents(model: DigitsModel, digits: Digits, *, tilt_at: int = 3) -> Dig
     tilt_at : int, counting from zero; at most the last latent
     """
     codes = encode_digits(model, digits)
-    factors = measure_digits(digits.pictures.numpy())
+    factors = measure_digits(digits.images.numpy())
     rho = within_class_spearman(codes, factors)
     slant = np.abs(rho[:, :, FACTORS.index("slant")]).mean(0)
     tilt = int(slant.argmax())

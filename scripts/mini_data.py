@@ -1,4 +1,4 @@
-"""Pictures for ``mini``: a folder decoded once, crops to train on, photos to judge by, scores."""
+"""Images for ``mini``: a folder decoded once, crops to train on, photos to judge by, scores."""
 
 from __future__ import annotations
 
@@ -27,35 +27,35 @@ class PhotoFolder:
     skipped: tuple[str, ...]
 
 
-def square(picture: Image.Image, side: int = SIDE) -> np.ndarray:
-    """Centre square of a picture, resized with a Lanczos filter: (side, side, 3) uint8."""
-    picture = ImageOps.exif_transpose(picture).convert("RGB")
-    edge = min(picture.size)
-    left, top = (picture.width - edge) // 2, (picture.height - edge) // 2
+def square(image: Image.Image, side: int = SIDE) -> np.ndarray:
+    """Centre square of an image, resized with a Lanczos filter: (side, side, 3) uint8."""
+    image = ImageOps.exif_transpose(image).convert("RGB")
+    edge = min(image.size)
+    left, top = (image.width - edge) // 2, (image.height - edge) // 2
     box = (left, top, left + edge, top + edge)
-    return np.asarray(picture.crop(box).resize((side, side), Image.Resampling.LANCZOS))
+    return np.asarray(image.crop(box).resize((side, side), Image.Resampling.LANCZOS))
 
 
 def read_folder(folder: Path, *, limit: int | None = None) -> PhotoFolder:
-    """Every readable picture of a folder, in the order of names; broken ones are only listed.
+    """Every readable image of a folder, in the order of names; broken ones are only listed.
 
     Raises
     ------
     FileError
-        The folder holds no readable picture.
+        The folder holds no readable image.
     """
     pixels, names, skipped = [], [], []
     files = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else []
     for file in files[:limit]:
         try:
-            with Image.open(file) as picture:
-                pixels.append(square(picture))
+            with Image.open(file) as image:
+                pixels.append(square(image))
             names.append(file.name)
         except BROKEN:
             skipped.append(file.name)
     if not pixels:
         raise FileError(
-            f"{folder} without a readable picture",
+            f"{folder} without a readable image",
             "a folder of photos",
             "pass --data with the folder that holds them",
         )
@@ -63,12 +63,12 @@ def read_folder(folder: Path, *, limit: int | None = None) -> PhotoFolder:
 
 
 def to_tensor(pixels: np.ndarray) -> torch.Tensor:
-    """uint8 pictures (N, H, W, 3) as float32 (N, 3, H, W) in [-1, 1], channels last in memory."""
+    """uint8 images (N, H, W, 3) as float32 (N, 3, H, W) in [-1, 1], channels last in memory."""
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def to_pixels(images: torch.Tensor) -> np.ndarray:
-    """Images (N, 3, H, W) in [-1, 1] as uint8 pictures (N, H, W, 3), rounded as a file would be."""
+    """Images (N, 3, H, W) in [-1, 1] as uint8 images (N, H, W, 3), rounded as a file would be."""
     levels = ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return levels.permute(0, 2, 3, 1).cpu().numpy()
 
@@ -111,13 +111,13 @@ def bundled_photos() -> dict[str, np.ndarray]:
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of two uint8 pictures, in dB, peak 255."""
+    """Peak signal-to-noise ratio of two uint8 images, in dB, peak 255."""
     error = np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2)
     return float(10 * np.log10(255**2 / max(error, 1e-12)))
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
-    """Structural similarity (Wang et al., 2004) of two uint8 RGB pictures, mean over channels."""
+    """Structural similarity (Wang et al., 2004) of two uint8 RGB images, mean over channels."""
     from skimage.metrics import structural_similarity
 
     return float(
@@ -134,5 +134,5 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def score(originals: np.ndarray, copies: np.ndarray) -> list[tuple[float, float]]:
-    """PSNR in dB and SSIM of each picture against its copy."""
+    """PSNR in dB and SSIM of each image against its copy."""
     return [(psnr(a, b), ssim(a, b)) for a, b in zip(originals, copies, strict=True)]

@@ -10,7 +10,7 @@ from torch import nn
 
 PATCH = 8
 ANCHOR = 6.0
-"""Value of the two constant channels that keep a GroupNorm's scale the same for every picture."""
+"""Value of the two constant channels that keep a GroupNorm's scale the same for every image."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class PatchPCA:
 
 
 def patches(images: np.ndarray) -> np.ndarray:
-    """Pictures (N, H, W, 3) as non-overlapping patches (N, H/8, W/8, 192)."""
+    """Images (N, H, W, 3) as non-overlapping patches (N, H/8, W/8, 192)."""
     n, height, width, _ = images.shape
     grid = images.reshape(n, height // PATCH, PATCH, width // PATCH, PATCH, 3)
     return grid.transpose(0, 1, 3, 2, 4, 5).reshape(n, height // PATCH, width // PATCH, -1)
@@ -48,7 +48,7 @@ def fit_patch_pca(pixels: np.ndarray, n_components: int = 16) -> PatchPCA:
 
 
 def decode(pca: PatchPCA, pixels: np.ndarray) -> np.ndarray:
-    """uint8 pictures (N, H, W, 3) after the round trip through the linear code."""
+    """uint8 images (N, H, W, 3) after the round trip through the linear code."""
     rows = patches(pixels / 127.5 - 1) - pca.mean
     rows = rows @ pca.components.T @ pca.components + pca.mean
     n, h, w, _ = rows.shape

@@ -36,7 +36,7 @@ def build_vae(channels: tuple[int, ...]) -> nn.Module:
 
 @torch.no_grad()
 def round_trip(vae: nn.Module, pixels: np.ndarray) -> np.ndarray:
-    """uint8 pictures (N, H, W, 3) through posterior mean and decoder."""
+    """uint8 images (N, H, W, 3) through posterior mean and decoder."""
     device = next(vae.parameters()).device
     copies = []
     for photo in pixels:

@@ -75,11 +75,11 @@ def model_space_logvar(vae: LatentVAE) -> float:
 def time_round_trip(vae: LatentVAE, photo: np.ndarray) -> dict[str, float]:
     """Median seconds to encode and to decode one photo."""
     from latentlab import encode
-    from latentlab.images.reading import read_picture
+    from latentlab.images.reading import read_image
 
-    picture = read_picture(photo)
-    latent = encode(vae, picture)
-    jobs = {"encode": lambda: encode(vae, picture), "decode": lambda: decode(vae, latent)}
+    image = read_image(photo)
+    latent = encode(vae, image)
+    jobs = {"encode": lambda: encode(vae, image), "decode": lambda: decode(vae, latent)}
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
     for name in list(jobs) * ROUNDS:
         start = time.perf_counter()

@@ -3,7 +3,7 @@
 ``python scripts/train_digits.py --data DIR`` trains on MNIST's IDX files: a few epochs with each
 of several seeds, the best of them to the end, and the same network with the same seed at β = 1
 for comparison. Then the latents are sorted so that number 3 is the tilt. All choices are made on
-training pictures; the figures are measured on the test set. ``--evaluate`` measures the figures of
+training images; the figures are measured on the test set. ``--evaluate`` measures the figures of
 the shipped model again, and ``--export`` writes its ONNX files again.
 """
 
@@ -54,9 +54,9 @@ def train_to(trainer: Trainer, epochs: int) -> Trainer:
 
 
 def margin(trainer: Trainer, data: DigitsData) -> float:
-    """Return how far the tilt leads the next latent, in mean |Spearman| on training pictures."""
+    """Return how far the tilt leads the next latent, in mean |Spearman| on training images."""
     shown = data.train[:MEASURED]
-    rho = sorted(find_tilt(encode_digits(trainer.model, shown), shown.pictures).rho)
+    rho = sorted(find_tilt(encode_digits(trainer.model, shown), shown.images).rho)
     print(f"seed {trainer.recipe.seed}: tilt {rho[-1]:.3f}, next {rho[-2]:.3f}", file=sys.stderr)
     return rho[-1] - rho[-2]
 
@@ -73,7 +73,7 @@ def train_best(data: DigitsData, recipe: Recipe, seeds: range) -> Trainer:
 def write(model: DigitsModel, trainer: Trainer, data: DigitsData, plain: float, out: Path) -> None:
     """Write weights, codes, config and metrics."""
     codes = encode_digits(model, data.test)
-    tilt = find_tilt(codes, data.test.pictures)
+    tilt = find_tilt(codes, data.test.images)
     facts = {
         "training": asdict(trainer.recipe),
         "data": {"name": "mnist", "train": len(data.train), "test": len(data.test)},

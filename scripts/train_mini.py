@@ -94,7 +94,7 @@ def crops_at(recipe: Recipe, copies: dict[int, np.ndarray], step: int) -> Tensor
     """The batch of a step: sizes of crops take turns, larger crops being fewer.
 
     Group norms see a crop's own statistics. Trained on 64 px alone, a network loses 1.3 dB on
-    256 px pictures against the same pictures cut into tiles.
+    256 px images against the same images cut into tiles.
     """
     crop = recipe.crops[step % len(recipe.crops)]
     batch = max(1, recipe.batch * recipe.crops[0] ** 2 // crop**2)
@@ -186,7 +186,7 @@ def train(
             if run.step % log_every == 0 or run.step == recipe.steps:
                 line = {"step": run.step} | {k: round(v.item(), 6) for k, v in parts.items()}
                 line["psnr"] = round(mean_psnr(run.averaged, validation), 3)
-                line["pictures_per_s"] = round(seen / (now - logged), 2)
+                line["images_per_s"] = round(seen / (now - logged), 2)
                 write_line(line, out / "log.jsonl")
                 logged, seen = time.monotonic(), 0
             if stop or now - saved > checkpoint_every or run.step == recipe.steps:

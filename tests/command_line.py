@@ -1,4 +1,4 @@
-"""What tests of the command line share: a small model, a small picture, and a way to call it."""
+"""What tests of the command line share: a small model, a small image, and a way to call it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from linear_vae import smooth_picture
+from linear_vae import smooth_image
 from PIL import Image
 from tiny_models import save_tiny
 
@@ -47,9 +47,9 @@ class Called:
 class CommandLine:
     """Calls commands in this process."""
 
-    def __init__(self, model: Path, picture: Path, capture: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, model: Path, image: Path, capture: pytest.CaptureFixture[str]) -> None:
         self.model = str(model)
-        self.picture = str(picture)
+        self.image = str(image)
         self._capture = capture
 
     def __call__(self, *arguments: object) -> Called:
@@ -57,17 +57,17 @@ class CommandLine:
         code = run([str(argument) for argument in arguments])
         return Called(code, *self._capture.readouterr())
 
-    def pca(self, *arguments: object, picture: object = None, samples: object = 6) -> Called:
-        """Call ``pca`` of the small picture with the small model, as JSON."""
+    def pca(self, *arguments: object, image: object = None, samples: object = 6) -> Called:
+        """Call ``pca`` of the small image with the small model, as JSON."""
         return self(
-            *("pca", picture or self.picture, "-m", self.model, "--size", SIZE),
+            *("pca", image or self.image, "-m", self.model, "--size", SIZE),
             *("--samples", samples, "--json", *arguments),
         )
 
 
-def save_picture(path: Path, height: int = 70, width: int = 90) -> Path:
-    """Write a smooth picture and return its path."""
-    Image.fromarray(to_uint8(smooth_picture(height, width)).numpy()).save(path)
+def save_image(path: Path, height: int = 70, width: int = 90) -> Path:
+    """Write a smooth image and return its path."""
+    Image.fromarray(to_uint8(smooth_image(height, width)).numpy()).save(path)
     return path
 
 

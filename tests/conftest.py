@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
-from command_line import CommandLine, save_model, save_picture
-from linear_vae import LinearVAE, smooth_picture
+from command_line import CommandLine, save_image, save_model
+from linear_vae import LinearVAE, smooth_image
 from webdriver import find_programs
 
 from latentlab.encoding.encoder import encode
 from latentlab.errors import LatentlabError
-from latentlab.images.image import Picture
+from latentlab.images.image import Image
 from latentlab.latents import Latent
 from latentlab.web.pages import runtime_files
 
@@ -81,8 +81,8 @@ def linear_vae() -> LinearVAE:
 
 @pytest.fixture
 def linear_latent(linear_vae: LinearVAE) -> Latent:
-    """Return the latent (6, 8, 10) of a smooth picture of 32×40 pixels."""
-    return encode(linear_vae, Picture(smooth_picture(), name="smooth"))
+    """Return the latent (6, 8, 10) of a smooth image of 32×40 pixels."""
+    return encode(linear_vae, Image(smooth_image(), name="smooth"))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with ``photo.png`` and the model ``small``."""
     folder = tmp_path_factory.mktemp("place")
     save_model(folder / "small")
-    save_picture(folder / "photo.png")
+    save_image(folder / "photo.png")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Folders of pictures that fail after they were listed; this module does not import torch."""
+"""Folders of images that fail after they were listed; this module does not import torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from latentlab.store.sources import Folder
 
 @dataclass(frozen=True)
 class Vanishing(Folder):
-    """A folder from which one picture vanishes after it was listed."""
+    """A folder from which one image vanishes after it was listed."""
 
     def read(self, path: str) -> bytes:
         if path == "003.png":
@@ -28,7 +28,7 @@ class Gone(Folder):
 
 @dataclass(frozen=True)
 class Deadly(Folder):
-    """A folder with a picture that ends each process that reads it."""
+    """A folder with an image that ends each process that reads it."""
 
     def read(self, path: str) -> bytes:
         if path == "003.png":

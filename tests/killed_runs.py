@@ -1,6 +1,6 @@
 """Runs that fill a store and are killed: a warm process forks children that die as planned.
 
-``python killed_runs.py random|steps PICTURES STORES`` prints a JSON list. Twenty kills are
+``python killed_runs.py random|steps IMAGES STORES`` prints a JSON list. Twenty kills are
 affordable because torch is imported only once for all children.
 """
 
@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from image_folders import fill, same_files
 from linear_vae import LinearVAE
-from picture_folders import fill, same_files
 
 from latentlab.store.listing import paths_by_shard
 from latentlab.store.manifest import read_manifest
@@ -56,11 +56,11 @@ def faults(store: Path) -> list[str]:
     return [fault for fault in found if fault]
 
 
-def killed_at_random(pictures: Path, stores: Path) -> Iterator[dict[str, Any]]:
+def killed_at_random(images: Path, stores: Path) -> Iterator[dict[str, Any]]:
     """Kill runs until there are enough kills; resume each store until it is finished."""
     generator = random.Random(0)
     started = time.monotonic()
-    assert status_of(in_child(lambda: fill(pictures, stores / "whole", **OPTIONS))) == 0
+    assert status_of(in_child(lambda: fill(images, stores / "whole", **OPTIONS))) == 0
     longest = time.monotonic() - started
     kills = 0
     for number in range(10 * KILLS):
@@ -68,7 +68,7 @@ def killed_at_random(pictures: Path, stores: Path) -> Iterator[dict[str, Any]]:
         workers = number % 3
         killed, wrong = 0, []
         while True:
-            child = in_child(partial(fill, pictures, store, workers=workers, **OPTIONS))
+            child = in_child(partial(fill, images, store, workers=workers, **OPTIONS))
             if kills < KILLS:
                 time.sleep(generator.uniform(0, longest))
                 os.kill(child, signal.SIGKILL)
@@ -83,15 +83,15 @@ def killed_at_random(pictures: Path, stores: Path) -> Iterator[dict[str, Any]]:
             return
 
 
-def killed_at_each_step(pictures: Path, stores: Path) -> Iterator[dict[str, Any]]:
+def killed_at_each_step(images: Path, stores: Path) -> Iterator[dict[str, Any]]:
     """Die just before each renaming, removal and fsync, one after another."""
-    assert status_of(in_child(lambda: fill(pictures, stores / "whole", **OPTIONS))) == 0
+    assert status_of(in_child(lambda: fill(images, stores / "whole", **OPTIONS))) == 0
     for step in range(1000):
         store = stores / f"step-{step}"
 
-        code = status_of(in_child(partial(_fill_and_die, step, pictures, store)))
+        code = status_of(in_child(partial(_fill_and_die, step, images, store)))
         wrong = faults(store)
-        again = status_of(in_child(partial(fill, pictures, store, **OPTIONS)))
+        again = status_of(in_child(partial(fill, images, store, **OPTIONS)))
         yield {
             "kills": int(code != 0),
             "same": again == 0 and same_files(store, stores / "whole"),
@@ -101,7 +101,7 @@ def killed_at_each_step(pictures: Path, stores: Path) -> Iterator[dict[str, Any]
             return
 
 
-def _fill_and_die(step: int, pictures: Path, store: Path) -> None:
+def _fill_and_die(step: int, images: Path, store: Path) -> None:
     """Fill a store in a process that dies just before its step-th change of the disk."""
     left = [step]
 
@@ -116,7 +116,7 @@ def _fill_and_die(step: int, pictures: Path, store: Path) -> None:
 
     for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink")):
         setattr(owner, name, wrap(getattr(owner, name)))
-    fill(pictures, store, **OPTIONS)
+    fill(images, store, **OPTIONS)
 
 
 if __name__ == "__main__":

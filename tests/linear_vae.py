@@ -39,8 +39,8 @@ class LinearVAE(LatentVAE):
         return torch.nn.functional.fold(columns, size, stride, stride=stride)
 
 
-def smooth_picture(height: int = 32, width: int = 40, seed: int = 0) -> Tensor:
-    """Return a smooth random picture (3, height, width) in [−1, 1]."""
+def smooth_image(height: int = 32, width: int = 40, seed: int = 0) -> Tensor:
+    """Return a smooth random image (3, height, width) in [−1, 1]."""
     noise = torch.randn(1, 3, 5, 5, generator=torch.Generator().manual_seed(seed))
     smooth = torch.nn.functional.interpolate(
         noise, (height, width), mode="bicubic", align_corners=True

@@ -1,4 +1,4 @@
-"""A digits model whose every picture is known: strokes, sheared by latent 3.
+"""A digits model whose every image is known: strokes, sheared by latent 3.
 
 Its decoder is a true :class:`latentlab.digits.models.Decoder` with weights written by hand. With
 ReLU units that open one after the other along z₃, and only under their own label, its logits
@@ -19,7 +19,7 @@ from latentlab.digits.models import DigitsConfig, DigitsModel, build_model
 
 SIZE, LATENT, TILT = 20, 5, 3
 KNOTS = np.linspace(-3, 3, 7)
-SHEAR = 0.2  # of the picture, for each unit of z₃
+SHEAR = 0.2  # of the image, for each unit of z₃
 _FAR = 100.0
 _OTHERS = (0.5, 0.3, 0.2, 0.0, 0.4)
 

@@ -203,7 +203,7 @@ def test_public_functions_say_shapes_units_errors_and_show_an_example(name: str)
     assert ">>>" in entry.__doc__
 
 
-def test_processes_that_decode_pictures_start_without_torch() -> None:
+def test_processes_that_decode_images_start_without_torch() -> None:
     code = "import sys, latentlab.store.workers; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -1,4 +1,4 @@
-"""Batches: how many pictures at once, what happens when memory ends, and in which order."""
+"""Batches: how many decoded at once, what happens when memory ends, and in which order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from latentlab.loaders.compilation import compile_vae
 
 
 def at_most(count: int, seen: list[int]) -> Callable[[Tensor], Tensor]:
-    """Return a function that doubles batches and has memory for so many pictures."""
+    """Return a function that doubles batches and has memory for so many decoded."""
 
     def run(batch: Tensor) -> Tensor:
         seen.append(len(batch))
@@ -60,7 +60,7 @@ def test_memory_ends_in_the_words_of_several_libraries(words: str) -> None:
     assert len(run_halving(run, torch.zeros(4, 1), "four")) == 4
 
 
-def test_one_picture_that_does_not_fit_is_a_clear_error() -> None:
+def test_one_image_that_does_not_fit_is_a_clear_error() -> None:
     with pytest.raises(MemoryLimitError, match="no memory left for doubling"):
         run_halving(at_most(0, []), torch.zeros(4, 1), "doubling")
 
@@ -91,7 +91,7 @@ def test_encoding_goes_on_in_halves() -> None:
 
 
 def test_the_fastest_batch_is_the_smallest_that_is_about_the_fastest() -> None:
-    # 10 ms to start and 1 ms a picture: 762 pictures/s at 32, 865 at 64, 14 % more
+    # 10 ms to start and 1 ms an image: 762 images/s at 32, 865 at 64, 14 % more
     assert fastest_batch(lambda count: 0.010 + 0.001 * count) == 64
     # 1 ms and 1 ms: 800 at 4, 889 at 8, 941 at 16, 6 % more
     assert fastest_batch(lambda count: 0.001 + 0.001 * count) == 8
@@ -136,7 +136,7 @@ def test_elsewhere_it_is_measured_once_for_each_size() -> None:
 
 
 @pytest.mark.parametrize("ahead", [False, True])
-def test_pictures_keep_their_order_and_only_one_batch_is_ahead(ahead: bool) -> None:
+def test_images_keep_their_order_and_only_one_batch_is_ahead(ahead: bool) -> None:
     begun: list[int] = []
 
     def begin() -> Iterator[Sent]:
@@ -177,8 +177,8 @@ class Overflowing(LinearVAE):
         return (mean * torch.inf if self.dtype == torch.float16 else mean), logvar
 
     def _decode(self, latents: Tensor) -> Tensor:
-        pictures = super()._decode(latents)
-        return pictures * torch.nan if self.dtype == torch.float16 else pictures
+        decoded = super()._decode(latents)
+        return decoded * torch.nan if self.dtype == torch.float16 else decoded
 
 
 def test_float16_that_overflows_is_done_again_in_float32() -> None:
@@ -188,8 +188,8 @@ def test_float16_that_overflows_is_done_again_in_float32() -> None:
         found = encode_batch(Overflowing(torch.float16), images).mean
     torch.testing.assert_close(found, exact.encode(images).mean)
     with pytest.warns(UserWarning, match="overflows when it decodes in float16"):
-        pictures = torch.stack([*decode_each(Overflowing(torch.float16), found)])
-    torch.testing.assert_close(pictures, exact.decode(found))
+        decoded = torch.stack([*decode_each(Overflowing(torch.float16), found)])
+    torch.testing.assert_close(decoded, exact.decode(found))
 
 
 def test_what_overflows_in_another_precision_is_an_error() -> None:

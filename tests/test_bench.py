@@ -276,13 +276,13 @@ def test_naive_halves_are_those_of_diffusers_and_of_latentlab(tmp_path: Path) ->
 
     naive = importlib.import_module("naive")
     save_halves(tiny_taesd(), tmp_path)
-    pictures = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    images = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     for source in (tmp_path, "mini"):
         plain, vae = naive.load_naive(source), load_vae(str(source), device="cpu")
         with torch.no_grad():
-            own = plain.encode(pictures)
+            own = plain.encode(images)
             model = vae.normalization.to_model(own)
-            torch.testing.assert_close(model, vae.encode(pictures).mean, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(model, vae.encode(images).mean, rtol=1e-4, atol=1e-4)
             torch.testing.assert_close(plain.decode(own), vae.decode(model), rtol=1e-4, atol=1e-4)
 
 

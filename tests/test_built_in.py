@@ -74,7 +74,7 @@ def test_more_components_reconstruct_better() -> None:
     for name in ("linear", "linear32"):
         vae = load_vae(name)
         latent = encode(vae, "sample:china", size=256)
-        quality[name] = psnr(latent.picture.pixels, decode(vae, latent))
+        quality[name] = psnr(latent.image.pixels, decode(vae, latent))
     assert 22 < quality["linear"] < quality["linear32"] - 2
 
 
@@ -129,8 +129,8 @@ def test_mini_beats_the_linear_control_on_every_photo_and_28_db_on_average(
     quality = []
     for name, pixels in photos().items():
         latent, plain = (encode(vae, pixels, size=256) for vae in (mini, control))
-        quality.append(psnr(latent.picture.pixels, decode(mini, latent)))
-        assert quality[-1] > psnr(plain.picture.pixels, decode(control, plain)), name
+        quality.append(psnr(latent.image.pixels, decode(mini, latent)))
+        assert quality[-1] > psnr(plain.image.pixels, decode(control, plain)), name
     assert np.mean(quality) >= 28.0
 
 
@@ -140,7 +140,7 @@ def test_mini_keeps_the_structure_of_photos(mini: LatentVAE) -> None:
     similar = []
     for pixels in photos().values():
         latent = encode(mini, pixels, size=256)
-        pair = [to_uint8(p).numpy() for p in (latent.picture.pixels, decode(mini, latent))]
+        pair = [to_uint8(p).numpy() for p in (latent.image.pixels, decode(mini, latent))]
         similar.append(structural_similarity(*pair, channel_axis=2, gaussian_weights=True))
     assert np.mean(similar) >= 0.85
 

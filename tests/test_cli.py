@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from command_line import SIZE, Called, CommandLine, files_in, save_picture
+from command_line import SIZE, Called, CommandLine, files_in, save_image
 from PIL import Image, ImageSequence
 from safetensors.torch import load_file
 from tiny_models import tiny_kl
@@ -55,7 +55,7 @@ def start(*command: object, **options: Any) -> subprocess.CompletedProcess[str]:
 
 
 def fitted_square(path: str, size: int) -> np.ndarray:
-    """Return the centred square of a picture at size×size as (1, 3, H, W) in [−1, 1]."""
+    """Return the centred square of an image at size×size as (1, 3, H, W) in [−1, 1]."""
     with Image.open(path) as image:
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -92,9 +92,9 @@ def test_pca_prints_one_json_object_with_every_key_of_the_contract(cli: CommandL
 
 
 def test_token_spectrum_and_psnr_are_those_of_diffusers_and_numpy(cli: CommandLine) -> None:
-    facts = cli("pca", cli.picture, "-m", cli.model, "--size", SIZE, "-k", "tokens", "--json").facts
+    facts = cli("pca", cli.image, "-m", cli.model, "--size", SIZE, "-k", "tokens", "--json").facts
     module: Any = tiny_kl()
-    pixels = fitted_square(cli.picture, SIZE)
+    pixels = fitted_square(cli.image, SIZE)
     with torch.no_grad():
         mean = module.encode(torch.from_numpy(pixels)).latent_dist.mean
         decoded = module.decode(mean).sample.numpy()
@@ -140,7 +140,7 @@ def test_taef2_tokens_at_256_pixels_agree_with_an_independent_svd(
 
 
 def test_without_json_a_summary_goes_to_stdout_and_messages_to_stderr(cli: CommandLine) -> None:
-    called = cli("pca", cli.picture, "-m", cli.model, "--size", SIZE, "-n", 6)
+    called = cli("pca", cli.image, "-m", cli.model, "--size", SIZE, "-n", 6)
     assert called.code == 0
     assert "k for 50, 90, 95, 99 %" in called.out
     assert "cumulative_variance.png" in called.out
@@ -148,7 +148,7 @@ def test_without_json_a_summary_goes_to_stdout_and_messages_to_stderr(cli: Comma
 
 
 def test_quiet_says_nothing(cli: CommandLine) -> None:
-    quiet = cli("pca", cli.picture, "-m", cli.model, "--size", SIZE, "-n", 6, "--quiet")
+    quiet = cli("pca", cli.image, "-m", cli.model, "--size", SIZE, "-n", 6, "--quiet")
     assert quiet == Called(0, "", "")
     assert cli("traverse", "--components", 1, "--steps", 2, "-q") == Called(0, "", "")
 
@@ -186,7 +186,7 @@ def test_every_neighborhood_runs_with_its_settings(
 def test_frames_takes_the_clip_itself(cli: CommandLine, tmp_path: Path) -> None:
     frames = [Image.radial_gradient("L").rotate(20 * index).convert("RGB") for index in range(4)]
     frames[0].save(tmp_path / "clip.gif", save_all=True, append_images=frames[1:], duration=80)
-    facts = cli.pca("-k", "frames", picture="clip.gif").facts
+    facts = cli.pca("-k", "frames", image="clip.gif").facts
     assert facts["n_samples"] == 4
     assert facts["options"]["video"] == "clip.gif"
 
@@ -198,8 +198,8 @@ def test_knn_takes_the_photos_folder_or_another(
     album = tmp_path / "album"
     album.mkdir()
     for index in range(4):
-        save_picture(album / f"{index}.png", 40 + 5 * index, 50)
-    facts = cli.pca("-k", "knn", *options, picture=album / "0.png", n_samples=3).facts
+        save_image(album / f"{index}.png", 40 + 5 * index, 50)
+    facts = cli.pca("-k", "knn", *options, image=album / "0.png", n_samples=3).facts
     assert facts["n_samples"] == 3
     assert Path(facts["options"]["folder"]).resolve() == album
 
@@ -235,9 +235,9 @@ def test_a_run_folder_holds_figures_arrays_facts_and_animations(finished: Path) 
     walk = {"traversal.gif", "component_1.gif", "component_2.gif", "sheet.png", "traversal.json"}
     assert {path.name for path in finished.iterdir()} == PCA_FILES | walk
     for name in ("cumulative_variance.png", "eigenvalues.png", "sheet.png"):
-        with Image.open(finished / name) as picture:
-            assert min(picture.size) > 100
-            assert len(set(picture.convert("L").tobytes())) > 20
+        with Image.open(finished / name) as image:
+            assert min(image.size) > 100
+            assert len(set(image.convert("L").tobytes())) > 20
 
 
 def test_files_may_be_read_by_everybody(finished: Path) -> None:
@@ -351,10 +351,10 @@ def test_run_and_out_choose_the_folders(analysed: CommandLine) -> None:
     assert files_in(Path(source)) == before
 
 
-def test_traverse_of_a_picture_analyses_it_first(cli: CommandLine) -> None:
+def test_traverse_of_a_image_analyses_it_first(cli: CommandLine) -> None:
     options = ("-m", cli.model, "--size", SIZE, "-n", 6, "-k", "crops", "--seed", 3)
     walk = ("--components", 1, "--steps", 2, "--json")
-    facts = cli("traverse", cli.picture, *options, *walk).facts
+    facts = cli("traverse", cli.image, *options, *walk).facts
     folder = Path("latentlab-runs/photo-small-1")
     assert {Path(file).parent for file in facts["files"]} == {folder}
     assert {path.name for path in folder.iterdir()} > PCA_FILES

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from latentlab.errors import MissingExtraError, NonFiniteError
 from latentlab.figures.animation import write_animation
-from latentlab.images.reading import read_picture
+from latentlab.images.reading import read_image
 from latentlab.results.kept_samples import FOLDER
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -37,7 +37,7 @@ def refused(called: Called, code: int, *words: str) -> None:
     assert [word for word in words if word not in error] == []
 
 
-# Pictures
+# Images
 
 
 def png(width: int, height: int) -> bytes:
@@ -64,35 +64,35 @@ def bomb(path: Path, place: Path) -> None:
     path.write_bytes(png(30_000, 20_000))
 
 
-BAD_PICTURES: dict[str, tuple[Callable[[Path, Path], Any], str]] = {
+BAD_IMAGES: dict[str, tuple[Callable[[Path, Path], Any], str]] = {
     "missing": (lambda path, _: None, "x.png"),
     "directory": (lambda path, _: path.mkdir(), "x.png"),
     "0 bytes": (lambda path, _: path.touch(), "x.png"),
-    "text": (lambda path, _: path.write_text("a photo of a cat"), "no picture"),
+    "text": (lambda path, _: path.write_text("a photo of a cat"), "no image"),
     "header only": (lambda path, _: path.write_bytes(png(8, 8)[:16]), "x.png"),
-    "truncated": (cut_in_half, "complete picture"),
+    "truncated": (cut_in_half, "complete image"),
     "30,000×20,000": (bomb, "million pixels"),
 }
 
 
-@pytest.mark.parametrize("kind", BAD_PICTURES)
-def test_bad_pictures_are_refused(kind: str, cli: CommandLine, tmp_path: Path, place: Path) -> None:
-    make, words = BAD_PICTURES[kind]
+@pytest.mark.parametrize("kind", BAD_IMAGES)
+def test_bad_images_are_refused(kind: str, cli: CommandLine, tmp_path: Path, place: Path) -> None:
+    make, words = BAD_IMAGES[kind]
     make(tmp_path / "x.png", place)
     started = time.monotonic()
-    refused(cli.pca(picture="x.png"), 3, words)
+    refused(cli.pca(image="x.png"), 3, words)
     assert time.monotonic() - started < 20
     assert not Path("latentlab-runs").exists()
 
 
 @pytest.mark.parametrize("side", [(1, 1), (1, 300)])
-def test_pictures_below_the_stride_are_refused(side: tuple[int, int], cli: CommandLine) -> None:
+def test_images_below_the_stride_are_refused(side: tuple[int, int], cli: CommandLine) -> None:
     Image.new("RGB", side).save("x.png")
     called = cli("pca", "x.png", "-m", cli.model, "-n", 6)
     refused(called, 3, f"{side[0]}×{side[1]}", "2×2")
 
 
-def strange_pictures(photo: Path, folder: Path) -> dict[str, Path]:
+def strange_images(photo: Path, folder: Path) -> dict[str, Path]:
     """Write the same photo in other guises; return name → file."""
     image = Image.open(photo).convert("RGB")
     paths = {}
@@ -118,12 +118,12 @@ def strange_pictures(photo: Path, folder: Path) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("kind", ["16-bit", "cmyk", "palette", "alpha", "animated", "rotated"])
-def test_unusual_pictures_are_the_photo_they_show(
+def test_unusual_images_are_the_photo_they_show(
     kind: str, cli: CommandLine, tmp_path: Path
 ) -> None:
-    path = strange_pictures(Path(cli.picture), tmp_path)[kind]
-    assert cli.pca("-k", "tokens", "--out", "run", picture=path).code == 0
-    shown, photo = (read_picture(file, size=SIZE).pixels for file in (path, cli.picture))
+    path = strange_images(Path(cli.image), tmp_path)[kind]
+    assert cli.pca("-k", "tokens", "--out", "run", image=path).code == 0
+    shown, photo = (read_image(file, size=SIZE).pixels for file in (path, cli.image))
     if kind == "16-bit":
         photo = (
             (photo * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0).expand(3, -1, -1)
@@ -240,9 +240,9 @@ WRONG_USAGE = {
     "-k patches --set patch=99": "patch",
     "--region 1,2": "x,y,width,height",
     "--region a,b,c,d": "x,y,width,height",
-    "--region 0,0,0,0": "inside the 64×64 picture",
-    "--region 60,60,10,10": "inside the 64×64 picture",
-    "--region=-4,0,10,10": "inside the 64×64 picture",
+    "--region 0,0,0,0": "inside the 64×64 image",
+    "--region 60,60,10,10": "inside the 64×64 image",
+    "--region=-4,0,10,10": "inside the 64×64 image",
     "--device nonsense": "cpu",
     "--dtype int8": "float32",
     "-k frames --set nonsense=1": "video",
@@ -292,20 +292,20 @@ def test_options_are_checked_before_the_model_is_loaded(cli: CommandLine) -> Non
 def test_frames_of_a_still_and_knn_of_one_photo_have_too_few_samples(
     cli: CommandLine, tmp_path: Path
 ) -> None:
-    shutil.copy(cli.picture, tmp_path / "only.png")
+    shutil.copy(cli.image, tmp_path / "only.png")
     for name in ("frames", "knn"):
         refused(
-            cli.pca("-k", name, picture="only.png"),
+            cli.pca("-k", name, image="only.png"),
             2,
             f"1 sample from {name}",
-            "folder of more pictures",
+            "folder of more images",
         )
 
 
-def test_equal_pictures_have_no_variance(cli: CommandLine, tmp_path: Path) -> None:
+def test_equal_images_have_no_variance(cli: CommandLine, tmp_path: Path) -> None:
     for name in ("one.png", "two.png"):
-        shutil.copy(cli.picture, tmp_path / name)
-    refused(cli.pca("-k", "knn", picture="one.png"), 2, "all alike")
+        shutil.copy(cli.image, tmp_path / name)
+    refused(cli.pca("-k", "knn", image="one.png"), 2, "all alike")
 
 
 def test_neighbors_from_no_folder_are_refused(cli: CommandLine) -> None:
@@ -334,7 +334,7 @@ def test_samples_beyond_the_disk_are_out_of_memory(name: str, cli: CommandLine) 
     refused(cli.pca("-k", name, n_samples=10**12), 5, "1,000,000,000,000", "lower --samples")
 
 
-def test_a_picture_beyond_the_memory_is_out_of_memory(
+def test_a_image_beyond_the_memory_is_out_of_memory(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", "0.00001")
@@ -387,7 +387,7 @@ def test_an_unforeseen_error_is_one_line_unless_debug_is_asked_for(
 
 
 def test_debug_shows_the_traceback_of_a_foreseen_error_and_keeps_its_code(cli: CommandLine) -> None:
-    called = cli.pca("--debug", picture="missing.png")
+    called = cli.pca("--debug", image="missing.png")
     assert called.code == 3
     assert "Traceback" in called.err
     assert called.err.splitlines()[-1].startswith("error: got missing.png")
@@ -442,7 +442,7 @@ def test_walks_that_make_no_sense_are_wrong_usage(
 
 
 def test_image_and_run_exclude_each_other(analysed: CommandLine) -> None:
-    refused(analysed("traverse", analysed.picture, "--run", RUN), 2, "--run")
+    refused(analysed("traverse", analysed.image, "--run", RUN), 2, "--run")
 
 
 @pytest.mark.parametrize("options", ["", "--run latentlab-runs", "--run nowhere"])
@@ -630,7 +630,7 @@ def test_so_few_samples_that_fits_make_no_sense_still_give_a_summary(
     cli: CommandLine, samples: int
 ) -> None:
     called = cli(
-        *("pca", cli.picture, "-m", cli.model, "--size", SIZE, "-k", "gaussian"),
+        *("pca", cli.image, "-m", cli.model, "--size", SIZE, "-k", "gaussian"),
         *("--samples", samples, "--out", "few"),
     )
     assert called.code == 0, called.err
@@ -649,7 +649,7 @@ def test_a_randomized_summary_has_no_numbers_that_need_the_whole_spectrum(
 
 
 def test_brackets_in_a_name_are_no_markup(cli: CommandLine, tmp_path: Path) -> None:
-    shutil.copy(cli.picture, tmp_path / "photo[final].png")
+    shutil.copy(cli.image, tmp_path / "photo[final].png")
     called = cli("pca", "photo[final].png", "-m", cli.model, "--size", SIZE, "-k", "tokens")
     assert "photo[final]" in called.out.splitlines()[0]
 
@@ -666,7 +666,7 @@ def test_a_decoder_that_fails_does_so_before_the_samples(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def overflow(*_arguments: object) -> None:
-        raise NonFiniteError("NaN pictures", "finite numbers", "use --dtype float32")
+        raise NonFiniteError("NaN images", "finite numbers", "use --dtype float32")
 
     monkeypatch.setattr("latentlab.encoding.encoder.reconstruct", overflow)
     monkeypatch.setattr("latentlab.neighborhoods.gaussian.noisy", None)
@@ -688,6 +688,6 @@ def test_mp4_without_ffmpeg_is_refused_before_the_walk(
 def test_a_video_is_its_own_neighborhood(cli: CommandLine, tmp_path: Path) -> None:
     frames = [np.full((64, 64, 3), level, np.uint8) for level in (0, 80, 160, 240)]
     write_animation(tmp_path / "clip.mp4", frames, ping_pong=False)
-    facts = cli.pca("-k", "frames", picture="clip.mp4").facts
+    facts = cli.pca("-k", "frames", image="clip.mp4").facts
     assert facts["n_samples"] == 4
     assert facts["picture"] == "clip"

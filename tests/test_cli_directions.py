@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from command_line import CommandLine, files_in, save_picture
+from command_line import CommandLine, files_in, save_image
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -18,7 +18,7 @@ from latentlab.encoding.encoder import encode
 from latentlab.errors import FileError
 from latentlab.results.directions import load_directions
 
-SIZE = 32  # smaller than elsewhere, since labels decode and encode 64 pictures each
+SIZE = 32  # smaller than elsewhere, since labels decode and encode 64 images each
 TYPES: dict[str, type | tuple[type, ...]] = {
     "finder": str,
     "strengths": list,
@@ -34,18 +34,18 @@ TYPES: dict[str, type | tuple[type, ...]] = {
 
 @pytest.fixture(scope="module")
 def place(place: Path) -> Path:
-    """Return the folder with another picture, ``other.png``."""
-    save_picture(place / "other.png", 70, 80)
+    """Return the folder with another image, ``other.png``."""
+    save_image(place / "other.png", 70, 80)
     return place
 
 
 @pytest.fixture
 def search(cli: CommandLine) -> Any:
-    """Return a caller of ``directions`` with the small picture and model."""
+    """Return a caller of ``directions`` with the small image and model."""
 
     def call(*options: object, samples: int = 12) -> Any:
         return cli(
-            *("directions", cli.picture, "-m", cli.model, "--size", SIZE, "-n", samples),
+            *("directions", cli.image, "-m", cli.model, "--size", SIZE, "-n", samples),
             *("--json", *options),
         )
 
@@ -127,11 +127,11 @@ def test_the_summary_says_strength_chance_meaning_and_agreement(
     cli: CommandLine, search: Any
 ) -> None:
     options = ("-m", cli.model, "--size", SIZE, "-n", 20, "--finder", "supervised")
-    called = cli("directions", cli.picture, *options)
+    called = cli("directions", cli.image, *options)
     assert called.code == 0
     for words in ("random directions", "goes along with", "best component", "overlap with pca"):
         assert words in called.out
-    quiet = cli("directions", cli.picture, *options, "--quiet", "--no-labels")
+    quiet = cli("directions", cli.image, *options, "--quiet", "--no-labels")
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
 
 
@@ -151,7 +151,7 @@ def test_traverse_walks_along_what_a_finder_finds_and_labels_the_rows(
     cli: CommandLine, place: Path
 ) -> None:
     facts = cli(
-        *("traverse", cli.picture, "-m", cli.model, "--size", SIZE, "-n", 12),
+        *("traverse", cli.image, "-m", cli.model, "--size", SIZE, "-n", 12),
         *("--finder", "ica", "--components", 2, "--steps", 3, "--json"),
     ).facts
     captions = [component["caption"].splitlines() for component in facts["components"]]
@@ -181,7 +181,7 @@ def test_a_plain_traverse_labels_nothing_and_decodes_no_more_than_its_steps(
     cli: CommandLine,
 ) -> None:
     facts = cli(
-        *("traverse", cli.picture, "-m", cli.model, "--size", SIZE, "-n", 6),
+        *("traverse", cli.image, "-m", cli.model, "--size", SIZE, "-n", 6),
         *("--components", 2, "--steps", 3, "--json"),
     ).facts
     assert facts["decodes"] == 5
@@ -191,7 +191,7 @@ def test_a_plain_traverse_labels_nothing_and_decodes_no_more_than_its_steps(
 
 def test_one_direction_is_walked_where_there_is_only_one(cli: CommandLine, place: Path) -> None:
     facts = cli(
-        *("traverse", cli.picture, "-m", cli.model, "--size", SIZE, "-n", 12, "--steps", 2),
+        *("traverse", cli.image, "-m", cli.model, "--size", SIZE, "-n", 12, "--steps", 2),
         *("--finder", "difference", "--set", f"other={place / 'other.png'}", "--no-labels"),
         "--json",
     ).facts
@@ -205,7 +205,7 @@ def test_transfer_says_how_alike_the_changes_are_beside_chance(
     cli: CommandLine, place: Path
 ) -> None:
     facts = cli(
-        *("transfer", cli.picture, place / "other.png", "-m", cli.model, "--size", SIZE),
+        *("transfer", cli.image, place / "other.png", "-m", cli.model, "--size", SIZE),
         *("-n", 12, "--components", 2, "--json"),
     ).facts
     for measure in ("picture_change", "label_scores"):
@@ -233,7 +233,7 @@ def test_transfer_says_how_alike_the_changes_are_beside_chance(
         (["--set", "sparsity=1"], 2, "option 'sparsity' for neighborhood 'augment'"),
         (["--finder", "sparse-pca", "--set", "sparsity=x"], 2, "sparsity='x'"),
         (["--features", "blurred"], 2, "option 'features' for finder 'pca'"),
-        (["--finder", "difference"], 2, "another picture, or two folders"),
+        (["--finder", "difference"], 2, "another image, or two folders"),
         (["--finder", "difference", "--set", "other=missing.png"], 3, "missing.png"),
         (["--finder", "difference", "--set", "positive=x", "--set", "negative=y"], 3, "y"),
         (["--finder", "supervised", "-k", "gaussian"], 2, "without known factors"),
@@ -255,22 +255,22 @@ def test_fewer_samples_than_directions_are_refused(search: Any) -> None:
     assert "6 samples for 5-fold cross-validation" in called.error
 
 
-def test_pictures_of_different_size_are_refused_until_size_makes_them_equal(
+def test_images_of_different_size_are_refused_until_size_makes_them_equal(
     cli: CommandLine, place: Path
 ) -> None:
-    called = cli("transfer", cli.picture, place / "other.png", "-m", cli.model, "-n", 12)
+    called = cli("transfer", cli.image, place / "other.png", "-m", cli.model, "-n", 12)
     assert called.code == 2
-    assert "pictures of different size" in called.error
+    assert "images of different size" in called.error
     assert "--size" in called.error
 
 
-def test_one_picture_is_no_transfer(cli: CommandLine) -> None:
-    called = cli("transfer", cli.picture, "-m", cli.model)
+def test_one_image_is_no_transfer(cli: CommandLine) -> None:
+    called = cli("transfer", cli.image, "-m", cli.model)
     assert called.code == 2
     assert "at least two" in called.error
 
 
-def test_a_finder_without_a_picture_is_refused(cli: CommandLine) -> None:
+def test_a_finder_without_a_image_is_refused(cli: CommandLine) -> None:
     called = cli("traverse", "--finder", "ica")
     assert called.code == 2
     assert "--finder" in called.error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from command_line import SIZE, Called, CommandLine, save_picture
+from command_line import SIZE, Called, CommandLine, save_image
 from PIL import Image
 
 from latentlab.results.folders import read_json
@@ -13,8 +13,8 @@ from latentlab.results.folders import read_json
 
 @pytest.fixture(scope="module")
 def place(place: Path) -> Path:
-    """Return the folder with another picture, ``other.png``."""
-    save_picture(place / "other.png", 80, 64)
+    """Return the folder with another image, ``other.png``."""
+    save_image(place / "other.png", 80, 64)
     return place
 
 
@@ -64,7 +64,7 @@ def test_interpolate_prints_a_summary_and_takes_other_formats(
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
 
 
-def test_pictures_of_different_size_are_refused_with_advice(cli: CommandLine, place: Path) -> None:
+def test_images_of_different_size_are_refused_with_advice(cli: CommandLine, place: Path) -> None:
     refused(
         between(cli, place, "--json"), 2, "photo of 90×70 px and other of 64×80 px", "--size 256"
     )
@@ -86,15 +86,15 @@ def test_options_that_make_no_sense_are_wrong_usage(
     refused(between(cli, place, *options), 2, words)
 
 
-def test_a_missing_second_picture_is_a_bad_file(cli: CommandLine) -> None:
-    called = cli("interpolate", cli.picture, "nowhere.png", "-m", cli.model)
+def test_a_missing_second_image_is_a_bad_file(cli: CommandLine) -> None:
+    called = cli("interpolate", cli.image, "nowhere.png", "-m", cli.model)
     refused(called, 3, "nowhere.png")
 
 
 def test_a_curved_walk_says_how_it_turned(cli: CommandLine) -> None:
     options = ("--samples", 6, "--components", 1, "--steps", 3, "--out", "here")
     called = cli(
-        *("traverse", cli.picture, "-m", cli.model, "--size", 32, "--curved", "--json"), *options
+        *("traverse", cli.image, "-m", cli.model, "--size", 32, "--curved", "--json"), *options
     )
     facts = called.facts
     component = facts["components"][0]
@@ -109,13 +109,13 @@ def test_a_curved_walk_says_how_it_turned(cli: CommandLine) -> None:
 
 
 def test_an_unknown_neighborhood_is_refused_before_it_could_curve(cli: CommandLine) -> None:
-    called = cli("traverse", cli.picture, "-m", cli.model, "-k", "nonsense", "--curved")
+    called = cli("traverse", cli.image, "-m", cli.model, "-k", "nonsense", "--curved")
     refused(called, 2, "neighborhood 'nonsense'", "one of augment")
 
 
 def test_a_curved_walk_of_tokens_is_refused(cli: CommandLine) -> None:
     options = ("-m", cli.model, "--size", 32, "-k", "tokens")
-    refused(cli("traverse", cli.picture, *options, "--curved"), 2, "--neighborhood tokens")
-    assert cli("pca", cli.picture, *options, "--out", "here").code == 0
+    refused(cli("traverse", cli.image, *options, "--curved"), 2, "--neighborhood tokens")
+    assert cli("pca", cli.image, *options, "--out", "here").code == 0
     called = cli("traverse", "--run", "here", "--components", 2, "--curved", "-q")
     refused(called, 2, "a curved walk along tokens")

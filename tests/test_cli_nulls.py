@@ -79,7 +79,7 @@ def test_the_same_command_draws_the_same(cli: CommandLine) -> None:
 
 
 def test_the_summary_shows_count_interval_and_verdict(cli: CommandLine) -> None:
-    called = cli(*("pca", cli.picture, "-m", cli.model, "--size", 64, "--samples", 12, *GAUSSIAN))
+    called = cli(*("pca", cli.image, "-m", cli.model, "--size", 64, "--samples", 12, *GAUSSIAN))
     text = " ".join(called.out.split())
     assert "components above chance 0 (parallel null)" in text
     assert "95 % interval" in text

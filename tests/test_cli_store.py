@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 from command_line import CommandLine, files_in
+from image_folders import BAD, fill, make_folder, save_smooth
 from linear_vae import LinearVAE
-from picture_folders import BAD, fill, make_folder, save_smooth
 from safetensors.torch import load_file
 from test_cli_bad_input import refused
 
@@ -60,7 +60,7 @@ def test_encode_again_has_nothing_to_do(cli: CommandLine, photos: Path) -> None:
     assert (quiet.out, quiet.err) == ("", "")
 
 
-def test_encode_skips_bad_pictures_and_says_how_many(cli: CommandLine, photos: Path) -> None:
+def test_encode_skips_bad_images_and_says_how_many(cli: CommandLine, photos: Path) -> None:
     called = encode(cli, photos, "--size", 16)
     assert called.code == 0
     assert 'skipped: 3, see "skipped" in store/index.jsonl' in called.out
@@ -116,7 +116,7 @@ def test_info_says_what_is_in_a_store(cli: CommandLine, photos: Path) -> None:
 def test_verify_says_that_all_is_well(cli: CommandLine, photos: Path) -> None:
     encode(cli, photos)
     called = cli("store", "verify", "store", "--pictures", photos)
-    assert (called.code, called.out) == (0, "as they were written: shards: 4, pictures: 10\n")
+    assert (called.code, called.out) == (0, "as they were written: shards: 4, images: 10\n")
     facts = cli("store", "verify", "store", "--json").facts
     assert facts == {"shards": 4, "pictures": 0, "problems": [], "count": 0, "whole": True}
 
@@ -126,7 +126,7 @@ def test_verify_says_that_all_is_well(cli: CommandLine, photos: Path) -> None:
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a store in every dtype, of 70 pictures."""
+    """Return a folder with a store in every dtype, of 70 images."""
     place = tmp_path_factory.mktemp("stores")
     folder = make_folder(place / "photos", 69)
     save_smooth(folder / os.fsdecode(b"caf\xe9.png"), seed=99)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 from command_line import CommandLine
-from linear_vae import LinearVAE, smooth_picture
-from picture_folders import make_folder
+from image_folders import make_folder
+from linear_vae import LinearVAE, smooth_image
 from tiny_models import TINY, save_tiny
 from torch import Tensor
 from torch.autograd import forward_ad
@@ -81,15 +81,15 @@ def test_traced_code_computes_the_same(family: str, dtype: str, tmp_path: Path) 
     plain, compiled = load_vae(tmp_path, dtype=dtype), load_vae(tmp_path, dtype=dtype)
     torch.compiler.reset()
     compile_vae(compiled, backend=backend)
-    image = smooth_picture(32, 48)[None]
+    image = smooth_image(32, 48)[None]
     with torch.inference_mode():
         expected, found = plain.encode(image), compiled.encode(image)
         # One graph for each half: anything that torch cannot trace would break it into pieces.
         assert len(graphs) == 1
-        pictures = compiled.decode(expected.mean)
+        decoded = compiled.decode(expected.mean)
         assert len(graphs) == 2
         torch.testing.assert_close(found.mean, expected.mean)
-        torch.testing.assert_close(pictures, plain.decode(expected.mean))
+        torch.testing.assert_close(decoded, plain.decode(expected.mean))
         traced = len(graphs)
         compiled.decode(compiled.encode(image).mean)
     assert len(graphs) == traced
@@ -98,7 +98,7 @@ def test_traced_code_computes_the_same(family: str, dtype: str, tmp_path: Path) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["AutoencoderKL", "TAESD"])
-def test_few_batch_and_picture_sizes_get_code_of_their_own(family: str, tmp_path: Path) -> None:
+def test_few_batch_and_image_sizes_get_code_of_their_own(family: str, tmp_path: Path) -> None:
     traced: list[tuple[int, ...]] = []
     symbols: list[int] = []
 
@@ -113,11 +113,11 @@ def test_few_batch_and_picture_sizes_get_code_of_their_own(family: str, tmp_path
     compile_vae(compiled, backend=backend)
 
     def run(count: int, height: int = 32, width: int = 48) -> None:
-        images = torch.stack([smooth_picture(height, width, seed) for seed in range(count)])
+        images = torch.stack([smooth_image(height, width, seed) for seed in range(count)])
         with torch.inference_mode():
             expected, found = plain.encode(images).mean, compiled.encode(images).mean
-            pictures = compiled.decode(expected)
-        assert len(found) == len(pictures) == count
+            decoded = compiled.decode(expected)
+        assert len(found) == len(decoded) == count
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
     for count in (6, 5, 6, 1, 1, 13, 16):
@@ -143,17 +143,17 @@ def test_both_halves_of_every_family_run_compiled_and_results_are_copies(
     vae = load_vae(tmp_path)
     compile_vae(vae)
     assert compiler.modes == ["default", "default"]
-    image = smooth_picture(32, 48)[None]
+    image = smooth_image(32, 48)[None]
     with torch.no_grad():
         latents = vae.encode(image).mean
-        pictures = vae.decode(latents)
+        decoded = vae.decode(latents)
     assert compiler.runs == 2
     # A CUDA graph overwrites its results at the next call.
-    kept = latents.clone(), pictures.clone()
+    kept = latents.clone(), decoded.clone()
     for result in compiler.results:
         result.zero_()
     assert torch.equal(latents, kept[0])
-    assert torch.equal(pictures, kept[1])
+    assert torch.equal(decoded, kept[1])
 
 
 def test_compiling_is_an_option_of_loading_and_tiles_come_on_top(
@@ -206,7 +206,7 @@ def test_jacobians_of_a_compiled_decoder_equal_those_of_the_plain_one(tmp_path: 
     plain, compiled = load_vae(tmp_path), load_vae(tmp_path)
     torch.compiler.reset()
     compile_vae(compiled, backend="eager")
-    latent = encode(plain, smooth_picture(16, 16))
+    latent = encode(plain, smooth_image(16, 16))
     maps = [decoder_map(vae, latent) for vae in (plain, compiled)]
     rows = torch.randn(1, maps[0].n_features, generator=torch.Generator().manual_seed(0))
     pushed = [around.push(rows) for around in maps]
@@ -261,7 +261,7 @@ def test_commands_compile_when_asked(
     assert compiler.modes == []
     called = cli.pca("-k", "posterior", "--out", "run", "--compile")
     assert called.code == 0
-    assert "compiling small: the first pictures take longer" in called.err
+    assert "compiling small: the first decoded take longer" in called.err
     assert compiler.runs == 2
     walked = cli(
         *("traverse", "--run", "run", "--components", 1, "--steps", 3, "--compile"),

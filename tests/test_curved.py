@@ -21,7 +21,7 @@ from latentlab.walks.traversal import traverse
 
 
 def row_vae(gray: object, name: str) -> LatentVAE:
-    """Return a decoder of 1×1×10 latents to gray pictures of one row."""
+    """Return a decoder of 1×1×10 latents to gray images of one row."""
     return wrap_vae(
         encode=lambda images: images[:, :1],
         decode=lambda latents: gray(latents).expand(-1, 3, -1, -1) / math.sqrt(3),
@@ -81,7 +81,7 @@ def test_both_ways_lead_from_the_center() -> None:
     assert even.products < 100
 
 
-def test_any_other_direction_keeps_its_change_of_the_picture() -> None:
+def test_any_other_direction_keeps_its_change_of_the_image() -> None:
     gains = torch.tensor([50.0, 40.0, 30.0, 20.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.1])
 
     def grow(latents: Tensor) -> Tensor:

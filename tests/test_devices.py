@@ -39,16 +39,16 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {family: place / family for family in FAMILIES}
 
 
-def pictures(count: int) -> torch.Tensor:
+def images(count: int) -> torch.Tensor:
     return torch.rand(count, 3, 32, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_latents_and_pictures_are_those_of_the_cpu(
+def test_latents_and_images_are_those_of_the_cpu(
     family: str, device: str, folders: dict[str, Path]
 ) -> None:
     here, there = load_vae(folders[family], device="cpu"), load_vae(folders[family], device=device)
-    expected, found = encode_batch(here, pictures(3)).mean, encode_batch(there, pictures(3)).mean
+    expected, found = encode_batch(here, images(3)).mean, encode_batch(there, images(3)).mean
     assert found.device.type == "cpu"
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
     seen = torch.stack([*decode_each(there, expected)])
@@ -59,7 +59,7 @@ def test_latents_and_pictures_are_those_of_the_cpu(
 
 def test_many_batches_keep_their_order(device: str, folders: dict[str, Path]) -> None:
     vae = load_vae(folders["TAESD"], device=device)
-    batches = [*pictures(40).split(3)]
+    batches = [*images(40).split(3)]
     singly = torch.cat([encode_batch(vae, batch).mean for batch in batches])
     found = torch.cat([*encode_each(vae, iter(batches))])
     torch.testing.assert_close(found, singly, rtol=1e-4, atol=1e-5)
@@ -91,17 +91,17 @@ def test_batches_are_sized_and_wait_in_memory_that_copies_need_not_wait_for(
     vae = load_vae(folders["AutoencoderKL"], device=device)
     assert 1 <= batch_size(vae, 32, 48) <= 64
     assert bool(vae.batch_sizes) == (device != "cpu")
-    assert pinned(pictures(1), vae).is_pinned() == (device != "cpu")
+    assert pinned(images(1), vae).is_pinned() == (device != "cpu")
 
 
 @needs_cuda
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["AutoencoderKL", "TAESD"])
-def test_cuda_graphs_give_every_picture_its_own(family: str, folders: dict[str, Path]) -> None:
+def test_cuda_graphs_give_every_image_its_own(family: str, folders: dict[str, Path]) -> None:
     plain, compiled = (load_vae(folders[family], device="cuda") for _ in range(2))
     compile_vae(compiled)
     for count in (4, 4, 4, 2):
-        batch = pictures(count) * count / 4
+        batch = images(count) * count / 4
         expected, found = (encode_batch(vae, batch).mean for vae in (plain, compiled))
         torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-3)
         seen = [torch.stack([*decode_each(vae, expected)]) for vae in (plain, compiled)]
@@ -115,7 +115,7 @@ def test_singular_values_are_those_of_the_cpu(
     values = []
     for place in ("cpu", device):
         vae: LatentVAE = load_vae(folders[family], device=place)
-        latent = encode(vae, pictures(1)[0])
+        latent = encode(vae, images(1)[0])
         values.append(top_singular(decoder_map(vae, latent), 3, tolerance=1e-3).values.cpu())
     torch.testing.assert_close(*values, rtol=1e-3, atol=0)
 
@@ -124,12 +124,12 @@ def test_samples_hardly_differ(device: str, folders: dict[str, Path]) -> None:
     found = []
     for place in ("cpu", device):
         vae = load_vae(folders["TAESD"], device=place)
-        latent = encode(vae, pictures(1)[0])
+        latent = encode(vae, images(1)[0])
         found.append(neighborhood(vae, latent, "augment", n_samples=5, seed=0).samples)
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)
 
 
-def test_commands_run_from_a_picture_to_a_traversal(cli: CommandLine, device: str) -> None:
+def test_commands_run_from_a_image_to_a_traversal(cli: CommandLine, device: str) -> None:
     assert cli.pca("--device", device, "--out", "run").facts["n_samples"] == 6
     walk = ("--run", "run", "--device", device, "--components", 2, "--steps", 3, "--json")
     assert len(cli("traverse", *walk).facts["components"]) == 2

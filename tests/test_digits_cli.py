@@ -42,8 +42,8 @@ def check_files(called: Called) -> list[Path]:
     for file in files:
         assert file.is_file(), file
         if file.suffix in (".png", ".gif"):
-            with Image.open(file) as picture:
-                picture.verify()
+            with Image.open(file) as image:
+                image.verify()
     return files
 
 

@@ -31,12 +31,12 @@ def idx(array: np.ndarray) -> bytes:
 
 
 def small_mnist(folder: Path, *, packed: bool = True) -> dict[str, np.ndarray]:
-    """Write a data set of MNIST's four files, 30 and 20 pictures of 8×8."""
+    """Write a data set of MNIST's four files, 30 and 20 images of 8×8."""
     rng = np.random.default_rng(0)
     written = {}
     for part, count in (("train", 30), ("test", 20)):
-        pictures, labels = FILES[part]
-        written[pictures] = rng.integers(0, 256, (count, 8, 8), dtype=np.uint8)
+        images, labels = FILES[part]
+        written[images] = rng.integers(0, 256, (count, 8, 8), dtype=np.uint8)
         written[labels] = np.arange(count, dtype=np.uint8) % 10
     folder.mkdir(parents=True, exist_ok=True)
     for name, array in written.items():
@@ -47,15 +47,15 @@ def small_mnist(folder: Path, *, packed: bool = True) -> dict[str, np.ndarray]:
 
 @given(arrays.arrays(np.uint8, arrays.array_shapes(min_dims=3, max_dims=3, max_side=6)))
 @settings(max_examples=25, deadline=None)
-def test_pictures_come_back_as_they_were_written(pictures: np.ndarray) -> None:
+def test_images_come_back_as_they_were_written(images: np.ndarray) -> None:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
         plain, packed = Path(folder) / "a", Path(folder) / "b"
-        plain.write_bytes(idx(pictures))
-        packed.write_bytes(gzip.compress(idx(pictures)))
-        np.testing.assert_array_equal(read_idx(plain, "pictures"), pictures)
-        np.testing.assert_array_equal(read_idx(packed, "pictures"), pictures)
+        plain.write_bytes(idx(images))
+        packed.write_bytes(gzip.compress(idx(images)))
+        np.testing.assert_array_equal(read_idx(plain, "pictures"), images)
+        np.testing.assert_array_equal(read_idx(packed, "pictures"), images)
 
 
 @given(st.binary(max_size=64))
@@ -77,16 +77,16 @@ def test_a_folder_is_read_gzipped_or_not(tmp_path: Path, packed: bool) -> None:
     written = small_mnist(tmp_path, packed=packed)
     data = read_folder(tmp_path)
     expected = written["train-images-idx3-ubyte"].astype(np.float32) / 255
-    np.testing.assert_array_equal(data.train.pictures[:, 0].numpy(), expected)
+    np.testing.assert_array_equal(data.train.images[:, 0].numpy(), expected)
     assert data.test.labels.tolist() == written["t10k-labels-idx1-ubyte"].tolist()
-    assert data.train.pictures.dtype == torch.float32
+    assert data.train.images.dtype == torch.float32
     assert data.train.labels.dtype == torch.int64
     for name, digest in data.sha256.items():
         assert digest == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
 
 
 LABELS = "train-labels-idx1-ubyte.gz"
-PICTURES = "train-images-idx3-ubyte.gz"
+IMAGES = "train-images-idx3-ubyte.gz"
 BIG = struct.pack(">HBB3I", 0, 8, 3, 2**31, 1000, 1000)
 
 
@@ -98,24 +98,24 @@ BIG = struct.pack(">HBB3I", 0, 8, 3, 2**31, 1000, 1000)
             gzip.compress(idx(np.zeros((3, 2, 2))), mtime=0),
             "begins with 00000803",
         ),
-        (PICTURES, b"P5 not at all", "begins with 5035206e"),
-        (PICTURES, b"", "begins with nothing"),
+        (IMAGES, b"P5 not at all", "begins with 5035206e"),
+        (IMAGES, b"", "begins with nothing"),
         (
-            PICTURES,
+            IMAGES,
             idx(np.zeros((30, 8, 8)))[:-1],
             "only 1,919 bytes .* 1,920 bytes, as its header",
         ),
-        (PICTURES, idx(np.zeros((30, 8, 8))) + b"x", "more than 1,920 bytes of pictures"),
-        (PICTURES, idx(np.zeros((30, 8, 8)))[:9], "cannot be read .unpack requires"),
-        (PICTURES, gzip.compress(idx(np.zeros((30, 8, 8))), mtime=0)[:-12], "cannot be read"),
-        (PICTURES, BIG, r"a header for 2147483648 × 1000 × 1000 bytes"),
-        (PICTURES, idx(np.zeros((29, 8, 8))), "29 pictures .* and 30 labels"),
-        (PICTURES, idx(np.zeros((30, 8, 9))), "pictures of 8×9"),
+        (IMAGES, idx(np.zeros((30, 8, 8))) + b"x", "more than 1,920 bytes of images"),
+        (IMAGES, idx(np.zeros((30, 8, 8)))[:9], "cannot be read .unpack requires"),
+        (IMAGES, gzip.compress(idx(np.zeros((30, 8, 8))), mtime=0)[:-12], "cannot be read"),
+        (IMAGES, BIG, r"a header for 2147483648 × 1000 × 1000 bytes"),
+        (IMAGES, idx(np.zeros((29, 8, 8))), "29 images .* and 30 labels"),
+        (IMAGES, idx(np.zeros((30, 8, 9))), "images of 8×9"),
         (LABELS, idx(np.full(30, 11)), "the label 11"),
-        (PICTURES, idx(np.zeros((30, 6, 6))), "training pictures of 6 px and test pictures of 8"),
+        (IMAGES, idx(np.zeros((30, 6, 6))), "training images of 6 px and test images of 8"),
     ],
     ids=(
-        *("pictures for labels", "another magic", "empty", "too short", "too long"),
+        *("images for labels", "another magic", "empty", "too short", "too long"),
         *("half a header", "half a gzip", "too large", "mismatch", "no square"),
         *("eleven", "two sizes"),
     ),
@@ -144,7 +144,7 @@ def test_the_small_set_is_scikit_learns() -> None:
 
     bunch, data = load_digits(), load_data("digits")
     held_out = np.arange(len(bunch.target)) % 5 == 0
-    np.testing.assert_allclose(data.test.pictures[:, 0].numpy() * 16, bunch.images[held_out])
+    np.testing.assert_allclose(data.test.images[:, 0].numpy() * 16, bunch.images[held_out])
     np.testing.assert_array_equal(data.train.labels.numpy(), bunch.target[~held_out])
 
 
@@ -155,8 +155,8 @@ def test_mnist_is_read_whole(shared: Path) -> None:
     assert data.train.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert data.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
     # Published: mean 0.1307, standard deviation 0.3081.
-    assert float(data.train.pictures.mean()) == pytest.approx(0.1307, abs=2e-4)
-    assert float(data.train.pictures.std()) == pytest.approx(0.3081, abs=2e-4)
+    assert float(data.train.images.mean()) == pytest.approx(0.1307, abs=2e-4)
+    assert float(data.train.images.std()) == pytest.approx(0.3081, abs=2e-4)
 
 
 # Downloading

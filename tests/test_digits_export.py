@@ -32,7 +32,7 @@ MODELS = [
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Return the files of the model whose every picture is known."""
+    """Return the files of the model whose every image is known."""
     return list(export_onnx(sheared_run(), tmp_path_factory.mktemp("onnx"))["files"])
 
 
@@ -61,7 +61,7 @@ def test_both_files_agree_with_pytorch_at_any_batch_size(exported: list[Path]) -
         label = rng.integers(0, 10, count)
         (image,) = run_onnx(exported[0], z=z, label=label)
         told = torch.from_numpy(label)
-        np.testing.assert_allclose(image, model.pictures(torch.from_numpy(z), told), atol=1e-5)
+        np.testing.assert_allclose(image, model.images(torch.from_numpy(z), told), atol=1e-5)
         mean, logvar = run_onnx(exported[1], image=image, label=label)
         with torch.no_grad():
             expected = model.encoder(torch.from_numpy(image), told)

@@ -42,8 +42,8 @@ KINDS = [
 
 def some_digits(count: int = 40, size: int = 8) -> Digits:
     generator = torch.Generator().manual_seed(0)
-    pictures = torch.rand(count, 1, size, size, generator=generator)
-    return Digits(pictures, torch.arange(count) % 10)
+    images = torch.rand(count, 1, size, size, generator=generator)
+    return Digits(images, torch.arange(count) % 10)
 
 
 @pytest.fixture(params=KINDS, ids=lambda config: f"{config.model}-{config.network}-{config.size}")
@@ -54,13 +54,13 @@ def model(request: pytest.FixtureRequest) -> DigitsModel:
 def test_shapes_and_ranges_are_those_promised(model: DigitsModel) -> None:
     config = model.config
     digits = some_digits(4, config.size)
-    mean, logvar = model.encoder(digits.pictures, digits.labels)
+    mean, logvar = model.encoder(digits.images, digits.labels)
     assert mean.shape == logvar.shape == (4, config.latent)
     logits = model.decoder(torch.zeros(4, config.latent), digits.labels)
     assert logits.shape == (4, 1, config.size, config.size)
-    pictures = model.pictures(100 * torch.randn(4, config.latent), digits.labels)
-    assert float(pictures.min()) >= 0
-    assert float(pictures.max()) <= 1
+    images = model.images(100 * torch.randn(4, config.latent), digits.labels)
+    assert float(images.min()) >= 0
+    assert float(images.max()) <= 1
 
 
 def test_only_the_conditional_model_looks_at_the_label(model: DigitsModel) -> None:
@@ -68,10 +68,10 @@ def test_only_the_conditional_model_looks_at_the_label(model: DigitsModel) -> No
     other = (digits.labels + 1) % 10
     z = torch.randn(6, model.config.latent, generator=torch.Generator().manual_seed(2))
     same_code = torch.equal(
-        model.encoder(digits.pictures, digits.labels)[0], model.encoder(digits.pictures, other)[0]
+        model.encoder(digits.images, digits.labels)[0], model.encoder(digits.images, other)[0]
     )
-    same_picture = torch.equal(model.pictures(z, digits.labels), model.pictures(z, other))
-    assert same_code == same_picture == (model.config.model != "cvae")
+    same_image = torch.equal(model.images(z, digits.labels), model.images(z, other))
+    assert same_code == same_image == (model.config.model != "cvae")
 
 
 def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_alone() -> None:
@@ -117,9 +117,9 @@ def test_kl_is_torchs() -> None:
 def test_reconstruction_is_the_bernoulli_likelihood_and_the_squared_error() -> None:
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(5, 1, 8, 8, generator=generator)
-    pictures = (torch.rand(5, 1, 8, 8, generator=generator) > 0.5).float()
-    likelihood = torch.distributions.Bernoulli(logits=logits).log_prob(pictures).sum((1, 2, 3))
-    torch.testing.assert_close(bernoulli_nats(logits, pictures), -likelihood)
+    images = (torch.rand(5, 1, 8, 8, generator=generator) > 0.5).float()
+    likelihood = torch.distributions.Bernoulli(logits=logits).log_prob(images).sum((1, 2, 3))
+    torch.testing.assert_close(bernoulli_nats(logits, images), -likelihood)
     gray = torch.rand(5, 1, 8, 8, generator=generator)
     expected = ((1 / (1 + np.exp(-logits.numpy())) - gray.numpy()) ** 2).sum((1, 2, 3))
     np.testing.assert_allclose(squared_error(logits, gray).numpy(), expected, rtol=1e-5)
@@ -163,15 +163,15 @@ def test_losses_of_data_equal_a_plain_loop(model: DigitsModel) -> None:
     digits = some_digits(30, model.config.size)
     found = measure_losses(model, digits, seed=7)
     if not model.config.is_variational:
-        errors = (reconstruct_digits(model, digits) - digits.pictures).numpy() ** 2
+        errors = (reconstruct_digits(model, digits) - digits.images).numpy() ** 2
         assert found.total == pytest.approx(float(errors.sum((1, 2, 3)).mean()), rel=1e-5)
         return
     with torch.no_grad():
-        mean, logvar = model.encoder(digits.pictures, digits.labels)
+        mean, logvar = model.encoder(digits.images, digits.labels)
         noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(7))
         logits = model.decoder(mean + (0.5 * logvar).exp() * noise, digits.labels)
         shares = torch.sigmoid(logits.double())
-        ink = digits.pictures.double()
+        ink = digits.images.double()
         nats = -(ink * shares.log() + (1 - ink) * (1 - shares).log())
     assert found.reconstruction == pytest.approx(float(nats.sum((1, 2, 3)).mean()), rel=1e-5)
     assert found.total == pytest.approx(found.reconstruction + sum(found.kl_per_dimension))
@@ -195,7 +195,7 @@ def test_beta_warms_up_anneals_or_stays() -> None:
 # Order
 
 
-def test_reordered_latents_change_neither_losses_nor_pictures(model: DigitsModel) -> None:
+def test_reordered_latents_change_neither_losses_nor_images(model: DigitsModel) -> None:
     digits = some_digits(20, model.config.size)
     order, signs = [2, 0, 1], [1, -1, -1]
     turned = reorder_latents(model, order, signs)

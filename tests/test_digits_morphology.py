@@ -41,21 +41,21 @@ sort_latents = importlib.import_module("digits_ordering").sort_latents
 @pytest.fixture(scope="module")
 def digits() -> np.ndarray:
     """Return 60 of scikit-learn's digits, enlarged threefold: strokes of several pixels."""
-    pictures = [np.kron(picture, np.ones((3, 3))) / 16 for picture in load_digits().images[:60]]
-    return np.pad(pictures, ((0, 0), (4, 4), (4, 4)))
+    images = [np.kron(image, np.ones((3, 3))) / 16 for image in load_digits().images[:60]]
+    return np.pad(images, ((0, 0), (4, 4), (4, 4)))
 
 
 def bar(height: float, width: float, size: int = 28) -> np.ndarray:
     """Return an upright bar in the middle of a square."""
-    picture = np.zeros((size, size))
+    image = np.zeros((size, size))
     rows, columns = round((size - height) / 2), round((size - width) / 2)
-    picture[rows : size - rows, columns : size - columns] = 1
-    return picture
+    image[rows : size - rows, columns : size - columns] = 1
+    return image
 
 
 def test_slant_is_that_of_scikit_images_moments(digits: np.ndarray) -> None:
-    for picture, slant in zip(digits, slant_of(digits), strict=True):
-        moments = moments_central(picture, order=2)  # [row order, column order]
+    for image, slant in zip(digits, slant_of(digits), strict=True):
+        moments = moments_central(image, order=2)  # [row order, column order]
         assert slant == pytest.approx(np.arctan2(-moments[1, 1], moments[2, 0]), abs=1e-9)
 
 
@@ -94,15 +94,15 @@ def test_width_is_measured_after_the_slant_is_undone() -> None:
 
 
 def test_a_disk_is_as_thick_as_its_middle() -> None:
-    picture = np.zeros((1, 28, 28))
-    picture[0][disk((14, 14), 6)] = 1
-    found = measure_digits(picture)
+    image = np.zeros((1, 28, 28))
+    image[0][disk((14, 14), 6)] = 1
+    found = measure_digits(image)
     assert found["area"][0] == pytest.approx(np.pi * 36, rel=0.06)
     assert found["length"][0] < 3
     assert 9 < found["thickness"][0] < 13
 
 
-def test_an_empty_picture_has_no_measures() -> None:
+def test_an_empty_image_has_no_measures() -> None:
     found = measure_digits(np.stack((np.zeros((28, 28)), bar(10, 2))))
     assert all(np.isnan(values[0]) and np.isfinite(values[1]) for values in found.values())
     with pytest.raises(ShapeError):
@@ -111,8 +111,8 @@ def test_an_empty_picture_has_no_measures() -> None:
 
 def test_enlarging_is_scikit_images_pyramid(digits: np.ndarray) -> None:
     ours = enlarge(digits[:10])
-    for picture, large in zip(digits[:10], ours, strict=True):
-        theirs = pyramid_expand(picture, upscale=4, order=3) > picture.max() / 2
+    for image, large in zip(digits[:10], ours, strict=True):
+        theirs = pyramid_expand(image, upscale=4, order=3) > image.max() / 2
         assert (theirs != large).mean() < 0.002
 
 
@@ -121,12 +121,12 @@ def test_skeletons_keep_what_hangs_together_and_are_thin(digits: np.ndarray) -> 
     skeletons = skeletonize(binary)
     eight = np.ones((3, 3))
     assert not (skeletons & ~binary).any()
-    for picture, line in zip(binary, skeletons, strict=True):
-        assert connected(line, eight)[1] == connected(picture, eight)[1]
-        holes = [connected(~mask)[1] for mask in (picture, line)]
+    for image, line in zip(binary, skeletons, strict=True):
+        assert connected(line, eight)[1] == connected(image, eight)[1]
+        holes = [connected(~mask)[1] for mask in (image, line)]
         assert holes[0] == holes[1]
         assert not np.any(line[:-1, :-1] & line[1:, :-1] & line[:-1, 1:] & line[1:, 1:])
-    theirs = np.stack([skimage_skeletonize(picture) for picture in binary])
+    theirs = np.stack([skimage_skeletonize(image) for image in binary])
     # scikit-image leaves some of the corners of staircases.
     assert skeletons.sum() == pytest.approx(theirs.sum(), rel=0.08)
     near = np.stack([dilated(line) for line in theirs])
@@ -140,9 +140,9 @@ def dilated(line: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.shared
-def test_the_first_training_picture_measures_what_morpho_mnist_published(shared: Path) -> None:
+def test_the_first_training_image_measures_what_morpho_mnist_published(shared: Path) -> None:
     data = load_data(str(shared / "data" / "mnist"))
-    found = measure_digits(data.train.pictures[:1].numpy())
+    found = measure_digits(data.train.images[:1].numpy())
     published = {"slant": 0.231, "length": 50.27, "thickness": 2.46, "width": 14.5, "height": 19.8}
     for name, value in published.items():
         assert found[name][0] == pytest.approx(value, rel=0.2), name
@@ -238,15 +238,15 @@ def test_mutual_information_with_factors_is_scikit_learns(table: FactorTable) ->
 
 def test_the_tilt_is_named_with_its_sign() -> None:
     rng = np.random.default_rng(3)
-    pictures = torch.tensor(np.stack([np.roll(bar(20, 3), 0, 0) for _ in range(200)]))
+    images = torch.tensor(np.stack([np.roll(bar(20, 3), 0, 0) for _ in range(200)]))
     shifts = rng.uniform(-0.5, 0.5, 200)
     rows = np.arange(28) - 13.5
-    for picture, shift in zip(pictures, shifts, strict=True):
+    for image, shift in zip(images, shifts, strict=True):
         for index, row in enumerate(rows):
-            picture[index] = torch.roll(picture[index], round(-shift * row))
+            image[index] = torch.roll(image[index], round(-shift * row))
     labels = torch.arange(200) % 10
     mean = torch.tensor(np.stack((rng.normal(size=200), -shifts), axis=1), dtype=torch.float32)
-    tilt = find_tilt(Codes(mean, mean, labels), pictures[:, None].float())
+    tilt = find_tilt(Codes(mean, mean, labels), images[:, None].float())
     assert (tilt.dimension, tilt.sign) == (1, -1)
     assert tilt.rho[1] > 0.95
     assert tilt.worst > 0.9
@@ -256,9 +256,9 @@ def test_sorting_puts_the_tilt_where_it_is_asked_for_and_leaning_to_the_right() 
     data = load_data("digits")
     model = build_model(DigitsConfig("cvae", latent=5, hidden=(30,), size=8), seed=2).eval()
     some = data.train[:600]
-    before = find_tilt(encode_digits(model, some), some.pictures)
+    before = find_tilt(encode_digits(model, some), some.images)
     turned = sort_latents(model, some, tilt_at=3)
-    after = find_tilt(encode_digits(turned, some), some.pictures)
+    after = find_tilt(encode_digits(turned, some), some.images)
     assert after.dimension == 3
     assert after.sign == 1
     assert after.rho[3] == pytest.approx(before.rho[before.dimension], abs=1e-6)
@@ -268,14 +268,14 @@ def test_sorting_puts_the_tilt_where_it_is_asked_for_and_leaning_to_the_right() 
     assert rest == sorted(rest, reverse=True)
 
 
-def test_too_few_pictures_are_refused_and_subsets_are_drawn_once() -> None:
+def test_too_few_images_are_refused_and_subsets_are_drawn_once() -> None:
     data = load_data("digits")
     model = build_model(DigitsConfig("vae", latent=2, hidden=(8,), size=8))
     with pytest.raises(UsageError, match="at least 100"):
         table_of_factors(model, data.test[:50])
     few = data.test.draw(50, seed=1)
     assert torch.equal(few.labels, data.test.draw(50, seed=1).labels)
-    assert len({tuple(picture.flatten().tolist()) for picture in few.pictures}) == 50
+    assert len({tuple(image.flatten().tolist()) for image in few.images}) == 50
     assert data.test.draw(10**6) is data.test
 
 
@@ -283,13 +283,13 @@ def test_only_one_latent_is_moved() -> None:
     model = build_model(DigitsConfig("cvae", latent=3, hidden=(8,), size=8)).eval()
     frames = move_latent(model, 1, steps=5)
     z = torch.tensor([[0.0, -2.0, 0.0]])
-    torch.testing.assert_close(frames[0, 7, 0], model.pictures(z, torch.tensor([7]))[0, 0])
+    torch.testing.assert_close(frames[0, 7, 0], model.images(z, torch.tensor([7]))[0, 0])
     drawn = move_latent(model, 1, draws=2, seed=4, steps=5)
     rest = torch.randn(2, 3, generator=torch.Generator().manual_seed(4))
     rest[:, 1] = 2.0
-    expected = model.pictures(rest, torch.tensor([4, 4]))[:, 0]
+    expected = model.images(rest, torch.tensor([4, 4]))[:, 0]
     torch.testing.assert_close(drawn[:, 4, -1], expected)
 
 
 def test_digits_know_their_size() -> None:
-    assert repr(Digits(torch.zeros(2, 1, 8, 8), torch.zeros(2))) == "Digits(2 pictures of 8×8)"
+    assert repr(Digits(torch.zeros(2, 1, 8, 8), torch.zeros(2))) == "Digits(2 images of 8×8)"

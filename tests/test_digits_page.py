@@ -65,7 +65,7 @@ def serving(page: Page, **types: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """Return the page with the model whose every picture is known."""
+    """Return the page with the model whose every image is known."""
     folder = tmp_path_factory.mktemp("exported")
     export_onnx(sheared_run(), folder)
     with demo_page(str(folder)) as files:
@@ -107,13 +107,13 @@ def ink_of(browser: Browser, selector: str) -> np.ndarray:
     return np.reshape(found["ink"], (found["height"], found["width"])) / 255
 
 
-def python_pictures(z: Any, labels: Any) -> np.ndarray:
-    pictures = sheared_model().pictures(torch.tensor(z), torch.tensor(labels))
-    return pictures[:, 0].numpy()
+def python_images(z: Any, labels: Any) -> np.ndarray:
+    images = sheared_model().images(torch.tensor(z), torch.tensor(labels))
+    return images[:, 0].numpy()
 
 
 def decode_in(browser: Browser, z: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the pictures (N, H·W) that the page makes of latents and labels."""
+    """Return the images (N, H·W) that the page makes of latents and labels."""
     states = [[row.tolist(), int(label)] for row, label in zip(z, labels, strict=True)]
     script = (
         "const found = []; for (const [z, label] of arguments[0]) "
@@ -134,31 +134,31 @@ def test_it_loads_without_errors_and_asks_no_other_host(browser: Browser, addres
     assert browser.run("return document.getElementById('app').hidden") is False
 
 
-def test_pictures_equal_those_of_python(opened: Browser) -> None:
+def test_images_equal_those_of_python(opened: Browser) -> None:
     rng = np.random.default_rng(0)
     z = rng.normal(0, 1.5, (50, LATENT)).astype(np.float32)
     labels = rng.integers(0, 10, 50)
-    expected = python_pictures(z, labels).reshape(50, -1)
+    expected = python_images(z, labels).reshape(50, -1)
     np.testing.assert_allclose(decode_in(opened, z, labels), expected, atol=1e-4)
 
 
-def test_canvases_show_these_pictures(opened: Browser) -> None:
+def test_canvases_show_these_images(opened: Browser) -> None:
     opened.run("latentlab.state.set({label: 7, z: [0.5, -1, 0, 1.25, 0.3]});" + SETTLE)
     z, labels = [[0.5, -1.0, 0.0, 1.25, 0.3]] * 10, list(range(10))
-    for label, picture in enumerate(python_pictures(z, labels)):
+    for label, image in enumerate(python_images(z, labels)):
         ink = ink_of(opened, f".tile:nth-child({label + 1}) canvas")
-        np.testing.assert_allclose(ink, picture, atol=1 / 255)
+        np.testing.assert_allclose(ink, image, atol=1 / 255)
     ranges = describe_model(sheared_run())["ranges"]
     values = np.linspace(*ranges[TILT], 11, dtype=np.float32)
     swept = np.tile(np.float32(z[0]), (11, 1))
     swept[:, TILT] = values
-    for index, picture in enumerate(python_pictures(swept, [7] * 11)):
+    for index, image in enumerate(python_images(swept, [7] * 11)):
         ink = ink_of(opened, f"#strip canvas:nth-child({index + 1})")
-        np.testing.assert_allclose(ink, picture, atol=1 / 255)
+        np.testing.assert_allclose(ink, image, atol=1 / 255)
     plane = ink_of(opened, "#pad-map")
     assert opened.run("return latentlab.state.plane") == [0, 1]
     corner = np.float32([[ranges[0][0], ranges[1][1], 0, 1.25, 0.3]])  # far left, far up
-    np.testing.assert_allclose(plane[:SIZE, :SIZE], python_pictures(corner, [7])[0], atol=1 / 255)
+    np.testing.assert_allclose(plane[:SIZE, :SIZE], python_images(corner, [7])[0], atol=1 / 255)
 
 
 def test_labels_and_every_slider_change_the_digit(opened: Browser) -> None:
@@ -365,7 +365,7 @@ def test_whoever_has_the_focus_can_be_seen(opened: Browser, selector: str) -> No
     opened.run("document.querySelector(arguments[0]).scrollIntoView({block: 'center'})", selector)
     shown = []
     for _ in range(2):
-        shown.append(opened.picture())
+        shown.append(opened.image())
         opened.press(selector, "\ue00c")  # Escape: focus from the keyboard, and nothing else
         opened.run(SETTLE)
     changed = np.abs(np.int16(shown[0]) - shown[1]).max(2) > 60
@@ -443,7 +443,7 @@ def test_the_shipped_model_draws_what_python_draws(shipped: Browser) -> None:
     z = rng.normal(0, 1.5, (50, model.config.latent)).astype(np.float32)
     labels = rng.integers(0, 10, 50)
     drawn = decode_in(shipped, z, labels)
-    expected = model.pictures(torch.from_numpy(z), torch.from_numpy(labels))
+    expected = model.images(torch.from_numpy(z), torch.from_numpy(labels))
     np.testing.assert_allclose(drawn, expected.flatten(1), atol=1e-4)
 
 
@@ -555,10 +555,10 @@ def test_a_copy_works_in_any_folder_of_any_server(
         open_page(browser, root + "some%20where/site/")
         assert browser.logs("browser") == []
         assert all(url.startswith((root, "data:")) for url in browser.requests())
-        picture = browser.run("return Array.from(await latentlab.decode([0, 0, 0, 1, 0], 4))")
+        image = browser.run("return Array.from(await latentlab.decode([0, 0, 0, 1, 0], 4))")
         server.shutdown()
-    expected = python_pictures([[0.0, 0.0, 0.0, 1.0, 0.0]], [4])[0]
-    np.testing.assert_allclose(np.reshape(picture, (SIZE, SIZE)), expected, atol=1e-4)
+    expected = python_images([[0.0, 0.0, 0.0, 1.0, 0.0]], [4])[0]
+    np.testing.assert_allclose(np.reshape(image, (SIZE, SIZE)), expected, atol=1e-4)
     exported = site / "model"
     again = cli("digits", "demo", exported, "--export", tmp_path / "again", "--json")
     assert again.code == 0

@@ -45,9 +45,9 @@ def figures(run: DigitsRun, mnist: DigitsData) -> dict[str, Any]:
     return digits_evaluation.evaluate_tilt(run.model, mnist, taught=4000, draws=1)
 
 
-def slant(picture: np.ndarray) -> float:
+def slant(image: np.ndarray) -> float:
     """Return a slant in degrees from scikit-image's moments."""
-    moments = moments_central(picture, order=2)
+    moments = moments_central(image, order=2)
     return float(np.degrees(np.arctan(-moments[1, 1] / moments[2, 0])))
 
 
@@ -72,7 +72,7 @@ def test_the_onnx_files_belong_to_the_weights_and_all_of_it_is_small() -> None:
     labels = torch.arange(20) % 10
     session = InferenceSession(folder / DECODER, providers=["CPUExecutionProvider"])
     (image,) = session.run(None, {"z": z.numpy(), "label": labels.numpy()})
-    np.testing.assert_allclose(image, load_run().model.pictures(z, labels), atol=1e-5)
+    np.testing.assert_allclose(image, load_run().model.images(z, labels), atol=1e-5)
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 3e6
 
 
@@ -88,7 +88,7 @@ def test_moving_z3_turns_every_digit_to_the_right_by_twenty_degrees_and_more(
 @pytest.mark.shared
 def test_z3_is_the_slant_and_no_other_latent_is(run: DigitsRun, mnist: DigitsData) -> None:
     means = encode_digits(run.model, mnist.test).mean.numpy()
-    slants = np.array([slant(picture) for picture in mnist.test.pictures[:, 0].double().numpy()])
+    slants = np.array([slant(image) for image in mnist.test.images[:, 0].double().numpy()])
     rho = np.array(
         [
             [spearmanr(means[some, latent], slants[some])[0] for latent in range(means.shape[1])]
@@ -136,8 +136,8 @@ def test_the_script_trains_sorts_and_writes_a_model_that_loads(
     monkeypatch.setattr(train_digits, "CONFIG", config)
     data = load_data("digits")
     for part, digits in (("train", data.train), ("test", data.test)):
-        pictures = (digits.pictures[:, 0].numpy() * 255).round().astype(np.uint8)
-        for name, array in zip(FILES[part], (pictures, digits.labels.numpy()), strict=True):
+        images = (digits.images[:, 0].numpy() * 255).round().astype(np.uint8)
+        for name, array in zip(FILES[part], (images, digits.labels.numpy()), strict=True):
             header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
             (tmp_path / name).write_bytes(header + array.astype(np.uint8).tobytes())
     out = tmp_path / "models"

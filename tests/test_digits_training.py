@@ -45,7 +45,7 @@ def run_epochs(
     return trainer
 
 
-def test_a_run_folder_holds_weights_facts_metrics_and_pictures(
+def test_a_run_folder_holds_weights_facts_metrics_and_images(
     finished: Path, data: DigitsData
 ) -> None:
     assert {path.name for path in finished.iterdir()} == {
@@ -174,12 +174,12 @@ def test_a_damaged_run_is_one_clear_error(finished: Path, tmp_path: Path) -> Non
     ],
     ids=["autoencoder", "vae", "beta-tc", "conv"],
 )
-def test_every_model_learns_more_than_the_mean_picture(
+def test_every_model_learns_more_than_the_mean_image(
     data: DigitsData, config: DigitsConfig, recipe: Recipe
 ) -> None:
     history = run_epochs(data, config, replace(recipe, rate=3e-3, batch=64)).history
-    mean = data.train.pictures.mean(0)
-    test = data.test.pictures
+    mean = data.train.images.mean(0)
+    test = data.test.images
     if config.is_variational:
         best = -(test * mean.clamp(1e-6).log() + (1 - test) * (1 - mean).clamp(1e-6).log())
     else:
@@ -203,24 +203,24 @@ def test_a_larger_beta_costs_reconstruction_and_saves_divergence(data: DigitsDat
     assert low["active_units"] > high["active_units"]
 
 
-def test_python_works_once_a_batch_not_once_a_picture(
+def test_python_works_once_a_batch_not_once_a_image(
     data: DigitsData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = Trainer(CONFIG_, RECIPE, data)
     sizes: list[int] = []
     forward = trainer.model.encoder.forward
 
-    def counted(pictures: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        sizes.append(len(pictures))
-        return forward(pictures, label)
+    def counted(images: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        sizes.append(len(images))
+        return forward(images, label)
 
     monkeypatch.setattr(trainer.model.encoder, "forward", counted)
     trainer.run_epoch()
-    # 15 training batches of 1,437 pictures, the test set at once, the watched ten.
+    # 15 training batches of 1,437 images, the test set at once, the watched ten.
     assert sizes == [*[100] * 14, 37, 360, 10]
 
 
-def test_every_picture_is_seen_once_an_epoch(data: DigitsData) -> None:
+def test_every_image_is_seen_once_an_epoch(data: DigitsData) -> None:
     few = DigitsData("few", data.train[:130], data.test)
     trainer = Trainer(CONFIG_, replace(RECIPE, batch=32), few)
     seen: list[torch.Tensor] = []
@@ -231,8 +231,8 @@ def test_every_picture_is_seen_once_an_epoch(data: DigitsData) -> None:
 
 
 def test_a_loss_that_is_no_number_stops_training(data: DigitsData) -> None:
-    broken = Digits(data.train.pictures.clone(), data.train.labels)
-    broken.pictures[3] = float("nan")
+    broken = Digits(data.train.images.clone(), data.train.labels)
+    broken.images[3] = float("nan")
     trainer = Trainer(CONFIG_, RECIPE, DigitsData("broken", broken, data.test))
     with pytest.raises(NonFiniteError, match=r"epoch 1.*lower --rate or --beta"):
         trainer.run_epoch()
@@ -243,7 +243,7 @@ def test_recipes_come_back_from_json_and_refuse_nonsense(data: DigitsData) -> No
     for wrong in ({"epochs": 0}, {"batch": 0}, {"rate": 0.0}, {"objective": "gan"}):
         with pytest.raises(UsageError):
             Recipe(**wrong)
-    with pytest.raises(UsageError, match="28 px and pictures of 8 px"):
+    with pytest.raises(UsageError, match="28 px and images of 8 px"):
         Trainer(DigitsConfig(), RECIPE, data)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from linear_vae import LinearVAE, smooth_picture
+from linear_vae import LinearVAE, smooth_image
 from PIL import Image
 
 from latentlab.directions import FINDERS
@@ -24,7 +24,7 @@ SAMPLES = 40
 
 
 def save_smooth(path: Path, seed: int) -> Path:
-    Image.fromarray(to_uint8(smooth_picture(seed=seed)).numpy()).save(path)
+    Image.fromarray(to_uint8(smooth_image(seed=seed)).numpy()).save(path)
     return path
 
 
@@ -250,9 +250,9 @@ def test_a_finder_of_ones_own_is_found_by_its_name(
         ("ica", {"leading": "many"}, "leading='many'"),
         ("sparse-pca", {"sparsity": -1}, "sparsity=-1"),
         ("sparse-pca", {"sparsity": 1000}, "without any entry"),
-        ("difference", {}, "another picture, or two folders"),
-        ("difference", {"positive": "here"}, "another picture, or two folders"),
-        ("difference", {"other": "a.png", "method": "discriminant"}, "between two pictures"),
+        ("difference", {}, "another image, or two folders"),
+        ("difference", {"positive": "here"}, "another image, or two folders"),
+        ("difference", {"other": "a.png", "method": "discriminant"}, "between two images"),
         ("difference", {"positive": "a", "negative": "b", "method": "x"}, "method='x'"),
         ("difference", {"positive": "a", "negative": "b", "shrinkage": 0}, "shrinkage=0"),
     ],

@@ -1,4 +1,4 @@
-"""What a notebook shows: pictures and animations, and one line of text beside them."""
+"""What a notebook shows: images and animations, and one line of text beside them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def opened(content: bytes) -> Image.Image:
     return Image.open(io.BytesIO(content))
 
 
-def test_a_latent_shows_its_first_components_beside_its_picture(linear_latent: Latent) -> None:
+def test_a_latent_shows_its_first_components_beside_its_image(linear_latent: Latent) -> None:
     shown = opened(linear_latent._repr_png_())
     assert shown.format == "PNG"
     assert shown.width > 1.6 * shown.height
@@ -133,7 +133,7 @@ def test_text_is_one_short_line(
     hood = neighborhood(linear_vae, linear_latent, "tokens")
     walk = traverse(linear_vae, linear_latent, small_pca, n_components=1, steps=2)
     results = [
-        linear_latent, linear_latent.picture, hood, small_pca, small_pca.spectrum,
+        linear_latent, linear_latent.image, hood, small_pca, small_pca.spectrum,
         small_pca.directions, walk, walk.paths[0], Posterior(torch.zeros(1, 2, 3, 4)),
         Spectrum(torch.ones(2), 2.0, 3, 4), linear_vae,
     ]  # fmt: skip

@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from image_folders import fill, make_folder, same_files
 from linear_vae import LinearVAE
-from picture_folders import fill, make_folder, same_files
 from torch.distributed import HashStore
 
 from latentlab import load_vae
@@ -61,7 +61,7 @@ def test_any_number_of_ranks_gives_the_same_bytes(world: int, photos: Path, tmp_
         world, lambda ranks: fill(photos, tmp_path / "many", ranks=ranks, vae=vaes[ranks.rank])
     )
     assert raised == [None] * world
-    assert sum(vae.encoded for vae in vaes) == 20  # no picture by two ranks
+    assert sum(vae.encoded for vae in vaes) == 20  # no image by two ranks
     assert same_files(tmp_path / "one", tmp_path / "many")
 
 
@@ -102,7 +102,7 @@ def test_after_a_rank_is_lost_any_number_of_ranks_can_resume(photos: Path, tmp_p
 
     def without_the_last(ranks: Ranks) -> None:
         if ranks.rank == 2:
-            ranks.wait("the list of pictures")
+            ranks.wait("the list of images")
             raise KeyboardInterrupt
         fill(photos, tmp_path / "store", ranks=ranks)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from linear_vae import LinearVAE, smooth_picture
+from linear_vae import LinearVAE, smooth_image
 from PIL import Image
 from planted import hood_of
 from scipy.stats import spearmanr
@@ -235,7 +235,7 @@ def test_jacobian_is_the_svd_of_the_decoders_matrix(
     assert found.baseline_strength == pytest.approx(mean, rel=0.06)
 
 
-def test_a_step_of_the_jacobian_changes_the_picture_as_one_along_the_first_component(
+def test_a_step_of_the_jacobian_changes_the_image_as_one_along_the_first_component(
     linear_latent: Latent,
 ) -> None:
     vae = ScaledVAE()
@@ -254,8 +254,8 @@ def test_jacobian_measures_change_where_it_is_told_to(linear_latent: Latent) -> 
     vae = ScaledVAE()
     hood = neighborhood(vae, linear_latent, "tokens")
 
-    def red(pictures: Tensor) -> Tensor:
-        return pictures[:, 0]
+    def red(images: Tensor) -> Tensor:
+        return images[:, 0]
 
     found = find_directions(
         vae, linear_latent, hood, 2, finder="jacobian", features=red, tolerance=1e-6
@@ -382,12 +382,12 @@ def test_a_rotation_among_samples_changes_no_sparse_direction(generator: torch.G
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """Return two folders of 6 and 5 pictures of 32×40 pixels; the second's are brighter."""
+    """Return two folders of 6 and 5 images of 32×40 pixels; the second's are brighter."""
     dark, bright = tmp_path / "dark", tmp_path / "bright"
     for folder, count, light in ((dark, 6, -0.3), (bright, 5, 0.3)):
         folder.mkdir()
         for seed in range(count):
-            pixels = (0.4 * smooth_picture(seed=seed + 10 * count) + light).clamp(-1, 1)
+            pixels = (0.4 * smooth_image(seed=seed + 10 * count) + light).clamp(-1, 1)
             Image.fromarray(to_uint8(pixels).numpy()).save(folder / f"{seed}.png")
     return dark, bright
 
@@ -396,26 +396,26 @@ def latents_of(vae: LinearVAE, folder: Path) -> Tensor:
     return torch.stack([encode(vae, path).values for path in sorted(folder.iterdir())])
 
 
-def test_the_difference_of_two_pictures_is_that_of_their_latents(
+def test_the_difference_of_two_images_is_that_of_their_latents(
     linear_vae: LinearVAE, linear_latent: Latent, tmp_path: Path
 ) -> None:
     other = tmp_path / "other.png"
-    Image.fromarray(to_uint8(smooth_picture(seed=5)).numpy()).save(other)
+    Image.fromarray(to_uint8(smooth_image(seed=5)).numpy()).save(other)
     hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=30)
     found = find_directions(linear_vae, linear_latent, hood, finder="difference", other=str(other))
     change = encode(linear_vae, other).values - linear_latent.values
     torch.testing.assert_close(found.vectors[0], change / change.norm())
     assert found.labels == ("smooth → other",)
-    # The other picture lies this many of the neighborhood's standard deviations away.
+    # The other image lies this many of the neighborhood's standard deviations away.
     expected = change.norm().double() / found.deviations[0]
     assert float(found.strengths[0]) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_a_picture_of_another_size_is_brought_to_the_size_that_is_looked_at(
+def test_a_image_of_another_size_is_brought_to_the_size_that_is_looked_at(
     linear_vae: LinearVAE, linear_latent: Latent, tmp_path: Path
 ) -> None:
     other = tmp_path / "large.png"
-    Image.fromarray(to_uint8(smooth_picture(96, 120, seed=5)).numpy()).save(other)
+    Image.fromarray(to_uint8(smooth_image(96, 120, seed=5)).numpy()).save(other)
     hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=30)
     found = find_directions(linear_vae, linear_latent, hood, finder="difference", other=str(other))
     assert found.vectors.shape == (1, 6, 8, 10)
@@ -467,11 +467,11 @@ def test_the_discriminant_is_scikit_learns(generator: torch.Generator) -> None:
 def test_folders_without_a_difference_separate_nothing(
     linear_vae: LinearVAE, linear_latent: Latent, tmp_path: Path
 ) -> None:
-    """480 features separate any 12 pictures that a direction was fitted to; not those left out."""
+    """480 features separate any 12 images that a direction was fitted to; not those left out."""
     for name, first in (("a", 0), ("b", 50)):
         (tmp_path / name).mkdir()
         for seed in range(first, first + 6):
-            pixels = to_uint8(smooth_picture(seed=seed)).numpy()
+            pixels = to_uint8(smooth_image(seed=seed)).numpy()
             Image.fromarray(pixels).save(tmp_path / name / f"{seed}.png")
     hood = neighborhood(linear_vae, linear_latent, "gaussian", n_samples=20)
     options = {"negative": str(tmp_path / "a"), "positive": str(tmp_path / "b")}
@@ -493,8 +493,8 @@ def test_sides_that_are_too_small_or_alike_are_refused(
     dark, _ = folders
     lonely = tmp_path / "lonely"
     lonely.mkdir()
-    Image.fromarray(to_uint8(smooth_picture()).numpy()).save(lonely / "0.png")
-    with pytest.raises(UsageError, match=r"1 pictures in .*lonely"):
+    Image.fromarray(to_uint8(smooth_image()).numpy()).save(lonely / "0.png")
+    with pytest.raises(UsageError, match=r"1 images in .*lonely"):
         search(negative=str(lonely), positive=str(dark))
     with pytest.raises(UsageError, match="two sides that are alike"):
         search(negative=str(dark), positive=str(dark))

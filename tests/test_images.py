@@ -1,4 +1,4 @@
-"""Pictures in: every trap of real files, against Pillow, NumPy and hand-made files."""
+"""Images in: every trap of real files, against Pillow, NumPy and hand-made files."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image as Pillow
+from PIL import ImageCms, ImageOps
 
 from latentlab.errors import FileError, ImageError, MissingExtraError, ShapeError, UsageError
 from latentlab.images.arrays import from_uint8, to_uint8
-from latentlab.images.image import Picture
+from latentlab.images.image import Image
 from latentlab.images.pillow import MAX_PIXELS
-from latentlab.images.reading import list_pictures, read_frames, read_picture, save_png
+from latentlab.images.reading import list_images, read_frames, read_image, save_png
 from latentlab.machine.files import replace_when_done, sha256_of_file
 
 PHOTO = (
@@ -30,11 +31,11 @@ PHOTO = (
 )
 
 
-def levels(picture: Picture) -> np.ndarray:
-    return to_uint8(picture.pixels).numpy()
+def levels(image: Image) -> np.ndarray:
+    return to_uint8(image.pixels).numpy()
 
 
-def save(image: Image.Image, path: Path, **options: object) -> Path:
+def save(image: Pillow.Image, path: Path, **options: object) -> Path:
     image.save(path, **options)
     return path
 
@@ -85,7 +86,7 @@ def test_batches_keep_their_leading_axes() -> None:
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))))
 def test_png_round_trip_is_exact(tmp_path: Path, array: np.ndarray) -> None:
     path = save_png(tmp_path / "a.png", array)
-    assert np.array_equal(levels(read_picture(path)), array)
+    assert np.array_equal(levels(read_image(path)), array)
 
 
 def test_save_png_refuses_floats(tmp_path: Path) -> None:
@@ -98,31 +99,31 @@ def test_save_png_refuses_floats(tmp_path: Path) -> None:
 
 
 def test_size_crops_the_centred_square_and_resizes_as_pillow_does(tmp_path: Path) -> None:
-    path = save(Image.fromarray(PHOTO), tmp_path / "a.png")
-    oracle = Image.open(path).convert("RGB").crop((8, 0, 56, 48)).resize((32, 32), 1)
-    picture = read_picture(path, size=32, multiple=8)
-    assert np.array_equal(levels(picture), np.asarray(oracle))
-    assert picture.preprocessing == "centre crop 48×48; LANCZOS 32×32"
-    assert picture.name == "a"
-    assert picture.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    path = save(Pillow.fromarray(PHOTO), tmp_path / "a.png")
+    oracle = Pillow.open(path).convert("RGB").crop((8, 0, 56, 48)).resize((32, 32), 1)
+    image = read_image(path, size=32, multiple=8)
+    assert np.array_equal(levels(image), np.asarray(oracle))
+    assert image.preprocessing == "centre crop 48×48; LANCZOS 32×32"
+    assert image.name == "a"
+    assert image.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_without_size_the_centre_is_cropped_to_multiples(tmp_path: Path) -> None:
-    path = save(Image.fromarray(PHOTO), tmp_path / "a.png")
-    assert np.array_equal(levels(read_picture(path, multiple=20)), PHOTO[4:44, 2:62])
+    path = save(Pillow.fromarray(PHOTO), tmp_path / "a.png")
+    assert np.array_equal(levels(read_image(path, multiple=20)), PHOTO[4:44, 2:62])
 
 
 def test_one_pixel_fills_any_size(tmp_path: Path) -> None:
-    path = save(Image.new("RGB", (1, 1), (255, 0, 128)), tmp_path / "a.png")
-    result = levels(read_picture(path, size=64, multiple=16))
+    path = save(Pillow.new("RGB", (1, 1), (255, 0, 128)), tmp_path / "a.png")
+    result = levels(read_image(path, size=64, multiple=16))
     assert result.shape == (64, 64, 3)
     assert np.array_equal(np.unique(result.reshape(-1, 3), axis=0), [[255, 0, 128]])
 
 
 def test_too_small_names_the_smallest_size_and_the_option(tmp_path: Path) -> None:
-    path = save(Image.new("RGB", (15, 90)), tmp_path / "a.png")
+    path = save(Pillow.new("RGB", (15, 90)), tmp_path / "a.png")
     with pytest.raises(ImageError, match=r"15×90.*16×16.*--size 256"):
-        read_picture(path, multiple=16)
+        read_image(path, multiple=16)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_too_small_names_the_smallest_size_and_the_option(tmp_path: Path) -> Non
 )
 def test_a_bad_size_names_good_ones(size: int, advice: str) -> None:
     with pytest.raises(UsageError, match=rf"multiple of 16: pass --size {advice}"):
-        read_picture(PHOTO, size=size, multiple=16)
+        read_image(PHOTO, size=size, multiple=16)
 
 
 # Depth
@@ -138,9 +139,9 @@ def test_a_bad_size_names_good_ones(size: int, advice: str) -> None:
 
 def test_16_bit_grey_is_divided_by_257(tmp_path: Path) -> None:
     grey = np.linspace(0, 65535, 4096).astype(np.uint16).reshape(64, 64)
-    picture = read_picture(save(Image.fromarray(grey), tmp_path / "a.png"))
-    assert np.abs(levels(picture)[..., 0] - grey / 257).max() <= 0.5 + 1e-6
-    assert "16 to 8 bit" in picture.preprocessing
+    image = read_image(save(Pillow.fromarray(grey), tmp_path / "a.png"))
+    assert np.abs(levels(image)[..., 0] - grey / 257).max() <= 0.5 + 1e-6
+    assert "16 to 8 bit" in image.preprocessing
 
 
 @pytest.mark.parametrize(("color", "channels"), [(2, 3), (6, 4), (4, 2)])
@@ -148,16 +149,16 @@ def test_16_bit_color_keeps_its_range(tmp_path: Path, color: int, channels: int)
     deep = np.random.default_rng(1).integers(0, 65536, (16, 16, channels), dtype=np.uint16)
     if channels != 3:
         deep[..., -1] = 65535
-    picture = read_picture(png(tmp_path / "a.png", deep, depth=16, color=color))
+    image = read_image(png(tmp_path / "a.png", deep, depth=16, color=color))
     expected = deep[..., :3] if channels > 2 else deep[..., :1]
-    assert np.abs(levels(picture) - expected / 257).max() <= 1
-    assert "16 to 8 bit" in picture.preprocessing
+    assert np.abs(levels(image) - expected / 257).max() <= 1
+    assert "16 to 8 bit" in image.preprocessing
 
 
 def test_16_bit_portable_greymap_that_is_dark_stays_dark(tmp_path: Path) -> None:
     body = np.full((8, 8), 200, ">u2").tobytes()
     (tmp_path / "a.pgm").write_bytes(b"P5 8 8 65535\n" + body)
-    assert levels(read_picture(tmp_path / "a.pgm")).max() <= 1
+    assert levels(read_image(tmp_path / "a.pgm")).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -173,21 +174,21 @@ def test_16_bit_portable_greymap_that_is_dark_stays_dark(tmp_path: Path) -> None
 def test_32_bit_grey_is_read_by_its_range(
     tmp_path: Path, values: np.ndarray, expected: np.ndarray
 ) -> None:
-    picture = read_picture(save(Image.fromarray(values.reshape(8, 8)), tmp_path / "a.tiff"))
-    assert np.abs(levels(picture)[..., 0].ravel() - expected).max() <= 0.51
-    assert "range" in picture.preprocessing
+    image = read_image(save(Pillow.fromarray(values.reshape(8, 8)), tmp_path / "a.tiff"))
+    assert np.abs(levels(image)[..., 0].ravel() - expected).max() <= 0.51
+    assert "range" in image.preprocessing
 
 
 def test_nan_pixels_are_refused(tmp_path: Path) -> None:
-    path = save(Image.fromarray(np.full((8, 8), np.nan, np.float32)), tmp_path / "a.tiff")
+    path = save(Pillow.fromarray(np.full((8, 8), np.nan, np.float32)), tmp_path / "a.tiff")
     with pytest.raises(ImageError, match="NaN"):
-        read_picture(path)
+        read_image(path)
 
 
 def test_one_bit_becomes_black_and_white(tmp_path: Path) -> None:
     bits = np.indices((8, 8)).sum(0) % 2 == 0
-    picture = read_picture(save(Image.fromarray(bits), tmp_path / "a.png"))
-    assert np.array_equal(levels(picture)[..., 1], bits * 255)
+    image = read_image(save(Pillow.fromarray(bits), tmp_path / "a.png"))
+    assert np.array_equal(levels(image)[..., 1], bits * 255)
 
 
 # Transparency and palettes
@@ -198,31 +199,31 @@ def test_one_bit_becomes_black_and_white(tmp_path: Path) -> None:
 def test_transparency_lies_over_white(tmp_path: Path, mode: str, suffix: str) -> None:
     rng = np.random.default_rng(2)
     values = rng.integers(0, 256, (16, 16, len(mode)), dtype=np.uint8)
-    path = save(Image.fromarray(values, mode=None), tmp_path / f"a.{suffix}")
+    path = save(Pillow.fromarray(values, mode=None), tmp_path / f"a.{suffix}")
     color, alpha = values[..., :-1].astype(float), values[..., -1:] / 255
-    picture = read_picture(path)
-    assert np.abs(levels(picture) - (color * alpha + 255 * (1 - alpha))).max() <= 1
-    assert "transparency over white" in picture.preprocessing
+    image = read_image(path)
+    assert np.abs(levels(image) - (color * alpha + 255 * (1 - alpha))).max() <= 1
+    assert "transparency over white" in image.preprocessing
 
 
 @pytest.mark.parametrize("mode", ["RGBa", "La"])
 def test_premultiplied_alpha_lies_over_white(mode: str) -> None:
-    straight = Image.new(mode.upper(), (8, 8), (10,) * (len(mode) - 1) + (128,))
-    expected = read_picture(straight)
-    assert np.abs(levels(read_picture(straight.convert(mode))) - levels(expected)).max() <= 1
+    straight = Pillow.new(mode.upper(), (8, 8), (10,) * (len(mode) - 1) + (128,))
+    expected = read_image(straight)
+    assert np.abs(levels(read_image(straight.convert(mode))) - levels(expected)).max() <= 1
 
 
 def test_an_opaque_alpha_channel_is_not_mentioned(tmp_path: Path) -> None:
-    path = save(Image.fromarray(PHOTO).convert("RGBA"), tmp_path / "a.png")
-    assert read_picture(path).preprocessing == "unchanged"
+    path = save(Pillow.fromarray(PHOTO).convert("RGBA"), tmp_path / "a.png")
+    assert read_image(path).preprocessing == "unchanged"
 
 
 def test_palette_colors_and_palette_transparency(tmp_path: Path) -> None:
-    image = Image.new("P", (2, 1))
+    image = Pillow.new("P", (2, 1))
     image.putpalette([200, 10, 20, 0, 0, 0])
     image.putdata([0, 1])
-    opaque = read_picture(save(image, tmp_path / "a.png"))
-    holes = read_picture(save(image, tmp_path / "b.png", transparency=1))
+    opaque = read_image(save(image, tmp_path / "a.png"))
+    holes = read_image(save(image, tmp_path / "b.png", transparency=1))
     assert levels(opaque).tolist() == [[[200, 10, 20], [0, 0, 0]]]
     assert levels(holes).tolist() == [[[200, 10, 20], [255, 255, 255]]]
 
@@ -231,8 +232,8 @@ def test_transparent_color_key_of_16_bit_color(tmp_path: Path) -> None:
     body = struct.pack(">HHH", 0x1234, 0x5678, 0x9ABC)
     key = struct.pack(">I", 6) + b"tRNS" + body + struct.pack(">I", zlib.crc32(b"tRNS" + body))
     rows = np.full((8, 8, 3), 0x4040, np.uint16)
-    picture = read_picture(png(tmp_path / "a.png", rows, depth=16, color=2, extra=key))
-    assert np.abs(levels(picture).astype(int) - 0x40).max() <= 1
+    image = read_image(png(tmp_path / "a.png", rows, depth=16, color=2, extra=key))
+    assert np.abs(levels(image).astype(int) - 0x40).max() <= 1
 
 
 # Orientation
@@ -243,19 +244,19 @@ def test_transparent_color_key_of_16_bit_color(tmp_path: Path) -> None:
 def test_exif_orientation_as_pillow_applies_it(
     tmp_path: Path, orientation: int, suffix: str
 ) -> None:
-    exif = Image.Exif()
+    exif = Pillow.Exif()
     exif[0x0112] = orientation
-    path = save(Image.fromarray(PHOTO), tmp_path / f"a.{suffix}", exif=exif)
-    with Image.open(path) as image:
+    path = save(Pillow.fromarray(PHOTO), tmp_path / f"a.{suffix}", exif=exif)
+    with Pillow.open(path) as image:
         oracle = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    picture = read_picture(path)
-    assert np.array_equal(levels(picture), oracle)
-    assert ("EXIF" in picture.preprocessing) == (orientation != 1)
+    loaded = read_image(path)
+    assert np.array_equal(levels(loaded), oracle)
+    assert ("EXIF" in loaded.preprocessing) == (orientation != 1)
 
 
 def test_broken_exif_is_no_reason_to_fail(tmp_path: Path) -> None:
-    path = save(Image.fromarray(PHOTO), tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\0\0\xff\xff\xff")
-    assert read_picture(path).pixels.shape == (3, 48, 64)
+    path = save(Pillow.fromarray(PHOTO), tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\0\0\xff\xff\xff")
+    assert read_image(path).pixels.shape == (3, 48, 64)
 
 
 # Color
@@ -304,36 +305,36 @@ def matrix_profile(
 def test_a_profile_with_swapped_primaries_swaps_the_channels(tmp_path: Path) -> None:
     bright = np.clip(PHOTO, 40, 255)
     profile = matrix_profile(BLUE, GREEN, RED)
-    picture = read_picture(save(Image.fromarray(bright), tmp_path / "a.png", icc_profile=profile))
+    image = read_image(save(Pillow.fromarray(bright), tmp_path / "a.png", icc_profile=profile))
     # gamma 2.2 differs from sRGB's curve by a few levels
-    assert np.abs(levels(picture).astype(int) - bright[..., ::-1]).max() <= 6
-    assert "ICC to sRGB" in picture.preprocessing
+    assert np.abs(levels(image).astype(int) - bright[..., ::-1]).max() <= 6
+    assert "ICC to sRGB" in image.preprocessing
 
 
 def test_an_srgb_profile_leaves_every_pixel_alone(tmp_path: Path) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    picture = read_picture(save(Image.fromarray(PHOTO), tmp_path / "a.png", icc_profile=profile))
-    assert np.array_equal(levels(picture), PHOTO)
-    assert picture.preprocessing == "unchanged"
+    image = read_image(save(Pillow.fromarray(PHOTO), tmp_path / "a.png", icc_profile=profile))
+    assert np.array_equal(levels(image), PHOTO)
+    assert image.preprocessing == "unchanged"
 
 
 @pytest.mark.parametrize("profile", [b"nonsense", icc(b"GRAY", {b"wtpt": xyz(1, 1, 1)})])
 def test_a_bad_profile_is_ignored_and_noted(tmp_path: Path, profile: bytes) -> None:
-    picture = read_picture(save(Image.fromarray(PHOTO), tmp_path / "a.png", icc_profile=profile))
-    assert np.array_equal(levels(picture), PHOTO)
-    assert "ICC profile ignored" in picture.preprocessing
+    image = read_image(save(Pillow.fromarray(PHOTO), tmp_path / "a.png", icc_profile=profile))
+    assert np.array_equal(levels(image), PHOTO)
+    assert "ICC profile ignored" in image.preprocessing
 
 
-def test_a_profile_works_on_palette_and_alpha_pictures(tmp_path: Path) -> None:
+def test_a_profile_works_on_palette_and_alpha_images(tmp_path: Path) -> None:
     profile = matrix_profile(BLUE, GREEN, RED)
-    clear = Image.new("RGBA", (8, 8), (255, 0, 0, 255))
+    clear = Pillow.new("RGBA", (8, 8), (255, 0, 0, 255))
     clear.putpixel((0, 0), (255, 0, 0, 0))
-    result = levels(read_picture(save(clear, tmp_path / "a.png", icc_profile=profile)))
+    result = levels(read_image(save(clear, tmp_path / "a.png", icc_profile=profile)))
     assert np.abs(result[4, 4].astype(int) - [0, 0, 255]).max() <= 2
     assert result[0, 0].tolist() == [255, 255, 255]
-    flat = Image.new("P", (8, 8))
+    flat = Pillow.new("P", (8, 8))
     flat.putpalette([255, 0, 0])
-    result = levels(read_picture(save(flat, tmp_path / "b.png", icc_profile=profile)))
+    result = levels(read_image(save(flat, tmp_path / "b.png", icc_profile=profile)))
     assert np.abs(result[4, 4].astype(int) - [0, 0, 255]).max() <= 2
 
 
@@ -348,19 +349,19 @@ def black_only_profile() -> bytes:
 
 
 def test_an_embedded_cmyk_profile_decides(tmp_path: Path) -> None:
-    inks = Image.new("CMYK", (8, 8), (200, 30, 90, 0))
+    inks = Pillow.new("CMYK", (8, 8), (200, 30, 90, 0))
     path = save(inks, tmp_path / "a.tiff", icc_profile=black_only_profile())
-    picture = read_picture(path)
-    assert levels(picture).min() >= 250
-    assert "ICC to sRGB" in picture.preprocessing
+    image = read_image(path)
+    assert levels(image).min() >= 250
+    assert "ICC to sRGB" in image.preprocessing
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "tiff"])
 def test_cmyk_without_a_profile(tmp_path: Path, suffix: str) -> None:
-    cyan = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
-    picture = read_picture(save(cyan, tmp_path / f"a.{suffix}"))
-    assert np.abs(levels(picture).astype(int) - [0, 255, 255]).max() <= 3
-    assert "CMYK" in picture.preprocessing
+    cyan = Pillow.new("CMYK", (16, 16), (255, 0, 0, 0))
+    image = read_image(save(cyan, tmp_path / f"a.{suffix}"))
+    assert np.abs(levels(image).astype(int) - [0, 255, 255]).max() <= 3
+    assert "CMYK" in image.preprocessing
 
 
 # Bad files
@@ -372,13 +373,13 @@ def test_cmyk_without_a_profile(tmp_path: Path, suffix: str) -> None:
         (lambda path: None, "does not exist"),
         (lambda path: path.mkdir(), "a folder"),
         (lambda path: path.write_bytes(b""), "0 bytes"),
-        (lambda path: path.write_text("hello"), "no picture"),
+        (lambda path: path.write_text("hello"), "no image"),
     ],
 )
 def test_each_bad_file_has_its_own_line(tmp_path: Path, make: object, message: str) -> None:
     make(tmp_path / "a.png")  # type: ignore[operator]
     with pytest.raises(ImageError, match=message) as caught:
-        read_picture(tmp_path / "a.png")
+        read_image(tmp_path / "a.png")
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 3
 
@@ -386,10 +387,10 @@ def test_each_bad_file_has_its_own_line(tmp_path: Path, make: object, message: s
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tiff", "gif"])
 def test_a_truncated_file_is_called_incomplete(tmp_path: Path, suffix: str) -> None:
     noise = np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    path = save(Image.fromarray(noise), tmp_path / f"a.{suffix}")
+    path = save(Pillow.fromarray(noise), tmp_path / f"a.{suffix}")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(ImageError, match=r"breaks off or is damaged|no picture"):
-        read_picture(path)
+    with pytest.raises(ImageError, match=r"breaks off or is damaged|no image"):
+        read_image(path)
 
 
 def seeds() -> list[bytes]:
@@ -403,7 +404,7 @@ def seeds() -> list[bytes]:
         ("BMP", {}),
     ]:
         file = io.BytesIO()
-        Image.fromarray(PHOTO[:24, :24]).save(file, kind, **options)
+        Pillow.fromarray(PHOTO[:24, :24]).save(file, kind, **options)
         files.append(file.getvalue())
     return files
 
@@ -415,15 +416,13 @@ SEEDS = seeds()
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.data())
-def test_damage_anywhere_is_a_picture_or_one_clear_error(
-    tmp_path: Path, data: st.DataObject
-) -> None:
+def test_damage_anywhere_is_a_image_or_one_clear_error(tmp_path: Path, data: st.DataObject) -> None:
     content = bytearray(data.draw(st.sampled_from(SEEDS)))
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     (tmp_path / "a").write_bytes(content[: data.draw(st.integers(1, len(content)))])
     with suppress(ImageError):
-        assert read_picture(tmp_path / "a", size=16).pixels.shape == (3, 16, 16)
+        assert read_image(tmp_path / "a", size=16).pixels.shape == (3, 16, 16)
 
 
 def bmp_header(width: int, height: int) -> bytes:
@@ -432,17 +431,17 @@ def bmp_header(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize(("width", "height"), [(30_000, 20_000), (14_000, 12_750)])
-def test_huge_pictures_are_refused_by_their_header(tmp_path: Path, width: int, height: int) -> None:
+def test_huge_images_are_refused_by_their_header(tmp_path: Path, width: int, height: int) -> None:
     (tmp_path / "a.bmp").write_bytes(bmp_header(width, height))
     with pytest.raises(ImageError, match="at most 178 million pixels: shrink it first"):
-        read_picture(tmp_path / "a.bmp", size=256)
+        read_image(tmp_path / "a.bmp", size=256)
 
 
-def test_a_large_picture_within_the_limit_gives_no_warning(tmp_path: Path) -> None:
-    path = save(Image.new("1", (10_000, 9_500)), tmp_path / "a.png")
-    assert Image.MAX_IMAGE_PIXELS is not None
-    assert Image.MAX_IMAGE_PIXELS < 95_000_000 < MAX_PIXELS
-    assert read_picture(path, size=16).pixels.shape == (3, 16, 16)
+def test_a_large_image_within_the_limit_gives_no_warning(tmp_path: Path) -> None:
+    path = save(Pillow.new("1", (10_000, 9_500)), tmp_path / "a.png")
+    assert Pillow.MAX_IMAGE_PIXELS is not None
+    assert Pillow.MAX_IMAGE_PIXELS < 95_000_000 < MAX_PIXELS
+    assert read_image(path, size=16).pixels.shape == (3, 16, 16)
 
 
 # Arrays, tensors, PIL images
@@ -451,35 +450,35 @@ def test_a_large_picture_within_the_limit_gives_no_warning(tmp_path: Path) -> No
 def test_all_sources_agree(tmp_path: Path) -> None:
     y, x = np.mgrid[:48, :64]
     smooth = np.stack([2 * x + y, 255 - 3 * y, 60 + x], -1).astype(np.uint8)
-    path = save(Image.fromarray(smooth), tmp_path / "a.png")
+    path = save(Pillow.fromarray(smooth), tmp_path / "a.png")
     tensor = from_uint8(torch.from_numpy(smooth))
     unit = (smooth / 255).astype(np.float32)
     sources = [
-        *(str(path), read_picture(path), Image.fromarray(smooth)),
+        *(str(path), read_image(path), Pillow.fromarray(smooth)),
         *(smooth, unit, tensor, torch.from_numpy(smooth).movedim(-1, 0)),
     ]
-    expected = read_picture(path, size=32).pixels
+    expected = read_image(path, size=32).pixels
     for source in sources:
-        assert (read_picture(source, size=32).pixels - expected).abs().max() <= 1.01 / 127.5
+        assert (read_image(source, size=32).pixels - expected).abs().max() <= 1.01 / 127.5
 
 
 def test_a_float_tensor_on_the_grid_is_returned_to_the_last_bit() -> None:
     tensor = torch.rand(3, 16, 24, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    picture = read_picture(tensor, multiple=8)
-    assert torch.equal(picture.pixels, tensor)
-    assert picture.sha256 == hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
+    image = read_image(tensor, multiple=8)
+    assert torch.equal(image.pixels, tensor)
+    assert image.sha256 == hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
 
 
-def test_a_picture_keeps_its_name_and_hash() -> None:
-    first = Picture(torch.zeros(3, 40, 50), "cat", "abc", "EXIF orientation applied")
-    again = read_picture(first, multiple=16)
+def test_a_image_keeps_its_name_and_hash() -> None:
+    first = Image(torch.zeros(3, 40, 50), "cat", "abc", "EXIF orientation applied")
+    again = read_image(first, multiple=16)
     assert (again.name, again.sha256) == ("cat", "abc")
     assert again.preprocessing == "EXIF orientation applied; centre crop 48×32"
 
 
 def test_grey_arrays_become_three_equal_channels() -> None:
     for grey in (PHOTO[..., 0], PHOTO[..., :1], PHOTO[..., 0].astype(np.uint16) * 257):
-        assert np.array_equal(levels(read_picture(grey)), PHOTO[..., :1].repeat(3, 2))
+        assert np.array_equal(levels(read_image(grey)), PHOTO[..., :1].repeat(3, 2))
 
 
 @pytest.mark.parametrize(
@@ -494,7 +493,7 @@ def test_grey_arrays_become_three_equal_channels() -> None:
 )
 def test_values_out_of_range_and_foreign_types_are_refused(source: object) -> None:
     with pytest.raises(UsageError, match="expected"):
-        read_picture(source)  # type: ignore[arg-type]
+        read_image(source)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -508,15 +507,15 @@ def test_values_out_of_range_and_foreign_types_are_refused(source: object) -> No
 )
 def test_wrong_shapes_are_refused(source: object) -> None:
     with pytest.raises(ShapeError, match="without a batch"):
-        read_picture(source)  # type: ignore[arg-type]
+        read_image(source)  # type: ignore[arg-type]
 
 
 # Frames and folders
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tiff"])
-def test_frames_come_one_by_one_and_the_first_is_the_picture(tmp_path: Path, suffix: str) -> None:
-    shades = [Image.new("RGB", (40, 30), (shade,) * 3) for shade in (0, 60, 120, 250)]
+def test_frames_come_one_by_one_and_the_first_is_the_image(tmp_path: Path, suffix: str) -> None:
+    shades = [Pillow.new("RGB", (40, 30), (shade,) * 3) for shade in (0, 60, 120, 250)]
     options = {"lossless": True} if suffix == "webp" else {}
     path = save(
         shades[0], tmp_path / f"a.{suffix}", save_all=True, append_images=shades[1:], **options
@@ -525,15 +524,15 @@ def test_frames_come_one_by_one_and_the_first_is_the_picture(tmp_path: Path, suf
     assert [levels(frame)[0, 0, 0] for frame in frames] == [0, 60, 120, 250]
     assert [frame.name for frame in frames] == ["a-0", "a-1", "a-2", "a-3"]
     assert len(list(read_frames(path, limit=2))) == 2
-    first = read_picture(path, size=16)
+    first = read_image(path, size=16)
     assert torch.equal(first.pixels, frames[0].pixels)
     assert "first of 4 frames" in first.preprocessing
 
 
-def test_a_still_picture_has_one_frame(tmp_path: Path) -> None:
-    path = save(Image.fromarray(PHOTO), tmp_path / "a.jpg")
+def test_a_still_image_has_one_frame(tmp_path: Path) -> None:
+    path = save(Pillow.fromarray(PHOTO), tmp_path / "a.jpg")
     (frame,) = read_frames(path)
-    assert torch.equal(frame.pixels, read_picture(path).pixels)
+    assert torch.equal(frame.pixels, read_image(path).pixels)
 
 
 def test_a_file_that_is_no_video_is_refused(tmp_path: Path) -> None:
@@ -551,15 +550,15 @@ def test_video_without_the_extra_names_it(tmp_path: Path, monkeypatch: pytest.Mo
         read_frames(tmp_path / "a.mp4")
 
 
-def test_folders_list_their_pictures_in_order(tmp_path: Path) -> None:
+def test_folders_list_their_images_in_order(tmp_path: Path) -> None:
     for name in ("b.JPG", "a.png", "notes.txt", "._a.png", "c.webp"):
         (tmp_path / name).touch()
-    assert [path.name for path in list_pictures(tmp_path)] == ["a.png", "b.JPG", "c.webp"]
+    assert [path.name for path in list_images(tmp_path)] == ["a.png", "b.JPG", "c.webp"]
     with pytest.raises(ImageError, match="no folder"):
-        list_pictures(tmp_path / "none")
+        list_images(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ImageError, match="without a picture"):
-        list_pictures(tmp_path / "empty")
+    with pytest.raises(ImageError, match="without an image"):
+        list_images(tmp_path / "empty")
 
 
 # Files
@@ -612,7 +611,7 @@ def test_hash_of_a_file(tmp_path: Path) -> None:
 @pytest.mark.shared
 def test_a_real_photo_agrees_with_pillow(shared: Path) -> None:
     path = shared / "data" / "photos" / "n01443537_goldfish.jpg"
-    with Image.open(path) as image:
+    with Pillow.open(path) as image:
         side = min(image.size)
         oracle = ImageOps.fit(image.convert("RGB"), (side, side)).resize((256, 256), 1)
-    assert np.abs(levels(read_picture(path, size=256)).astype(int) - np.asarray(oracle)).max() <= 1
+    assert np.abs(levels(read_image(path, size=256)).astype(int) - np.asarray(oracle)).max() <= 1

@@ -1,4 +1,4 @@
-"""Paths between two latents, on decoders where their pictures are known."""
+"""Paths between two latents, on decoders where their images are known."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from linear_vae import LinearVAE, smooth_picture
+from linear_vae import LinearVAE, smooth_image
 from scipy.spatial import geometric_slerp
 
 import latentlab
 from latentlab.encoding.encoder import encode
 from latentlab.errors import NonFiniteError, ShapeError, UsageError
 from latentlab.images.arrays import to_uint8
-from latentlab.images.image import Picture
+from latentlab.images.image import Image
 from latentlab.latents import Latent, LatentSpec
 from latentlab.loaders import wrap_vae
 from latentlab.walks.interpolation import interpolate
@@ -23,7 +23,7 @@ from latentlab.walks.interpolation import interpolate
 @pytest.fixture
 def ends(linear_vae: LinearVAE) -> tuple[Latent, Latent]:
     first, last = (
-        encode(linear_vae, Picture(smooth_picture(seed=seed), name=name))
+        encode(linear_vae, Image(smooth_image(seed=seed), name=name))
         for seed, name in ((0, "a"), (1, "b"))
     )
     return first, last
@@ -33,14 +33,14 @@ def test_a_straight_line_through_a_linear_decoder_is_a_cross_fade(
     linear_vae: LinearVAE, ends: tuple[Latent, Latent]
 ) -> None:
     path = interpolate(linear_vae, *ends, steps=5)
-    pictures = [linear_vae.decode(end.values[None])[0] for end in ends]
-    difference = (pictures[1] - pictures[0]).double()
+    images = [linear_vae.decode(end.values[None])[0] for end in ends]
+    difference = (images[1] - images[0]).double()
     rms = float(difference.square().mean().sqrt())
     assert path.straight == pytest.approx(rms)
     assert path.changes.tolist() == pytest.approx([rms / 4] * 4, rel=1e-5)
     assert (path.detour, path.speed_ratio) == pytest.approx((1, 1), rel=1e-5)
     assert path.positions.tolist() == [0, 0.25, 0.5, 0.75, 1]
-    middle = to_uint8((pictures[0] + pictures[1]) / 2)
+    middle = to_uint8((images[0] + images[1]) / 2)
     assert int((path.frames[2].int() - middle.int()).abs().max()) <= 1
     assert torch.equal(path.latents[0], ends[0].values)
     assert torch.equal(path.latents[-1], ends[1].values)
@@ -70,7 +70,7 @@ def test_slerp_of_parallel_latents_is_straight_and_of_opposite_ones_refused(
         interpolate(linear_vae, first, Latent(-first.values, first.spec), path="slerp")
 
 
-def test_arc_makes_even_steps_of_the_picture() -> None:
+def test_arc_makes_even_steps_of_the_image() -> None:
     vae = wrap_vae(
         encode=lambda images: images[:, :1].clamp(min=0) ** (1 / 3),
         decode=lambda latents: (latents**3).expand(-1, 3, -1, -1),
@@ -103,9 +103,7 @@ def test_arc_is_shorter_than_the_straight_line_where_the_decoder_bends() -> None
     assert arc.speed_ratio < 1.05
 
 
-def test_equal_pictures_give_a_still_path(
-    linear_vae: LinearVAE, ends: tuple[Latent, Latent]
-) -> None:
+def test_equal_images_give_a_still_path(linear_vae: LinearVAE, ends: tuple[Latent, Latent]) -> None:
     path = interpolate(linear_vae, ends[0], ends[0], path="arc", steps=3)
     assert path.length == path.straight == 0
     assert math.isnan(path.detour)
@@ -137,10 +135,10 @@ def test_latents_that_do_not_fit_are_refused(
         interpolate(linear_vae, ends[0], broken)
 
 
-def test_pictures_of_a_path(
+def test_images_of_a_path(
     linear_vae: LinearVAE, ends: tuple[Latent, Latent], tmp_path: object
 ) -> None:
-    from PIL import Image
+    from PIL import Image as Pillow
 
     from latentlab.figures.canvas import new_figure
     from latentlab.figures.paths import interpolation_sheet
@@ -153,6 +151,6 @@ def test_pictures_of_a_path(
     np.testing.assert_allclose(line, path.changes)
     assert axes.get_xlabel() == "frame"
     file = path.save(f"{tmp_path}/path.gif", fps=10)
-    with Image.open(file) as animation:
+    with Pillow.open(file) as animation:
         assert animation.size == (40, 32)
     assert "detour 1.000" in repr(path)

@@ -27,7 +27,7 @@ def vae() -> LatentVAE:
 
 @pytest.fixture(scope="module")
 def latent(vae: LatentVAE) -> Latent:
-    """Return the latent of a small picture."""
+    """Return the latent of a small image."""
     return encode(vae, "sample:flower", size=64)
 
 
@@ -68,7 +68,7 @@ def test_any_other_setting_has_another_key(
     assert key_of(vae, latent, **change) != key_of(vae, latent)
 
 
-def test_another_picture_or_model_has_another_key(vae: LatentVAE, latent: Latent) -> None:
+def test_another_image_or_model_has_another_key(vae: LatentVAE, latent: Latent) -> None:
     other = encode(vae, "sample:china", size=64)
     assert key_of(vae, other) != key_of(vae, latent)
     wider = load_vae("linear32")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from linear_vae import LinearVAE, smooth_picture
+from linear_vae import LinearVAE, smooth_image
 from scipy.stats import linregress, spearmanr
 
 from latentlab.directions.amounts import STATISTICS
@@ -17,10 +17,10 @@ from latentlab.directions.finding import directions_from_rows, find_directions
 from latentlab.directions.labels import label_directions, with_labels
 from latentlab.encoding.encoder import encode
 from latentlab.errors import UsageError
-from latentlab.images.image import Picture
+from latentlab.images.image import Image
 from latentlab.latents import Directions, Latent, Neighborhood
 from latentlab.loaders import load_vae
-from latentlab.metrics.picture_statistics import measure_pictures
+from latentlab.metrics.image_statistics import measure_images
 from latentlab.neighborhoods.amounts import Amount
 from latentlab.neighborhoods.augment import Augment
 from latentlab.neighborhoods.crops import Crops
@@ -29,20 +29,20 @@ from latentlab.neighborhoods.sampling import neighborhood, resample
 
 @pytest.fixture
 def complete_vae() -> LinearVAE:
-    """Return a VAE that keeps every picture whole."""
+    """Return a VAE that keeps every image whole."""
     return LinearVAE(channels=48)
 
 
 @pytest.fixture
 def gray_latent(complete_vae: LinearVAE) -> Latent:
-    """Return the latent of a faint picture, which no change of it clips."""
-    return encode(complete_vae, Picture(0.3 * smooth_picture(), name="faint"))
+    """Return the latent of a faint image, which no change of it clips."""
+    return encode(complete_vae, Image(0.3 * smooth_image(), name="faint"))
 
 
 def towards(
     vae: LinearVAE, latent: Latent, *changes: torch.Tensor, step: float = 2.0
 ) -> Directions:
-    """Return directions whose pictures change as given, each a (3, 32, 40), by steps so long."""
+    """Return directions whose images change as given, each a (3, 32, 40), by steps so long."""
     hood = neighborhood(vae, latent, "gaussian", n_samples=50)
     rows = torch.stack([vae.encode(change[None]).mean.flatten() for change in changes])
     rows = rows / rows.norm(dim=1, keepdim=True)
@@ -51,7 +51,7 @@ def towards(
     return replace(found, deviations=torch.full((len(rows),), step, dtype=torch.float64))
 
 
-def test_directions_of_known_pictures_are_called_what_they_are(
+def test_directions_of_known_images_are_called_what_they_are(
     complete_vae: LinearVAE, gray_latent: Latent
 ) -> None:
     ones = torch.ones(3, 32, 40)
@@ -72,7 +72,7 @@ def test_directions_of_known_pictures_are_called_what_they_are(
 def test_what_moves_nothing_is_called_nothing_known(
     complete_vae: LinearVAE, gray_latent: Latent
 ) -> None:
-    ones, other = torch.ones(3, 32, 40), smooth_picture(seed=9)
+    ones, other = torch.ones(3, 32, 40), smooth_image(seed=9)
     found = towards(complete_vae, gray_latent, ones, other)
     found = replace(found, deviations=torch.tensor([2.0, 0.0], dtype=torch.float64))
     _, nothing = label_directions(complete_vae, gray_latent, found)
@@ -107,12 +107,12 @@ def test_the_visible_comes_before_the_regular(complete_vae: LinearVAE, gray_late
 def test_effects_are_the_changes_of_the_statistics_for_a_step(
     complete_vae: LinearVAE, gray_latent: Latent
 ) -> None:
-    found = towards(complete_vae, gray_latent, torch.ones(3, 32, 40), smooth_picture(seed=9))
+    found = towards(complete_vae, gray_latent, torch.ones(3, 32, 40), smooth_image(seed=9))
     correlations = statistic_correlations(complete_vae, gray_latent, found)
     ends = torch.stack([gray_latent.values + sign * 2 * found.vectors[0] for sign in (-1, 1)])
     low, high = (
-        {name: float(value) for name, value in measure_pictures(picture[None]).items()}
-        for picture in complete_vae.decode(ends)
+        {name: float(value) for name, value in measure_images(image[None]).items()}
+        for image in complete_vae.decode(ends)
     )
     for column, (name, amount) in enumerate(
         zip(correlations.names, correlations.amounts, strict=True)
@@ -142,7 +142,7 @@ def test_effects_of_factors_are_slopes_over_the_samples(
 
 
 def test_all_that_is_measured_or_varied_has_a_just_visible_amount(linear_latent: Latent) -> None:
-    measured = measure_pictures(torch.zeros(1, 3, 8, 8))
+    measured = measure_images(torch.zeros(1, 3, 8, 8))
     assert measured.keys() == STATISTICS.keys()
     varied = Augment().draw_factors(2, torch.Generator())
     assert Augment.amounts.keys() == varied.keys()
@@ -220,7 +220,7 @@ def test_known_factors_come_before_statistics_and_say_where_they_are_from(
     ]
 
 
-def test_finders_that_look_at_no_samples_are_named_by_what_the_picture_shows(
+def test_finders_that_look_at_no_samples_are_named_by_what_the_image_shows(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
     hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=40)
@@ -259,11 +259,11 @@ def test_neighborhoods_without_factors_have_no_held_out_samples(
 def test_samples_that_are_not_drawn_at_random_are_not_held_out(
     linear_vae: LinearVAE, linear_latent: Latent, tmp_path
 ) -> None:
-    from PIL import Image
+    from PIL import Image as Pillow
 
     from latentlab.images.arrays import to_uint8
 
-    frames = [Image.fromarray(to_uint8(smooth_picture(seed=seed)).numpy()) for seed in range(6)]
+    frames = [Pillow.fromarray(to_uint8(smooth_image(seed=seed)).numpy()) for seed in range(6)]
     frames[0].save(tmp_path / "clip.gif", save_all=True, append_images=frames[1:])
     video = str(tmp_path / "clip.gif")
     hood = neighborhood(linear_vae, linear_latent, "frames", video=video)
@@ -284,13 +284,13 @@ def test_regions_keep_their_region_when_held_out(
 
 
 def test_hues_do_not_jump_at_half_a_turn(complete_vae: LinearVAE) -> None:
-    # A picture whose hue is 180°: its copies lie on both sides of the jump.
+    # An image whose hue is 180°: its copies lie on both sides of the jump.
     from latentlab.images.colors import RGB_TO_YIQ
 
     to_rgb = torch.tensor(RGB_TO_YIQ).inverse()
     cyan, turned = (to_rgb @ torch.tensor(yiq) for yiq in ((0.5, -0.2, 0.0), (0.0, 0.0, 1.0)))
     flat = (cyan * 2 - 1)[:, None, None].expand(3, 32, 40)
-    latent = encode(complete_vae, Picture(flat.contiguous(), name="cyan"))
+    latent = encode(complete_vae, Image(flat.contiguous(), name="cyan"))
     found = towards(complete_vae, latent, turned[:, None, None].expand(3, 32, 40))
     found = replace(found, deviations=torch.tensor([0.5]))
     correlations = statistic_correlations(complete_vae, latent, found)

@@ -32,7 +32,7 @@ def vae(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return load_vae(folder, device="cpu")
 
 
-def pictures(batch: int = 2, height: int = 16, width: int = 24) -> torch.Tensor:
+def images(batch: int = 2, height: int = 16, width: int = 24) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.rand(batch, 3, height, width, generator=generator) * 2 - 1
 
@@ -54,13 +54,13 @@ def test_spec_matches_the_tiny_model(vae: LatentVAE) -> None:
 
 
 def test_encode_and_decode_shapes(vae: LatentVAE) -> None:
-    posterior = vae.encode(pictures())
+    posterior = vae.encode(images())
     assert posterior.mean.shape == (2, 4, 8, 12)
     assert vae.decode(posterior.mean).shape == (2, 3, 16, 24)
 
 
 def test_logvar_exists_exactly_if_the_spec_says_so(vae: LatentVAE) -> None:
-    posterior = vae.encode(pictures())
+    posterior = vae.encode(images())
     if vae.spec.has_logvar:
         assert posterior.logvar is not None
         assert posterior.logvar.shape == posterior.mean.shape
@@ -69,14 +69,14 @@ def test_logvar_exists_exactly_if_the_spec_says_so(vae: LatentVAE) -> None:
 
 
 def test_encoding_is_deterministic(vae: LatentVAE) -> None:
-    first, second = vae.encode(pictures()), vae.encode(pictures())
+    first, second = vae.encode(images()), vae.encode(images())
     assert torch.equal(first.mean, second.mean)
 
 
-def test_a_batch_equals_its_pictures_one_by_one(vae: LatentVAE) -> None:
-    batch = pictures(3)
+def test_a_batch_equals_its_images_one_by_one(vae: LatentVAE) -> None:
+    batch = images(3)
     together = vae.encode(batch).mean
-    singly = torch.cat([vae.encode(picture[None]).mean for picture in batch])
+    singly = torch.cat([vae.encode(image[None]).mean for image in batch])
     torch.testing.assert_close(together, singly, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(
         vae.decode(together),
@@ -87,11 +87,11 @@ def test_a_batch_equals_its_pictures_one_by_one(vae: LatentVAE) -> None:
 
 
 def test_gradients_flow_through_encode(vae: LatentVAE) -> None:
-    images = pictures().requires_grad_()
-    vae.encode(images).mean.square().sum().backward()
-    assert images.grad is not None
-    assert torch.isfinite(images.grad).all()
-    assert images.grad.abs().max() > 0
+    batch = images().requires_grad_()
+    vae.encode(batch).mean.square().sum().backward()
+    assert batch.grad is not None
+    assert torch.isfinite(batch.grad).all()
+    assert batch.grad.abs().max() > 0
 
 
 def test_gradients_flow_through_decode(vae: LatentVAE) -> None:
@@ -158,14 +158,14 @@ def test_half_precision_returns_float32_close_to_the_full_one(
 ) -> None:
     half = load_vae(vae.origin.source, dtype="bfloat16", device="cpu")
     assert half.dtype == torch.bfloat16
-    latents, expected = half.encode(pictures()).mean, vae.encode(pictures()).mean
+    latents, expected = half.encode(images()).mean, vae.encode(images()).mean
     assert latents.dtype == torch.float32
     assert (latents - expected).std() < 0.1 * expected.std()
     assert half.decode(expected).dtype == torch.float32
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_a_16_bit_copy_takes_pictures_in_float32_and_agrees(
+def test_a_16_bit_copy_takes_images_in_float32_and_agrees(
     vae: LatentVAE, dtype: torch.dtype
 ) -> None:
     fast = vae.cast(dtype)
@@ -174,19 +174,19 @@ def test_a_16_bit_copy_takes_pictures_in_float32_and_agrees(
     exact_weights = 0 if vae.origin.family == "PatchTransform" else 2
     assert kinds.count(torch.float32) == exact_weights
     assert kinds.count(dtype) == len(kinds) - exact_weights
-    assert fast.picture_dtype == (torch.float32 if exact_weights else dtype)
-    exact, found = vae.encode(pictures()).mean, fast.encode(pictures()).mean
+    assert fast.image_dtype == (torch.float32 if exact_weights else dtype)
+    exact, found = vae.encode(images()).mean, fast.encode(images()).mean
     assert found.dtype == torch.float32
     assert (found - exact).std() < 0.05 * exact.std()
     again = fast.cast(torch.float32)
-    assert again.picture_dtype == torch.float32
+    assert again.image_dtype == torch.float32
     assert {one.dtype for one in again.module.parameters()} == {torch.float32}  # type: ignore[attr-defined]
 
 
 def test_a_deep_copy_has_a_first_layer_of_its_own(vae: LatentVAE) -> None:
     fast = vae.cast(torch.bfloat16)
-    expected = fast.encode(pictures()).mean
+    expected = fast.encode(images()).mean
     copied = deepcopy(fast)
     for one in fast.module.parameters():  # type: ignore[attr-defined]
         one.zero_()
-    assert torch.equal(copied.encode(pictures()).mean, expected)
+    assert torch.equal(copied.encode(images()).mean, expected)

@@ -122,7 +122,7 @@ def case(
     return load_vae(folder, device="cpu"), theirs, normalize
 
 
-def pictures() -> Tensor:
+def images() -> Tensor:
     return torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
@@ -146,17 +146,17 @@ def decode_raw(theirs: Any, raw: Tensor) -> Tensor:
 @torch.no_grad()
 def test_mean_agrees_with_the_pipeline(case: tuple[LatentVAE, Any, Normalize]) -> None:
     vae, theirs, normalize = case
-    mean, _ = encode_raw(theirs, pictures())
+    mean, _ = encode_raw(theirs, images())
     torch.testing.assert_close(
-        vae.encode(pictures()).mean, normalize(theirs, mean), rtol=1e-4, atol=1e-5
+        vae.encode(images()).mean, normalize(theirs, mean), rtol=1e-4, atol=1e-5
     )
 
 
 @torch.no_grad()
 def test_logvar_agrees_with_the_pipelines_samples(case: tuple[LatentVAE, Any, Normalize]) -> None:
     vae, theirs, normalize = case
-    mean, deviation = encode_raw(theirs, pictures())
-    posterior = vae.encode(pictures())
+    mean, deviation = encode_raw(theirs, images())
+    posterior = vae.encode(images())
     if deviation is None:
         assert posterior.logvar is None
         return

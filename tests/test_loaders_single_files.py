@@ -28,7 +28,7 @@ FLUX1 = {
 }
 
 
-def pictures() -> Tensor:
+def images() -> Tensor:
     return torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
@@ -83,9 +83,9 @@ def test_ldm_file_computes_what_diffusers_computes(tmp_path: Path) -> None:
     ).eval()
     theirs.load_state_dict(convert_with_diffusers(ldm_tensors(channels=16, quant=False), 2))
     vae = load_vae(f"{path}@flux1", device="cpu")
-    raw = theirs.encode(pictures()).latent_dist.mode()
+    raw = theirs.encode(images()).latent_dist.mode()
     expected = (raw - 0.1159) * 0.3611
-    torch.testing.assert_close(vae.encode(pictures()).mean, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(vae.encode(images()).mean, expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(
         vae.decode(expected), theirs.decode(raw).sample, rtol=1e-4, atol=1e-4
     )
@@ -177,7 +177,7 @@ def test_ckpt_with_training_leftovers(tmp_path: Path) -> None:
     save_file(ldm_tensors(), tmp_path / "same.safetensors")
     vae = load_vae(f"{tmp_path / 'vae.ckpt'}@sd15", device="cpu")
     same = load_vae(f"{tmp_path / 'same.safetensors'}@sd15", device="cpu")
-    assert torch.equal(vae.encode(pictures()).mean, same.encode(pictures()).mean)
+    assert torch.equal(vae.encode(images()).mean, same.encode(images()).mean)
 
 
 @torch.no_grad()
@@ -185,8 +185,8 @@ def test_diffusers_layout_in_a_single_file(tmp_path: Path) -> None:
     theirs: Any = tiny_kl(block_out_channels=(32, 64), norm_num_groups=32)
     save_file(theirs.state_dict(), tmp_path / "kl.safetensors")
     vae = load_vae(f"{tmp_path / 'kl.safetensors'}@sd15", device="cpu")
-    expected = theirs.encode(pictures()).latent_dist.mode() * 0.18215
-    torch.testing.assert_close(vae.encode(pictures()).mean, expected, rtol=1e-4, atol=1e-5)
+    expected = theirs.encode(images()).latent_dist.mode() * 0.18215
+    torch.testing.assert_close(vae.encode(images()).mean, expected, rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()
@@ -201,7 +201,7 @@ def test_flux2_file_carries_its_normalization(tmp_path: Path) -> None:
     folder = load_vae(tmp_path / "folder", device="cpu")
     assert single.origin.family == "AutoencoderKLFlux2"
     assert single.origin.normalization == folder.origin.normalization
-    assert torch.equal(single.encode(pictures()).mean, folder.encode(pictures()).mean)
+    assert torch.equal(single.encode(images()).mean, folder.encode(images()).mean)
 
 
 def test_flux2_file_in_ldm_names(tmp_path: Path) -> None:

@@ -258,7 +258,7 @@ def test_tiles_are_an_option_of_loading(folder: Path) -> None:
 def test_dtypes(folder: Path, dtype: Any, expected: torch.dtype) -> None:
     vae = load_vae(folder, dtype=dtype, device="cpu")
     assert vae.dtype == expected
-    # The layer that takes the picture is never rounded to 16 bits.
+    # The layer that takes the image is never rounded to 16 bits.
     first, *others = [p.dtype for p in vae.module.parameters()]  # type: ignore[attr-defined]
     assert first == (torch.float32 if expected.itemsize == 2 else expected)
     assert set(others[1:]) == {expected}

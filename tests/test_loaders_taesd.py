@@ -18,7 +18,7 @@ from latentlab.loaders import load_vae
 from latentlab.loaders.taesd import TAESD
 
 
-def pictures() -> Tensor:
+def images() -> Tensor:
     return torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
@@ -49,8 +49,8 @@ def tiny() -> Any:
 def test_pair_computes_what_autoencoder_tiny_computes(tiny: Any, tmp_path: Path) -> None:
     vae = load_vae(save_as_taesd(tiny, tmp_path), device="cpu")
     assert (vae.spec.stride, vae.spec.channels) == (4, 4)
-    latents = vae.encode(pictures()).mean
-    torch.testing.assert_close(latents, tiny.encode(pictures()).latents, rtol=0, atol=1e-5)
+    latents = vae.encode(images()).mean
+    torch.testing.assert_close(latents, tiny.encode(images()).latents, rtol=0, atol=1e-5)
     torch.testing.assert_close(vae.decode(latents), tiny.decode(latents).sample, rtol=0, atol=1e-5)
 
 
@@ -60,7 +60,7 @@ def test_single_file_of_autoencoder_tiny_loads_without_config(tiny: Any, tmp_pat
     vae = load_vae(tmp_path / "taef9.safetensors", device="cpu")
     assert vae.spec.name == "taef9"
     torch.testing.assert_close(
-        vae.encode(pictures()).mean, tiny.encode(pictures()).latents, rtol=0, atol=1e-5
+        vae.encode(images()).mean, tiny.encode(images()).latents, rtol=0, atol=1e-5
     )
 
 
@@ -69,8 +69,8 @@ def test_both_halves_in_one_file(tmp_path: Path) -> None:
     module = tiny_taesd()
     save_file(module.state_dict(), tmp_path / "both.safetensors")
     vae = load_vae(str(tmp_path / "both.safetensors"), device="cpu")
-    expected = module.encoder((pictures() + 1) / 2)
-    torch.testing.assert_close(vae.encode(pictures()).mean, expected, rtol=1e-5, atol=1e-5)
+    expected = module.encoder((images() + 1) / 2)
+    torch.testing.assert_close(vae.encode(images()).mean, expected, rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()
@@ -98,11 +98,11 @@ def test_pool_branch_is_group_norm_between_pointwise_convolutions(tmp_path: Path
 def test_pair_in_either_order_and_as_one_string(tmp_path: Path) -> None:
     save_tiny("TAESD", tmp_path / "small")
     encoder, decoder = sorted((tmp_path / "small").iterdir(), reverse=True)
-    expected = load_vae(tmp_path / "small", device="cpu").encode(pictures()).mean
+    expected = load_vae(tmp_path / "small", device="cpu").encode(images()).mean
     for source in ((encoder, decoder), (decoder, encoder), f"{decoder},{encoder}"):
         vae = load_vae(source, device="cpu")
         assert vae.spec.name == "small"
-        assert torch.equal(vae.encode(pictures()).mean, expected)
+        assert torch.equal(vae.encode(images()).mean, expected)
     assert load_vae(vae.origin.source, device="cpu").origin == vae.origin
 
 
@@ -166,5 +166,5 @@ def test_taef2_from_one_file_in_diffusers_names_is_the_same(shared: Path, tmp_pa
             both[f"{half}.layers.{int(number) - first}.{rest}"] = tensor
     save_file(both, tmp_path / "taef2.safetensors")
     single, pair = load_vae(tmp_path / "taef2.safetensors"), load_vae(folder)
-    images = pictures()[..., :16]
-    assert torch.equal(single.encode(images).mean, pair.encode(images).mean)
+    batch = images()[..., :16]
+    assert torch.equal(single.encode(batch).mean, pair.encode(batch).mean)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from linear_vae import LinearVAE, smooth_picture
+from linear_vae import LinearVAE, smooth_image
 from tiny_models import save_tiny
 
 from latentlab.encoding.encoder import decode, decode_each, encode, encode_batch
@@ -70,16 +70,16 @@ def test_a_matrix_beyond_the_disk_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("family", ["AutoencoderKL", "AutoencoderTiny"])
-def test_activations_are_measured_and_grow_with_the_picture(family: str, tmp_path: Path) -> None:
+def test_activations_are_measured_and_grow_with_the_image(family: str, tmp_path: Path) -> None:
     save_tiny(family, tmp_path)
     vae = load_vae(tmp_path)
     small, large = vae.activation_bytes(64, 64), vae.activation_bytes(128, 256)
     assert large == pytest.approx(8 * small, rel=1e-3)
-    # At least the picture itself goes in and comes out, in float32.
+    # At least the image itself goes in and comes out, in float32.
     assert small >= 2 * 64 * 64 * 3 * 4
 
 
-def test_a_picture_too_large_for_memory_is_refused_before_it_is_encoded(
+def test_a_image_too_large_for_memory_is_refused_before_it_is_encoded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     save_tiny("AutoencoderKL", tmp_path)
@@ -116,12 +116,12 @@ def test_nan_from_a_model_is_refused_with_the_dtype_to_choose() -> None:
             return mean / 0, logvar
 
     with pytest.raises(NonFiniteError, match="--dtype float32"):
-        encode(Overflowing(), smooth_picture())
+        encode(Overflowing(), smooth_image())
 
 
 def test_what_encode_and_reconstruct_return_can_take_part_in_gradients() -> None:
     vae = LinearVAE()
-    latent = encode(vae, smooth_picture())
+    latent = encode(vae, smooth_image())
     weight = torch.ones(1, requires_grad=True)
     vae.decode((latent.values * weight)[None]).square().sum().backward()
     (decode(vae, latent) * weight).sum().backward()

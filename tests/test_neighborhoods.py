@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from linear_vae import LinearVAE, smooth_picture
+from linear_vae import LinearVAE, smooth_image
 from PIL import Image
 
 from latentlab.chance.nulls.isotropic import isotropic_edge
@@ -19,14 +19,14 @@ from latentlab.latents import Latent, LatentSpec
 from latentlab.loaders import load_vae
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods import SAMPLERS
-from latentlab.neighborhoods.augment import Augment, blur, change_picture
+from latentlab.neighborhoods.augment import Augment, blur, change_image
 from latentlab.neighborhoods.sampling import neighborhood
 
 SAMPLES = 12
 
 
 def save_smooth(path: Path, seed: int) -> Path:
-    Image.fromarray(to_uint8(smooth_picture(seed=seed)).numpy()).save(path)
+    Image.fromarray(to_uint8(smooth_image(seed=seed)).numpy()).save(path)
     return path
 
 
@@ -37,7 +37,7 @@ def options(tmp_path: Path) -> dict[str, dict[str, object]]:
     folder.mkdir()
     for seed in range(4):
         save_smooth(folder / f"{seed}.png", seed)
-    clip = [Image.fromarray(to_uint8(smooth_picture(seed=seed)).numpy()) for seed in range(5)]
+    clip = [Image.fromarray(to_uint8(smooth_image(seed=seed)).numpy()) for seed in range(5)]
     clip[0].save(tmp_path / "clip.gif", save_all=True, append_images=clip[1:])
     return {"knn": {"folder": str(folder)}, "frames": {"video": str(tmp_path / "clip.gif")}}
 
@@ -169,12 +169,12 @@ def test_fewer_tokens_are_drawn_without_repetition(
     assert len(hood.samples.unique(dim=0)) == 50
 
 
-def test_knn_returns_the_picture_itself_first_and_passes_over_what_is_no_picture(
+def test_knn_returns_the_image_itself_first_and_passes_over_what_is_no_image(
     linear_vae: LinearVAE, linear_latent: Latent, tmp_path: Path
 ) -> None:
     for seed in range(3):
         save_smooth(tmp_path / f"{seed}.png", seed)
-    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "broken.png").write_bytes(b"no image")
     hood = neighborhood(linear_vae, linear_latent, "knn", n_samples=9, folder=str(tmp_path))
     assert hood.n_samples == 3
     torch.testing.assert_close(hood.samples[0], linear_latent.values.flatten(), atol=0.05, rtol=0)
@@ -203,71 +203,71 @@ def test_augment_keeps_the_factor_values_within_their_ranges(
     assert 1 / 1.5 <= zoom.min() < 0.75 < 1.3 < zoom.max() <= 1.5
 
 
-def test_changing_nothing_returns_the_picture() -> None:
-    picture = smooth_picture()
+def test_changing_nothing_returns_the_image() -> None:
+    image = smooth_image()
     still = {name: torch.zeros(2) for name in ("shift_x", "shift_y", "rotation", "hue", "blur")}
     still |= {name: torch.ones(2) for name in ("zoom", "brightness", "contrast", "saturation")}
-    changed = change_picture(picture, still)
-    torch.testing.assert_close(changed, picture.expand(2, -1, -1, -1), atol=2e-5, rtol=0)
+    changed = change_image(image, still)
+    torch.testing.assert_close(changed, image.expand(2, -1, -1, -1), atol=2e-5, rtol=0)
 
 
 def test_positive_shifts_go_right_and_down() -> None:
-    picture = torch.full((3, 40, 40), -1.0)
-    picture[:, 18:22, 18:22] = 1
+    image = torch.full((3, 40, 40), -1.0)
+    image[:, 18:22, 18:22] = 1
     factors = {"shift_x": torch.tensor([0.25]), "shift_y": torch.tensor([0.1])}
-    rows, columns = (change_picture(picture, factors)[0, 0] > 0.5).nonzero(as_tuple=True)
+    rows, columns = (change_image(image, factors)[0, 0] > 0.5).nonzero(as_tuple=True)
     assert float(columns.double().mean()) == pytest.approx(19.5 + 10, abs=0.01)
     assert float(rows.double().mean()) == pytest.approx(19.5 + 4, abs=0.01)
 
 
-def test_positive_rotation_is_counterclockwise_also_in_an_oblong_picture() -> None:
-    picture = torch.full((3, 40, 80), -1.0)
-    picture[:, 18:22, 55:59] = 1  # to the right of the center
-    turned = change_picture(picture, {"rotation": torch.tensor([90.0])})[0, 0]
+def test_positive_rotation_is_counterclockwise_also_in_an_oblong_image() -> None:
+    image = torch.full((3, 40, 80), -1.0)
+    image[:, 18:22, 55:59] = 1  # to the right of the center
+    turned = change_image(image, {"rotation": torch.tensor([90.0])})[0, 0]
     rows, columns = (turned > 0.5).nonzero(as_tuple=True)
     assert float(columns.double().mean()) == pytest.approx(39.5, abs=0.3)
     assert float(rows.double().mean()) == pytest.approx(19.5 - 17, abs=0.3)
 
 
 def test_zoom_enlarges() -> None:
-    picture = torch.full((3, 60, 60), -1.0)
-    picture[:, 25:35, 25:35] = 1
-    zoomed = change_picture(picture, {"zoom": torch.tensor([2.0])})[0, 0]
+    image = torch.full((3, 60, 60), -1.0)
+    image[:, 25:35, 25:35] = 1
+    zoomed = change_image(image, {"zoom": torch.tensor([2.0])})[0, 0]
     assert int((zoomed > 0).sum()) == pytest.approx(400, rel=0.05)
 
 
 def test_color_gains_do_what_their_names_say() -> None:
-    picture = smooth_picture() * 0.3
+    image = smooth_image() * 0.3
     luma = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
 
-    def light(pictures: torch.Tensor) -> torch.Tensor:
-        return (((pictures[0] + 1) / 2) * luma).sum(0)
+    def light(images: torch.Tensor) -> torch.Tensor:
+        return (((images[0] + 1) / 2) * luma).sum(0)
 
-    before = light(picture[None])
+    before = light(image[None])
     gain = torch.tensor([1.2])
-    torch.testing.assert_close(light(change_picture(picture, {"brightness": gain})), before * 1.2)
-    contrasted = light(change_picture(picture, {"contrast": gain}))
+    torch.testing.assert_close(light(change_image(image, {"brightness": gain})), before * 1.2)
+    contrasted = light(change_image(image, {"contrast": gain}))
     torch.testing.assert_close(contrasted.std(), before.std() * 1.2)
     torch.testing.assert_close(contrasted.mean(), before.mean())
     for name, value in (("saturation", 1.2), ("hue", 30.0)):
-        recolored = change_picture(picture, {name: torch.tensor([value])})
+        recolored = change_image(image, {name: torch.tensor([value])})
         torch.testing.assert_close(light(recolored), before, atol=2e-4, rtol=0)
-        assert (recolored[0] - picture).abs().max() > 0.01
-    gray = change_picture(picture, {"saturation": torch.tensor([0.0])})[0]
+        assert (recolored[0] - image).abs().max() > 0.01
+    gray = change_image(image, {"saturation": torch.tensor([0.0])})[0]
     torch.testing.assert_close(gray[0], gray[2], atol=2e-3, rtol=0)
 
 
 def test_blur_equals_scipys_gaussian_filter() -> None:
     from scipy.ndimage import gaussian_filter
 
-    picture = smooth_picture() + 0.1 * torch.randn(3, 32, 40)
-    blurred = blur(picture.expand(2, -1, -1, -1), torch.tensor([1.5, 0.0]))
-    expected = gaussian_filter(picture[1].numpy(), 1.5, mode="mirror", radius=5)
+    image = smooth_image() + 0.1 * torch.randn(3, 32, 40)
+    blurred = blur(image.expand(2, -1, -1, -1), torch.tensor([1.5, 0.0]))
+    expected = gaussian_filter(image[1].numpy(), 1.5, mode="mirror", radius=5)
     np.testing.assert_allclose(blurred[0, 1].numpy(), expected, atol=1e-5)
-    torch.testing.assert_close(blurred[1], picture)
+    torch.testing.assert_close(blurred[1], image)
 
 
-def test_pictures_are_encoded_a_batch_at_a_time(
+def test_images_are_encoded_a_batch_at_a_time(
     linear_vae: LinearVAE, linear_latent: Latent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = []
@@ -315,10 +315,10 @@ def test_settings_that_make_no_sense_are_refused(
 
 
 @pytest.mark.parametrize("region", [(0, 0, 41, 8), (-4, 0, 8, 8), (0, 0, 0, 8), (8, 30, 8, 8)])
-def test_regions_outside_the_picture_are_refused(
+def test_regions_outside_the_image_are_refused(
     linear_vae: LinearVAE, linear_latent: Latent, region: tuple[int, int, int, int]
 ) -> None:
-    with pytest.raises(ShapeError, match="40×32 picture"):
+    with pytest.raises(ShapeError, match="40×32 image"):
         neighborhood(linear_vae, linear_latent, "gaussian", n_samples=4, region=region)
 
 
@@ -327,9 +327,9 @@ def test_one_sample_is_refused(linear_vae: LinearVAE, linear_latent: Latent) -> 
         neighborhood(linear_vae, linear_latent, "gaussian", n_samples=1)
 
 
-def test_a_latent_without_its_picture_cannot_be_augmented(linear_vae: LinearVAE) -> None:
+def test_a_latent_without_its_image_cannot_be_augmented(linear_vae: LinearVAE) -> None:
     bare = Latent(torch.zeros(6, 8, 8), LatentSpec("linear", 6, 4))
-    with pytest.raises(UsageError, match="encoded picture"):
+    with pytest.raises(UsageError, match="encoded image"):
         neighborhood(linear_vae, bare, "augment", n_samples=4)
 
 
@@ -350,15 +350,15 @@ def test_samples_beyond_memory_go_to_disk_and_give_the_same(
     torch.testing.assert_close(fit_pca(in_memory).components, fit_pca(on_disk).components)
 
 
-def test_encoding_keeps_the_posterior_and_the_picture(linear_vae: LinearVAE) -> None:
-    latent = encode(linear_vae, smooth_picture())
+def test_encoding_keeps_the_posterior_and_the_image(linear_vae: LinearVAE) -> None:
+    latent = encode(linear_vae, smooth_image())
     assert latent.logvar is not None
     assert latent.logvar.shape == latent.values.shape == (6, 8, 10)
-    assert latent.picture is not None
-    assert torch.equal(latent.picture.pixels, smooth_picture())
+    assert latent.image is not None
+    assert torch.equal(latent.image.pixels, smooth_image())
 
 
-def test_a_file_is_its_own_nearest_picture_to_the_last_bit(
+def test_a_file_is_its_own_nearest_image_to_the_last_bit(
     linear_vae: LinearVAE, tmp_path: Path
 ) -> None:
     for seed in range(2):

@@ -1,4 +1,4 @@
-"""The notebooks run from a clean kernel and show their pictures."""
+"""The notebooks run from a clean kernel and show their images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def shown_types(notebook: nbformat.NotebookNode) -> set[str]:
 @pytest.mark.filterwarnings("default")  # the kernel's own libraries warn about themselves
 def test_a_notebook_runs_from_a_clean_kernel(path: Path, shared: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
-    assert {"image/png", "text/html"} <= shown_types(notebook), "saved without its pictures"
+    assert {"image/png", "text/html"} <= shown_types(notebook), "saved without its images"
     for cell in notebook.cells:
         cell.pop("outputs", None)
         if cell.cell_type == "code":

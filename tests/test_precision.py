@@ -63,7 +63,7 @@ def test_a_wide_neighborhood_is_encoded_in_bfloat16_and_a_narrow_one_is_not(
 
 
 @pytest.mark.shared
-def test_a_tiny_encoder_is_hurt_by_rounded_pictures_and_gets_them_whole(shared: Path) -> None:
+def test_a_tiny_encoder_is_hurt_by_rounded_images_and_gets_them_whole(shared: Path) -> None:
     taef2 = load_vae(shared / "models/taef2", device="cpu")
     fast = taef2.cast(torch.bfloat16)
     latent = encode(taef2, "sample:china", size=128)
@@ -109,7 +109,7 @@ def test_the_floor_is_the_variance_that_rounding_adds(mini: LatentVAE) -> None:
 
 
 @pytest.mark.usefixtures("native")
-def test_fast_decoding_changes_pictures_by_less_than_the_eye_sees(mini: LatentVAE) -> None:
+def test_fast_decoding_changes_images_by_less_than_the_eye_sees(mini: LatentVAE) -> None:
     latent = encode(mini, "sample:flower", size=64)
     fast = with_fast_decoder(mini)
     assert isinstance(fast, MixedVAE)
@@ -132,8 +132,8 @@ def test_a_vae_without_weights_stays_as_it_is() -> None:
 
 
 def test_what_was_asked_for_is_used_and_recorded(cli: CommandLine) -> None:
-    picture = ["sample:flower", "--size", "64", "-m", "mini", "-n", "8"]
-    assert cli("pca", *picture, "--dtype", "float32", "--out", "exact", "--json").facts
+    image = ["sample:flower", "--size", "64", "-m", "mini", "-n", "8"]
+    assert cli("pca", *image, "--dtype", "float32", "--out", "exact", "--json").facts
     assert cli("traverse", "--run", "exact", "--components", "1", "--steps", "2", "--json").facts
     facts = json.loads(Path("exact/run.json").read_text())
     assert facts["pca"]["precision"]["encode"] == "float32"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from linear_vae import LinearVAE, smooth_picture
+from linear_vae import LinearVAE, smooth_image
 from scipy.ndimage import gaussian_filter
 from scipy.sparse.linalg import LinearOperator, svds
 from tiny_models import TINY, save_tiny
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from latentlab.encoding.encoder import encode
 from latentlab.errors import NonFiniteError, ShapeError, UsageError, ZeroJacobianError
-from latentlab.images.image import Picture
+from latentlab.images.image import Image
 from latentlab.latents import Latent, LatentSpec
 from latentlab.layouts import Layout, PatchLayout, TokenLayout, WholeLayout, Window
 from latentlab.linalg.subspaces import principal_angles
@@ -30,7 +30,7 @@ from latentlab.pullback.linearization import Linearization
 
 
 class ScaledVAE(LinearVAE):
-    """A linear decoder whose channels change the picture by different amounts."""
+    """A linear decoder whose channels change the image by different amounts."""
 
     gains = torch.tensor([0.2, 3.0, 1.0, 2.5, 0.5, 2.9])
 
@@ -59,7 +59,7 @@ def differences(vae: LatentVAE, point: Tensor, step: float = 1e-5) -> np.ndarray
 
 
 def latent_of(vae: LatentVAE, height: int, width: int) -> Latent:
-    return encode(vae, Picture(smooth_picture(height, width), name="smooth"))
+    return encode(vae, Image(smooth_image(height, width), name="smooth"))
 
 
 def rows(count: int, length: int, seed: int = 0) -> Tensor:
@@ -141,15 +141,15 @@ class DifferentiatedOnce(torch.autograd.Function):
 def test_features_that_can_be_differentiated_only_once_use_forward_mode(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
-    def cube(pictures: Tensor) -> Tensor:
-        cubed: Tensor = DifferentiatedOnce.apply(pictures)
+    def cube(images: Tensor) -> Tensor:
+        cubed: Tensor = DifferentiatedOnce.apply(images)
         return cubed
 
     around = decoder_map(linear_vae, linear_latent, features=cube)
     assert around._linear._transposed is None
     some = rows(2, around.n_features)
-    picture = linear_vae.decode(linear_latent.values[None])
-    expected = 3 * picture**2 * linear_vae.decode(some.view(2, 6, 8, 10))
+    image = linear_vae.decode(linear_latent.values[None])
+    expected = 3 * image**2 * linear_vae.decode(some.view(2, 6, 8, 10))
     torch.testing.assert_close(around.push(some), expected)
 
 
@@ -281,7 +281,7 @@ def test_a_value_that_occurs_twice_is_found_twice() -> None:
 
 
 def diagonal_vae(gains: Tensor) -> LatentVAE:
-    """Return a decoder to gray pictures that multiplies each latent value by its own gain."""
+    """Return a decoder to gray images that multiplies each latent value by its own gain."""
     root = math.sqrt(3)
     return wrap_vae(
         encode=lambda images: images[:, :1],
@@ -331,18 +331,18 @@ def test_all_directions_of_a_small_window(linear_latent: Latent) -> None:
 
 
 def test_blur_is_that_of_scipy() -> None:
-    picture = smooth_picture(24, 30)
-    ours = make_features("blurred", {"sigma": 1.7})(picture[None])[0]
-    theirs = gaussian_filter(picture.double().numpy(), (0, 1.7, 1.7), mode="nearest")
+    image = smooth_image(24, 30)
+    ours = make_features("blurred", {"sigma": 1.7})(image[None])[0]
+    theirs = gaussian_filter(image.double().numpy(), (0, 1.7, 1.7), mode="nearest")
     np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-6)
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 48), (36, 20), (5, 8)])
 def test_pyramid_without_falloff_keeps_every_length(height: int, width: int) -> None:
-    pictures = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))
     pyramid = make_features("laplacian", {"levels": 3, "falloff": 1})
-    assert pyramid(pictures).norm(dim=1).numpy() == pytest.approx(
-        pictures.flatten(1).norm(dim=1).numpy(), rel=1e-5
+    assert pyramid(images).norm(dim=1).numpy() == pytest.approx(
+        images.flatten(1).norm(dim=1).numpy(), rel=1e-5
     )
 
 
@@ -352,17 +352,17 @@ def test_pyramid_counts_each_finer_octave_less() -> None:
     checks[::2, ::2] = checks[1::2, 1::2] = -1
     coarse = checks[:4, :4].repeat_interleave(2, 0).repeat_interleave(2, 1)
     for pattern, weight in ((checks, 0.25), (coarse, 0.5), (torch.ones(8, 8), 1.0)):
-        pictures = pattern.expand(1, 3, 8, 8)
-        assert float(pyramid(pictures).norm()) == pytest.approx(weight * float(pictures.norm()))
+        images = pattern.expand(1, 3, 8, 8)
+        assert float(pyramid(images).norm()) == pytest.approx(weight * float(images.norm()))
 
 
 @pytest.mark.parametrize("name", sorted(FEATURES))
-def test_every_feature_map_is_a_function_of_each_picture(name: str) -> None:
-    pictures = torch.stack([smooth_picture(16, 16, seed=seed) for seed in range(3)])
+def test_every_feature_map_is_a_function_of_each_image(name: str) -> None:
+    images = torch.stack([smooth_image(16, 16, seed=seed) for seed in range(3)])
     features = make_features(name)
-    together = features(pictures)
-    torch.testing.assert_close(together[1:2], features(pictures[1:2]))
-    assert torch.autograd.functional.jvp(features, pictures, pictures)[1].norm() > 0
+    together = features(images)
+    torch.testing.assert_close(together[1:2], features(images[1:2]))
+    assert torch.autograd.functional.jvp(features, images, images)[1].norm() > 0
 
 
 def test_features_are_named_with_their_options_or_by_their_python_name() -> None:
@@ -408,7 +408,7 @@ def test_a_decoder_that_ignores_its_latent_is_reported() -> None:
         spec=LatentSpec("deaf", 1, 1),
     )
     around = decoder_map(vae, Latent(torch.zeros(1, 4, 4), vae.spec))
-    with pytest.raises(ZeroJacobianError, match="decodes every latent to the same picture"):
+    with pytest.raises(ZeroJacobianError, match="decodes every latent to the same image"):
         top_singular(around, 2)
     assert around.count.total == 2  # one random direction is enough
 
@@ -416,7 +416,7 @@ def test_a_decoder_that_ignores_its_latent_is_reported() -> None:
 def test_a_decoder_without_gradients_is_reported(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
-    cut = decoder_map(linear_vae, linear_latent, features=lambda pictures: pictures.detach())
+    cut = decoder_map(linear_vae, linear_latent, features=lambda images: images.detach())
     with pytest.raises(ZeroJacobianError, match="no gradients"):
         cut.push(rows(1, cut.n_features))
 
@@ -424,14 +424,14 @@ def test_a_decoder_without_gradients_is_reported(
 def test_nan_in_a_product_is_reported_with_its_number(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
-    def rooted(pictures: Tensor) -> Tensor:
-        return (pictures - pictures.detach()).sqrt()
+    def rooted(images: Tensor) -> Tensor:
+        return (images - images.detach()).sqrt()
 
     around = decoder_map(linear_vae, linear_latent, features=rooted)
-    with pytest.raises(NonFiniteError, match=r"change of the picture in product 1 \(jvp\)"):
+    with pytest.raises(NonFiniteError, match=r"change of the image in product 1 \(jvp\)"):
         around.push(rows(1, around.n_features))
     broken = Latent(torch.full((6, 8, 10), math.nan), linear_vae.spec)
-    with pytest.raises(NonFiniteError, match="value of the picture"):
+    with pytest.raises(NonFiniteError, match="value of the image"):
         top_singular(decoder_map(linear_vae, broken), 2)
 
 

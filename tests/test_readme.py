@@ -95,7 +95,7 @@ def test_every_command_and_neighborhood_is_in_the_readme() -> None:
         assert f"`{name}`" in README
 
 
-def test_every_picture_and_link_of_the_readme_is_there() -> None:
+def test_every_image_and_link_of_the_readme_is_there() -> None:
     targets = re.findall(r"\]\(([^)]+)\)", README)
     local = [target for target in targets if "://" not in target]
     assert len(local) >= 3

@@ -71,7 +71,7 @@ def test_other_blocks_are_unchanged(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("family", ["AutoencoderKL", "AutoencoderKLFlux2"])
-def test_a_models_latents_and_pictures_are_the_same_with_and_without(
+def test_a_models_latents_and_images_are_the_same_with_and_without(
     family: str, tmp_path: Path
 ) -> None:
     save_tiny(family, tmp_path)

@@ -35,15 +35,15 @@ def fitted(linear_vae: LinearVAE, linear_latent: Latent) -> PCA:
     [
         ("cat", "taef2", "cat-taef2-1"),
         ("my cat (2)", "sd/vae:x", "my_cat_2-sd_vae_x-1"),
-        ("../../etc/passwd", "..", "etc_passwd-picture-1"),
-        ("写真", "", "picture-picture-1"),
+        ("../../etc/passwd", "..", "etc_passwd-image-1"),
+        ("写真", "", "image-image-1"),
         ("a" * 300, "m", f"{'a' * 60}-m-1"),
     ],
 )
 def test_names_of_run_folders_are_plain(
-    picture: str, model: str, folder: str, tmp_path: Path
+    image: str, model: str, folder: str, tmp_path: Path
 ) -> None:
-    assert create_run(picture, model, tmp_path / "runs") == tmp_path / "runs" / folder
+    assert create_run(image, model, tmp_path / "runs") == tmp_path / "runs" / folder
     assert (tmp_path / "runs" / folder).is_dir()
 
 

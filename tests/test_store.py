@@ -1,4 +1,4 @@
-"""A folder of pictures becomes a store: its content, and that it is always the same."""
+"""A folder of images becomes a store: its content, and that it is always the same."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import torch
 from command_line import files_in
 from hypothesis import given
 from hypothesis import strategies as st
+from image_folders import BAD, fill, make_folder, same_files, save_smooth
 from linear_vae import LinearVAE
-from picture_folders import BAD, fill, make_folder, same_files, save_smooth
 from safetensors.torch import load_file
 
 import latentlab
@@ -43,7 +43,7 @@ def index_of(store: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (store / "index.jsonl").read_bytes().splitlines()]
 
 
-def test_latents_are_those_of_each_picture_encoded_alone(photos: Path, finished: Path) -> None:
+def test_latents_are_those_of_each_image_encoded_alone(photos: Path, finished: Path) -> None:
     store = open_store(finished)
     latents = torch.cat([*store.batches(2)])
     assert latents.shape == (10, 6, 6, 8)
@@ -52,7 +52,7 @@ def test_latents_are_those_of_each_picture_encoded_alone(photos: Path, finished:
         torch.testing.assert_close(latent, expected, rtol=0, atol=1e-6)
 
 
-def test_index_lists_every_picture_once_in_order_with_hash_and_place(
+def test_index_lists_every_image_once_in_order_with_hash_and_place(
     photos: Path, finished: Path
 ) -> None:
     lines = index_of(finished)
@@ -174,7 +174,7 @@ def test_a_device_that_runs_aside_gets_its_next_batch_before_the_last_is_waited_
 
 
 @pytest.mark.parametrize("size", [16, None])
-def test_an_error_on_a_device_that_runs_aside_names_its_pictures(
+def test_an_error_on_a_device_that_runs_aside_names_its_images(
     size: int | None, photos: Path, finished: Path, tmp_path: Path
 ) -> None:
     class Broken(Aside):
@@ -187,7 +187,7 @@ def test_an_error_on_a_device_that_runs_aside_names_its_pictures(
         fill(photos, tmp_path / "store", vae=Broken(), size=size, batch=1)
 
 
-def test_pictures_of_several_shapes_are_encoded_together_by_shape(tmp_path: Path) -> None:
+def test_images_of_several_shapes_are_encoded_together_by_shape(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "photos", 7)
     for number in range(4):
         save_smooth(folder / f"{number:03d}-tall.png", seed=number, height=40, width=16)
@@ -247,11 +247,11 @@ def test_a_finished_store_stays_as_it_is(finished: Path, photos: Path) -> None:
     before = files_in(finished)
     vae = LinearVAE()
     filled = fill(photos, finished, vae=vae, stored="float32")
-    assert (filled.computed, filled.pictures_per_second, vae.encoded) == (0, None, 0)
+    assert (filled.computed, filled.images_per_second, vae.encoded) == (0, None, 0)
     assert files_in(finished) == before
 
 
-def test_progress_counts_pictures_of_this_run_and_of_earlier_runs(
+def test_progress_counts_images_of_this_run_and_of_earlier_runs(
     photos: Path, tmp_path: Path
 ) -> None:
     reported: list[tuple[str, int, int]] = []

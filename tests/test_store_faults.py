@@ -1,4 +1,4 @@
-"""Full disks, foreign stores, damage, changing pictures: a clear error, and no lost work."""
+"""Full disks, foreign stores, damage, changing images: a clear error, and no lost work."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import pytest
 import torch
 from command_line import CommandLine, files_in
 from faulty_sources import Deadly, Gone, Vanishing
+from image_folders import fill, make_folder, same_files, save_smooth
 from linear_vae import LinearVAE
-from picture_folders import fill, make_folder, same_files, save_smooth
 from safetensors.torch import load_file, save_file
 from test_cli_bad_input import refused
 from torch import Tensor
@@ -98,7 +98,7 @@ def test_a_disk_that_cannot_be_written_is_one_line(
         refused(called, 3, "nothing can be written")
 
 
-# Other stores, models and pictures
+# Other stores, models and images
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Change:
 CHANGES = {
     "size": Change("size 16 for", {"size": 16}),
     "dtype of the store": Change("stored float32 for", {"stored": "float32"}),
-    "pictures of a shard": Change("per_shard 4 for", {"per_shard": 4}),
+    "images of a shard": Change("per_shard 4 for", {"per_shard": 4}),
     "batch": Change("batch 2 for", {"batch": 2}),
     "channels": Change("another model", {"vae": LinearVAE(channels=5)}),
 }
@@ -142,7 +142,7 @@ def test_options_left_open_are_those_of_the_store(store: Path, photos: Path) -> 
 
 
 @pytest.mark.parametrize("change", ["more", "fewer", "longer"])
-def test_another_list_of_pictures_is_refused(change: str, store: Path, photos: Path) -> None:
+def test_another_list_of_images_is_refused(change: str, store: Path, photos: Path) -> None:
     before = files_in(store)
     if change == "more":
         save_smooth(photos / "more.png", seed=9)
@@ -151,7 +151,7 @@ def test_another_list_of_pictures_is_refused(change: str, store: Path, photos: P
     else:
         with (photos / "003.png").open("ab") as file:
             file.write(b"x")
-    with pytest.raises(FileError, match="other pictures than those of"):
+    with pytest.raises(FileError, match="other images than those of"):
         fill(photos, store)
     assert files_in(store) == before
 
@@ -251,11 +251,11 @@ def test_a_damaged_shard_is_reported_and_computed_again(
     assert verify_store(store).count == 0
 
 
-def test_an_index_of_other_pictures_is_not_accepted(store: Path, photos: Path) -> None:
+def test_an_index_of_other_images_is_not_accepted(store: Path, photos: Path) -> None:
     before = files_in(store)
     for suffix in ("safetensors", "jsonl"):
         shutil.copy(store / f"latents-00000.{suffix}", store / f"latents-00001.{suffix}")
-    with pytest.warns(UserWarning, match="does not list the pictures"):
+    with pytest.warns(UserWarning, match="does not list the images"):
         fill(photos, store)
     assert files_in(store) == before
 
@@ -310,7 +310,7 @@ def test_a_manifest_that_was_edited_is_refused(
     (store / "store.json").write_text(json.dumps(written | facts))
     before = files_in(store)
     wrong_count = facts.get("pictures") in (7, 40)
-    words = "a source of 8 pictures" if wrong_count else r"store\.json, which cannot be used"
+    words = "a source of 8 images" if wrong_count else r"store\.json, which cannot be used"
     with pytest.raises(FileError, match=words):
         fill(photos, store, per_shard=None)
     assert files_in(store) == before
@@ -331,15 +331,15 @@ def test_latents_that_are_not_what_their_index_says_are_not_read(
 
 def test_an_export_never_lies_in_the_store(store: Path, cli: CommandLine) -> None:
     before = files_in(store)
-    for name in ("pictures.npy", "latents-00000.safetensors", "below/x.npz"):
+    for name in ("images.npy", "latents-00000.safetensors", "below/x.npz"):
         refused(cli("store", "export", store, "--out", store / name), 2, "inside the store")
     assert files_in(store) == before
 
 
-# Pictures that change, vanish and come back
+# Images that change, vanish and come back
 
 
-def test_a_changed_picture_is_reported_with_exit_code_3(
+def test_a_changed_image_is_reported_with_exit_code_3(
     store: Path, photos: Path, cli: CommandLine
 ) -> None:
     assert cli("store", "verify", store, "--pictures", photos).code == 0
@@ -355,7 +355,7 @@ def test_a_changed_picture_is_reported_with_exit_code_3(
     assert cli("store", "verify", store).code == 0
 
 
-def test_a_missing_picture_is_encoded_once_it_is_back(
+def test_a_missing_image_is_encoded_once_it_is_back(
     photos: Path, store: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "other"
@@ -370,14 +370,14 @@ def test_a_missing_picture_is_encoded_once_it_is_back(
 
 
 def test_a_disk_that_is_gone_ends_the_run(photos: Path, store: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="3 pictures in a row that cannot be read"):
+    with pytest.raises(FileError, match="3 images in a row that cannot be read"):
         fill_store(LinearVAE(), Gone(photos), tmp_path / "other", per_shard=3, workers=0)
     fill(photos, tmp_path / "other")
     assert same_files(tmp_path / "other", store)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_picture_that_crashes_its_worker_is_skipped(
+def test_a_image_that_crashes_its_worker_is_skipped(
     workers: int, photos: Path, store: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "other"
@@ -389,10 +389,10 @@ def test_a_picture_that_crashes_its_worker_is_skipped(
     assert same_files(out, store)
 
 
-def test_no_picture_is_one_line(tmp_path: Path, cli: CommandLine) -> None:
+def test_no_image_is_one_line(tmp_path: Path, cli: CommandLine) -> None:
     (tmp_path / "empty").mkdir()
     out = tmp_path / "store"
-    refused(cli("encode", "empty", "--out", out, "-m", "linear"), 3, "no picture")
+    refused(cli("encode", "empty", "--out", out, "-m", "linear"), 3, "no image")
     refused(cli("encode", "nothing", "--out", out, "-m", "linear"), 3, "nothing")
     assert not [*out.glob("*")]
 
@@ -426,7 +426,7 @@ def test_a_changed_list_is_not_followed(store: Path, photos: Path) -> None:
     assert not verify_store(store).count
 
 
-def test_a_list_is_restored_only_for_the_same_pictures(store: Path, photos: Path) -> None:
+def test_a_list_is_restored_only_for_the_same_images(store: Path, photos: Path) -> None:
     whole = (store / "pictures.jsonl").read_bytes()
     for damaged in (whole[:-5], b"", whole.replace(b'"size"', b'"seize"', 1)):
         (store / "pictures.jsonl").write_bytes(damaged)
@@ -444,7 +444,7 @@ def test_a_list_is_restored_only_for_the_same_pictures(store: Path, photos: Path
 
 
 class Overflowing(LinearVAE):
-    """A model with a latent that is huge or NaN for one picture."""
+    """A model with a latent that is huge or NaN for one image."""
 
     def __init__(self, value: float) -> None:
         super().__init__()
@@ -461,7 +461,7 @@ class Overflowing(LinearVAE):
     ("value", "words"),
     [(7e4, "000.png that reaches 70000.*float16"), (torch.nan, "NaN .* for 000.png")],
 )
-def test_latents_that_cannot_be_stored_name_their_picture(
+def test_latents_that_cannot_be_stored_name_their_image(
     value: float, words: str, tmp_path: Path
 ) -> None:
     folder = make_folder(tmp_path / "one", 2)
@@ -482,7 +482,7 @@ class Small(LinearVAE):
         return super().encode(images)
 
 
-def test_a_shard_of_pictures_too_large_is_listed_and_the_next_encoded(tmp_path: Path) -> None:
+def test_a_shard_of_images_too_large_is_listed_and_the_next_encoded(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "some", 3)
     for number in range(2):
         save_smooth(folder / f"00-{number}.png", seed=number, height=40, width=40)
@@ -500,7 +500,7 @@ def test_a_loop_of_links_leads_nowhere(photos: Path, store: Path) -> None:
     assert prepared.problem == "'003.png', which leads out of its folder"
 
 
-def test_a_picture_too_large_for_this_machine_is_left_for_another(
+def test_a_image_too_large_for_this_machine_is_left_for_another(
     photos: Path, store: Path, tmp_path: Path
 ) -> None:
     save_smooth(photos / "000-large.png", seed=1, height=64, width=64)
@@ -510,14 +510,14 @@ def test_a_picture_too_large_for_this_machine_is_left_for_another(
     assert "too large for this machine" in (out / "index.jsonl").read_text()
     fill(photos, out)
     assert len(open_store(out)) == 9
-    # If all pictures have one size, none of them fits.
+    # If all images have one size, none of them fits.
     with pytest.raises(MemoryLimitError):
         fill(photos, tmp_path / "square", vae=Small(), size=64)
 
 
 def test_a_rank_with_other_weights_is_refused(photos: Path, tmp_path: Path) -> None:
     board = HashStore()
-    board.add("arrived/the list of pictures/1", 1)
+    board.add("arrived/the list of images/1", 1)
     other = LinearVAE()
     other.origin = replace(other.origin, family="other")
     fill(photos, tmp_path / "store")

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 from command_line import files_in
-from picture_folders import fill, make_folder, same_files
+from image_folders import fill, make_folder, same_files
 
 from latentlab.errors import FileError
 from latentlab.store import shards as shards_module

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_line import CommandLine, save_picture
-from picture_folders import make_folder, save_smooth
+from command_line import CommandLine, save_image
+from image_folders import make_folder, save_smooth
 from test_cli_bad_input import refused
 
 from latentlab import load_vae
@@ -26,18 +26,18 @@ from latentlab.store.manifest import is_store
 from latentlab.store.opening import open_source
 from latentlab.store.reading import Store, open_store
 
-PICTURES = 24
+IMAGES = 24
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Return the latents of 24 pictures in five shards."""
+    """Return the latents of 24 images in five shards."""
     place = tmp_path_factory.mktemp("data")
     generator = np.random.default_rng(0)
     (place / "photos").mkdir()
-    for number in range(PICTURES):
+    for number in range(IMAGES):
         height, width = (int(side) for side in generator.integers(40, 90, 2))
-        save_picture(place / "photos" / f"{number:03d}.png", height, width)
+        save_image(place / "photos" / f"{number:03d}.png", height, width)
     source = open_source(place / "photos")
     fill_store(load_vae("mini"), source, place / "store", size=32, per_shard=5, workers=0)
     return open_store(place / "store")
@@ -50,18 +50,18 @@ def matrix_of(store: Store) -> np.ndarray:
 
 def test_whole_latents_agree_with_numpy(store: Store) -> None:
     rows = matrix_of(store)
-    assert rows.shape == (PICTURES, 16 * 4 * 4)
+    assert rows.shape == (IMAGES, 16 * 4 * 4)
     found = fit_pca(store)
-    values = np.linalg.svd(rows - rows.mean(0), compute_uv=False)[:-1] ** 2 / (PICTURES - 1)
+    values = np.linalg.svd(rows - rows.mean(0), compute_uv=False)[:-1] ** 2 / (IMAGES - 1)
     np.testing.assert_allclose(found.spectrum.explained_variance, values, rtol=1e-6, atol=1e-12)
     np.testing.assert_allclose(found.center.values.flatten(), rows.mean(0), atol=1e-6)
     assert found.directions.vectors.shape[1:] == (16, 4, 4)
 
 
 def test_cells_agree_with_numpy(store: Store) -> None:
-    cells = matrix_of(store).reshape(PICTURES, 16, 16).transpose(0, 2, 1).reshape(-1, 16)
+    cells = matrix_of(store).reshape(IMAGES, 16, 16).transpose(0, 2, 1).reshape(-1, 16)
     found = fit_pca(store_rows(store, "tokens"))
-    assert found.spectrum.n_samples == PICTURES * 16
+    assert found.spectrum.n_samples == IMAGES * 16
     expected = np.linalg.eigvalsh(np.cov(cells.T))[::-1]
     np.testing.assert_allclose(found.spectrum.explained_variance, expected, rtol=1e-8)
 
@@ -74,8 +74,8 @@ def test_only_a_store_is_a_store(store: Store, tmp_path: Path) -> None:
 
 def test_latents_of_several_shapes_are_refused(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
-    save_picture(tmp_path / "photos" / "a.png", 40, 40)
-    save_picture(tmp_path / "photos" / "b.png", 64, 40)
+    save_image(tmp_path / "photos" / "a.png", 40, 40)
+    save_image(tmp_path / "photos" / "b.png", 64, 40)
     fill_store(load_vae("linear"), open_source(tmp_path / "photos"), tmp_path / "s", workers=0)
     with pytest.raises(ShapeError, match="latents of 2 shapes"):
         fit_pca(open_store(tmp_path / "s"))
@@ -88,13 +88,13 @@ def test_unknown_parts_are_refused(store: Store) -> None:
 
 def test_the_command_writes_a_run_that_traverse_resumes(cli: CommandLine, store: Store) -> None:
     facts = cli("pca", store.folder, "--components", 4, "--out", "run", "--json").facts
-    assert (facts["n_samples"], facts["n_features"]) == (PICTURES, 256)
+    assert (facts["n_samples"], facts["n_features"]) == (IMAGES, 256)
     assert (facts["method"], facts["eigenvalue_error_bounds"]) == ("gram", None)
     assert facts["components_above_null_of"] == "isotropic"
-    assert facts["title"].endswith("PCA of the latents of 24 pictures (N = 24, D = 256)")
+    assert facts["title"].endswith("PCA of the latents of 24 images (N = 24, D = 256)")
     assert load_pca("run").sampling.name == "store"
     recorded = json.loads(Path("run/run.json").read_text())["pca"]
-    assert recorded["input"]["pictures"] == PICTURES
+    assert recorded["input"]["pictures"] == IMAGES
     assert recorded["model"]["name"] == "mini"
     walked = cli("traverse", "--run", "run", "--components", 2, "--steps", 3, "--json").facts
     assert [row["label"] for row in walked["components"]] == ["PC 1", "PC 2"]
@@ -115,7 +115,7 @@ def test_randomized_says_how_exact_it_is(cli: CommandLine, store: Store) -> None
      ("--device", "cpu"), ("--dtype", "float32"), ("--tile", 128), ("--compile",)],
     ids=str,
 )  # fmt: skip
-def test_options_about_pictures_are_refused(
+def test_options_about_images_are_refused(
     cli: CommandLine, store: Store, option: tuple[str, object]
 ) -> None:
     called = cli("pca", store.folder, *option)

@@ -1,4 +1,4 @@
-"""Pictures in tar files and data sets: the same latents as from a folder."""
+"""Images in tar files and data sets: the same latents as from a folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from command_line import CommandLine, files_in
-from picture_folders import fill, make_folder
+from image_folders import fill, make_folder
 from test_cli_bad_input import refused
 
 from latentlab.errors import FileError, ImageError, MissingExtraError
@@ -32,7 +32,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pack(photos: Path, tars: Path, count: int = 2) -> Path:
-    """Write the pictures of a folder into tar files, in turn, with labels between them."""
+    """Write the images of a folder into tar files, in turn, with labels between them."""
     tars.mkdir()
     for part in range(count):
         with tarfile.open(tars / f"train-{part}.tar", "w") as archive:
@@ -83,7 +83,7 @@ def test_hidden_members_and_members_that_are_not_files_are_left_out(tmp_path: Pa
 
 
 def damage_tar(kind: str, content: bytes, offset: int) -> bytes:
-    """Return a tar file damaged at the header of its second picture."""
+    """Return a tar file damaged at the header of its second image."""
     block = tarfile.BLOCKSIZE
     header, rest = content[offset : offset + block], content[offset + block :]
     return (
@@ -144,11 +144,11 @@ def test_other_files_are_refused_as_tar_files(kind: str, tmp_path: Path, cli: Co
 # Hugging Face's datasets
 
 
-def save_pictures(folder: Path, columns: dict[str, list[dict[str, Any]]]) -> Path:
-    """Save columns of pictures, as structs of bytes and path, as ``Dataset.save_to_disk`` does.
+def save_images(folder: Path, columns: dict[str, list[dict[str, Any]]]) -> Path:
+    """Save columns of images, as structs of bytes and path, as ``Dataset.save_to_disk`` does.
 
     The library would read the files that paths name. Therefore the columns are saved as structs
-    and declared to be pictures afterwards.
+    and declared to be images afterwards.
     """
     from datasets import Dataset, Features, Value
 
@@ -166,11 +166,11 @@ def save_pictures(folder: Path, columns: dict[str, list[dict[str, Any]]]) -> Pat
 
 @pytest.fixture
 def dataset(tmp_path: Path, photos: Path) -> Path:
-    """Return a data set of the pictures; one row has only a path."""
+    """Return a data set of the images; one row has only a path."""
     contents = [(photos / entry.path).read_bytes() for entry in Folder(photos).entries()]
     rows: list[dict[str, Any]] = [{"bytes": content, "path": None} for content in contents]
     rows.append({"bytes": None, "path": "/etc/passwd"})
-    return save_pictures(tmp_path / "data", {"image": rows})
+    return save_images(tmp_path / "data", {"image": rows})
 
 
 def test_a_data_set_gives_the_latents_of_the_folder(
@@ -214,8 +214,8 @@ def test_a_data_set_without_the_library_names_the_extra(
         [*open_source(dataset).entries()]
 
 
-def test_a_data_set_of_several_columns_of_pictures_is_refused(tmp_path: Path) -> None:
+def test_a_data_set_of_several_columns_of_images_is_refused(tmp_path: Path) -> None:
     column = [{"bytes": b"", "path": None}]
-    two = save_pictures(tmp_path / "two", {"a": column, "b": column})
+    two = save_images(tmp_path / "two", {"a": column, "b": column})
     with pytest.raises(ImageError, match="2 columns"):
         [*open_source(two).entries()]

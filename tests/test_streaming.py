@@ -21,7 +21,7 @@ from latentlab.linalg.sums import leading_eigenpairs
 
 
 def falling(rows: int, columns: int, *, offset: float = 3.0, seed: int = 0) -> Tensor:
-    """Return rows (N, D) far from zero, whose variances fall as those of pictures do."""
+    """Return rows (N, D) far from zero, whose variances fall as those of images do."""
     generator = torch.Generator().manual_seed(seed)
     samples = torch.randn(rows, columns, generator=generator, dtype=torch.float64)
     turn = torch.linalg.qr(torch.randn(columns, columns, generator=generator).double())[0]

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from command_line import CommandLine, save_picture
+from command_line import CommandLine, save_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linear_vae import LinearVAE, smooth_picture
+from linear_vae import LinearVAE, smooth_image
 from tiny_models import save_tiny
 from torch import Tensor
 
@@ -63,7 +63,7 @@ def test_a_transform_of_patches_is_the_same_in_tiles_of_any_size(
 ) -> None:
     whole = LinearVAE(seed=seed)
     parts = tiled(whole, tile=4 * max(tile, 2 * overlap), overlap=4 * overlap)
-    image = smooth_picture(4 * height, 4 * width, seed)[None]
+    image = smooth_image(4 * height, 4 * width, seed)[None]
     expected, found = whole.encode(image), parts.encode(image)
     assert found.logvar is not None
     assert found.mean.shape == expected.mean.shape == (1, 6, height, width)
@@ -93,11 +93,11 @@ def test_tiles_cover_a_side_with_the_same_overlap_everywhere(
 
 
 @pytest.mark.parametrize("size", [(64, 64), (64, 32), (16, 8)])
-def test_pictures_no_larger_than_a_tile_are_the_same_bit_for_bit(
+def test_images_no_larger_than_a_tile_are_the_same_bit_for_bit(
     size: tuple[int, int], kl: LatentVAE
 ) -> None:
     parts = tiled(kl, tile=64, overlap=16)
-    image = smooth_picture(*size)[None]
+    image = smooth_image(*size)[None]
     expected, found = kl.encode(image), parts.encode(image)
     assert torch.equal(found.mean, expected.mean)
     assert found.logvar is not None
@@ -165,27 +165,27 @@ def test_seams_of_two_tiles_are_those_computed_by_hand(source: str, kl: LatentVA
     vae = kl if source == "kl" else load_vae("mini")
     stride = vae.spec.stride
     parts = tiled(vae, tile=64, overlap=16)
-    image = smooth_picture(48, 96)[None]
+    image = smooth_image(48, 96)[None]
     with torch.no_grad():
         latent = vae.encode(image)
         halves = [vae.encode(image[..., :64]), vae.encode(image[..., 48:])]
         found = parts.encode(image)
         cells = 16 // stride
         whole, relative = by_hand([half.mean for half in halves], cells)
-        pictures = [
+        images = [
             vae.decode(latent.mean[..., : 64 // stride]),
             vae.decode(latent.mean[..., 48 // stride :]),
         ]
         decoded = parts.decode(latent.mean)
-        picture, picture_relative = by_hand(pictures, 16)
+        decoded, image_relative = by_hand(images, 16)
     np.testing.assert_allclose(found.mean, whole, atol=1e-5)
-    np.testing.assert_allclose(decoded, picture, atol=1e-5)
+    np.testing.assert_allclose(decoded, decoded, atol=1e-5)
     assert found.logvar is not None
     np.testing.assert_allclose(
         found.logvar, by_hand([h.logvar for h in halves], cells)[0], atol=1e-4
     )
     assert parts.seams["encode"].relative == pytest.approx(relative, rel=1e-4)
-    assert parts.seams["decode"].relative == pytest.approx(picture_relative, rel=1e-4)
+    assert parts.seams["decode"].relative == pytest.approx(image_relative, rel=1e-4)
     assert relative > 1e-3
     # And the blend is nearer to the untiled latent than the tiles are to each other.
     error = (found.mean - latent.mean).square().mean().sqrt()
@@ -219,7 +219,7 @@ def test_a_constant_result_has_no_relative_seams() -> None:
 def test_derivatives_of_tiles_are_those_of_the_whole() -> None:
     vae = LinearVAE()
     parts = tiled(vae, tile=16, overlap=8)
-    latent = encode(vae, smooth_picture(24, 40))
+    latent = encode(vae, smooth_image(24, 40))
     whole, found = decoder_map(vae, latent), decoder_map(parts, latent)
     rows = torch.randn(2, whole.n_features, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(found.push(rows), whole.push(rows), atol=1e-5, rtol=0)
@@ -229,7 +229,7 @@ def test_derivatives_of_tiles_are_those_of_the_whole() -> None:
 
 def test_a_jacobian_through_group_norms_and_attention_is_that_of_differences(kl: LatentVAE) -> None:
     parts = tiled(kl, tile=16, overlap=4)
-    latent = encode(kl, smooth_picture(16, 24))
+    latent = encode(kl, smooth_image(16, 24))
     around = decoder_map(parts, latent)
     tangent = torch.randn(1, around.n_features, generator=torch.Generator().manual_seed(1))
     step = 1e-3 * tangent.view(1, *latent.values.shape)
@@ -258,7 +258,7 @@ def test_memory_is_judged_by_one_tile(kl: LatentVAE, monkeypatch: pytest.MonkeyP
     parts = tiled(kl, tile=64, overlap=16)
     assert parts.activation_bytes(640, 640) == kl.activation_bytes(64, 64)
     assert parts.activation_bytes(640, 32) == kl.activation_bytes(64, 32)
-    image = smooth_picture(160, 160)[None]
+    image = smooth_image(160, 160)[None]
     limit = (kl.activation_bytes(64, 64) + kl.activation_bytes(160, 160)) / 2
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", str(limit / 1e9))
     with pytest.raises(MemoryLimitError, match=r"160×160 pixels .*--tile 512"):
@@ -271,8 +271,8 @@ def test_memory_is_judged_by_one_tile(kl: LatentVAE, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
-    """Return a picture of 192×32 pixels."""
-    return save_picture(tmp_path / "large.png", 192, 32)
+    """Return an image of 192×32 pixels."""
+    return save_image(tmp_path / "large.png", 192, 32)
 
 
 def tiny_limit(vae: LatentVAE) -> str:
@@ -280,7 +280,7 @@ def tiny_limit(vae: LatentVAE) -> str:
     return str((vae.activation_bytes(128, 32) + vae.activation_bytes(192, 32)) / 2e9)
 
 
-def test_a_picture_that_does_not_fit_does_with_tiles_and_the_run_says_so(
+def test_a_image_that_does_not_fit_does_with_tiles_and_the_run_says_so(
     cli: CommandLine, large: Path, kl: LatentVAE, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", tiny_limit(kl))
@@ -293,7 +293,7 @@ def test_a_picture_that_does_not_fit_does_with_tiles_and_the_run_says_so(
     assert facts["tiles"]["tile"] == 128
     assert facts["tiles"]["overlap"] == 64
     seams: dict[str, Any] = facts["tiles"]["seams"]
-    assert seams["encode"]["calls"] == 2  # the picture, then its three copies together
+    assert seams["encode"]["calls"] == 2  # the image, then its three copies together
     assert seams["decode"]["calls"] == 1
     assert seams["encode"]["relative"] > 0
     recorded = json.loads(Path("run/run.json").read_text())["pca"]["tiles"]
@@ -310,7 +310,7 @@ def test_tiles_are_of_16_bits_where_that_does_not_show(
     monkeypatch.setattr(precision, "native_bfloat16", lambda device: True)
     command = ("pca", large, "-m", cli.model, "-k", "augment", "-n", 3, "--nulls", "none")
     facts = cli(*command, "--tile", 128, "--out", "run", "--json").facts
-    # The picture, the few that precisions are compared by, twice, and the three copies.
+    # The image, the few that precisions are compared by, twice, and the three copies.
     assert facts["tiles"]["seams"]["encode"]["calls"] == 4
     walked = cli("traverse", "--run", "run", "--steps", 2, "--components", 1, "--tile", 128)
     assert "tiled 128 px, seams" in walked.err
@@ -322,7 +322,7 @@ def test_tiles_are_of_16_bits_where_that_does_not_show(
 
 def test_a_store_of_tiles_says_so_and_goes_on_with_them(cli: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
-    save_picture(tmp_path / "photos/wide.png", 96, 300)
+    save_image(tmp_path / "photos/wide.png", 96, 300)
     command = ("encode", tmp_path / "photos", "-m", cli.model, "--dtype", "float32", "--workers", 0)
     exact = (*command, "--store-dtype", "float32", "--out", "store")
     called = cli(*exact, "--tile", 128)
@@ -346,7 +346,7 @@ def test_the_summary_has_one_line_for_tiles(cli: CommandLine, large: Path) -> No
     assert "128 px, seams" in line
     assert "% of the latent's deviation" in line
     assert not [line for line in cli(*command).out.splitlines() if line.startswith("tiled")]
-    small = cli(*command[:1], cli.picture, *command[2:], "--tile", 128).out
+    small = cli(*command[:1], cli.image, *command[2:], "--tile", 128).out
     assert "128 px, one tile" in small
 
 
@@ -364,15 +364,15 @@ def test_tiles_of_impossible_size_are_wrong_usage(
 @pytest.mark.parametrize(
     "command",
     [
-        ("directions", "PICTURE", "--no-labels", "--compare", "none", "-n", "4"),
-        ("transfer", "PICTURE", "PICTURE", "-n", "4", "--components", "1"),
-        ("interpolate", "PICTURE", "PICTURE", "--steps", "3"),
+        ("directions", "IMAGE", "--no-labels", "--compare", "none", "-n", "4"),
+        ("transfer", "IMAGE", "IMAGE", "-n", "4", "--components", "1"),
+        ("interpolate", "IMAGE", "IMAGE", "--steps", "3"),
     ],
 )
 def test_other_commands_take_tiles_and_record_them(
     command: tuple[str, ...], cli: CommandLine, large: Path
 ) -> None:
-    arguments = [str(large) if word == "PICTURE" else word for word in command]
+    arguments = [str(large) if word == "IMAGE" else word for word in command]
     called = cli(*arguments, "-m", cli.model, "--tile", 128, "--out", "run")
     assert called.code == 0, called.err
     assert "tiled 128 px, seams" in called.err

@@ -19,8 +19,8 @@ def mixed_map(vae: LinearVAE) -> tuple[object, np.ndarray]:
     scales = torch.linspace(0.2, 2, 48)
     mixing = torch.randn(192, 48, generator=generator) * scales / 10
 
-    def mix(pictures: Tensor) -> Tensor:
-        return pictures.flatten(1) @ mixing
+    def mix(images: Tensor) -> Tensor:
+        return images.flatten(1) @ mixing
 
     around = decoder_map(vae, Latent(torch.zeros(6, 2, 2), vae.spec), features=mix)
     return around, around.push(torch.eye(24)).T.double().numpy()
@@ -69,11 +69,11 @@ def test_an_orthonormal_decoder_uses_every_dimension(
     assert found.effective_dimension.value == pytest.approx(480, rel=1e-5)
 
 
-def test_one_probe_and_a_constant_picture_are_refused(
+def test_one_probe_and_a_constant_image_are_refused(
     linear_vae: LinearVAE, linear_latent: Latent
 ) -> None:
     with pytest.raises(UsageError, match=r"probes=1, .*expected at least 2"):
         estimate_traces(decoder_map(linear_vae, linear_latent), probes=1)
-    still = decoder_map(linear_vae, linear_latent, features=lambda pictures: 0 * pictures)
+    still = decoder_map(linear_vae, linear_latent, features=lambda images: 0 * images)
     with pytest.raises(ZeroJacobianError):
         estimate_traces(still, probes=2)

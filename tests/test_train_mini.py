@@ -54,7 +54,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def photos() -> np.ndarray:
-    """Return four smooth color pictures, (4, 256, 256, 3) uint8."""
+    """Return four smooth color images, (4, 256, 256, 3) uint8."""
     rng = np.random.default_rng(0)
     small = Image.Resampling.BICUBIC
     fields = [Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)) for _ in range(4)]
@@ -192,18 +192,18 @@ def test_pixels_survive_the_way_to_a_tensor_and_back() -> None:
     assert np.array_equal(mini_data.to_pixels(tensor), levels)
 
 
-def test_broken_pictures_are_counted_and_skipped(folder: Path) -> None:
+def test_broken_images_are_counted_and_skipped(folder: Path) -> None:
     good = (folder / "0.png").read_bytes()
     (folder / "cut.png").write_bytes(good[: len(good) // 2])
     (folder / "empty.jpg").write_bytes(b"")
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     read = mini_data.read_folder(folder)
     assert read.names == ("0.png", "1.png", "2.png")
     assert read.skipped == ("cut.png", "empty.jpg", "notes.txt")
     assert read.pixels.shape == (3, 256, 256, 3)
 
 
-def test_a_folder_without_pictures_is_one_line_and_exit_code_3(
+def test_a_folder_without_images_is_one_line_and_exit_code_3(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = str(tmp_path / "out")
@@ -296,7 +296,7 @@ def test_scores_agree_with_scikit_image(photos: np.ndarray) -> None:
     assert mini_data.ssim(photos[0], photos[0]) == 1
 
 
-def test_photos_to_judge_by_are_square_color_pictures() -> None:
+def test_photos_to_judge_by_are_square_color_images() -> None:
     held_out = mini_data.bundled_photos()
     assert {"china", "flower"} <= set(held_out)
     assert all(p.shape == (256, 256, 3) and p.dtype == np.uint8 for p in held_out.values())

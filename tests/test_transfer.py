@@ -1,11 +1,11 @@
-"""Transfer where the answer is known: a linear decoder, and one that looks at the picture."""
+"""Transfer where the answer is known: a linear decoder, and one that looks at the image."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from linear_vae import LinearVAE, smooth_picture
+from linear_vae import LinearVAE, smooth_image
 from torch import Tensor
 
 from latentlab.directions.finding import find_directions
@@ -14,7 +14,7 @@ from latentlab.encoding.encoder import encode
 from latentlab.errors import ShapeError, UsageError
 from latentlab.figures.sheets import _SMALL_TILE
 from latentlab.figures.transfer import draw_transfer, transfer_sheet
-from latentlab.images.image import Picture
+from latentlab.images.image import Image
 from latentlab.latents import Directions, Latent
 from latentlab.neighborhoods.sampling import neighborhood
 
@@ -28,10 +28,10 @@ class TurningVAE(LinearVAE):
 
 
 def latent_of(vae: LinearVAE, seed: int, *, sign: int = 1) -> Latent:
-    latent = encode(vae, Picture(0.3 * smooth_picture(seed=seed), name=f"picture{seed}"))
+    latent = encode(vae, Image(0.3 * smooth_image(seed=seed), name=f"image{seed}"))
     values = latent.values.clone()
     values[0] = sign * (values[0].abs() + 3)
-    return Latent(values, latent.spec, picture=latent.picture, name=latent.name)
+    return Latent(values, latent.spec, image=latent.image, name=latent.name)
 
 
 def without_first_channel(vae: LinearVAE, latent: Latent, k: int = 4) -> Directions:
@@ -53,7 +53,7 @@ def test_everything_transfers_through_a_linear_decoder_so_chance_is_one(
     facts = moved.summary()
     assert facts["picture_change"]["cosine"] == pytest.approx(1, abs=1e-5)
     assert facts["picture_change"]["random"] == pytest.approx(1, abs=1e-5)
-    assert [pair["target"] for pair in facts["pairs"]] == ["picture1", "picture2"]
+    assert [pair["target"] for pair in facts["pairs"]] == ["image1", "image2"]
 
 
 def test_a_decoder_that_turns_the_change_around_has_cosine_minus_one() -> None:
@@ -94,7 +94,7 @@ def test_what_makes_no_sense_is_refused(linear_vae: LinearVAE) -> None:
     with pytest.raises(UsageError, match="at least two"):
         transfer_directions(linear_vae, origin, found, [])
     smaller = Latent(torch.zeros(6, 4, 4), linear_vae.spec, name="small")
-    with pytest.raises(ShapeError, match=r"different size: small .* 16×16 px and picture0"):
+    with pytest.raises(ShapeError, match=r"different size: small .* 16×16 px and image0"):
         transfer_directions(linear_vae, origin, found, [smaller])
     for alpha in (0.0, -1.0, float("nan")):
         with pytest.raises(UsageError, match="above 0"):
@@ -112,7 +112,7 @@ def test_the_figure_and_the_sheet_show_every_direction_and_target(linear_vae: Li
     axes = draw_transfer(moved).axes
     assert len(axes) == 2
     points = [line for line in axes[0].lines if line.get_marker() not in ("None", "")]
-    assert [line.get_label() for line in points] == ["picture1", "picture2"]
+    assert [line.get_label() for line in points] == ["image1", "image2"]
     np.testing.assert_allclose(points[1].get_ydata(), moved.cosines[1])
     height, width, _ = transfer_sheet(moved).shape
     assert width > 6 * _SMALL_TILE

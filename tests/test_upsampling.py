@@ -19,14 +19,14 @@ def layer(**changes: Any) -> Upsample2D:
     return Upsample2D(**({"channels": 6, "use_conv": True, "out_channels": 5} | changes)).eval()
 
 
-def pictures(height: int = 4, width: int = 7) -> Tensor:
+def images(height: int = 4, width: int = 7) -> Tensor:
     return torch.randn(2, 6, height, width, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 7)], ids=str)
 def test_the_numbers_equal_diffusers(size: tuple[int, int]) -> None:
     plain = layer().double()
-    given = pictures(*size).double()
+    given = images(*size).double()
     with torch.no_grad():
         expected = plain(given)
         found = convolve_doubled(given, plain.conv.weight, plain.conv.bias)
@@ -43,7 +43,7 @@ def test_16_bits_are_rounded_a_little_more_and_float32_is_unchanged() -> None:
     plain, ours = layer(), layer()
     speed_up(nn.Sequential(ours))
     assert type(ours) is PhasedUpsample
-    given = pictures(32, 32)
+    given = images(32, 32)
     with torch.inference_mode():
         exact = plain(given)
         assert torch.equal(ours(given), exact)
@@ -59,7 +59,7 @@ def test_16_bits_are_rounded_a_little_more_and_float32_is_unchanged() -> None:
 def test_outside_of_inference_and_for_a_given_size_nothing_changes() -> None:
     plain, ours = layer().bfloat16(), layer().bfloat16()
     speed_up(nn.Sequential(ours))
-    given = pictures().bfloat16()
+    given = images().bfloat16()
     assert torch.equal(ours(given), plain(given))
     with torch.inference_mode():
         assert torch.equal(ours(given, output_size=(9, 15)), plain(given, output_size=(9, 15)))
@@ -69,11 +69,11 @@ def test_outside_of_inference_and_for_a_given_size_nothing_changes() -> None:
         assert float(copied(given).abs().max()) > 0
 
 
-def test_small_pictures_are_doubled_the_usual_way() -> None:
+def test_small_images_are_doubled_the_usual_way() -> None:
     plain, ours = layer().bfloat16(), layer().bfloat16()
     speed_up(nn.Sequential(ours))
     with torch.inference_mode():
-        assert torch.equal(ours(pictures().bfloat16()), plain(pictures().bfloat16()))
+        assert torch.equal(ours(images().bfloat16()), plain(images().bfloat16()))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from latentlab.chance.verdict import affordable_nulls
 from latentlab.components.fitting import fit_pca
 from latentlab.encoding.encoder import encode
 from latentlab.errors import ShapeError, UsageError
-from latentlab.images.reading import read_picture
+from latentlab.images.reading import read_image
 from latentlab.latents import Neighborhood, Spectrum
 from latentlab.layouts import TokenLayout, Window
 from latentlab.loaders import load_vae
@@ -75,7 +75,7 @@ def test_isotropic_noise_has_no_elbow_also_were_it_asked_for_one() -> None:
 @pytest.mark.parametrize("sample", ["flower", "china"])
 def test_the_augment_neighborhood_has_no_elbow(sample: str) -> None:
     vae = load_vae("linear")
-    latent = encode(vae, read_picture(f"sample:{sample}", size=128, multiple=vae.spec.multiple))
+    latent = encode(vae, read_image(f"sample:{sample}", size=128, multiple=vae.spec.multiple))
     hood = neighborhood(vae, latent, "augment", n_samples=100)
     judgment = judge(hood, fit_pca.spectrum(hood).spectrum, nulls=BOTH)
     assert judgment.components_above >= 5

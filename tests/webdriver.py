@@ -139,7 +139,7 @@ class Browser:
         body = {"text": keys}
         self._ask("POST", f"{self._session}/element/{self.element(selector)}/value", body)
 
-    def picture(self) -> np.ndarray:
+    def screenshot(self) -> np.ndarray:
         """Return what is seen, (H, W, 3), 0 to 255."""
         answer = self.cdp("Page.captureScreenshot")
         with Image.open(io.BytesIO(base64.b64decode(answer["data"]))) as image:

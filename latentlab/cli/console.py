@@ -63,7 +63,7 @@ def table(
 
 def tiling(tiles: Mapping[str, Any]) -> str:
     """Return what a run's ``tiles`` say, in half a line."""
-    names = {"encode": "the latent's deviation", "decode": "the picture's"}
+    names = {"encode": "the latent's deviation", "decode": "the image's"}
     seams = [
         f"{shown(tiles['seams'][kind]['relative'], '.1%')} of {name}"
         for kind, name in names.items()

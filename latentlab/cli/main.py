@@ -32,7 +32,7 @@ _NO_MEMORY = (
 
 app = typer.Typer(
     name="latentlab",
-    help="Look into the latent space around a picture, for latent-diffusion VAEs.",
+    help="Look into the latent space around an image, for latent-diffusion VAEs.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # drawing the help with rich would double the time of --help
@@ -68,13 +68,13 @@ def root(
         bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere.")
     ] = False,
 ) -> None:
-    """Look into the latent space around a picture, for latent-diffusion VAEs."""
+    """Look into the latent space around an image, for latent-diffusion VAEs."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code.
 
-    0 done; 1 failed while running; 2 wrong usage; 3 bad input picture or file; 4 model not
+    0 done; 1 failed while running; 2 wrong usage; 3 bad input image or file; 4 model not
     available; 5 out of memory; 130 interrupted.
     """
     _print_any_name()

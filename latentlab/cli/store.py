@@ -43,12 +43,12 @@ def _shown(value: Any) -> str:
 def verify(
     folder: Folder,
     pictures: Annotated[
-        Path | None, typer.Option(help="Where the pictures are: hash each of them again.")
+        Path | None, typer.Option(help="Where the images are: hash each of them again.")
     ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Check every byte of a store, and its pictures; exit code 3 where something is wrong."""
+    """Check every byte of a store, and its images; exit code 3 where something is wrong."""
     from latentlab.store.opening import open_source
     from latentlab.store.verification import verify_store
 
@@ -63,7 +63,7 @@ def verify(
         say(f"problems: {found.count:,}", quiet=quiet)
         raise typer.Exit(DAMAGED)
     if not json and not quiet:
-        checked = f", pictures: {found.pictures:,}" if pictures else ""
+        checked = f", images: {found.pictures:,}" if pictures else ""
         print(f"as they were written: shards: {found.shards:,}{checked}")
 
 
@@ -75,7 +75,7 @@ def export(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write all latents of a store as one array, with the paths of their pictures."""
+    """Write all latents of a store as one array, with the paths of their images."""
     from latentlab.store.exporting import export_store
     from latentlab.store.reading import open_store
 

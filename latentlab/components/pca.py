@@ -72,7 +72,7 @@ class PCA:
 
     @property
     def title(self) -> str:
-        """Return two lines: picture, model and size, then what was analyzed."""
+        """Return two lines: image, model and size, then what was analyzed."""
         where = f"{self.origin.title}\n" if self.origin else ""
         return f"{where}{self.description}"
 

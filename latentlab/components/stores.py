@@ -33,8 +33,8 @@ PARTS = {
         WholeLayout,
         "store",
         "latents",
-        "Whole latents of a data set. It shows how its pictures differ, most of all in what is "
-        "where. Other pictures have other components.",
+        "Whole latents of a data set. It shows how its images differ, most of all in what is "
+        "where. Other images have other components.",
     ),
     "tokens": _Part(
         TokenLayout,
@@ -71,7 +71,7 @@ class StoreRows(RowStream):
             name=f"mean of {store.folder.resolve().name}",
             record={"model": {**manifest.model, "dtype": manifest.dtype}},
         )
-        label = f"{self.part.noun} of {len(store):,} pictures"
+        label = f"{self.part.noun} of {len(store):,} images"
         return Sampling(
             self.part.neighborhood, self.layout, origin, label=label, statement=self.part.statement
         )

@@ -48,7 +48,7 @@ def draw_sweep(sweep: BetaSweep) -> Figure:
         ("tilt_rho", "|ρ| of the tilt with the slant", data, "o-"),
         ("disentanglement", "DCI disentanglement", green, "o-"),
         ("mig", "MIG", red, "o-"),
-        ("tilt_rho_chance", "|ρ|, pictures shuffled", gray, "s--"),
+        ("tilt_rho_chance", "|ρ|, images shuffled", gray, "s--"),
         ("rotated_mig", "MIG, latents rotated", gray, "^--"),
     )
     scores.set(ylabel="score (0 to 1)", ylim=(0, 1))

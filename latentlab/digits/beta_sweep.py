@@ -86,7 +86,7 @@ def sweep_betas(
     ]
     done, total = 0, len(recipes) * recipe.epochs
     shown = data.test.draw(_MEASURED)
-    factors = measure_digits(shown.pictures.numpy())
+    factors = measure_digits(shown.images.numpy())
     found = []
     for chosen in recipes:
         trainer = Trainer(config, chosen, data)

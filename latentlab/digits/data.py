@@ -1,4 +1,4 @@
-"""Pictures of handwritten digits with labels: MNIST from its files, or scikit-learn's small set."""
+"""Images of handwritten digits with labels: MNIST from its files, or scikit-learn's small set."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-"""Part → the names of its pictures and labels, with or without ``.gz``."""
+"""Part → the names of its images and labels, with or without ``.gz``."""
 
 Device = torch.device | str
 
@@ -34,15 +34,15 @@ _LARGEST_SIDE = 128
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Digits:
-    """Pictures and their labels.
+    """Images and their labels.
 
     Parameters
     ----------
-    pictures : Tensor, (N, 1, H, H), float32 in [0, 1], ink is 1
+    images : Tensor, (N, 1, H, H), float32 in [0, 1], ink is 1
     labels : Tensor, (N,), int64, 0 to 9
     """
 
-    pictures: Tensor
+    images: Tensor
     labels: Tensor
 
     def __len__(self) -> int:
@@ -50,19 +50,19 @@ class Digits:
 
     def __getitem__(self, chosen: slice | Tensor | list[int]) -> Digits:
         """Return some of the digits, chosen by a slice, indices or a mask."""
-        return Digits(self.pictures[chosen], self.labels[chosen])
+        return Digits(self.images[chosen], self.labels[chosen])
 
     def __repr__(self) -> str:
-        return f"Digits({len(self)} pictures of {self.size}×{self.size})"
+        return f"Digits({len(self)} images of {self.size}×{self.size})"
 
     @property
     def size(self) -> int:
-        """Side of a picture in pixels."""
-        return int(self.pictures.shape[-1])
+        """Side of an image in pixels."""
+        return int(self.images.shape[-1])
 
     def to(self, device: Device) -> Digits:
         """Return the digits on a device."""
-        return Digits(self.pictures.to(device), self.labels.to(device))
+        return Digits(self.images.to(device), self.labels.to(device))
 
     def draw(self, count: int, *, seed: int = 0) -> Digits:
         """Return at most ``count`` of the digits, drawn at random from the seed."""
@@ -94,7 +94,7 @@ def load_data(name: str, *, offline: bool = False, progress: Progress | None = N
 
     Parameters
     ----------
-    name : ``digits``, scikit-learn's 1,797 pictures of 8×8, of which every fifth is for testing;
+    name : ``digits``, scikit-learn's 1,797 images of 8×8, of which every fifth is for testing;
         ``mnist``, downloaded once into the cache; or a folder with MNIST's four IDX files
     offline : never use the network
     progress : called as ``progress(what, bytes so far, bytes in all)`` while downloading
@@ -108,7 +108,7 @@ def load_data(name: str, *, offline: bool = False, progress: Progress | None = N
     --------
     >>> data = load_data("digits")
     >>> data.train, len(data.test)
-    (Digits(1437 pictures of 8×8), 360)
+    (Digits(1437 images of 8×8), 360)
     """
     if name == "digits":
         return _small_set()
@@ -136,8 +136,8 @@ def read_folder(folder: Path, *, name: str | None = None) -> DigitsData:
     train, test = (_read_pair(*paths[part]) for part in ("train", "test"))
     if train.size != test.size:
         raise FileError(
-            f"training pictures of {train.size} px and test pictures of {test.size} px",
-            "pictures of one size",
+            f"training images of {train.size} px and test images of {test.size} px",
+            "images of one size",
             "use files of one data set",
         )
     sums = {path.name: sha256_of_file(path) for pair in paths.values() for path in pair}
@@ -156,19 +156,19 @@ def _find(folder: Path, stem: str) -> Path:
     )
 
 
-def _read_pair(pictures_path: Path, labels_path: Path) -> Digits:
-    pictures, labels = read_idx(pictures_path, "pictures"), read_idx(labels_path, "labels")
-    if len(pictures) != len(labels):
+def _read_pair(images_path: Path, labels_path: Path) -> Digits:
+    images, labels = read_idx(images_path, "pictures"), read_idx(labels_path, "labels")
+    if len(images) != len(labels):
         raise FileError(
-            f"{len(pictures):,} pictures in {pictures_path.name} and {len(labels):,} labels in "
+            f"{len(images):,} images in {images_path.name} and {len(labels):,} labels in "
             f"{labels_path.name}",
-            "a label for every picture",
+            "a label for every image",
             "use files of one data set",
         )
-    height, width = pictures.shape[1:]
+    height, width = images.shape[1:]
     if height != width or not 4 <= height <= _LARGEST_SIDE:
         raise FileError(
-            f"pictures of {height}×{width} in {pictures_path}",
+            f"images of {height}×{width} in {images_path}",
             f"squares of 4 to {_LARGEST_SIDE} px",
             "check that this is MNIST or a data set in its format",
         )
@@ -178,11 +178,11 @@ def _read_pair(pictures_path: Path, labels_path: Path) -> Digits:
             "labels from 0 to 9",
             "use a data set with ten classes",
         )
-    return _digits(pictures, labels, 255)
+    return _digits(images, labels, 255)
 
 
-def _digits(pictures: NDArray[np.uint8], labels: NDArray[np.uint8], white: float) -> Digits:
-    scaled = torch.from_numpy(pictures.astype(np.float32)) / white
+def _digits(images: NDArray[np.uint8], labels: NDArray[np.uint8], white: float) -> Digits:
+    scaled = torch.from_numpy(images.astype(np.float32)) / white
     return Digits(scaled[:, None], torch.from_numpy(labels.astype(np.int64)))
 
 

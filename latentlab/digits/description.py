@@ -24,7 +24,7 @@ _REACH = 3.0
 _SPAN = 2.0
 _ROUNDING = 1e-3
 _NOTICEABLE = 0.2
-# The smallest changes worth naming, relative to the side of the picture (its square for the area).
+# The smallest changes worth naming, relative to the side of the image (its square for the area).
 _FLOORS = {"slant": 0.05, "thickness": 0.01, "width": 0.03, "height": 0.03}
 _FLOORS |= {"area": 0.01, "length": 0.1}
 

@@ -38,8 +38,8 @@ _CHECKED = 64
 _REACH = 2.0
 
 
-class _Pictures(nn.Module):
-    """The decoder, followed by the sigmoid that turns its logits into pictures."""
+class _Images(nn.Module):
+    """The decoder, followed by the sigmoid that turns its logits into images."""
 
     def __init__(self, decoder: nn.Module) -> None:
         super().__init__()
@@ -77,10 +77,10 @@ def export_onnx(run: DigitsRun, folder: Path) -> dict[str, Any]:
     facts = {**describe_model(run), "opset": OPSET}
     z = draw_latents(model, run.codes, _CHECKED, scale=_REACH)
     label = torch.arange(_CHECKED) % model.config.classes
-    pictures = model.pictures(z, label)
+    images = model.images(z, label)
     parts = {
-        DECODER: (_Pictures(model.decoder), {"z": z, "label": label}, ("image",)),
-        ENCODER: (model.encoder, {"image": pictures, "label": label}, ("mean", "logvar")),
+        DECODER: (_Images(model.decoder), {"z": z, "label": label}, ("image",)),
+        ENCODER: (model.encoder, {"image": images, "label": label}, ("mean", "logvar")),
     }
     contents = {name: _to_onnx(*part, facts) for name, part in parts.items()}
     largest = max(_difference(contents[name], *part) for name, part in parts.items())
@@ -168,7 +168,7 @@ def _difference(
 
     Raises
     ------
-    ParityError : it is above the tolerance, for the whole batch or for a single picture.
+    ParityError : it is above the tolerance, for the whole batch or for a single image.
     """
     runtime = importlib.import_module("onnxruntime")
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])

@@ -34,7 +34,7 @@ _TREE_ROWS = 3000
 _FEWEST = 100
 
 Factors = dict[str, NDArray[np.float64]]
-"""Name of a factor → its values (N,), one per picture."""
+"""Name of a factor → its values (N,), one per image."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ class FactorTable:
     ----------
     kl : array, (L,), nats on the data
     rho : array, (L, F), |Spearman| within a label, mean over labels
-    rho_chance : array, (L, F), the same with pictures shuffled within their labels
+    rho_chance : array, (L, F), the same with images shuffled within their labels
     worst : array, (L,), the lowest ρ with the slant over labels, positive if its sign is the mean's
     information : array, (L, F), nats, between the latent and the factor's rank within its label
     scores : Scores of the latents as they are
     rotated : scores of randomly rotated latents, whose axes have no meaning
-    shuffled : scores with the factors shuffled over all pictures: the chance level
+    shuffled : scores with the factors shuffled over all images: the chance level
     """
 
     kl: NDArray[np.float64]
@@ -87,7 +87,7 @@ class FactorTable:
 
 
 def table_of_factors(model: DigitsModel, digits: Digits, *, seed: int = 0) -> FactorTable:
-    """Return the table of latents against factors, measured on pictures.
+    """Return the table of latents against factors, measured on images.
 
     Factors enter the mutual information and the scores as ranks within their label, so that what
     the label alone tells about them does not count.
@@ -95,17 +95,17 @@ def table_of_factors(model: DigitsModel, digits: Digits, *, seed: int = 0) -> Fa
     Parameters
     ----------
     model : DigitsModel
-    digits : at least 100 pictures, usually of the test set
+    digits : at least 100 images, usually of the test set
     seed : int, of rotations, shuffles and trees
 
     Raises
     ------
-    UsageError : too few pictures.
+    UsageError : too few images.
     """
     if len(digits) < _FEWEST:
-        raise UsageError(f"{len(digits)} pictures", f"at least {_FEWEST}", "pass more data")
+        raise UsageError(f"{len(digits)} images", f"at least {_FEWEST}", "pass more data")
     codes = encode_digits(model, digits)
-    return compare_factors(codes, measure_digits(digits.pictures.numpy()), seed=seed)
+    return compare_factors(codes, measure_digits(digits.images.numpy()), seed=seed)
 
 
 def compare_factors(codes: Codes, values: Factors, *, seed: int = 0) -> FactorTable:
@@ -132,7 +132,7 @@ def summarize_factors(codes: Codes, values: Factors, *, seed: int = 0) -> dict[s
     Returns
     -------
     dict with ``tilt_rho``, the highest mean |Spearman| of a latent with the slant within a label;
-    ``tilt_rho_chance``, the same with pictures shuffled; ``mig``; ``disentanglement`` of DCI; and
+    ``tilt_rho_chance``, the same with images shuffled; ``mig``; ``disentanglement`` of DCI; and
     ``rotated_mig``, of randomly rotated latents
     """
     rho = within_class_spearman(codes, values)
@@ -262,7 +262,7 @@ def _describe_control(scores: Sequence[Scores]) -> dict[str, Any]:
 
 
 def save_factors(run: DigitsRun, digits: Digits, folder: Path, *, seed: int = 0) -> dict[str, Any]:
-    """Write ``factors.json`` for a run and pictures; return its facts and its path.
+    """Write ``factors.json`` for a run and images; return its facts and its path.
 
     The parameters are those of :func:`table_of_factors`. The changes are from −2 to 2 σ.
     """

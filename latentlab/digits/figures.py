@@ -26,19 +26,19 @@ _ROWS_WITHOUT_LABEL = 6
 _SHOWN_POINTS = 3000
 
 
-def ink(pictures: Tensor) -> list[Frame]:
-    """Return pictures (N, 1, H, W) or (N, H, W), in [0, 1], as tiles (H, W, 3), uint8."""
-    flat = pictures.detach().cpu().reshape(-1, *pictures.shape[-2:])
+def ink(images: Tensor) -> list[Frame]:
+    """Return images (N, 1, H, W) or (N, H, W), in [0, 1], as tiles (H, W, 3), uint8."""
+    flat = images.detach().cpu().reshape(-1, *images.shape[-2:])
     gray = (255 * (1 - flat.clamp(0, 1))).round().to(torch.uint8).numpy()
-    return [np.repeat(picture[..., None], 3, axis=2) for picture in gray]
+    return [np.repeat(image[..., None], 3, axis=2) for image in gray]
 
 
 def draw_reconstructions(model: DigitsModel, digits: Digits, *, title: str) -> Frame:
-    """Return a sheet (H, W, 3): test pictures, and below each its reconstruction."""
+    """Return a sheet (H, W, 3): test images, and below each its reconstruction."""
     shown = digits[:CLASSES]
     return compose_sheet(
-        [ink(shown.pictures), ink(reconstruct_digits(model, shown))],
-        row_labels=["test pictures", "reconstructed"],
+        [ink(shown.images), ink(reconstruct_digits(model, shown))],
+        row_labels=["test images", "reconstructed"],
         column_labels=[str(label) for label in shown.labels.tolist()],
         title=title,
         tile=_TILE,
@@ -60,7 +60,7 @@ def draw_samples(model: DigitsModel, codes: Codes, *, title: str, seed: int = 0)
     if not config.is_variational:
         source = "samples of a normal distribution fitted to the codes"
     labels = torch.arange(len(z)) // _SAMPLES_PER_ROW % config.classes
-    tiles = ink(model.pictures(z, labels))
+    tiles = ink(model.images(z, labels))
     return compose_sheet(
         [tiles[start : start + _SAMPLES_PER_ROW] for start in range(0, len(z), _SAMPLES_PER_ROW)],
         row_labels=heads,

@@ -10,14 +10,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentlab.digits.figures import ink
+from latentlab.digits.folders import DigitsRun
+from latentlab.digits.interpolation import LatentPath
 from latentlab.digits.measure import Codes
+from latentlab.figures.animation import write_animation
 from latentlab.figures.canvas import LABEL_COLORS, PALETTE, new_figure
+from latentlab.images.reading import save_png
+from latentlab.results.folders import write_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from latentlab.digits.interpolation import LatentPath
     from latentlab.digits.training import Trainer
     from latentlab.figures.animation import Frame
 
@@ -30,7 +34,7 @@ class TrainingFilm:
 
     Parameters
     ----------
-    trainer : Trainer, whose watched pictures and history are shown
+    trainer : Trainer, whose watched images and history are shown
     """
 
     def __init__(self, trainer: Trainer) -> None:
@@ -39,7 +43,7 @@ class TrainingFilm:
         self.figure = _new_film(6.8, 4.4, trainer.title)
         self.tiles = []
         grid = self.figure.add_gridspec(3, len(trainer.watched), height_ratios=(1, 1, 4.2))
-        pairs = zip(ink(trainer.watched.pictures), ink(self.frames[0] / 255), strict=True)
+        pairs = zip(ink(trainer.watched.images), ink(self.frames[0] / 255), strict=True)
         for column, (original, decoded) in enumerate(pairs):
             above, below = (self.figure.add_subplot(grid[row, column]) for row in (0, 1))
             show_tile(above, original)
@@ -65,8 +69,8 @@ class TrainingFilm:
 
     def frame(self, epoch: int) -> Frame:
         """Return the frame (H, W, 3), uint8, after this many epochs."""
-        for tile, picture in zip(self.tiles, ink(self.frames[epoch] / 255), strict=True):
-            tile.set_data(picture)
+        for tile, image in zip(self.tiles, ink(self.frames[epoch] / 255), strict=True):
+            tile.set_data(image)
         seen = self.history[:epoch]
         epochs = [entry["epoch"] for entry in seen]
         for curve, part in zip(self.curves, ("train", "test"), strict=True):
@@ -132,7 +136,7 @@ class InterpolationFilm:
         self.tiles: list[Any] = []
         for path, track, (left, right) in zip(paths, self.tracks, panels, strict=True):
             self._draw_plane(left, track, codes, path.kind)
-            self.tiles.append(show_tile(right, ink(path.pictures)[0]))
+            self.tiles.append(show_tile(right, ink(path.images)[0]))
             right.set_title(" ", fontsize=9)  # reserves the line that each frame fills
         freeze_layout(self.figure)
 
@@ -162,7 +166,7 @@ class InterpolationFilm:
         shown = zip(self.paths, self.tracks, self.points, self.tiles, strict=True)
         for path, track, point, tile in shown:
             point.set_data([track[step, 0]], [track[step, 1]])
-            tile.set_data(ink(path.pictures[step])[0])
+            tile.set_data(ink(path.images[step])[0])
             weight, norm = step / (len(track) - 1), float(path.z[step].norm())
             title = f"decoded at $z_I$, t = {weight:.2f}, ‖$z_I$‖ = {norm:.2f}"
             tile.axes.set_title(title, fontsize=9)
@@ -216,3 +220,33 @@ def figure_pixels(figure: Figure) -> Frame:
     canvas: Any = figure.canvas
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def save_paths(
+    run: DigitsRun, paths: Sequence[LatentPath], folder: Path, *, fps: float = 12
+) -> dict[str, Any]:
+    """Write ``interpolation.gif``, ``.png`` and ``.json``; return the facts and the files' paths.
+
+    Parameters
+    ----------
+    paths : between the same two latents, with the same label and number of steps
+    fps : float, frames per second
+    """
+    label = paths[0].label
+    facts = {
+        "run": run.source,
+        "label": label,
+        "steps": len(paths[0].z),
+        "paths": [
+            {"kind": path.kind, "norms": path.z.norm(dim=1).tolist(), "z": path.z.tolist()}
+            for path in paths
+        ],
+    }
+    title = f"{run.name}, label {label}" if run.model.config.sees_label else run.name
+    frames = InterpolationFilm(paths, run.codes, title=title).all()
+    files = [
+        write_animation(folder / "interpolation.gif", frames, fps=fps),
+        save_png(folder / "interpolation.png", frames[len(frames) // 2]),
+        write_json(folder / "interpolation.json", facts),
+    ]
+    return {**facts, "files": files}

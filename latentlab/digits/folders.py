@@ -40,7 +40,7 @@ class DigitsRun:
     name : str, for titles
     model : DigitsModel, ready for use
     facts : contents of ``config.json``
-    codes : Codes of up to 1,000 test pictures
+    codes : Codes of up to 1,000 test images
     source : str, as given to :func:`load_run`; ``shipped`` for the model that comes with latentlab
     """
 
@@ -68,14 +68,14 @@ class DigitsRun:
 
         Raises
         ------
-        UsageError : the pictures have another size than the model's.
+        UsageError : the images have another size than the model's.
         """
         data = load_data(
             name or str(self.facts["data"]["name"]), offline=offline, progress=progress
         )
         if data.test.size != self.model.config.size:
             raise UsageError(
-                f"--data {data.name} with pictures of {data.test.size} px",
+                f"--data {data.name} with images of {data.test.size} px",
                 f"{self.model.config.size} px, as {self.name} was trained on",
                 "choose other data or another run",
             )

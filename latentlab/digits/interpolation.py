@@ -1,46 +1,40 @@
-"""Paths from one latent to another, straight or slerp, and the pictures along them."""
+"""Paths from one latent to another, straight or slerp, and the images along them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from latentlab.digits.checks import check_choice, check_range
-from latentlab.digits.films import InterpolationFilm
 from latentlab.digits.folders import DigitsRun
 from latentlab.digits.measure import draw_latents, encode_digits
 from latentlab.digits.models import DigitsModel
 from latentlab.errors import ShapeError
-from latentlab.figures.animation import write_animation
-from latentlab.images.reading import save_png
 from latentlab.latents import Progress
 from latentlab.linalg.slerp import slerp
-from latentlab.results.folders import write_json
 
 PATHS = ("linear", "slerp")
 
 
 @dataclass(frozen=True, eq=False)
 class LatentPath:
-    """A path through the latent space and the pictures decoded along it.
+    """A path through the latent space and the images decoded along it.
 
     Parameters
     ----------
     kind : ``linear`` or ``slerp``
     z : Tensor, (steps, L), from z_i to z_e
     label : int, for a decoder that uses labels
-    pictures : Tensor, (steps, 1, H, W), in [0, 1]
+    images : Tensor, (steps, 1, H, W), in [0, 1]
     """
 
     kind: str
     z: Tensor
     label: int
-    pictures: Tensor
+    images: Tensor
 
 
 def choose_ends(
@@ -58,14 +52,14 @@ def choose_ends(
     Parameters
     ----------
     run : DigitsRun
-    start, end : the numbers of the latent; or the index of a test picture to encode; or None for a
+    start, end : the numbers of the latent; or the index of a test image to encode; or None for a
         latent drawn from the prior (for an autoencoder, from a normal fitted to its codes)
     seed : int, of the latents that are drawn
-    data, offline, progress : of the test pictures, see :meth:`DigitsRun.read_data`
+    data, offline, progress : of the test images, see :meth:`DigitsRun.read_data`
 
     Raises
     ------
-    UsageError : no test picture has this index.
+    UsageError : no test image has this index.
 
     Examples
     --------
@@ -97,7 +91,7 @@ def decode_path(
     kind: str = "linear",
     steps: int = 24,
 ) -> LatentPath:
-    """Return a path from one latent to another and the pictures along it.
+    """Return a path from one latent to another and the images along it.
 
     Parameters
     ----------
@@ -126,34 +120,4 @@ def decode_path(
     weights = torch.linspace(0, 1, steps)
     linear = kind == "linear"
     z = torch.lerp(start, end, weights[:, None]) if linear else slerp(start, end, weights)
-    return LatentPath(kind, z, label, model.pictures(z, torch.full((steps,), label)))
-
-
-def save_paths(
-    run: DigitsRun, paths: Sequence[LatentPath], folder: Path, *, fps: float = 12
-) -> dict[str, Any]:
-    """Write ``interpolation.gif``, ``.png`` and ``.json``; return the facts and the files' paths.
-
-    Parameters
-    ----------
-    paths : between the same two latents, with the same label and number of steps
-    fps : float, frames per second
-    """
-    label = paths[0].label
-    facts = {
-        "run": run.source,
-        "label": label,
-        "steps": len(paths[0].z),
-        "paths": [
-            {"kind": path.kind, "norms": path.z.norm(dim=1).tolist(), "z": path.z.tolist()}
-            for path in paths
-        ],
-    }
-    title = f"{run.name}, label {label}" if run.model.config.sees_label else run.name
-    frames = InterpolationFilm(paths, run.codes, title=title).all()
-    files = [
-        write_animation(folder / "interpolation.gif", frames, fps=fps),
-        save_png(folder / "interpolation.png", frames[len(frames) // 2]),
-        write_json(folder / "interpolation.json", facts),
-    ]
-    return {**facts, "files": files}
+    return LatentPath(kind, z, label, model.images(z, torch.full((steps,), label)))

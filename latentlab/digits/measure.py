@@ -17,7 +17,7 @@ _BATCH = 1000
 
 @dataclass(frozen=True, eq=False)
 class Codes:
-    """The posteriors of pictures.
+    """The posteriors of images.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Codes:
 
 @dataclass(frozen=True)
 class Losses:
-    """The losses of a model on data, averaged over pictures.
+    """The losses of a model on data, averaged over images.
 
     Parameters
     ----------
@@ -53,8 +53,8 @@ class Losses:
 
 @torch.no_grad()
 def encode_digits(model: DigitsModel, digits: Digits) -> Codes:
-    """Return the posteriors of all pictures; an autoencoder's codes are the means."""
-    parts = [model.encoder(some.pictures, some.labels) for some in _batches(model, digits)]
+    """Return the posteriors of all images; an autoencoder's codes are the means."""
+    parts = [model.encoder(some.images, some.labels) for some in _batches(model, digits)]
     mean, logvar = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
     return Codes(mean, logvar, digits.labels.cpu())
 
@@ -63,7 +63,7 @@ def encode_digits(model: DigitsModel, digits: Digits) -> Codes:
 def measure_losses(model: DigitsModel, digits: Digits, *, seed: int = 0) -> Losses:
     """Return the losses on data, with one sample of each posterior drawn from the seed."""
     generator = torch.Generator().manual_seed(seed)
-    parts = [picture_losses(model, some, generator) for some in _batches(model, digits)]
+    parts = [image_losses(model, some, generator) for some in _batches(model, digits)]
     columns = [torch.cat(column).double() for column in zip(*parts, strict=True)]
     means, _, _, nats, divergences = columns
     reconstruction, per_dimension = float(nats.mean()), divergences.mean(0).tolist()
@@ -72,7 +72,7 @@ def measure_losses(model: DigitsModel, digits: Digits, *, seed: int = 0) -> Loss
     return Losses(reconstruction, kl, reconstruction + kl, per_dimension, active)
 
 
-def picture_losses(
+def image_losses(
     model: DigitsModel, digits: Digits, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return mean, logvar and a sample z of each posterior (B, L), reconstruction (B,), KL (B, L).
@@ -80,22 +80,22 @@ def picture_losses(
     In nats. For an autoencoder, z is the mean, the reconstruction loss is the squared error, and
     the KL is 0.
     """
-    mean, logvar = model.encoder(digits.pictures, digits.labels)
+    mean, logvar = model.encoder(digits.images, digits.labels)
     if not model.config.is_variational:
         logits = model.decoder(mean, digits.labels)
-        error = objective.squared_error(logits, digits.pictures)
+        error = objective.squared_error(logits, digits.images)
         return mean, logvar, mean, error, torch.zeros_like(mean)
     z = objective.sample_posterior(mean, logvar, generator)
-    nats = objective.bernoulli_nats(model.decoder(z, digits.labels), digits.pictures)
+    nats = objective.bernoulli_nats(model.decoder(z, digits.labels), digits.images)
     return mean, logvar, z, nats, objective.kl_nats(mean, logvar)
 
 
 @torch.no_grad()
 def reconstruct_digits(model: DigitsModel, digits: Digits) -> Tensor:
-    """Return the pictures (N, 1, H, W), in [0, 1], decoded from the posterior means."""
+    """Return the images (N, 1, H, W), in [0, 1], decoded from the posterior means."""
     moved = digits.to(model.device)
-    mean, _ = model.encoder(moved.pictures, moved.labels)
-    return model.pictures(mean, moved.labels).cpu()
+    mean, _ = model.encoder(moved.images, moved.labels)
+    return model.images(mean, moved.labels).cpu()
 
 
 def center_and_spread(model: DigitsModel, codes: Codes) -> tuple[Tensor, Tensor]:

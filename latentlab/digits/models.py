@@ -1,9 +1,9 @@
-"""The networks: a picture of a digit to a few latent numbers and back.
+"""The networks: an image of a digit to a few latent numbers and back.
 
-Encoder and decoder have the same interface in all three models. ``encoder(pictures, label)`` takes
-pictures (B, 1, H, W) in [0, 1] and labels (B,), int64, and returns mean and log-variance, both
+Encoder and decoder have the same interface in all three models. ``encoder(images, label)`` takes
+images (B, 1, H, W) in [0, 1] and labels (B,), int64, and returns mean and log-variance, both
 (B, L). ``decoder(z, label)`` takes z (B, L), float32, and returns Bernoulli logits (B, 1, H, W);
-the picture is their sigmoid. Only the conditional model uses the label.
+the image is their sigmoid. Only the conditional model uses the label.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class DigitsConfig:
     network : ``mlp`` or ``conv``
     hidden : widths of an MLP's hidden layers, or channels of the two convolutions; reversed in the
         decoder
-    size : int, side of the pictures in pixels, a multiple of 4 for ``conv``
+    size : int, side of the images in pixels, a multiple of 4 for ``conv``
     classes : int, the number of labels
 
     Raises
@@ -72,7 +72,7 @@ class DigitsConfig:
             )
         if self.network == "conv" and self.size % 4:
             raise UsageError(
-                f"pictures of {self.size} px", "a multiple of 4 px for conv", "use --network mlp"
+                f"images of {self.size} px", "a multiple of 4 px for conv", "use --network mlp"
             )
 
     @property
@@ -117,7 +117,7 @@ def config_from(facts: Mapping[str, Any]) -> DigitsConfig:
 
 
 class Encoder(nn.Module):
-    """Pictures (B, 1, H, W) in [0, 1] and labels (B,) to mean and log-variance, both (B, L)."""
+    """Images (B, 1, H, W) in [0, 1] and labels (B,) to mean and log-variance, both (B, L)."""
 
     def __init__(self, config: DigitsConfig) -> None:
         super().__init__()
@@ -137,8 +137,8 @@ class Encoder(nn.Module):
             self.body = nn.Sequential(nn.Flatten())
             self.head = _dense(config.size**2 + label_width, *config.hidden, 2 * config.latent)
 
-    def forward(self, pictures: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        features = _with_label(self.body(pictures), label, self.config)
+    def forward(self, images: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        features = _with_label(self.body(images), label, self.config)
         mean, logvar = self.head(features).chunk(2, dim=1)
         return mean, logvar.clamp(-_LOGVAR_LIMIT, _LOGVAR_LIMIT)
 
@@ -176,7 +176,7 @@ class DigitsModel(nn.Module):
     --------
     >>> model = DigitsModel(DigitsConfig("cvae", latent=8))
     >>> mean, logvar = model.encoder(torch.zeros(2, 1, 28, 28), torch.tensor([3, 7]))
-    >>> mean.shape, model.pictures(mean, torch.tensor([3, 7])).shape
+    >>> mean.shape, model.images(mean, torch.tensor([3, 7])).shape
     (torch.Size([2, 8]), torch.Size([2, 1, 28, 28]))
     """
 
@@ -192,8 +192,8 @@ class DigitsModel(nn.Module):
         return next(self.parameters()).device
 
     @torch.no_grad()
-    def pictures(self, z: Tensor, label: Tensor) -> Tensor:
-        """Return the pictures (B, 1, H, W), in [0, 1], of latents (B, L) and labels (B,)."""
+    def images(self, z: Tensor, label: Tensor) -> Tensor:
+        """Return the images (B, 1, H, W), in [0, 1], of latents (B, L) and labels (B,)."""
         return torch.sigmoid(self.decoder(z.to(self.device), label.to(self.device)))
 
 

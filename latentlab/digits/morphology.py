@@ -1,8 +1,8 @@
 """Measurements of handwritten digits: slant, thickness, width, height, area, length.
 
 They are defined as in Morpho-MNIST (Castro et al. 2019, arXiv:1809.11055), and computed for many
-pictures at once.
-Lengths are in pixels of the picture, angles in radians.
+images at once.
+Lengths are in pixels of the image, angles in radians.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OUTSIDE = 0.02
 _CHUNK = 500
 
 
-def slant_of(pictures: ArrayLike) -> NDArray[np.float64]:
+def slant_of(images: ArrayLike) -> NDArray[np.float64]:
     """Return the slant in radians (N,): positive if leaning to the right, NaN without ink.
 
     It is arctan(−u₁₁/u₀₂), with central moments u₁₁ of x and y and u₀₂ of y, where y points down.
@@ -35,7 +35,7 @@ def slant_of(pictures: ArrayLike) -> NDArray[np.float64]:
 
     Parameters
     ----------
-    pictures : array, (N, H, W) or (N, 1, H, W), in [0, 1], ink is 1
+    images : array, (N, H, W) or (N, 1, H, W), in [0, 1], ink is 1
 
     Raises
     ------
@@ -47,27 +47,27 @@ def slant_of(pictures: ArrayLike) -> NDArray[np.float64]:
     >>> float(np.degrees(slant_of(slash[None])[0]).round(6))
     45.0
     """
-    gray = _as_stack(pictures)
+    gray = _as_stack(images)
     return np.arctan(-_shear_of(gray))
 
 
-def measure_digits(pictures: ArrayLike) -> dict[str, NDArray[np.float64]]:
-    """Return each factor's values (N,), by name; NaN for pictures without ink.
+def measure_digits(images: ArrayLike) -> dict[str, NDArray[np.float64]]:
+    """Return each factor's values (N,), by name; NaN for images without ink.
 
-    Slant, width and height come from the gray picture. Width and height are the extent of the
+    Slant, width and height come from the gray image. Width and height are the extent of the
     middle 98 % of the ink; the slant is undone before the width is measured. Area, thickness and
-    length come from the picture enlarged 4 times, smoothed, and cut halfway between its darkest
+    length come from the image enlarged 4 times, smoothed, and cut halfway between its darkest
     and brightest pixel. Thickness is twice the mean distance from the skeleton to the edge.
 
     Parameters
     ----------
-    pictures : array, (N, H, W) or (N, 1, H, W), in [0, 1], ink is 1
+    images : array, (N, H, W) or (N, 1, H, W), in [0, 1], ink is 1
 
     Raises
     ------
     ShapeError : an array of another shape.
     """
-    gray = _as_stack(pictures)
+    gray = _as_stack(images)
     width, height = _extents(gray)
     parts = [
         _measure_strokes(gray[start : start + _CHUNK]) for start in range(0, len(gray), _CHUNK)
@@ -77,13 +77,13 @@ def measure_digits(pictures: ArrayLike) -> dict[str, NDArray[np.float64]]:
     return {name: values[name] for name in FACTORS}
 
 
-def _as_stack(pictures: ArrayLike) -> NDArray[np.float64]:
-    stack = np.asarray(pictures, np.float64)
+def _as_stack(images: ArrayLike) -> NDArray[np.float64]:
+    stack = np.asarray(images, np.float64)
     if stack.ndim == 4 and stack.shape[1] == 1:
         stack = stack[:, 0]
     if stack.ndim != 3 or stack.size == 0:
         raise ShapeError(
-            f"pictures of shape {np.shape(pictures)}", "(N, H, W)", "pass a stack of gray pictures"
+            f"images of shape {np.shape(images)}", "(N, H, W)", "pass a stack of gray images"
         )
     return stack
 
@@ -133,8 +133,8 @@ def _measure_strokes(gray: NDArray[np.float64]) -> Mapping[str, NDArray[np.float
     skeletons = skeletonize(binary)
     empty = ~binary.any((1, 2))
     distances = [
-        distance_transform_edt(picture)[line].mean() if line.any() else np.nan
-        for picture, line in zip(binary, skeletons, strict=True)
+        distance_transform_edt(image)[line].mean() if line.any() else np.nan
+        for image, line in zip(binary, skeletons, strict=True)
     ]
     area = binary.sum((1, 2)) / _SCALE**2
     length = _path_lengths(skeletons) / _SCALE
@@ -146,7 +146,7 @@ def _measure_strokes(gray: NDArray[np.float64]) -> Mapping[str, NDArray[np.float
 
 
 def enlarge(gray: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return pictures (N, H, W) as binary ones four times as large (N, 4H, 4W)."""
+    """Return images (N, H, W) as binary ones four times as large (N, 4H, 4W)."""
     rows, columns = (_enlargement(length) for length in gray.shape[1:])
     smooth = rows @ gray @ columns.T
     low, high = gray.min((1, 2)), gray.max((1, 2))

@@ -59,29 +59,29 @@ class Beta:
         return self.start + (self.final - self.start) * epoch / self.epochs
 
 
-def bernoulli_nats(logits: Tensor, pictures: Tensor) -> Tensor:
+def bernoulli_nats(logits: Tensor, images: Tensor) -> Tensor:
     """Return −log p(x|z) in nats (B,): Bernoulli pixels, gray values taken as probabilities.
 
     Parameters
     ----------
-    logits, pictures : Tensor, (B, 1, H, W); pictures in [0, 1]
+    logits, images : Tensor, (B, 1, H, W); images in [0, 1]
 
     Examples
     --------
     >>> bernoulli_nats(torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2)) / math.log(2)
     tensor([4.])
     """
-    nats = functional.binary_cross_entropy_with_logits(logits, pictures, reduction="none")
+    nats = functional.binary_cross_entropy_with_logits(logits, images, reduction="none")
     return nats.flatten(1).sum(1)
 
 
-def squared_error(logits: Tensor, pictures: Tensor) -> Tensor:
+def squared_error(logits: Tensor, images: Tensor) -> Tensor:
     """Return the squared error (B,), summed over pixels: an autoencoder's reconstruction loss."""
-    return (torch.sigmoid(logits) - pictures).square().flatten(1).sum(1)
+    return (torch.sigmoid(logits) - images).square().flatten(1).sum(1)
 
 
 def kl_nats(mean: Tensor, logvar: Tensor) -> Tensor:
-    """Return KL(q(z|x) ‖ N(0, 1)) in nats, by picture and dimension (B, L).
+    """Return KL(q(z|x) ‖ N(0, 1)) in nats, by image and dimension (B, L).
 
     Examples
     --------

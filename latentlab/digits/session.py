@@ -118,7 +118,7 @@ def _save_checkpoint(trainer: Trainer, folder: Path) -> None:
 
 def _write_results(trainer: Trainer, folder: Path) -> dict[str, Any]:
     codes = encode_digits(trainer.model, trainer.data.test)
-    tilt = find_tilt(codes, trainer.data.test.pictures)
+    tilt = find_tilt(codes, trainer.data.test.images)
     facts = {
         **trainer.describe(),
         "unit": trainer.unit,

@@ -1,4 +1,4 @@
-"""Skeletons of many small binary pictures at once."""
+"""Skeletons of many small binary images at once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 _AROUND = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
 
 
-def skeletonize(pictures: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the skeletons (N, H, W) of binary pictures (N, H, W).
+def skeletonize(images: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the skeletons (N, H, W) of binary images (N, H, W).
 
     Thinning of Zhang and Suen (1984): two alternating passes remove border pixels until lines one
     pixel wide are left. Then the corners of staircases are removed (Holt et al. 1987), so that a
@@ -23,12 +23,12 @@ def skeletonize(pictures: NDArray[np.bool_]) -> NDArray[np.bool_]:
     >>> skeletonize(bar)[0, 2].astype(int).tolist()
     [0, 0, 1, 1, 1, 1, 0, 0, 0]
     """
-    count, height, width = pictures.shape
+    count, height, width = images.shape
     padded = np.zeros((count, height + 2, width + 2), np.uint8)
-    padded[:, 1:-1, 1:-1] = pictures
+    padded[:, 1:-1, 1:-1] = images
     flat = padded.reshape(-1)
     offsets = [row * (width + 2) + column for row, column in _AROUND]
-    # Only pixels that are still ink are examined: at most a tenth of a digit's picture.
+    # Only pixels that are still ink are examined: at most a tenth of a digit's image.
     inked = np.flatnonzero(flat)
     changed = True
     while changed:
@@ -43,16 +43,16 @@ def skeletonize(pictures: NDArray[np.bool_]) -> NDArray[np.bool_]:
         flat[inked[corner[_codes(flat, inked, offsets)]]] = 0
         inked = np.flatnonzero(flat)
     skeletons = padded[:, 1:-1, 1:-1].astype(bool)
-    _keep_a_point(skeletons, pictures)
+    _keep_a_point(skeletons, images)
     return skeletons
 
 
-def _keep_a_point(skeletons: NDArray[np.bool_], pictures: NDArray[np.bool_]) -> None:
+def _keep_a_point(skeletons: NDArray[np.bool_], images: NDArray[np.bool_]) -> None:
     """Restore the innermost pixel of blobs that vanished, as squares of 2×2 pixels do."""
     from scipy.ndimage import distance_transform_edt
 
-    for index in np.flatnonzero(pictures.any((1, 2)) & ~skeletons.any((1, 2))):
-        depth = distance_transform_edt(pictures[index])
+    for index in np.flatnonzero(images.any((1, 2)) & ~skeletons.any((1, 2))):
+        depth = distance_transform_edt(images[index])
         skeletons[index][np.unravel_index(depth.argmax(), depth.shape)] = True
 
 

@@ -32,9 +32,9 @@ class Tilt:
     sign: int
 
 
-def find_tilt(codes: Codes, pictures: Tensor) -> Tilt:
-    """Return the tilt, given pictures (N, 1, H, W) in [0, 1] and their codes."""
-    rho = within_class_spearman(codes, {"slant": slant_of(pictures.numpy())})[:, :, 0]
+def find_tilt(codes: Codes, images: Tensor) -> Tilt:
+    """Return the tilt, given images (N, 1, H, W) in [0, 1] and their codes."""
+    rho = within_class_spearman(codes, {"slant": slant_of(images.numpy())})[:, :, 0]
     mean = np.abs(rho).mean(0)
     dimension = int(mean.argmax())
     sign = 1 if rho[:, dimension].mean() >= 0 else -1
@@ -46,11 +46,11 @@ def within_class_spearman(
 ) -> NDArray[np.float64]:
     """Return Spearman's ρ (labels, L, factors) of posterior means, within each label that occurs.
 
-    It is 0 if a latent or factor does not vary. Pictures with a factor that is NaN are left out.
+    It is 0 if a latent or factor does not vary. Images with a factor that is NaN are left out.
 
     Parameters
     ----------
-    codes : Codes of N pictures
+    codes : Codes of N images
     factors : name → values (N,)
 
     Examples

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latentlab.digits.checks import check_choice, check_range
 from latentlab.digits.data import Device, Digits, DigitsData
-from latentlab.digits.measure import measure_losses, picture_losses, reconstruct_digits
+from latentlab.digits.measure import image_losses, measure_losses, reconstruct_digits
 from latentlab.digits.models import DigitsConfig, DigitsModel, build_model
 from latentlab.digits.objective import OBJECTIVES, Beta, total_correlation
 from latentlab.errors import NonFiniteError, UsageError
@@ -34,7 +34,7 @@ class Recipe:
     epochs : int, passes over the training set
     beta : Beta, weight of the KL term, or of the total correlation for ``beta-tc``
     objective : ``elbo`` or ``beta-tc``
-    batch : int, pictures per step
+    batch : int, images per step
     rate : float, Adam's learning rate; constant in the first half, then falling linearly to 2 %
     seed : int, of weights, order and noise
 
@@ -78,14 +78,14 @@ class Trainer:
 
     Parameters
     ----------
-    config : DigitsConfig, of the same size as the pictures
+    config : DigitsConfig, of the same size as the images
     recipe : Recipe
     data : DigitsData
     device : for the training; random numbers are drawn on the CPU whatever the device
 
     Raises
     ------
-    UsageError : the model and the pictures differ in size.
+    UsageError : the model and the images differ in size.
 
     Examples
     --------
@@ -102,9 +102,9 @@ class Trainer:
     ) -> None:
         if config.size != data.train.size:
             raise UsageError(
-                f"a model of {config.size} px and pictures of {data.train.size} px",
+                f"a model of {config.size} px and images of {data.train.size} px",
                 "one size",
-                "train a model of the pictures' size",
+                "train a model of the images' size",
             )
         self.recipe = recipe
         self.data = data
@@ -190,7 +190,7 @@ class Trainer:
         return torch.stack(losses).detach()
 
     def _losses(self, batch: Digits, beta: float) -> tuple[Tensor, Tensor, Tensor]:
-        mean, logvar, z, nats, divergences = picture_losses(self.model, batch, self.generator)
+        mean, logvar, z, nats, divergences = image_losses(self.model, batch, self.generator)
         reconstruction, kl = nats.mean(), divergences.sum(1).mean()
         if self.recipe.objective == "beta-tc" and self.model.config.is_variational:
             extra = total_correlation(z, mean, logvar, len(self.train))
@@ -216,7 +216,7 @@ class Trainer:
         }
 
     def _look(self) -> Tensor:
-        """Return the watched pictures (N, H, W), uint8, as the model reconstructs them now."""
+        """Return the watched images (N, H, W), uint8, as the model reconstructs them now."""
         decoded = reconstruct_digits(self.model, self.watched)[:, 0]
         return (decoded * 255).round().to(torch.uint8)
 
@@ -257,7 +257,7 @@ class Trainer:
 
 
 def _one_of_each(digits: Digits) -> Digits:
-    """Return the first picture of each label, in the order of the labels."""
+    """Return the first image of each label, in the order of the labels."""
     labels = digits.labels
     present = sorted(set(labels.tolist()))[:_WATCHED]
     return digits[[int((labels == label).nonzero()[0]) for label in present]]

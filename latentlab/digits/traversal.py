@@ -35,29 +35,29 @@ _SHOWN_STEPS = 5
 
 @dataclass(frozen=True, eq=False)
 class LatentTraversal:
-    """Pictures of each latent moved alone, under each label.
+    """Images of each latent moved alone, under each label.
 
     Parameters
     ----------
     labels : the labels; a single one if the model does not use them
     values : Tensor, (L, steps), the values of the latent that moves
-    pictures : Tensor, (labels, L, steps, H, W), in [0, 1]
+    images : Tensor, (labels, L, steps, H, W), in [0, 1]
     """
 
     labels: tuple[int, ...]
     values: Tensor
-    pictures: Tensor
+    images: Tensor
 
     @property
     def row_labels(self) -> list[str]:
-        """The texts beside the rows of pictures."""
+        """The texts beside the rows of images."""
         return [f"label {label}" for label in self.labels] if len(self.labels) > 1 else [""]
 
 
 def traverse_latents(
     model: DigitsModel, values: Tensor, *, center: Tensor | None = None
 ) -> LatentTraversal:
-    """Return the pictures of every latent at these values, under every label.
+    """Return the images of every latent at these values, under every label.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def traverse_latents(
     --------
     >>> from latentlab.digits.models import DigitsConfig, build_model
     >>> model = build_model(DigitsConfig("cvae", latent=2))
-    >>> traverse_latents(model, torch.linspace(-2, 2, 5).expand(2, 5)).pictures.shape
+    >>> traverse_latents(model, torch.linspace(-2, 2, 5).expand(2, 5)).images.shape
     torch.Size([10, 2, 5, 28, 28])
     """
     config = model.config
@@ -80,8 +80,8 @@ def traverse_latents(
     for latent in range(count):
         z[:, latent, :, latent] = values[latent]
     repeated = torch.tensor(labels)[:, None, None].expand(z.shape[:3])
-    pictures = model.pictures(z.flatten(0, 2), repeated.flatten())
-    return LatentTraversal(labels, values, pictures.reshape(*z.shape[:3], config.size, config.size))
+    images = model.images(z.flatten(0, 2), repeated.flatten())
+    return LatentTraversal(labels, values, images.reshape(*z.shape[:3], config.size, config.size))
 
 
 def traversal_values(run: DigitsRun, *, reach: str, span: float, steps: int) -> Tensor:
@@ -147,7 +147,7 @@ def save_traversal(
 
 
 def draw_sheet(traversal: LatentTraversal, *, title: str, tilt: int | None = None) -> Frame:
-    """Return one picture (H, W, 3): a row per label, a block of five steps per latent.
+    """Return one image (H, W, 3): a row per label, a block of five steps per latent.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def draw_sheet(traversal: LatentTraversal, *, title: str, tilt: int | None = Non
     """
     count = traversal.values.shape[1]
     steps = np.unique(np.linspace(0, count - 1, _SHOWN_STEPS).round().astype(int))
-    paper = np.full((*traversal.pictures.shape[-2:], 3), 255, np.uint8)
+    paper = np.full((*traversal.images.shape[-2:], 3), 255, np.uint8)
     heads: list[str] = []
     rows: list[list[Frame]] = [[] for _ in traversal.labels]
     for latent, values in enumerate(traversal.values):
@@ -165,7 +165,7 @@ def draw_sheet(traversal: LatentTraversal, *, title: str, tilt: int | None = Non
             f"{name if step == steps[len(steps) // 2] else ''}\n{_number(float(values[step]))}"
             for step in steps
         ]
-        for row, label in zip(rows, traversal.pictures, strict=True):
+        for row, label in zip(rows, traversal.images, strict=True):
             row += [paper] * bool(latent) + ink(label[latent][steps])
     return compose_sheet(
         rows, row_labels=traversal.row_labels, column_labels=heads, title=title, tile=_TILE
@@ -181,7 +181,7 @@ def draw_film(traversal: LatentTraversal, *, title: str, tilt: int | None = None
     count, steps = traversal.values.shape
     heads = [f"z{latent}{' (tilt)' if latent == tilt else ''}" for latent in range(count)]
     sheet = lay_out_sheet(
-        (*traversal.pictures.shape[-2:], 3),
+        (*traversal.images.shape[-2:], 3),
         row_labels=traversal.row_labels,
         columns=count,
         column_labels=heads,
@@ -189,7 +189,7 @@ def draw_film(traversal: LatentTraversal, *, title: str, tilt: int | None = None
         tile=_FILM_TILE,
     )
     return [
-        sheet.draw([ink(label[:, step]) for label in traversal.pictures]) for step in range(steps)
+        sheet.draw([ink(label[:, step]) for label in traversal.images]) for step in range(steps)
     ]
 
 
@@ -198,6 +198,6 @@ def measure_changes(traversal: LatentTraversal) -> dict[str, NDArray[np.float64]
 
     In the units of :mod:`latentlab.digits.morphology`: radians and pixels.
     """
-    ends = traversal.pictures[:, :, [0, -1]]
+    ends = traversal.images[:, :, [0, -1]]
     values = measure_digits(ends.flatten(0, 2).numpy())
     return {name: np.diff(values[name].reshape(ends.shape[:3]))[..., 0] for name in FACTORS}

@@ -21,4 +21,4 @@ STATISTICS: Mapping[str, Amount] = {
     "x position": Amount("% of the width", 0.5, 100),
     "y position": Amount("% of the height", 0.5, 100),
 }
-"""Statistic → Amount, see :mod:`latentlab.metrics.picture_statistics`."""
+"""Statistic → Amount, see :mod:`latentlab.metrics.image_statistics`."""

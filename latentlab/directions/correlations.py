@@ -16,7 +16,7 @@ from latentlab.linalg.bases import random_rows
 from latentlab.linalg.sums import project_rows
 from latentlab.loaders.base import LatentVAE
 from latentlab.metrics.correlation import chance_threshold, spearman
-from latentlab.metrics.picture_statistics import measure_pictures
+from latentlab.metrics.image_statistics import measure_images
 from latentlab.neighborhoods import sampler_of
 from latentlab.neighborhoods.amounts import Amount
 
@@ -131,7 +131,7 @@ def statistic_correlations(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Correlations:
-    """Return ρ between each direction's part in random mixes and what their pictures show.
+    """Return ρ between each direction's part in random mixes and what their images show.
 
     The latents are z + Σ a_j s_j v_j, s_j a walk's step (σ_j), with standard normal a_j, so that
     every direction is judged by what it adds while all others vary as well. The a_j are
@@ -182,14 +182,14 @@ def _measure_mixes(
     parts: Tensor,
     progress: Progress | None,
 ) -> dict[str, Tensor]:
-    """Return statistic → values (samples,) of the pictures of mixes; hues as turns from z's."""
+    """Return statistic → values (samples,) of the images of mixes; hues as turns from z's."""
     lengths = directions.step_lengths.to(directions.vectors)
     steps = directions.vectors * lengths[:, None, None, None]
-    center = measure_pictures(next(decode_each(vae, latent.values[None]))[None])
+    center = measure_images(next(decode_each(vae, latent.values[None]))[None])
     mixes = latent.values + torch.einsum("nk,kchw->nchw", parts, steps)
     each = []
-    for done, picture in enumerate(decode_each(vae, mixes), 1):
-        each.append(measure_pictures(picture[None]))
+    for done, image in enumerate(decode_each(vae, mixes), 1):
+        each.append(measure_images(image[None]))
         if progress:
             progress("labelling", done, len(parts))
     measured = {name: torch.cat([one[name] for one in each]) for name in center}

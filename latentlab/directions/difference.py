@@ -1,4 +1,4 @@
-"""The way from one picture, or one folder of pictures, to another."""
+"""The way from one image, or one folder of images, to another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from latentlab.directions.base import Finder, Found, Scene
 from latentlab.directions.ridge import FOLDS, fold_of
 from latentlab.encoding.encoder import encode_batch
 from latentlab.errors import UsageError
-from latentlab.images.reading import list_pictures, read_picture
+from latentlab.images.reading import list_images, read_image
 
 _METHODS = ("means", "discriminant")
 
@@ -24,16 +24,16 @@ _METHODS = ("means", "discriminant")
 class Difference(Finder):
     """The difference of two latents, of two folders' mean latents, or their linear discriminant.
 
-    It leads from the picture to ``other``, or from ``negative`` to ``positive``; pictures are
+    It leads from the image to ``other``, or from ``negative`` to ``positive``; images are
     cropped and resized to the size of the one that is looked at. Strength is the separation: the
     distance of the two sides along the direction, in standard deviations within a side. For one
-    picture that is the neighborhood's; for folders it is cross-validated, since thousands of
-    features always separate a few pictures that the direction was fitted to.
+    image that is the neighborhood's; for folders it is cross-validated, since thousands of
+    features always separate a few images that the direction was fitted to.
 
     Parameters
     ----------
-    other : str, a picture
-    positive, negative : str, folders of at least two pictures each, instead of ``other``
+    other : str, an image
+    positive, negative : str, folders of at least two images each, instead of ``other``
     method : ``"means"``, or ``"discriminant"``: the inverse covariance within the folders,
         shrunk, times the difference of their means
     shrinkage : float in (0, 1], how far that covariance is drawn to a multiple of the identity
@@ -46,9 +46,9 @@ class Difference(Finder):
     shrinkage: float = 0.1
 
     statement = (
-        "The way from one picture or folder to another. It contains everything in which the two "
-        "differ, wanted or not; few pictures a side make a direction that separates those "
-        "pictures and no others."
+        "The way from one image or folder to another. It contains everything in which the two "
+        "differ, wanted or not; few images a side make a direction that separates those "
+        "images and no others."
     )
     strength_name = "separation (in standard deviations within a side)"
     cross_validated = True
@@ -58,12 +58,12 @@ class Difference(Finder):
         if bool(self.other) == bool(folders) or folders == 1:
             raise UsageError(
                 f"other={self.other!r}, positive={self.positive!r}, negative={self.negative!r}",
-                "another picture, or two folders",
+                "another image, or two folders",
                 "add --set other=B.jpg, or --set positive=DIR --set negative=DIR",
             )
         if self.method not in _METHODS or (self.other and self.method != "means"):
             raise UsageError(
-                f"method={self.method!r}{' between two pictures' if self.other else ''}",
+                f"method={self.method!r}{' between two images' if self.other else ''}",
                 "means, or discriminant between two folders",
                 "correct the setting method",
             )
@@ -94,7 +94,7 @@ class Difference(Finder):
         return f"{Path(self.negative).name} → {Path(self.positive).name}"
 
     def _sides(self, scene: Scene) -> tuple[Tensor, Tensor]:
-        """Return feature rows (n, D), float64, of both sides, one for each picture."""
+        """Return feature rows (n, D), float64, of both sides, one for each image."""
         return scene.once((self, "sides"), lambda: (self._from(scene), self._to(scene)))
 
     def _from(self, scene: Scene) -> Tensor:
@@ -104,7 +104,7 @@ class Difference(Finder):
 
     def _to(self, scene: Scene) -> Tensor:
         if self.other:
-            return _encode_picture(scene, self.other)
+            return _encode_image(scene, self.other)
         return torch.cat([*_encode_folder(scene, self.positive)])
 
     def _fit(self, negative: Tensor, positive: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class Difference(Finder):
         difference = positive.mean(0) - negative.mean(0)
         if not float(difference.norm()) > 0:
             raise UsageError(
-                "two sides that are alike", "pictures that differ", "choose another picture"
+                "two sides that are alike", "images that differ", "choose another image"
             )
         if self.method == "discriminant":
             difference = _discriminant(negative, positive, self.shrinkage)
@@ -120,7 +120,7 @@ class Difference(Finder):
         return unit
 
     def _cross_validate(self, scene: Scene, negative: Tensor, positive: Tensor) -> Tensor:
-        """Return the separation (1,) of pictures that the direction was not fitted to."""
+        """Return the separation (1,) of images that the direction was not fitted to."""
         generator = scene.generator()
         folds = min(FOLDS, len(negative), len(positive))
         fold_n, fold_p = (fold_of(len(side), folds, generator) for side in (negative, positive))
@@ -146,14 +146,14 @@ def _separation(negative: Tensor, positive: Tensor) -> Tensor:
 def _discriminant(negative: Tensor, positive: Tensor, shrinkage: float) -> Tensor:
     """Return the shrunk inverse covariance within sides times their difference, (D,).
 
-    Through the Gram matrix of the n centered pictures (Woodbury), as D is far larger than n.
+    Through the Gram matrix of the n centered images (Woodbury), as D is far larger than n.
     """
     difference = positive.mean(0) - negative.mean(0)
     within = torch.cat([negative - negative.mean(0), positive - positive.mean(0)])
     gram = within @ within.T
     if not float(gram.trace()) > 0:
         raise UsageError(
-            "folders whose pictures are all alike", "pictures that differ", "use method=means"
+            "folders whose images are all alike", "images that differ", "use method=means"
         )
     ridge = shrinkage * float(gram.trace()) / within.shape[1]
     inner = gram * (1 - shrinkage) + ridge * torch.eye(len(within), dtype=gram.dtype)
@@ -163,24 +163,24 @@ def _discriminant(negative: Tensor, positive: Tensor, shrinkage: float) -> Tenso
 
 
 def _encode_folder(scene: Scene, folder: str) -> Iterator[Tensor]:
-    pictures = list_pictures(Path(folder))
-    if len(pictures) < 2:
+    images = list_images(Path(folder))
+    if len(images) < 2:
         raise UsageError(
-            f"{len(pictures)} pictures in {folder}",
+            f"{len(images)} images in {folder}",
             "at least 2, since a side needs a spread",
-            "add pictures, or compare two with --set other=B.jpg",
+            "add images, or compare two with --set other=B.jpg",
         )
-    for done, path in enumerate(pictures, 1):
-        yield _encode_picture(scene, str(path))
+    for done, path in enumerate(images, 1):
+        yield _encode_image(scene, str(path))
         if scene.progress:
-            scene.progress(f"encoding {Path(folder).name}", done, len(pictures))
+            scene.progress(f"encoding {Path(folder).name}", done, len(images))
 
 
-def _encode_picture(scene: Scene, source: str) -> Tensor:
-    """Return the features (1, D), float64, of a picture at the size of the scene's."""
+def _encode_image(scene: Scene, source: str) -> Tensor:
+    """Return the features (1, D), float64, of an image at the size of the scene's."""
     height, width = (side * scene.latent.spec.stride for side in scene.latent.values.shape[1:])
-    picture = read_picture(source, size=(height, width))
-    return _features(scene, encode_batch(scene.vae, picture.pixels[None]).mean[0])
+    image = read_image(source, size=(height, width))
+    return _features(scene, encode_batch(scene.vae, image.pixels[None]).mean[0])
 
 
 def _features(scene: Scene, values: Tensor) -> Tensor:

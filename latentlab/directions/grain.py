@@ -15,7 +15,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from latentlab.layouts import Window
 
-# Random directions have 75 %, with little spread; those of sampled pictures less than 50 %.
+# Random directions have 75 %, with little spread; those of sampled images less than 50 %.
 _ALTERNATING = 0.9
 _FEWEST_CELLS = 4
 
@@ -64,5 +64,5 @@ def note_on_grain(vectors: Tensor, window: Window, labels: Sequence[str]) -> tup
     return (
         f"{names} {verb} neighboring latent cells in opposite ways ({shares[found].min():.0%} of "
         "the energy lies above half the grid's highest frequency; random directions: 75%): a "
-        "pattern of the latent grid rather than something in the picture",
+        "pattern of the latent grid rather than something in the image",
     )

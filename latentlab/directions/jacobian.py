@@ -1,4 +1,4 @@
-"""The decoder's leading singular directions: what changes the picture most, from here."""
+"""The decoder's leading singular directions: what changes the image most, from here."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class DecoderJacobian(Finder):
     """Top right singular vectors of the decoder's Jacobian at the latent.
 
     Nothing is sampled: the neighborhood says in which features and which region to look, and how
-    far to walk: a step changes the picture, to first order, as much as a standard deviation along
+    far to walk: a step changes the image, to first order, as much as a standard deviation along
     the first principal component does. Strength is the singular value: the length of the change
     of all pixel values, in [−1, 1], for one unit of the latent; for other rows, the same length.
 
     Parameters
     ----------
-    features : str, or any callable or module from pictures (b, 3, H, W) to features (b, …); where
+    features : str, or any callable or module from images (b, 3, H, W) to features (b, …); where
         change is measured: ``"identity"``, ``"blurred"``, ``"laplacian"``
     tolerance : float, largest relative residual to stop at
     max_products : int, products with the Jacobian or its transpose after which to stop anyway
@@ -40,11 +40,11 @@ class DecoderJacobian(Finder):
     max_products: int = 160
 
     statement = (
-        "The directions along which the decoded picture changes fastest, whatever was sampled. "
+        "The directions along which the decoded image changes fastest, whatever was sampled. "
         "They hold for small steps from this latent and for the chosen measure of change; what "
         "changes most pixels need not be what looks most different."
     )
-    strength_name = "singular value (picture units [−1, 1] per unit of latent)"
+    strength_name = "singular value (image units [−1, 1] per unit of latent)"
     orthonormal = True
 
     def search(self, scene: Scene, k: int) -> Found:
@@ -79,7 +79,7 @@ class DecoderJacobian(Finder):
         return lengths
 
     def steps(self, scene: Scene, found: Found) -> tuple[Tensor, str]:
-        """Return steps that change the picture as much as a standard deviation along PC 1.
+        """Return steps that change the image as much as a standard deviation along PC 1.
 
         To first order: the samples need not vary along these directions at all.
         """

@@ -1,8 +1,8 @@
-"""What directions mean: rank correlations with known factors and with what the picture shows.
+"""What directions mean: rank correlations with known factors and with what the image shows.
 
 Two sources, each beside what chance gives. *Factors*: fresh samples of the neighborhood, that no
 finder has seen, are projected onto each direction; their scores are correlated with each factor.
-*Statistics*: pictures of random mixes of the directions are measured; each direction's part in
+*Statistics*: images of random mixes of the directions are measured; each direction's part in
 the mix is correlated with brightness, contrast and so on.
 
 A correlation alone would call a direction "x position" that moves the light by a thousandth of
@@ -44,7 +44,7 @@ class Label:
         ``unit``
     unit : str, such as ``"% of white"``, ``"°"``
     visible : float, the smallest effect that counts
-    source : ``"factor"`` (held-out samples), ``"statistic"`` (pictures of random mixes)
+    source : ``"factor"`` (held-out samples), ``"statistic"`` (images of random mixes)
     threshold : float, the largest |ρ| of an unrelated direction stays below it in 95 of 100
     baseline : float, mean over random directions of their largest |ρ| with the same factors,
         which is large where few factors carry most of the variance; None for statistics
@@ -90,7 +90,7 @@ def label_directions(
 
     Where fresh samples are given, the factor that correlates most with their scores along the
     direction, of those that do so above chance and change visibly; else, and for finders that do
-    not look at samples, the picture statistic that correlates most with the direction's part in
+    not look at samples, the image statistic that correlates most with the direction's part in
     random mixes, under the same two conditions. Above chance is not yet a meaning: where few
     factors carry most of the variance, random directions correlate with them as well
     (``baseline``).
@@ -130,7 +130,7 @@ def label_directions(
             vae, latent, directions, n_samples=n_samples, seed=seed, progress=progress
         )
     )
-    # Samples that hardly vary along a direction say little of what it does to the picture.
+    # Samples that hardly vary along a direction say little of what it does to the image.
     naming = sources if directions.steps is None else sources[-1:]
     return tuple(_label(name, k, sources, naming) for k, name in enumerate(directions.labels))
 

@@ -25,7 +25,7 @@ class RandomDirections(Finder):
 
     statement = (
         "Directions drawn without looking at anything. They are the baseline: what they show, "
-        "such as a picture that changes a little everywhere, is no finding of another finder."
+        "such as an image that changes a little everywhere, is no finding of another finder."
     )
     strength_name = VARIANCE
     orthonormal = True

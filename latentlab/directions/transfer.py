@@ -1,4 +1,4 @@
-"""Whether directions found at one picture do the same at another, beside random directions."""
+"""Whether directions found at one image do the same at another, beside random directions."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ _RESAMPLES = 2000
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Transfer:
-    """How alike directions change the picture they were found at and other pictures.
+    """How alike directions change the image they were found at and other images.
 
     Parameters
     ----------
     labels : k names of the directions
-    origin : str, the picture that they were found at
-    targets : names of the t other pictures
+    origin : str, the image that they were found at
+    targets : names of the t other images
     alpha : float, the step both ways, in ``unit``
     cosines : Tensor, (t, k), float64; of the change of the target with that of the origin
     random_cosines : Tensor, (t, r), the same for random directions, with steps of equal length
-    label_cosines : Tensor, (t, k); of the correlations with picture statistics
+    label_cosines : Tensor, (t, k); of the correlations with image statistics
     random_label_cosines : Tensor, (t, r)
-    frames : Tensor, (1 + t, k, 2, H, W, 3), uint8; each picture at −alpha and +alpha
+    frames : Tensor, (1 + t, k, 2, H, W, 3), uint8; each image at −alpha and +alpha
     title : str
     unit : str, of alpha, such as ``"σ"`` of the origin's neighborhood along each direction
     seed : int, of the bootstrap
-    record : what ``run.json`` says of model and pictures, JSON-ready
+    record : what ``run.json`` says of model and images, JSON-ready
     """
 
     labels: tuple[str, ...]
@@ -105,11 +105,11 @@ class Transfer:
             self.labels,
             self.targets,
             {
-                f"change of the picture at ±{self.alpha:g} {self.unit}": (
+                f"change of the image at ±{self.alpha:g} {self.unit}": (
                     self.cosines,
                     self.random_cosines,
                 ),
-                "what is moved: correlations with picture statistics": (
+                "what is moved: correlations with image statistics": (
                     self.label_cosines,
                     self.random_label_cosines,
                 ),
@@ -119,7 +119,7 @@ class Transfer:
         )
 
     def sheet(self) -> NDArray[np.uint8]:
-        """Return each picture at −alpha and +alpha along each direction as one grid (H, W, 3)."""
+        """Return each image at −alpha and +alpha along each direction as one grid (H, W, 3)."""
         from latentlab.figures.transfer import transfer_sheet
 
         return transfer_sheet(
@@ -135,7 +135,7 @@ class Transfer:
 
     def __repr__(self) -> str:
         mean = float(self.cosines.mean())
-        return f"Transfer({self.origin!r} to {len(self.targets)} pictures: cosine {mean:.2f})"
+        return f"Transfer({self.origin!r} to {len(self.targets)} images: cosine {mean:.2f})"
 
 
 def transfer_directions(
@@ -149,11 +149,11 @@ def transfer_directions(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Transfer:
-    """Return whether directions found at one latent change other pictures in the same way.
+    """Return whether directions found at one latent change other images in the same way.
 
-    A direction's change of a picture is (D(z + α σ v) − D(z − α σ v)) / 2; the cosine of two
+    A direction's change of an image is (D(z + α σ v) − D(z − α σ v)) / 2; the cosine of two
     such changes is 1 where the same pixels change alike. Label scores are a direction's
-    correlations with picture statistics; their cosine is 1 where the same is moved, wherever it
+    correlations with image statistics; their cosine is 1 where the same is moved, wherever it
     lies. Sixteen random directions with steps of the mean length say what chance gives, which is
     much where a decoder is nearly linear.
 
@@ -214,12 +214,12 @@ def transfer_directions(
 def check_targets(origin: Latent, targets: Sequence[Latent]) -> None:
     """Raise UsageError without targets, ShapeError where a target has another size."""
     if not targets:
-        raise UsageError("one picture", "at least two, to go from one to another", "pass more")
+        raise UsageError("one image", "at least two, to go from one to another", "pass more")
     for target in targets:
         if target.values.shape != origin.values.shape:
             raise ShapeError(
-                f"pictures of different size: {target.title} and {origin.title}",
-                "pictures of one size",
+                f"images of different size: {target.title} and {origin.title}",
+                "images of one size",
                 "pass --size 256, or another size for all",
             )
 
@@ -271,7 +271,7 @@ def _look(
 def _change(
     vae: LatentVAE, latent: Latent, directions: Directions, alpha: float
 ) -> tuple[Tensor, Tensor]:
-    """Return half the differences (k, pixels) of pictures at ±alpha, and those (k, 2, H, W, 3)."""
+    """Return half the differences (k, pixels) of images at ±alpha, and those (k, 2, H, W, 3)."""
     changes, frames = [], []
     for vector, length in zip(directions.vectors, directions.step_lengths, strict=True):
         step = alpha * float(length) * vector

@@ -1,4 +1,4 @@
-"""How many pictures run through a model at once, and how they reach and leave its device."""
+"""How many images run through a model at once, and how they reach and leave its device."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from latentlab.loaders.base import LatentVAE
 from latentlab.machine.memory import memory_errors
 
 ADVICE = "pass --tile 512 or less, lower --size, or choose another --device"
-_IN_CACHE = 2**15  # pixels: two pictures of 128 px, or half of one of 256
+_IN_CACHE = 2**15  # pixels: two images of 128 px, or half of one of 256
 _LARGEST = 64
 _WORTH = 1.1
 _WARM_UPS, _TIMED = 2, 3
@@ -29,11 +29,11 @@ Result = TypeVar("Result", covariant=True)
 
 
 def batch_size(vae: LatentVAE, height: int, width: int, half: Half = "encode") -> int:
-    """Return how many pictures of H×W pixels to run at once.
+    """Return how many images of H×W pixels to run at once.
 
     On a CPU the batch that stays in its caches, by a rule and not by the clock, because the last
     digits of float32 results depend on it: one from 182 px on. Elsewhere the smallest power of two
-    beyond which pictures a second rise by less than a tenth or memory ends, measured once for each
+    beyond which images a second rise by less than a tenth or memory ends, measured once for each
     VAE, size and half; of a compiled VAE with the layers as they were, for every other batch would
     be compiled.
     """
@@ -50,11 +50,11 @@ def batch_size(vae: LatentVAE, height: int, width: int, half: Half = "encode") -
 
 
 def fastest_batch(seconds: Callable[[int], float]) -> int:
-    """Return the smallest power of two that gives about the most pictures a second.
+    """Return the smallest power of two that gives about the most images a second.
 
     Parameters
     ----------
-    seconds : count → time that so many pictures take together; MemoryLimitError ends the search
+    seconds : count → time that so many images take together; MemoryLimitError ends the search
 
     Examples
     --------
@@ -86,7 +86,7 @@ def run_halving(run: Run, batch: Tensor, what: str) -> list[Any]:
 
     Raises
     ------
-    MemoryLimitError : memory does not suffice for one picture.
+    MemoryLimitError : memory does not suffice for one image.
     """
     try:
         with torch.inference_mode(), memory_errors(what, ADVICE):
@@ -140,7 +140,7 @@ def pinned(batch: Tensor, vae: LatentVAE) -> Tensor:
     """Return a batch on the CPU from which a copy to the VAE's device need not wait."""
     if vae.device.type != "cuda" or batch.is_cuda:
         return batch
-    # One picture expanded to many is not written in pinned memory as it stands.
+    # One image expanded to many is not written in pinned memory as it stands.
     return batch.contiguous().pin_memory()
 
 
@@ -166,7 +166,7 @@ def _half_of(vae: LatentVAE, height: int, width: int, half: Half) -> tuple[Run, 
 
 
 def _seconds(run: Run, one: Tensor, count: int) -> float:
-    """Return how long so many pictures take together, after some times that do not count."""
+    """Return how long so many images take together, after some times that do not count."""
     batch = one.expand(count, *one.shape[1:])
     times = []
     for _ in range(_WARM_UPS + _TIMED):

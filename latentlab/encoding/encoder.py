@@ -1,4 +1,4 @@
-"""Pictures become latents and latents pictures, in small batches and without gradients."""
+"""Images become latents and latents images, in small batches and without gradients."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from latentlab.encoding.batches import (
 )
 from latentlab.encoding.precision import dtype_name
 from latentlab.errors import NonFiniteError
-from latentlab.images.reading import read_picture
+from latentlab.images.reading import read_image
 from latentlab.latents import Latent, Posterior
 from latentlab.loaders.base import LatentVAE
 from latentlab.machine.memory import available_memory, check_memory
 
 if TYPE_CHECKING:
-    from latentlab.images.image import Picture
+    from latentlab.images.image import Image
 
 
 def encode(vae: LatentVAE, image: Any, size: int | None = None) -> Latent:
-    """Return the latent of one picture: the posterior's mean, and its log-variance if any.
+    """Return the latent of one image: the posterior's mean, and its log-variance if any.
 
     Parameters
     ----------
     vae : LatentVAE
-    image : path, PIL image, array, Tensor (3, H, W) in [−1, 1] or Picture
+    image : path, PIL image, array, Tensor (3, H, W) in [−1, 1] or Image
     size : int, optional; centre-crop to a square, then resize to size×size pixels. Without it
-        the picture keeps its size and is cropped to multiples of ``vae.spec.multiple``.
+        the image keeps its size and is cropped to multiples of ``vae.spec.multiple``.
 
     Returns
     -------
@@ -46,10 +46,10 @@ def encode(vae: LatentVAE, image: Any, size: int | None = None) -> Latent:
 
     Raises
     ------
-    ImageError : no readable picture, or too small for the model.
+    ImageError : no readable image, or too small for the model.
     UsageError : size is no multiple of ``vae.spec.multiple``.
     NonFiniteError : the model returned NaN, as float16 does for some families.
-    MemoryLimitError : the picture is too large for this machine.
+    MemoryLimitError : the image is too large for this machine.
 
     Examples
     --------
@@ -58,11 +58,11 @@ def encode(vae: LatentVAE, image: Any, size: int | None = None) -> Latent:
     >>> latent.values.shape, latent.name
     (torch.Size([16, 8, 8]), 'flower')
     """
-    picture: Picture = read_picture(image, size=size, multiple=vae.spec.multiple)
-    posterior = encode_batch(vae, picture.pixels[None])
+    loaded: Image = read_image(image, size=size, multiple=vae.spec.multiple)
+    posterior = encode_batch(vae, loaded.pixels[None])
     logvar = None if posterior.logvar is None else posterior.logvar[0]
-    record = {"model": describe_model(vae), "input": describe_input(picture)}
-    return Latent(posterior.mean[0], vae.spec, logvar, picture, picture.name, record)
+    record = {"model": describe_model(vae), "input": describe_input(loaded)}
+    return Latent(posterior.mean[0], vae.spec, logvar, loaded, loaded.name, record)
 
 
 def describe_model(vae: LatentVAE) -> dict[str, Any]:
@@ -80,14 +80,14 @@ def describe_model(vae: LatentVAE) -> dict[str, Any]:
     }
 
 
-def describe_input(picture: Picture | None, name: str = "") -> dict[str, Any]:
+def describe_input(image: Image | None, name: str = "") -> dict[str, Any]:
     """Return what ``run.json`` says of an image, or of a latent without one, JSON-ready."""
-    if picture is None:
+    if image is None:
         return {"name": name, "sha256": None, "preprocessing": None}
     return {
-        "name": picture.name,
-        "sha256": picture.sha256,
-        "preprocessing": picture.preprocessing,
+        "name": image.name,
+        "sha256": image.sha256,
+        "preprocessing": image.preprocessing,
     }
 
 
@@ -168,15 +168,15 @@ def encode_each(vae: LatentVAE, batches: Iterable[Tensor]) -> Iterator[Tensor]:
 
 
 def decode_each(vae: LatentVAE, latents: Tensor) -> Iterator[Tensor]:
-    """Yield the picture (3, H, W), on the CPU and not clamped, of each latent (n, C, h, w).
+    """Yield the image (3, H, W), on the CPU and not clamped, of each latent (n, C, h, w).
 
-    Batches are halved and float16 is repeated as in :func:`encode_batch`. On CUDA pictures are
+    Batches are halved and float16 is repeated as in :func:`encode_batch`. On CUDA images are
     copied while the next are decoded.
 
     Raises
     ------
     NonFiniteError : the model returned NaN.
-    MemoryLimitError : one picture is too large for this machine.
+    MemoryLimitError : one image is too large for this machine.
     """
     height, width = (side * vae.spec.stride for side in latents.shape[-2:])
     what = f"decoding {height}×{width} pixels with {vae.spec.name}"
@@ -189,18 +189,18 @@ def decode_each(vae: LatentVAE, latents: Tensor) -> Iterator[Tensor]:
         for part in run_halving(vae.decode, pinned(batch, vae), what)
     )
     done = 0
-    for pictures in one_ahead(sent, ahead=vae.runs_aside):
-        if _overflows(vae, pictures):
+    for images in one_ahead(sent, ahead=vae.runs_aside):
+        if _overflows(vae, images):
             _warn_of_float16("decode", vae)
-            yield from decode_each(vae.in_float32, latents[done : done + len(pictures)])
+            yield from decode_each(vae.in_float32, latents[done : done + len(images)])
         else:
-            check_finite(pictures, f"pictures from {vae.spec.name} in {vae.dtype}")
-            yield from pictures
-        done += len(pictures)
+            check_finite(images, f"images from {vae.spec.name} in {vae.dtype}")
+            yield from images
+        done += len(images)
 
 
 def decode(vae: LatentVAE, latent: Latent | Tensor) -> Tensor:
-    """Return the picture (3, H, W) of a latent, float32 around [−1, 1], on the CPU, not clamped.
+    """Return the image (3, H, W) of a latent, float32 around [−1, 1], on the CPU, not clamped.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ def decode(vae: LatentVAE, latent: Latent | Tensor) -> Tensor:
     ------
     ShapeError : a latent of another shape than the model's.
     NonFiniteError : the model returned NaN.
-    MemoryLimitError : the picture is too large for this machine.
+    MemoryLimitError : the image is too large for this machine.
 
     Examples
     --------
@@ -234,7 +234,7 @@ def _run_encoder(vae: LatentVAE, images: Tensor) -> list[Posterior]:
 
 def _check_room(vae: LatentVAE, height: int, width: int, what: str) -> None:
     # A GPU says itself when its memory ends, and the batch is halved then. No VAE needs 32 kB a
-    # pixel, so only pictures that might be too large are measured.
+    # pixel, so only images that might be too large are measured.
     if not vae.runs_aside and height * width * 2**15 > available_memory():
         check_memory(vae.activation_bytes(height, width), what, ADVICE)
 

@@ -42,7 +42,7 @@ class MixedVAE(LatentVAE):
         return self.encoder.cast(dtype)
 
     def activation_bytes(self, height: int, width: int) -> int:
-        """Return the bytes that one picture needs in the half that needs more."""
+        """Return the bytes that one image needs in the half that needs more."""
         return self.encoder.activation_bytes(height, width)
 
     def _encode(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -78,7 +78,7 @@ def use_exact_float32() -> None:
 def with_fast_decoder(vae: LatentVAE) -> LatentVAE:
     """Return a float32 VAE that decodes in bfloat16 where that is native; else the VAE itself.
 
-    The pictures differ by less than a step of 8 bits nearly everywhere (49 to 54 dB on TAEF2).
+    The images differ by less than a step of 8 bits nearly everywhere (49 to 54 dB on TAEF2).
     What is differentiated should keep the VAE as it is.
     """
     fast = for_data_set(vae)
@@ -86,9 +86,9 @@ def with_fast_decoder(vae: LatentVAE) -> LatentVAE:
 
 
 def for_data_set(vae: LatentVAE) -> LatentVAE:
-    """Return a VAE that encodes in bfloat16 where that is native, for latents of many pictures.
+    """Return a VAE that encodes in bfloat16 where that is native, for latents of many images.
 
-    Pictures differ by about the latents' own deviation, of which rounding is a per cent or two: a
+    Images differ by about the latents' own deviation, of which rounding is a per cent or two: a
     ten-thousandth of the variance.
     """
     if vae.dtype != torch.float32 or not native_bfloat16(vae.device):

@@ -3,7 +3,7 @@
 GIF: one palette for all frames, and a dither whose pattern stands still. Measured on 30 slowly
 moving photo frames of 384×256 (two cores; PSNR as is, and after a Gaussian blur of 2 px, which
 is what the eye makes of a dither; *static* is the flicker, in levels RMS, of a half of the
-picture that does not move at all):
+image that does not move at all):
 
 ===================================  =====  =========  =========  ======  ======
 encoder                              time   PSNR       blurred    size    static
@@ -16,10 +16,10 @@ ffmpeg, one palette, Bayer scale 3   1.9 s  33.5–36.0  40.5–42.4  1.9 MB  0
 here, median-cut palette             0.5 s  34.1–36.6  43.4–45.5  2.0 MB  0
 ===================================  =====  =========  =========  ======  ======
 
-Palettes that change from frame to frame and diffused errors make still parts of a picture
+Palettes that change from frame to frame and diffused errors make still parts of an image
 crawl: flicker that is not in the data. So the palette comes from ffmpeg where that is installed,
 else from a median cut, and the dither is always the one here. On 30 frames of each of the two
-sample pictures both palettes are good: 34.9 and 35.7 dB with ffmpeg's, 34.6 and 35.7 dB with the
+sample images both palettes are good: 34.9 and 35.7 dB with ffmpeg's, 34.6 and 35.7 dB with the
 median cut; blurred 44.4 and 44.0 against 44.9 and 45.9 dB.
 """
 

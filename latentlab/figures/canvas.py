@@ -64,8 +64,8 @@ def axes_on_screen(ax: Axes | None) -> Axes:
 
 
 def set_title(ax: Axes, title: str) -> None:
-    """Write a title as it is, whatever a picture's name holds."""
-    # A picture's name may hold dollar signs, which are no formula, and bytes that are no text.
+    """Write a title as it is, whatever an image's name holds."""
+    # An image's name may hold dollar signs, which are no formula, and bytes that are no text.
     shown = title.encode("utf-8", "replace").decode("utf-8")
     ax.set_title(shown, fontsize=10, parse_math=False)
 

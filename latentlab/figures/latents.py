@@ -52,13 +52,13 @@ def draw_latent(values: ArrayLike, *, title: str = "", ax: Axes | None = None) -
 def draw_latent_beside(
     values: ArrayLike, pixels: Tensor | None = None, *, titles: tuple[str, str] = ("", "")
 ) -> bytes:
-    """Return a PNG of a picture, where there is one, beside its latent as colors.
+    """Return a PNG of an image, where there is one, beside its latent as colors.
 
     Parameters
     ----------
     values : array (C, h, w)
     pixels : Tensor, (3, H, W) in [−1, 1], optional
-    titles : of the picture and of the latent
+    titles : of the image and of the latent
     """
     latent = np.asarray(values)
     known = pixels is not None

@@ -1,4 +1,4 @@
-"""Grids of pictures with labels: drawn once, filled for every frame."""
+"""Grids of images with labels: drawn once, filled for every frame."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def compose_sheet(
     title: str | None = None,
     tile: int | None = None,
 ) -> Frame:
-    """Return one labelled picture (H, W, 3), uint8, of rows of tiles (h, w, 3).
+    """Return one labelled image (H, W, 3), uint8, of rows of tiles (h, w, 3).
 
     The options are those of :func:`lay_out_sheet`, which draws the labels once for many frames.
 

@@ -1,4 +1,4 @@
-"""Arrays and tensors as pictures, and pictures as 8-bit levels."""
+"""Arrays and tensors as images, and images as 8-bit levels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Return uint8 pictures (…, H, W, 3) of pictures (…, 3, H, W) in [−1, 1].
+    """Return uint8 images (…, H, W, 3) of images (…, 3, H, W) in [−1, 1].
 
     Values outside are clamped; the rest are rounded to the nearest of 256 levels.
 
@@ -30,7 +30,7 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def from_uint8(images: Tensor) -> Tensor:
-    """Return pictures (…, 3, H, W), float32 in [−1, 1], of uint8 pictures (…, H, W, 3).
+    """Return images (…, 3, H, W), float32 in [−1, 1], of uint8 images (…, H, W, 3).
 
     Their numbers lie in memory as before, channels last, as models take them.
     """
@@ -70,8 +70,8 @@ def pixels_of(source: object) -> Tensor:
         pixels, low = torch.from_numpy(unit).movedim(-1, 0) * 2 - 1, 0
     else:
         raise UsageError(
-            f"a picture of type {getattr(source, 'dtype', type(source).__name__)}",
-            "a path, PIL image, uint8 or float array, tensor or Picture",
+            f"an image of type {getattr(source, 'dtype', type(source).__name__)}",
+            "a path, PIL image, uint8 or float array, tensor or Image",
             "pass one of these",
         )
     if not bool((pixels.abs() <= 1.001).all()):
@@ -88,4 +88,4 @@ def _check_channels(shape: tuple[int, ...], axis: int, channels: tuple[int, ...]
         return
     counts = " or ".join(map(str, channels))
     layout = f"({counts}, H, W)" if axis == 0 else f"(H, W) or (H, W, {counts})"
-    raise ShapeError(f"a picture of shape {shape}", layout, "pass one picture, without a batch")
+    raise ShapeError(f"an image of shape {shape}", layout, "pass one image, without a batch")

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 RGB_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 
 
-def to_yiq(pictures: Tensor) -> Tensor:
-    """Return luma and the two chroma axes (n, 3, H, W) of RGB pictures (n, 3, H, W) in [0, 1].
+def to_yiq(images: Tensor) -> Tensor:
+    """Return luma and the two chroma axes (n, 3, H, W) of RGB images (n, 3, H, W) in [0, 1].
 
     Examples
     --------
@@ -22,4 +22,4 @@ def to_yiq(pictures: Tensor) -> Tensor:
     """
     import torch
 
-    return torch.einsum("ij,njhw->nihw", pictures.new_tensor(RGB_TO_YIQ), pictures)
+    return torch.einsum("ij,njhw->nihw", images.new_tensor(RGB_TO_YIQ), images)

@@ -1,6 +1,6 @@
-"""Pillow's images and picture files as 8-bit sRGB levels on the grid of a model.
+"""Pillow's images and image files as 8-bit sRGB levels on the grid of a model.
 
-No torch here: worker processes that only decode pictures start without it.
+No torch here: worker processes that only decode images start without it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def fit_image(image: Image.Image, target: Target, multiple: int) -> tuple[Image.
 
 
 def decode_levels(content: bytes, name: str, target: Target, multiple: int) -> NDArray[np.uint8]:
-    """Return the levels (H, W, 3) of a picture file's bytes, as ``read_picture`` sees them.
+    """Return the levels (H, W, 3) of an image file's bytes, as ``read_image`` sees them.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ def decode_levels(content: bytes, name: str, target: Target, multiple: int) -> N
 
     Raises
     ------
-    ImageError : empty, damaged, no picture, too large, or smaller than ``multiple``.
-    MemoryLimitError : the picture does not fit into memory.
+    ImageError : empty, damaged, no image, too large, or smaller than ``multiple``.
+    MemoryLimitError : the image does not fit into memory.
     """
     if not content:
-        raise ImageError(f"{name} with 0 bytes", "a picture file", "copy or download it again")
+        raise ImageError(f"{name} with 0 bytes", "an image file", "copy or download it again")
     with decoding(name), Image.open(io.BytesIO(content)) as image:
         rgb, _ = fit_image(image, target, multiple)
     return np.array(rgb)

@@ -1,4 +1,4 @@
-"""Pictures that are always there: those that scikit-learn carries."""
+"""Images that are always there: those that scikit-learn carries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def sample_path(source: str) -> Path:
 
     Raises
     ------
-    ImageError : no such sample, or scikit-learn came without its pictures.
+    ImageError : no such sample, or scikit-learn came without its images.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""How a picture is cropped and resized to the grid of a model."""
+"""How an image is cropped and resized to the grid of a model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from latentlab.errors import ImageError, UsageError
 from latentlab.images.pillow import MAX_PIXELS
 
 Target: TypeAlias = tuple[int, int] | None
-"""Height and width to resize to, or None to keep the picture's own."""
+"""Height and width to resize to, or None to keep the image's own."""
 
 
 def target_of(size: int | tuple[int, int] | None, multiple: int) -> Target:
@@ -45,7 +45,7 @@ def crop_box(width: int, height: int, target: Target, multiple: int) -> tuple[in
         across, down = width // multiple * multiple, height // multiple * multiple
     if min(across, down) < 1:
         raise ImageError(
-            f"a picture of {width}×{height} pixels, which is too small",
+            f"an image of {width}×{height} pixels, which is too small",
             f"at least {multiple}×{multiple}",
             f"enlarge it with --size {max(multiple, -(-256 // multiple) * multiple)}",
         )
@@ -54,7 +54,7 @@ def crop_box(width: int, height: int, target: Target, multiple: int) -> tuple[in
 
 
 def grid_notes(box: tuple[int, int, int, int], whole: tuple[int, int], target: Target) -> list[str]:
-    """Return in words how a picture of size ``whole`` was cropped to a box and resized."""
+    """Return in words how an image of size ``whole`` was cropped to a box and resized."""
     across, down = box[2] - box[0], box[3] - box[1]
     notes = []
     if (across, down) != whole:

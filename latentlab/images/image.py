@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Picture:
+class Image:
     """An image that is ready to be encoded.
 
     Parameters
@@ -22,10 +22,10 @@ class Picture:
     """
 
     pixels: Tensor
-    name: str = "picture"
+    name: str = "image"
     sha256: str = ""
     preprocessing: str = ""
 
     def __repr__(self) -> str:
         shape = "×".join(map(str, self.pixels.shape))
-        return f"Picture({self.name!r}, {shape} in [−1, 1], {self.preprocessing})"
+        return f"Image({self.name!r}, {shape} in [−1, 1], {self.preprocessing})"

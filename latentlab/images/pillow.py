@@ -15,14 +15,14 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from latentlab.errors import ImageError, MemoryLimitError
 
-PICTURE_SUFFIXES = (
+IMAGE_SUFFIXES = (
     *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm"),
     *(".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
 )
-"""What the names of picture files end in."""
+"""What the names of image files end in."""
 
 MAX_PIXELS = 178_000_000
-"""Largest picture that is read, in pixels; just below the size that Pillow itself refuses."""
+"""Largest image that is read, in pixels; just below the size that Pillow itself refuses."""
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -63,12 +63,12 @@ def decoding(path: Path | str) -> Iterator[None]:
     except MemoryError as error:
         raise MemoryLimitError(
             f"{path}, too large for the free memory",
-            "a picture that fits",
+            "an image that fits",
             "shrink it first",
         ) from error
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"{path}, which is no picture that Pillow can read",
+            f"{path}, which is no image that Pillow can read",
             "PNG, JPEG, WebP, TIFF or the like",
             "copy it again if it breaks off, or convert it to PNG",
         ) from error
@@ -79,7 +79,7 @@ def decoding(path: Path | str) -> Iterator[None]:
     except _DAMAGE as error:
         raise ImageError(
             f"{path}, which breaks off or is damaged ({error})",
-            "a complete picture",
+            "a complete image",
             "copy or download it again",
         ) from error
 
@@ -96,7 +96,7 @@ def load_upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
     ImageError : more than ``MAX_PIXELS``; the header tells, nothing is decoded.
     """
     if image.width * image.height > MAX_PIXELS:
-        raise _too_large(f"a picture of {image.width}×{image.height} pixels")
+        raise _too_large(f"an image of {image.width}×{image.height} pixels")
     # Pillow keeps the high byte of 16-bit color, and forgets about it when the data are loaded.
     deep = any(";16" in str(tile[3]) for tile in getattr(image, "tile", []))
     notes = ["16 to 8 bit"] if deep else []
@@ -130,7 +130,7 @@ def _to_8bit(image: Image.Image) -> tuple[Image.Image, list[str]]:
     """Return 16- or 32-bit grey as L: by its type where that says the range, else by its values."""
     grey = np.asarray(image, np.float64)
     if not np.isfinite(grey).all():
-        raise ImageError("a picture with NaN or infinite pixels", "finite pixels", "repair it")
+        raise ImageError("an image with NaN or infinite pixels", "finite pixels", "repair it")
     low, high = float(grey.min()), float(grey.max())
     if image.mode.startswith("I;16"):
         low, high, note = 0.0, 65535.0, ""
@@ -191,5 +191,5 @@ def _is_identity(transform: ImageCms.ImageCmsTransform) -> bool:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except _DAMAGE:  # a picture with broken EXIF is still a picture
+    except _DAMAGE:  # an image with broken EXIF is still an image
         return 1

@@ -1,7 +1,7 @@
-"""Picture files to tensors (3, H, W) in [−1, 1] and back; no models here.
+"""Image files to tensors (3, H, W) in [−1, 1] and back; no models here.
 
 Whatever the file holds, the result is upright, 8-bit, opaque sRGB before it is cropped to the
-model's grid. :attr:`Picture.preprocessing` says in words what was done on the way.
+model's grid. :attr:`Image.preprocessing` says in words what was done on the way.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image as Pillow
 
 from latentlab.errors import ImageError, ShapeError
 from latentlab.images.arrays import channels_last, from_uint8, image_of, pixels_of
 from latentlab.images.cropping import fit_image
 from latentlab.images.examples import PREFIX, sample_path
 from latentlab.images.grid import Target, crop_box, grid_notes, target_of
-from latentlab.images.image import Picture
-from latentlab.images.pillow import PICTURE_SUFFIXES, decoding
+from latentlab.images.image import Image
+from latentlab.images.pillow import IMAGE_SUFFIXES, decoding
 from latentlab.images.video import read_video
 from latentlab.machine.files import replace_when_done, sha256_of_file
 
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 
 
-def read_picture(
-    source: str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor | Picture,
+def read_image(
+    source: str | os.PathLike[str] | Pillow.Image | NDArray[Any] | Tensor | Image,
     *,
     size: int | tuple[int, int] | None = None,
     multiple: int = 1,
-) -> Picture:
-    """Return a picture (3, H, W), float32 in [−1, 1], upright, opaque sRGB, on the model's grid.
+) -> Image:
+    """Return an image (3, H, W), float32 in [−1, 1], upright, opaque sRGB, on the model's grid.
 
     Files and PIL images: EXIF orientation is applied; ICC profiles are converted to sRGB;
     transparency is laid over white; 16-bit values are divided by 257; of an animation the first
@@ -51,33 +51,33 @@ def read_picture(
     ----------
     source : one of
 
-        * a path, or ``"sample:flower"`` or ``"sample:china"``, scikit-learn's pictures;
+        * a path, or ``"sample:flower"`` or ``"sample:china"``, scikit-learn's images;
         * a PIL image;
         * a NumPy array (H, W) or (H, W, 1, 3 or 4): uint8 or uint16 (whole range), or, with 1 or
           3 channels, float in [0, 1];
         * a tensor (3, H, W) or (1, H, W): uint8, or float in **[−1, 1]**;
-        * a :class:`Picture`, which keeps its name and hash.
+        * a :class:`Image`, which keeps its name and hash.
     size : int, or (height, width), optional
-        Crop to the centred square, then Pillow's LANCZOS to size×size; smaller pictures are
+        Crop to the centred square, then Pillow's LANCZOS to size×size; smaller images are
         enlarged. (height, width): the centred part of that shape instead of a square. Without
-        it the picture is cropped, centred, to multiples of ``multiple``.
+        it the image is cropped, centred, to multiples of ``multiple``.
     multiple : int, optional
         Sides are multiples of this many pixels (``LatentSpec.multiple``).
 
     Raises
     ------
-    ImageError : the file is missing, empty, damaged, no picture, or larger than ``MAX_PIXELS``;
+    ImageError : the file is missing, empty, damaged, no image, or larger than ``MAX_PIXELS``;
         or, without ``size``, a side is smaller than ``multiple``.
     UsageError : ``size`` is no positive multiple of ``multiple``, or the source is none of these.
     ShapeError : an array has another shape or values outside its range.
-    MemoryLimitError : the picture does not fit into memory.
+    MemoryLimitError : the image does not fit into memory.
 
     Examples
     --------
     >>> import numpy as np
     >>> grey = np.full((70, 100), 255, np.uint8)
-    >>> picture = read_picture(grey, multiple=16)
-    >>> picture.pixels.shape, picture.preprocessing
+    >>> image = read_image(grey, multiple=16)
+    >>> image.pixels.shape, image.preprocessing
     (torch.Size([3, 64, 96]), 'centre crop 96×64')
     """
     target = target_of(size, multiple)
@@ -85,18 +85,18 @@ def read_picture(
         source = sample_path(source)
     if isinstance(source, str | os.PathLike):
         return _read_file(Path(source), target, multiple)
-    if isinstance(source, Picture):
+    if isinstance(source, Image):
         return _refit(source, target, multiple)
     if isinstance(source, torch.Tensor) and source.dtype == torch.uint8:
         source = channels_last(source)
     if isinstance(source, np.ndarray) and source.dtype == np.uint8:
         source = image_of(source)
-    if isinstance(source, Image.Image):
-        name = Path(getattr(source, "filename", "") or "picture").stem
+    if isinstance(source, Pillow.Image):
+        name = Path(getattr(source, "filename", "") or "image").stem
         with decoding(name):
             rgb, notes = fit_image(source, target, multiple)
-        return _picture(rgb, notes, name)
-    return _refit(Picture(pixels_of(source)), target, multiple)
+        return _image(rgb, notes, name)
+    return _refit(Image(pixels_of(source)), target, multiple)
 
 
 def read_frames(
@@ -105,51 +105,51 @@ def read_frames(
     size: int | tuple[int, int] | None = None,
     multiple: int = 1,
     limit: int | None = None,
-) -> Iterator[Picture]:
+) -> Iterator[Image]:
     """Yield the frames of an animation or video, one at a time, named ``<stem>-<index>``.
 
     GIF, WebP, APNG and multi-page TIFF are read by Pillow, video files by ffmpeg (at a constant
-    frame rate). Every frame goes the way of :func:`read_picture`; its hash is that of its
+    frame rate). Every frame goes the way of :func:`read_image`; its hash is that of its
     pixels.
 
     Parameters
     ----------
-    path : file; a still picture has one frame
-    size, multiple : as in :func:`read_picture`
+    path : file; a still image has one frame
+    size, multiple : as in :func:`read_image`
     limit : int, optional; stop after so many frames
 
     Raises
     ------
     MissingExtraError : a video file without the extra ``video``.
-    ImageError : as in :func:`read_picture`; damage may show only at a later frame.
+    ImageError : as in :func:`read_image`; damage may show only at a later frame.
     """
     target = target_of(size, multiple)
     file = Path(path)
     _check_file(file)
     frames = read_video(file) if file.suffix.lower() in VIDEO_SUFFIXES else _still_frames(file)
-    return _pictures_of(frames, file, target, multiple, limit)
+    return _images_of(frames, file, target, multiple, limit)
 
 
-def list_pictures(folder: str | os.PathLike[str]) -> list[Path]:
-    """Return the picture files of a folder, by suffix, sorted by name; hidden files are skipped.
+def list_images(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the image files of a folder, by suffix, sorted by name; hidden files are skipped.
 
     Raises
     ------
-    ImageError : no such folder, or no picture in it.
+    ImageError : no such folder, or no image in it.
     """
     root = Path(folder)
     if not root.is_dir():
-        raise ImageError(f"{root}, which is no folder", "a folder of pictures", "check the path")
+        raise ImageError(f"{root}, which is no folder", "a folder of images", "check the path")
     found = sorted(
         path
         for path in root.iterdir()
-        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
     )
     if not found:
         raise ImageError(
-            f"{root} without a picture in it",
-            f"files ending in {', '.join(PICTURE_SUFFIXES)}",
-            "name the folder that holds the pictures themselves",
+            f"{root} without an image in it",
+            f"files ending in {', '.join(IMAGE_SUFFIXES)}",
+            "name the folder that holds the images themselves",
         )
     return found
 
@@ -170,30 +170,30 @@ def save_png(path: str | os.PathLike[str], array: NDArray[np.uint8]) -> Path:
             "convert with latentlab.images.arrays.to_uint8",
         )
     with replace_when_done(path) as temporary:
-        Image.fromarray(pixels).save(temporary, format="PNG")
+        Pillow.fromarray(pixels).save(temporary, format="PNG")
     return Path(path)
 
 
-def _read_file(path: Path, target: Target, multiple: int) -> Picture:
+def _read_file(path: Path, target: Target, multiple: int) -> Image:
     _check_file(path)
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return _first_frame(path, target, multiple)
-    with decoding(path), Image.open(path) as image:
+    with decoding(path), Pillow.open(path) as image:
         frames = getattr(image, "n_frames", 1)
         rgb, notes = fit_image(image, target, multiple)
     if frames > 1:
         notes = [f"first of {frames} frames", *notes]
-    return _picture(rgb, notes, path.stem, sha256_of_file(path))
+    return _image(rgb, notes, path.stem, sha256_of_file(path))
 
 
-def _first_frame(path: Path, target: Target, multiple: int) -> Picture:
-    picture = next(_pictures_of(read_video(path), path, target, multiple, 1))
-    return replace(picture, name=path.stem, sha256=sha256_of_file(path))
+def _first_frame(path: Path, target: Target, multiple: int) -> Image:
+    image = next(_images_of(read_video(path), path, target, multiple, 1))
+    return replace(image, name=path.stem, sha256=sha256_of_file(path))
 
 
-def _picture(rgb: Image.Image, notes: list[str], name: str, sha256: str | None = None) -> Picture:
+def _image(rgb: Pillow.Image, notes: list[str], name: str, sha256: str | None = None) -> Image:
     pixels = from_uint8(torch.from_numpy(np.array(rgb))).contiguous()
-    return Picture(pixels, name, sha256 or _sha256(pixels), "; ".join(notes) or "unchanged")
+    return Image(pixels, name, sha256 or _sha256(pixels), "; ".join(notes) or "unchanged")
 
 
 def _sha256(pixels: Tensor) -> str:
@@ -204,28 +204,28 @@ def _check_file(path: Path) -> None:
     if path.is_dir():
         raise ImageError(
             f"{path}, a folder",
-            "one picture file",
-            "name a picture inside it, or encode all of them with `latentlab encode`",
+            "one image file",
+            "name an image inside it, or encode all of them with `latentlab encode`",
         )
     if not path.exists():
-        raise ImageError(f"{path}, which does not exist", "a picture file", "check the path")
+        raise ImageError(f"{path}, which does not exist", "an image file", "check the path")
     if path.stat().st_size == 0:
-        raise ImageError(f"{path} with 0 bytes", "a picture file", "copy or download it again")
+        raise ImageError(f"{path} with 0 bytes", "an image file", "copy or download it again")
 
 
-def _pictures_of(
-    frames: Iterator[Image.Image], path: Path, target: Target, multiple: int, limit: int | None
-) -> Iterator[Picture]:
+def _images_of(
+    frames: Iterator[Pillow.Image], path: Path, target: Target, multiple: int, limit: int | None
+) -> Iterator[Image]:
     for index, frame in enumerate(itertools.islice(frames, limit)):
         with decoding(path):
             rgb, notes = fit_image(frame, target, multiple)
-        yield _picture(rgb, [f"frame {index}", *notes], f"{path.stem}-{index}")
+        yield _image(rgb, [f"frame {index}", *notes], f"{path.stem}-{index}")
 
 
-def _still_frames(path: Path) -> Iterator[Image.Image]:
-    """Yield the frames of an animated picture; each must be used before the next is asked for."""
+def _still_frames(path: Path) -> Iterator[Pillow.Image]:
+    """Yield the frames of an animated image; each must be used before the next is asked for."""
     with decoding(path):
-        image = Image.open(path)
+        image = Pillow.open(path)
     with image:
         for index in itertools.count():
             with decoding(path):
@@ -239,16 +239,16 @@ def _still_frames(path: Path) -> Iterator[Image.Image]:
 # Arrays and tensors, which keep their precision
 
 
-def _refit(picture: Picture, target: Target, multiple: int) -> Picture:
-    """Return a picture cropped and resized in float, clamped where LANCZOS overshoots."""
-    pixels = picture.pixels
+def _refit(image: Image, target: Target, multiple: int) -> Image:
+    """Return an image cropped and resized in float, clamped where LANCZOS overshoots."""
+    pixels = image.pixels
     height, width = pixels.shape[-2:]
     left, top, right, bottom = box = crop_box(width, height, target, multiple)
     notes = grid_notes(box, (width, height), target)
     pixels = pixels[:, top:bottom, left:right].contiguous()
     if target is not None and tuple(pixels.shape[1:]) != target:
-        bands = [Image.fromarray(band.numpy()) for band in pixels]
-        scaled = [np.array(band.resize(target[::-1], Image.Resampling.LANCZOS)) for band in bands]
+        bands = [Pillow.fromarray(band.numpy()) for band in pixels]
+        scaled = [np.array(band.resize(target[::-1], Pillow.Resampling.LANCZOS)) for band in bands]
         pixels = torch.from_numpy(np.stack(scaled)).clamp(-1, 1)
-    done = "; ".join([picture.preprocessing, *notes] if picture.preprocessing else notes)
-    return Picture(pixels, picture.name, picture.sha256 or _sha256(pixels), done or "unchanged")
+    done = "; ".join([image.preprocessing, *notes] if image.preprocessing else notes)
+    return Image(pixels, image.name, image.sha256 or _sha256(pixels), done or "unchanged")

@@ -1,6 +1,6 @@
 """The interface that every VAE has in latentlab.
 
-Pictures are (B, 3, H, W) in [−1, 1]. Latents are (B, C, H/stride, W/stride) in model space.
+Images are (B, 3, H, W) in [−1, 1]. Latents are (B, C, H/stride, W/stride) in model space.
 A subclass implements two methods, :meth:`LatentVAE._encode` and :meth:`LatentVAE._decode`;
 shapes, devices and dtypes are handled here.
 """
@@ -50,7 +50,7 @@ class LatentVAE(ABC):
     origin : ModelOrigin
     device : torch.device of the weights
     dtype : torch.dtype of the weights; results are float32 regardless
-    picture_dtype : torch.dtype in which the encoder takes pictures
+    image_dtype : torch.dtype in which the encoder takes images
     batch_sizes : (half, height, width) → the fastest batch size, for the sizes measured so far
     compiled_by : backend of torch.compile, or None if the VAE is not compiled
     """
@@ -62,7 +62,7 @@ class LatentVAE(ABC):
         self.origin = origin
         self.device = device
         self.dtype = dtype
-        self.picture_dtype = dtype
+        self.image_dtype = dtype
         self.batch_sizes: dict[tuple[str, int, int], int] = {}
         self.compiled_by: Any = None
 
@@ -78,13 +78,13 @@ class LatentVAE(ABC):
         ------
         ShapeError : not a 4-D batch with three channels, or sides that are not such multiples.
         """
-        advice = "crop or pad the pictures, or call latentlab.encode, which crops them"
+        advice = "crop or pad the images, or call latentlab.encode, which crops them"
         self._check_batch("images", images, 3, self.spec.multiple, advice)
-        mean, logvar = self._encode(self._place(images, self.picture_dtype))
+        mean, logvar = self._encode(self._place(images, self.image_dtype))
         return Posterior(mean.float(), None if logvar is None else logvar.float())
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Return pictures (B, 3, H, W), float32, approximately in [−1, 1] and not clamped.
+        """Return images (B, 3, H, W), float32, approximately in [−1, 1] and not clamped.
 
         Parameters
         ----------
@@ -129,9 +129,9 @@ class LatentVAE(ABC):
         return self.cast(torch.float32)
 
     def activation_bytes(self, height: int, width: int) -> int:
-        """Return roughly how many bytes of activations one picture of H×W pixels needs.
+        """Return roughly how many bytes of activations one image of H×W pixels needs.
 
-        Measured on a small picture: twice the largest sum of input and output over all layers,
+        Measured on a small image: twice the largest sum of input and output over all layers,
         which leaves room for skip connections. 0 if the VAE has no torch module.
         """
         return int(self._activation_bytes_per_pixel * height * width)
@@ -163,7 +163,7 @@ class LatentVAE(ABC):
 
     @abstractmethod
     def _decode(self, latents: Tensor) -> Tensor:
-        """Return pictures in [−1, 1] of model-space latents that are checked and placed."""
+        """Return images in [−1, 1] of model-space latents that are checked and placed."""
 
     def _place(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
         # A non-blocking copy from pinned memory overlaps with the work queued before it.

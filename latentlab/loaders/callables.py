@@ -40,10 +40,10 @@ class CallableVAE(LatentVAE):
         return mean, logvar
 
     def _decode(self, latents: Tensor) -> Tensor:
-        pictures = self._decode_latents(latents)
+        images = self._decode_latents(latents)
         sides = (side * self.spec.stride for side in latents.shape[2:])
-        _check_shape(pictures, (len(latents), 3, *sides), "decode")
-        return pictures
+        _check_shape(images, (len(latents), 3, *sides), "decode")
+        return images
 
 
 def wrap_vae(
@@ -60,7 +60,7 @@ def wrap_vae(
     ----------
     encode : images (B, 3, H, W) in [−1, 1] → mean (B, C, H/stride, W/stride) in model space; or
         (mean, logvar) or a :class:`Posterior` if ``spec.has_logvar``
-    decode : latents of that shape → pictures (B, 3, H, W) in [−1, 1]
+    decode : latents of that shape → images (B, 3, H, W) in [−1, 1]
     spec : LatentSpec, the shape of the latents
     device, dtype : device and dtype of the tensors that both functions are called with
 

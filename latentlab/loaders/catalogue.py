@@ -109,7 +109,7 @@ _ENTRIES = (
         channels=4,
         license="mit",
         size_mb=335,
-        note="SDXL's VAE fine-tuned to stay finite in half precision; its decoded pictures differ "
+        note="SDXL's VAE fine-tuned to stay finite in half precision; its decoded images differ "
         "slightly from those of stabilityai/sdxl-vae",
     ),
     _tiny("taesdxl", "sdxl", channels=4),

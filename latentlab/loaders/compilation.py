@@ -20,13 +20,13 @@ from latentlab.loaders.base import LatentVAE
 
 HALVES = ("encoder", "decoder")
 _SIZES = 4
-"""Number of picture sizes that get code of their own; later ones share code for any size."""
+"""Number of image sizes that get code of their own; later ones share code for any size."""
 _VERSIONS = 64
 """How many pieces of code torch may keep; the default is 8 for all models of a process."""
 
 
 def compile_vae(vae: LatentVAE, *, backend: str | Callable[..., Any] = "inductor") -> None:
-    """Compile encoder and decoder of a VAE in place; the first picture of each size is slow.
+    """Compile encoder and decoder of a VAE in place; the first image of each size is slow.
 
     On CUDA they are recorded as CUDA graphs, which are replayed without the host. Derivatives use
     the original layers, because compiled code can be differentiated only once. Results differ from
@@ -85,7 +85,7 @@ def _compile_half(half: Any, compiled: Callable[..., Tensor]) -> None:
             # Where float32 is chosen, it is meant to be exact.
             warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
             whole = _fill_up(hidden)
-            # Code for any number or size of pictures is slower, and rarely needed.
+            # Code for any number or size of images is slower, and rarely needed.
             sizes.add(tuple(whole.shape[1:]))
             torch._dynamo.mark_static(whole, None if len(sizes) <= _SIZES else 0)
             # A CUDA graph writes all its results to the same memory.
@@ -95,9 +95,9 @@ def _compile_half(half: Any, compiled: Callable[..., Tensor]) -> None:
 
 
 def _fill_up(batch: Tensor) -> Tensor:
-    """Return a batch padded with zeros to 1, 2, 3, 4, 6, 8, 12, 16, 24 … pictures.
+    """Return a batch padded with zeros to 1, 2, 3, 4, 6, 8, 12, 16, 24 … images.
 
-    Every number of pictures is compiled anew, which takes longer than a few more pictures.
+    Every number of images is compiled anew, which takes longer than a few more images.
     """
     count = len(batch)
     step = 1 << max(count.bit_length() - 2, 0)

@@ -35,11 +35,11 @@ class DiffusersVAE(ModuleVAE):
 
     @classmethod
     def build_module(cls, config: Mapping[str, Any]) -> nn.Module:
-        """Return diffusers' module; raises ValueError for pictures without three colors."""
+        """Return diffusers' module; raises ValueError for images without three colors."""
         colors = cls.count_colors(config)
         for option in ("in_channels", "out_channels", "input_channels"):
             if config.get(option, colors) != colors:
-                raise ValueError(f"{option} = {config[option]} where pictures have {colors}")
+                raise ValueError(f"{option} = {config[option]} where images have {colors}")
         diffusers_class = getattr(import_module("diffusers"), cls.family)
         module: nn.Module = diffusers_class(**cls._known_options(diffusers_class, config))
         return module
@@ -67,8 +67,8 @@ class DiffusersVAE(ModuleVAE):
         return Affine((config.get("shift_factor") or 0.0,), (scale,))
 
     def _run_decoder(self, latents: Tensor) -> Tensor:
-        pictures: Tensor = self.module.decode(latents).sample
-        return pictures
+        images: Tensor = self.module.decode(latents).sample
+        return images
 
     @classmethod
     def _known_options(cls, diffusers_class: type, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class ModuleVAE(LatentVAE):
     Attributes
     ----------
     module : nn.Module in eval mode, whose parameters require no gradients. If it has an
-        ``encoder``, that encoder's first convolution takes the picture and computes in float32.
+        ``encoder``, that encoder's first convolution takes the image and computes in float32.
     normalization : Affine map to model space
     """
 
@@ -84,7 +84,7 @@ class ModuleVAE(LatentVAE):
         first = first_convolution(module)
         exact = first if dtype.itemsize == 2 else None
         self.module: Any = _place_module(module, device, dtype, exact=exact)
-        self.picture_dtype = dtype if exact is None else torch.float32
+        self.image_dtype = dtype if exact is None else torch.float32
         if first is not None:
             pass_on(first, dtype)
         self.normalization = normalization
@@ -141,7 +141,7 @@ class ModuleVAE(LatentVAE):
 
     @abstractmethod
     def _run_decoder(self, latents: Tensor) -> Tensor:
-        """Return pictures (B, 3, H, W) in [−1, 1] of the module's own latents."""
+        """Return images (B, 3, H, W) in [−1, 1] of the module's own latents."""
 
 
 def build_vae(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> ModuleVAE:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, silu
 
 SMALLEST = 128 * 128
-"""Pixels of the smallest picture, before doubling, for which :class:`PhasedUpsample` is faster."""
+"""Pixels of the smallest image, before doubling, for which :class:`PhasedUpsample` is faster."""
 
 
 def speed_up(module: nn.Module) -> None:
@@ -50,19 +50,19 @@ class FrugalBlock(ResnetBlock2D):  # type: ignore[misc]
 
 
 class PhasedUpsample(Upsample2D):  # type: ignore[misc]
-    """Doubling followed by a 3×3 convolution, computed as convolutions of the smaller picture.
+    """Doubling followed by a 3×3 convolution, computed as convolutions of the smaller image.
 
     After doubling, every two rows are equal, so an output row of the 3×3 convolution depends on
-    only two rows of the smaller picture: with weights w₀ and w₁ + w₂, or w₀ + w₁ and w₂. The same
+    only two rows of the smaller image: with weights w₀ and w₁ + w₂, or w₀ + w₁ and w₂. The same
     holds for columns. Four 2×2 convolutions, one for each position in a pixel's 2×2 block, need 16
     products where the 3×3 convolution needs 36. In 16 bits the sums of weights are rounded once
     more (the error of a layer rises from .17 % to .20 %); float32 is therefore computed the usual
     way. On two cores, the last two doublings of FLUX.1 at 512 px are 1.2 to 1.8 times as fast, and
-    its whole decoder 1.06 times. Small pictures gain nothing.
+    its whole decoder 1.06 times. Small images gain nothing.
     """
 
     def forward(self, hidden_states: Tensor, *others: Any, **more: Any) -> Tensor:
-        """Return the picture (B, C', 2h, 2w)."""
+        """Return the image (B, C', 2h, 2w)."""
         to_a_size = others or any(given is not None for given in more.values())
         if to_a_size or not (_pays(hidden_states) and _is_inference()):
             result: Tensor = super().forward(hidden_states, *others, **more)
@@ -70,12 +70,12 @@ class PhasedUpsample(Upsample2D):  # type: ignore[misc]
         return convolve_doubled(hidden_states, self.conv.weight, self.conv.bias)
 
 
-def convolve_doubled(pictures: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return the 3×3 convolution of pictures in which every pixel is repeated 2×2.
+def convolve_doubled(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return the 3×3 convolution of images in which every pixel is repeated 2×2.
 
     Parameters
     ----------
-    pictures : Tensor, (B, C, h, w)
+    images : Tensor, (B, C, h, w)
     weight, bias : Tensor, (C', C, 3, 3) and (C',)
 
     Returns
@@ -84,20 +84,20 @@ def convolve_doubled(pictures: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> pictures, weight = torch.rand(1, 2, 3, 4), torch.rand(5, 2, 3, 3)
-    >>> doubled = pictures.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    >>> images, weight = torch.rand(1, 2, 3, 4), torch.rand(5, 2, 3, 3)
+    >>> doubled = images.repeat_interleave(2, 2).repeat_interleave(2, 3)
     >>> expected = conv2d(doubled, weight, padding=1)
-    >>> torch.allclose(convolve_doubled(pictures, weight, torch.zeros(5)), expected, atol=1e-6)
+    >>> torch.allclose(convolve_doubled(images, weight, torch.zeros(5)), expected, atol=1e-6)
     True
     """
-    batch, _, height, width = pictures.shape
+    batch, _, height, width = images.shape
     channels = len(weight)
     # One convolution computes all four phases, each with one row and one column too many.
-    phases = conv2d(pictures, _phase_weights(weight), bias.repeat(4), padding=1)
+    phases = conv2d(images, _phase_weights(weight), bias.repeat(4), padding=1)
     doubled = torch.empty(
         (batch, channels, 2 * height, 2 * width),
-        dtype=pictures.dtype,
-        device=pictures.device,
+        dtype=images.dtype,
+        device=images.device,
         memory_format=torch.channels_last,
     )
     for number, phase in enumerate(torch.split(phases, channels, 1)):
@@ -120,10 +120,10 @@ def _fold(weight: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     return torch.stack([first, middle + last], dim), torch.stack([first + middle, last], dim)
 
 
-def _pays(pictures: Tensor) -> bool:
-    large = pictures.shape[-2] * pictures.shape[-1] >= SMALLEST
+def _pays(images: Tensor) -> bool:
+    large = images.shape[-2] * images.shape[-1] >= SMALLEST
     # Measured on CPUs; a GPU would launch many small kernels for it.
-    return large and pictures.dtype.itemsize == 2 and pictures.device.type == "cpu"
+    return large and images.dtype.itemsize == 2 and images.device.type == "cpu"
 
 
 def _is_inference() -> bool:

@@ -1,6 +1,6 @@
 """The first convolution of a 16-bit encoder computes in float32.
 
-bfloat16 keeps eight significant bits, so a picture in [−1, 1] loses up to half a step of its own
+bfloat16 keeps eight significant bits, so an image in [−1, 1] loses up to half a step of its own
 eight bits before anything is computed. In a shallow encoder no later layer loses as much: of the
 error that rounding causes in an ``augment`` neighborhood with TAEF2, five sixths came from this
 layer. In a deep encoder, such as AutoencoderKL's, the later layers round as much anyway. The layer
@@ -18,7 +18,7 @@ _DTYPE = "output_dtype"
 
 
 def first_convolution(module: nn.Module) -> nn.Module | None:
-    """Return the layer of a module's ``encoder`` that takes the picture, or None without one.
+    """Return the layer of a module's ``encoder`` that takes the image, or None without one.
 
     It is the first convolution in order of declaration; no other layer bypasses it.
     """

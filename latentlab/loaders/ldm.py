@@ -43,7 +43,7 @@ def rename_ldm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return CompVis' tensors under diffusers' names.
 
     The attention's 1×1 convolutions become linear layers. CompVis counts the decoder's blocks from
-    the picture, diffusers from the latent.
+    the image, diffusers from the latent.
     """
     levels = _count(tensors, r"decoder\.up\.(\d+)\.")
     renamed = {}

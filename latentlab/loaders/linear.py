@@ -71,5 +71,5 @@ class LinearVAE(ModuleVAE):
         return self.module.encode(images), None
 
     def _run_decoder(self, latents: Tensor) -> Tensor:
-        pictures: Tensor = self.module.decode(latents)
-        return pictures
+        images: Tensor = self.module.decode(latents)
+        return images

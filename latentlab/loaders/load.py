@@ -68,10 +68,10 @@ def load_vae(
     revision : branch, tag or commit of a hub repository
     offline : never use the network
     progress : called as ``progress(what, done, total)``, in bytes, during a download
-    tile : side in pixels of the tiles that pictures are encoded and decoded in, for pictures too
-        large for memory; by default pictures are processed whole. See
+    tile : side in pixels of the tiles that images are encoded and decoded in, for images too
+        large for memory; by default images are processed whole. See
         :func:`latentlab.loaders.tiles.tiled`.
-    compiled : compile encoder and decoder with ``torch.compile``: faster, but the first picture of
+    compiled : compile encoder and decoder with ``torch.compile``: faster, but the first image of
         a size takes longer, and results differ by rounding
 
     Returns

@@ -63,7 +63,7 @@ class TAESD(nn.Module):
     Raises
     ------
     KeyError : a tensor is missing.
-    ValueError : the halves do not fit together, or their pictures do not have three colors.
+    ValueError : the halves do not fit together, or their images do not have three colors.
     """
 
     def __init__(self, shapes: Shapes) -> None:
@@ -82,7 +82,7 @@ class TAESD(nn.Module):
                 f"the decoder takes {decoded} at stride {2 ** len(doublings)}"
             )
         if first.in_channels != 3 or last.out_channels != 3:
-            raise ValueError("an encoder or decoder whose pictures do not have three colors")
+            raise ValueError("an encoder or decoder whose images do not have three colors")
 
 
 @FAMILIES.register("TAESD")
@@ -106,8 +106,8 @@ class TAESDVAE(ModuleVAE):
         return self.module.encoder((images + 1) / 2), None
 
     def _run_decoder(self, latents: Tensor) -> Tensor:
-        pictures: Tensor = self.module.decoder(latents) * 2 - 1
-        return pictures
+        images: Tensor = self.module.decoder(latents) * 2 - 1
+        return images
 
 
 def join_halves(encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
-"""Pictures larger than memory allows, encoded and decoded tile by tile, with the seams measured.
+"""Images larger than memory allows, encoded and decoded tile by tile, with the seams measured.
 
 Tiling changes results wherever a layer sees further than a tile's overlap (attention and group
-norms see the whole picture), so it is off by default, and every run that uses it says how much.
+norms see the whole image), so it is off by default, and every run that uses it says how much.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Seams:
     Parameters
     ----------
     difference : float, root mean square of one tile less the other: in units of model space for
-        latents, of [−1, 1] for pictures
+        latents, of [−1, 1] for images
     deviation : float, standard deviation of the whole result, in the same unit
     calls : int, how many results with seams these are the root mean squares of
     """
@@ -77,7 +77,7 @@ class TiledVAE(LatentVAE):
         self.seams: dict[str, Seams] = {}
 
     def activation_bytes(self, height: int, width: int) -> int:
-        """Return about how many bytes one tile of a picture of H×W pixels needs."""
+        """Return about how many bytes one tile of an image of H×W pixels needs."""
         return self.vae.activation_bytes(min(height, self.tile), min(width, self.tile))
 
     def cast(self, dtype: torch.dtype) -> TiledVAE:
@@ -126,9 +126,9 @@ class TiledVAE(LatentVAE):
         blender = _Blender(self.overlap, channels=3)
         tile, overlap = self.tile // self.spec.stride, self.overlap // self.spec.stride
         spans = [spans_of(side, tile, overlap) for side in latents.shape[2:]]
-        pictures = self._run(self.vae.decode, latents, spans, blender)
-        self._note("decode", blender, pictures)
-        return pictures
+        images = self._run(self.vae.decode, latents, spans, blender)
+        self._note("decode", blender, images)
+        return images
 
     def _moments(self, images: Tensor) -> Tensor:
         """Return mean and log-variance (B, 2C, h, w) of one tile; the mean where that is all."""
@@ -145,7 +145,7 @@ class TiledVAE(LatentVAE):
         """Return as one what the function makes of each tile, given by its rows and columns."""
 
         def strip(rows: slice) -> Tensor:
-            # On the CPU, so that the device holds one tile however large the picture is.
+            # On the CPU, so that the device holds one tile however large the image is.
             tiles = (function(batch[..., rows, columns]).cpu() for columns in spans[1])
             return blender.join(tiles, dim=3)
 
@@ -159,9 +159,9 @@ class TiledVAE(LatentVAE):
 
 
 def tiled(vae: LatentVAE, tile: int = TILE, overlap: int = OVERLAP) -> TiledVAE:
-    """Return the VAE as one that takes pictures of any size, tile by tile.
+    """Return the VAE as one that takes images of any size, tile by tile.
 
-    Tiles overlap and are blended linearly there. Pictures that are no larger than a tile come
+    Tiles overlap and are blended linearly there. Images that are no larger than a tile come
     out as from the VAE itself, bit for bit. Memory is that of one tile, and of the result on the
     CPU; derivatives flow, but keep what all tiles need.
 

@@ -55,8 +55,8 @@ class QwenImageVAE(DiffusersVAE):
 
         hidden = self.module.post_quant_conv(latents.unsqueeze(2))
         frames = self.module.decoder(hidden, **self.decoder_options)
-        pictures: Tensor = unpatchify(frames, _patch_size(self.module.config)).squeeze(2)
-        return pictures
+        images: Tensor = unpatchify(frames, _patch_size(self.module.config)).squeeze(2)
+        return images
 
 
 @FAMILIES.register("AutoencoderKLWan")

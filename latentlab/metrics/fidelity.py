@@ -1,4 +1,4 @@
-"""How close a reconstruction is to its picture."""
+"""How close a reconstruction is to its image."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def psnr(picture: Tensor, other: Tensor) -> float:
-    """Return the peak signal-to-noise ratio in dB of two pictures in [−1, 1].
+def psnr(image: Tensor, other: Tensor) -> float:
+    """Return the peak signal-to-noise ratio in dB of two images in [−1, 1].
 
     Both are clamped to [−1, 1] first, as they are when saved; the peak is the range 2. Infinite
-    for equal pictures.
+    for equal images.
 
     Examples
     --------
@@ -21,5 +21,5 @@ def psnr(picture: Tensor, other: Tensor) -> float:
     >>> round(psnr(torch.zeros(3, 8, 8), torch.full((3, 8, 8), 0.2)), 6)
     20.0
     """
-    error = float((picture.clamp(-1, 1) - other.clamp(-1, 1)).double().square().mean())
+    error = float((image.clamp(-1, 1) - other.clamp(-1, 1)).double().square().mean())
     return 10 * math.log10(4 / error) if error else math.inf

@@ -1,4 +1,4 @@
-"""Scores of a walk: how much, how steadily and how smoothly its pictures change."""
+"""Scores of a walk: how much, how steadily and how smoothly its images change."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def score_path(frames: Iterable[Tensor], step: float) -> PathScores:
 
     Parameters
     ----------
-    frames : at least two pictures, in the order of the path
+    frames : at least two images, in the order of the path
     step : float, standard deviations between consecutive frames
     """
     changes: list[float] = []

@@ -1,4 +1,4 @@
-"""The picture itself, slightly changed in known ways and encoded again."""
+"""The image itself, slightly changed in known ways and encoded again."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods import SAMPLERS
 from latentlab.neighborhoods.amounts import Amount
-from latentlab.neighborhoods.base import Sampler, picture_of
+from latentlab.neighborhoods.base import Sampler, encoded_image
 
 
 @SAMPLERS.register("augment")
 @dataclass(frozen=True)
 class Augment(Sampler):
-    """Shifted, turned, zoomed, recolored and blurred copies of the picture, re-encoded.
+    """Shifted, turned, zoomed, recolored and blurred copies of the image, re-encoded.
 
     Each range is the largest change; 0 leaves that factor out. Values are drawn uniformly, gains
     uniformly in their logarithm, and kept as the samples' ground truth.
 
     Parameters
     ----------
-    shift : float, fraction of the picture's side, both ways, in x and in y
+    shift : float, fraction of the image's side, both ways, in x and in y
     rotation : float, degrees, both ways
     zoom : float, largest zoom is ``1 + zoom``, smallest its inverse
     brightness, contrast, saturation : float, largest gain is ``1 + value``, smallest its inverse
@@ -61,7 +61,7 @@ class Augment(Sampler):
         "blur": Amount("px", 0.1),
     }
     statement = (
-        "Copies of the picture with known, continuous changes, encoded again. It is the positive "
+        "Copies of the image with known, continuous changes, encoded again. It is the positive "
         "control: about nine factors vary, so leading components should be coherent. The orbit of "
         "these changes is curved, so more components than factors carry variance, and nothing "
         "outside the chosen changes is seen."
@@ -80,14 +80,14 @@ class Augment(Sampler):
     def draw(
         self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
     ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
-        pixels = picture_of(latent, self.name).pixels
+        pixels = encoded_image(latent, self.name).pixels
         factors = self.draw_factors(samples, generator)
         together = batch_size(vae, pixels.shape[1], pixels.shape[2])
         some = [
             {name: values[start : start + together] for name, values in factors.items()}
             for start in range(0, samples, together)
         ]
-        batches = (change_picture(pixels, few) for few in some)
+        batches = (change_image(pixels, few) for few in some)
         yield from zip(encode_each(vae, batches), some, strict=True)
 
     def draw_factors(self, samples: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -117,8 +117,8 @@ def _log_range(gain: float) -> tuple[float, float]:
     return -math.log1p(gain), math.log1p(gain)
 
 
-def change_picture(pixels: Tensor, factors: Mapping[str, Tensor]) -> Tensor:
-    """Return changed copies (b, 3, H, W), in [−1, 1], of one picture (3, H, W).
+def change_image(pixels: Tensor, factors: Mapping[str, Tensor]) -> Tensor:
+    """Return changed copies (b, 3, H, W), in [−1, 1], of one image (3, H, W).
 
     Parameters
     ----------
@@ -129,20 +129,20 @@ def change_picture(pixels: Tensor, factors: Mapping[str, Tensor]) -> Tensor:
 
     Notes
     -----
-    Uncovered corners show the mirrored picture. Results are clamped to [−1, 1], as any picture
+    Uncovered corners show the mirrored image. Results are clamped to [−1, 1], as any image
     is when it is saved.
     """
     count = len(next(iter(factors.values())))
-    pictures = pixels.expand(count, -1, -1, -1)
-    pictures = blur(pictures, factors["blur"]) if "blur" in factors else pictures
+    images = pixels.expand(count, -1, -1, -1)
+    images = blur(images, factors["blur"]) if "blur" in factors else images
     if factors.keys() & {"shift_x", "shift_y", "rotation", "zoom"}:
-        pictures = _warp(pictures, factors)
-    return _recolor((pictures + 1) / 2, factors).clamp(0, 1) * 2 - 1
+        images = _warp(images, factors)
+    return _recolor((images + 1) / 2, factors).clamp(0, 1) * 2 - 1
 
 
-def _warp(pictures: Tensor, factors: Mapping[str, Tensor]) -> Tensor:
-    """Return pictures turned and zoomed about their center, then shifted."""
-    count, _, height, width = pictures.shape
+def _warp(images: Tensor, factors: Mapping[str, Tensor]) -> Tensor:
+    """Return images turned and zoomed about their center, then shifted."""
+    count, _, height, width = images.shape
     zero = torch.zeros(count)
     angle = torch.deg2rad(factors.get("rotation", zero))
     scale = 1 / factors.get("zoom", zero + 1)
@@ -152,40 +152,40 @@ def _warp(pictures: Tensor, factors: Mapping[str, Tensor]) -> Tensor:
     turn = torch.stack([cosine, -sine * aspect, sine / aspect, cosine], 1).view(-1, 2, 2)
     shift = 2 * torch.stack([factors.get("shift_x", zero), factors.get("shift_y", zero)], 1)
     theta = torch.cat([turn, -(turn @ shift[..., None])], 2)
-    grid = nnf.affine_grid(theta, list(pictures.shape), align_corners=False)
+    grid = nnf.affine_grid(theta, list(images.shape), align_corners=False)
     return nnf.grid_sample(
-        pictures, grid, mode="bicubic", padding_mode="reflection", align_corners=False
+        images, grid, mode="bicubic", padding_mode="reflection", align_corners=False
     )
 
 
-def _recolor(pictures: Tensor, factors: Mapping[str, Tensor]) -> Tensor:
-    """Return pictures in [0, 1] with gains on light, contrast and chroma, and their hue turned."""
-    count = len(pictures)
+def _recolor(images: Tensor, factors: Mapping[str, Tensor]) -> Tensor:
+    """Return images in [0, 1] with gains on light, contrast and chroma, and their hue turned."""
+    count = len(images)
     one = torch.ones(count)
     light = (factors.get("brightness", one))[:, None, None]
     contrast = factors.get("contrast", one)[:, None, None]
     saturation = factors.get("saturation", one)
     angle = torch.deg2rad(factors.get("hue", 0 * one))
-    luma, *chroma = to_yiq(pictures).unbind(1)
+    luma, *chroma = to_yiq(images).unbind(1)
     mean = luma.mean((1, 2), keepdim=True)
     luma = ((luma - mean) * contrast + mean) * light
     cosine = (saturation * angle.cos())[:, None, None] * contrast * light
     sine = (saturation * angle.sin())[:, None, None] * contrast * light
     turned = (cosine * chroma[0] - sine * chroma[1], sine * chroma[0] + cosine * chroma[1])
-    to_rgb = pictures.new_tensor(RGB_TO_YIQ).inverse()
+    to_rgb = images.new_tensor(RGB_TO_YIQ).inverse()
     return torch.einsum("ij,jbhw->bihw", to_rgb, torch.stack([luma, *turned]))
 
 
-def blur(pictures: Tensor, deviations: Tensor) -> Tensor:
-    """Return pictures (b, 3, H, W) blurred by Gaussians of these deviations (b,) in pixels."""
-    count, channels, height, width = pictures.shape
+def blur(images: Tensor, deviations: Tensor) -> Tensor:
+    """Return images (b, 3, H, W) blurred by Gaussians of these deviations (b,) in pixels."""
+    count, channels, height, width = images.shape
     radius = min(max(1, math.ceil(3 * float(deviations.max()))), height - 1, width - 1)
     if radius < 1:
-        return pictures
-    offsets = torch.arange(-radius, radius + 1, dtype=pictures.dtype)
+        return images
+    offsets = torch.arange(-radius, radius + 1, dtype=images.dtype)
     kernels = torch.exp(-0.5 * (offsets / deviations.clamp_min(1e-3)[:, None]).square())
     kernels = (kernels / kernels.sum(1, keepdim=True)).repeat_interleave(channels, 0)[:, None]
-    planes = pictures.reshape(1, count * channels, height, width)
+    planes = images.reshape(1, count * channels, height, width)
     padded = nnf.pad(planes, (radius, radius, 0, 0), mode="reflect")
     across = nnf.conv2d(padded, kernels[:, :, None, :], groups=count * channels)
     padded = nnf.pad(across, (0, 0, radius, radius), mode="reflect")

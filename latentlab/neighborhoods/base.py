@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from latentlab.images.image import Picture
+    from latentlab.images.image import Image
     from latentlab.latents import Latent, Neighborhood
     from latentlab.loaders.base import LatentVAE
 
@@ -32,8 +32,8 @@ class Sampler(ABC):
     ----------------
     name : how users call it
     statement : one paragraph on what this neighborhood can and cannot tell
-    encodes : whether pictures are encoded, so that the encoder's precision matters
-    reads_files : whether other files than the picture's decide what is drawn
+    encodes : whether images are encoded, so that the encoder's precision matters
+    reads_files : whether other files than the image's decide what is drawn
     whole : whether a row is a whole latent, or its window, and not a part of it
     noise : a sentence on the spectrum where the samples are noise that was put in; else empty
     correlated : why rows are dependent, such as ``"crops overlap"``; else empty
@@ -88,20 +88,20 @@ def shape_of(latent: Latent) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def picture_of(latent: Latent, sampler: str) -> Picture:
-    """Return the picture that was encoded.
+def encoded_image(latent: Latent, sampler: str) -> Image:
+    """Return the image that was encoded.
 
     Raises
     ------
     UsageError : the latent came from elsewhere and has none.
     """
-    if latent.picture is None:
+    if latent.image is None:
         raise UsageError(
-            "a latent without its picture",
-            f"an encoded picture, which {sampler!r} changes and encodes again",
+            "a latent without its image",
+            f"an encoded image, which {sampler!r} changes and encodes again",
             "use latentlab.encode, or the neighborhood 'gaussian'",
         )
-    return latent.picture
+    return latent.image
 
 
 def check_positive(name: str, value: float) -> None:

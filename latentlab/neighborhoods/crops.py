@@ -1,4 +1,4 @@
-"""Random crops of the picture, enlarged to its size and encoded."""
+"""Random crops of the image, enlarged to its size and encoded."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from latentlab.latents import Latent, Neighborhood
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods import SAMPLERS
 from latentlab.neighborhoods.amounts import Amount
-from latentlab.neighborhoods.base import Sampler, picture_of
+from latentlab.neighborhoods.base import Sampler, encoded_image
 from latentlab.neighborhoods.groups import RowGroups, nearby_places
 
 
 @SAMPLERS.register("crops")
 @dataclass(frozen=True)
 class Crops(Sampler):
-    """Random parts of the picture, each enlarged to the whole picture's size.
+    """Random parts of the image, each enlarged to the whole image's size.
 
     Parameters
     ----------
-    smallest : float, smallest crop as a fraction of the picture's sides; the largest is the whole
+    smallest : float, smallest crop as a fraction of the image's sides; the largest is the whole
     """
 
     smallest: float = 0.5
@@ -39,9 +39,9 @@ class Crops(Sampler):
         "y": Amount("% of the height", 0.5, 100),
     }
     statement = (
-        "Random crops, enlarged and encoded. It shows what varies between parts of the picture "
+        "Random crops, enlarged and encoded. It shows what varies between parts of the image "
         "and with scale; crops overlap, so the samples are correlated and fewer than N, and "
-        "differences between parts of one picture are no semantic directions."
+        "differences between parts of one image are no semantic directions."
     )
 
     @classmethod
@@ -59,7 +59,7 @@ class Crops(Sampler):
     def draw(
         self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
     ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
-        pixels = picture_of(latent, self.name).pixels
+        pixels = encoded_image(latent, self.name).pixels
         height, width = pixels.shape[1:]
         for extent, x, y in torch.rand(samples, 3, generator=generator).tolist():
             scale = self.smallest + (1 - self.smallest) * extent

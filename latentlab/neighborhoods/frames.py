@@ -1,4 +1,4 @@
-"""The frames of a video or an animated picture."""
+"""The frames of a video or an animated image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from latentlab.images.reading import read_frames
 from latentlab.latents import Latent, Neighborhood
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods import SAMPLERS
-from latentlab.neighborhoods.base import Sampler, picture_of
+from latentlab.neighborhoods.base import Sampler, encoded_image
 from latentlab.neighborhoods.groups import RowGroups, consecutive_rows
 
 
@@ -47,12 +47,12 @@ class Frames(Sampler):
 
     def __post_init__(self) -> None:
         if not self.video:
-            raise UsageError("no video", "an animated picture or a video", "add --set video=FILE")
+            raise UsageError("no video", "an animated image or a video", "add --set video=FILE")
 
     def draw(
         self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
     ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
-        pixels = picture_of(latent, self.name).pixels
+        pixels = encoded_image(latent, self.name).pixels
         shape = (pixels.shape[1], pixels.shape[2])
         for index, frame in enumerate(read_frames(self.video, size=shape, limit=samples)):
             encoded = encode_batch(vae, frame.pixels[None]).mean

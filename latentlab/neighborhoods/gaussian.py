@@ -29,11 +29,11 @@ class Gaussian(Sampler):
     encodes = False
     noise = (
         "Noise was put in, so this spectrum follows from N and D alone: it is the negative "
-        "control and says nothing about the model or the picture."
+        "control and says nothing about the model or the image."
     )
     statement = (
         "A ball of isotropic noise around the latent. It is the negative control: its spectrum "
-        "follows from N and D alone and says nothing about the model or the picture."
+        "follows from N and D alone and says nothing about the model or the image."
     )
 
     def __post_init__(self) -> None:

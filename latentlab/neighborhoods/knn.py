@@ -1,4 +1,4 @@
-"""The nearest pictures of a folder, chosen in pixels."""
+"""The nearest images of a folder, chosen in pixels."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from torch import Tensor
 from latentlab.encoding.encoder import encode_batch
 from latentlab.errors import ImageError, UsageError
 from latentlab.images.examples import PREFIX
-from latentlab.images.reading import list_pictures, read_picture
+from latentlab.images.reading import list_images, read_image
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods import SAMPLERS
-from latentlab.neighborhoods.base import Sampler, picture_of
+from latentlab.neighborhoods.base import Sampler, encoded_image
 
 _THUMBNAIL = 32
 
 
 @SAMPLERS.register("knn")
 @dataclass(frozen=True)
-class NearestPictures(Sampler):
-    """The pictures of a folder that are nearest in pixels, encoded.
+class NearestImages(Sampler):
+    """The images of a folder that are nearest in pixels, encoded.
 
     Nearness is the Euclidean distance of 32×32 RGB thumbnails, not of latents: neighbors chosen
-    in the space under analysis would be alike there by construction. Pictures that cannot be
+    in the space under analysis would be alike there by construction. Images that cannot be
     read are passed over.
 
     Parameters
     ----------
-    folder : str, folder of pictures
+    folder : str, folder of images
     """
 
     folder: str = ""
 
     reads_files = True
     statement = (
-        "The nearest pictures of a folder, chosen in pixels. It shows how different real pictures "
+        "The nearest images of a folder, chosen in pixels. It shows how different real images "
         "of similar layout and color vary; the answer depends on the folder, and similar in "
         "pixels is not similar in meaning."
     )
@@ -51,23 +51,23 @@ class NearestPictures(Sampler):
 
     def __post_init__(self) -> None:
         if not self.folder:
-            raise UsageError("no folder", "a folder of pictures", "add --set folder=DIR")
+            raise UsageError("no folder", "a folder of images", "add --set folder=DIR")
 
     def draw(
         self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
     ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
-        pixels = picture_of(latent, self.name).pixels
+        pixels = encoded_image(latent, self.name).pixels
         shape = (pixels.shape[1], pixels.shape[2])
         distances = []
-        for path in list_pictures(Path(self.folder)):
+        for path in list_images(Path(self.folder)):
             try:
-                candidate = read_picture(path, size=shape)
+                candidate = read_image(path, size=shape)
             except ImageError:
                 continue
             difference = _thumbnail(pixels) - _thumbnail(candidate.pixels)
             distances.append((float(difference.square().mean().sqrt()), path))
         for distance, path in sorted(distances)[:samples]:
-            other = read_picture(path, size=shape).pixels
+            other = read_image(path, size=shape).pixels
             yield encode_batch(vae, other[None]).mean, {"distance": torch.tensor([distance])}
 
 

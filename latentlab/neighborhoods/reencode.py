@@ -30,7 +30,7 @@ class Reencode(Sampler):
 
     statement = (
         "Noise around the latent, decoded and encoded again. It shows which noise the "
-        "encoder–decoder loop keeps and which it contracts; it says nothing about how pictures "
+        "encoder–decoder loop keeps and which it contracts; it says nothing about how images "
         "of the same scene vary."
     )
 
@@ -41,5 +41,5 @@ class Reencode(Sampler):
         self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
     ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
         for batch in noisy(latent, self.radius, samples, generator):
-            picture = next(decode_each(vae, batch))
-            yield encode_batch(vae, picture[None]).mean, {}
+            image = next(decode_each(vae, batch))
+            yield encode_batch(vae, image[None]).mean, {}

@@ -41,7 +41,7 @@ def neighborhood(
     n_samples : int, optional; number of rows. By default 256; for tokens and patches every
         position (a smaller number draws some of them at random).
     seed : int
-    region : (x, y, width, height) in pixels, optional; the part of the picture whose cells are
+    region : (x, y, width, height) in pixels, optional; the part of the image whose cells are
         analyzed. Every cell that it touches belongs to it.
     progress : called as ``progress("sampling augment", done, total)``
     **options : the sampler's own, such as ``radius=0.1`` or ``rotation=15``
@@ -53,7 +53,7 @@ def neighborhood(
     Raises
     ------
     UsageError : unknown name or option, or a value that makes no sense.
-    ShapeError : fewer than two samples, or a region outside the picture.
+    ShapeError : fewer than two samples, or a region outside the image.
     MemoryLimitError : the samples fit neither into memory nor onto the disk.
 
     Examples
@@ -147,8 +147,8 @@ def _window_of(region: tuple[int, int, int, int] | None, latent: Latent) -> Wind
     ):
         raise ShapeError(
             f"region {x},{y},{region_width},{region_height}",
-            f"x,y,width,height inside the {width * stride}×{height * stride} picture",
-            "choose a part of the picture as it is encoded, after cropping and resizing",
+            f"x,y,width,height inside the {width * stride}×{height * stride} image",
+            "choose a part of the image as it is encoded, after cropping and resizing",
         )
     top, left = y // stride, x // stride
     bottom = math.ceil((y + region_height) / stride)
@@ -182,7 +182,7 @@ def _collect(
         raise UsageError(
             f"{done} sample from {sampler.name}",
             "at least 2, since one has no variance",
-            "pass a larger picture or region, a longer clip or a folder of more pictures",
+            "pass a larger image or region, a longer clip or a folder of more images",
         )
     return matrix[:done], {name: torch.cat(values) for name, values in factors.items()}
 

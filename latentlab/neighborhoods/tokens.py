@@ -38,7 +38,7 @@ class Tokens(_Parts):
 
     correlated = "neighboring cells are alike"
     statement = (
-        "The cells of one latent, C numbers each. It shows which mixtures of channels the picture "
+        "The cells of one latent, C numbers each. It shows which mixtures of channels the image "
         "uses, well determined since C is small; neighboring cells are alike, so the number of "
         "independent samples is far below N, and a direction moves all cells at once."
     )

@@ -1,4 +1,4 @@
-"""The geometry of latent space that a decoder pulls back from pictures."""
+"""The geometry of latent space that a decoder pulls back from images."""
 
 from __future__ import annotations
 

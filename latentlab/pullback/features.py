@@ -1,6 +1,6 @@
-"""The space in which a change of the picture is measured.
+"""The space in which a change of the image is measured.
 
-A feature map takes pictures (b, 3, H, W) in [−1, 1], not clamped, to features (b, …), each picture
+A feature map takes images (b, 3, H, W) in [−1, 1], not clamped, to features (b, …), each image
 for itself, and lets gradients through. Lengths among features stand for how large a change is:
 with the identity, the Euclidean length of the change of all pixel values.
 """
@@ -27,13 +27,13 @@ _TRUNCATE = 4.0
 
 @dataclass(frozen=True)
 class FeatureMap(ABC):
-    """One way to look at pictures. Its fields are its options."""
+    """One way to look at images. Its fields are its options."""
 
     name: ClassVar[str]
 
     @abstractmethod
-    def __call__(self, pictures: Tensor) -> Tensor:
-        """Return features (b, …) of pictures (b, 3, H, W)."""
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return features (b, …) of images (b, 3, H, W)."""
 
 
 def make_features(
@@ -44,7 +44,7 @@ def make_features(
     Parameters
     ----------
     features : ``"identity"``, ``"blurred"``, ``"laplacian"``, or any callable or torch module
-        from pictures (b, 3, H, W) in [−1, 1] to tensors (b, …)
+        from images (b, 3, H, W) in [−1, 1] to tensors (b, …)
     options : of the named map, such as ``{"sigma": 3}``
 
     Raises
@@ -73,9 +73,9 @@ def features_name(features: Features) -> str:
 class Identity(FeatureMap):
     """The pixel values themselves: every change counts alike, wherever it is and how fine."""
 
-    def __call__(self, pictures: Tensor) -> Tensor:
-        """Return the pictures (b, 3, H, W)."""
-        return pictures
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the images (b, 3, H, W)."""
+        return images
 
     def __repr__(self) -> str:
         return "identity"
@@ -84,7 +84,7 @@ class Identity(FeatureMap):
 @FEATURES.register("blurred")
 @dataclass(frozen=True)
 class Blurred(FeatureMap):
-    """The pictures after a Gaussian blur: what only fine grain changes does not count.
+    """The images after a Gaussian blur: what only fine grain changes does not count.
 
     Parameters
     ----------
@@ -97,15 +97,15 @@ class Blurred(FeatureMap):
         if not 0 < self.sigma < math.inf:
             raise UsageError(f"sigma={self.sigma}", "pixels above 0", "set sigma to, say, 2")
 
-    def __call__(self, pictures: Tensor) -> Tensor:
-        """Return blurred pictures (b, 3, H, W)."""
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return blurred images (b, 3, H, W)."""
         radius = max(1, int(_TRUNCATE * self.sigma + 0.5))
         offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
         weights = torch.exp(-0.5 * (offsets / self.sigma) ** 2)
-        kernel = (weights / weights.sum()).to(pictures)
-        channels = pictures.shape[1]
+        kernel = (weights / weights.sum()).to(images)
+        channels = images.shape[1]
         across = kernel.view(1, 1, 1, -1).expand(channels, -1, -1, -1)
-        wide = pad(pictures, (radius, radius, 0, 0), mode="replicate")
+        wide = pad(images, (radius, radius, 0, 0), mode="replicate")
         rows = conv2d(wide, across.contiguous(), groups=channels)
         tall = pad(rows, (0, 0, radius, radius), mode="replicate")
         return conv2d(tall, across.transpose(2, 3).contiguous(), groups=channels)
@@ -114,11 +114,11 @@ class Blurred(FeatureMap):
 @FEATURES.register("laplacian")
 @dataclass(frozen=True)
 class LaplacianPyramid(FeatureMap):
-    """Octaves of the picture side by side, each finer one counting less.
+    """Octaves of the image side by side, each finer one counting less.
 
-    Each level is the picture less its means over 2×2 pixels, and the next is made of those means,
-    times 2. The parts of one level are orthogonal, so that all levels together have the picture's
-    own energy, ‖levels‖ = ‖picture‖: with falloff 1 lengths are those of the identity. With less,
+    Each level is the image less its means over 2×2 pixels, and the next is made of those means,
+    times 2. The parts of one level are orthogonal, so that all levels together have the image's
+    own energy, ‖levels‖ = ‖image‖: with falloff 1 lengths are those of the identity. With less,
     a change of broad light and color counts more than one of fine grain. (Burt and Adelson's
     smooth pyramid, 1983, is redundant: its lengths depend on how a change lies to the grid of
     every level, and have no such yardstick.)
@@ -140,14 +140,14 @@ class LaplacianPyramid(FeatureMap):
                 "set, say, levels=4 and falloff=0.5",
             )
 
-    def __call__(self, pictures: Tensor) -> Tensor:
+    def __call__(self, images: Tensor) -> Tensor:
         """Return all levels, from fine to coarse, as rows (b, n)."""
         bands = []
         for _ in range(self.levels):
-            if pictures.shape[-1] % 2 or pictures.shape[-2] % 2:
+            if images.shape[-1] % 2 or images.shape[-2] % 2:
                 break
-            means = avg_pool2d(pictures, 2)
-            bands.append(pictures - interpolate(means, scale_factor=2, mode="nearest"))
-            pictures = 2 * means
+            means = avg_pool2d(images, 2)
+            bands.append(images - interpolate(means, scale_factor=2, mode="nearest"))
+            images = 2 * means
         weighted = [self.falloff ** (len(bands) - index) * band for index, band in enumerate(bands)]
-        return torch.cat([level.flatten(1) for level in (*weighted, pictures)], dim=1)
+        return torch.cat([level.flatten(1) for level in (*weighted, images)], dim=1)

@@ -1,4 +1,4 @@
-"""The small change of a latent that makes a given change of the picture."""
+"""The small change of a latent that makes a given change of the image."""
 
 from __future__ import annotations
 

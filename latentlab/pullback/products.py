@@ -1,4 +1,4 @@
-"""The decoder around one latent: how fast the picture changes along any direction.
+"""The decoder around one latent: how fast the image changes along any direction.
 
 The Jacobian itself is never formed, since at 256 px it has billions of entries; there are only
 products with it.
@@ -38,7 +38,7 @@ class ProductCount:
 class DecoderMap:
     """The derivative J at 0 of the map v ↦ features(D(z + lift(v))) for rows v around a latent z.
 
-    Pixel values range over [−1, 1], and rows are in model-space units. Gains for pictures in [0, 1]
+    Pixel values range over [−1, 1], and rows are in model-space units. Gains for images in [0, 1]
     are half as large.
 
     Parameters
@@ -47,13 +47,13 @@ class DecoderMap:
     values : Tensor, (C, h, w), model space; the latent z
     layout : Layout that lifts rows (n_features,) to changes (C, h, w) of the latent; its window
         restricts them to a region
-    features : maps pictures (b, 3, H, W) to the features (b, …) in which change is measured
+    features : maps images (b, 3, H, W) to the features (b, …) in which change is measured
     count : ProductCount, which every product increases
 
     Notes
     -----
     The first product keeps the decoder's intermediate results for all further products. Memory is
-    about what training on one picture needs (on a GPU, on 8), whatever the number of products.
+    about what training on one image needs (on a GPU, on 8), whatever the number of products.
     """
 
     vae: LatentVAE
@@ -94,14 +94,14 @@ class DecoderMap:
         ------
         ShapeError : rows of another length.
         NonFiniteError : NaN in a product.
-        ZeroJacobianError : the decoder's code detaches the picture from the latent.
+        ZeroJacobianError : the decoder's code detaches the image from the latent.
         MemoryLimitError : the decoder's intermediate results do not fit into memory.
         """
         self._check(rows, (self.n_features,), "rows")
         lifted = torch.stack([self.layout.lift(row) for row in rows])
         pushed = self._in_batches(lifted, self._linear.push)
         self.count.total += len(rows)
-        return self._finite(pushed, f"change of the picture in product {self.count.total} (jvp)")
+        return self._finite(pushed, f"change of the image in product {self.count.total} (jvp)")
 
     def pull(self, changes: Tensor) -> Tensor:
         """Return Jᵀ times each change: rows (b, D) of changes (b, …) of the features.
@@ -123,14 +123,14 @@ class DecoderMap:
         If the decoder clamps its output, no change of the latent changes those.
         """
         with torch.no_grad():
-            picture = self.vae.decode(self.values[None])[0]
+            image = self.vae.decode(self.values[None])[0]
         window, stride = self.layout.window, self.vae.spec.stride
         sides = (window.top, window.left, window.height, window.width)
-        seen = Window(*(stride * side for side in sides)).crop(picture)
+        seen = Window(*(stride * side for side in sides)).crop(image)
         return float((seen.abs() >= _LIMIT).double().mean())
 
     def zero_jacobian(self) -> ZeroJacobianError:
-        """Return the error that says where and why no direction changes the picture."""
+        """Return the error that says where and why no direction changes the image."""
         name = self.vae.spec.name
         window = self.layout.window
         where = f"the {window.width}×{window.height} cells at ({window.left}, {window.top})"
@@ -138,12 +138,12 @@ class DecoderMap:
         reason = (
             f"{clipped:.0%} of its values are at or beyond ±1, where {name} clamps them"
             if clipped > 0
-            else f"{name} decodes every latent to the same picture"
+            else f"{name} decodes every latent to the same image"
         )
         return ZeroJacobianError(
-            f"a picture that does not change along any direction in {where} ({reason})",
+            f"an image that does not change along any direction in {where} ({reason})",
             "a decoder that responds to small changes of its latent",
-            "choose another picture or region, or a model that does not clamp here",
+            "choose another image or region, or a model that does not clamp here",
         )
 
     @cached_property
@@ -154,11 +154,11 @@ class DecoderMap:
             linear = self._linearize(self.values.to(self.vae.device), self.copies)
         if linear.is_constant:
             raise ZeroJacobianError(
-                f"pictures or features of {name} that carry no gradients",
+                f"images or features of {name} that carry no gradients",
                 "a decoder and features that autograd can differentiate",
                 "remove torch.no_grad and detach from them",
             )
-        self._finite(linear.value, "value of the picture or its features")
+        self._finite(linear.value, "value of the image or its features")
         return linear
 
     def _linearize(self, point: Tensor, copies: int) -> Linearization:
@@ -220,7 +220,7 @@ def decoder_map(
     layout: Layout | None = None,
     features: str | Features = "identity",
 ) -> DecoderMap:
-    """Return the derivative of the decoded picture at a latent, as products with the Jacobian.
+    """Return the derivative of the decoded image at a latent, as products with the Jacobian.
 
     Parameters
     ----------

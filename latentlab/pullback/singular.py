@@ -1,4 +1,4 @@
-"""The directions along which a decoded picture changes most: leading right singular vectors.
+"""The directions along which a decoded image changes most: leading right singular vectors.
 
 Rayleigh–Ritz on a growing Krylov space of G = JᵀJ, with full reorthogonalization. With blocks of
 one vector this is the Lanczos method (Golub and Kahan 1965 for J itself), which needs by far the
@@ -39,7 +39,7 @@ class SingularDirections:
         largest entry of each is positive
     values : Tensor, (k,), float64, descending: length of the change of the features for one
         model-space unit along each row. For pixel values in [−1, 1] they are twice the values for
-        pictures in [0, 1].
+        images in [0, 1].
     residuals : Tensor, (k,), float64, ‖Jᵀu − s v‖ / s with u = Jv / s. A value is at least the
         true one minus residual² / gap. In the denominator, values below a hundredth of the largest
         are replaced by that hundredth.
@@ -70,7 +70,7 @@ def top_singular(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> SingularDirections:
-    """Return the k directions that change the decoded picture most, and how much.
+    """Return the k directions that change the decoded image most, and how much.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def top_singular(
     ------
     ShapeError : k or the rows of ``start`` do not fit D.
     UsageError : an invalid tolerance, or too few products for k directions.
-    ZeroJacobianError : no direction changes the picture.
+    ZeroJacobianError : no direction changes the image.
     NonFiniteError : NaN in a product.
     MemoryLimitError : no room for two matrices of about 2k + 8 rows of float64.
 

@@ -13,7 +13,7 @@ from latentlab.chance.verdict import Judgment, affordable_nulls, judge
 from latentlab.components.fitting import fit_pca
 from latentlab.components.pca import PCA
 from latentlab.encoding.encoder import decode, encode
-from latentlab.images.reading import read_picture
+from latentlab.images.reading import read_image
 from latentlab.latents import Neighborhood, Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.tiles import describe_tiles
@@ -150,10 +150,10 @@ def analyze(
     plan = SamplingPlan(neighborhood, n_samples, region, dict(options or {}), seed, dtype)
     out = None if folder is None else Path(folder)
     check_analysis(plan, image, nulls, out)
-    picture = read_picture(image, size=size, multiple=vae.spec.multiple)
-    latent = encode(vae, picture)
+    loaded = read_image(image, size=size, multiple=vae.spec.multiple)
+    latent = encode(vae, loaded)
     # Before the long part, so that a decoder that fails does so early.
-    quality = psnr(picture.pixels, decode(vae, latent))
+    quality = psnr(loaded.pixels, decode(vae, latent))
     drawn = draw_samples(vae, latent, image, plan, say=say, progress=progress)
     hood = drawn.neighborhood
     pca = fit_pca(hood, n_components, solver, seed=seed)

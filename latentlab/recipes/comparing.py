@@ -83,7 +83,7 @@ def analyze_interpolation(
     straight = found
     if path != "linear":
         straight = interpolate(vae, first, last, steps=steps, progress=progress)
-    inputs = [describe_input(end.picture, end.name) for end in ends]
+    inputs = [describe_input(end.image, end.name) for end in ends]
     run = {**provenance(vae, first, command_line, path=path, steps=steps), "input": inputs}
     return save_interpolation(
         found,

@@ -67,6 +67,6 @@ def describe_filled(filled: Filled) -> dict[str, Any]:
         "bytes_per_latent": store.bytes / len(store) if len(store) else None,
         "computed": filled.computed,
         "seconds": filled.seconds,
-        "pictures_per_second": filled.pictures_per_second,
+        "pictures_per_second": filled.images_per_second,
         "files": [str(path) for path in store.files()],
     }

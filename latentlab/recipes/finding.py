@@ -15,7 +15,7 @@ from latentlab.directions.finding import find_directions
 from latentlab.directions.labels import Label, label_directions, with_labels
 from latentlab.encoding.encoder import encode
 from latentlab.errors import UsageError
-from latentlab.images.reading import read_picture
+from latentlab.images.reading import read_image
 from latentlab.latents import Directions, Latent, Neighborhood, Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods.sampling import resample
@@ -113,7 +113,7 @@ def find_around(
     progress: Progress | None = None,
 ) -> FoundDirections:
     """Encode, sample, find, label and compare; nothing is saved."""
-    latent = encode(vae, read_picture(image, size=size, multiple=vae.spec.multiple))
+    latent = encode(vae, read_image(image, size=size, multiple=vae.spec.multiple))
     hood = draw_neighborhood(vae, latent, image, plan, progress=progress)
     scene = Scene(vae, latent, hood, plan.seed, progress)
     for name in search.compare:  # refuses finders that have no use for this neighborhood

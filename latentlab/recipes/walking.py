@@ -134,6 +134,6 @@ def walk_and_save(
         "precision": decode_precision(vae),
     }
     run = provenance(vae, latent, command_line, **settings)
-    if latent.picture is None and latent.record.get("input"):
+    if latent.image is None and latent.record.get("input"):
         run["input"] = latent.record["input"]
     return save_traversal(walk, folder, suffix=suffix, fps=fps, loop=loop, run=run)

@@ -126,7 +126,7 @@ def load_sampling(
     ----------
     facts, arrays : of the result, also of one that version 0.1 wrote
     name : str, of the sampler
-    record : what ``run.json`` says of model and picture
+    record : what ``run.json`` says of model and image
     """
     layout = layout_from(facts["layout"]) if facts.get("layout") else None
     origin = None

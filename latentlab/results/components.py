@@ -43,7 +43,7 @@ def save_pca(
     folder : created where missing; files of the same name are replaced
     judgment : Judgment, optional; the null models, for the figures and ``pca.json``
     facts : added to ``pca.json``
-    run : for ``run.json``, instead of what the PCA knows of its model and picture
+    run : for ``run.json``, instead of what the PCA knows of its model and image
     """
     from latentlab.figures.canvas import new_figure, png_bytes
 
@@ -93,7 +93,7 @@ def _spread(pca: PCA) -> dict[str, float]:
 
 
 def load_pca(folder: str | Path) -> PCA:
-    """Return the PCA that :func:`save_pca` wrote; its origin has no picture.
+    """Return the PCA that :func:`save_pca` wrote; its origin has no image.
 
     Raises
     ------

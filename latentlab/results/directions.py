@@ -57,7 +57,7 @@ def save_directions(
     labels : from :func:`latentlab.label_directions`
     walk : Traversal, optional; drawn as ``sheet.png``
     facts : added to ``directions.json``
-    run : for ``run.json``, instead of what the directions know of model and picture
+    run : for ``run.json``, instead of what the directions know of model and image
     """
     folder = Path(folder)
     check_folder(folder)
@@ -117,7 +117,7 @@ def _listed(values: Tensor | None) -> list[float] | None:
 
 
 def load_directions(folder: str | Path) -> Directions:
-    """Return the directions that :func:`save_directions` wrote; their origin has no picture.
+    """Return the directions that :func:`save_directions` wrote; their origin has no image.
 
     Raises
     ------

@@ -22,9 +22,9 @@ _ELSEWHERE = ".latest"
 _RESULTS = {".png", ".gif", ".webp", ".apng", ".mp4", ".json", ".safetensors"}
 
 
-def create_run(picture: str, model: str, root: Path = RUNS_FOLDER) -> Path:
-    """Return a new folder ``root/<picture>-<model>-<n>``, n counting up from 1."""
-    stem = f"{_plain(picture)}-{_plain(model)}"
+def create_run(image: str, model: str, root: Path = RUNS_FOLDER) -> Path:
+    """Return a new folder ``root/<image>-<model>-<n>``, n counting up from 1."""
+    stem = f"{_plain(image)}-{_plain(model)}"
     check_folder(root)
     number = 1
     while True:
@@ -38,7 +38,7 @@ def create_run(picture: str, model: str, root: Path = RUNS_FOLDER) -> Path:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._")[:60] or "picture"
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._")[:60] or "image"
 
 
 def latest_run(root: Path = RUNS_FOLDER) -> Path:
@@ -58,7 +58,7 @@ def latest_run(root: Path = RUNS_FOLDER) -> Path:
     if not runs:
         raise FileError(
             f"no pca run in {root}",
-            "a picture or an earlier run",
+            "an image or an earlier run",
             "run `latentlab pca IMAGE` first, or pass IMAGE or --run DIR",
         )
     return max(runs, key=lambda path: (path.stat().st_mtime_ns, path)).parent

@@ -36,7 +36,7 @@ def save_interpolation(
     linear : Interpolation on the straight line in latent space, drawn beside it; optional
     suffix, fps, loop : of the animation
     facts : added to ``interpolation.json``
-    run : for ``run.json``, instead of what the interpolation knows of model and pictures
+    run : for ``run.json``, instead of what the interpolation knows of model and images
     """
     from latentlab.figures.canvas import new_figure, png_bytes
 

@@ -63,7 +63,7 @@ def samples_key(
         "compiled": vae.is_compiled,
         "tiles": vae.tiling and (vae.tiling["tile"], vae.tiling["overlap"]),
         "latent": hashlib.sha256(latent.values.contiguous().numpy().tobytes()).hexdigest(),
-        "picture": _picture_sha256(latent),
+        "picture": _image_sha256(latent),
         "neighborhood": name,
         "samples": n_samples,
         "dtype": dtype,
@@ -127,11 +127,11 @@ def _path(root: Path, key: str) -> Path:
     return root / FOLDER / f"{key}.safetensors"
 
 
-def _picture_sha256(latent: Latent) -> str | None:
+def _image_sha256(latent: Latent) -> str | None:
     """Return the hash of the pixels that are changed and encoded again."""
-    if latent.picture is None:
+    if latent.image is None:
         return None
-    return hashlib.sha256(latent.picture.pixels.contiguous().numpy().tobytes()).hexdigest()
+    return hashlib.sha256(latent.image.pixels.contiguous().numpy().tobytes()).hexdigest()
 
 
 def _forget_oldest(folder: Path) -> None:

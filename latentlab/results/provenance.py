@@ -47,7 +47,7 @@ def provenance(
         "command_line": command_line,
         "model": describe_model(vae),
         **describe_tiles(vae),
-        "input": describe_input(latent.picture, latent.name),
+        "input": describe_input(latent.image, latent.name),
         **settings,
     }
 

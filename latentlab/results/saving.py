@@ -79,7 +79,7 @@ def save(result: Result | Traversal, folder: str | Path, **options: Any) -> list
 def load(folder: str | Path) -> Result:
     """Return the result that :func:`save` or a command wrote into a folder.
 
-    Arrays come back bit for bit. Pictures are not kept: a latent's ``picture`` is None.
+    Arrays come back bit for bit. Images are not kept: a latent's ``image`` is None.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""The latents of a whole folder of pictures: written shard by shard, read in constant memory."""
+"""The latents of a whole folder of images: written shard by shard, read in constant memory."""

@@ -1,4 +1,4 @@
-"""The pictures of one shard become latents, in batches that are always the same."""
+"""The images of one shard become latents, in batches that are always the same."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from latentlab.store.preparing import Prepared
 from latentlab.store.shards import Shape
 
 Batch = list[tuple[Prepared, int]]
-"""Pictures of one shape, each with its position in the shard."""
+"""Images of one shape, each with its position in the shard."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class EncodedShard:
     ----------
     number : int
     latents : (C, h, w) → latents (n, C, h, w) in the dtype to be stored
-    lines : a dict for each picture, in the order of the list, for the index
+    lines : a dict for each image, in the order of the list, for the index
     """
 
     number: int
@@ -41,9 +41,9 @@ class EncodedShard:
 
 
 class ShardEncoder:
-    """Collects the pictures of one shard; those of one shape go through the model together.
+    """Collects the images of one shard; those of one shape go through the model together.
 
-    Which pictures share a batch depends only on the pictures, and so do the latents. On a device
+    Which images share a batch depends only on the images, and so do the latents. On a device
     that computes while this process continues, one batch is always begun ahead.
     """
 
@@ -58,21 +58,21 @@ class ShardEncoder:
         self._begun: deque[tuple[BegunBatch, Batch]] = deque()
         self._latents: dict[Shape, list[Tensor]] = defaultdict(list)
 
-    def add(self, picture: Prepared) -> None:
-        """Take the next picture of the list, and begin to encode a batch once it is full."""
+    def add(self, image: Prepared) -> None:
+        """Take the next image of the list, and begin to encode a batch once it is full."""
         number = len(self._lines)
-        self._lines.append({"path": picture.path})
-        if picture.levels is None:
-            self._skip(number, picture.problem, retry=picture.retry)
-            self._gone += picture.retry
+        self._lines.append({"path": image.path})
+        if image.levels is None:
+            self._skip(number, image.problem, retry=image.retry)
+            self._gone += image.retry
             return
-        waiting = self._waiting[picture.levels.shape]
-        waiting.append((picture, number))
+        waiting = self._waiting[image.levels.shape]
+        waiting.append((image, number))
         if len(waiting) == self._manifest.batch:
-            self._begin(self._waiting.pop(picture.levels.shape))
+            self._begin(self._waiting.pop(image.levels.shape))
 
     def begin_rest(self) -> None:
-        """Begin to encode the batches that are not full, after the last picture."""
+        """Begin to encode the batches that are not full, after the last image."""
         for batch in self._waiting.values():
             self._begin(batch)
         self._waiting.clear()
@@ -82,22 +82,22 @@ class ShardEncoder:
 
         Raises
         ------
-        FileError : none of its pictures could be read, as when their disk is gone.
+        FileError : none of its images could be read, as when their disk is gone.
         NonFiniteError : a latent is NaN or exceeds the range of the stored dtype.
         """
         while self._begun:
             self._keep(*self._begun.popleft())
         if 1 < len(self._lines) == self._gone:
             raise FileError(
-                f"{len(self._lines)} pictures in a row that {self._lines[0]['skipped']}",
-                "the pictures that the store lists",
+                f"{len(self._lines)} images in a row that {self._lines[0]['skipped']}",
+                "the images that the store lists",
                 "bring them back and run the same command again",
             )
         latents = {shape: torch.cat(parts) for shape, parts in sorted(self._latents.items())}
         return EncodedShard(self._shard, latents, self._lines)
 
     def _begin(self, batch: Batch) -> None:
-        levels = np.stack([picture.levels for picture, _ in batch if picture.levels is not None])
+        levels = np.stack([image.levels for image, _ in batch if image.levels is not None])
         images = from_uint8(send_to_device(torch.from_numpy(levels), self._vae))
         try:
             self._begun.append((begin_batch(self._vae, images), batch))
@@ -110,7 +110,7 @@ class ShardEncoder:
         try:
             mean = begun.wait()
         except NonFiniteError as error:
-            got = f"{error.got} for {', '.join(picture.path for picture, _ in batch)}"
+            got = f"{error.got} for {', '.join(image.path for image, _ in batch)}"
             raise NonFiniteError(got, error.expected, error.advice) from error
         except MemoryLimitError as error:  # float32, used after float16 overflowed, needs more
             self._skip_large(batch, error)
@@ -121,10 +121,10 @@ class ShardEncoder:
         parts = self._latents[channels, height, width]
         row = sum(map(len, parts))
         parts.append(stored.contiguous())
-        for offset, (picture, number) in enumerate(batch):
+        for offset, (image, number) in enumerate(batch):
             self._lines[number] |= {
-                "size": picture.size,
-                "sha256": picture.sha256,
+                "size": image.size,
+                "sha256": image.sha256,
                 "shape": [channels, height, width],
                 "shard": self._shard,
                 "row": row + offset,
@@ -132,17 +132,17 @@ class ShardEncoder:
 
     def _check_range(self, mean: Tensor, stored: Tensor, batch: Batch) -> None:
         limit, name = torch.finfo(self._stored).max, self._manifest.stored
-        for values, rounded, (picture, _) in zip(mean, stored, batch, strict=True):
+        for values, rounded, (image, _) in zip(mean, stored, batch, strict=True):
             if not bool(torch.isfinite(rounded).all()):
                 raise NonFiniteError(
-                    f"a latent of {picture.path} that reaches {float(values.abs().max()):g}",
+                    f"a latent of {image.path} that reaches {float(values.abs().max()):g}",
                     f"at most {limit:g}, the limit of {name}",
                     "begin another store with --store-dtype float32",
                 )
 
     def _skip_large(self, batch: Batch, error: MemoryLimitError) -> None:
         if self._manifest.size is not None:
-            raise error  # all pictures need as much
+            raise error  # all images need as much
         for _, number in batch:
             self._skip(number, f"too large for this machine: {error.got}", retry=True)
 

@@ -24,7 +24,7 @@ _OPTIONS = ("stored", "float32")
 
 
 def export_store(store: Store, path: Path, *, dtype: str = "stored") -> list[Path]:
-    """Write all latents (n, C, h, w) and the paths of their pictures; return the files.
+    """Write all latents (n, C, h, w) and the paths of their images; return the files.
 
     ``.safetensors`` holds one tensor and ``.npy`` one array; the paths are in ``<name>.jsonl``
     beside them, one JSON object a line. ``.npz`` holds ``latents`` and ``paths``.

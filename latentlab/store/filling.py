@@ -1,4 +1,4 @@
-"""A source of pictures becomes a store, shard by shard; an interrupted run can be resumed."""
+"""A source of images becomes a store, shard by shard; an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Filled:
     Parameters
     ----------
     folder : Path, of the store
-    computed : int, pictures that this rank read in this run, including those that it skipped
+    computed : int, images that this rank read in this run, including those that it skipped
     seconds : float, how long that took
     """
 
@@ -43,7 +43,7 @@ class Filled:
     seconds: float
 
     @property
-    def pictures_per_second(self) -> float | None:
+    def images_per_second(self) -> float | None:
         """Return the rate of this rank; None if nothing was left to do."""
         return self.computed / self.seconds if self.computed else None
 
@@ -62,12 +62,12 @@ def encode_folder(
     ranks: Ranks | None = None,
     progress: Progress | None = None,
 ) -> Filled:
-    """Encode every picture of a folder into a store, and return what this run did.
+    """Encode every image of a folder into a store, and return what this run did.
 
-    The store holds one latent (C, h, w) in model space for each picture; read it with
-    :func:`latentlab.open_store`. An interrupted run is resumed by the same call. The same pictures,
+    The store holds one latent (C, h, w) in model space for each image; read it with
+    :func:`latentlab.open_store`. An interrupted run is resumed by the same call. The same images,
     model and options give the same bytes, whether or not runs were interrupted, and for any number
-    of workers and ranks (torchrun gives each rank one thread; see ``threads``). Pictures that
+    of workers and ranks (torchrun gives each rank one thread; see ``threads``). Images that
     cannot be read are listed in the index and skipped.
 
     Parameters
@@ -77,31 +77,31 @@ def encode_folder(
         that Hugging Face's ``datasets`` wrote
     out : str or Path; the store: a new folder, or a store that was begun with the same settings
     size : int, optional; center-crop to a square, then resize to size×size pixels. By default
-        pictures keep their size and are cropped to multiples of ``vae.spec.multiple`` pixels.
+        images keep their size and are cropped to multiples of ``vae.spec.multiple`` pixels.
     store_dtype : ``"float16"``, ``"bfloat16"`` or ``"float32"``; dtype of the stored latents
-    per_shard : int, optional; pictures in one shard. By default 256, or that of the store.
-    batch : int, optional; pictures in one call of the model. By default chosen for the device, or
+    per_shard : int, optional; images in one shard. By default 256, or that of the store.
+    batch : int, optional; images in one call of the model. By default chosen for the device, or
         that of the store.
     threads : int, optional; CPU threads of this process, which change the last digits. By default
         torch's current number, or that of the store. Not used on a GPU.
-    workers : int, optional; processes that decode pictures; 0 decodes in this process. By default
-        one less than the cores, or 0 when the model itself runs on a two-core CPU. A picture that
+    workers : int, optional; processes that decode images; 0 decodes in this process. By default
+        one less than the cores, or 0 when the model itself runs on a two-core CPU. An image that
         crashes a worker is skipped; without workers it ends this process.
     ranks : Ranks, optional; this process among others that fill the same store
     progress : called as ``progress("listing", done, done)`` and
-        ``progress("encoding", done, total)``, in pictures
+        ``progress("encoding", done, total)``, in images
 
     Returns
     -------
-    Filled : the folder of the store, the number of pictures read in this run, and the seconds
+    Filled : the folder of the store, the number of images read in this run, and the seconds
 
     Raises
     ------
-    ImageError : ``path`` is no source of pictures, or holds none.
-    FileError : the store was begun with another model, other settings or other pictures, another
-        process is writing it, it cannot be written, or no picture of a shard can be read.
-    NonFiniteError : a latent is NaN or exceeds the range of the stored dtype; names the picture.
-    MemoryLimitError : a picture of size×size pixels does not fit into memory.
+    ImageError : ``path`` is no source of images, or holds none.
+    FileError : the store was begun with another model, other settings or other images, another
+        process is writing it, it cannot be written, or no image of a shard can be read.
+    NonFiniteError : a latent is NaN or exceeds the range of the stored dtype; names the image.
+    MemoryLimitError : an image of size×size pixels does not fit into memory.
     RanksError : another rank has failed.
     UsageError : an option has an invalid value.
 
@@ -152,7 +152,7 @@ def fill_store(
     ranks: Ranks | None = None,
     progress: Progress | None = None,
 ) -> Filled:
-    """Encode every picture of a source into a store, and return what this run did.
+    """Encode every image of a source into a store, and return what this run did.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def fill_store(
                 check_list(folder, read_same(folder, planned, counts), source)
             else:
                 begin(folder, planned, source, progress)
-        ranks.wait("the list of pictures")
+        ranks.wait("the list of images")
         manifest = read_same(folder, planned, counts)
         work = _Work(vae, source, folder, manifest, ranks, workers)
         with fixed_threads(manifest.threads):
@@ -212,19 +212,19 @@ def _make_folder(folder: Path) -> None:
 def begin(
     folder: Path, planned: Manifest, source: Source, progress: Progress | None = None
 ) -> None:
-    """List the pictures, and write the list and the manifest into a new store.
+    """List the images, and write the list and the manifest into a new store.
 
     Raises
     ------
-    ImageError : there is no picture.
+    ImageError : there is no image.
     """
     with open_durably(folder / LIST) as file:
         digest, count = write_list(file, source, progress)
         if count == 0:
             raise ImageError(
-                "no picture in the source",
+                "no image in the source",
                 "files such as .jpg, .png or .webp that are not hidden",
-                "name the folder that holds the pictures",
+                "name the folder that holds the images",
             )
     write_manifest(folder, replace(planned, pictures=count, list_sha256=digest))
 
@@ -248,31 +248,31 @@ class _Work:
         grid = Grid.of(self.manifest.size, self.manifest.spec.multiple)
         wanted = set(missing)
         paths = (path for shard, some in self._listed() if shard in wanted for path in some)
-        pictures = prepared(self.source, paths, grid, workers=self.workers)
+        images = prepared(self.source, paths, grid, workers=self.workers)
         # Writing takes time on slow disks; meanwhile the model works on the next shard.
-        with closing(paths), closing(pictures), ShardWriter(self.folder) as writer:
-            begun = self._begun(missing, pictures, progress)
+        with closing(paths), closing(images), ShardWriter(self.folder) as writer:
+            begun = self._begun(missing, images, progress)
             for encoded in one_ahead(begun, ahead=self.vae.runs_aside):
                 writer.write(encoded)
             writer.wait()
         return Filled(self.folder, self.manifest.count(missing), time.monotonic() - started)
 
     def _listed(self) -> Iterator[tuple[int, list[str]]]:
-        """Return this rank's shards, each with the paths of its pictures."""
+        """Return this rank's shards, each with the paths of its images."""
         listed = enumerate(paths_by_shard(self.folder, self.manifest))
         return islice(listed, self.ranks.rank, None, self.ranks.world)
 
     def _begun(
-        self, missing: Iterable[int], pictures: Iterator[Prepared], progress: Progress | None
+        self, missing: Iterable[int], images: Iterator[Prepared], progress: Progress | None
     ) -> Iterator[ShardEncoder]:
-        """Yield each missing shard once the model has been given all its pictures."""
+        """Yield each missing shard once the model has been given all its images."""
         manifest = self.manifest
         total = manifest.count(range(self.ranks.rank, manifest.shards, self.ranks.world))
         done = total - manifest.count(missing)
         for shard in missing:
             encoder = ShardEncoder(self.vae, manifest, shard)
-            for picture in islice(pictures, manifest.count([shard])):
-                encoder.add(picture)
+            for image in islice(images, manifest.count([shard])):
+                encoder.add(image)
                 done += 1
                 if progress:
                     progress("encoding", done, total)

@@ -1,4 +1,4 @@
-"""Pictures in a folder that Hugging Face's ``datasets`` wrote with ``save_to_disk``."""
+"""Images in a folder that Hugging Face's ``datasets`` wrote with ``save_to_disk``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MARK_OF_SPLITS = "dataset_dict.json"
 
 @dataclass(frozen=True)
 class DatasetRows:
-    """The pictures in a data set's only column of images; the path of each is its row number.
+    """The images in a data set's only column of images; the path of each is its row number.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class DatasetRows:
 
 @lru_cache(maxsize=1)
 def _rows_of(root: Path) -> tuple[Any, str]:
-    """Return the rows, with pictures that are not decoded, and the name of the picture column."""
+    """Return the rows, with images that are not decoded, and the name of the image column."""
     try:
         from datasets import Image, load_from_disk
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Files with one JSON object a line, in ASCII: the list of pictures and the indexes of a store.
+"""Files with one JSON object a line, in ASCII: the list of images and the indexes of a store.
 
 File names may hold bytes that are not text; JSON's escapes preserve them.
 """

@@ -1,4 +1,4 @@
-"""``pictures.jsonl``: the pictures of a store in their order, which never changes."""
+"""``pictures.jsonl``: the images of a store in their order, which never changes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIST = "pictures.jsonl"
 
 
 def write_list(file: BinaryIO, source: Source, progress: Progress | None = None) -> tuple[str, int]:
-    """Write a line for each picture of a source; return their SHA-256 and their number."""
+    """Write a line for each image of a source; return their SHA-256 and their number."""
     digest, count = hashlib.sha256(), 0
     for count, entry in enumerate(source.entries(), 1):
         line = line_of(asdict(entry))
@@ -33,7 +33,7 @@ def write_list(file: BinaryIO, source: Source, progress: Progress | None = None)
 
 
 def is_list_of(folder: Path, manifest: Manifest) -> bool:
-    """Return whether the list of pictures is the one with which the store was begun."""
+    """Return whether the list of images is the one with which the store was begun."""
     path = folder / LIST
     if not path.is_file() or sha256_of_file(path) != manifest.list_sha256:
         return False
@@ -42,11 +42,11 @@ def is_list_of(folder: Path, manifest: Manifest) -> bool:
 
 
 def check_list(folder: Path, begun: Manifest, source: Source) -> None:
-    """Check that a source still has the pictures of a store, and restore a damaged list of them.
+    """Check that a source still has the images of a store, and restore a damaged list of them.
 
     Raises
     ------
-    FileError : the source has other pictures, or the manifest has a wrong number of them; nothing
+    FileError : the source has other images, or the manifest has a wrong number of them; nothing
         is changed then.
     """
     if is_list_of(folder, begun):
@@ -55,29 +55,29 @@ def check_list(folder: Path, begun: Manifest, source: Source) -> None:
     with open_durably(folder / LIST) as file:
         digest, count = write_list(file, source)
         if (digest, count) != (begun.list_sha256, begun.pictures):
-            got = f"{folder / LIST} and a source of {count:,} pictures"
-            raise _other_pictures(f"{got}, which do not match {MANIFEST}", begun)
+            got = f"{folder / LIST} and a source of {count:,} images"
+            raise _other_images(f"{got}, which do not match {MANIFEST}", begun)
 
 
 def _compare(folder: Path, begun: Manifest, source: Source) -> None:
-    pairs = itertools.zip_longest(listed_pictures(folder), source.entries())
+    pairs = itertools.zip_longest(listed_images(folder), source.entries())
     for number, pair in enumerate(pairs, 1):
         if pair[0] != pair[1]:
             was, now = (f"{x.path} ({x.size:,} bytes)" if x else "missing" for x in pair)
             change = f"number {number:,} was {was} and is now {now}"
-            raise _other_pictures(f"other pictures than those of {folder}: {change}", begun)
+            raise _other_images(f"other images than those of {folder}: {change}", begun)
 
 
-def _other_pictures(got: str, begun: Manifest) -> FileError:
+def _other_images(got: str, begun: Manifest) -> FileError:
     return FileError(
         got,
-        f"the {begun.pictures:,} pictures with which the store was begun",
+        f"the {begun.pictures:,} images with which the store was begun",
         "put them back as they were, or choose another --out",
     )
 
 
-def listed_pictures(folder: Path) -> Generator[Entry, None, None]:
-    """Yield the pictures that a store lists, in order."""
+def listed_images(folder: Path) -> Generator[Entry, None, None]:
+    """Yield the images that a store lists, in order."""
     for number, facts in enumerate(read_lines(folder / LIST), 1):
         path, size = facts.get("path"), facts.get("size")
         if not isinstance(path, str) or type(size) is not int:
@@ -86,7 +86,7 @@ def listed_pictures(folder: Path) -> Generator[Entry, None, None]:
 
 
 def paths_by_shard(folder: Path, manifest: Manifest) -> Generator[list[str], None, None]:
-    """Yield the paths of the pictures that belong to each shard, in order."""
-    with closing(listed_pictures(folder)) as entries:
+    """Yield the paths of the images that belong to each shard, in order."""
+    with closing(listed_images(folder)) as entries:
         for _ in range(manifest.shards):
             yield [entry.path for entry in itertools.islice(entries, manifest.per_shard)]

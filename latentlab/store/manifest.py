@@ -27,7 +27,7 @@ STORED_DTYPES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32"}
 """Dtype that latents can be stored in → its name in safetensors."""
 _COMPUTED_DTYPES = (*STORED_DTYPES, "float64")
 _USUAL_SIDE = 256
-"""Side in pixels for which the batch is chosen when pictures keep their own size."""
+"""Side in pixels for which the batch is chosen when images keep their own size."""
 _MOST = {
     **dict.fromkeys(("per_shard", "batch", "size", "tile"), 2**31),
     "threads": 1024,
@@ -38,22 +38,22 @@ _MOST = {
 
 @dataclass(frozen=True)
 class Manifest:
-    """The settings that all pictures of a store share.
+    """The settings that all images of a store share.
 
     Parameters
     ----------
     model : name, source, family, revision, sha256 and normalization of the encoder
     spec : LatentSpec
     source : str, kind of source, such as ``"folder"``
-    size : int, side of the square pictures in pixels, or None if each kept its own size
+    size : int, side of the square images in pixels, or None if each kept its own size
     preprocessing : str, in words
     dtype : str, precision of the model's computations
     stored : str, dtype of the stored latents
-    per_shard, batch : int, pictures in one shard, and in one call of the model
+    per_shard, batch : int, images in one shard, and in one call of the model
     threads : int, CPU threads of one process, which change the last digits; None on a GPU
     tile : int, side in pixels of the tiles that were encoded one by one; None without tiles
     compiled : bool, whether the model was compiled by torch
-    pictures : int, length of the list, including pictures that were skipped
+    images : int, length of the list, including images that were skipped
     list_sha256 : str, of ``pictures.jsonl``
     versions : library → version when the store was begun
     """
@@ -76,18 +76,18 @@ class Manifest:
 
     @property
     def shards(self) -> int:
-        """Return how many shards the pictures fill."""
+        """Return how many shards the images fill."""
         return -(-self.pictures // self.per_shard)
 
     def count(self, shards: Iterable[int]) -> int:
-        """Return how many pictures of the list belong to some shards."""
+        """Return how many images of the list belong to some shards."""
         return sum(min(self.per_shard, self.pictures - shard * self.per_shard) for shard in shards)
 
 
 def plan(
     vae: LatentVAE, source: Source, size: int | None, stored: str, counts: Mapping[str, int | None]
 ) -> Manifest:
-    """Return the manifest of a store to be filled, without its list of pictures.
+    """Return the manifest of a store to be filled, without its list of images.
 
     Parameters
     ----------

@@ -11,10 +11,10 @@ from latentlab.store.tars import Tars
 
 
 def open_source(path: str | Path) -> Source:
-    """Return the pictures at a path.
+    """Return the images at a path.
 
     A folder is read with its subfolders. A tar file is read without being unpacked, and so are the
-    tar files in a folder without pictures. A folder that Hugging Face's ``datasets`` wrote is read
+    tar files in a folder without images. A folder that Hugging Face's ``datasets`` wrote is read
     as a data set.
 
     Raises
@@ -28,7 +28,7 @@ def open_source(path: str | Path) -> Source:
     if not place.is_dir():
         raise ImageError(
             f"{place}, which is neither a folder nor a tar file",
-            "a folder or a tar file of pictures",
+            "a folder or a tar file of images",
             "check the path",
         )
     if all((place / mark).is_file() for mark in MARKS):

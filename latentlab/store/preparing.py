@@ -1,4 +1,4 @@
-"""One picture of a source becomes 8-bit levels and a hash, or the reason why it cannot.
+"""One image of a source becomes 8-bit levels and a hash, or the reason why it cannot.
 
 Worker processes run this module, so it does not import torch.
 """
@@ -22,11 +22,11 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 @dataclass(frozen=True)
 class Grid:
-    """The size to which pictures are cropped and resized.
+    """The size to which images are cropped and resized.
 
     Parameters
     ----------
-    target : (height, width) in pixels, or None to keep the size of each picture
+    target : (height, width) in pixels, or None to keep the size of each image
     multiple : int, of which sides are multiples
     """
 
@@ -40,7 +40,7 @@ class Grid:
 
     @property
     def preprocessing(self) -> str:
-        """Return in words what is done to a picture."""
+        """Return in words what is done to an image."""
         if self.target is None:
             fit = f"centre crop to multiples of {self.multiple} pixels"
         else:
@@ -51,7 +51,7 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A picture that can be encoded, or the reason why it cannot.
+    """An image that can be encoded, or the reason why it cannot.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class Prepared:
 
 
 def prepare(source: Source, path: str, grid: Grid) -> Prepared:
-    """Return one picture of a source on the grid; a picture that cannot be read is no error."""
+    """Return one image of a source on the grid; an image that cannot be read is no error."""
     try:
         content = source.read(path)
     except OSError as error:

@@ -21,21 +21,21 @@ from latentlab.store.shards import (
     index_path,
     latents_path,
     read_head,
-    read_pictures,
+    read_images,
     tensor_name,
 )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Store:
-    """The latents of many pictures in the order of their list, as :func:`open_store` returns them.
+    """The latents of many images in the order of their list, as :func:`open_store` returns them.
 
     Parameters
     ----------
     folder : Path
     manifest : Manifest, the settings that all latents share
     shapes : (C, h, w) → number of latents
-    skipped : int, pictures of the list that could not be encoded
+    skipped : int, images of the list that could not be encoded
     bytes : int, size of all files of latents
     """
 
@@ -91,12 +91,12 @@ class Store:
     def pictures(self) -> Iterator[dict[str, Any]]:
         """Yield path, size, sha256, shape, shard and row of every latent, in order."""
         for shard in range(self.manifest.shards):
-            for line in read_pictures(self.folder, shard):
+            for line in read_images(self.folder, shard):
                 if "skipped" not in line:
                     yield line
 
     def paths(self) -> Iterator[str]:
-        """Return the path of every latent's picture in the source, in order."""
+        """Return the path of every latent's image in the source, in order."""
         return (str(line["path"]) for line in self.pictures())
 
     @property
@@ -111,7 +111,7 @@ class Store:
             return next(iter(self.shapes))
         if not self.shapes:
             raise ShapeError(
-                f"no latent in {self.folder}, all of whose {self.skipped:,} pictures were skipped",
+                f"no latent in {self.folder}, all of whose {self.skipped:,} images were skipped",
                 "at least one",
                 f'see "skipped" in {self.folder / INDEX}',
             )
@@ -119,7 +119,7 @@ class Store:
         raise ShapeError(
             f"latents of {len(self.shapes)} shapes in {self.folder} ({shown})",
             "one shape",
-            "encode the pictures with --size SIZE into another store",
+            "encode the images with --size SIZE into another store",
         )
 
     def batches(self, rows: int, *, first_shard: int = 0, every: int = 1) -> Iterator[Tensor]:

@@ -1,7 +1,7 @@
 """One shard: a file of latents and an index, whose presence means that the shard is complete.
 
-The first line of the index describes the file of latents. One line for each picture follows, in
-the order of the list; pictures that were skipped have a line as well.
+The first line of the index describes the file of latents. One line for each image follows, in
+the order of the list; images that were skipped have a line as well.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Shape = tuple[int, int, int]
 INDEX = "index.jsonl"
 
 _UNFINISHED = re.compile(
-    r"\.(latents-\d{5,}|store|pictures|index)-[0-9a-f]{8}\.(safetensors|jsonl|json)"
+    r"\.(latents-\d{5,}|store|images|index)-[0-9a-f]{8}\.(safetensors|jsonl|json)"
 )
 
 
@@ -53,10 +53,10 @@ class Head:
     ----------
     shard : int
     sha256, bytes : of the file of latents
-    pictures, skipped : int, pictures with and without a latent in the shard
+    images, skipped : int, images with and without a latent in the shard
     lines_sha256 : of the lines that follow this one
     shapes : (C, h, w) → number of latents
-    retry : bool, whether pictures were skipped that may be readable another time
+    retry : bool, whether images were skipped that may be readable another time
     """
 
     shard: int
@@ -75,7 +75,7 @@ class Head:
 
 
 def write_shard(
-    folder: Path, shard: int, latents: Mapping[Shape, Tensor], pictures: Sequence[Mapping[str, Any]]
+    folder: Path, shard: int, latents: Mapping[Shape, Tensor], images: Sequence[Mapping[str, Any]]
 ) -> Head:
     """Write latents, then their index, each completely or not at all; return the first line.
 
@@ -84,22 +84,22 @@ def write_shard(
     folder : of the store
     shard : int
     latents : (C, h, w) → Tensor (n, C, h, w) in the dtype to be stored
-    pictures : a line for each picture, in the order of the list
+    images : a line for each image, in the order of the list
     """
     from safetensors.torch import save
 
     content = save({tensor_name(shape): rows for shape, rows in latents.items()})
-    lines = b"".join(map(line_of, pictures))
-    skipped = sum("skipped" in line for line in pictures)
+    lines = b"".join(map(line_of, images))
+    skipped = sum("skipped" in line for line in images)
     head = Head(
         shard,
         hashlib.sha256(content).hexdigest(),
         len(content),
-        len(pictures) - skipped,
+        len(images) - skipped,
         skipped,
         hashlib.sha256(lines).hexdigest(),
         {shape: len(rows) for shape, rows in latents.items()},
-        any(line.get("retry", False) for line in pictures),
+        any(line.get("retry", False) for line in images),
     )
     # The old index goes first: it must never stand beside the latents of another run.
     index_path(folder, shard).unlink(missing_ok=True)
@@ -130,16 +130,16 @@ def read_head(folder: Path, shard: int) -> Head:
     return head
 
 
-def read_pictures(folder: Path, shard: int) -> Iterator[dict[str, Any]]:
-    """Yield the line of each picture of a shard, including those that were skipped.
+def read_images(folder: Path, shard: int) -> Iterator[dict[str, Any]]:
+    """Yield the line of each image of a shard, including those that were skipped.
 
     Raises
     ------
-    FileError : the index is missing, or a line does not describe a picture.
+    FileError : the index is missing, or a line does not describe an image.
     """
     path = index_path(folder, shard)
     for number, line in enumerate(islice(read_lines(path), 1, None), 2):
-        if not _is_of_picture(line):
+        if not _is_of_image(line):
             raise damaged(f"{path}, damaged in line {number}")
         yield line
 
@@ -164,16 +164,16 @@ def find_fault(folder: Path, shard: int, paths: Sequence[str]) -> str | None:
     ----------
     folder : of the store
     shard : int
-    paths : of the pictures that belong to the shard, in order
+    paths : of the images that belong to the shard, in order
     """
     index, latents = index_path(folder, shard), latents_path(folder, shard)
     try:
         head = read_head(folder, shard)
-        lines = list(read_pictures(folder, shard))
+        lines = list(read_images(folder, shard))
     except FileError as error:
         return error.got
     if [line["path"] for line in lines] != list(paths) or head.shard != shard:
-        return f"{index.name} does not list the pictures of its shard"
+        return f"{index.name} does not list the images of its shard"
     shapes = Counter(tuple(line["shape"]) for line in lines if "skipped" not in line)
     digest = hashlib.sha256(lines_of_index(folder, shard)).hexdigest()
     described = (digest, shapes, len(lines) - shapes.total())
@@ -189,7 +189,7 @@ def find_fault(folder: Path, shard: int, paths: Sequence[str]) -> str | None:
 
 
 def lines_of_index(folder: Path, shard: int) -> bytes:
-    """Return the lines of the pictures as they stand in a shard's index."""
+    """Return the lines of the images as they stand in a shard's index."""
     return index_path(folder, shard).read_bytes().partition(b"\n")[2]
 
 
@@ -197,8 +197,8 @@ def _are_counts(numbers: Iterable[Any]) -> bool:
     return all(type(number) is int and number >= 0 for number in numbers)
 
 
-def _is_of_picture(line: Mapping[str, Any]) -> bool:
-    """Return whether a line says what is read about a picture, or why it was skipped."""
+def _is_of_image(line: Mapping[str, Any]) -> bool:
+    """Return whether a line says what is read about an image, or why it was skipped."""
     match line:
         case {"path": str(), "skipped": str()}:
             return True

@@ -1,6 +1,6 @@
-"""Sources of pictures: an ordered list of paths, and the bytes behind each path.
+"""Sources of images: an ordered list of paths, and the bytes behind each path.
 
-A source is small and can be pickled: each worker process gets a copy and reads the pictures
+A source is small and can be pickled: each worker process gets a copy and reads the images
 itself. This module does not import torch.
 """
 
@@ -12,12 +12,12 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import ClassVar, Protocol
 
 from latentlab.errors import FileError, ImageError
-from latentlab.images.pillow import PICTURE_SUFFIXES
+from latentlab.images.pillow import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One picture of a source.
+    """One image of a source.
 
     Parameters
     ----------
@@ -30,20 +30,20 @@ class Entry:
 
 
 class Source(Protocol):
-    """Pictures whose order does not change as long as they do not."""
+    """Images whose order does not change as long as they do not."""
 
     kind: ClassVar[str]
 
     def entries(self) -> Iterator[Entry]:
-        """Yield every picture."""
+        """Yield every image."""
 
     def read(self, path: str) -> bytes:
-        """Return the bytes of a picture's file; OSError if it cannot be read."""
+        """Return the bytes of an image's file; OSError if it cannot be read."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """The picture files in a folder and its subfolders, by suffix, sorted by name in each folder.
+    """The image files in a folder and its subfolders, by suffix, sorted by name in each folder.
 
     Left out are hidden files and folders, and links that lead out of the folder; links to folders
     are not followed.
@@ -59,7 +59,7 @@ class Folder:
     def _below(self, top: Path, inside: str) -> Iterator[Entry]:
         folder = top / inside
         try:
-            # Only names are kept: a million pictures in a folder should not need a million objects.
+            # Only names are kept: a million images in a folder should not need a million objects.
             names = sorted(path.name for path in folder.iterdir())
         except OSError as error:
             raise ImageError(
@@ -70,7 +70,7 @@ class Folder:
         for name in names:
             path = f"{inside}/{name}" if inside else name
             file = top / path
-            if is_picture(file) and file.is_file():
+            if is_image(file) and file.is_file():
                 if not file.is_symlink() or _leads_inside(file, top):
                     yield Entry(path, file.stat().st_size)
             elif file.is_dir() and not (file.is_symlink() or name.startswith(".")):
@@ -80,9 +80,9 @@ class Folder:
         return safe_path(self.root, path).read_bytes()
 
 
-def is_picture(path: PurePath) -> bool:
-    """Return whether a name is that of a picture file which is not hidden."""
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+def is_image(path: PurePath) -> bool:
+    """Return whether a name is that of an image file which is not hidden."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
 def safe_path(root: Path, path: str) -> Path:

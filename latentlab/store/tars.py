@@ -1,4 +1,4 @@
-"""Pictures in tar files such as those of webdataset, read with Python's own tarfile."""
+"""Images in tar files such as those of webdataset, read with Python's own tarfile."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from latentlab.errors import FileError, ImageError
-from latentlab.store.sources import Entry, is_picture
+from latentlab.store.sources import Entry, is_image
 
 
 @dataclass(frozen=True)
 class Tars:
-    """The picture files in uncompressed tar files, in their order there.
+    """The image files in uncompressed tar files, in their order there.
 
-    Nothing is unpacked. The path of a picture is ``<tar>/<name in it>``. Hidden files and files
-    without the suffix of a picture are left out.
+    Nothing is unpacked. The path of an image is ``<tar>/<name in it>``. Hidden files and files
+    without the suffix of an image are left out.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Tars:
         found = _members(self.root / name).get(inside) if name in self.names else None
         if found is None:
             raise FileError(
-                f"{path}, which is not in the tar files", "a picture in them", "put it back"
+                f"{path}, which is not in the tar files", "an image in them", "put it back"
             )
         offset, size = found
         if offset < 0:
@@ -55,14 +55,14 @@ class Tars:
 
 @lru_cache(maxsize=1)
 def _members(path: Path) -> dict[str, tuple[int, int]]:
-    """Return the offset and size in bytes of each picture in a tar file."""
+    """Return the offset and size in bytes of each image in a tar file."""
     try:
         with tarfile.open(path, "r:") as archive:
             # A sparse file is stored in pieces, so that it has no offset.
             found = {
                 member.name: (-1 if member.issparse() else member.offset_data, member.size)
                 for member in archive
-                if member.isreg() and is_picture(PurePosixPath(member.name))
+                if member.isreg() and is_image(PurePosixPath(member.name))
             }
             _check_end(path, archive.offset)
             return found

@@ -1,4 +1,4 @@
-"""Checks that a store is intact, and that its pictures have not changed since they were encoded."""
+"""Checks that a store is intact, and that its images have not changed since they were encoded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from latentlab.latents import Progress
 from latentlab.machine.files import sha256_of_file
 from latentlab.store.listing import LIST, is_list_of, paths_by_shard
 from latentlab.store.manifest import Manifest, read_manifest
-from latentlab.store.shards import INDEX, find_fault, lines_of_index, read_pictures
+from latentlab.store.shards import INDEX, find_fault, lines_of_index, read_images
 from latentlab.store.sources import Source
 
 _SHOWN = 1000
@@ -27,7 +27,7 @@ class Verified:
 
     Parameters
     ----------
-    shards, pictures : int, how many were checked; pictures that were skipped do not count, and
+    shards, images : int, how many were checked; images that were skipped do not count, and
         without a source none is checked
     problems : the first of them, one line each
     count : int, of all problems
@@ -46,12 +46,12 @@ class Verified:
 def verify_store(
     folder: Path, source: Source | None = None, *, progress: Progress | None = None
 ) -> Verified:
-    """Check every byte of a store, and its pictures if their source is given.
+    """Check every byte of a store, and its images if their source is given.
 
     Parameters
     ----------
     folder : of the store
-    source : Source, optional; the pictures that were encoded, each of which is hashed again
+    source : Source, optional; the images that were encoded, each of which is hashed again
     progress : called as ``progress("verifying", done, total)``, in shards
 
     Raises
@@ -60,14 +60,14 @@ def verify_store(
     """
     manifest = read_manifest(folder)
     problems = _check_whole(folder, manifest)
-    count, pictures = len(problems), 0
+    count, images = len(problems), 0
     for shard, (found, checked) in enumerate(_check_shards(folder, manifest, source), 1):
         count += len(found)
-        pictures += checked
+        images += checked
         problems += found[: _SHOWN - len(problems)]
         if progress:
             progress("verifying", shard, manifest.shards)
-    return Verified(manifest.shards, pictures, tuple(problems), count)
+    return Verified(manifest.shards, images, tuple(problems), count)
 
 
 def _check_whole(folder: Path, manifest: Manifest) -> list[str]:
@@ -89,7 +89,7 @@ def _check_whole(folder: Path, manifest: Manifest) -> list[str]:
 def _check_shards(
     folder: Path, manifest: Manifest, source: Source | None
 ) -> Iterator[tuple[list[str], int]]:
-    """Yield the problems of each shard, and how many of its pictures were checked."""
+    """Yield the problems of each shard, and how many of its images were checked."""
     try:
         with closing(paths_by_shard(folder, manifest)) as listed:
             for shard, paths in enumerate(listed):
@@ -97,14 +97,14 @@ def _check_shards(
                 if fault or source is None:
                     yield [f"shard {shard}: {fault}"] if fault else [], 0
                     continue
-                lines = [line for line in read_pictures(folder, shard) if "skipped" not in line]
+                lines = [line for line in read_images(folder, shard) if "skipped" not in line]
                 yield [change for line in lines if (change := _change(source, line))], len(lines)
     except LatentlabError as error:  # the list itself is damaged
         yield [error.got], 0
 
 
 def _change(source: Source, line: dict[str, Any]) -> str | None:
-    """Return how a picture differs from the one that was encoded; None if it does not."""
+    """Return how an image differs from the one that was encoded; None if it does not."""
     try:
         content = source.read(line["path"])
     except OSError as error:

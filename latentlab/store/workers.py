@@ -1,8 +1,8 @@
-"""Pictures decoded in worker processes, in order and a little ahead of the model.
+"""Images decoded in worker processes, in order and a little ahead of the model.
 
-Each worker is a Python process without torch that reads paths from its stdin and writes pictures
+Each worker is a Python process without torch that reads paths from its stdin and writes images
 to its stdout. The pipes are the queue: they bound how far the workers read ahead, and when this
-process ends for whatever reason, they break and the workers end too. Picture k goes to worker
+process ends for whatever reason, they break and the workers end too. Image k goes to worker
 k mod n, so that the order needs no bookkeeping.
 """
 
@@ -38,7 +38,7 @@ def default_workers(*, beside_model: bool = False) -> int:
 
     There are none beside a model that computes on one or two cores. A worker that takes a core for
     a moment holds up the threads on both, which costs more than decoding in turn with the model
-    (7 % of TAEF2's time with pictures of 256 px, 13 % with photos of 12 megapixels).
+    (7 % of TAEF2's time with images of 256 px, 13 % with photos of 12 megapixels).
 
     Parameters
     ----------
@@ -52,12 +52,12 @@ def default_workers(*, beside_model: bool = False) -> int:
 def prepared(
     source: Source, paths: Iterable[str], grid: Grid, *, workers: int
 ) -> Generator[Prepared, None, None]:
-    """Yield the pictures of a source in the order of their paths.
+    """Yield the images of a source in the order of their paths.
 
     Parameters
     ----------
     source : Source
-    paths : of the pictures, read only as far ahead as the workers are
+    paths : of the images, read only as far ahead as the workers are
     grid : Grid
     workers : int, processes; 0 decodes in this process
     """
@@ -105,7 +105,7 @@ class _Worker:
         self._write(path)
 
     def receive(self) -> Prepared:
-        """Return the oldest picture; if it killed the worker, say so and start another."""
+        """Return the oldest image; if it killed the worker, say so and start another."""
         path = self.paths.popleft()
         assert self.process.stdout is not None
         try:
@@ -128,7 +128,7 @@ class _Worker:
 
 
 def _widen(pipe: IO[bytes] | None) -> None:
-    """Let a pipe hold several pictures if the system allows it."""
+    """Let a pipe hold several images if the system allows it."""
     if pipe is None or sys.platform != "linux":
         return
     import fcntl
@@ -138,7 +138,7 @@ def _widen(pipe: IO[bytes] | None) -> None:
 
 
 def serve() -> None:
-    """Answer each path on stdin with its picture on stdout until stdin ends."""
+    """Answer each path on stdin with its image on stdout until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process decides when to end
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not end up between the answers

@@ -1,10 +1,10 @@
 """Walks that follow a direction as it turns: the local frame is found anew at every step.
 
 A straight walk keeps the direction that was right at its beginning. Here each step goes along
-the previous direction's local counterpart. For one of the directions that change the picture
+the previous direction's local counterpart. For one of the directions that change the image
 most, that is its projection onto the span of those that do so *there*, which keeps its
 orientation, and goes through places where two singular values meet and their vectors trade
-names. For any other it is the direction that makes the same change of the picture.
+names. For any other it is the direction that makes the same change of the image.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def traverse_curved(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> CurvedTraversal:
-    """Return the pictures along directions that turn with the decoder, with scores and turning.
+    """Return the images along directions that turn with the decoder, with scores and turning.
 
     As :func:`latentlab.traverse`, but each of the steps, as long as there,
     goes along the local counterpart of direction k: see :func:`follow`.
@@ -168,9 +168,9 @@ def follow(
     """Return the latents at these distances along a direction that turns with the decoder.
 
     From the center outwards, each step goes straight along the current direction; then the frame,
-    the span of the directions that change the picture most, is found again in a few products
+    the span of the directions that change the image most, is found again in a few products
     from the last one. A direction of the frame is projected onto the new one. Any other, which
-    that would turn into something else, goes on as the direction that changes the picture there
+    that would turn into something else, goes on as the direction that changes the image there
     as it did before (damped least squares, in 11 products).
 
     Parameters
@@ -263,7 +263,7 @@ def _project(row: Tensor, frame: SingularDirections) -> Tensor:
     if not float(projected.norm()) > 0:
         raise UsageError(
             "a direction that is orthogonal to all that the decoder answers to",
-            "one that changes the picture all along the walk",
+            "one that changes the image all along the walk",
             "walk less far, or straight, without --curved",
         )
     unit: Tensor = projected / projected.norm()
@@ -271,10 +271,10 @@ def _project(row: Tensor, frame: SingularDirections) -> Tensor:
 
 
 def _same_change(here: DecoderMap, there: DecoderMap, row: Tensor) -> Tensor:
-    """Return the unit row that changes the picture there as a unit row changes it here.
+    """Return the unit row that changes the image there as a unit row changes it here.
 
     It minimizes ‖J'd' − Jd‖² + g²‖d' − d‖², g = ‖Jd‖, by a few steps of conjugate gradients from
-    d' = d: what the decoder answers to more than to d follows the picture, the rest stays.
+    d' = d: what the decoder answers to more than to d follows the image, the rest stays.
     """
     wanted = here.push(row[None].float())[0]
     missing = wanted - there.push(row[None].float())[0]

@@ -1,4 +1,4 @@
-"""From one picture to another through latent space, and how evenly the picture changes."""
+"""From one image to another through latent space, and how evenly the image changes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from latentlab.figures.paths import draw_changes, frames_sheet
 from latentlab.images.arrays import to_uint8
 from latentlab.latents import Latent, Progress
 from latentlab.loaders.base import LatentVAE
-from latentlab.walks.paths import WAYS, Way, picture_change
+from latentlab.walks.paths import WAYS, Way, image_change
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ _ROUNDS = 8
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Interpolation:
-    """The pictures on a path between two latents.
+    """The images on a path between two latents.
 
     Parameters
     ----------
@@ -39,13 +39,13 @@ class Interpolation:
     positions : Tensor, (steps,), float64 from 0 to 1; where on the path each frame lies
     latents : Tensor, (steps, C, h, w)
     frames : Tensor, (steps, H, W, 3), uint8
-    changes : Tensor, (steps − 1,), float64; root mean square change of the values of a picture,
+    changes : Tensor, (steps − 1,), float64; root mean square change of the values of an image,
         in units of [−1, 1], from each frame to the next
     straight : float, the same between the first frame and the last
     drifts : Tensor, (steps,), ‖E(D(z)) − z‖ / ‖z‖ of each latent
     title : str, for sheets
     decodes : int, how many latents were decoded, including positions that were tried
-    record : what ``run.json`` says of model and pictures, JSON-ready
+    record : what ``run.json`` says of model and images, JSON-ready
     """
 
     path: str
@@ -61,14 +61,14 @@ class Interpolation:
 
     @property
     def length(self) -> float:
-        """Return the length of the path in picture space: the sum of all changes."""
+        """Return the length of the path in image space: the sum of all changes."""
         return float(self.changes.sum())
 
     @property
     def detour(self) -> float:
         """Return the length over that of the straight line in pixels, which is a cross-fade; ≥ 1.
 
-        NaN between two equal pictures.
+        NaN between two equal images.
         """
         return self.length / self.straight if self.straight else math.nan
 
@@ -99,7 +99,7 @@ class Interpolation:
         return write_animation(path, frames, fps=fps, loop=loop, ping_pong=loop)
 
     def plot(self, ax: Axes | None = None, *, others: Sequence[Interpolation] = ()) -> Axes:
-        """Draw how much the picture changes per frame, here and on other paths; return the axes."""
+        """Draw how much the image changes per frame, here and on other paths; return the axes."""
         return draw_changes(
             {path.legend: path.changes for path in (self, *others)},
             straight=self.straight,
@@ -131,7 +131,7 @@ def interpolate(
     steps: int = 24,
     progress: Progress | None = None,
 ) -> Interpolation:
-    """Return the pictures on a path from one latent to another, ends included.
+    """Return the images on a path from one latent to another, ends included.
 
     Parameters
     ----------
@@ -142,13 +142,13 @@ def interpolate(
         * ``"linear"``: the straight line in latent space, at even steps;
         * ``"slerp"``: the arc of a circle through both latents around the origin, at even angles,
           along which lengths stay those of the ends;
-        * ``"arc"``: a path that goes straighter in picture space, at an even speed there. It is
-          halved three times: the latent in the middle of each piece is moved to where its picture
-          comes nearest the mean of the pictures at both ends of the piece (two Gauss–Newton
+        * ``"arc"``: a path that goes straighter in image space, at an even speed there. It is
+          halved three times: the latent in the middle of each piece is moved to where its image
+          comes nearest the mean of the images at both ends of the piece (two Gauss–Newton
           steps of 4 conjugate gradients, 9 products with the Jacobian each). On the broken line
-          through these 9 latents, frames are moved to where the polyline of pictures has equal
+          through these 9 latents, frames are moved to where the polyline of images has equal
           pieces, until the largest change is at most 1.02 times the smallest, in at most 7
-          rounds of decodings. Its limit, where a decoder can show all pictures, is the
+          rounds of decodings. Its limit, where a decoder can show all images, is the
           cross-fade of pixels.
     steps : int, at least 3; frames, ends included
     progress : called as ``progress(what, done, total)``
@@ -207,21 +207,21 @@ class _Film:
         """Return the latents (n, C, h, w) at these positions."""
         return torch.stack([self.way(position) for position in positions.tolist()])
 
-    def pictures(self, latents: Tensor) -> Iterator[Tensor]:
-        """Yield the picture (3, H, W) of each latent, decoded in batches."""
-        for picture in decode_each(self.vae, latents):
+    def images(self, latents: Tensor) -> Iterator[Tensor]:
+        """Yield the image (3, H, W) of each latent, decoded in batches."""
+        for image in decode_each(self.vae, latents):
             self.decodes += 1
             if self.progress:
                 self.progress("decoding", self.decodes, max(self.total, self.decodes))
-            yield picture
+            yield image
 
     def changes(self, positions: Tensor) -> Tensor:
-        """Return the changes (n − 1,) between pictures at these positions."""
+        """Return the changes (n − 1,) between images at these positions."""
         found, previous = [], None
-        for picture in self.pictures(self.latents(positions)):
+        for image in self.images(self.latents(positions)):
             if previous is not None:
-                found.append(picture_change(previous, picture))
-            previous = picture
+                found.append(image_change(previous, image))
+            previous = image
         return torch.tensor(found, dtype=torch.float64)
 
     def shoot(self, positions: Tensor) -> Interpolation:
@@ -229,15 +229,15 @@ class _Film:
         latents = self.latents(positions)
         frames, changes, drifts = [], [], []
         start = previous = None
-        for latent, picture in zip(latents, self.pictures(latents), strict=True):
-            again = encode_batch(self.vae, picture[None]).mean[0]
+        for latent, image in zip(latents, self.images(latents), strict=True):
+            again = encode_batch(self.vae, image[None]).mean[0]
             drifts.append(float((again - latent).norm() / latent.norm()))
-            frames.append(to_uint8(picture))
+            frames.append(to_uint8(image))
             if previous is None:
-                start = picture
+                start = image
             else:
-                changes.append(picture_change(previous, picture))
-            previous = picture
+                changes.append(image_change(previous, image))
+            previous = image
         assert start is not None
         assert previous is not None
         return Interpolation(
@@ -246,7 +246,7 @@ class _Film:
             latents=latents,
             frames=torch.stack(frames),
             changes=torch.tensor(changes, dtype=torch.float64),
-            straight=picture_change(start, previous),
+            straight=image_change(start, previous),
             drifts=torch.tensor(drifts),
             title="",
             decodes=self.decodes,
@@ -254,7 +254,7 @@ class _Film:
 
 
 def _even_positions(film: _Film, positions: Tensor) -> Tensor:
-    """Return positions at which consecutive pictures are about equally far apart."""
+    """Return positions at which consecutive images are about equally far apart."""
     best, unevenness = positions, math.inf
     for _ in range(_ROUNDS - 1):
         changes = film.changes(positions)
@@ -281,7 +281,7 @@ def _check_ends(vae: LatentVAE, first: Latent, last: Latent) -> None:
     if first.values.shape[1:] != last.values.shape[1:]:
         raise ShapeError(
             f"{first.name} of {sizes[0]} and {last.name} of {sizes[1]}",
-            "two pictures of one size",
+            "two images of one size",
             "pass --size 256, which crops and resizes both",
         )
     channels = {vae.spec.channels, first.values.shape[0], last.values.shape[0]}
@@ -289,7 +289,7 @@ def _check_ends(vae: LatentVAE, first: Latent, last: Latent) -> None:
         raise ShapeError(
             f"latents of {first.values.shape[0]} and {last.values.shape[0]} channels",
             f"{vae.spec.channels} channels, as {vae.spec.name} has",
-            "encode both pictures with the same model",
+            "encode both images with the same model",
         )
 
 

@@ -34,17 +34,17 @@ def _great_circle(vae: LatentVAE, first: Latent, last: Latent, progress: Progres
 
 
 def _relaxed(vae: LatentVAE, first: Latent, last: Latent, progress: Progress | None) -> Way:
-    """Return a broken line whose pictures go straighter than those of the straight one."""
+    """Return a broken line whose images go straighter than those of the straight one."""
     around = decoder_map(vae, first)
     nodes = {0: first.values, _PIECES: last.values}
-    pictures = {at: decode(vae, values) for at, values in nodes.items()}
+    images = {at: decode(vae, values) for at, values in nodes.items()}
     gap = _PIECES
     while gap > 1:
         for before in range(0, _PIECES, gap):
             after, middle = before + gap, before + gap // 2
-            mean = (pictures[before] + pictures[after]) / 2
+            mean = (images[before] + images[after]) / 2
             begin = (nodes[before] + nodes[after]) / 2
-            nodes[middle], pictures[middle] = _settle(around.moved_to(begin), mean)
+            nodes[middle], images[middle] = _settle(around.moved_to(begin), mean)
             if progress:
                 progress("straightening", len(nodes) - 2, _PIECES - 1)
         gap //= 2
@@ -57,20 +57,20 @@ def _relaxed(vae: LatentVAE, first: Latent, last: Latent, progress: Progress | N
 
 
 def _settle(decoder: DecoderMap, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a latent near that of the map and its picture, nearer to the one wanted."""
-    picture = decode(decoder.vae, decoder.values)
+    """Return a latent near that of the map and its image, nearer to the one wanted."""
+    image = decode(decoder.vae, decoder.values)
     for _ in range(_NEWTON_STEPS):
-        row = row_for_change(decoder, wanted - picture)
+        row = row_for_change(decoder, wanted - image)
         moved = decoder.moved_to(decoder.values + decoder.layout.lift(row.float()))
         shown = decode(decoder.vae, moved.values)
-        if not picture_change(shown, wanted) < picture_change(picture, wanted):
+        if not image_change(shown, wanted) < image_change(image, wanted):
             break
-        decoder, picture = moved, shown
-    return decoder.values, picture
+        decoder, image = moved, shown
+    return decoder.values, image
 
 
-def picture_change(before: Tensor, after: Tensor) -> float:
-    """Return the root mean square difference of the values of two pictures."""
+def image_change(before: Tensor, after: Tensor) -> float:
+    """Return the root mean square difference of the values of two images."""
     return math.sqrt(float((after - before).double().square().mean()))
 
 

@@ -64,9 +64,9 @@ class Traversal:
     paths : one TraversalPath a direction
     alphas : Tensor, (steps,), standard deviations of the neighborhood
     decodes : int, how many latents were decoded
-    title : str, picture, model and finder, for sheets
+    title : str, image, model and finder, for sheets
     unit : str, of the alphas
-    record : what ``run.json`` says of model and picture, JSON-ready
+    record : what ``run.json`` says of model and image, JSON-ready
     """
 
     paths: tuple[TraversalPath, ...]
@@ -210,7 +210,7 @@ def decode_paths(
 
 
 def traversal_title(latent: Latent, found: Directions) -> str:
-    """Return two lines for sheets: picture and model, then the directions."""
+    """Return two lines for sheets: image and model, then the directions."""
     return f"{latent.title}\n{found.basis or found.finder}"
 
 
@@ -265,7 +265,7 @@ class _SharingDecoder:
         self.decodes = 0
 
     def frames(self, path: Tensor) -> Iterator[Tensor]:
-        """Yield the picture (3, H, W) of each latent of the next path."""
+        """Yield the image (3, H, W) of each latent of the next path."""
         for key in map(_key, path):
             frame = self._kept.pop(key) if key in self._kept else self._decode()
             self._left[key] -= 1

@@ -65,20 +65,20 @@ def model_table(rows: list[dict[str, Any]]) -> Table:
         f"{rows[0]['model']} at {rows[0]['size']} px, float32",
         "half",
         "run",
-        "s / picture",
+        "s / image",
         "× latentlab",
         "GFLOP/s",
         "share of ceiling",
     )
     for row in rows:
         top = row["ceiling_gflops"]
-        ours = {"batch": 1, "seconds_per_picture": row["seconds"], "ratio": 1.0}
+        ours = {"batch": 1, "seconds_per_image": row["seconds"], "ratio": 1.0}
         for way in (ours, *row["plain"]):
-            rate = row["gflop"] / way["seconds_per_picture"]
+            rate = row["gflop"] / way["seconds_per_image"]
             table.add_row(
                 f"{row['half']}, {row['gflop']:.1f} GFLOP" if way is ours else "",
                 "latentlab" if way is ours else f"NCHW, batch {way['batch']}",
-                f"{way['seconds_per_picture']:.4f}",
+                f"{way['seconds_per_image']:.4f}",
                 f"{way['ratio']:.2f}",
                 f"{rate:.0f}",
                 f"{rate / top:.0%} of {top:.0f}",

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FRAMES = 30
-PICTURE = "sample:flower"
+IMAGE = "sample:flower"
 
 
 def measure_gif(size: int, rounds: int, *, frames: int = FRAMES) -> dict[str, Any]:
-    """Return seconds, bytes and PSNR of both for a picture that moves and grows brighter."""
+    """Return seconds, bytes and PSNR of both for an image that moves and grows brighter."""
     import imageio
 
     from latentlab.figures.animation import write_animation
@@ -68,17 +68,17 @@ def gif_tables(row: Mapping[str, Any]) -> list[Table]:
 
 
 def moving_frames(size: int, count: int) -> list[NDArray[np.uint8]]:
-    """Return frames (H, W, 3) of a picture that is shifted, turned and made brighter."""
+    """Return frames (H, W, 3) of an image that is shifted, turned and made brighter."""
     import torch
 
     from latentlab.images.arrays import to_uint8
-    from latentlab.images.reading import read_picture
-    from latentlab.neighborhoods.augment import change_picture
+    from latentlab.images.reading import read_image
+    from latentlab.neighborhoods.augment import change_image
 
-    pixels = read_picture(PICTURE, size=size, multiple=8).pixels
+    pixels = read_image(IMAGE, size=size, multiple=8).pixels
     time = torch.linspace(-1, 1, count)
     factors = {"shift_x": 0.03 * time, "rotation": 3 * time, "brightness": 1 + 0.2 * time}
-    return [to_uint8(frame).numpy() for frame in change_picture(pixels, factors)]
+    return [to_uint8(frame).numpy() for frame in change_image(pixels, factors)]
 
 
 def frame_psnrs(path: Path, frames: list[NDArray[np.uint8]]) -> list[float]:

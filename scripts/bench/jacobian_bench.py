@@ -17,7 +17,7 @@ _DECODINGS_EVERY = 16
 
 
 def measure_jacobian(vae: LatentVAE, size: int, *, components: int = COMPONENTS) -> dict[str, Any]:
-    """Return products, seconds, and seconds a product over seconds a decoding, of one picture.
+    """Return products, seconds, and seconds a product over seconds a decoding, of one image.
 
     Decodings are timed all along from the progress callback, and their time taken off.
     """

@@ -48,7 +48,7 @@ _BATCHES = {"cpu": 1, "cuda": 4}
 _OFTENER = 2
 """Our rounds for one naive round on a CPU: a share of its rate scatters more than their ratio."""
 _LONG = 30.0
-"""Seconds of a picture beyond which it is decoded twice only, without a warm-up."""
+"""Seconds of an image beyond which it is decoded twice only, without a warm-up."""
 
 
 def flux1_vae(device: str = "cpu", **changes: Any) -> LatentVAE:
@@ -81,7 +81,7 @@ def flux1_vae(device: str = "cpu", **changes: Any) -> LatentVAE:
 def measure_halves(
     vae: LatentVAE, size: int, rounds: int, *, compiled: bool = False
 ) -> list[dict[str, Any]]:
-    """Return one row for encoding and one for decoding pictures of one size.
+    """Return one row for encoding and one for decoding images of one size.
 
     latentlab encodes as for a data set and decodes as for frames: in bfloat16 where that is native,
     and as ``--compile`` does where that is asked for. float32 is float32: what TF32 would make of
@@ -96,15 +96,15 @@ def measure_halves(
     plain = without_channels_last(vae).module
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(1, 3, size // 8, size // 8, generator=generator)
-    picture = coarse.repeat_interleave(8, 2).repeat_interleave(8, 3) * 2 - 1
+    image = coarse.repeat_interleave(8, 2).repeat_interleave(8, 3) * 2 - 1
     with torch.no_grad():
-        latent = vae.encode(picture).mean.cpu()
+        latent = vae.encode(image).mean.cpu()
     encoder, decoder = for_data_set(vae), with_fast_decoder(vae)
     gflop = {half: gflop_of(vae, half, size) for half in ("encode", "decode")}
     for half_vae in {encoder, getattr(decoder, "decoder", decoder)} if compiled else ():
         compile_vae(half_vae)
     halves = (
-        _Half("encode", encoder, picture, encoder.dtype),
+        _Half("encode", encoder, image, encoder.dtype),
         _Half("decode", decoder, latent, _decodes_in(decoder)),
     )
     return [
@@ -130,7 +130,7 @@ class _Half:
         return vae.module
 
     def job(self, together: int, batches: int) -> Job:
-        """Return what runs so many batches one after the other; its result is the last picture."""
+        """Return what runs so many batches one after the other; its result is the last image."""
         run = self._encode if self.name == "encode" else self._decode
         everything = self.sample.repeat(together * batches, 1, 1, 1).split(together)
         return lambda: run(everything)
@@ -147,8 +147,8 @@ class _Half:
 
         from latentlab.encoding.encoder import decode_each
 
-        for picture in decode_each(self.vae, torch.cat([*batches])):
-            last = picture[None]
+        for image in decode_each(self.vae, torch.cat([*batches])):
+            last = image[None]
         return last
 
 
@@ -173,7 +173,7 @@ def models_tables(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
     tf32 = ("× latentlab with TF32",) if on_gpu else ()
     table = new_table(
         "Encoding and decoding by default, and naively",
-        *("model", "size", "half", "GFLOP", "dtype", "s / picture", "share of ceiling"),
+        *("model", "size", "half", "GFLOP", "dtype", "s / image", "share of ceiling"),
         *("naive, float32", "share of ceiling", "× latentlab", *tf32, "PSNR"),
     )
     for row in rows:
@@ -212,8 +212,8 @@ def _measure_half(
     device = vae.device.type
     together = batch_size(half.vae, size, size, half.name)
     # Several, so that copies can run beside the batch after them.
-    pictures = together * _BATCHES[device]
-    work = {"latentlab": gflop * pictures, "naive": gflop}
+    images = together * _BATCHES[device]
+    work = {"latentlab": gflop * images, "naive": gflop}
     jobs = {
         "latentlab": half.job(together, _BATCHES[device]),
         "naive": _naive_job(halves_of(plain, device), half, vae),
@@ -222,7 +222,7 @@ def _measure_half(
     measure = _beside_layers if beside else _beside_rounds
     found = measure(half, jobs, plain, rounds, work)
     ours, naive = found["latentlab"], found["naive"]
-    pairs = [a / b * pictures for a, b in zip(naive.seconds, ours.seconds, strict=False)]
+    pairs = [a / b * images for a, b in zip(naive.seconds, ours.seconds, strict=False)]
     tf32 = found["naive, TF32"].median if "naive, TF32" in found else None
     return {
         "model": vae.spec.name,
@@ -232,9 +232,9 @@ def _measure_half(
         "batch": together,
         "gflop": gflop,
         "dtype": half.dtype_name,
-        "seconds": ours.median / pictures,
+        "seconds": ours.median / images,
         "all_seconds": ours.seconds,
-        "pictures": pictures,
+        "pictures": images,
         "ceiling_gflops": ours.rate / 1e9,
         "share": statistics.median(ours.shares),
         "all_shares": ours.shares,
@@ -245,7 +245,7 @@ def _measure_half(
         "naive_share": statistics.median(naive.shares),
         "ratio": statistics.median(pairs),
         "all_ratios": sorted(pairs),
-        "ratio_to_tf32": tf32 / (ours.median / pictures) if tf32 else None,
+        "ratio_to_tf32": tf32 / (ours.median / images) if tf32 else None,
         "psnr": _psnr(naive.result, ours.result, half.name),
     }
 
@@ -341,7 +341,7 @@ def _naive_job(plain: NaiveVAE, half: _Half, vae: Any) -> Job:
 
 
 def _psnr(naive: torch.Tensor, ours: torch.Tensor, half: str) -> float | None:
-    """Return the PSNR in dB of the pictures; None for latents, which have no peak."""
+    """Return the PSNR in dB of the images; None for latents, which have no peak."""
     from latentlab.metrics.fidelity import psnr
 
     return psnr(naive, ours) if half == "decode" else None

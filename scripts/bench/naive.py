@@ -1,4 +1,4 @@
-"""What one would write by hand: one picture at a time, float32, NCHW, scikit-learn and imageio."""
+"""What one would write by hand: one image at a time, float32, NCHW, scikit-learn and imageio."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class NaiveVAE:
 
     Parameters
     ----------
-    encode : pictures (1, 3, H, W) in [−1, 1] → the VAE's own latents (1, C, h, w)
-    decode : latents → pictures
+    encode : images (1, 3, H, W) in [−1, 1] → the VAE's own latents (1, C, h, w)
+    decode : latents → images
     """
 
     encode: Callable[[torch.Tensor], torch.Tensor]
@@ -81,11 +81,11 @@ def halves_of(module: Any, device: str = "cpu") -> NaiveVAE:
     """
     if hasattr(module, "encode"):
         return NaiveVAE(
-            lambda pictures: module.encode(pictures.to(device)).latent_dist.mean.cpu(),
+            lambda images: module.encode(images.to(device)).latent_dist.mean.cpu(),
             lambda latents: module.decode(latents.to(device)).sample.cpu(),
         )
     return NaiveVAE(
-        lambda pictures: module.encoder((pictures.to(device) + 1) / 2).cpu(),
+        lambda images: module.encoder((images.to(device) + 1) / 2).cpu(),
         lambda latents: (module.decoder(latents.to(device)) * 2 - 1).cpu(),
     )
 
@@ -100,20 +100,20 @@ def run_naive(
     steps: int,
     device: str = "cpu",
 ) -> NaiveJob:
-    """Write the curve and the animations of one picture; return times and spectrum.
+    """Write the curve and the animations of one image; return times and spectrum.
 
     Parameters
     ----------
     source : folder or name of the model
     pixels : Tensor, (3, H, W) in [−1, 1]
-    factors : name → Tensor (N,), how the picture is changed, as for latentlab's ``augment``
+    factors : name → Tensor (N,), how the image is changed, as for latentlab's ``augment``
     folder : where the files go
     """
     import numpy as np
     import torch
     from sklearn.decomposition import PCA
 
-    from latentlab.neighborhoods.augment import change_picture
+    from latentlab.neighborhoods.augment import change_image
 
     job = NaiveJob()
     with job.timed("load"):
@@ -123,7 +123,7 @@ def run_naive(
         center = vae.encode(pixels[None])
         for index in range(len(next(iter(factors.values())))):
             one = {name: values[index : index + 1] for name, values in factors.items()}
-            rows.append(vae.encode(change_picture(pixels, one))[0].flatten().numpy())
+            rows.append(vae.encode(change_image(pixels, one))[0].flatten().numpy())
     job.samples = np.stack(rows)
     with job.timed("pca"):
         pca = PCA(n_components=min(COMPONENTS, len(rows) - 1)).fit(job.samples)
@@ -171,8 +171,8 @@ def _save_curve(ratios: NDArray[np.float32], path: Path) -> None:
     figure.savefig(path)
 
 
-def _to_levels(picture: torch.Tensor) -> NDArray[np.uint8]:
-    levels = ((picture.clamp(-1, 1) + 1) * 127.5).round().byte()
+def _to_levels(image: torch.Tensor) -> NDArray[np.uint8]:
+    levels = ((image.clamp(-1, 1) + 1) * 127.5).round().byte()
     array: NDArray[np.uint8] = levels.permute(1, 2, 0).numpy()
     return array
 

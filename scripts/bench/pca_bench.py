@@ -33,7 +33,7 @@ _LARGEST_EXACT = _ONCE_BEYOND = 2**36
 
 
 def draw_samples(rows: int, columns: int) -> torch.Tensor:
-    """Return samples (rows, columns), float32, whose spectrum falls as that of pictures does."""
+    """Return samples (rows, columns), float32, whose spectrum falls as that of images does."""
     import torch
 
     samples = torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))

@@ -23,7 +23,7 @@ _PER_SHARD = 10
 
 
 def measure_ranks(
-    source: str, photos: Path, size: int, rounds: int, *, pictures: int
+    source: str, photos: Path, size: int, rounds: int, *, images: int
 ) -> dict[str, Any]:
     """Return wall times of encoding the same photos both ways, start-up included.
 
@@ -35,7 +35,7 @@ def measure_ranks(
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "photos"
         folder.mkdir()
-        for photo in islice(sorted(photos.iterdir()), pictures):
+        for photo in islice(sorted(photos.iterdir()), images):
             shutil.copy(photo, folder)
         total = len([*folder.iterdir()])
         stores = (Path(place) / f"store-{number}" for number in count())
@@ -87,7 +87,7 @@ def ranks_targets(row: Mapping[str, Any]) -> list[Target]:
 def ranks_tables(row: Mapping[str, Any]) -> list[Table]:
     """Return one line for each way."""
     title = f"encode, {row['pictures']} photos, {row['model']} at {row['size']} px"
-    headings = ("seconds, start-up included", "pictures/s, without it", "speed")
+    headings = ("seconds, start-up included", "images/s, without it", "speed")
     table = new_table(title, "way", *headings)
     ways = {"one": "1 process, 2 threads", "two": "2 processes (gloo), 1 thread each"}
     for name, way in ways.items():

@@ -24,7 +24,7 @@ _INTRODUCTION = """# Benchmarks
 
 Written by `make bench`, which is `python scripts/bench --markdown docs/benchmarks.md`; one part
 again with `--only NAME`. What is compared takes turns in the same process, and figures are medians.
-*Naive* is what one would write by hand: plain PyTorch or diffusers in float32, one picture at a
+*Naive* is what one would write by hand: plain PyTorch or diffusers in float32, one image at a
 time, scikit-learn's PCA, imageio's GIF. The *ceiling* is the rate of square matrix products of the
 same dtype, measured between the layers of what is timed (on a GPU beside it), since a machine's
 speed may double and halve within seconds. Convolutions can do better than these products, and then

@@ -115,7 +115,7 @@ def _measure_store(options: argparse.Namespace, say: Say) -> Figures:
         say(f"stores of {options.photos:,} photos")
         vae = for_data_set(_load(_model(options), options.device))
         throughput = measure_throughput(vae, options.size, options.rounds, options.photos)
-    say(f"stores of up to {max(options.counts):,} small pictures")
+    say(f"stores of up to {max(options.counts):,} small images")
     return {"throughput": throughput, "growth": measure_growth(options.counts)}
 
 
@@ -133,7 +133,7 @@ def _measure_ranks(options: argparse.Namespace, say: Say) -> Figures:
         return {"skipped": f"no photos at {PHOTOS}"}
     say(f"{options.rank_photos} photos by one process and by two")
     return measure_ranks(
-        _model(options), PHOTOS, options.size, options.rank_rounds, pictures=options.rank_photos
+        _model(options), PHOTOS, options.size, options.rank_rounds, images=options.rank_photos
     )
 
 

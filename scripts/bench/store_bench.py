@@ -1,4 +1,4 @@
-"""``latentlab encode`` beside the bare model, and as the number of pictures grows.
+"""``latentlab encode`` beside the bare model, and as the number of images grows.
 
 As a program it fills one store and prints seconds and peak memory: run in a process of its own.
 """
@@ -38,21 +38,21 @@ PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "photos"
 COUNTS = (1_000, 10_000, 100_000)
 QUICK_COUNTS = (200, 1_000)
 SMALL = 64
-"""Side in pixels of the pictures with which the number of pictures grows."""
+"""Side in pixels of the images with which the number of images grows."""
 _DIFFERENT = 100
 _IN_ONE_FOLDER = 500
 _BATCH = 256
 _BETWEEN = 50
-"""Pictures of a store after which the model alone encodes the same."""
+"""Images of a store after which the model alone encodes the same."""
 
 
-def measure_throughput(vae: LatentVAE, size: int, rounds: int, pictures: int) -> dict[str, Any]:
-    """Return pictures/s of filling a store, of the model alone meanwhile, of reading the store."""
+def measure_throughput(vae: LatentVAE, size: int, rounds: int, images: int) -> dict[str, Any]:
+    """Return images/s of filling a store, of the model alone meanwhile, of reading the store."""
     from latentlab.store.reading import open_store
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "photos"
-        total = _copy_photos(folder, pictures)
+        total = _copy_photos(folder, images)
         batches = _prepare(vae, folder, size)
         _encode_all(vae, batches[:1])
         turns = []
@@ -138,13 +138,13 @@ def _measure_disk(store: Store, place: Path, rounds: int) -> dict[str, float]:
 
 
 def measure_growth(counts: tuple[int, ...]) -> dict[str, Any]:
-    """Return time and peak memory of stores of more and more small pictures, and the exponent."""
+    """Return time and peak memory of stores of more and more small images, and the exponent."""
     rows = []
     # One thread: the model is next to nothing here, and what is measured is the store.
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for pictures in counts:
+    for images in counts:
         answer = subprocess.run(
-            [sys.executable, __file__, str(pictures)],
+            [sys.executable, __file__, str(images)],
             check=True,
             capture_output=True,
             text=True,
@@ -165,12 +165,12 @@ def store_targets(report: dict[str, Any]) -> list[Target]:
     """Return the figures of stores beside their bounds."""
     growth = report["growth"]
     targets = [
-        Target("store: exponent of time in the pictures", growth["exponent"], 1.05, at_least=False),
+        Target("store: exponent of time in the images", growth["exponent"], 1.05, at_least=False),
         Target("store: peak memory, most / fewest", growth["memory_ratio"], 1.1, at_least=False),
     ]
     if report["throughput"]:
         ratio = report["throughput"]["ratio"]
-        targets.append(Target("store: pictures/s over the model's own", ratio, 0.95))
+        targets.append(Target("store: images/s over the model's own", ratio, 0.95))
     return targets
 
 
@@ -201,17 +201,17 @@ def _throughput_table(row: dict[str, Any]) -> Table:
 
 
 def _growth_table(growth: dict[str, Any]) -> Table:
-    title = f"Stores of ever more pictures, linear at {SMALL} px"
-    table = new_table(title, "pictures", "pictures/s", "seconds", "peak MB")
+    title = f"Stores of ever more images, linear at {SMALL} px"
+    table = new_table(title, "pictures", "images/s", "seconds", "peak MB")
     for row in growth["rows"]:
         rate, seconds = f"{row['pictures'] / row['seconds']:.1f}", f"{row['seconds']:.1f}"
         table.add_row(f"{row['pictures']:,}", rate, seconds, f"{row['peak_bytes'] / 1e6:.0f}")
     return table
 
 
-def _copy_photos(folder: Path, pictures: int) -> int:
+def _copy_photos(folder: Path, images: int) -> int:
     folder.mkdir()
-    chosen = [*islice(sorted(PHOTOS.iterdir()), pictures)]
+    chosen = [*islice(sorted(PHOTOS.iterdir()), images)]
     for photo in chosen:
         # No links: a store leaves out those that lead out of its folder.
         shutil.copy(photo, folder)
@@ -222,11 +222,11 @@ def _prepare(vae: LatentVAE, folder: Path, size: int) -> list[Any]:
     import torch
 
     from latentlab.encoding.batches import batch_size
-    from latentlab.images.reading import read_picture
+    from latentlab.images.reading import read_image
 
     multiple = vae.spec.multiple
     pixels = [
-        read_picture(path, size=size, multiple=multiple).pixels for path in sorted(folder.iterdir())
+        read_image(path, size=size, multiple=multiple).pixels for path in sorted(folder.iterdir())
     ]
     return [*torch.stack(pixels).split(batch_size(vae, size, size))]
 
@@ -248,15 +248,15 @@ def _fill(
 
 
 @contextmanager
-def _many_pictures(pictures: int) -> Iterator[Path]:
-    """Yield a folder with so many names of a hundred small pictures."""
+def _many_images(images: int) -> Iterator[Path]:
+    """Yield a folder with so many names of a hundred small images."""
     import numpy as np
     from PIL import Image
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "photos"
         generator = np.random.default_rng(0)
-        for number in range(pictures):
+        for number in range(images):
             inside = folder / f"{number // _IN_ONE_FOLDER:04d}"
             inside.mkdir(parents=True, exist_ok=True)
             path = inside / f"{number:08d}.png"
@@ -269,18 +269,18 @@ def _many_pictures(pictures: int) -> Iterator[Path]:
         yield folder
 
 
-def main(pictures: int) -> None:
-    """Print seconds and peak memory, workers left out, of one store of small pictures, as JSON."""
+def main(images: int) -> None:
+    """Print seconds and peak memory, workers left out, of one store of small images, as JSON."""
     from latentlab import load_vae
 
     vae = load_vae("linear", device="cpu")
-    with _many_pictures(pictures) as folder:
+    with _many_images(images) as folder:
         before = psutil.Process().memory_info().rss
         started = time.perf_counter()
         growth = peak_growth(partial(_fill, vae, folder, folder.parent / "store", SMALL))
         seconds = time.perf_counter() - started
     figures = {"seconds": seconds, "peak_bytes": before + growth, "growth_bytes": growth}
-    print(json.dumps({"pictures": pictures, **figures}))
+    print(json.dumps({"pictures": images, **figures}))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ class RowFile:
 
     @classmethod
     def write(cls, path: Path, shape: tuple[int, int]) -> RowFile:
-        """Return a new file of rows whose variances fall as those of pictures do."""
+        """Return a new file of rows whose variances fall as those of images do."""
         import torch
 
         generator = torch.Generator().manual_seed(0)

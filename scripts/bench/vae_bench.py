@@ -25,10 +25,10 @@ def measure_model(
     import torch
 
     plain = without_channels_last(vae)
-    pictures = torch.rand(max(batches), 3, size, size) * 2 - 1
-    latents = vae.encode(pictures[:1]).mean.repeat(max(batches), 1, 1, 1).contiguous()
+    images = torch.rand(max(batches), 3, size, size) * 2 - 1
+    latents = vae.encode(images[:1]).mean.repeat(max(batches), 1, 1, 1).contiguous()
     return [
-        _measure_half("encode", vae, plain, pictures, rounds, batches),
+        _measure_half("encode", vae, plain, images, rounds, batches),
         _measure_half("decode", vae, plain, latents, rounds, batches),
     ]
 
@@ -36,7 +36,7 @@ def measure_model(
 def measure_job(
     vae: LatentVAE, size: int, *, samples: int, components: int, steps: int
 ) -> dict[str, Any]:
-    """Return what the whole way from a picture to its frames costs beside its model runs.
+    """Return what the whole way from an image to its frames costs beside its model runs.
 
     The ceiling is probed from the progress callback all along, and the probes' time taken off.
     """
@@ -120,7 +120,7 @@ def _measure_half(
         "plain": [
             {
                 "batch": count,
-                "seconds_per_picture": timings[f"plain {count}"].median / count,
+                "seconds_per_image": timings[f"plain {count}"].median / count,
                 "ratio": timings[f"plain {count}"].median / count / ours,
             }
             for count in batches
@@ -157,7 +157,7 @@ def without_channels_last(vae: LatentVAE) -> Any:
 
 
 def gflop_of(vae: LatentVAE, half: str, size: int) -> float:
-    """Return the GFLOP of one picture by torch's own count: products and convolutions."""
+    """Return the GFLOP of one image by torch's own count: products and convolutions."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from latentlab.components.pca import PCA
 
-PICTURE = "sample:flower"
+IMAGE = "sample:flower"
 SPEEDUP, LEAST_PSNR, RATIO_ERROR = 2.5, 45.0, 0.01
 _FRAMES_COMPARED = 4
 _LEADING = 5
@@ -62,11 +62,11 @@ def measure_whole(
     rounds : int, of latentlab with its default nulls and of the naive way; once without nulls
     """
     from latentlab import load_vae
-    from latentlab.images.reading import read_picture
+    from latentlab.images.reading import read_image
     from latentlab.neighborhoods.augment import Augment
 
     vae = load_vae(source, device=device, dtype="float32")
-    pixels = read_picture(PICTURE, size=size, multiple=vae.spec.multiple).pixels
+    pixels = read_image(IMAGE, size=size, multiple=vae.spec.multiple).pixels
     factors = Augment().draw_factors(samples, _seeded())
     walk = {"components": components, "steps": steps}
     how = {**walk, "device": device}
@@ -163,7 +163,7 @@ def _run_commands(
     model = ("-m", str(Path(source).resolve()) if Path(source).exists() else source)
     chosen = ("--nulls", nulls) if nulls else ()
     lines: dict[str, tuple[Any, ...]] = {
-        "pca": ("pca", PICTURE, *model, "--size", size, "--samples", samples, *chosen),
+        "pca": ("pca", IMAGE, *model, "--size", size, "--samples", samples, *chosen),
         "traverse": ("traverse", "--components", components, "--steps", steps),
     }
     with _fresh_folder():

@@ -25,7 +25,7 @@ class Stationary(ScrambledNull):
 
     The deviations from the mean are fields over the window. At every spatial frequency the
     surrogates have the same C×C cross-spectrum: the same smoothness, the same mixtures of
-    channels, but no place in the picture where something particular happens.
+    channels, but no place in the image where something particular happens.
 
     A stationary covariance on the torus is diagonal in frequency, so the eigenvalues of the
     cross-spectra are the variances of independent Gaussian numbers, and N of each give a

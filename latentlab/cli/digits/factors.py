@@ -19,7 +19,7 @@ def factors(
     run: digits_options.Run = None,
     data: digits_options.RunData = None,
     pictures: Annotated[
-        int, typer.Option(min=100, help="Number of test pictures to measure; more take longer.")
+        int, typer.Option(min=100, help="Number of test images to measure; more take longer.")
     ] = 10_000,
     seed: options.Seed = 0,
     out: digits_options.Out = None,
@@ -35,13 +35,13 @@ def factors(
     with progress_bar(quiet=quiet, in_bytes=True) as progress:
         test = loaded.read_data(data, offline=offline, progress=progress).test.draw(pictures)
     folder = results_folder(out, "factors")
-    say(f"measuring {len(test):,} test pictures", quiet=quiet)
+    say(f"measuring {len(test):,} test images", quiet=quiet)
     facts = save_factors(loaded, test, folder, seed=seed)
     report(context, folder, facts, _print_summary, seed=seed)
 
 
 def _print_summary(facts: Mapping[str, Any]) -> None:
-    pictures = f"{facts['pictures']:,} test pictures"
+    pictures = f"{facts['pictures']:,} test images"
     _print_latents(facts, "rho", f"|Spearman| within a label, mean over labels, {pictures}")
     title = "mutual information with the rank within a label, nats"
     _print_latents(facts, "mutual_information", title)

@@ -17,12 +17,12 @@ def interpolate(
     run: digits_options.Run = None,
     start: Annotated[
         str | None,
-        typer.Option(help="z_i: numbers separated by commas, or the index of a test picture."),
+        typer.Option(help="z_i: numbers separated by commas, or the index of a test image."),
     ] = None,
     end: Annotated[str | None, typer.Option(help="z_e, in the same form.")] = None,
     label: Annotated[int, typer.Option(help="Label for the decoder.")] = 4,
     path: Annotated[str, typer.Option(help="linear, slerp or both.")] = "both",
-    steps: Annotated[int, typer.Option(help="Pictures along the path.")] = 24,
+    steps: Annotated[int, typer.Option(help="Images along the path.")] = 24,
     fps: digits_options.Fps = 12,
     data: digits_options.RunData = None,
     seed: options.Seed = 0,
@@ -35,8 +35,9 @@ def interpolate(
 
     Without --start and --end, both are drawn from the prior with --seed.
     """
+    from latentlab.digits.films import save_paths
     from latentlab.digits.folders import load_run
-    from latentlab.digits.interpolation import PATHS, choose_ends, decode_path, save_paths
+    from latentlab.digits.interpolation import PATHS, choose_ends, decode_path
     from latentlab.figures.animation import check_format
 
     check_format(".gif", fps)

@@ -45,7 +45,7 @@ Hidden = Annotated[
         "convolutions (default 16,32)."
     ),
 ]
-Batch = Annotated[int, typer.Option(help="Pictures per step.")]
+Batch = Annotated[int, typer.Option(help="Images per step.")]
 Fps = Annotated[float, typer.Option(help="Frames per second.")]
 
 

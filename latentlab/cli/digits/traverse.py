@@ -24,7 +24,7 @@ def traverse(
             "that lie at ±SPAN σ of a normal.",
         ),
     ] = "sigma",
-    steps: Annotated[int, typer.Option(help="Pictures along each latent.")] = 17,
+    steps: Annotated[int, typer.Option(help="Images along each latent.")] = 17,
     fps: digits_options.Fps = 12,
     out: digits_options.Out = None,
     json: options.Json = False,

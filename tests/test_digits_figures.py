@@ -1,4 +1,4 @@
-"""Ways through the latents and what they show: SciPy's slerp, NumPy's quantiles, whole pictures."""
+"""Ways through the latents and what they show: SciPy's slerp, NumPy's quantiles, whole images."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_both_paths_lie_in_the_plane_that_is_drawn() -> None:
 def test_an_interpolation_decodes_every_point_of_its_path(model: DigitsModel) -> None:
     start, end = torch.randn(2, 3, generator=torch.Generator().manual_seed(4))
     found = decode_path(model, start, end, label=7, kind="slerp", steps=5)
-    torch.testing.assert_close(found.pictures, model.pictures(found.z, torch.full((5,), 7)))
+    torch.testing.assert_close(found.images, model.images(found.z, torch.full((5,), 7)))
     torch.testing.assert_close(found.z[0], start)
     torch.testing.assert_close(found.z[-1], end)
     for wrong in ({"kind": "bezier"}, {"steps": 1}, {"label": 10}, {"label": -1}):
@@ -200,13 +200,13 @@ def test_a_training_film_is_thinned_evenly_and_holds_its_end() -> None:
 def test_a_traversal_decodes_each_latent_alone(model: DigitsModel) -> None:
     values = torch.linspace(-2, 2, 5).expand(3, 5)
     found = traverse_latents(model, values)
-    assert found.pictures.shape == (10, 3, 5, 8, 8)
+    assert found.images.shape == (10, 3, 5, 8, 8)
     z = torch.tensor([[0.0, 0.0, -1.0]])
-    expected = model.pictures(z, torch.tensor([6]))[0, 0]
-    torch.testing.assert_close(found.pictures[6, 2, 1], expected)
+    expected = model.images(z, torch.tensor([6]))[0, 0]
+    torch.testing.assert_close(found.images[6, 2, 1], expected)
     moved = traverse_latents(model, values, center=torch.tensor([0.5, 0.5, 0.5]))
-    expected = model.pictures(torch.tensor([[0.5, 2.0, 0.5]]), torch.tensor([6]))[0, 0]
-    torch.testing.assert_close(moved.pictures[6, 1, 4], expected)
+    expected = model.images(torch.tensor([[0.5, 2.0, 0.5]]), torch.tensor([6]))[0, 0]
+    torch.testing.assert_close(moved.images[6, 1, 4], expected)
 
 
 def test_ranges_are_sigmas_of_the_prior_or_quantiles_of_the_codes(
@@ -237,12 +237,12 @@ def test_sheet_and_film_of_a_traversal_have_their_tiles_and_changes_are_measured
     film = draw_film(found, title="a film", tilt=1)
     assert len(film) == 6
     changes = measure_changes(found)["slant"]
-    ends = [slant_of(found.pictures[4, 2, [step]].numpy())[0] for step in (0, -1)]
+    ends = [slant_of(found.images[4, 2, [step]].numpy())[0] for step in (0, -1)]
     assert changes.shape == (10, 3)
     assert changes[4, 2] == pytest.approx(ends[1] - ends[0])
     untold = build_model(DigitsConfig("vae", latent=2, hidden=(8,), size=8)).eval()
     one = traverse_latents(untold, torch.linspace(-2, 2, 3).expand(2, 3))
-    assert one.pictures.shape[0] == 1
+    assert one.images.shape[0] == 1
     assert draw_sheet(one, title="t").dtype == np.uint8
 
 

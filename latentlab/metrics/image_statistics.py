@@ -1,4 +1,4 @@
-"""What can be read off a picture without a model: light, color, sharpness, where the light is."""
+"""What can be read off an image without a model: light, color, sharpness, where the light is."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def measure_pictures(pictures: Tensor) -> dict[str, Tensor]:
-    """Return name → values (n,), float64, of every picture statistic.
+def measure_images(images: Tensor) -> dict[str, Tensor]:
+    """Return name → values (n,), float64, of every image statistic.
 
     Parameters
     ----------
-    pictures : Tensor, (n, 3, H, W) in [−1, 1]; values beyond are clamped, as they are when saved
+    images : Tensor, (n, 3, H, W) in [−1, 1]; values beyond are clamped, as they are when saved
 
     Examples
     --------
     >>> import torch
-    >>> statistics = measure_pictures(torch.zeros(1, 3, 8, 8))
+    >>> statistics = measure_images(torch.zeros(1, 3, 8, 8))
     >>> list(statistics)
     ['brightness', 'contrast', 'saturation', 'hue', 'sharpness', 'x position', 'y position']
     >>> round(float(statistics["brightness"]), 6), float(statistics["x position"])
     (0.5, 0.5)
     """
-    yiq = to_yiq((pictures.double().clamp(-1, 1) + 1) / 2)
+    yiq = to_yiq((images.double().clamp(-1, 1) + 1) / 2)
     return {name: statistic(yiq) for name, statistic in _STATISTICS.items()}
 
 
 def brightness(yiq: Tensor) -> Tensor:
-    """Return the mean luma (n,), 0 black to 1 white, of pictures (n, 3, H, W) in YIQ."""
+    """Return the mean luma (n,), 0 black to 1 white, of images (n, 3, H, W) in YIQ."""
     return yiq[:, 0].mean((1, 2))
 
 
@@ -48,7 +48,7 @@ def saturation(yiq: Tensor) -> Tensor:
 
 
 def hue(yiq: Tensor) -> Tensor:
-    """Return the angle (n,) of the mean chroma in degrees, −180 to 180; 0 for a gray picture."""
+    """Return the angle (n,) of the mean chroma in degrees, −180 to 180; 0 for a gray image."""
     import torch
 
     first, second = yiq[:, 1:].mean((2, 3)).unbind(1)
@@ -58,7 +58,7 @@ def hue(yiq: Tensor) -> Tensor:
 def sharpness(yiq: Tensor) -> Tensor:
     """Return the RMS difference of neighboring pixels' luma over its standard deviation (n,).
 
-    It does not change with brightness or contrast; 0 for a picture of one luma.
+    It does not change with brightness or contrast; 0 for an image of one luma.
     """
     luma = yiq[:, 0]
     squares = luma.diff(dim=1).square().mean((1, 2)) + luma.diff(dim=2).square().mean((1, 2))
@@ -76,7 +76,7 @@ def vertical_position(yiq: Tensor) -> Tensor:
 
 
 def _center_of_mass(profile: Tensor) -> Tensor:
-    """Return the mean position, 0 to 1, of light spread as (n, cells); ½ for black pictures."""
+    """Return the mean position, 0 to 1, of light spread as (n, cells); ½ for black images."""
     import torch
 
     cells = profile.shape[1]
