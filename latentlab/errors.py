@@ -1,7 +1,7 @@
 """The exception tree: everything that latentlab raises on purpose.
 
-Every message reads *got → expected → do this*, in one line. The command line turns an
-error into that line and the exit code of its class; a library user catches
+Every message says what was found, what would have been right, and what to do, in one line. The
+command line turns an error into that line and the exit code of its class; a library user catches
 :class:`LatentlabError` or one of its branches.
 """
 
@@ -23,7 +23,7 @@ class LatentlabError(Exception):
     Examples
     --------
     >>> print(UsageError("span=0", "a span above 0", "pass --span 3.0"))
-    got span=0, expected a span above 0: pass --span 3.0
+    Got span=0, but expected a span above 0. Pass --span 3.0.
     """
 
     exit_code = 1
@@ -32,7 +32,9 @@ class LatentlabError(Exception):
         self.got = got
         self.expected = expected
         self.advice = advice
-        super().__init__(" ".join(f"got {got}, expected {expected}: {advice}".split()))
+        advice = advice.rstrip(".")
+        message = f"Got {got}, but expected {expected}. {advice[:1].upper()}{advice[1:]}."
+        super().__init__(" ".join(message.split()))
 
 
 class UsageError(LatentlabError):
@@ -82,7 +84,7 @@ class NonFiniteError(LatentlabError):
 
 
 class ZeroJacobianError(LatentlabError):
-    """The decoded image does not answer to small changes of the latent (exit code 1)."""
+    """The decoded image does not respond to small changes of the latent (exit code 1)."""
 
 
 class ParityError(LatentlabError):

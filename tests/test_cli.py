@@ -459,7 +459,7 @@ def test_a_warning_is_one_line_on_stderr(cli: CommandLine, monkeypatch: pytest.M
     assert called.code == 3
     assert called.err.splitlines() == [
         "warning: these weights may be SDXL's",
-        "error: got x, expected y: z",
+        "error: Got x, but expected y. Z.",
     ]
 
 

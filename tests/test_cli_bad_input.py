@@ -32,8 +32,8 @@ def refused(called: Called, code: int, *words: str) -> None:
     """Check the exit code, and that one line on stderr says what was got, expected and to do."""
     error = called.error
     assert called.code == code, error
-    assert error.startswith("error: got ")
-    assert ", expected " in error
+    assert error.startswith("error: Got ")
+    assert ", but expected " in error
     assert [word for word in words if word not in error] == []
 
 

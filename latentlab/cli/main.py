@@ -26,9 +26,7 @@ from latentlab.errors import LatentlabError
 
 INTERRUPTED = 130
 OUT_OF_MEMORY = 5
-_NO_MEMORY = (
-    "got no memory left, expected enough for every step: lower --size, --samples or --steps"
-)
+_NO_MEMORY = "The memory ran out. Lower --size, --samples or --steps."
 
 app = typer.Typer(
     name="latentlab",
@@ -133,19 +131,16 @@ def _explain(error: Exception) -> tuple[str, int]:
                 told = told.replace(theirs, ours)
             context = getattr(error, "ctx", None)
             command = context.command_path if context else "latentlab"
-            return f"{told}: see `{command} --help`", error.exit_code
+            return f"{told}. See `{command} --help`.", error.exit_code
         case MemoryError():
             return _NO_MEMORY, OUT_OF_MEMORY
         case RuntimeError() if "out of memory" in first or "allocate memory" in first:
             return _NO_MEMORY, OUT_OF_MEMORY
         case OSError():
-            return (
-                f"got {first}, expected files that can be read and written: "
-                "check the path, its permissions and the free space",
-                1,
-            )
+            advice = "Check the path, its permissions and the free space."
+            return f"A file could not be read or written: {first}. {advice}", 1
     name = type(error).__name__
-    return f"unexpected {name}: {first} (run again with --debug and report it)", 1
+    return f"Unexpected {name}: {first}. Run again with --debug and report it.", 1
 
 
 def _show_warning(
