@@ -390,7 +390,7 @@ def test_debug_shows_the_traceback_of_a_foreseen_error_and_keeps_its_code(cli: C
     called = cli.pca("--debug", image="missing.png")
     assert called.code == 3
     assert "Traceback" in called.err
-    assert called.err.splitlines()[-1].startswith("error: got missing.png")
+    assert called.err.splitlines()[-1].startswith("error: Got missing.png")
 
 
 # traverse

@@ -117,6 +117,6 @@ def test_nulls_that_make_no_sense_are_refused_and_nothing_is_written(
 ) -> None:
     called = cli.pca(*arguments)
     assert called.code == code
-    assert called.error.startswith("error: got ")
+    assert called.error.startswith("error: Got ")
     assert [word for word in words if word not in called.error] == []
     assert not Path("latentlab-runs").exists()
