@@ -157,6 +157,6 @@ def test_float32_on_a_gpu_is_no_tf32_from_the_command_line(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    cli.pca("--nulls", "none", n_samples=3)
+    cli.pca("--nulls", "none", samples=3)
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32
