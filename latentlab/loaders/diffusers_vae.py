@@ -1,4 +1,4 @@
-"""What diffusers' autoencoders have in common: options, stride and the map to model space.
+"""diffusers' autoencoders: what they have in common, and the two that need nothing else.
 
 Model space is (z − shift)·scale, and (z − mean)·scale/std if the configuration has
 ``latents_mean`` and ``latents_std``, as in diffusers' image-to-image pipelines.
@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from latentlab.latents import LatentSpec
+from latentlab.loaders import FAMILIES
 from latentlab.loaders.families import ModuleVAE
 from latentlab.loaders.normalization import Affine
 
@@ -66,6 +67,12 @@ class DiffusersVAE(ModuleVAE):
             return Affine(tuple(means), tuple(scale / std for std in deviations))
         return Affine((config.get("shift_factor") or 0.0,), (scale,))
 
+    def _run_encoder(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        encoded = self.module.encode(images)
+        if self.has_logvar:
+            return encoded.latent_dist.mean, encoded.latent_dist.logvar
+        return encoded[0], None
+
     def _run_decoder(self, latents: Tensor) -> Tensor:
         images: Tensor = self.module.decode(latents).sample
         return images
@@ -82,3 +89,22 @@ class DiffusersVAE(ModuleVAE):
                 stacklevel=2,
             )
         return {key: value for key, value in config.items() if key in expected}
+
+
+@FAMILIES.register("AutoencoderDC")
+class DCVAE(DiffusersVAE):
+    """Sana's DC-AE: no posterior, (32, H/32, W/32) and other sizes."""
+
+    levels = "encoder_block_out_channels"
+
+
+@FAMILIES.register("AutoencoderTiny")
+class TinyVAE(DiffusersVAE):
+    """TAESD, TAESDXL, TAESD3 and TAEF1 in diffusers' layout: no posterior, (C, H/8, W/8).
+
+    Their latents already are model space. Scale and shift of the configuration are 1 and 0 in
+    every published model. They are applied anyway, as in diffusers' pipelines.
+    """
+
+    levels = "num_encoder_blocks"
+    ignored_options = frozenset({"block_out_channels"})

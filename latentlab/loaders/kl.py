@@ -39,7 +39,3 @@ class KLVAE(DiffusersVAE):
     def rename_keys(cls, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return the weights with attention names from before 2023 replaced by today's."""
         return {rename(key, _OLD_ATTENTION): tensor for key, tensor in tensors.items()}
-
-    def _run_encoder(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        posterior = self.module.encode(images).latent_dist
-        return posterior.mean, posterior.logvar

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -98,12 +98,7 @@ class TiledVAE(LatentVAE):
     def tiling(self) -> dict[str, Any]:
         """Return size, overlap and seams so far, for ``run.json``."""
         seams = {
-            name: {
-                "relative": found.relative,
-                "difference": found.difference,
-                "deviation": found.deviation,
-                "calls": found.calls,
-            }
+            name: {"relative": found.relative, **asdict(found)}
             for name, found in self.seams.items()
         }
         return {"tile": self.tile, "overlap": self.overlap, "seams": seams}
@@ -113,49 +108,39 @@ class TiledVAE(LatentVAE):
         return batch
 
     def _encode(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        blender = _Blender(self.overlap // self.spec.stride, self.spec.channels)
-        spans = [spans_of(side, self.tile, self.overlap) for side in images.shape[2:]]
-        moments = self._run(self._moments, images, spans, blender)
-        self._note("encode", blender, moments)
+        moments = self._run("encode", self._moments, images)
         if not self.spec.has_logvar:
             return moments, None
         mean, logvar = moments.chunk(2, dim=1)
         return mean, logvar
 
     def _decode(self, latents: Tensor) -> Tensor:
-        blender = _Blender(self.overlap, channels=3)
-        tile, overlap = self.tile // self.spec.stride, self.overlap // self.spec.stride
-        spans = [spans_of(side, tile, overlap) for side in latents.shape[2:]]
-        images = self._run(self.vae.decode, latents, spans, blender)
-        self._note("decode", blender, images)
-        return images
+        return self._run("decode", self.vae.decode, latents)
 
     def _moments(self, images: Tensor) -> Tensor:
-        """Return mean and log-variance (B, 2C, h, w) of one tile; the mean where that is all."""
+        """Return mean and log-variance (B, 2C, h, w) of one tile; only the mean without any."""
         found = self.vae.encode(images)
         return found.mean if found.logvar is None else torch.cat([found.mean, found.logvar], 1)
 
-    def _run(
-        self,
-        function: Callable[[Tensor], Tensor],
-        batch: Tensor,
-        spans: list[list[slice]],
-        blender: _Blender,
-    ) -> Tensor:
-        """Return as one what the function makes of each tile, given by its rows and columns."""
+    def _run(self, name: str, function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+        """Return a function of a batch, computed tile by tile, and note the seams."""
+        pixels = self.tile, self.overlap
+        cells = self.tile // self.spec.stride, self.overlap // self.spec.stride
+        (tile, overlap), (_, shared) = (pixels, cells) if name == "encode" else (cells, pixels)
+        blender = _Blender(shared, self.spec.channels if name == "encode" else 3)
+        rows, columns = (spans_of(side, tile, overlap) for side in batch.shape[2:])
 
-        def strip(rows: slice) -> Tensor:
+        def strip(row: slice) -> Tensor:
             # On the CPU, so that the device holds one tile however large the image is.
-            tiles = (function(batch[..., rows, columns]).cpu() for columns in spans[1])
+            tiles = (function(batch[..., row, column]).cpu() for column in columns)
             return blender.join(tiles, dim=3)
 
-        return blender.join(map(strip, spans[0]), dim=2).to(self.device)
-
-    def _note(self, name: str, blender: _Blender, whole: Tensor) -> None:
+        whole = blender.join(map(strip, rows), dim=2).to(self.device)
         found = blender.seams(whole)
         if found is not None:
             earlier = self.seams.get(name)
             self.seams[name] = earlier.pooled(found) if earlier else found
+        return whole
 
 
 def tiled(vae: LatentVAE, tile: int = TILE, overlap: int = OVERLAP) -> TiledVAE:
