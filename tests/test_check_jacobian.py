@@ -1,4 +1,4 @@
-"""``scripts/check_jacobian.py``: our singular values beside those of torch, SciPy and NumPy."""
+"""``scripts/check_jacobian.py``: our singular values against those of torch, SciPy and NumPy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_our_values_are_those_of_both_oracles(
     lanczos, dense = json.loads(figures.read_text())
     assert (lanczos["oracle"], dense["oracle"]) == ("lanczos", "dense")
     assert max(lanczos["difference"], dense["difference"]) < 1e-3
-    # The two oracles compute alike by different means.
+    # The two oracles compute the same values by different methods.
     np.testing.assert_allclose(lanczos["expected"], dense["expected"], rtol=1e-4)
     assert dense["products_of_oracle"] == 256
     assert capsys.readouterr().out.count("largest relative difference") == 2
@@ -51,20 +51,20 @@ def test_products_are_those_of_finite_differences() -> None:
     assert float((pulled * tangent).sum()) == pytest.approx(float(change.square().sum()), rel=0.01)
 
 
-def test_a_difference_above_the_tolerance_is_told_by_the_exit_code() -> None:
+def test_a_difference_above_the_tolerance_sets_the_exit_code() -> None:
     arguments = ["--size", "0", "--dense-size", "16", "--tolerance", "0"]
     assert check_jacobian.main(arguments) == 1
 
 
 def test_what_cannot_be_loaded_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert check_jacobian.main(["missing.png"]) == 3
-    assert capsys.readouterr().err.startswith("error: got ")
+    assert capsys.readouterr().err.startswith("error: Got ")
 
 
 @pytest.mark.slow
 @pytest.mark.shared
 def test_taef2_agrees_with_its_dense_jacobian(shared: Path) -> None:
-    # At 64 px, as the script does unless told otherwise, it takes some minutes.
+    # The script's default of 64 px takes some minutes.
     photo = shared / "data" / "photos" / "n02510455_giant_panda.jpg"
     model = shared / "models" / "taef2"
     sizes = ["--size", "0", "--dense-size", "32", "--tolerance", "1e-3"]

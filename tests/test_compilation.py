@@ -98,7 +98,7 @@ def test_traced_code_computes_the_same(family: str, dtype: str, tmp_path: Path) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["AutoencoderKL", "TAESD"])
-def test_few_batch_and_image_sizes_get_code_of_their_own(family: str, tmp_path: Path) -> None:
+def test_few_batch_and_image_sizes_are_compiled_separately(family: str, tmp_path: Path) -> None:
     traced: list[tuple[int, ...]] = []
     symbols: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Checkerboards of latent cells: told apart from smooth and from random directions."""
+"""Checkerboards of latent cells are distinguished from smooth and from random directions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_only_the_window_is_looked_at_and_few_cells_say_nothing() -> None:
     assert float(alternation(torch.zeros(1, 1, 8, 10), WINDOW)) == 0
 
 
-def test_a_decoder_that_answers_to_checkerboards_is_told_and_random_directions_are_not(
+def test_a_decoder_that_responds_to_checkerboards_is_reported_and_random_directions_are_not(
     linear_latent: Latent,
 ) -> None:
     class Alternating(LinearVAE):

@@ -1,4 +1,4 @@
-"""bfloat16 where its rounding does not show, float32 where it would."""
+"""bfloat16 if its rounding does not show, float32 if it would."""
 
 from __future__ import annotations
 
@@ -62,6 +62,7 @@ def test_a_wide_neighborhood_is_encoded_in_bfloat16_and_a_narrow_one_is_not(
     assert "not at most 1 %" in small.reason
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_a_tiny_encoder_is_hurt_by_rounded_images_and_gets_them_whole(shared: Path) -> None:
     taef2 = load_vae(shared / "models/taef2", device="cpu")
@@ -141,7 +142,7 @@ def test_what_was_asked_for_is_used_and_recorded(cli: CommandLine) -> None:
     assert facts["traverse"]["precision"] == {"decode": "float32"}
 
 
-def test_auto_tells_what_it_chose_and_why(cli: CommandLine) -> None:
+def test_auto_records_what_it_chose_and_why(cli: CommandLine) -> None:
     assert cli(
         "pca", "sample:flower", "--size", "64", "-m", "mini", "-n", "8", "--out", "auto", "--json"
     ).facts
@@ -153,7 +154,7 @@ def test_auto_tells_what_it_chose_and_why(cli: CommandLine) -> None:
     assert facts["traverse"]["precision"] == {"decode": expected}
 
 
-def test_float32_on_a_gpu_is_no_tf32_from_the_command_line(
+def test_commands_do_not_replace_float32_by_tf32_on_a_gpu(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)

@@ -25,7 +25,6 @@ from latentlab.layouts import Layout, PatchLayout, TokenLayout, WholeLayout, Win
 from latentlab.linalg.subspaces import principal_angles
 from latentlab.loaders import LatentVAE, load_vae, wrap_vae
 from latentlab.pullback import FEATURES, DecoderMap, decoder_map, make_features, top_singular
-from latentlab.pullback.features import features_name
 from latentlab.pullback.linearization import Linearization
 
 
@@ -363,13 +362,6 @@ def test_every_feature_map_is_a_function_of_each_image(name: str) -> None:
     together = features(images)
     torch.testing.assert_close(together[1:2], features(images[1:2]))
     assert torch.autograd.functional.jvp(features, images, images)[1].norm() > 0
-
-
-def test_features_are_named_with_their_options_or_by_their_python_name() -> None:
-    assert features_name(make_features()) == "identity"
-    assert features_name(make_features("blurred")) == "Blurred(sigma=2.0)"
-    assert features_name(torch.nn.Tanh()) == "Tanh"
-    assert features_name(torch.sin) == "sin"
 
 
 def test_singular_values_in_a_users_features(linear_latent: Latent) -> None:

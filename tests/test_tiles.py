@@ -1,4 +1,4 @@
-"""Tiles against the whole: exact where each cell stands for itself, measured where it does not."""
+"""Tiles against the whole: exact if cells are independent, measured otherwise."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_weights_rise_linearly_and_sum_to_one() -> None:
     np.testing.assert_allclose(torch.stack(weights).sum(0), np.ones((12, 12)), atol=1e-6)
 
 
-def test_seams_of_constant_tiles_are_their_difference_beside_the_result() -> None:
+def test_seams_of_constant_tiles_are_their_difference_relative_to_the_result() -> None:
     parts = tiled(position_vae([1.0, 3.0]), tile=8, overlap=4)
     found = parts.encode(torch.zeros(1, 3, 8, 12)).mean
     expected = np.array([1, 1, 1, 1, 1.25, 1.75, 2.25, 2.75, 3, 3, 3, 3])
@@ -151,7 +151,7 @@ def test_seams_of_constant_tiles_are_their_difference_beside_the_result() -> Non
 
 
 def by_hand(tiles: list[Tensor], overlap: int) -> tuple[np.ndarray, float]:
-    """Return two tiles side by side, blended, and the RMS of their difference in deviations."""
+    """Return two tiles side by side, blended, and the RMS of their difference in standard deviations."""
     left, right = (tile.numpy().astype(np.float64) for tile in tiles)
     ramp = (np.arange(overlap) + 0.5) / overlap
     tail, head = left[..., -overlap:], right[..., :overlap]
@@ -187,7 +187,7 @@ def test_seams_of_two_tiles_are_those_computed_by_hand(source: str, kl: LatentVA
     assert parts.seams["encode"].relative == pytest.approx(relative, rel=1e-4)
     assert parts.seams["decode"].relative == pytest.approx(image_relative, rel=1e-4)
     assert relative > 1e-3
-    # And the blend is nearer to the untiled latent than the tiles are to each other.
+    # And the blend is closer to the untiled latent than the tiles are to each other.
     error = (found.mean - latent.mean).square().mean().sqrt()
     assert 0 < float(error) < parts.seams["encode"].difference
 
@@ -213,7 +213,7 @@ def test_a_constant_result_has_no_relative_seams() -> None:
     assert math.isnan(Seams(0.0, 0.0).relative)
 
 
-# what goes on around it
+# the wrapper
 
 
 def test_derivatives_of_tiles_are_those_of_the_whole() -> None:
@@ -280,7 +280,7 @@ def tiny_limit(vae: LatentVAE) -> str:
     return str((vae.activation_bytes(128, 32) + vae.activation_bytes(192, 32)) / 2e9)
 
 
-def test_a_image_that_does_not_fit_does_with_tiles_and_the_run_says_so(
+def test_an_image_too_large_for_memory_fits_in_tiles_and_the_run_says_so(
     cli: CommandLine, large: Path, kl: LatentVAE, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", tiny_limit(kl))
@@ -304,7 +304,7 @@ def test_a_image_that_does_not_fit_does_with_tiles_and_the_run_says_so(
     assert json.loads(Path("run/run.json").read_text())["traverse"]["tiles"]["tile"] == 128
 
 
-def test_tiles_are_of_16_bits_where_that_does_not_show(
+def test_tiles_are_of_16_bits_if_rounding_does_not_show(
     cli: CommandLine, large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "native_bfloat16", lambda device: True)
@@ -320,7 +320,7 @@ def test_tiles_are_of_16_bits_where_that_does_not_show(
     assert recorded["traverse"]["tiles"]["seams"]["decode"]["calls"] >= 2
 
 
-def test_a_store_of_tiles_says_so_and_goes_on_with_them(cli: CommandLine, tmp_path: Path) -> None:
+def test_a_store_of_tiles_says_so_and_resumes_with_them(cli: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     save_image(tmp_path / "photos/wide.png", 96, 300)
     command = ("encode", tmp_path / "photos", "-m", cli.model, "--dtype", "float32", "--workers", 0)

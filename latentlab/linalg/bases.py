@@ -10,7 +10,7 @@ def random_rows(k: int, n_features: int, generator: torch.Generator) -> Tensor:
     """Return k orthonormal rows (k, n_features), float32, uniform over all directions."""
     gaussian = torch.randn(n_features, k, generator=generator, dtype=torch.float64)
     basis, triangle = torch.linalg.qr(gaussian)
-    # Without their signs the first entries would lean to one side (Mezzadri 2007).
+    # Without these signs the rows would not be uniformly distributed (Mezzadri 2007).
     rows: Tensor = (basis * triangle.diagonal().sign()).T
     return rows.float().contiguous()
 

@@ -1,4 +1,4 @@
-"""Rows that are read several times, never all at once, and their sums over several ranks."""
+"""Rows that are read several times but never all at once, and their sums over all ranks."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class RowStream:
 
     Parameters
     ----------
-    read : chunk length → iterator of tensors (n, D), n at most that length; where ranks share the
+    read : chunk length → iterator of tensors (n, D), n at most that length; if ranks share the
         rows, of this rank's part
     n_samples : int, N, of all ranks together
     n_features : int, D
-    matrix : Tensor, (N, D), where all rows are in memory
+    matrix : Tensor, (N, D), if all rows are in memory
     ranks : Ranks that share the rows, optional
-    whole : the same rows as one process would read them, where ranks share them
+    whole : if ranks share the rows, the same rows as one process would read them
     """
 
     read: Callable[[int], Iterable[Tensor]]
@@ -42,11 +42,11 @@ class RowStream:
 
     @property
     def world(self) -> int:
-        """Return how many processes share the rows."""
+        """Return the number of processes that share the rows."""
         return self.ranks.world if self.ranks else 1
 
     def add_up(self, sums: Tensor, what: str) -> Tensor:
-        """Return sums over this process' rows as those over all rows, in place."""
+        """Return this process's sums added up over all ranks, in place."""
         return self.ranks.add_up(sums, what) if self.ranks else sums
 
     @property
@@ -71,10 +71,10 @@ class RowStream:
             yield chunk
 
     def centered(self, shift: Tensor) -> Iterator[Tensor]:
-        """Yield the chunks of one pass less a shift (D,), in float64.
+        """Yield the chunks of one pass minus a shift (D,), in float64.
 
-        All are in the same memory, which the next one overwrites: new memory for each would take
-        several times as long as filling it.
+        All chunks share one buffer, which the next chunk overwrites: allocating a new buffer
+        would take several times as long as filling it.
         """
         memory = torch.empty(0, self.n_features, dtype=torch.float64)
         for chunk in self.chunks():
@@ -121,7 +121,7 @@ def moments_of_rows(rows: RowStream) -> tuple[Tensor, float]:
 
 
 def take_rows(rows: RowStream, start: int, count: int, mean: Tensor) -> Tensor:
-    """Return rows start … start + count − 1, less their mean, float64."""
+    """Return rows start … start + count − 1, minus a mean, float64."""
     parts, done = [], 0
     for chunk in rows.chunks():
         part = chunk[max(0, start - done) : max(0, start + count - done)]

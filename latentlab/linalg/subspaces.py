@@ -1,6 +1,6 @@
-"""How two sets of directions lie to each other, and how random ones would.
+"""Angles and overlap of two sets of directions, and the overlap expected by chance.
 
-Sets are matrices of rows (k, D) that need not be orthonormal: what counts is their span.
+Sets are matrices of rows (k, D) that need not be orthonormal: only their span matters.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def principal_angles(a: Tensor, b: Tensor) -> Tensor:
     """Return the angles (min(k, m),), radians in [0, π/2], ascending, between two spans.
 
     The first is the smallest angle between any direction of one span and any of the other; all
-    are 0 where one span lies within the other. Small angles come from sines and large ones from
+    are 0 if one span lies within the other. Small angles come from sines and large ones from
     cosines, so both are exact to rounding. Source: Björck and Golub 1973; Knyazev and Argentati
     2002.
 
@@ -34,8 +34,8 @@ def principal_angles(a: Tensor, b: Tensor) -> Tensor:
 
     Raises
     ------
-    ShapeError : no two matrices with rows of one length, or more rows than columns.
-    UsageError : rows that depend on each other.
+    ShapeError : not two matrices with rows of the same length, or more rows than columns.
+    UsageError : linearly dependent rows.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def principal_angles(a: Tensor, b: Tensor) -> Tensor:
     few, many = sorted((orthonormal_rows(a), orthonormal_rows(b)), key=len)
     left, cosines, _ = torch.linalg.svd(few @ many.T, full_matrices=False)
     matched = left.T @ few
-    # Sines of the matched pairs: what of each lies outside the other span.
+    # Sines of the matched pairs: the part of each that lies outside the other span.
     sines = (matched - (matched @ many.T) @ many).norm(dim=1)
     small = cosines.square() > 0.5
     angles = torch.where(small, sines.clamp(max=1).asin(), cosines.clamp(0, 1).acos())
@@ -57,8 +57,8 @@ def principal_angles(a: Tensor, b: Tensor) -> Tensor:
 def subspace_overlap(a: Tensor, b: Tensor) -> float:
     """Return the mean squared cosine of the principal angles, in [0, 1].
 
-    1 where one span lies within the other, 0 where all of one is orthogonal to all of the other;
-    :func:`random_overlap` says what chance alone gives.
+    1 if one span lies within the other, 0 if the spans are orthogonal; :func:`random_overlap` is
+    the value expected by chance.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def subspace_overlap(a: Tensor, b: Tensor) -> float:
 
 
 def random_overlap(k: int, m: int, dimensions: int) -> float:
-    """Return the overlap that uniformly random spans of k and m among D dimensions have on average.
+    """Return the mean overlap of uniformly random spans of k and m dimensions in D dimensions.
 
     E‖ABᵀ‖² = km/D for orthonormal rows A, B, so the mean squared cosine of the min(k, m) angles
     is max(k, m)/D.
@@ -91,7 +91,7 @@ def random_overlap(k: int, m: int, dimensions: int) -> float:
 
     Raises
     ------
-    UsageError : a span of no dimension, or of more than there are.
+    UsageError : k or m is not between 1 and D.
 
     Examples
     --------
@@ -106,8 +106,8 @@ def random_overlap_deviation(k: int, m: int, dimensions: int) -> float:
     """Return the standard deviation of the overlap of uniformly random spans.
 
     ‖ABᵀ‖² is the trace of a matrix-variate beta: its variance is
-    2km(D−k)(D−m) / (D²(D−1)(D+2)). Overlaps many deviations above :func:`random_overlap` are no
-    accident.
+    2km(D−k)(D−m) / (D²(D−1)(D+2)). An overlap many standard deviations above
+    :func:`random_overlap` is unlikely to be due to chance.
 
     Parameters and errors as for :func:`random_overlap`.
 
@@ -125,7 +125,7 @@ def random_overlap_deviation(k: int, m: int, dimensions: int) -> float:
 
 
 def grassmann_distance(a: Tensor, b: Tensor) -> float:
-    """Return the geodesic distance of two spans: the root of the summed squared principal angles.
+    """Return the geodesic distance of two spans: the root of the sum of squared principal angles.
 
     In radians; 0 for the same span, at most √min(k, m)·π/2.
 
@@ -150,15 +150,15 @@ def orthonormal_rows(rows: Tensor) -> Tensor:
 
     Raises
     ------
-    UsageError : rows that depend on each other, or hold NaN.
+    UsageError : linearly dependent rows, or NaN.
     """
     basis: Tensor
     basis, triangle = torch.linalg.qr(rows.detach().double().cpu().T)
-    # Rows of very different lengths are no dependent rows.
+    # Relative to each row's length, so that a short row does not count as dependent.
     lengths = triangle.norm(dim=0)
     if not bool((triangle.diagonal().abs() > _RANK_TOLERANCE * lengths).all()):
         raise UsageError(
-            f"{len(rows)} directions that depend on each other",
+            f"{len(rows)} linearly dependent directions",
             "linearly independent rows without NaN",
             "leave the repeated directions out",
         )

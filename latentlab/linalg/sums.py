@@ -47,7 +47,8 @@ def gram_matrix(matrix: Tensor) -> tuple[Tensor, Tensor]:
 def add_products(symmetric: Tensor, vectors: Tensor) -> None:
     """Add the inner products of vectors (n, m) to the lower triangle of a matrix (n, n).
 
-    A strip of rows at a time, up to the diagonal: little more than half of all products.
+    One strip of rows at a time, up to the diagonal, so that little more than half of all products
+    are computed.
     """
     for start in range(0, len(vectors), _STRIP_ROWS):
         stop = start + _STRIP_ROWS
@@ -55,7 +56,7 @@ def add_products(symmetric: Tensor, vectors: Tensor) -> None:
 
 
 def mirror_lower(symmetric: Tensor) -> Tensor:
-    """Return the matrix (n, n) whose upper triangle was filled, in place, with its lower one."""
+    """Return the matrix (n, n) after copying its lower triangle to the upper one, in place."""
     for start in range(0, len(symmetric), _STRIP_ROWS):
         stop = start + _STRIP_ROWS
         symmetric[:start, start:stop] = symmetric[start:stop, :start].T
@@ -77,8 +78,8 @@ def eigenpairs(symmetric: Tensor) -> tuple[Tensor, Tensor]:
 def leading_eigenpairs(symmetric: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Return all eigenvalues, descending and not negative, and the first eigenvectors as columns.
 
-    Where few vectors of a large matrix are wanted, Lanczos' method finds them after the values
-    alone: all vectors would take several times as long and twice the memory.
+    For few vectors of a large matrix, the values are computed alone and Lanczos' method finds the
+    vectors. All vectors would take several times as long and twice the memory.
 
     Raises
     ------
@@ -96,15 +97,15 @@ def leading_eigenpairs(symmetric: Tensor, count: int) -> tuple[Tensor, Tensor]:
     largest = float(values[0])
     if not largest:
         return values, torch.eye(side, count, dtype=symmetric.dtype)
-    # Transposed, for BLAS reads columns; of these only one triangle, in a third of the time.
+    # Transposed, because BLAS reads columns. Reading one triangle takes a third of the time.
     matrix = symmetric.numpy().T
-    # ARPACK takes eigenvalues below 1e-11 for converged, so it is shown some of about 1.
+    # ARPACK takes eigenvalues below 1e-11 as converged, so the largest is scaled to 1.
     scaled = LinearOperator(
         matrix.shape,
         matvec=lambda vector: dsymv(1 / largest, matrix, vector, lower=1),
         dtype=matrix.dtype,
     )
-    # A start of its own, for ARPACK would draw another each time.
+    # A fixed start, because ARPACK would draw a different one each time.
     start = torch.randn(side, dtype=symmetric.dtype, generator=torch.Generator().manual_seed(0))
     leading, vectors = eigsh(scaled, count, which="LA", v0=start.numpy())
     return values, torch.from_numpy(vectors[:, leading.argsort()[::-1]].copy())
@@ -140,8 +141,8 @@ def column_moments(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def check_finite(sums: Tensor) -> None:
-    """Raise NonFiniteError where sums of samples hold NaN or infinity."""
-    # A sum is finite only where all that went into it is; that of the sums needs no copy of them.
+    """Raise NonFiniteError if sums of samples contain NaN or infinity."""
+    # A sum is finite only if all its terms are, and it needs no copy of them.
     if not torch.isfinite(sums.sum(dtype=torch.float64)):
         raise NonFiniteError(
             "NaN or infinite samples",

@@ -103,5 +103,5 @@ def _check_shape(tensor: Tensor | None, wanted: tuple[int, ...], function: str) 
         raise ShapeError(
             f"{tuple(tensor.shape)} from {function}",
             f"{wanted} according to the spec",
-            f"correct {function}, or channels and stride of the spec",
+            f"correct {function}, or the channels and stride of the spec",
         )

@@ -20,9 +20,9 @@ from latentlab.loaders.base import LatentVAE
 
 HALVES = ("encoder", "decoder")
 _SIZES = 4
-"""Number of image sizes that get code of their own; later ones share code for any size."""
+"""Number of image sizes that are compiled separately; later ones share code for any size."""
 _VERSIONS = 64
-"""How many pieces of code torch may keep; the default is 8 for all models of a process."""
+"""How many compiled versions torch may keep; the default is 8 for all models of a process."""
 
 
 def compile_vae(vae: LatentVAE, *, backend: str | Callable[..., Any] = "inductor") -> None:
@@ -113,7 +113,7 @@ def _is_differentiated(hidden: Tensor) -> bool:
 
 
 def _require_compiler() -> None:
-    """Check now what torch would complain about after half a minute and at length."""
+    """Check now what torch would report only after half a minute and at length."""
     # torch itself looks for this compiler only.
     usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
     compiler = os.environ.get("CXX", usual)

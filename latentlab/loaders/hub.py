@@ -125,9 +125,8 @@ def _is_whole(path: Path, size: int | None) -> bool:
 
 def _check_room(needed: int) -> None:
     """Refuse a download that does not fit on the disk, before its first byte."""
-    folder = cache.cache_root()
-    while not folder.exists():
-        folder = folder.parent
+    root = cache.cache_root()
+    folder = next(place for place in (root, *root.parents) if place.exists())
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise disk_full(f"{free / 1e6:.0f} MB free where {needed / 1e6:.0f} MB are needed")

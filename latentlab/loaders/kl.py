@@ -12,9 +12,7 @@ from latentlab.loaders.diffusers_vae import DiffusersVAE
 from latentlab.loaders.ldm import rename
 
 _OLD_ATTENTION = (
-    (r"\.attentions\.0\.query\.", ".attentions.0.to_q."),
-    (r"\.attentions\.0\.key\.", ".attentions.0.to_k."),
-    (r"\.attentions\.0\.value\.", ".attentions.0.to_v."),
+    (r"\.attentions\.0\.([qkv])(uery|ey|alue)\.", r".attentions.0.to_\1."),
     (r"\.attentions\.0\.proj_attn\.", ".attentions.0.to_out.0."),
 )
 

@@ -3,7 +3,7 @@
 Encoding subtracts the mean patch from each patch of stride×stride pixels and multiplies the result
 by a matrix with orthonormal rows (the leading principal components of patches of photographs).
 Decoding multiplies by the transpose. PCA, Jacobian, equivariance and reconstruction follow in
-closed form, and every learned VAE with as many channels must do better.
+closed form, and a learned VAE with the same number of channels must do better.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Images larger than memory allows, encoded and decoded tile by tile, with the seams measured.
 
 Tiling changes results wherever a layer sees further than a tile's overlap (attention and group
-norms see the whole image), so it is off by default, and every run that uses it says how much.
+norms see the whole image). It is therefore off by default, and every run that uses it records the
+seams.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ OVERLAP = 64
 class Seams:
     """How far neighboring tiles differ where they overlap, before they are blended.
 
-    The blended result is nearer to the untiled one than that, for tiles differ most at their
-    edges, which have little weight: `mini` at 256 px in tiles of 128 with 32 shared has seams of
-    14 % of the latent's deviation, and a latent 2.4 % from the untiled one.
+    The blended result is closer to the untiled one, because tiles differ most at their edges, which
+    get little weight: `mini` at 256 px in tiles of 128 that share 32 has seams of 14 % of the
+    latent's standard deviation, but its latent differs from the untiled one by only 2.4 %.
 
     Parameters
     ----------
-    difference : float, root mean square of one tile less the other: in units of model space for
-        latents, of [−1, 1] for images
+    difference : float, root mean square of one tile minus the other, in model-space units for
+        latents, in units of [−1, 1] for images
     deviation : float, standard deviation of the whole result, in the same unit
-    calls : int, how many results with seams these are the root mean squares of
+    calls : int, number of results with seams over which both root mean squares were taken
     """
 
     difference: float
@@ -43,11 +44,11 @@ class Seams:
 
     @property
     def relative(self) -> float:
-        """Return the difference in deviations of the result; NaN where that is constant."""
+        """Return the difference in standard deviations of the result; NaN for a constant result."""
         return self.difference / self.deviation if self.deviation else math.nan
 
     def pooled(self, other: Seams) -> Seams:
-        """Return the seams of both, every call with the same weight."""
+        """Return the seams of both, with the same weight for every call."""
         calls = self.calls + other.calls
 
         def pool(mine: float, others: float) -> float:
@@ -65,8 +66,8 @@ class TiledVAE(LatentVAE):
     ----------
     vae : LatentVAE that encodes and decodes the tiles
     tile, overlap : int, pixels
-    seams : ``"encode"`` and ``"decode"`` → :class:`Seams` of all calls so far, where there were
-        any, those of casts included
+    seams : ``"encode"`` and ``"decode"`` → :class:`Seams` of all calls so far that had
+        seams, including calls of casts
     """
 
     def __init__(self, vae: LatentVAE, *, tile: int, overlap: int) -> None:
@@ -77,11 +78,11 @@ class TiledVAE(LatentVAE):
         self.seams: dict[str, Seams] = {}
 
     def activation_bytes(self, height: int, width: int) -> int:
-        """Return about how many bytes one tile of an image of H×W pixels needs."""
+        """Return roughly how many bytes one tile of an image of H×W pixels needs."""
         return self.vae.activation_bytes(min(height, self.tile), min(width, self.tile))
 
     def cast(self, dtype: torch.dtype) -> TiledVAE:
-        """Return this VAE with its weights in another dtype; seams are noted with those of both."""
+        """Return this VAE with its weights in another dtype; both record their seams together."""
         vae = self.vae.cast(dtype)
         if vae is self.vae:
             return self
@@ -91,7 +92,7 @@ class TiledVAE(LatentVAE):
 
     @property
     def is_compiled(self) -> bool:
-        """Return whether what encodes and decodes the tiles is compiled."""
+        """Return whether the VAE that encodes and decodes the tiles is compiled."""
         return self.vae.is_compiled
 
     @property
@@ -144,22 +145,22 @@ class TiledVAE(LatentVAE):
 
 
 def tiled(vae: LatentVAE, tile: int = TILE, overlap: int = OVERLAP) -> TiledVAE:
-    """Return the VAE as one that takes images of any size, tile by tile.
+    """Return a VAE that encodes and decodes images of any size tile by tile.
 
-    Tiles overlap and are blended linearly there. Images that are no larger than a tile come
-    out as from the VAE itself, bit for bit. Memory is that of one tile, and of the result on the
-    CPU; derivatives flow, but keep what all tiles need.
+    Tiles overlap, and the overlaps are blended linearly. For images no larger than a tile, the
+    result is that of the VAE itself, bit for bit. Memory holds one tile, and the whole result on
+    the CPU. Gradients flow, but keep the intermediate results of all tiles.
 
     Parameters
     ----------
     vae : LatentVAE
     tile : int, side of a tile in pixels; the last ones of a row or column may be shorter
-    overlap : int, pixels that neighbors share; at most half a tile. What a tile cannot see beyond
-        its edge is what makes seams, so more is better and slower.
+    overlap : int, pixels that neighbors share; at most half a tile. Seams arise because a tile
+        cannot see beyond its edge, so a larger overlap is better but slower.
 
     Raises
     ------
-    UsageError : sizes that are no multiples of ``vae.spec.multiple``, or too much overlap.
+    UsageError : sizes that are not multiples of ``vae.spec.multiple``, or too much overlap.
 
     Examples
     --------
@@ -174,29 +175,29 @@ def tiled(vae: LatentVAE, tile: int = TILE, overlap: int = OVERLAP) -> TiledVAE:
     if tile % multiple or overlap % multiple or not 0 < 2 * overlap <= tile:
         raise UsageError(
             f"tiles of {tile} pixels that overlap by {overlap}",
-            f"multiples of {multiple} for {vae.spec.name}, and a tile of twice the overlap or more",
+            f"multiples of {multiple} for {vae.spec.name}, with a tile at least twice the overlap",
             f"choose, say, --tile {max(TILE // multiple, 2) * multiple}",
         )
     return TiledVAE(vae, tile=tile, overlap=overlap)
 
 
 def describe_tiles(vae: LatentVAE) -> dict[str, Any]:
-    """Return tile, overlap and seams so far under ``"tiles"``; nothing where there is no tiling."""
+    """Return tile, overlap and seams so far under ``"tiles"``; empty for a VAE without tiles."""
     return {"tiles": vae.tiling} if vae.tiling else {}
 
 
 def spans_of(side: int, tile: int, overlap: int) -> list[slice]:
-    """Return what each tile covers of a side; the last is shorter where it must be."""
+    """Return the part of a side that each tile covers; the last one may be shorter."""
     starts = range(0, max(side - overlap, 1), tile - overlap)
     return [slice(start, min(start + tile, side)) for start in starts]
 
 
 class _Blender:
-    """Joins overlapping tiles (B, C, h, w), and sums up how far they differ in the overlaps.
+    """Joins overlapping tiles (B, C, h, w) and sums up how far they differ in the overlaps.
 
     Parameters
     ----------
-    overlap : int, how many rows or columns neighbors share
+    overlap : int, number of rows or columns that neighbors share
     channels : int, the leading channels that are compared
     """
 
@@ -207,11 +208,10 @@ class _Blender:
         self._count = 0
 
     def join(self, tiles: Iterable[Tensor], dim: int) -> Tensor:
-        """Return tiles that follow one another along an axis as one, going over linearly.
+        """Return consecutive tiles along an axis as one tensor, blended linearly in the overlaps.
 
-        Each value of an overlap is a weighted mean of both tiles' values; weights rise from one
-        tile to the other in equal steps and sum to one. Rows that are joined first, then
-        columns, get the products of both.
+        Each value in an overlap is a weighted mean of both tiles' values. The weights change in
+        equal steps and sum to one. Where four tiles overlap, the weights of both axes multiply.
         """
         parts: list[Tensor] = []
         for tile in tiles:
@@ -226,7 +226,7 @@ class _Blender:
         return torch.cat(parts, dim)
 
     def seams(self, whole: Tensor) -> Seams | None:
-        """Return what the comparisons amount to beside the whole result; None without any."""
+        """Return the seams of the whole result; None if no tiles overlapped."""
         if not self._count:
             return None
         deviation = float(whole.detach()[:, : self.channels].std(correction=0))
@@ -239,6 +239,6 @@ class _Blender:
 
 
 def _ramp(length: int, dim: int) -> Tensor:
-    """Return the second tile's weights, (length, 1) for an overlap of rows, (1, length) if not."""
+    """Return the second tile's weights, (length, 1) for rows and (1, length) for columns."""
     weights = (torch.arange(length) + 0.5) / length
     return weights[:, None] if dim == 2 else weights[None]

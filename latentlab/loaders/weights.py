@@ -120,7 +120,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _read_start(path: Path) -> bytes:
-    """Return the first 40 bytes of a file, which tell its format."""
+    """Return the first 40 bytes of a file, which determine its format."""
     with _readable(path), path.open("rb") as stream:
         return stream.read(40)
 

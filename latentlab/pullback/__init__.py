@@ -10,14 +10,12 @@ if TYPE_CHECKING:
     from latentlab.pullback.features import FeatureMap, make_features
     from latentlab.pullback.products import DecoderMap, decoder_map
     from latentlab.pullback.singular import SingularDirections, top_singular
-    from latentlab.pullback.traces import Estimate, Traces, estimate_traces
+    from latentlab.pullback.traces import estimate_traces
 
 __all__ = [
     "FEATURES",
     "DecoderMap",
-    "Estimate",
     "SingularDirections",
-    "Traces",
     "decoder_map",
     "estimate_traces",
     "make_features",
@@ -32,9 +30,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "DecoderMap": "products",
-        "Estimate": "traces",
         "SingularDirections": "singular",
-        "Traces": "traces",
         "decoder_map": "products",
         "estimate_traces": "traces",
         "make_features": "features",

@@ -1,8 +1,8 @@
 """The space in which a change of the image is measured.
 
 A feature map takes images (b, 3, H, W) in [−1, 1], not clamped, to features (b, …), each image
-for itself, and lets gradients through. Lengths among features stand for how large a change is:
-with the identity, the Euclidean length of the change of all pixel values.
+independently, and lets gradients through. The norm of a change of the features says how large the
+change is. With the identity, it is the Euclidean norm of the change of all pixel values.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -27,7 +27,7 @@ _TRUNCATE = 4.0
 
 @dataclass(frozen=True)
 class FeatureMap(ABC):
-    """One way to look at images. Its fields are its options."""
+    """A map from images to features. Its fields are its options."""
 
     name: ClassVar[str]
 
@@ -39,7 +39,7 @@ class FeatureMap(ABC):
 def make_features(
     features: str | Features = "identity", options: Mapping[str, Any] | None = None
 ) -> Features:
-    """Return the feature map of a name, with its options; a callable is returned as it is.
+    """Return the feature map with this name and these options; a callable is returned unchanged.
 
     Parameters
     ----------
@@ -61,17 +61,10 @@ def make_features(
     return FEATURES.make(features, options)
 
 
-def features_name(features: Features) -> str:
-    """Return what titles and records call a feature map."""
-    if isinstance(features, FeatureMap):
-        return str(features) if fields(features) else features.name
-    return str(getattr(features, "__name__", type(features).__name__))
-
-
 @FEATURES.register("identity")
 @dataclass(frozen=True)
 class Identity(FeatureMap):
-    """The pixel values themselves: every change counts alike, wherever it is and how fine."""
+    """The pixel values themselves: every change counts equally, wherever it is and however fine."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the images (b, 3, H, W)."""
@@ -84,18 +77,18 @@ class Identity(FeatureMap):
 @FEATURES.register("blurred")
 @dataclass(frozen=True)
 class Blurred(FeatureMap):
-    """The images after a Gaussian blur: what only fine grain changes does not count.
+    """The images after a Gaussian blur, so that changes of fine grain do not count.
 
     Parameters
     ----------
-    sigma : float, above 0, in pixels; the kernel ends at 4 sigma, and edges repeat outwards
+    sigma : float, above 0, in pixels; the kernel is cut off at 4 sigma, and edge pixels are repeated outwards
     """
 
     sigma: float = 2.0
 
     def __post_init__(self) -> None:
         if not 0 < self.sigma < math.inf:
-            raise UsageError(f"sigma={self.sigma}", "pixels above 0", "set sigma to, say, 2")
+            raise UsageError(f"sigma={self.sigma}", "a sigma above 0", "set sigma to, say, 2")
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return blurred images (b, 3, H, W)."""
@@ -114,19 +107,19 @@ class Blurred(FeatureMap):
 @FEATURES.register("laplacian")
 @dataclass(frozen=True)
 class LaplacianPyramid(FeatureMap):
-    """Octaves of the image side by side, each finer one counting less.
+    """A pyramid of octaves, of which finer ones count less.
 
-    Each level is the image less its means over 2×2 pixels, and the next is made of those means,
-    times 2. The parts of one level are orthogonal, so that all levels together have the image's
-    own energy, ‖levels‖ = ‖image‖: with falloff 1 lengths are those of the identity. With less,
-    a change of broad light and color counts more than one of fine grain. (Burt and Adelson's
-    smooth pyramid, 1983, is redundant: its lengths depend on how a change lies to the grid of
-    every level, and have no such yardstick.)
+    Each level is the image minus its means over 2×2 pixels. The next level is computed from those
+    means times 2. The levels are orthogonal, so that together they keep the image's norm: with
+    falloff 1, norms are the same as for the identity. With a smaller falloff, broad changes of
+    light and color count more than fine grain. (Burt and Adelson's smooth pyramid, 1983, is
+    redundant: its norms depend on how a change is aligned with the grid of each level.)
 
     Parameters
     ----------
-    levels : int, how many octaves, at least 1; fewer where a side can no longer be halved
-    falloff : float, above 0; each octave counts so many times the next coarser, the means once
+    levels : int, number of octaves, at least 1; fewer if a side can no longer be halved
+    falloff : float, above 0; weight of each octave relative to the next coarser one; the last
+        means have weight 1
     """
 
     levels: int = 4

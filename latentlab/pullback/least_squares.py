@@ -1,4 +1,4 @@
-"""The small change of a latent that makes a given change of the image."""
+"""The small change of a latent that produces a given change of the image."""
 
 from __future__ import annotations
 

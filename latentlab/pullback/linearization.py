@@ -32,13 +32,12 @@ class Linearization:
 
     Parameters
     ----------
-    function : maps (b, *in) to (b, *out), each row by itself; parameters may require gradients
+    function : maps (b, *in) to (b, *out), each row independently; parameters may require gradients
     point : Tensor, (*in)
-    copies : int
+    copies : int, number of products that one pass computes
 
     Attributes
     ----------
-    copies : int, how many products one pass computes
     value : Tensor, (*out), the function at the point
     is_constant : bool, whether autograd finds no path from the value back to the point
     """
@@ -99,7 +98,7 @@ def _gradient(
 
 @contextmanager
 def _twice_differentiable() -> Iterator[None]:
-    """Let attention, convolutions and group norms be differentiated twice, and forward."""
+    """Make attention, convolutions and group norms differentiable twice and in forward mode."""
     with sdpa_kernel(SDPBackend.MATH), _Replacements():
         yield
 
@@ -138,7 +137,7 @@ def _convolve(
 class _Convolution(Function):
     """A convolution with fixed weights, whose second derivative is one convolution.
 
-    That of torch also computes the gradient of the weights, whether or not it is needed.
+    torch's second derivative also computes the gradient of the weights, needed or not.
     """
 
     @staticmethod
