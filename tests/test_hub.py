@@ -83,7 +83,7 @@ def _fail(kind: type[LatentlabError], *words: str, **options: object) -> str:
     with pytest.raises(kind) as caught:
         fetch(**{"repo": REPO, "subfolder": "vae", **options})  # type: ignore[arg-type]
     assert type(caught.value) is kind
-    assert time.perf_counter() - begin < 5
+    assert time.perf_counter() - begin < 12  # the client alone would retry for 23 seconds
     message = str(caught.value)
     assert "\n" not in message
     for word in words:

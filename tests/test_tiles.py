@@ -19,12 +19,13 @@ from tiny_models import save_tiny
 from torch import Tensor
 
 from latentlab import encode, load_vae
-from latentlab.encoding import precision
+from latentlab.encoding import precision as encoding
 from latentlab.encoding.encoder import decode, encode_batch
 from latentlab.errors import MemoryLimitError, UsageError
 from latentlab.latents import LatentSpec
 from latentlab.loaders import LatentVAE, wrap_vae
 from latentlab.loaders.tiles import Seams, TiledVAE, spans_of, tiled
+from latentlab.neighborhoods import precision as sampling
 from latentlab.pullback import decoder_map
 from latentlab.store.reading import open_store
 
@@ -151,7 +152,7 @@ def test_seams_of_constant_tiles_are_their_difference_relative_to_the_result() -
 
 
 def by_hand(tiles: list[Tensor], overlap: int) -> tuple[np.ndarray, float]:
-    """Return two tiles side by side, blended, and the RMS of their difference in standard deviations."""
+    """Return two blended tiles, and the RMS of their difference in standard deviations."""
     left, right = (tile.numpy().astype(np.float64) for tile in tiles)
     ramp = (np.arange(overlap) + 0.5) / overlap
     tail, head = left[..., -overlap:], right[..., :overlap]
@@ -284,7 +285,8 @@ def test_an_image_too_large_for_memory_fits_in_tiles_and_the_run_says_so(
     cli: CommandLine, large: Path, kl: LatentVAE, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", tiny_limit(kl))
-    monkeypatch.setattr(precision, "native_bfloat16", lambda device: False)
+    for module in (encoding, sampling):
+        monkeypatch.setattr(module, "native_bfloat16", lambda device: False)
     command = ("pca", large, "-m", cli.model, "-k", "augment", "-n", 3, "--nulls", "none")
     refused = cli(*command)
     assert refused.code == 5
@@ -307,7 +309,8 @@ def test_an_image_too_large_for_memory_fits_in_tiles_and_the_run_says_so(
 def test_tiles_are_of_16_bits_if_rounding_does_not_show(
     cli: CommandLine, large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "native_bfloat16", lambda device: True)
+    for module in (encoding, sampling):
+        monkeypatch.setattr(module, "native_bfloat16", lambda device: True)
     command = ("pca", large, "-m", cli.model, "-k", "augment", "-n", 3, "--nulls", "none")
     facts = cli(*command, "--tile", 128, "--out", "run", "--json").facts
     # The image, the few that precisions are compared by, twice, and the three copies.
@@ -365,7 +368,9 @@ def test_tiles_of_impossible_size_are_wrong_usage(
     "command",
     [
         ("directions", "IMAGE", "--no-labels", "--compare", "none", "-n", "4"),
-        ("transfer", "IMAGE", "IMAGE", "-n", "4", "--components", "1"),
+        pytest.param(
+            ("transfer", "IMAGE", "IMAGE", "-n", "4", "--components", "1"), marks=pytest.mark.slow
+        ),
         ("interpolate", "IMAGE", "IMAGE", "--steps", "3"),
     ],
 )
