@@ -24,7 +24,7 @@ FAMILIES: Registry[ModuleVAE] = Registry(
     __name__,
     {
         "AutoencoderDC": "diffusers_vae",
-        "AutoencoderKL": "kl",
+        "AutoencoderKL": "diffusers_vae",
         "AutoencoderKLFlux2": "flux2",
         "AutoencoderKLQwenImage": "video",
         "AutoencoderKLWan": "video",

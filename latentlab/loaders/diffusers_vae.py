@@ -1,4 +1,4 @@
-"""diffusers' autoencoders: what they have in common, and the two that need nothing else.
+"""diffusers' autoencoders: what they have in common, and the three simplest families.
 
 Model space is (z − shift)·scale, and (z − mean)·scale/std if the configuration has
 ``latents_mean`` and ``latents_std``, as in diffusers' image-to-image pipelines.
@@ -17,7 +17,15 @@ from torch import Tensor, nn
 from latentlab.latents import LatentSpec
 from latentlab.loaders import FAMILIES
 from latentlab.loaders.families import ModuleVAE
+from latentlab.loaders.ldm import rename
 from latentlab.loaders.normalization import Affine
+
+_OLD_ATTENTION = (
+    (r"\.attentions\.0\.query\.", ".attentions.0.to_q."),
+    (r"\.attentions\.0\.key\.", ".attentions.0.to_k."),
+    (r"\.attentions\.0\.value\.", ".attentions.0.to_v."),
+    (r"\.attentions\.0\.proj_attn\.", ".attentions.0.to_out.0."),
+)
 
 
 class DiffusersVAE(ModuleVAE):
@@ -89,6 +97,28 @@ class DiffusersVAE(ModuleVAE):
                 stacklevel=2,
             )
         return {key: value for key, value in config.items() if key in expected}
+
+
+@FAMILIES.register("AutoencoderKL")
+class KLVAE(DiffusersVAE):
+    """SD1.x, SDXL, SD3, FLUX.1: a diagonal Gaussian over (C, H/8, W/8).
+
+    The log-variance is clamped to [−30, 20] before the map to model space, as these models
+    define their posterior.
+    """
+
+    has_logvar = True
+
+    def __init__(self, module: nn.Module, *arguments: Any, **options: Any) -> None:
+        super().__init__(module, *arguments, **options)
+        from latentlab.loaders.fast_layers import speed_up
+
+        speed_up(self.module)
+
+    @classmethod
+    def rename_keys(cls, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the weights with attention names from before 2023 replaced by today's."""
+        return {rename(key, _OLD_ATTENTION): tensor for key, tensor in tensors.items()}
 
 
 @FAMILIES.register("AutoencoderDC")

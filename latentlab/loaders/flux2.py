@@ -16,7 +16,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from latentlab.latents import LatentSpec
 from latentlab.loaders import FAMILIES
-from latentlab.loaders.kl import KLVAE
+from latentlab.loaders.diffusers_vae import KLVAE
 from latentlab.loaders.normalization import Affine
 
 PATCH = 2

@@ -81,7 +81,8 @@ class Blurred(FeatureMap):
 
     Parameters
     ----------
-    sigma : float, above 0, in pixels; the kernel is cut off at 4 sigma, and edge pixels are repeated outwards
+    sigma : float, above 0, in pixels; the kernel is cut off at 4 sigma, and edge pixels are
+        repeated outwards
     """
 
     sigma: float = 2.0

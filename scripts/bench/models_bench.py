@@ -63,7 +63,7 @@ def flux1_vae(device: str = "cpu", **changes: Any) -> LatentVAE:
     from diffusers import AutoencoderKL
 
     from latentlab.loaders.base import ModelOrigin
-    from latentlab.loaders.kl import KLVAE
+    from latentlab.loaders.diffusers_vae import KLVAE
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
