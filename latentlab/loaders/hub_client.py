@@ -11,10 +11,11 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError
@@ -153,21 +154,18 @@ def _within_patience(call: Callable[..., _Answer]) -> _Answer:
     """
     chosen = "HF_HUB_ETAG_TIMEOUT" in os.environ
     patience = float(constants.HF_HUB_ETAG_TIMEOUT if chosen else _PATIENCE)
-    outcome: dict[str, Any] = {}
+    answer: Future[_Answer] = Future()
 
     def run() -> None:
         try:
-            outcome["answer"] = call(timeout=patience)
+            answer.set_result(call(timeout=patience))
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            outcome["error"] = error
+            answer.set_exception(error)
 
-    thread = threading.Thread(target=run, daemon=True, name="latentlab-hub")
-    thread.start()
-    thread.join(patience)
-    if "error" in outcome:
-        raise outcome["error"]
-    if "answer" not in outcome:
+    threading.Thread(target=run, daemon=True, name="latentlab-hub").start()
+    wait([answer], patience)
+    if not answer.done():
         raise TimeoutError(
             f"no response within {patience:g} s; HF_HUB_ETAG_TIMEOUT=30 waits longer"
         )
-    return outcome["answer"]  # type: ignore[no-any-return]
+    return answer.result()
