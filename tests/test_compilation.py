@@ -261,15 +261,15 @@ def test_commands_compile_when_asked(
     assert compiler.modes == []
     called = cli.pca("-k", "posterior", "--out", "run", "--compile")
     assert called.code == 0
-    assert "compiling small: the first decoded take longer" in called.err
+    assert "compiling small: the first images take longer" in called.err
     assert compiler.runs == 2
     walked = cli(
         *("traverse", "--run", "run", "--components", 1, "--steps", 3, "--compile"),
         *("--tile", 128),
     )
     assert walked.code == 0, walked.err
-    # Three frames, and the two ends encoded again.
-    assert compiler.runs == 2 + 3 + 2
+    # Three frames in one batch, and the two ends encoded again.
+    assert compiler.runs == 2 + 1 + 2
     assert compiler.modes == ["default"] * 4
 
 
@@ -282,7 +282,7 @@ def test_frames_are_decoded_by_a_compiled_copy_of_16_bits(
     assert cli(*walk).code == 0
     assert compiler.modes == ["default"] * 4  # both halves of the model, and of its copy
     # Three frames; the two ends are encoded exactly, to measure how monotone the walk is.
-    kinds = Counter(result.dtype for result in compiler.results)
+    kinds = Counter(result.dtype for batch in compiler.results for result in batch)
     assert kinds == {torch.bfloat16: 3, torch.float32: 2}
 
 
