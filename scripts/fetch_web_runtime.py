@@ -18,7 +18,6 @@ import tempfile
 from pathlib import Path
 
 from latentlab.errors import DownloadError, LatentlabError, MissingExtraError
-from latentlab.files import replace_when_done
 from latentlab.pages import (
     RUNTIME,
     RUNTIME_FOLDER,
@@ -26,6 +25,7 @@ from latentlab.pages import (
     RUNTIME_VERSION,
     runtime_files,
 )
+from latentlab.runs import write_bytes
 
 _TIMEOUT = 300
 
@@ -69,8 +69,7 @@ def unpack(archive: Path, folder: Path) -> None:
                         f"SHA-256 {digest[:12]}…",
                         "do not use it; report this",
                     )
-                with replace_when_done(folder / name) as unfinished:
-                    unfinished.write_bytes(content)
+                write_bytes(folder / name, content)
     except (tarfile.TarError, KeyError, OSError) as error:
         raise DownloadError(
             f"an archive of {RUNTIME_PACKAGE} that cannot be read ({error})",

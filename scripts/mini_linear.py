@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from latentlab.arrays import to_uint8
+
 PATCH = 8
 ANCHOR = 6.0
 """Value of the two constant channels that keep a GroupNorm's scale the same for every picture."""
@@ -54,7 +56,7 @@ def reconstruct(pca: PatchPCA, pixels: np.ndarray) -> np.ndarray:
     n, h, w, _ = rows.shape
     grid = rows.reshape(n, h, w, PATCH, PATCH, 3).transpose(0, 1, 3, 2, 4, 5)
     images = grid.reshape(n, h * PATCH, w * PATCH, 3)
-    return ((images.clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)
+    return to_uint8(torch.from_numpy(images).movedim(-1, -3)).numpy()
 
 
 @torch.no_grad()

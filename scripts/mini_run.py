@@ -47,12 +47,6 @@ class Run:
     step: int = 0
 
 
-def write_json(value: object, path: Path) -> None:
-    """Write a JSON file in one move."""
-    with replace_when_done(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-
-
 def save_checkpoint(run: Run, recipe: Recipe, photos: int, path: Path) -> None:
     """Replace the checkpoint in one move; it loads with ``weights_only=True``."""
     state = {

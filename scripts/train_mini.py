@@ -44,12 +44,13 @@ from mini_run import (
     load_checkpoint,
     save_checkpoint,
     trim_log,
-    write_json,
     write_line,
 )
 from torch import Tensor, nn
 
+from latentlab.cli.digits.setting import device_for
 from latentlab.errors import FileError, LatentlabError, UsageError
+from latentlab.runs import write_json
 
 
 def start_run(
@@ -251,7 +252,7 @@ def run_from(options: argparse.Namespace) -> None:
     print(f"{count} from {options.data}", file=sys.stderr, flush=True)
     if len(photos.names) < 2:
         raise FileError(f"{count} in {options.data}", "at least 2", "pass a folder with more")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_for("auto")
     training, _ = split(photos.pixels, recipe)
     run = start_run(recipe, None if options.resume else training, device, options.start)
     if options.resume:
@@ -275,7 +276,7 @@ def run_from(options: argparse.Namespace) -> None:
     write_linear_models(options.out, training)
     exported = type(run.averaged).from_pretrained(options.out / "mini").eval()
     results = scores(exported, training, bundled_photos()) | {"latents": statistics}
-    write_json(results, options.out / "scores.json")
+    write_json(options.out / "scores.json", results)
     for name in ("mini", "linear"):
         figures = results[name]
         print(f"{name}: PSNR {figures['psnr']:.2f} dB, SSIM {figures['ssim']:.3f}", file=sys.stderr)
