@@ -1,4 +1,4 @@
-"""A training run of ``mini``: its recipe, its state, and the files that let it go on."""
+"""A training run of ``mini``: its recipe, its state, and the files that it resumes from."""
 
 from __future__ import annotations
 

@@ -48,20 +48,20 @@ _GROWING = "1000x1024,10000x1024,100000x1024"
 SIZES: dict[str, tuple[Callable[[str], Any], str, str, str]] = {
     "shapes": (_shapes, f"{_PCA},4096x65536", "256x16384", "samples of the PCA"),
     "null-shapes": (_shapes, "256x32768", "256x16384", "samples of parallel analysis"),
-    "size": (int, "256", "64", "side of the images in pixels"),
-    "flux-sizes": (_numbers, "256,512", "64", "sides for FLUX.1's architecture"),
-    "rounds": (int, "5", "2", "turns of each job"),
+    "size": (int, "256", "64", "side of images in pixels"),
+    "flux-sizes": (_numbers, "256,512", "64", "sides of images for FLUX.1's architecture"),
+    "rounds": (int, "5", "2", "rounds of each job"),
     "samples": (int, "256", "16", "samples of the whole job"),
     "components": (int, "5", "2", "components of the whole job"),
-    "steps": (int, "16", "5", "frames of a component"),
+    "steps": (int, "16", "5", "frames for each component"),
     "photos": (int, "200", "16", "photos of the store"),
     "counts": (_numbers, "1000,10000,100000", "200,1000", "images of growing stores"),
-    "rank-photos": (int, "200", "16", "photos for one process and for two"),
-    "rank-rounds": (int, "5", "1", "turns of these"),
+    "rank-photos": (int, "200", "16", "photos encoded by one process and by two"),
+    "rank-rounds": (int, "5", "1", "rounds of these"),
     "stream-shape": (_shape, "100000x4096", "4000x512", "rows of streaming PCA"),
-    "stream-growing": (_shapes, _GROWING, "1000x128,4000x128", "its rows as they grow"),
+    "stream-growing": (_shapes, _GROWING, "1000x128,4000x128", "growing rows of streaming PCA"),
 }
-"""Option → type, default, default with ``--quick``, which only shows that everything runs, help."""
+"""Option → type, default, default with ``--quick`` (whose figures mean nothing), help."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -102,16 +102,16 @@ def _measure(name: str, options: Options, console: Console) -> dict[str, Any]:
 def _parse(arguments: Sequence[str] | None) -> Options:
     parser = argparse.ArgumentParser(prog="python scripts/bench", description=__doc__)
     add = parser.add_argument
-    add("--quick", action="store_true", help="everything on small sizes, two rounds")
+    add("--quick", action="store_true", help="run everything on small sizes, in two rounds")
     add("--only", type=_sections, default=NAMES, help=f"some of {NAMES}; or none")
-    add("--json", type=Path, metavar="FILE", help="keep all figures there, with earlier ones")
-    add("--markdown", type=Path, metavar="FILE", help="write them there; JSON goes beside it")
+    add("--json", type=Path, metavar="FILE", help="add all figures to those in this file")
+    add("--markdown", type=Path, metavar="FILE", help="write tables here, and JSON beside it")
     add("--model", help="name, folder or file that load_vae takes (default: ../shared's taef2)")
     # Not MPS, which latentlab would take by itself: it has no ceiling here.
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    add("--device", default=device, help=f"of models, whole and store: cpu or cuda (now {device})")
-    add("--compile", action="store_true", help="models once more as --compile runs them: minutes")
-    add("--no-memory", dest="memory", action="store_false", help="leave peak memory out")
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    add("--device", default=found, help=f"of models, whole and store: cpu or cuda (here {found})")
+    add("--compile", action="store_true", help="measure models once more, compiled: minutes")
+    add("--no-memory", dest="memory", action="store_false", help="do not measure peak memory")
     for name, (kind, full, quick, what) in SIZES.items():
         add(f"--{name}", type=kind, help=f"{what} (default {full}; quick {quick})")
     options = parser.parse_args(arguments)

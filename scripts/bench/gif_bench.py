@@ -1,4 +1,4 @@
-"""Writing an animated GIF beside imageio's default: seconds, bytes, and how true it is."""
+"""Writing an animated GIF against imageio's default: seconds, bytes and PSNR."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def moving_frames(size: int, count: int) -> list[NDArray[np.uint8]]:
 
 
 def frame_psnrs(path: Path, frames: list[NDArray[np.uint8]]) -> list[float]:
-    """Return the PSNR in dB of each frame of a file against the frame that was to be shown."""
+    """Return the PSNR in dB of each frame of a file against the original frame."""
     with Image.open(path) as animation:
         read = [np.array(frame.convert("RGB")) for frame in ImageSequence.Iterator(animation)]
     pairs = zip(read, frames, strict=True)

@@ -1,4 +1,4 @@
-"""The whole way from an image to its frames beside its model runs, as a share of the ceiling."""
+"""The whole job from an image to its frames: model runs and wall time, against the ceiling."""
 
 from __future__ import annotations
 

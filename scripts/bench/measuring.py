@@ -1,4 +1,4 @@
-"""Seconds and bytes of jobs, and how fast this machine multiplies matrices meanwhile."""
+"""Time and memory of jobs, and how fast this machine multiplies matrices meanwhile."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def time_in_turn(
 ) -> dict[str, Timing]:
     """Return the timings of jobs that take turns, so that what slows one slows all.
 
-    Some may get fewer rounds where they are too slow, and then no warm-up either.
+    Slow jobs may get fewer rounds, and then no warm-up either.
     """
     limits = fewer or {}
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
@@ -77,17 +77,17 @@ def ways_of(timings: Mapping[str, Timing]) -> dict[str, dict[str, Any]]:
 
 
 def exponent_of(counts: Sequence[float], seconds: Sequence[float]) -> float:
-    """Return the exponent of time in the number of something, from two measurements."""
+    """Return the exponent of time as a power of a count, from two measurements."""
     return math.log(seconds[1] / seconds[0]) / math.log(counts[1] / counts[0])
 
 
 def waited_for(job: Job, device: str) -> Job:
-    """Return a job that ends when what it began on a device has ended."""
+    """Return a job that ends when its work on a device has ended."""
     return (lambda: (job(), torch.cuda.synchronize())[0]) if device == "cuda" else job
 
 
 def in_own_process(job: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what a function of a module returns in a new Python process."""
+    """Return the result of a function that runs in a new Python process."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
         return pool.submit(job, *arguments).result()
@@ -111,9 +111,9 @@ def _peak() -> int:
 
 
 class Interlude:
-    """A callback that does something else at every few calls, and takes the time of that.
+    """A callback that runs another job every few calls and measures how long that takes.
 
-    On a machine whose speed changes within seconds, both sides of a ratio then change alike.
+    When a machine's speed changes within seconds, both sides of a ratio then change alike.
     """
 
     def __init__(self, job: Callable[..., Any], every: int, before: Job = lambda: None) -> None:
@@ -127,14 +127,14 @@ class Interlude:
         self.calls += 1
 
     def time(self, job: Job) -> tuple[float, Any]:
-        """Return the wall time of a job that calls this one, without the interludes; its result."""
+        """Return the wall time of a job without the interludes that it called, and its result."""
         before = len(self.seconds)
         seconds, result = timed(job)
         return seconds - sum(self.seconds[before:]), result
 
 
 def square_products(dtype: str, device: str) -> list[tuple[int, Job]]:
-    """Return FLOP and job of the matrix products that measure the ceiling of a device."""
+    """Return the FLOP and the job of each matrix product that measures a device's ceiling."""
 
     def product(side: int) -> Job:
         square = torch.rand(side, side).to(device, getattr(torch, dtype))
@@ -144,7 +144,7 @@ def square_products(dtype: str, device: str) -> list[tuple[int, Job]]:
 
 
 class Products:
-    """Square products of a dtype, timed again and again beside something else."""
+    """Square products of one dtype, timed again and again during another job."""
 
     def __init__(self, dtype: str = "float32", device: str = "cpu") -> None:
         self.products = square_products(dtype, device)
@@ -157,7 +157,7 @@ class Products:
         self.turns.append([timed(job)[0] for _, job in self.products])
 
     def rate(self, since: int = 0, until: int | None = None) -> float:
-        """Return the FLOP/s of the faster product, over all its times in some turns."""
+        """Return the FLOP/s of the faster product over a range of turns."""
         times = zip(*self.turns[since:until], strict=True)
         measured = zip(self.products, times, strict=True)
         return max(flop * len(seconds) / sum(seconds) for (flop, _), seconds in measured)
@@ -170,8 +170,8 @@ class Products:
 class Meanwhile:
     """A job, and the rate of square products that are timed meanwhile.
 
-    They run about ten times between the convolutions of a module; without one they run before the
-    job, as they must where a device computes aside or the layers are compiled.
+    They run about ten times between the convolutions of a module. Without a module they run before
+    the job, as they must where a device computes asynchronously or the layers are compiled.
     """
 
     def __init__(self, job: Job, dtype: str, device: str = "cpu", module: Any = None) -> None:
@@ -197,6 +197,6 @@ class Meanwhile:
         return self.result
 
     def shares(self, flop: float) -> list[float]:
-        """Return for each call how much of the machine's rate a job of so many FLOP reached."""
+        """Return the share of the machine's rate that each call of so many FLOP reached."""
         pairs = zip(self.seconds, self.rates, strict=True)
         return [flop / seconds / rate for seconds, rate in pairs]

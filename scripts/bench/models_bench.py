@@ -1,4 +1,4 @@
-"""Encoding and decoding as latentlab does by itself, beside the naive way and two ceilings."""
+"""Encoding and decoding by default, against the naive way and two ceilings."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ FLUX1 = {
 FLUX1_NAME = "FLUX.1 architecture"
 _SMALL = {"block_out_channels": (8, 16, 16, 16), "norm_num_groups": 4}
 _BOUNDS = {"cpu": (2.0, 0.85), "cuda": (8.0, 0.5)}
-"""Of the naive way's time over latentlab's, and of the share of the ceiling."""
+"""Bounds of the naive way's time over latentlab's, and of the share of the ceiling."""
 _BATCHES = {"cpu": 1, "cuda": 4}
-"""Batches of a run: several, so that copies can run beside the batch after them."""
+"""Batches of a run: several on a GPU, where copies overlap with the next batch."""
 _OFTENER = 2
-"""Our rounds for one naive round on a CPU: a share of its rate scatters more than their ratio."""
+"""Our rounds for each naive round on a CPU: shares of its rate scatter more than ratios do."""
 
 
 def flux1_vae(device: str = "cpu", **changes: Any) -> LatentVAE:
@@ -62,7 +62,7 @@ def flux1_vae(device: str = "cpu", **changes: Any) -> LatentVAE:
 
 
 def measure(options: Options, say: Say) -> list[Row]:
-    """Return two rows for each model and size, and two more where it is to be compiled."""
+    """Return two rows for each model and size, and two more with ``--compile``."""
     rows = []
     for vae, size in _models(options):
         say(f"{vae.spec.name} at {size} px")
@@ -105,7 +105,7 @@ def _measure_half(half: Half, vae: Any, plain: Any, size: int, rounds: int, case
     together = batch_size(vae, size, size, half)
     pictures = together * _BATCHES[device]
     jobs = {
-        "latentlab": _job(half, vae, sample.repeat(pictures, 1, 1, 1), together),
+        "latentlab": partial(_run_all, half, vae, sample.repeat(pictures, 1, 1, 1), together),
         "naive": halves_of(plain, device).job(half, own_sample),
     }
     if device == "cuda":
@@ -141,15 +141,15 @@ def _measure_half(half: Half, vae: Any, plain: Any, size: int, rounds: int, case
     }
 
 
-def _job(half: Half, vae: LatentVAE, samples: torch.Tensor, together: int) -> Job:
-    """Return what runs all samples in batches and returns the last result."""
-    if half == "encode":
-        return lambda: deque(encode_each(vae, samples.split(together)), 1)[0][-1:]
-    return lambda: deque(decode_each(vae, samples), 1)[0][None]
+def _run_all(half: Half, vae: LatentVAE, samples: torch.Tensor, together: int) -> torch.Tensor:
+    """Return the last result of all samples, which run in batches."""
+    batches = samples.split(together)
+    results = encode_each(vae, batches) if half == "encode" else decode_each(vae, samples)
+    return deque(results, 1)[0]
 
 
 def _with_tf32(job: Job) -> Any:
-    """Return a job's result, with convolutions that round to TF32 as they do by torch's default."""
+    """Return a job's result with convolutions that round to TF32, which is torch's default."""
     torch.backends.cudnn.allow_tf32 = True
     try:
         return job()

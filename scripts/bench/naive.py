@@ -23,7 +23,7 @@ from latentlab.neighborhoods.augment import change_picture
 from latentlab.shipped import shipped_folder
 
 COMPONENTS = 64
-"""Components of the PCA: what latentlab keeps, too."""
+"""Components of the PCA, as many as latentlab keeps."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class NaiveVAE:
     decode: Callable[[torch.Tensor], torch.Tensor]
 
     def job(self, half: str, batch: torch.Tensor) -> Callable[[], torch.Tensor]:
-        """Return what runs one half, ``encode`` or ``decode``, without gradients."""
+        """Return a job that runs one half, ``encode`` or ``decode``, without gradients."""
         return torch.no_grad()(lambda: getattr(self, half)(batch))
 
 
@@ -65,7 +65,7 @@ def load_naive(source: str | Path, device: str = "cpu") -> NaiveVAE:
 
 
 def halves_of(module: Any, device: str = "cpu") -> NaiveVAE:
-    """Return encode and decode of a plain AutoencoderKL or TAESD, from and to the CPU."""
+    """Return both halves of a plain AutoencoderKL or TAESD; they take and return CPU tensors."""
     module = module.to(device)
     if hasattr(module, "encode"):
         return NaiveVAE(
@@ -87,7 +87,7 @@ def run_naive(
     steps: int,
     device: str = "cpu",
 ) -> NaiveJob:
-    """Write the curve and the animations of an image (3, H, W) here; return times and spectrum.
+    """Write curve and animations of an image (3, H, W) to this folder; return times and spectrum.
 
     The factors (N,) say how the image is changed, as for latentlab's ``augment``.
     """
@@ -125,7 +125,7 @@ def _load_taesd(folder: Path) -> Any:
         plain = path.suffix == ".safetensors"
         halves.append(load_file(path) if plain else torch.load(path, weights_only=True))
     tensors = join_halves(*halves)
-    # diffusers cannot hold TAEF2: latentlab builds its layers, which then run as they come.
+    # diffusers cannot hold TAEF2: latentlab builds the layers, which then run unchanged.
     module = TAESD({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     module.load_state_dict(tensors)
     return module.eval()

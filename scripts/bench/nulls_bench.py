@@ -1,4 +1,4 @@
-"""Parallel analysis beside the loop one would write: time, memory and the same answer."""
+"""Parallel analysis against the loop one would write: time, memory and agreement."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ TARGET_SHAPE = (256, 32_768)
 DRAWS = 100
 NAIVE_DRAWS = 2
 _PROCESSES = 5
-"""Processes to take the median peak of: their peaks differ by a few megabytes."""
+"""Processes whose median peak is taken: peaks differ by a few megabytes."""
 
 
 def permute(samples: torch.Tensor, spectrum: Spectrum | None = None) -> Null:
-    """Return the parallel null by latentlab, 100 permutations; with the fit if it is missing."""
+    """Return latentlab's parallel null of 100 permutations, after a fit if there is no spectrum."""
     spectrum = spectrum or fit_pca(samples, n_components=1).spectrum
     return null_model("parallel").draw(samples, spectrum, draws=DRAWS)
 

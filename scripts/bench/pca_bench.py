@@ -1,4 +1,4 @@
-"""Exact PCA beside scikit-learn's: time, memory and how right the eigenvalues are."""
+"""Exact PCA against scikit-learn's: time, memory and errors of the eigenvalues."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMPONENTS = 50
 METHODS = ("latentlab", "full", "randomized")
 TARGET_SHAPE = (512, 65_536)
 FULL_ROUNDS = 3
-# N²·D, to which the work is about proportional: the full SVD takes some 20 s at the first.
+# In N²·D, which is about proportional to the work: a full SVD takes some 20 s at the first.
 _LARGEST_FULL = _TWICE_FROM = 2**34
 _LARGEST_EXACT = _ONCE_BEYOND = 2**36
 
@@ -39,8 +39,8 @@ def fit_with(method: str, samples: torch.Tensor) -> Any:
 
 
 def measure(options: Options, say: Say) -> list[Row]:
-    # Without the full SVD where it would take minutes, and without the peaks of scikit-learn's
-    # methods except at the target's shape.
+    # The full SVD is left out where it would take minutes, and scikit-learn's peaks are measured
+    # at the target's shape alone.
     return [_measure_shape(shape, options, say) for shape in options.shapes]
 
 
@@ -61,7 +61,7 @@ def _measure_shape(shape: tuple[int, int], options: Options, say: Say) -> Row:
 
 
 def _time(samples: torch.Tensor, work: int, rounds: int) -> dict[str, Timing]:
-    """Return the timings of all methods: of long ones once or twice, without a warm-up."""
+    """Return the timings of all methods; long ones run once or twice, without a warm-up."""
     methods = [method for method in METHODS if method != "full" or work <= _LARGEST_FULL]
     jobs = {method: partial(fit_with, method, samples) for method in methods}
     at_target = tuple(samples.shape) == TARGET_SHAPE
@@ -90,7 +90,7 @@ def relative_error(fitted: Any, exact: NDArray[np.float64]) -> float:
 
 
 def peak_over_samples(fit: Callable[[torch.Tensor], Any], shape: tuple[int, int]) -> float:
-    """Return the peak memory of drawing and fitting samples, over the bytes of the samples."""
+    """Return the peak memory of drawing and fitting samples over the size of the samples."""
     return float(in_own_process(_peak, fit, shape) / (4 * shape[0] * shape[1]))
 
 

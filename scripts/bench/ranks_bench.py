@@ -1,4 +1,4 @@
-"""``latentlab encode`` by two processes with one thread each beside one process with two."""
+"""``latentlab encode`` by two processes with one thread each against one process with two."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Measured sections in one JSON file, and that file as Markdown.
 
-Sections are measured together or one after the other, also on different days: each keeps the date,
-the load and the rounds of its measurement and replaces only its own figures.
+Sections may be measured on different days: each keeps the date, the load and the rounds of its
+measurement and replaces only its own figures.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ _RUN_ONLY = ("date", "load_average", "rounds", "quick", "seconds")
 
 
 def at_least(name: str, value: float, bound: float) -> Row:
-    """Return a figure, with its unit in the name, beside the smallest good value."""
+    """Return a figure, with its unit in the name, and its smallest good value."""
     facts = {"name": name, "value": value, "bound": bound}
     return {**facts, "at_least": True, "met": value >= bound}
 
 
 def at_most(name: str, value: float, bound: float) -> Row:
-    """Return a figure, with its unit in the name, beside the largest good value."""
+    """Return a figure, with its unit in the name, and its largest good value."""
     return {**at_least(name, value, bound), "at_least": False, "met": value <= bound}
 
 
@@ -68,12 +68,12 @@ class Report:
 
     @classmethod
     def read(cls, modules: Mapping[str, Any], path: Path | None) -> Self:
-        """Return the report of a JSON file, an empty one where there is none."""
+        """Return the report of a JSON file, or an empty one if there is no file."""
         facts = json.loads(path.read_text()) if path and path.exists() else {}
         return cls(modules, facts.get("sections", {}))
 
     def figures(self, name: str) -> Any:
-        """Return what a section measured; None where it was not."""
+        """Return what a section measured; None if it was not measured."""
         figures = self.sections.get(name, {}).get("figures")
         return None if figures and "skipped" in figures else figures
 
@@ -101,9 +101,7 @@ class Report:
     def to_markdown(self) -> str:
         """Return bounds first, then machines, then a part for each section."""
         missed = [target["name"] for target in self.targets if not target["met"]]
-        machines: list[Row] = []
-        for machine in map(_machine_of, self.sections.values()):
-            machines += [machine] if machine not in machines else []
+        machines = [*{str(one): one for one in map(_machine_of, self.sections.values())}.values()]
         parts = [_INTRODUCTION, target_table(self.targets)]
         parts.append(f"Not kept: {'; '.join(missed)}." if missed else "All bounds are kept.")
         parts += ["## Machine", *(f"- {describe_machine(machine)}" for machine in machines)]
@@ -122,9 +120,9 @@ def new_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]
 
 
 def table_of(title: str, rows: Iterable[Row], *columns: tuple[str, Cell]) -> Table:
-    """Return a table of rows by columns: headings, and what stands below them.
+    """Return a table of rows by columns, which are headings with a function or format of the row.
 
-    That is a function of the row, or a format of its values, and a dash where one of them is None.
+    A format becomes a dash where a value is None.
     """
     headings, cells = zip(*columns, strict=True)
     return new_table(title, headings, ([_fill(cell, row) for cell in cells] for row in rows))
@@ -172,7 +170,7 @@ def describe_run() -> dict[str, Any]:
 
 
 def _of_processor(name: str) -> str:
-    """Return what Linux says of the first processor under a name; empty where it is unknown."""
+    """Return an entry of /proc/cpuinfo for the first processor; empty where it is unknown."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")

@@ -1,4 +1,4 @@
-"""The models and images that are measured with, and what they cost."""
+"""The models and images for measurements, and how much computation they take."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PICTURE = "sample:flower"
 
 
 def model_of(options: Options) -> str:
-    """Return the model asked for, the default one where it is there, or the built-in one."""
+    """Return the requested model, or the default one if it is there, or the built-in one."""
     return str(options.model or (DEFAULT_MODEL if DEFAULT_MODEL.is_dir() else BUILT_IN))
 
 
@@ -31,13 +31,13 @@ def load(source: str, device: str = "cpu") -> LatentVAE:
 
 
 def without_model(options: Options) -> Row | None:
-    """Return why nothing is measured where there is only the built-in model, a small one."""
+    """Return why a section is skipped if there is only the built-in model, a small one."""
     missing = not options.model and not DEFAULT_MODEL.is_dir()
     return {"skipped": f"no model at {DEFAULT_MODEL}: give one with --model"} if missing else None
 
 
 def run_half(vae: LatentVAE, half: str, batch: torch.Tensor) -> Any:
-    """Return what latentlab makes of a batch by one half of a VAE."""
+    """Return a batch encoded or decoded by latentlab."""
     return encode_batch(vae, batch) if half == "encode" else [*decode_each(vae, batch)]
 
 
@@ -59,16 +59,16 @@ def without_channels_last(vae: LatentVAE) -> Any:
 
 
 def blocks(size: int) -> torch.Tensor:
-    """Return an image (1, 3, size, size) of random blocks of 8 px, always the same ones."""
+    """Return an image (1, 3, size, size) of random 8 px blocks, always the same."""
     side = size // 8
     coarse = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     return coarse.repeat_interleave(8, 2).repeat_interleave(8, 3) * 2 - 1
 
 
 def copy_photos(folder: Path, count: int) -> int:
-    """Copy the first photos into a new folder; return how many there are."""
+    """Copy the first photos into a new folder and return their number."""
     folder.mkdir()
     photos = sorted(PHOTOS.iterdir())[:count]
     for photo in photos:
-        shutil.copy(photo, folder)  # a store leaves out links that lead out of its folder
+        shutil.copy(photo, folder)  # a store skips links that lead out of its folder
     return len(photos)

@@ -1,4 +1,4 @@
-"""How long commands take that load no model, and what they import nevertheless."""
+"""How long commands without a model take, and which heavy modules they import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``latentlab encode`` beside the bare model, and as the number of images grows."""
+"""``latentlab encode`` against the bare model, and as the number of images grows."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from latentlab.store.filling import Filled
 from latentlab.store.shards import write_shard
 
 SMALL = 64
-"""Side in pixels of the images whose number grows."""
+"""Side in pixels of the images in growing stores."""
 _DIFFERENT = 100
 _IN_ONE_FOLDER = 500
 _BATCH = 256
 _BETWEEN = 50
-"""Images of a store after which the model alone encodes the same."""
+"""Images after which the model alone encodes the same ones."""
 
 
 def measure(options: Options, say: Say) -> Row:
@@ -82,7 +82,7 @@ def _fill_beside_model(
     vae: LatentVAE, fill: partial[Filled], batches: Sequence[torch.Tensor]
 ) -> tuple[float, float]:
     """Return seconds of filling a store, and of the model alone on its batches meanwhile."""
-    waiting = [*batches]  # meanwhile the store's workers continue only until their pipes are full
+    waiting = [*batches]  # meanwhile the workers continue only until their pipes are full
 
     def catch_up(stage: str, done: int, total: int) -> None:
         while stage == "encoding" and sum(map(len, waiting)) > total - done:
@@ -125,7 +125,7 @@ def _measure_growth(counts: Sequence[int]) -> Row:
     """Return time and peak memory of stores of more and more small images, and the exponent."""
     rows = [in_own_process(_fill_with_small, count) for count in counts]
     seconds = [row["seconds"] for row in rows]
-    # Between the two largest: what a run takes in any case would make the others look better.
+    # Between the two largest: the fixed cost of a run would make the others look better.
     return {
         "rows": rows,
         "exponent": exponent_of(counts[-2:], seconds[-2:]),
@@ -134,8 +134,8 @@ def _measure_growth(counts: Sequence[int]) -> Row:
 
 
 def _fill_with_small(count: int) -> Row:
-    """Return seconds and peak memory of this process, without its workers, that fills a store."""
-    # The model is next to nothing here, and what is measured is the store.
+    """Return the time and the peak memory, without workers, of this process filling a store."""
+    # The model takes next to no time here; the store is measured.
     torch.set_num_threads(1)
     vae = load("linear")
     with tempfile.TemporaryDirectory() as place:
@@ -148,7 +148,7 @@ def _fill_with_small(count: int) -> Row:
 
 
 def _write_images(folder: Path, count: int) -> None:
-    """Fill a folder with so many names of a hundred small images."""
+    """Fill a folder with links to a hundred different small images."""
     generator = np.random.default_rng(0)
     for number in range(count):
         path = folder / f"{number // _IN_ONE_FOLDER:04d}" / f"{number:08d}.png"
@@ -183,7 +183,7 @@ def tables(report: Row) -> Iterator[Table]:
 
 
 def _throughput_table(row: Row) -> Table:
-    low, *_, high = row["all_ratios"]
+    low, high = row["all_ratios"][0], row["all_ratios"][-1]
     paired = f"{row['ratio']:.1%}, {low:.0%} to {high:.0%}, of the model meanwhile"
     store = f"{row['store_per_second']:.1f} ({paired})"
     lines = [

@@ -1,4 +1,4 @@
-"""Streaming PCA beside the bare matrix products that it needs, its memory, and how it grows."""
+"""Streaming PCA against the bare matrix products that it needs, its memory and its growth."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NAMES = {
 
 
 def write_rows(path: Path, shape: Shape) -> RowStream:
-    """Write rows whose variances fall as those of images do, in float16 as a store keeps them."""
+    """Write float16 rows, as a store has, whose variances fall as those of images do."""
     generator = torch.Generator().manual_seed(0)
     scales = torch.arange(1, shape[1] + 1).rsqrt()
     with path.open("wb") as file:
@@ -46,12 +46,12 @@ def write_rows(path: Path, shape: Shape) -> RowStream:
 
 
 def rows_of(path: Path, shape: Shape) -> RowStream:
-    """Return the first rows of a file as latentlab takes them."""
+    """Return the first rows of a file as a stream."""
     return RowStream(partial(_read, path, shape), *shape)
 
 
 def _read(path: Path, shape: Shape, rows: int) -> Iterator[torch.Tensor]:
-    """Yield chunks of at most so many rows: read, not mapped, because mapped memory counts."""
+    """Yield chunks of at most so many rows, not mapped because mapped memory would count."""
     with path.open("rb") as file:
         for start in range(0, shape[0], rows):
             values = np.fromfile(file, "float16", min(rows, shape[0] - start) * shape[1])
@@ -64,7 +64,7 @@ def fit(rows: RowStream) -> Any:
 
 
 def measure(options: Options, say: Say) -> Row:
-    """Return times beside bare products, peak memory, exactness and growth."""
+    """Return times against bare products, peak memory, errors of the eigenvalues and growth."""
     shape, growth = options.stream_shape, []
     say("streaming PCA of {:,}×{:,}".format(*shape))
     with tempfile.TemporaryDirectory() as place:
@@ -77,7 +77,7 @@ def measure(options: Options, say: Say) -> Row:
             timing = time_in_turn({"fit": job}, options.rounds)["fit"]
             growth.append({"shape": list(some), **timing.figures})
         error = _eigenvalue_error(write_rows(path, CHECKED))
-    # Between the two largest, for eigenvalues take the same time whatever the rows.
+    # Between the two largest: eigenvalues take the same time for any number of rows.
     exponent = _exponent(*growth[-2:])
     more = {"growth": growth, "exponent": exponent, "eigenvalue_error": error}
     return {**figures, **memory, **more}

@@ -18,7 +18,7 @@ SHARE = 0.85
 
 
 def measure(options: Options, say: Say) -> list[Row] | Row:
-    """Return a row for each half, latentlab's way beside batches of plain, contiguous NCHW."""
+    """Return a row for each half: latentlab against batches of plain, contiguous NCHW tensors."""
     if skipped := without_model(options):
         return skipped
     vae = load(model_of(options))

@@ -1,4 +1,4 @@
-"""``latentlab pca`` and ``traverse`` beside the same job written by hand."""
+"""``latentlab pca`` and ``traverse`` against the same job written by hand."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from latentlab.neighborhoods.augment import Augment
 from latentlab.precision import with_fast_decoder
 from latentlab.runs import latest_run, load_pca
 
-SPEEDUP, LEAST_PSNR, RATIO_ERROR = 2.5, 45.0, 0.01
 _FRAMES_COMPARED = 4
 _LEADING = 5
 _ALIKE = "How alike latentlab's and the naive results are"
@@ -35,7 +34,7 @@ _PSNRS = {"least": "psnr_min", "median": "psnr_median"}
 
 
 def measure(options: Options, say: Say) -> Row:
-    """Return times of both ways, once without nulls too, and how alike their results are."""
+    """Return times of both ways, and once without nulls, and how alike their results are."""
     source, size, samples = model_of(options), options.size, options.samples
     source = str(Path(source).resolve()) if Path(source).exists() else source
     say(f"pca and traverse with {source}, three ways")
@@ -88,7 +87,7 @@ def _run_commands(
         line = [command, *map(str, options), "--device", device, "--quiet"]
         seconds[command], code = timed(partial(run, line))
         if code:
-            raise RuntimeError(f"latentlab {' '.join(line)} left with {code}")
+            raise RuntimeError(f"latentlab {' '.join(line)} failed with code {code}")
     return SimpleNamespace(seconds=seconds, pca=load_pca(latest_run()))
 
 
@@ -128,12 +127,11 @@ def _compare_frames(vae: Any, pca: PCA, options: Options) -> Row:
 def targets(row: Row) -> Iterator[Row]:
     what = f"pca + traverse, {row['model']}, N={row['samples']}: "
     (ratio,) = (way["ratio"] for way in row["ways"] if way["name"] == "naive")
-    yield at_least(f"{what}naive / latentlab, time", ratio, SPEEDUP)
-    yield at_least(f"{what}least PSNR of frames, dB", row["psnr_min"], LEAST_PSNR)
+    yield at_least(f"{what}naive / latentlab, time", ratio, 2.5)
+    yield at_least(f"{what}least PSNR of frames, dB", row["psnr_min"], 45.0)
     for which, error in row["ratio_errors"].items():
         if which.endswith("full"):
-            name = f"{what}{which} SVD: worst eigenvalue ratio, off by"
-            yield at_most(name, error, RATIO_ERROR)
+            yield at_most(f"{what}{which} SVD: worst eigenvalue ratio, off by", error, 0.01)
 
 
 def tables(row: Row) -> list[Table]:
