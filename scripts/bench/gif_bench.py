@@ -16,9 +16,9 @@ from PIL import Image, ImageSequence
 from report import Options, Row, Say, Table, table_of
 from sources import IMAGE
 
-from latentlab import read_image
 from latentlab.figures.animation import write_animation
 from latentlab.images.arrays import from_uint8, to_uint8
+from latentlab.images.reading import read_image
 from latentlab.metrics.fidelity import psnr
 from latentlab.neighborhoods.augment import change_image
 

@@ -24,9 +24,10 @@ from PIL import Image
 from report import Options, Row, Say, Table, at_least, at_most, new_table, table_of
 from sources import PHOTOS, copy_photos, load, model_of, run_half
 
-from latentlab import LatentVAE, open_store, read_image
+from latentlab import LatentVAE, open_store
 from latentlab.encoding.batches import batch_size
 from latentlab.encoding.precision import for_data_set
+from latentlab.images.reading import read_image
 from latentlab.machine.files import open_durably
 from latentlab.store.filling import Filled, fill_store
 from latentlab.store.opening import open_source

@@ -19,10 +19,11 @@ from naive import COMPONENTS, NaiveJob, halves_of, run_naive
 from report import Options, Row, Say, Table, at_least, at_most, new_table, table_of
 from sources import IMAGE, load, model_of, without_channels_last
 
-from latentlab import PCA, read_image
+from latentlab import PCA
 from latentlab.cli.main import run
 from latentlab.encoding.encoder import decode_each
 from latentlab.encoding.precision import with_fast_decoder
+from latentlab.images.reading import read_image
 from latentlab.metrics.fidelity import psnr
 from latentlab.neighborhoods.augment import Augment
 from latentlab.results.components import load_pca
@@ -115,7 +116,7 @@ def _compare_frames(vae: Any, pca: PCA, options: Options) -> Row:
     alphas = torch.linspace(-3, 3, options.steps)[:: max(1, options.steps // _FRAMES_COMPARED)]
     lengths = found.step_lengths[:, None] * alphas
     paths = lengths[..., None, None, None] * found.vectors[:, None]
-    latents = (pca.center.values + paths).flatten(0, 1).float()
+    latents = (pca.origin.values + paths).flatten(0, 1).float()
     plain = halves_of(without_channels_last(vae).module, vae.device.type)
     values = []
     for latent, ours in zip(latents, decode_each(with_fast_decoder(vae), latents), strict=True):
