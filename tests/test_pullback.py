@@ -454,7 +454,7 @@ def test_shapes_and_features_that_do_not_fit_are_refused(
     with pytest.raises(ShapeError, match="like the layout"):
         DecoderMap(linear_vae, torch.zeros(6, 4, 4), around.layout, around.features)
     for bad in ("sharp", "identity "):
-        with pytest.raises(UsageError, match="identity, blurred, laplacian"):
+        with pytest.raises(UsageError, match="one of blurred, identity, laplacian"):
             decoder_map(linear_vae, linear_latent, features=bad)
     with pytest.raises(UsageError, match="one of sigma"):
         make_features("blurred", {"radius": 3})

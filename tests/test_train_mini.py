@@ -138,7 +138,7 @@ def test_lines_of_steps_to_be_done_again_leave_the_log(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path, started: object) -> None:
     run = copy.deepcopy(started)
     path = tmp_path / "checkpoint.pt"
-    with pytest.raises(FileError, match="drop --resume"):
+    with pytest.raises(FileError, match="Drop --resume"):
         train_mini.load_checkpoint(run, TINY, 4, path)
     train_mini.save_checkpoint(run, TINY, 4, path)
     with pytest.raises(FileError, match=r"got .* of 4 photos .* expected 7 photos"):
@@ -208,7 +208,7 @@ def test_a_folder_without_images_is_one_line_and_exit_code_3(
 ) -> None:
     out = str(tmp_path / "out")
     assert train_mini.main(["--data", str(tmp_path / "none"), "--out", out]) == 3
-    assert capsys.readouterr().err.startswith("error: got ")
+    assert capsys.readouterr().err.startswith("error: Got ")
 
 
 def test_an_earlier_run_is_not_overwritten(tmp_path: Path, folder: Path) -> None:

@@ -9,31 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from latentlab.registry import Registry, lazy_names
+from latentlab.loaders.registered import FAMILIES
+from latentlab.registry import lazy_names
 
 if TYPE_CHECKING:
     from latentlab.loaders.base import LatentVAE
     from latentlab.loaders.callables import wrap_vae
-    from latentlab.loaders.families import ModuleVAE
     from latentlab.loaders.load import load_vae
 
 __all__ = ["FAMILIES", "LatentVAE", "load_vae", "wrap_vae"]
-
-FAMILIES: Registry[ModuleVAE] = Registry(
-    "model family",
-    __name__,
-    {
-        "AutoencoderDC": "diffusers_vae",
-        "AutoencoderKL": "diffusers_vae",
-        "AutoencoderKLFlux2": "flux2",
-        "AutoencoderKLQwenImage": "video",
-        "AutoencoderKLWan": "video",
-        "AutoencoderTiny": "diffusers_vae",
-        "PatchTransform": "linear",
-        "TAESD": "taesd",
-    },
-    attribute="family",
-)
 
 __getattr__, __dir__ = lazy_names(
     __name__, {"LatentVAE": "base", "load_vae": "load", "wrap_vae": "callables"}

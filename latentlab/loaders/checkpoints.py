@@ -15,11 +15,11 @@ from pathlib import Path
 from torch import Tensor
 
 from latentlab.errors import UsageError, WeightsError
-from latentlab.loaders import FAMILIES
 from latentlab.loaders.families import Checkpoint
 from latentlab.loaders.hub_cache import WEIGHT_SUFFIXES, choose_files, find_flaw, is_complete
 from latentlab.loaders.ldm import read_kl_config, rename_ldm
 from latentlab.loaders.recognize import describe_weights, guess_family
+from latentlab.loaders.registered import FAMILIES
 from latentlab.loaders.scales import choose_normalization
 from latentlab.loaders.taesd import join_halves, rename_tiny
 from latentlab.loaders.weights import damaged, hash_file, read_tensors

@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from latentlab.latents import LatentSpec
-from latentlab.loaders import FAMILIES
 from latentlab.loaders.families import ModuleVAE
 from latentlab.loaders.ldm import rename
 from latentlab.loaders.normalization import Affine
+from latentlab.loaders.registered import FAMILIES
 
 _OLD_ATTENTION = (
     (r"\.attentions\.0\.query\.", ".attentions.0.to_q."),

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from latentlab.errors import WeightsError
 from latentlab.latents import LatentSpec
-from latentlab.loaders import FAMILIES
 from latentlab.loaders.base import LatentVAE, ModelOrigin
 from latentlab.loaders.compilation import compile_vae
 from latentlab.loaders.first_layer import first_convolution, pass_on
 from latentlab.loaders.normalization import Affine
 from latentlab.loaders.recognize import describe_weights
+from latentlab.loaders.registered import FAMILIES
 from latentlab.loaders.weights import DAMAGE, check_finite, damaged
 
 LARGEST_NUMBER = 65_536
@@ -152,7 +152,7 @@ def build_vae(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) 
     WeightsError : no module can be built from the configuration, or keys, shapes or numbers of
         the weights do not fit it.
     """
-    adapter = FAMILIES[checkpoint.family]
+    adapter: type[ModuleVAE] = FAMILIES[checkpoint.family]
     module = _build_empty(adapter, checkpoint)
     tensors = adapter.rename_keys(checkpoint.tensors)
     _check_fit(module, tensors, checkpoint)

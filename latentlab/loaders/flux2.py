@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from latentlab.latents import LatentSpec
-from latentlab.loaders import FAMILIES
 from latentlab.loaders.diffusers_vae import KLVAE
 from latentlab.loaders.normalization import Affine
+from latentlab.loaders.registered import FAMILIES
 
 PATCH = 2
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d
 
 from latentlab.latents import LatentSpec
-from latentlab.loaders import FAMILIES
 from latentlab.loaders.families import ModuleVAE
+from latentlab.loaders.registered import FAMILIES
 
 
 class PatchTransform(nn.Module):

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from latentlab.latents import LatentSpec
-from latentlab.loaders import FAMILIES
 from latentlab.loaders.families import ModuleVAE
+from latentlab.loaders.registered import FAMILIES
 
 POOL_GROUPS = 4
 LONGEST = 256

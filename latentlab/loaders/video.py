@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from latentlab.latents import LatentSpec
-from latentlab.loaders import FAMILIES
 from latentlab.loaders.diffusers_vae import DiffusersVAE
+from latentlab.loaders.registered import FAMILIES
 
 
 @FAMILIES.register("AutoencoderKLQwenImage")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from latentlab.registry import Registry, lazy_names
+from latentlab.pullback.registered import FEATURES
+from latentlab.registry import lazy_names
 
 if TYPE_CHECKING:
-    from latentlab.pullback.features import FeatureMap, make_features
+    from latentlab.pullback.features import make_features
     from latentlab.pullback.products import DecoderMap, decoder_map
     from latentlab.pullback.singular import SingularDirections, top_singular
     from latentlab.pullback.traces import estimate_traces
@@ -21,10 +22,6 @@ __all__ = [
     "make_features",
     "top_singular",
 ]
-
-FEATURES: Registry[FeatureMap] = Registry(
-    "features", __name__, dict.fromkeys(("identity", "blurred", "laplacian"), "features")
-)
 
 __getattr__, __dir__ = lazy_names(
     __name__,

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, interpolate, pad
 
 from latentlab.errors import UsageError
-from latentlab.pullback import FEATURES
+from latentlab.pullback.registered import FEATURES
 
 Features = Callable[[Tensor], Tensor]
 
@@ -58,7 +58,8 @@ def make_features(
     """
     if not isinstance(features, str):
         return features
-    return FEATURES.make(features, options)
+    named: Features = FEATURES.make(features, options)
+    return named
 
 
 @FEATURES.register("identity")
