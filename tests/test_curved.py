@@ -103,7 +103,7 @@ def test_any_other_direction_keeps_its_change_of_the_image() -> None:
 
 def test_a_linear_decoder_is_walked_straight(linear_vae: LinearVAE, linear_latent: Latent) -> None:
     pca = fit_pca(neighborhood(linear_vae, linear_latent, "augment", n_samples=12))
-    options = {"components": 2, "span": 2.0, "steps": 3}
+    options = {"n_components": 2, "span": 2.0, "steps": 3}
     curved = traverse_curved(linear_vae, linear_latent, pca, **options)
     straight = traverse(linear_vae, linear_latent, pca, **options)
     for ours, theirs in zip(curved.paths, straight.paths, strict=True):

@@ -167,16 +167,20 @@ def test_supervised_reads_the_factors_of_a_photo_off_taef2(shared: Path) -> None
             assert row.found > max(row.pca, row.random)
 
 
-def test_gains_are_read_in_logarithms_and_constant_factors_are_left_out() -> None:
-    names, values = standardized_factors(
-        {"zoom": torch.tensor([0.5, 1.0, 2.0]), "hue": torch.ones(3), "blur": torch.arange(3.0)}
+def test_gains_are_read_in_logarithms_and_constant_factors_are_left_out(
+    linear_vae: LinearVAE,
+) -> None:
+    gains, ones = torch.tensor([0.5, 1.0, 2.0]), torch.ones(3)
+    _, hood = planted(
+        torch.zeros(3, 96), linear_vae, zoom=gains, hue=ones, blur=torch.arange(3.0)
     )
+    names, values = standardized_factors(hood)
     assert names == ("zoom", "blur")
     torch.testing.assert_close(
         values, torch.tensor([[-1.0, -1.0], [0.0, 0.0], [1.0, 1.0]]).double()
     )
     with pytest.raises(UsageError, match="without known factors"):
-        standardized_factors({"hue": torch.ones(3)})
+        standardized_factors(planted(torch.zeros(3, 96), linear_vae, hue=ones)[1])
 
 
 @pytest.mark.shared
@@ -287,7 +291,7 @@ def test_a_decoder_that_answers_nothing_is_refused(linear_latent: Latent) -> Non
             return 0 * super()._decode(latents)
 
     hood = neighborhood(Deaf(), linear_latent, "gaussian", n_samples=20)
-    with pytest.raises(LatentlabError, match=r"got .*expected"):
+    with pytest.raises(LatentlabError, match=r"Got .*but expected"):
         find_directions(Deaf(), linear_latent, hood, 4, finder="jacobian")
 
 

@@ -280,7 +280,7 @@ def test_regions_keep_their_region_when_held_out(
     fresh = resample(linear_vae, hood, 12)
     assert fresh is not None
     assert fresh.layout == hood.layout
-    assert fresh.options == hood.options
+    assert fresh.sampling.options == hood.sampling.options
 
 
 def test_hues_do_not_jump_at_half_a_turn(complete_vae: LinearVAE) -> None:
@@ -306,7 +306,10 @@ def test_too_few_samples_and_foreign_directions_are_refused(
         label_directions(linear_vae, linear_latent, found, n_samples=4)
     tokens = neighborhood(linear_vae, linear_latent, "tokens")
     with pytest.raises(UsageError, match="in this neighborhood's features"):
-        factor_correlations(found, replace(tokens, factors=hood.factors))
+        factor_correlations(
+            found,
+            replace(tokens, sampling=replace(tokens.sampling, factors=hood.factors)),
+        )
 
 
 def test_the_table_of_factors_has_the_best_component_and_the_best_random_direction(

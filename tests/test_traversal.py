@@ -118,7 +118,7 @@ def test_pixel_change_is_measured_for_each_standard_deviation(step: float) -> No
         ({"span": math.nan}, "above 0"),
         ({"span": math.inf}, "above 0"),
         ({"steps": 1}, "at least 2"),
-        ({"components": 0}, "1 or more"),
+        ({"n_components": 0}, "1 or more"),
     ],
 )
 def test_steps_that_make_no_sense_are_refused(
@@ -131,7 +131,7 @@ def test_steps_that_make_no_sense_are_refused(
 def test_more_components_than_there_are_is_refused(
     linear_vae: LinearVAE, linear_latent: Latent, small_pca: PCA
 ) -> None:
-    with pytest.raises(ShapeError, match="n_components=40, expected 1 to 19"):
+    with pytest.raises(ShapeError, match="n_components=40, but expected 1 to 19"):
         traverse(linear_vae, linear_latent, small_pca, n_components=40)
 
 
