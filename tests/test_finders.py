@@ -171,9 +171,7 @@ def test_gains_are_read_in_logarithms_and_constant_factors_are_left_out(
     linear_vae: LinearVAE,
 ) -> None:
     gains, ones = torch.tensor([0.5, 1.0, 2.0]), torch.ones(3)
-    _, hood = planted(
-        torch.zeros(3, 96), linear_vae, zoom=gains, hue=ones, blur=torch.arange(3.0)
-    )
+    _, hood = planted(torch.zeros(3, 96), linear_vae, zoom=gains, hue=ones, blur=torch.arange(3.0))
     names, values = standardized_factors(hood)
     assert names == ("zoom", "blur")
     torch.testing.assert_close(

@@ -125,7 +125,9 @@ def test_latents_that_do_not_fit_are_refused(
     linear_vae: LinearVAE, ends: tuple[Latent, Latent]
 ) -> None:
     smaller = Latent(torch.zeros(6, 4, 10), linear_vae.spec, name="small")
-    with pytest.raises(ShapeError, match="a of 40×32 px and small of 40×16 px, but expected two im"):
+    with pytest.raises(
+        ShapeError, match="a of 40×32 px and small of 40×16 px, but expected two im"
+    ):
         interpolate(linear_vae, ends[0], smaller)
     foreign = Latent(torch.zeros(4, 8, 10), linear_vae.spec)
     with pytest.raises(ShapeError, match="6 channels, as linear has"):

@@ -32,7 +32,7 @@ def test_frames_are_the_decoded_steps_in_standard_deviations(
     walk = traverse(linear_vae, linear_latent, small_pca, n_components=2, span=2.0, steps=5)
     assert walk.alphas.tolist() == [-2, -1, 0, 1, 2]
     deviation = small_pca.spectrum.explained_variance[1].sqrt()
-    step = deviation * small_pca.layout.lift(small_pca.components[1])
+    step = deviation * small_pca.sampling.layout.lift(small_pca.components[1])
     expected = linear_vae.decode((linear_latent.values - 2 * step.float())[None])[0]
     assert torch.equal(walk.paths[1].frames[0], to_uint8(expected))
     assert walk.paths[0].share == pytest.approx(
@@ -57,7 +57,7 @@ def test_a_linear_decoder_walks_straight(
     assert trail.scores.monotonicity == 1
     assert trail.drift == pytest.approx(0, abs=1e-4)
     deviation = small_pca.spectrum.explained_variance[0].sqrt()
-    step = (deviation * small_pca.layout.lift(small_pca.components[0])).float()
+    step = (deviation * small_pca.sampling.layout.lift(small_pca.components[0])).float()
     change = linear_vae.decode(step[None]).abs().mean() / 2
     assert trail.scores.pixel_change == pytest.approx(float(change), rel=1e-4)
 

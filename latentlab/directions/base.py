@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latentlab.components.fitting import fit_pca
-from latentlab.components.pca import PCA
+from latentlab.components.pca import PCA, VARIANCE
 from latentlab.errors import UsageError
 from latentlab.linalg.sums import column_moments, project_rows
 
@@ -54,18 +54,14 @@ class Scene:
         """Return the length of a row."""
         return self.neighborhood.n_features
 
-    @property
-    def mean(self) -> Tensor:
-        """Return the samples' mean (n_features,), float64."""
-        return self._moments[0]
-
-    @property
-    def total_variance(self) -> float:
-        """Return the samples' variance, of all features together."""
-        return self._moments[1]
-
     @cached_property
-    def _moments(self) -> tuple[Tensor, float]:
+    def moments(self) -> tuple[Tensor, float]:
+        """Return the samples' mean (n_features,), float64, and variance of all features together.
+
+        Raises
+        ------
+        UsageError : all samples are identical.
+        """
         mean, variances = column_moments(self.neighborhood.samples)
         total = float(variances.sum())
         if not total > 0:
@@ -109,7 +105,7 @@ class Scene:
 
     def scores(self, rows: Tensor) -> Tensor:
         """Return the centered samples' places (n_samples, k), float64, along rows (k, D)."""
-        return project_rows(self.neighborhood.samples, self.mean, rows.double().T)
+        return project_rows(self.neighborhood.samples, self.moments[0], rows.double().T)
 
     def variances(self, rows: Tensor) -> Tensor:
         """Return the samples' variance (k,), float64, along unit rows (k, D)."""
@@ -146,7 +142,7 @@ class Finder(ABC):
     ----------------
     name : how users call it
     statement : one paragraph on what its directions can and cannot tell
-    strength_name : what ``measure`` measures, with its unit in brackets
+    strength_name : what ``measure`` measures, with its unit in brackets; by default the variance
     orthonormal : whether its rows are orthonormal, not only of unit length
     cross_validated : whether its strengths come from samples that the rows were not fitted to,
         and are therefore below what ``measure`` says of the same rows
@@ -154,7 +150,7 @@ class Finder(ABC):
 
     name: ClassVar[str]
     statement: ClassVar[str]
-    strength_name: ClassVar[str]
+    strength_name: ClassVar[str] = VARIANCE
     orthonormal: ClassVar[bool] = False
     cross_validated: ClassVar[bool] = False
 
@@ -162,9 +158,9 @@ class Finder(ABC):
     def search(self, scene: Scene, k: int) -> Found:
         """Return k directions, the strongest first where they have an order."""
 
-    @abstractmethod
     def measure(self, scene: Scene, rows: Tensor) -> Tensor:
         """Return the strength (k,), float64, of any unit rows (k, n_features)."""
+        return scene.variances(rows)
 
     def steps(self, scene: Scene, found: Found) -> tuple[Tensor, str] | None:
         """Return lengths (k,) of a walk's steps and their unit; None for the deviations, in σ."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -92,34 +92,32 @@ def factor_correlations(
     deviation further along.
     """
     names, values = varying_factors(fresh)
-    scores = scores_along(directions, fresh)
+    scores = scores_along(directions.rows, fresh)
     known = sampler_of(fresh).amounts
-    amounts = tuple(known.get(name, Amount()) for name in names)
+    amounts = {name: known.get(name, Amount()) for name in names}
     generator = torch.Generator().manual_seed(seed)
     count = min(_RANDOM_DIRECTIONS, fresh.n_features)
-    chance = replace(directions, rows=random_rows(count, fresh.n_features, generator))
-    baseline = spearman(scores_along(chance, fresh), values).abs().amax(1).mean()
-    return Correlations(
-        "factor",
-        names,
-        spearman(scores, values),
-        _effects(scores, values, amounts),
-        amounts,
-        _threshold(values, seed),
-        float(baseline),
-    )
+    chance = scores_along(random_rows(count, fresh.n_features, generator), fresh)
+    baseline = float(spearman(chance, values).abs().amax(1).mean())
+    return _correlate("factor", scores, values, amounts, seed, baseline)
 
 
-def scores_along(directions: Directions, neighborhood: Neighborhood) -> Tensor:
-    """Return the samples' places (N, k), float64, along each direction, from their mean."""
-    if directions.rows is None or directions.rows.shape[1] != neighborhood.n_features:
+def scores_along(rows: Tensor | None, neighborhood: Neighborhood) -> Tensor:
+    """Return the samples' scores (N, k), float64, along rows (k, n_features), from their mean.
+
+    Raises
+    ------
+    UsageError : no rows, or rows of other features.
+    """
+    if rows is None or rows.shape[1] != neighborhood.n_features:
         raise UsageError(
-            f"{directions!r} and {neighborhood!r}",
+            f"directions {'without rows' if rows is None else f'of {rows.shape[1]} features'} "
+            f"for {neighborhood!r}",
             "directions that were found in this neighborhood's features",
             "find them with latentlab.find_directions in the same neighborhood",
         )
     mean = neighborhood.samples.double().mean(0)
-    return project_rows(neighborhood.samples, mean, directions.rows.double().T)
+    return project_rows(neighborhood.samples, mean, rows.double().T)
 
 
 def statistic_correlations(
@@ -140,15 +138,28 @@ def statistic_correlations(
     """
     parts = _uncorrelated_parts(n_samples, len(directions.vectors), seed)
     measured = _measure_mixes(vae, latent, directions, parts, progress)
-    names, values = tuple(measured), torch.stack(list(measured.values()), 1)
-    amounts = tuple(STATISTICS[name] for name in names)
+    values = torch.stack(list(measured.values()), 1)
+    amounts = {name: STATISTICS[name] for name in measured}
+    return _correlate("statistic", parts.double(), values, amounts, seed)
+
+
+def _correlate(
+    source: str,
+    places: Tensor,
+    values: Tensor,
+    amounts: dict[str, Amount],
+    seed: int,
+    baseline: float | None = None,
+) -> Correlations:
+    """Return the correlations of places (n, k) with values (n, m), one column an amount."""
     return Correlations(
-        "statistic",
-        names,
-        spearman(parts, values),
-        _effects(parts.double(), values, amounts),
-        amounts,
-        _threshold(values, seed),
+        source,
+        tuple(amounts),
+        spearman(places, values),
+        _effects(places, values, tuple(amounts.values())),
+        tuple(amounts.values()),
+        chance_threshold(values, generator=torch.Generator().manual_seed(seed)),
+        baseline,
     )
 
 
@@ -195,7 +206,3 @@ def _measure_mixes(
     measured = {name: torch.cat([one[name] for one in each]) for name in center}
     measured["hue"] = (measured["hue"] - center["hue"] + 180) % 360 - 180
     return measured
-
-
-def _threshold(values: Tensor, seed: int) -> float:
-    return chance_threshold(values, generator=torch.Generator().manual_seed(seed))

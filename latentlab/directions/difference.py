@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,17 +94,13 @@ class Difference(Finder):
 
     def _sides(self, scene: Scene) -> tuple[Tensor, Tensor]:
         """Return feature rows (n, D), float64, of both sides, one for each image."""
-        return scene.once((self, "sides"), lambda: (self._from(scene), self._to(scene)))
 
-    def _from(self, scene: Scene) -> Tensor:
-        if self.other:
-            return _features(scene, scene.latent.values)
-        return torch.cat([*_encode_folder(scene, self.negative)])
+        def encode() -> tuple[Tensor, Tensor]:
+            if self.other:
+                return _features(scene, scene.latent.values), _encode_image(scene, self.other)
+            return _encode_folder(scene, self.negative), _encode_folder(scene, self.positive)
 
-    def _to(self, scene: Scene) -> Tensor:
-        if self.other:
-            return _encode_image(scene, self.other)
-        return torch.cat([*_encode_folder(scene, self.positive)])
+        return scene.once((self, "sides"), encode)
 
     def _fit(self, negative: Tensor, positive: Tensor) -> Tensor:
         """Return the unit direction (D,), float64, from one side to the other."""
@@ -162,7 +157,8 @@ def _discriminant(negative: Tensor, positive: Tensor, shrinkage: float) -> Tenso
     return direction
 
 
-def _encode_folder(scene: Scene, folder: str) -> Iterator[Tensor]:
+def _encode_folder(scene: Scene, folder: str) -> Tensor:
+    """Return the features (n, D), float64, of all images in a folder."""
     images = list_images(Path(folder))
     if len(images) < 2:
         raise UsageError(
@@ -170,10 +166,12 @@ def _encode_folder(scene: Scene, folder: str) -> Iterator[Tensor]:
             "at least 2, since a side needs a spread",
             "add images, or compare two with --set other=B.jpg",
         )
+    rows = []
     for done, path in enumerate(images, 1):
-        yield _encode_image(scene, str(path))
+        rows.append(_encode_image(scene, str(path)))
         if scene.progress:
             scene.progress(f"encoding {Path(folder).name}", done, len(images))
+    return torch.cat(rows)
 
 
 def _encode_image(scene: Scene, source: str) -> Tensor:

@@ -6,14 +6,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from latentlab.components.fitting import fit_pca
 from latentlab.directions.correlations import scores_along
 from latentlab.directions.supervised import standardized_factors
 from latentlab.latents import Directions, Neighborhood
 from latentlab.linalg.bases import random_rows
-from latentlab.linalg.sums import project_rows
 from latentlab.metrics.correlation import spearman
 
 _CONTESTANTS = 64
@@ -64,8 +62,10 @@ def read_factors(
     components = fit_pca(neighborhood).components[:_CONTESTANTS]
     generator = torch.Generator().manual_seed(seed)
     rows = random_rows(len(components), neighborhood.n_features, generator)
-    found = spearman(scores_along(directions, fresh), values).abs()
-    pca, chance = (_read(contestants, fresh, values) for contestants in (components, rows))
+    found, pca, chance = (
+        spearman(scores_along(contestants, fresh), values).abs()
+        for contestants in (directions.rows, components, rows)
+    )
     table = []
     for column, name in enumerate(names):
         own = name in directions.labels
@@ -81,8 +81,3 @@ def read_factors(
             )
         )
     return tuple(table)
-
-
-def _read(rows: Tensor, fresh: Neighborhood, values: Tensor) -> Tensor:
-    mean = fresh.samples.double().mean(0)
-    return spearman(project_rows(fresh.samples, mean, rows.double().T), values).abs()

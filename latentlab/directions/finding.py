@@ -86,7 +86,7 @@ def directions_from_rows(scene: Scene, rows: Tensor, labels: tuple[str, ...]) ->
     return Directions(
         vectors=torch.stack([layout.lift(row) for row in rows]),
         deviations=variances.sqrt(),
-        shares=variances / scene.total_variance,
+        shares=variances / scene.moments[1],
         labels=labels,
         finder="rows",
         basis=f"directions in the {scene.neighborhood.description}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,9 +12,6 @@ from latentlab.directions import FINDERS
 from latentlab.directions.base import Finder, Found, Scene, numbered
 from latentlab.errors import UsageError
 from latentlab.linalg.bases import unit_rows
-
-if TYPE_CHECKING:
-    from latentlab.components.pca import PCA
 
 _ITERATIONS = 1000
 
@@ -66,18 +62,12 @@ class IndependentComponents(Finder):
         return _excess_kurtosis(sources).abs()
 
     def limit(self, scene: Scene) -> tuple[int, str]:
-        count = len(self._leading(scene))
+        count = min(self.leading, len(scene.pca.components))
         return count, f"{count} leading components are turned (setting `leading`)"
 
-    def _leading(self, scene: Scene) -> Tensor:
-        return self._fitted(scene).components[: self.leading]
-
-    def _fitted(self, scene: Scene) -> PCA:
-        rank, _ = super().limit(scene)
-        return scene.components(min(self.leading, rank, len(scene.pca.components)))
-
     def _whitening(self, scene: Scene) -> tuple[Tensor, Tensor]:
-        components = self._leading(scene)
+        """Return the components (m, D) that are turned, and the deviation (m,) along each."""
+        components = scene.pca.components[: self.leading]
         return components, scene.variances(components).sqrt()
 
 

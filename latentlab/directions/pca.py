@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from latentlab.components.pca import VARIANCE
 from latentlab.directions import FINDERS
 from latentlab.directions.base import Finder, Found, Scene, numbered
 
@@ -21,12 +18,8 @@ class PrincipalComponents(Finder):
         "neighborhood was sampled; equal variances leave their order and rotation to chance, and "
         "one component can mix several factors, as a factor can bend through several components."
     )
-    strength_name = VARIANCE
     orthonormal = True
 
     def search(self, scene: Scene, k: int) -> Found:
         pca = scene.components(k)
         return Found(pca.components[:k], pca.spectrum.explained_variance[:k], numbered("PC", k))
-
-    def measure(self, scene: Scene, rows: Tensor) -> Tensor:
-        return scene.variances(rows)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latentlab.components.pca import VARIANCE
 from latentlab.directions import FINDERS
 from latentlab.directions.base import Finder, Found, Scene, numbered
 from latentlab.errors import UsageError
@@ -43,7 +42,6 @@ class SparseComponents(Finder):
         "allows. They show what varies locally; they are not orthogonal, and how sparse they "
         "come out follows from the penalty."
     )
-    strength_name = VARIANCE
 
     def __post_init__(self) -> None:
         if not 0 < self.sparsity < float("inf"):
@@ -71,11 +69,8 @@ class SparseComponents(Finder):
         notes = (f"{filled:.0%} of the entries are not zero (sparsity {self.sparsity:g})", *notes)
         return Found(rows[order], strengths[order], numbered("sparse", k), notes=notes)
 
-    def measure(self, scene: Scene, rows: Tensor) -> Tensor:
-        return scene.variances(rows)
-
     def limit(self, scene: Scene) -> tuple[int, str]:
-        count = len(scene.pca.components[: self.leading])
+        count = min(self.leading, len(scene.pca.components))
         return count, f"the samples are reduced to {count} components (setting `leading`)"
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+MEASURES = ("cosines", "random_cosines", "label_cosines", "random_label_cosines")
 RANDOM_DIRECTIONS = 16
 _RESAMPLES = 2000
 
@@ -184,26 +185,31 @@ def transfer_directions(
         )
     chance = _random_like(directions, seed)
     latents = [origin, *targets]
-    looks: list[_Look] = []
+    seen: list[dict[str, Tensor]] = []
+    frames = []
     for done, latent in enumerate(latents, 1):
-        looks.append(_look(vae, latent, directions, chance, alpha, n_samples, seed))
+        changes, images = _change(vae, latent, directions, alpha)
+        random_changes, _ = _change(vae, latent, chance, alpha)
+        scores, random_scores = (
+            statistic_correlations(vae, latent, some, n_samples=n_samples, seed=seed).rho
+            for some in (directions, chance)
+        )
+        found = (changes, random_changes, scores, random_scores)
+        seen.append(dict(zip(MEASURES, found, strict=True)))
+        frames.append(images)
         if progress:
             progress("transfer", done, len(latents))
-    first, *others = looks
+    first, *others = seen
     return Transfer(
         labels=directions.labels,
         origin=origin.name,
         targets=tuple(latent.name for latent in targets),
         alpha=alpha,
-        cosines=torch.stack([_cosines(first.changes, other.changes) for other in others]),
-        random_cosines=torch.stack(
-            [_cosines(first.random_changes, other.random_changes) for other in others]
-        ),
-        label_cosines=torch.stack([_cosines(first.scores, other.scores) for other in others]),
-        random_label_cosines=torch.stack(
-            [_cosines(first.random_scores, other.random_scores) for other in others]
-        ),
-        frames=torch.stack([look.frames for look in looks]),
+        **{
+            name: torch.stack([_cosines(first[name], other[name]) for other in others])
+            for name in MEASURES
+        },
+        frames=torch.stack(frames),
         title=f"{origin.title}\n{directions.basis}",
         unit=directions.step_unit,
         seed=seed,
@@ -237,35 +243,6 @@ def bootstrap_interval(values: Tensor, *, seed: int = 0, level: float = 0.95) ->
     tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=values.dtype)
     interval: list[float] = values[chosen].mean(1).quantile(tails).tolist()
     return interval
-
-
-@dataclass(frozen=True, eq=False)
-class _Look:
-    """What directions and random ones change at one latent."""
-
-    changes: Tensor
-    random_changes: Tensor
-    scores: Tensor
-    random_scores: Tensor
-    frames: Tensor
-
-
-def _look(
-    vae: LatentVAE,
-    latent: Latent,
-    directions: Directions,
-    chance: Directions,
-    alpha: float,
-    n_samples: int,
-    seed: int,
-) -> _Look:
-    changes, frames = _change(vae, latent, directions, alpha)
-    random_changes, _ = _change(vae, latent, chance, alpha)
-    scores, random_scores = (
-        statistic_correlations(vae, latent, some, n_samples=n_samples, seed=seed).rho
-        for some in (directions, chance)
-    )
-    return _Look(changes, random_changes, scores, random_scores, frames)
 
 
 def _change(

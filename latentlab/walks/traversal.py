@@ -201,12 +201,10 @@ def decode_paths(
     alphas : Tensor, (steps,), evenly spaced
     progress : called as ``progress("decoding", done, total)``
     """
-    decoder = _SharingDecoder(vae, latents, progress)
+    images = _decode_once(vae, latents, progress)
     step = float(alphas[1] - alphas[0])
-    paths = tuple(
-        _decode_path(vae, decoder, path, found, k, step) for k, path in enumerate(latents)
-    )
-    return paths, decoder.decodes
+    paths = tuple(_decode_path(vae, images, path, found, k, step) for k, path in enumerate(latents))
+    return paths, len({_key(latent) for path in latents for latent in path})
 
 
 def traversal_title(latent: Latent, found: Directions) -> str:
@@ -251,34 +249,23 @@ def _latents_along(latent: Latent, found: Directions, k: int, alphas: Tensor) ->
     return latent.values + alphas[:, None, None, None] * step
 
 
-class _SharingDecoder:
-    """Decodes the latents of several paths in batches, in order, and equal latents once."""
-
-    def __init__(self, vae: LatentVAE, paths: Sequence[Tensor], progress: Progress | None) -> None:
-        everything = [latent for path in paths for latent in path]
-        self._left = Counter(map(_key, everything))
-        different = list({_key(latent): latent for latent in everything}.values())
-        self._frames = decode_each(vae, torch.stack(different))
-        self._kept: dict[bytes, Tensor] = {}
-        self._progress = progress
-        self._total = len(different)
-        self.decodes = 0
-
-    def frames(self, path: Tensor) -> Iterator[Tensor]:
-        """Yield the image (3, H, W) of each latent of the next path."""
-        for key in map(_key, path):
-            frame = self._kept.pop(key) if key in self._kept else self._decode()
-            self._left[key] -= 1
-            if self._left[key]:
-                self._kept[key] = frame
-            yield frame
-
-    def _decode(self) -> Tensor:
-        frame = next(self._frames)
-        self.decodes += 1
-        if self._progress:
-            self._progress("decoding", self.decodes, self._total)
-        return frame
+def _decode_once(
+    vae: LatentVAE, paths: Sequence[Tensor], progress: Progress | None
+) -> Iterator[Tensor]:
+    """Yield the image (3, H, W) of each latent of the paths, in order; equal ones decoded once."""
+    latents = [latent for path in paths for latent in path]
+    keys = [_key(latent) for latent in latents]
+    different = dict(zip(keys, latents, strict=True))
+    decoded = decode_each(vae, torch.stack([*different.values()]))
+    left, kept, done = Counter(keys), dict[bytes, Tensor](), 0
+    for key in keys:
+        if key not in kept:
+            kept[key] = next(decoded)
+            done += 1
+            if progress:
+                progress("decoding", done, len(different))
+        left[key] -= 1
+        yield kept[key] if left[key] else kept.pop(key)
 
 
 def _key(latent: Tensor) -> bytes:
@@ -287,18 +274,18 @@ def _key(latent: Tensor) -> bytes:
 
 
 def _decode_path(
-    vae: LatentVAE, decoder: _SharingDecoder, path: Tensor, found: Directions, k: int, step: float
+    vae: LatentVAE, images: Iterator[Tensor], path: Tensor, found: Directions, k: int, step: float
 ) -> TraversalPath:
     frames: list[Tensor] = []
     drifts: list[float] = []
 
     def watched() -> Iterator[Tensor]:
-        for index, frame in enumerate(decoder.frames(path)):
-            frames.append(to_uint8(frame))
+        for index, (latent, image) in enumerate(zip(path, images, strict=False)):
+            frames.append(to_uint8(image))
             if index in (0, len(path) - 1):
-                again = encode_batch(vae, frame[None]).mean[0]
-                drifts.append(float((again - path[index]).norm()))
-            yield frame
+                again = encode_batch(vae, image[None]).mean[0]
+                drifts.append(float((again - latent).norm()))
+            yield image
 
     scores = score_path(watched(), step)
     drift = sum(drifts) / len(drifts)
