@@ -162,9 +162,9 @@ def test_supervised_reads_the_factors_of_a_photo_off_taef2(shared: Path) -> None
     wanted = {"rotation": 0.95, "zoom": 0.95, "shift_x": 0.9, "shift_y": 0.9, "brightness": 0.85}
     assert {name: rho[name] for name, least in wanted.items() if rho[name] < least} == {}
     for row in read_factors(found, hood, fresh):
-        assert row.found == pytest.approx(rho[row.factor], abs=1e-6)
-        if row.factor in wanted:
-            assert row.found > max(row.pca, row.random)
+        assert row["found"] == pytest.approx(rho[row["factor"]], abs=1e-6)
+        if row["factor"] in wanted:
+            assert row["found"] > max(row["pca"], row["random"])
 
 
 def test_gains_are_read_in_logarithms_and_constant_factors_are_left_out(
@@ -192,11 +192,11 @@ def test_supervised_reads_known_factors_off_real_latents(shared: Path) -> None:
     found = find_directions(vae, latent, hood, finder="supervised")
     fresh = resample(vae, hood)
     assert fresh is not None
-    table = {row.factor: row for row in read_factors(found, hood, fresh)}
+    table = {row["factor"]: row for row in read_factors(found, hood, fresh)}
     for name in ("rotation", "zoom", "shift_x", "shift_y"):
-        assert table[name].found > 0.9, table[name]
-        assert table[name].found > table[name].random
-    assert table["brightness"].found > 0.85 > table["brightness"].pca
+        assert table[name]["found"] > 0.9, table[name]
+        assert table[name]["found"] > table[name]["random"]
+    assert table["brightness"]["found"] > 0.85 > table["brightness"]["pca"]
 
 
 # jacobian

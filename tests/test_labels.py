@@ -319,14 +319,14 @@ def test_the_table_of_factors_has_the_best_component_and_the_best_random_directi
     fresh = resample(linear_vae, hood, 64)
     assert isinstance(fresh, Neighborhood)
     found = find_directions(linear_vae, linear_latent, hood, 2, finder="supervised")
-    table = {row.factor: row for row in read_factors(found, hood, fresh)}
+    table = {row["factor"]: row for row in read_factors(found, hood, fresh)}
     assert table.keys() == hood.factors.keys()
     components = find_directions(linear_vae, linear_latent, hood, 59).rows.double()
     scores = fresh.samples.double() @ components.T
     for name, row in table.items():
         rho = [abs(spearmanr(column, fresh.factors[name]).statistic) for column in scores.T.numpy()]
-        assert row.pca == pytest.approx(max(rho), abs=1e-6)
-        assert row.component == rho.index(max(rho)) + 1
-        assert 0 < row.random < 1
+        assert row["pca"] == pytest.approx(max(rho), abs=1e-6)
+        assert row["component"] == rho.index(max(rho)) + 1
+        assert 0 < row["random"] < 1
     own = found.labels[0]
-    assert table[own].direction == own
+    assert table[own]["direction"] == own

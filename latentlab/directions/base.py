@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -43,6 +43,7 @@ class Scene:
     neighborhood: Neighborhood
     seed: int = 0
     progress: Progress | None = None
+    _kept: dict[Hashable, Any] = field(default_factory=dict, init=False)
 
     @property
     def n_samples(self) -> int:
@@ -82,22 +83,11 @@ class Scene:
         """Return the PCA of the samples, with up to 64 components."""
         return fit_pca(self.neighborhood)
 
-    def components(self, k: int) -> PCA:
-        """Return the PCA of the samples with at least k components; ShapeError beyond the rank."""
-        if k <= len(self.pca.components):
-            return self.pca
-        return fit_pca(self.neighborhood, n_components=k)
-
     def once(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
-        """Return what ``make`` gives, made the first time that this key is asked for."""
+        """Return the result of ``make``, which is called only the first time for this key."""
         if key not in self._kept:
             self._kept[key] = make()
-        kept: Kept = self._kept[key]
-        return kept
-
-    @cached_property
-    def _kept(self) -> dict[Hashable, Any]:
-        return {}
+        return cast("Kept", self._kept[key])
 
     def generator(self) -> torch.Generator:
         """Return a fresh generator with the scene's seed."""

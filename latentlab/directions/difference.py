@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from latentlab.directions import FINDERS
 from latentlab.directions.base import Finder, Found, Scene
@@ -111,8 +112,7 @@ class Difference(Finder):
             )
         if self.method == "discriminant":
             difference = _discriminant(negative, positive, self.shrinkage)
-        unit: Tensor = difference / difference.norm()
-        return unit
+        return normalize(difference, dim=0)
 
     def _cross_validate(self, scene: Scene, negative: Tensor, positive: Tensor) -> Tensor:
         """Return the separation (1,) of images that the direction was not fitted to."""

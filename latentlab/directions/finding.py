@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from latentlab.directions import FINDERS
-from latentlab.directions.base import Finder, Found, Scene
+from latentlab.directions.base import Finder, Scene
 from latentlab.directions.grain import note_on_grain
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Directions, Latent, Neighborhood, Progress
@@ -70,7 +70,22 @@ def find_directions(
     _check_fit(latent, neighborhood)
     scene = Scene(vae, latent, neighborhood, seed, progress)
     found = chosen.search(scene, _count(chosen, scene, n_components))
-    return _directions(chosen, scene, found)
+    directions = directions_from_rows(scene, found.rows, found.labels)
+    grain = note_on_grain(directions.vectors, neighborhood.layout.window, found.labels)
+    steps, unit = chosen.steps(scene, found) or (None, "σ")
+    return replace(
+        directions,
+        finder=chosen.name,
+        basis=f"{chosen.name} {directions.basis}",
+        strengths=found.strengths,
+        strength_name=chosen.strength_name,
+        baseline_strength=float(chosen.measure(scene, baseline_rows(scene)).mean()),
+        residuals=found.residuals,
+        matvecs=found.matvecs,
+        notes=(*found.notes, *grain),
+        steps=steps,
+        step_unit=unit,
+    )
 
 
 def baseline_rows(scene: Scene) -> Tensor:
@@ -92,26 +107,6 @@ def directions_from_rows(scene: Scene, rows: Tensor, labels: tuple[str, ...]) ->
         basis=f"directions in the {scene.neighborhood.description}",
         rows=rows,
         sampling=scene.neighborhood.sampling,
-    )
-
-
-def _directions(finder: Finder, scene: Scene, found: Found) -> Directions:
-    steps, unit = finder.steps(scene, found) or (None, "σ")
-    basis = f"{finder.name} directions in the {scene.neighborhood.description}"
-    directions = directions_from_rows(scene, found.rows, found.labels)
-    window = scene.neighborhood.layout.window
-    return replace(
-        directions,
-        finder=finder.name,
-        basis=basis,
-        strengths=found.strengths,
-        strength_name=finder.strength_name,
-        baseline_strength=float(finder.measure(scene, baseline_rows(scene)).mean()),
-        residuals=found.residuals,
-        matvecs=found.matvecs,
-        notes=(*found.notes, *note_on_grain(directions.vectors, window, found.labels)),
-        steps=steps,
-        step_unit=unit,
     )
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from latentlab.directions import FINDERS
 from latentlab.directions.base import Finder, Found, Scene, numbered
 from latentlab.errors import UsageError
-
-if TYPE_CHECKING:
-    from latentlab.pullback import DecoderMap
+from latentlab.pullback import DecoderMap, decoder_map, top_singular
 
 _NEGLIGIBLE = 1e-2
 
@@ -48,8 +45,6 @@ class DecoderJacobian(Finder):
     orthonormal = True
 
     def search(self, scene: Scene, k: int) -> Found:
-        from latentlab.pullback import top_singular
-
         decoder = self._decoder(scene)
         top = top_singular(
             decoder,
@@ -96,8 +91,6 @@ class DecoderJacobian(Finder):
         return scene.n_features, f"the features span {scene.n_features} dimensions"
 
     def _decoder(self, scene: Scene) -> DecoderMap:
-        from latentlab.pullback import decoder_map
-
         return scene.once(
             (type(self), id(self.features)),
             lambda: decoder_map(

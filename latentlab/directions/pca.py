@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from latentlab.components.fitting import fit_pca
 from latentlab.directions import FINDERS
 from latentlab.directions.base import Finder, Found, Scene, numbered
 
@@ -21,5 +22,7 @@ class PrincipalComponents(Finder):
     orthonormal = True
 
     def search(self, scene: Scene, k: int) -> Found:
-        pca = scene.components(k)
+        pca = scene.pca
+        if k > len(pca.components):
+            pca = fit_pca(scene.neighborhood, n_components=k)
         return Found(pca.components[:k], pca.spectrum.explained_variance[:k], numbered("PC", k))

@@ -37,7 +37,12 @@ class Supervised(Finder):
     cross_validated = True
 
     def search(self, scene: Scene, k: int) -> Found:
-        _check_samples(scene.n_samples)
+        if scene.n_samples < 2 * FOLDS:
+            raise ShapeError(
+                f"{scene.n_samples} samples for {FOLDS}-fold cross-validation",
+                f"at least {2 * FOLDS}",
+                "raise --samples, best to 256",
+            )
         names, targets = standardized_factors(scene.neighborhood)
         mean, gram = gram_matrix(scene.neighborhood.samples)
         dual, predictions, _ = fit_ridge(gram, targets, generator=scene.generator())
@@ -94,12 +99,3 @@ def varying_factors(hood: Neighborhood) -> tuple[tuple[str, ...], Tensor]:
             "choose --neighborhood augment, or another --finder",
         )
     return tuple(columns), torch.stack(list(columns.values()), 1)
-
-
-def _check_samples(n_samples: int) -> None:
-    if n_samples < 2 * FOLDS:
-        raise ShapeError(
-            f"{n_samples} samples for {FOLDS}-fold cross-validation",
-            f"at least {2 * FOLDS}",
-            "raise --samples, best to 256",
-        )

@@ -177,12 +177,6 @@ def transfer_directions(
     check_targets(origin, targets)
     if not 0 < alpha <= 1e6:
         raise UsageError(f"alpha={alpha}", "a number above 0", "pass alpha=2")
-    if directions.layout is None:
-        raise UsageError(
-            f"{directions!r} without a layout",
-            "directions that a finder found",
-            "use latentlab.find_directions",
-        )
     chance = _random_like(directions, seed)
     latents = [origin, *targets]
     seen: list[dict[str, Tensor]] = []
@@ -261,7 +255,12 @@ def _change(
 def _random_like(directions: Directions, seed: int) -> Directions:
     """Return random directions whose steps are as long as the mean step of these."""
     layout = directions.layout
-    assert layout is not None  # checked by `transfer_directions`
+    if layout is None:
+        raise UsageError(
+            f"{directions!r} without a layout",
+            "directions that a finder found",
+            "use latentlab.find_directions",
+        )
     generator = torch.Generator().manual_seed(seed)
     count = min(RANDOM_DIRECTIONS, layout.n_features)
     rows = random_rows(count, layout.n_features, generator)

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from latentlab.components.pca import PCA
 from latentlab.errors import UsageError
@@ -25,13 +26,7 @@ from latentlab.loaders.base import LatentVAE
 from latentlab.pullback import DecoderMap, SingularDirections, decoder_map, top_singular
 from latentlab.pullback.features import Features
 from latentlab.pullback.least_squares import row_for_change
-from latentlab.walks.traversal import (
-    Traversal,
-    check_directions,
-    check_steps,
-    decode_paths,
-    traversal_title,
-)
+from latentlab.walks.traversal import Traversal, decode_paths, plan_walk, traversal_title
 
 FRAME = 4
 STEP_PRODUCTS = 24
@@ -135,14 +130,11 @@ def traverse_curved(
     ShapeError, NonFiniteError, MemoryLimitError : as for :func:`latentlab.traverse`.
     ZeroJacobianError : the decoder does not answer to its latent somewhere along the walk.
     """
-    check_steps(n_components, span, steps)
+    found, alphas = plan_walk(latent, directions, n_components, span, steps)
     layout = layout or directions.sampling.layout
-    found = directions.leading(n_components) if isinstance(directions, PCA) else directions
-    check_directions(found, latent, n_components)
     center = decoder_map(vae, latent, layout=layout, features=features)
     check_whole(center.layout)
     frame = top_singular(center, min(FRAME, center.n_features), seed=seed, progress=progress)
-    alphas = torch.linspace(-span, span, steps)
     curves = []
     for k in range(n_components):
         step = float(found.step_lengths[k])
@@ -191,8 +183,7 @@ def follow(
     check_whole(center.layout)
     begun = center.count.total
     frame = frame or top_singular(center, min(FRAME, center.n_features), seed=seed)
-    row = center.layout.flatten(direction[None])[0].double()
-    row = row / row.norm()
+    row = normalize(center.layout.flatten(direction[None])[0].double(), dim=0)
     held = float((frame.rows.double() @ row).norm())
     here = _Place(center.values, frame, row, _gain(center, row), 0.0, held)
     ahead = offsets[offsets > 0].tolist()
@@ -266,8 +257,7 @@ def _project(row: Tensor, frame: SingularDirections) -> Tensor:
             "one that changes the image all along the walk",
             "walk less far, or straight, without --curved",
         )
-    unit: Tensor = projected / projected.norm()
-    return unit
+    return normalize(projected, dim=0)
 
 
 def _same_change(here: DecoderMap, there: DecoderMap, row: Tensor) -> Tensor:
@@ -278,9 +268,8 @@ def _same_change(here: DecoderMap, there: DecoderMap, row: Tensor) -> Tensor:
     """
     wanted = here.push(row[None].float())[0]
     missing = wanted - there.push(row[None].float())[0]
-    moved = row + row_for_change(there, missing, damping=float(wanted.norm()) ** 2)
-    followed: Tensor = moved / moved.norm()
-    return followed
+    change = row_for_change(there, missing, damping=float(wanted.norm()) ** 2)
+    return normalize(row + change, dim=0)
 
 
 def _gain(decoder: DecoderMap, row: Tensor) -> float:

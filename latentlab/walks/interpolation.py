@@ -227,7 +227,7 @@ class _Film:
                 again = encode_batch(self.vae, image[None]).mean[0]
                 drifts.append(float((again - latent).norm() / latent.norm()))
                 frames.append(to_uint8(image))
-                ends[1:] = [image]
+                ends[1:] = [image]  # the first image, and the last one so far
                 yield image
 
         changes = [image_change(*pair) for pair in pairwise(watched())]

@@ -14,7 +14,8 @@ from torch import Tensor
 from latentlab.components.pca import PCA
 from latentlab.encoding.encoder import decode_each, encode_batch
 from latentlab.errors import ShapeError, UsageError
-from latentlab.figures.walks import WalkFrames, animate_walk, draw_walk, walk_html, walk_sheet
+from latentlab.figures.canvas import axes_on_screen, draw_pixels
+from latentlab.figures.walks import WalkFrames, animate_walk, walk_html, walk_sheet
 from latentlab.images.arrays import to_uint8
 from latentlab.latents import Directions, Latent, Progress
 from latentlab.loaders.base import LatentVAE
@@ -107,7 +108,7 @@ class Traversal:
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the sheet; return the axes."""
-        return draw_walk(self._drawn, ax=ax)
+        return draw_pixels(axes_on_screen(ax), self.sheet(), "")
 
     @property
     def _drawn(self) -> WalkFrames:
@@ -173,11 +174,11 @@ def traverse(
     >>> traverse(vae, z, pca, n_components=2, steps=5).decodes  # the center frame is shared
     9
     """
-    check_steps(n_components, span, steps)
-    found = directions.leading(n_components) if isinstance(directions, PCA) else directions
-    check_directions(found, latent, n_components)
-    alphas = torch.linspace(-span, span, steps)
-    latents = [_latents_along(latent, found, k, alphas) for k in range(n_components)]
+    found, alphas = plan_walk(latent, directions, n_components, span, steps)
+    latents = [
+        latent.values + alphas[:, None, None, None] * (float(length) * vector)
+        for length, vector in zip(found.step_lengths, found.vectors[:n_components], strict=False)
+    ]
     paths, decodes = decode_paths(vae, latents, found, alphas, progress=progress)
     title = traversal_title(latent, found)
     return Traversal(paths, alphas, decodes, title, found.step_unit, latent.record)
@@ -226,8 +227,18 @@ def check_steps(n_components: int, span: float, steps: int) -> None:
         raise UsageError(f"steps={steps}", "at least 2 steps", "pass --steps 16")
 
 
-def check_directions(found: Directions, latent: Latent, n_components: int) -> None:
-    """Raise ShapeError where directions are too few, or of another model or size."""
+def plan_walk(
+    latent: Latent, directions: PCA | Directions, n_components: int, span: float, steps: int
+) -> tuple[Directions, Tensor]:
+    """Return the directions of a walk and its alphas (steps,).
+
+    Raises
+    ------
+    UsageError : a span or number of steps that makes no sense.
+    ShapeError : too few directions, or directions of another model or size.
+    """
+    check_steps(n_components, span, steps)
+    found = directions.leading(n_components) if isinstance(directions, PCA) else directions
     available = len(found.vectors)
     if n_components > available:
         raise ShapeError(
@@ -241,12 +252,7 @@ def check_directions(found: Directions, latent: Latent, n_components: int) -> No
             f"{tuple(latent.values.shape)} like the latent",
             "use the same model and size for both",
         )
-
-
-def _latents_along(latent: Latent, found: Directions, k: int, alphas: Tensor) -> Tensor:
-    """Return the latents (steps, C, h, w) at these standard deviations along direction k."""
-    step = float(found.step_lengths[k]) * found.vectors[k]
-    return latent.values + alphas[:, None, None, None] * step
+    return found, torch.linspace(-span, span, steps)
 
 
 def _decode_once(
