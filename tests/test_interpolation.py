@@ -126,7 +126,7 @@ def test_latents_that_do_not_fit_are_refused(
 ) -> None:
     smaller = Latent(torch.zeros(6, 4, 10), linear_vae.spec, name="small")
     with pytest.raises(
-        ShapeError, match="a of 40×32 px and small of 40×16 px, but expected two im"
+        ShapeError, match="small · linear · 40×16 px and a · linear · 40×32 px, but"
     ):
         interpolate(linear_vae, ends[0], smaller)
     foreign = Latent(torch.zeros(4, 8, 10), linear_vae.spec)

@@ -114,9 +114,7 @@ def test_effects_are_the_changes_of_the_statistics_for_a_step(
         {name: float(value) for name, value in measure_images(image[None]).items()}
         for image in complete_vae.decode(ends)
     )
-    for column, (name, amount) in enumerate(
-        zip(correlations.names, correlations.amounts, strict=True)
-    ):
+    for column, (name, amount) in enumerate(correlations.amounts.items()):
         change = (high[name] - low[name]) / 2 * amount.scale
         if amount.relative:
             change /= (high[name] + low[name]) / 2
@@ -131,13 +129,13 @@ def test_effects_of_factors_are_slopes_over_the_samples(
     correlations = factor_correlations(found, hood)
     scores = (hood.samples.double() @ found.rows.double().T).numpy()
     for name, scale in {"rotation": 1, "shift_x": 100, "blur": 1}.items():
-        column = correlations.names.index(name)
+        column = [*correlations.amounts].index(name)
         for k in range(2):
             fit = linregress(scores[:, k], hood.factors[name].double().numpy())
             expected = scale * fit.slope * scores[:, k].std(ddof=1)
             assert float(correlations.effects[k, column]) == pytest.approx(expected, rel=1e-5)
     zoom = linregress(scores[:, 0], hood.factors["zoom"].double().log().numpy())
-    found_zoom = float(correlations.effects[0, correlations.names.index("zoom")])
+    found_zoom = float(correlations.effects[0, [*correlations.amounts].index("zoom")])
     assert found_zoom == pytest.approx(100 * zoom.slope * scores[:, 0].std(ddof=1), rel=1e-5)
 
 

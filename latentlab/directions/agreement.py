@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Directions
@@ -53,7 +52,13 @@ def subspace_agreement(directions: Directions, other: Directions) -> dict[str, A
     >>> round(same["overlap"], 6), same["chance"]
     (1.0, 0.25)
     """
-    a, b = _rows(directions), _rows(other)
+    a, b = directions.rows, other.rows
+    if a is None or b is None:
+        raise UsageError(
+            "directions without rows",
+            "directions that a finder found",
+            "use latentlab.find_directions",
+        )
     if a.shape[1] != b.shape[1]:
         raise ShapeError(
             f"directions of {a.shape[1]} and {b.shape[1]} features",
@@ -70,13 +75,3 @@ def subspace_agreement(directions: Directions, other: Directions) -> dict[str, A
         "angles": torch.rad2deg(principal_angles(a, b)).tolist(),
         "cosines": (a.double() @ b.double().T).abs().tolist(),
     }
-
-
-def _rows(directions: Directions) -> Tensor:
-    if directions.rows is None:
-        raise UsageError(
-            f"{directions!r} without rows",
-            "directions that a finder found",
-            "use latentlab.find_directions",
-        )
-    return directions.rows

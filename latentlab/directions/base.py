@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -19,8 +20,6 @@ from latentlab.linalg.sums import column_moments, project_rows
 if TYPE_CHECKING:
     from latentlab.latents import Latent, Neighborhood, Progress
     from latentlab.loaders.base import LatentVAE
-
-USUAL_COUNT = 8
 
 Kept = TypeVar("Kept")
 
@@ -134,6 +133,7 @@ class Finder(ABC):
     statement : one paragraph on what its directions can and cannot tell
     strength_name : what ``measure`` measures, with its unit in brackets; by default the variance
     orthonormal : whether its rows are orthonormal, not only of unit length
+    usual_count : how many directions to find by default, or all if fewer; None for all
     cross_validated : whether its strengths come from samples that the rows were not fitted to,
         and are therefore below what ``measure`` says of the same rows
     """
@@ -141,6 +141,7 @@ class Finder(ABC):
     name: ClassVar[str]
     statement: ClassVar[str]
     strength_name: ClassVar[str] = VARIANCE
+    usual_count: ClassVar[int | None] = 8
     orthonormal: ClassVar[bool] = False
     cross_validated: ClassVar[bool] = False
 
@@ -161,9 +162,15 @@ class Finder(ABC):
         rank = min(scene.n_samples - 1, scene.n_features)
         return rank, f"{scene.n_samples} centered samples span at most {rank} dimensions"
 
-    def usual_count(self, scene: Scene) -> int:
-        """Return how many directions to find where nobody says."""
-        return min(USUAL_COUNT, self.limit(scene)[0])
+
+def converges(solver: Any, rows: Tensor) -> bool:
+    """Fit an estimator of scikit-learn to rows; return whether it converged."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        solver.fit(rows.numpy())
+    return not any(warning.category is ConvergenceWarning for warning in caught)
 
 
 def numbered(prefix: str, k: int) -> tuple[str, ...]:

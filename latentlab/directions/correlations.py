@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -54,31 +55,32 @@ class Correlations:
     Parameters
     ----------
     source : ``"factor"`` or ``"statistic"``
-    names : what was correlated with
-    rho : Tensor, (k, len(names)), float64
-    effects : Tensor, (k, len(names)), float64; how much each changes, by linear regression, for
+    amounts : name of what was correlated with → its Amount
+    rho : Tensor, (k, len(amounts)), float64
+    effects : Tensor, (k, len(amounts)), float64; how much each changes, by linear regression, for
         one standard deviation along each direction, in the units of ``amounts``
-    amounts : an Amount for each name
     threshold : float, 95 % of unrelated directions have a largest |ρ| below it
     baseline : float, mean largest |ρ| of random directions, where it costs nothing to know
     """
 
     source: str
-    names: tuple[str, ...]
+    amounts: Mapping[str, Amount]
     rho: Tensor
     effects: Tensor
-    amounts: tuple[Amount, ...]
     threshold: float
     baseline: float | None = None
 
     def of(self, k: int) -> dict[str, float]:
         """Return name → ρ of direction k."""
-        return dict(zip(self.names, self.rho[k].tolist(), strict=True))
+        return dict(zip(self.amounts, self.rho[k].tolist(), strict=True))
 
     def ranked(self, k: int) -> list[Association]:
         """Return what direction k correlates with, the largest |ρ| first."""
-        columns = (self.names, self.rho[k].tolist(), self.effects[k].tolist(), self.amounts)
-        found = [Association(*one) for one in zip(*columns, strict=True)]
+        columns = (self.amounts.items(), self.rho[k].tolist(), self.effects[k].tolist())
+        found = [
+            Association(name, rho, effect, amount)
+            for (name, amount), rho, effect in zip(*columns, strict=True)
+        ]
         # Equal up to rounding, as brightness and the center of all light: the first is simpler.
         return sorted(found, key=lambda one: -round(abs(one.rho), 6))
 
@@ -147,23 +149,22 @@ def _correlate(
     source: str,
     places: Tensor,
     values: Tensor,
-    amounts: dict[str, Amount],
+    amounts: Mapping[str, Amount],
     seed: int,
     baseline: float | None = None,
 ) -> Correlations:
     """Return the correlations of places (n, k) with values (n, m), one column an amount."""
     return Correlations(
         source,
-        tuple(amounts),
+        amounts,
         spearman(places, values),
-        _effects(places, values, tuple(amounts.values())),
-        tuple(amounts.values()),
+        _effects(places, values, amounts.values()),
         chance_threshold(values, generator=torch.Generator().manual_seed(seed)),
         baseline,
     )
 
 
-def _effects(places: Tensor, values: Tensor, amounts: tuple[Amount, ...]) -> Tensor:
+def _effects(places: Tensor, values: Tensor, amounts: Iterable[Amount]) -> Tensor:
     """Return the change (k, m) of each value (n, m) for a deviation of the places (n, k)."""
     centered = places - places.mean(0)
     units = centered / centered.std(0).clamp_min(torch.finfo(centered.dtype).tiny)

@@ -113,7 +113,7 @@ def directions_from_rows(scene: Scene, rows: Tensor, labels: tuple[str, ...]) ->
 def _count(finder: Finder, scene: Scene, k: int | None) -> int:
     most, reason = finder.limit(scene)
     if k is None:
-        return finder.usual_count(scene)
+        return min(finder.usual_count or most, most)
     if not isinstance(k, int) or not 1 <= k <= most:
         raise ShapeError(
             f"{k} directions asked of {finder.name!r}",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from latentlab.directions import FINDERS
-from latentlab.directions.base import Finder, Found, Scene, numbered
+from latentlab.directions.base import Finder, Found, Scene, converges, numbered
 from latentlab.errors import UsageError
 from latentlab.linalg.bases import unit_rows
 
@@ -74,16 +73,12 @@ class IndependentComponents(Finder):
 def _fast_ica(whitened: Tensor, seed: int) -> tuple[Tensor, tuple[str, ...]]:
     """Return the unmixing matrix (m, m), float64, and a note where it did not converge."""
     from sklearn.decomposition import FastICA
-    from sklearn.exceptions import ConvergenceWarning
 
     solver = FastICA(
         whiten=False, fun="logcosh", max_iter=_ITERATIONS, tol=1e-5, random_state=seed % 2**32
     )
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        solver.fit(whitened.numpy())
     note = f"FastICA did not converge within {_ITERATIONS} iterations: components may mix"
-    notes = (note,) if any(w.category is ConvergenceWarning for w in caught) else ()
+    notes = () if converges(solver, whitened) else (note,)
     return torch.from_numpy(solver.components_).double(), notes
 
 

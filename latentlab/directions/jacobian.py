@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from latentlab.directions import FINDERS
 from latentlab.directions.base import Finder, Found, Scene, numbered
-from latentlab.errors import UsageError
 from latentlab.pullback import DecoderMap, decoder_map, top_singular
 
 _NEGLIGIBLE = 1e-2
@@ -70,8 +70,7 @@ class DecoderJacobian(Finder):
 
     def measure(self, scene: Scene, rows: Tensor) -> Tensor:
         changes = self._decoder(scene).push(rows)
-        lengths: Tensor = changes.flatten(1).double().norm(dim=1)
-        return lengths
+        return torch.linalg.vector_norm(changes.flatten(1).double(), dim=1)
 
     def steps(self, scene: Scene, found: Found) -> tuple[Tensor, str]:
         """Return steps that change the image as much as a standard deviation along PC 1.
@@ -84,10 +83,6 @@ class DecoderJacobian(Finder):
         return change / found.strengths.clamp_min(floor), "σ of PC 1"
 
     def limit(self, scene: Scene) -> tuple[int, str]:
-        if self.max_products < 2:
-            raise UsageError(
-                f"max_products={self.max_products}", "2 or more", "set max_products to 160"
-            )
         return scene.n_features, f"the features span {scene.n_features} dimensions"
 
     def _decoder(self, scene: Scene) -> DecoderMap:

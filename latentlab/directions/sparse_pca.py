@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from latentlab.directions import FINDERS
-from latentlab.directions.base import Finder, Found, Scene, numbered
+from latentlab.directions.base import Finder, Found, Scene, converges, numbered
 from latentlab.errors import UsageError
 from latentlab.linalg.bases import unit_rows
 
@@ -80,10 +79,9 @@ def _sparse_components(
     """Return sparse rows (k, D), float64, of a matrix (r, D), and notes on the search."""
     from scipy.linalg import helmert
     from sklearn.decomposition import MiniBatchSparsePCA
-    from sklearn.exceptions import ConvergenceWarning
 
     # Scikit-learn subtracts the mean of the rows; after this rotation it is zero.
-    turned = helmert(len(reduced) + 1).T @ reduced.numpy()
+    turned = torch.from_numpy(helmert(len(reduced) + 1).T) @ reduced
     solver = MiniBatchSparsePCA(
         k,
         alpha=penalty,
@@ -92,9 +90,6 @@ def _sparse_components(
         batch_size=_BATCH,
         random_state=seed % 2**32,
     )
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        solver.fit(turned)
-    unsettled = any(w.category is ConvergenceWarning for w in caught)
-    note = "the L1 solver did not settle everywhere: entries are approximate"
-    return torch.from_numpy(solver.components_).double(), (note,) if unsettled else ()
+    note = "the L1 solver did not converge everywhere: entries are approximate"
+    notes = () if converges(solver, turned) else (note,)
+    return torch.from_numpy(solver.components_).double(), notes

@@ -34,6 +34,7 @@ class Supervised(Finder):
         "which the factor changes, and nothing is found that was not varied on purpose."
     )
     strength_name = "|Spearman| (with the factor, cross-validated)"
+    usual_count = None
     cross_validated = True
 
     def search(self, scene: Scene, k: int) -> Found:
@@ -62,9 +63,6 @@ class Supervised(Finder):
     def limit(self, scene: Scene) -> tuple[int, str]:
         count = len(standardized_factors(scene.neighborhood)[0])
         return count, f"{count} factors vary in this neighborhood"
-
-    def usual_count(self, scene: Scene) -> int:
-        return self.limit(scene)[0]
 
 
 def standardized_factors(hood: Neighborhood) -> tuple[tuple[str, ...], Tensor]:

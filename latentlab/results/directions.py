@@ -154,7 +154,9 @@ def _check(arrays: Mapping[str, Tensor], layout: Any, count: int) -> None:
     """Raise ValueError where arrays of directions do not fit one another or the layout."""
     shape = tuple(arrays["vectors"].shape[1:]) if layout is None else layout.shape
     check_shapes(arrays, {"vectors": (count, *shape), "deviations": (count,), "shares": (count,)})
-    expected = dict.fromkeys(("strengths", "residuals", "steps"), (count,))
+    expected: dict[str, tuple[int, ...]] = dict.fromkeys(
+        ("strengths", "residuals", "steps"), (count,)
+    )
     if layout is not None:
         expected["rows"] = (count, layout.n_features)
     check_shapes(arrays, {key: size for key, size in expected.items() if key in arrays})

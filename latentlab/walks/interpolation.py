@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentlab.directions.transfer import check_targets
 from latentlab.encoding.encoder import decode_each, encode_batch
 from latentlab.errors import ShapeError, UsageError
 from latentlab.figures.animation import write_animation
@@ -96,8 +97,7 @@ class Interpolation:
 
     def save(self, path: str | Path, *, fps: float = 12, loop: bool = True) -> Path:
         """Write the frames as an animation; the format follows the suffix. Return its path."""
-        frames = list(self.frames.numpy())
-        return write_animation(path, frames, fps=fps, loop=loop, ping_pong=loop)
+        return write_animation(path, self.frames.numpy(), fps=fps, loop=loop, ping_pong=loop)
 
     def plot(self, ax: Axes | None = None, *, others: Sequence[Interpolation] = ()) -> Axes:
         """Draw how much the image changes per frame, here and on other paths; return the axes."""
@@ -262,17 +262,6 @@ def _even_positions(film: _Film, positions: Tensor) -> Tensor:
 
 
 def _check_ends(vae: LatentVAE, first: Latent, last: Latent) -> None:
-    stride = vae.spec.stride
-    sizes = [
-        f"{latent.values.shape[-1] * stride}×{latent.values.shape[-2] * stride} px"
-        for latent in (first, last)
-    ]
-    if first.values.shape[1:] != last.values.shape[1:]:
-        raise ShapeError(
-            f"{first.name} of {sizes[0]} and {last.name} of {sizes[1]}",
-            "two images of one size",
-            "pass --size 256, which crops and resizes both",
-        )
     channels = {vae.spec.channels, first.values.shape[0], last.values.shape[0]}
     if len(channels) > 1:
         raise ShapeError(
@@ -280,6 +269,7 @@ def _check_ends(vae: LatentVAE, first: Latent, last: Latent) -> None:
             f"{vae.spec.channels} channels, as {vae.spec.name} has",
             "encode both images with the same model",
         )
+    check_targets(first, [last])
 
 
 def _title(first: Latent, last: Latent, path: str) -> str:
