@@ -1,4 +1,4 @@
-"""What every finder is: settings, a statement, a search, and a measure of how strong rows are."""
+"""The base class of finders, what they search, and what they return."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Kept = TypeVar("Kept")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Scene:
-    """What a finder looks at: a latent, the samples around it, and the model of both.
+    """What a finder searches: a latent, the samples around it, and their model.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Scene:
         total = float(variances.sum())
         if not total > 0:
             raise UsageError(
-                "samples that are all alike",
+                "samples that are all identical",
                 "samples that differ",
                 "widen the neighborhood's ranges, radius or region",
             )
@@ -103,16 +103,16 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a search gives.
+    """The result of a search.
 
     Parameters
     ----------
     rows : Tensor, (k, n_features), float32, unit length
     strengths : Tensor, (k,), float64
     labels : a name for each
-    residuals : Tensor, (k,), or None where the answer is exact
+    residuals : Tensor, (k,), or None where the directions are exact
     matvecs : int, products with the decoder's Jacobian or its transpose
-    notes : what a careful reader must know of this result
+    notes : caveats of this result
     """
 
     rows: Tensor
@@ -130,12 +130,12 @@ class Finder(ABC):
     Class attributes
     ----------------
     name : how users call it
-    statement : one paragraph on what its directions can and cannot tell
+    statement : one paragraph on what its directions can and cannot show
     strength_name : what ``measure`` measures, with its unit in brackets; by default the variance
     orthonormal : whether its rows are orthonormal, not only of unit length
     usual_count : how many directions to find by default, or all if fewer; None for all
-    cross_validated : whether its strengths come from samples that the rows were not fitted to,
-        and are therefore below what ``measure`` says of the same rows
+    cross_validated : whether its strengths come from samples that the rows were not fitted to;
+        they are then below ``measure`` of the same rows
     """
 
     name: ClassVar[str]
@@ -147,14 +147,14 @@ class Finder(ABC):
 
     @abstractmethod
     def search(self, scene: Scene, k: int) -> Found:
-        """Return k directions, the strongest first where they have an order."""
+        """Return k directions, the strongest first if they have an order."""
 
     def measure(self, scene: Scene, rows: Tensor) -> Tensor:
         """Return the strength (k,), float64, of any unit rows (k, n_features)."""
         return scene.variances(rows)
 
     def steps(self, scene: Scene, found: Found) -> tuple[Tensor, str] | None:
-        """Return lengths (k,) of a walk's steps and their unit; None for the deviations, in σ."""
+        """Return the step lengths (k,) of walks and their unit; None means deviations, in σ."""
         return None
 
     def limit(self, scene: Scene) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""How directions correlate with what varies, and how much: known factors, and image statistics."""
+"""Rank correlations of directions with known factors and image statistics, and effect sizes."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class Association:
 
     @property
     def is_visible(self) -> bool:
-        """Return whether it changes by at least what is just visible."""
+        """Return whether the change is at least the smallest visible one."""
         return abs(self.effect) >= self.amount.visible
 
 
 @dataclass(frozen=True, eq=False)
 class Correlations:
-    """Rank correlations of directions with one kind of things that vary, and the changes' sizes.
+    """Rank correlations of directions with factors or with statistics, and effect sizes.
 
     Parameters
     ----------
@@ -60,7 +60,8 @@ class Correlations:
     effects : Tensor, (k, len(amounts)), float64; how much each changes, by linear regression, for
         one standard deviation along each direction, in the units of ``amounts``
     threshold : float, 95 % of unrelated directions have a largest |ρ| below it
-    baseline : float, mean largest |ρ| of random directions, where it costs nothing to know
+    baseline : float, mean largest |ρ| of random directions; None for statistics, where each
+        random direction would have to be decoded
     """
 
     source: str
@@ -81,7 +82,7 @@ class Correlations:
             Association(name, rho, effect, amount)
             for (name, amount), rho, effect in zip(*columns, strict=True)
         ]
-        # Equal up to rounding, as brightness and the center of all light: the first is simpler.
+        # Of correlations that are equal up to rounding, the first name is the simplest.
         return sorted(found, key=lambda one: -round(abs(one.rho), 6))
 
 
@@ -90,8 +91,7 @@ def factor_correlations(
 ) -> Correlations:
     """Return ρ between the scores of fresh samples along each direction and each factor.
 
-    The effect is how much further a factor is, on average, in samples that lie one standard
-    deviation further along.
+    The effect is the mean change of a factor for one standard deviation along the direction.
     """
     names, values = varying_factors(fresh)
     scores = scores_along(directions.rows, fresh)
@@ -131,12 +131,12 @@ def statistic_correlations(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Correlations:
-    """Return ρ between each direction's part in random mixes and what their images show.
+    """Return ρ between each direction's weight in random mixes and the statistics of their images.
 
-    The latents are z + Σ a_j s_j v_j, s_j a walk's step (σ_j), with standard normal a_j, so that
-    every direction is judged by what it adds while all others vary as well. The a_j are
-    uncorrelated in the sample, so that none is credited with what another does. The effect is
-    how much a statistic changes, on average, for one step.
+    The latents are z + Σ a_j s_j v_j, where s_j is a walk's step (σ_j) and a_j is standard normal:
+    every direction is judged by its contribution while all others vary as well. The a_j are
+    uncorrelated in the sample, so that no direction is credited with the effect of another. The
+    effect is the mean change of a statistic for one step.
     """
     parts = _uncorrelated_parts(n_samples, len(directions.vectors), seed)
     measured = _measure_mixes(vae, latent, directions, parts, progress)

@@ -1,4 +1,4 @@
-"""From a finder's name to directions, each with its strength and what chance has."""
+"""Directions by the name of a finder, with their strengths and those of random directions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def find_directions(
     progress: Progress | None = None,
     **options: Any,
 ) -> Directions:
-    """Return directions around a latent, each with its strength, and that of random directions.
+    """Return directions around a latent, with their strengths and that of random directions.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def find_directions(
     latent : Latent
     neighborhood : Neighborhood of the latent; its features are the space that is searched, and
         its standard deviations the steps of walks
-    n_components : int, optional; how many directions. By default 8, or all if there are fewer.
+    n_components : int, optional; number of directions. Default: 8, or all if there are fewer.
     finder : str, a registered finder: pca, jacobian, ica, sparse-pca, supervised, difference,
         random; or a Finder
     seed : int
@@ -53,7 +53,7 @@ def find_directions(
 
     Raises
     ------
-    UsageError : unknown finder or option, or a neighborhood that the finder has no use for.
+    UsageError : unknown finder or option, or a neighborhood that the finder cannot use.
     ShapeError : more directions than there can be, or a neighborhood of another shape.
     NonFiniteError : NaN or infinity in the samples or in what the model returns.
 
@@ -89,7 +89,7 @@ def find_directions(
 
 
 def baseline_rows(scene: Scene) -> Tensor:
-    """Return the random directions (16, or D if fewer; n_features) that stand for chance."""
+    """Return the random directions (16, or D if fewer; n_features) of the baseline."""
     generator = torch.Generator().manual_seed((scene.seed + _BASELINE_SEED) % 2**63)
     return random_rows(min(BASELINE_DIRECTIONS, scene.n_features), scene.n_features, generator)
 

@@ -22,26 +22,26 @@ class IndependentComponents(Finder):
 
     A direction is the change of the latent that changes one source and no other. Strength is
     |excess kurtosis| of that source: 0 for a Gaussian, 1.2 for a uniform one. The kurtosis of
-    N Gaussian samples scatters by √(24/N), and the search makes the most of that scatter.
+    N Gaussian samples scatters by √(24/N), and the search exploits that scatter.
     Sources: Hyvärinen 1999; GANSpace, 2004.02546.
 
     Parameters
     ----------
-    leading : int, how many principal components are whitened and turned
+    leading : int, how many principal components are whitened and rotated
     """
 
     leading: int = 16
 
     statement = (
-        "The directions of the leading principal components' space whose sources are least "
-        "Gaussian. It can separate factors of equal variance, which PCA cannot; few samples "
-        "always hold some direction that looks far from Gaussian."
+        "The directions in the space of the leading principal components whose sources are least "
+        "Gaussian. ICA can separate factors of equal variance, which PCA cannot. Few samples "
+        "always contain some direction that looks far from Gaussian."
     )
     strength_name = "|excess kurtosis| (of the source, 0 for a Gaussian)"
 
     def __post_init__(self) -> None:
         if self.leading < 1:
-            raise UsageError(f"leading={self.leading}", "1 or more", "set it to 16")
+            raise UsageError(f"leading={self.leading}", "1 or more", "pass --set leading=16")
 
     def search(self, scene: Scene, k: int) -> Found:
         components, deviations = self._whitening(scene)
@@ -62,10 +62,10 @@ class IndependentComponents(Finder):
 
     def limit(self, scene: Scene) -> tuple[int, str]:
         count = min(self.leading, len(scene.pca.components))
-        return count, f"{count} leading components are turned (setting `leading`)"
+        return count, f"ICA rotates the {count} leading components (setting `leading`)"
 
     def _whitening(self, scene: Scene) -> tuple[Tensor, Tensor]:
-        """Return the components (m, D) that are turned, and the deviation (m,) along each."""
+        """Return the components (m, D) that are rotated, and the deviation (m,) along each."""
         components = scene.pca.components[: self.leading]
         return components, scene.variances(components).sqrt()
 

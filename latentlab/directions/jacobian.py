@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from latentlab.directions import FINDERS
@@ -19,10 +18,10 @@ _NEGLIGIBLE = 1e-2
 class DecoderJacobian(Finder):
     """Top right singular vectors of the decoder's Jacobian at the latent.
 
-    Nothing is sampled: the neighborhood says in which features and which region to look, and how
-    far to walk: a step changes the image, to first order, as much as a standard deviation along
-    the first principal component does. Strength is the singular value: the length of the change
-    of all pixel values, in [−1, 1], for one unit of the latent; for other rows, the same length.
+    The samples are not used for the search. The neighborhood sets the features, the region and the
+    length of a step: to first order, a step changes the image as much as one standard deviation
+    along the first principal component. Strength is the singular value: the norm of the change of
+    all pixel values, in [−1, 1], for one unit of the latent; for other rows, the same norm.
 
     Parameters
     ----------
@@ -70,7 +69,8 @@ class DecoderJacobian(Finder):
 
     def measure(self, scene: Scene, rows: Tensor) -> Tensor:
         changes = self._decoder(scene).push(rows)
-        return torch.linalg.vector_norm(changes.flatten(1).double(), dim=1)
+        lengths: Tensor = changes.flatten(1).double().norm(dim=1)
+        return lengths
 
     def steps(self, scene: Scene, found: Found) -> tuple[Tensor, str]:
         """Return steps that change the image as much as a standard deviation along PC 1.

@@ -1,4 +1,4 @@
-"""Sparse principal components: directions that touch few features, where they touch any."""
+"""Sparse principal components: directions with few entries that are not zero."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _BATCH = 256
 class SparseComponents(Finder):
     """Components with an L1 penalty on their entries, by scikit-learn's MiniBatchSparsePCA.
 
-    The samples are first turned into the space of their leading principal components, where
-    nothing but what those components leave out is lost: the penalty is on features, and a
-    rotation among samples does not touch them. Strength is the variance along each.
+    The samples are first reduced to their leading principal components. Only the variance beyond
+    those components is lost: the penalty is on features, and a rotation among samples does not
+    change them. Strength is the variance along each.
 
     Parameters
     ----------
@@ -38,15 +38,17 @@ class SparseComponents(Finder):
 
     statement = (
         "Directions that change few latent cells and channels, with as much variance as that "
-        "allows. They show what varies locally; they are not orthogonal, and how sparse they "
-        "come out follows from the penalty."
+        "allows. They show what varies locally. They are not orthogonal, and the penalty decides "
+        "how sparse they are."
     )
 
     def __post_init__(self) -> None:
         if not 0 < self.sparsity < float("inf"):
-            raise UsageError(f"sparsity={self.sparsity}", "a number above 0", "set it to 1")
+            raise UsageError(
+                f"sparsity={self.sparsity}", "a value above 0", "pass --set sparsity=1"
+            )
         if self.leading < 1:
-            raise UsageError(f"leading={self.leading}", "1 or more", "set it to 32")
+            raise UsageError(f"leading={self.leading}", "1 or more", "pass --set leading=32")
 
     def search(self, scene: Scene, k: int) -> Found:
         pca = scene.pca

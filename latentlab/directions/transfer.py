@@ -1,4 +1,4 @@
-"""Whether directions found at one image do the same at another, beside random directions."""
+"""Whether directions found at one image change others likewise, against random directions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _RESAMPLES = 2000
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Transfer:
-    """How alike directions change the image they were found at and other images.
+    """How similarly directions change other images and the image they were found at.
 
     Parameters
     ----------
@@ -153,10 +153,10 @@ def transfer_directions(
     """Return whether directions found at one latent change other images in the same way.
 
     A direction's change of an image is (D(z + α σ v) − D(z − α σ v)) / 2; the cosine of two
-    such changes is 1 where the same pixels change alike. Label scores are a direction's
-    correlations with image statistics; their cosine is 1 where the same is moved, wherever it
-    lies. Sixteen random directions with steps of the mean length say what chance gives, which is
-    much where a decoder is nearly linear.
+    such changes is 1 if the same pixels change in the same way. Label scores are a direction's
+    correlations with image statistics; their cosine is 1 if the same things change, wherever in
+    the image. Sixteen random directions with steps of the mean length are the null; their cosines
+    are large where a decoder is nearly linear.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def transfer_directions(
 
     Raises
     ------
-    UsageError : no targets, or an alpha that makes no sense.
+    UsageError : no targets, an alpha that is not above 0, or directions without a layout.
     ShapeError : latents of different size.
     """
     check_targets(origin, targets)
@@ -214,7 +214,7 @@ def transfer_directions(
 def check_targets(origin: Latent, targets: Sequence[Latent]) -> None:
     """Raise UsageError without targets, ShapeError where a target has another size."""
     if not targets:
-        raise UsageError("one image", "at least two, to go from one to another", "pass more")
+        raise UsageError("one image", "at least two images", "pass the image to transfer to")
     for target in targets:
         if target.values.shape != origin.values.shape:
             raise ShapeError(

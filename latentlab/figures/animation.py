@@ -164,7 +164,7 @@ def _write_pillow(path: Path, suffix: str, frames: list[Frame], fps: float, loop
     format, per_second, options = _PILLOW[suffix]
     first, *rest = _quantized(frames) if format == "GIF" else map(Image.fromarray, frames)
     delays = [1000 // per_second * ticks for ticks in _delays(len(frames), fps, per_second)]
-    # GIF has no mark for one round: it plays once where nothing is said.
+    # A GIF without the mark plays once; the other formats count how often.
     rounds = {"loop": 0} if loop else {} if format == "GIF" else {"loop": 1}
     first.save(
         path, format, save_all=True, append_images=rest, duration=delays, **rounds, **options

@@ -1,4 +1,4 @@
-"""From one image to another through latent space, and how evenly the image changes."""
+"""Paths from one image to another through latent space, and how evenly the image changes."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def interpolate(
 
 
 def check_interpolation(path: str, steps: int) -> None:
-    """Raise UsageError where a path or a number of steps makes no sense."""
+    """Raise UsageError for an unknown path or too few steps."""
     if path not in WAYS:
         raise UsageError(f"path {path!r}", f"one of {', '.join(WAYS)}", "pass --path linear")
     if not isinstance(steps, int) or steps < 3:

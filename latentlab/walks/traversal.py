@@ -1,4 +1,4 @@
-"""Directions become latents, latents become frames, frames get scores."""
+"""Traversals: frames along directions, and their scores."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ def traversal_title(latent: Latent, found: Directions) -> str:
 
 
 def check_steps(n_components: int, span: float, steps: int) -> None:
-    """Raise UsageError where numbers of directions or steps, or the span, make no sense."""
+    """Raise UsageError for impossible numbers of directions or steps, or an impossible span."""
     if not isinstance(n_components, int) or n_components < 1:
         raise UsageError(f"n_components={n_components}", "1 or more", "pass --components 5")
     if not 0 < span <= _LARGEST_SPAN:
@@ -243,7 +243,7 @@ def plan_walk(
     if n_components > available:
         raise ShapeError(
             f"n_components={n_components}",
-            f"1 to {available}, which is how many directions there are",
+            f"1 to {available}, the number of directions",
             "lower --components, or run `latentlab pca` with more samples",
         )
     if found.vectors.shape[1:] != latent.values.shape:
