@@ -144,6 +144,7 @@ def test_supervised_finds_planted_factors_and_admits_what_is_not_there(
     assert find_directions(linear_vae, latent, hood, 1, finder="supervised").labels == ("zoom",)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_supervised_reads_the_factors_of_a_photo_off_taef2(shared: Path) -> None:
     # The figures, at less cost: 256 px, N = 256 and 64 held out are a command away,
@@ -181,6 +182,7 @@ def test_gains_are_read_in_logarithms_and_constant_factors_are_left_out(
         standardized_factors(planted(torch.zeros(3, 96), linear_vae, hue=ones)[1])
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_supervised_reads_known_factors_off_real_latents(shared: Path) -> None:
     from latentlab.directions.factor_table import read_factors

@@ -181,8 +181,7 @@ def _uncorrelated_parts(n_samples: int, k: int, seed: int) -> Tensor:
     parts = torch.randn(n_samples, k, generator=torch.Generator().manual_seed(seed))
     if k >= n_samples:
         return parts
-    centered = parts - parts.mean(0)
-    basis, triangle = torch.linalg.qr(centered)
+    basis, triangle = torch.linalg.qr(parts - parts.mean(0))
     uncorrelated: Tensor = basis * triangle.diagonal().sign() * (n_samples - 1) ** 0.5
     return uncorrelated
 
