@@ -29,12 +29,12 @@ def test_angles_are_scipys_and_the_overlap_their_mean_squared_cosine(
     read = find_directions(linear_vae, linear_latent, hood, 6, finder="supervised")
     found = subspace_agreement(pca, read)
     angles = subspace_angles(pca.rows.double().numpy().T, read.rows.double().numpy().T)[::-1]
-    np.testing.assert_allclose(found.angles, np.rad2deg(angles), atol=1e-4)
-    assert found.overlap == pytest.approx(float((np.cos(angles) ** 2).mean()), rel=1e-5)
-    assert found.finder == "supervised"
-    assert found.dimensions == (4, 6)
+    np.testing.assert_allclose(found["angles"], np.rad2deg(angles), atol=1e-4)
+    assert found["overlap"] == pytest.approx(float((np.cos(angles) ** 2).mean()), rel=1e-5)
+    assert found["finder"] == "supervised"
+    assert found["dimensions"] == [4, 6]
     cosines = np.abs(pca.rows.double().numpy() @ read.rows.double().numpy().T)
-    np.testing.assert_allclose(found.cosines, cosines, atol=1e-6)
+    np.testing.assert_allclose(found["cosines"], cosines, atol=1e-6)
 
 
 def test_random_spans_overlap_as_chance_says(
@@ -44,10 +44,10 @@ def test_random_spans_overlap_as_chance_says(
     overlaps = []
     for seed in range(60):
         chance = find_directions(linear_vae, linear_latent, hood, 4, finder="random", seed=seed)
-        overlaps.append(subspace_agreement(pca, chance).overlap)
+        overlaps.append(subspace_agreement(pca, chance)["overlap"])
     said = subspace_agreement(pca, chance)
-    assert np.mean(overlaps) == pytest.approx(said.chance, rel=0.15)
-    assert np.std(overlaps) == pytest.approx(said.chance_deviation, rel=0.3)
+    assert np.mean(overlaps) == pytest.approx(said["chance"], rel=0.15)
+    assert np.std(overlaps) == pytest.approx(said["chance_deviation"], rel=0.3)
 
 
 def test_directions_in_other_features_or_without_rows_are_refused(

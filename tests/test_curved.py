@@ -103,7 +103,7 @@ def test_any_other_direction_keeps_its_change_of_the_image() -> None:
 
 def test_a_linear_decoder_is_walked_straight(linear_vae: LinearVAE, linear_latent: Latent) -> None:
     pca = fit_pca(neighborhood(linear_vae, linear_latent, "augment", n_samples=12))
-    options = {"components": 2, "span": 2.0, "steps": 3}
+    options = {"n_components": 2, "span": 2.0, "steps": 3}
     curved = traverse_curved(linear_vae, linear_latent, pca, **options)
     straight = traverse(linear_vae, linear_latent, pca, **options)
     for ours, theirs in zip(curved.paths, straight.paths, strict=True):
@@ -112,7 +112,7 @@ def test_a_linear_decoder_is_walked_straight(linear_vae: LinearVAE, linear_laten
         assert (ours.label, ours.share) == (theirs.label, theirs.share)
     facts = curved.summary()
     assert facts["curved"] is True
-    assert facts["products"] == sum(path.products for path in curved.paths) > 0
+    assert facts["products"] == sum(curve.products for curve in curved.curves) > 0
     assert [len(component["turning"]) for component in facts["components"]] == [3, 3]
     assert curved.title.endswith("followed as it turns")
 
@@ -127,7 +127,7 @@ def test_a_region_keeps_the_rest_of_the_latent(
     walk = traverse_curved(
         linear_vae, linear_latent, found, layout=layout, n_components=1, span=1.0, steps=3
     )
-    moved = (walk.paths[0].latents - linear_latent.values).abs().amax((0, 1))
+    moved = (walk.curves[0].latents - linear_latent.values).abs().amax((0, 1))
     assert float(moved[:2, :2].max()) > 0.1
     assert float(moved[2:].max()) == float(moved[:, 2:].max()) == 0
 

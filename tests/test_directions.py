@@ -154,7 +154,7 @@ class TestEveryFinder:
         options: dict,
     ) -> None:
         for wrong in (0, 481):
-            with pytest.raises(ShapeError, match=f"got {wrong} directions|{wrong} components"):
+            with pytest.raises(ShapeError, match=f"Got {wrong} directions|{wrong} components"):
                 find_directions(
                     linear_vae, linear_latent, hood, wrong, finder=name, **options.get(name, {})
                 )
@@ -197,7 +197,7 @@ class TestEveryFinder:
         )
         assert bool(torch.isfinite(found.rows).all() and torch.isfinite(found.strengths).all())
         hood.samples[:] = 1.5
-        with pytest.raises(UsageError, match="all alike"):
+        with pytest.raises(UsageError, match="all identical"):
             find_directions(linear_vae, linear_latent, hood, finder=name, **options.get(name, {}))
 
     def test_the_statement_is_a_paragraph_that_says_what_it_can_and_cannot_tell(
@@ -234,7 +234,7 @@ def test_a_finder_of_ones_own_is_found_by_its_name(
     try:
         found = find_directions(linear_vae, linear_latent, hood, 2, finder="first-cell", scale="3")
     finally:
-        del FINDERS["first-cell"]
+        FINDERS._entries.pop("first-cell")
     assert found.strengths.tolist() == [3, 0]
     assert found.captions[0] == "first\nentry 3"
     # Sixteen random unit rows of 480 entries: E|entry| = √(2/(π·480)).
@@ -279,7 +279,7 @@ def test_a_neighborhood_of_another_size_is_refused(
 
 def test_too_few_samples_are_refused(linear_vae: LinearVAE, linear_latent: Latent) -> None:
     few = neighborhood(linear_vae, linear_latent, "augment", n_samples=6)
-    with pytest.raises(ShapeError, match="8 directions asked of 'pca', expected 1 to 5"):
+    with pytest.raises(ShapeError, match="8 directions asked of 'pca', but expected 1 to 5"):
         find_directions(linear_vae, linear_latent, few, 8)
     with pytest.raises(ShapeError, match="at least 10"):
         find_directions(linear_vae, linear_latent, few, finder="supervised")

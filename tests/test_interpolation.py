@@ -125,7 +125,9 @@ def test_latents_that_do_not_fit_are_refused(
     linear_vae: LinearVAE, ends: tuple[Latent, Latent]
 ) -> None:
     smaller = Latent(torch.zeros(6, 4, 10), linear_vae.spec, name="small")
-    with pytest.raises(ShapeError, match="a of 40×32 px and small of 40×16 px, expected two pict"):
+    with pytest.raises(
+        ShapeError, match="small · linear · 40×16 px and a · linear · 40×32 px, but"
+    ):
         interpolate(linear_vae, ends[0], smaller)
     foreign = Latent(torch.zeros(4, 8, 10), linear_vae.spec)
     with pytest.raises(ShapeError, match="6 channels, as linear has"):
@@ -141,11 +143,9 @@ def test_images_of_a_path(
     from PIL import Image as Pillow
 
     from latentlab.figures.canvas import new_figure
-    from latentlab.figures.paths import interpolation_sheet
 
     path = latentlab.interpolate(linear_vae, *ends, steps=8)
-    sheet = interpolation_sheet(path)
-    assert sheet.shape[1] > 6 * 40
+    assert path.sheet().shape[1] > 6 * 40
     axes = path.plot(new_figure().add_subplot())
     line = axes.lines[0].get_ydata()
     np.testing.assert_allclose(line, path.changes)

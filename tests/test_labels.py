@@ -114,9 +114,7 @@ def test_effects_are_the_changes_of_the_statistics_for_a_step(
         {name: float(value) for name, value in measure_images(image[None]).items()}
         for image in complete_vae.decode(ends)
     )
-    for column, (name, amount) in enumerate(
-        zip(correlations.names, correlations.amounts, strict=True)
-    ):
+    for column, (name, amount) in enumerate(correlations.amounts.items()):
         change = (high[name] - low[name]) / 2 * amount.scale
         if amount.relative:
             change /= (high[name] + low[name]) / 2
@@ -131,13 +129,13 @@ def test_effects_of_factors_are_slopes_over_the_samples(
     correlations = factor_correlations(found, hood)
     scores = (hood.samples.double() @ found.rows.double().T).numpy()
     for name, scale in {"rotation": 1, "shift_x": 100, "blur": 1}.items():
-        column = correlations.names.index(name)
+        column = [*correlations.amounts].index(name)
         for k in range(2):
             fit = linregress(scores[:, k], hood.factors[name].double().numpy())
             expected = scale * fit.slope * scores[:, k].std(ddof=1)
             assert float(correlations.effects[k, column]) == pytest.approx(expected, rel=1e-5)
     zoom = linregress(scores[:, 0], hood.factors["zoom"].double().log().numpy())
-    found_zoom = float(correlations.effects[0, correlations.names.index("zoom")])
+    found_zoom = float(correlations.effects[0, [*correlations.amounts].index("zoom")])
     assert found_zoom == pytest.approx(100 * zoom.slope * scores[:, 0].std(ddof=1), rel=1e-5)
 
 
@@ -280,7 +278,7 @@ def test_regions_keep_their_region_when_held_out(
     fresh = resample(linear_vae, hood, 12)
     assert fresh is not None
     assert fresh.layout == hood.layout
-    assert fresh.options == hood.options
+    assert fresh.sampling.options == hood.sampling.options
 
 
 def test_hues_do_not_jump_at_half_a_turn(complete_vae: LinearVAE) -> None:
@@ -306,7 +304,10 @@ def test_too_few_samples_and_foreign_directions_are_refused(
         label_directions(linear_vae, linear_latent, found, n_samples=4)
     tokens = neighborhood(linear_vae, linear_latent, "tokens")
     with pytest.raises(UsageError, match="in this neighborhood's features"):
-        factor_correlations(found, replace(tokens, factors=hood.factors))
+        factor_correlations(
+            found,
+            replace(tokens, sampling=replace(tokens.sampling, factors=hood.factors)),
+        )
 
 
 def test_the_table_of_factors_has_the_best_component_and_the_best_random_direction(
@@ -316,14 +317,14 @@ def test_the_table_of_factors_has_the_best_component_and_the_best_random_directi
     fresh = resample(linear_vae, hood, 64)
     assert isinstance(fresh, Neighborhood)
     found = find_directions(linear_vae, linear_latent, hood, 2, finder="supervised")
-    table = {row.factor: row for row in read_factors(found, hood, fresh)}
+    table = {row["factor"]: row for row in read_factors(found, hood, fresh)}
     assert table.keys() == hood.factors.keys()
     components = find_directions(linear_vae, linear_latent, hood, 59).rows.double()
     scores = fresh.samples.double() @ components.T
     for name, row in table.items():
         rho = [abs(spearmanr(column, fresh.factors[name]).statistic) for column in scores.T.numpy()]
-        assert row.pca == pytest.approx(max(rho), abs=1e-6)
-        assert row.component == rho.index(max(rho)) + 1
-        assert 0 < row.random < 1
+        assert row["pca"] == pytest.approx(max(rho), abs=1e-6)
+        assert row["component"] == rho.index(max(rho)) + 1
+        assert 0 < row["random"] < 1
     own = found.labels[0]
-    assert table[own].direction == own
+    assert table[own]["direction"] == own

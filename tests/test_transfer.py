@@ -13,7 +13,6 @@ from latentlab.directions.transfer import bootstrap_interval, transfer_direction
 from latentlab.encoding.encoder import encode
 from latentlab.errors import ShapeError, UsageError
 from latentlab.figures.sheets import _SMALL_TILE
-from latentlab.figures.transfer import draw_transfer, transfer_sheet
 from latentlab.images.image import Image
 from latentlab.latents import Directions, Latent
 from latentlab.neighborhoods.sampling import neighborhood
@@ -109,11 +108,11 @@ def test_the_figure_and_the_sheet_show_every_direction_and_target(linear_vae: Li
     moved = transfer_directions(
         linear_vae, origin, without_first_channel(linear_vae, origin), others
     )
-    axes = draw_transfer(moved).axes
+    axes = moved.plot().axes
     assert len(axes) == 2
     points = [line for line in axes[0].lines if line.get_marker() not in ("None", "")]
     assert [line.get_label() for line in points] == ["image1", "image2"]
     np.testing.assert_allclose(points[1].get_ydata(), moved.cosines[1])
-    height, width, _ = transfer_sheet(moved).shape
+    height, width, _ = moved.sheet().shape
     assert width > 6 * _SMALL_TILE
     assert height > 4 * 32

@@ -32,7 +32,7 @@ def test_frames_are_the_decoded_steps_in_standard_deviations(
     walk = traverse(linear_vae, linear_latent, small_pca, n_components=2, span=2.0, steps=5)
     assert walk.alphas.tolist() == [-2, -1, 0, 1, 2]
     deviation = small_pca.spectrum.explained_variance[1].sqrt()
-    step = deviation * small_pca.layout.lift(small_pca.components[1])
+    step = deviation * small_pca.sampling.layout.lift(small_pca.components[1])
     expected = linear_vae.decode((linear_latent.values - 2 * step.float())[None])[0]
     assert torch.equal(walk.paths[1].frames[0], to_uint8(expected))
     assert walk.paths[0].share == pytest.approx(
@@ -57,7 +57,7 @@ def test_a_linear_decoder_walks_straight(
     assert trail.scores.monotonicity == 1
     assert trail.drift == pytest.approx(0, abs=1e-4)
     deviation = small_pca.spectrum.explained_variance[0].sqrt()
-    step = (deviation * small_pca.layout.lift(small_pca.components[0])).float()
+    step = (deviation * small_pca.sampling.layout.lift(small_pca.components[0])).float()
     change = linear_vae.decode(step[None]).abs().mean() / 2
     assert trail.scores.pixel_change == pytest.approx(float(change), rel=1e-4)
 
@@ -118,7 +118,7 @@ def test_pixel_change_is_measured_for_each_standard_deviation(step: float) -> No
         ({"span": math.nan}, "above 0"),
         ({"span": math.inf}, "above 0"),
         ({"steps": 1}, "at least 2"),
-        ({"components": 0}, "1 or more"),
+        ({"n_components": 0}, "1 or more"),
     ],
 )
 def test_steps_that_make_no_sense_are_refused(
@@ -131,7 +131,7 @@ def test_steps_that_make_no_sense_are_refused(
 def test_more_components_than_there_are_is_refused(
     linear_vae: LinearVAE, linear_latent: Latent, small_pca: PCA
 ) -> None:
-    with pytest.raises(ShapeError, match="n_components=40, expected 1 to 19"):
+    with pytest.raises(ShapeError, match="n_components=40, but expected 1 to 19"):
         traverse(linear_vae, linear_latent, small_pca, n_components=40)
 
 

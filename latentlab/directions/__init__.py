@@ -13,16 +13,8 @@ from latentlab.registry import Registry
 if TYPE_CHECKING:
     from latentlab.directions.base import Finder
 
+_BUILT_IN = ("pca", "jacobian", "ica", "sparse-pca", "supervised", "difference", "random")
+
 FINDERS: Registry[Finder] = Registry(
-    "finder",
-    __name__,
-    {
-        "pca": "pca",
-        "jacobian": "jacobian",
-        "ica": "ica",
-        "sparse-pca": "sparse_pca",
-        "supervised": "supervised",
-        "difference": "difference",
-        "random": "random",
-    },
+    "finder", __name__, {name: name.replace("-", "_") for name in _BUILT_IN}
 )

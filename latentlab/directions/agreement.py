@@ -1,12 +1,10 @@
-"""Whether two finders see the same subspace, beside what two random subspaces share."""
+"""Whether two finders find the same subspace, against two random subspaces."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Directions
@@ -18,47 +16,30 @@ from latentlab.linalg.subspaces import (
 )
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """How the spans of two sets of directions lie to each other.
+def subspace_agreement(directions: Directions, other: Directions) -> dict[str, Any]:
+    """Return how much the spans of two sets of directions overlap, as JSON-ready facts.
 
     Parameters
     ----------
+    directions, other : Directions of one layout, each linearly independent; their rows, in the
+        neighborhood's features, are compared
+
+    Returns
+    -------
+    dict with these keys:
+
     finder : str, what found the other set
-    dimensions : (k, m), how many directions each has
+    dimensions : [k, m], how many directions each has
     overlap : float in [0, 1], mean squared cosine of the principal angles
     chance : float, mean overlap of random spans of these dimensions
     chance_deviation : float, the standard deviation of that overlap
     angles : principal angles in degrees, ascending
     cosines : k lists of m absolute cosines between single directions
-    """
-
-    finder: str
-    dimensions: tuple[int, int]
-    overlap: float
-    chance: float
-    chance_deviation: float
-    angles: tuple[float, ...]
-    cosines: tuple[tuple[float, ...], ...]
-
-    def describe(self) -> dict[str, Any]:
-        """Return the agreement as JSON-ready facts."""
-        return asdict(self)
-
-
-def subspace_agreement(directions: Directions, other: Directions) -> Agreement:
-    """Return the principal angles and the overlap of two sets, with the overlap that chance has.
-
-    Angles are those of the rows, in the neighborhood's features.
-
-    Parameters
-    ----------
-    directions, other : Directions of one layout, each linearly independent
 
     Raises
     ------
     ShapeError : directions in different features.
-    UsageError : directions that depend on each other, or that came without rows.
+    UsageError : linearly dependent directions, or directions without rows.
 
     Examples
     --------
@@ -68,10 +49,16 @@ def subspace_agreement(directions: Directions, other: Directions) -> Agreement:
     >>> hood = neighborhood(vae, z, "tokens")
     >>> few, more = (find_directions(vae, z, hood, n_components=k) for k in (2, 4))
     >>> same = subspace_agreement(few, more)
-    >>> round(same.overlap, 6), same.chance
+    >>> round(same["overlap"], 6), same["chance"]
     (1.0, 0.25)
     """
-    a, b = _rows(directions), _rows(other)
+    a, b = directions.rows, other.rows
+    if a is None or b is None:
+        raise UsageError(
+            "directions without rows",
+            "directions that a finder found",
+            "use latentlab.find_directions",
+        )
     if a.shape[1] != b.shape[1]:
         raise ShapeError(
             f"directions of {a.shape[1]} and {b.shape[1]} features",
@@ -79,23 +66,12 @@ def subspace_agreement(directions: Directions, other: Directions) -> Agreement:
             "find both in neighborhoods of the same kind and size",
         )
     k, m, dimensions = len(a), len(b), a.shape[1]
-    cosines = a.double() @ b.double().T
-    return Agreement(
-        finder=other.finder,
-        dimensions=(k, m),
-        overlap=subspace_overlap(a, b),
-        chance=random_overlap(k, m, dimensions),
-        chance_deviation=random_overlap_deviation(k, m, dimensions),
-        angles=tuple(torch.rad2deg(principal_angles(a, b)).tolist()),
-        cosines=tuple(tuple(row) for row in cosines.abs().tolist()),
-    )
-
-
-def _rows(directions: Directions) -> Tensor:
-    if directions.rows is None:
-        raise UsageError(
-            f"{directions!r} without rows",
-            "directions that a finder found",
-            "use latentlab.find_directions",
-        )
-    return directions.rows
+    return {
+        "finder": other.finder,
+        "dimensions": [k, m],
+        "overlap": subspace_overlap(a, b),
+        "chance": random_overlap(k, m, dimensions),
+        "chance_deviation": random_overlap_deviation(k, m, dimensions),
+        "angles": torch.rad2deg(principal_angles(a, b)).tolist(),
+        "cosines": (a.double() @ b.double().T).abs().tolist(),
+    }

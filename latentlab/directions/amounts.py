@@ -1,9 +1,9 @@
-"""Units and visible amounts of what an image shows.
+"""Units of the image statistics, and the smallest visible change of each.
 
-A rank correlation says how regularly something changes, not how much: of pure grain, the center
-of light may move by a thousandth of the width and follow a direction perfectly. The amounts are
-conventions, in round numbers near what an attentive eye can tell apart in two images side by
-side; see docs/decisions.md.
+A rank correlation says how regularly something changes, not how much. In an image of pure grain,
+the center of light may move by a thousandth of the width and still follow a direction perfectly.
+The amounts are conventions: round numbers near the smallest difference that an attentive eye sees
+between two images side by side. See docs/decisions.md.
 """
 
 from __future__ import annotations

@@ -1,18 +1,19 @@
-"""What every finder is: settings, a statement, a search, and a measure of how strong rows are."""
+"""The base class of finders, what they search, and what they return."""
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from latentlab.components.fitting import fit_pca
-from latentlab.components.pca import PCA
+from latentlab.components.pca import PCA, VARIANCE
 from latentlab.errors import UsageError
 from latentlab.linalg.sums import column_moments, project_rows
 
@@ -20,14 +21,12 @@ if TYPE_CHECKING:
     from latentlab.latents import Latent, Neighborhood, Progress
     from latentlab.loaders.base import LatentVAE
 
-USUAL_COUNT = 8
-
 Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Scene:
-    """What a finder looks at: a latent, the samples around it, and the model of both.
+    """What a finder searches: a latent, the samples around it, and their model.
 
     Parameters
     ----------
@@ -43,6 +42,7 @@ class Scene:
     neighborhood: Neighborhood
     seed: int = 0
     progress: Progress | None = None
+    _kept: dict[Hashable, Any] = field(default_factory=dict, init=False)
 
     @property
     def n_samples(self) -> int:
@@ -54,23 +54,19 @@ class Scene:
         """Return the length of a row."""
         return self.neighborhood.n_features
 
-    @property
-    def mean(self) -> Tensor:
-        """Return the samples' mean (n_features,), float64."""
-        return self._moments[0]
-
-    @property
-    def total_variance(self) -> float:
-        """Return the samples' variance, of all features together."""
-        return self._moments[1]
-
     @cached_property
-    def _moments(self) -> tuple[Tensor, float]:
+    def moments(self) -> tuple[Tensor, float]:
+        """Return the samples' mean (n_features,), float64, and variance of all features together.
+
+        Raises
+        ------
+        UsageError : all samples are identical.
+        """
         mean, variances = column_moments(self.neighborhood.samples)
         total = float(variances.sum())
         if not total > 0:
             raise UsageError(
-                "samples that are all alike",
+                "samples that are all identical",
                 "samples that differ",
                 "widen the neighborhood's ranges, radius or region",
             )
@@ -86,22 +82,11 @@ class Scene:
         """Return the PCA of the samples, with up to 64 components."""
         return fit_pca(self.neighborhood)
 
-    def components(self, k: int) -> PCA:
-        """Return the PCA of the samples with at least k components; ShapeError beyond the rank."""
-        if k <= len(self.pca.components):
-            return self.pca
-        return fit_pca(self.neighborhood, n_components=k)
-
     def once(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
-        """Return what ``make`` gives, made the first time that this key is asked for."""
+        """Return the result of ``make``, which is called only the first time for this key."""
         if key not in self._kept:
             self._kept[key] = make()
-        kept: Kept = self._kept[key]
-        return kept
-
-    @cached_property
-    def _kept(self) -> dict[Hashable, Any]:
-        return {}
+        return cast("Kept", self._kept[key])
 
     def generator(self) -> torch.Generator:
         """Return a fresh generator with the scene's seed."""
@@ -109,7 +94,7 @@ class Scene:
 
     def scores(self, rows: Tensor) -> Tensor:
         """Return the centered samples' places (n_samples, k), float64, along rows (k, D)."""
-        return project_rows(self.neighborhood.samples, self.mean, rows.double().T)
+        return project_rows(self.neighborhood.samples, self.moments[0], rows.double().T)
 
     def variances(self, rows: Tensor) -> Tensor:
         """Return the samples' variance (k,), float64, along unit rows (k, D)."""
@@ -118,16 +103,16 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a search gives.
+    """The result of a search.
 
     Parameters
     ----------
     rows : Tensor, (k, n_features), float32, unit length
     strengths : Tensor, (k,), float64
     labels : a name for each
-    residuals : Tensor, (k,), or None where the answer is exact
+    residuals : Tensor, (k,), or None where the directions are exact
     matvecs : int, products with the decoder's Jacobian or its transpose
-    notes : what a careful reader must know of this result
+    notes : caveats of this result
     """
 
     rows: Tensor
@@ -145,29 +130,31 @@ class Finder(ABC):
     Class attributes
     ----------------
     name : how users call it
-    statement : one paragraph on what its directions can and cannot tell
-    strength_name : what ``measure`` measures, with its unit in brackets
+    statement : one paragraph on what its directions can and cannot show
+    strength_name : what ``measure`` measures, with its unit in brackets; by default the variance
     orthonormal : whether its rows are orthonormal, not only of unit length
-    cross_validated : whether its strengths come from samples that the rows were not fitted to,
-        and are therefore below what ``measure`` says of the same rows
+    usual_count : how many directions to find by default, or all if fewer; None for all
+    cross_validated : whether its strengths come from samples that the rows were not fitted to;
+        they are then below ``measure`` of the same rows
     """
 
     name: ClassVar[str]
     statement: ClassVar[str]
-    strength_name: ClassVar[str]
+    strength_name: ClassVar[str] = VARIANCE
+    usual_count: ClassVar[int | None] = 8
     orthonormal: ClassVar[bool] = False
     cross_validated: ClassVar[bool] = False
 
     @abstractmethod
     def search(self, scene: Scene, k: int) -> Found:
-        """Return k directions, the strongest first where they have an order."""
+        """Return k directions, the strongest first if they have an order."""
 
-    @abstractmethod
     def measure(self, scene: Scene, rows: Tensor) -> Tensor:
         """Return the strength (k,), float64, of any unit rows (k, n_features)."""
+        return scene.variances(rows)
 
     def steps(self, scene: Scene, found: Found) -> tuple[Tensor, str] | None:
-        """Return lengths (k,) of a walk's steps and their unit; None for the deviations, in σ."""
+        """Return the step lengths (k,) of walks and their unit; None means deviations, in σ."""
         return None
 
     def limit(self, scene: Scene) -> tuple[int, str]:
@@ -175,9 +162,15 @@ class Finder(ABC):
         rank = min(scene.n_samples - 1, scene.n_features)
         return rank, f"{scene.n_samples} centered samples span at most {rank} dimensions"
 
-    def usual_count(self, scene: Scene) -> int:
-        """Return how many directions to find where nobody says."""
-        return min(USUAL_COUNT, self.limit(scene)[0])
+
+def converges(solver: Any, rows: Tensor) -> bool:
+    """Fit an estimator of scikit-learn to rows; return whether it converged."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        solver.fit(rows.numpy())
+    return not any(warning.category is ConvergenceWarning for warning in caught)
 
 
 def numbered(prefix: str, k: int) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
-"""How directions correlate with what varies, and how much: known factors, and image statistics."""
+"""Rank correlations of directions with known factors and image statistics, and effect sizes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -43,43 +44,45 @@ class Association:
 
     @property
     def is_visible(self) -> bool:
-        """Return whether it changes by at least what is just visible."""
+        """Return whether the change is at least the smallest visible one."""
         return abs(self.effect) >= self.amount.visible
 
 
 @dataclass(frozen=True, eq=False)
 class Correlations:
-    """Rank correlations of directions with one kind of things that vary, and the changes' sizes.
+    """Rank correlations of directions with factors or with statistics, and effect sizes.
 
     Parameters
     ----------
     source : ``"factor"`` or ``"statistic"``
-    names : what was correlated with
-    rho : Tensor, (k, len(names)), float64
-    effects : Tensor, (k, len(names)), float64; how much each changes, by linear regression, for
+    amounts : name of what was correlated with → its Amount
+    rho : Tensor, (k, len(amounts)), float64
+    effects : Tensor, (k, len(amounts)), float64; how much each changes, by linear regression, for
         one standard deviation along each direction, in the units of ``amounts``
-    amounts : an Amount for each name
     threshold : float, 95 % of unrelated directions have a largest |ρ| below it
-    baseline : float, mean largest |ρ| of random directions, where it costs nothing to know
+    baseline : float, mean largest |ρ| of random directions; None for statistics, where each
+        random direction would have to be decoded
     """
 
     source: str
-    names: tuple[str, ...]
+    amounts: Mapping[str, Amount]
     rho: Tensor
     effects: Tensor
-    amounts: tuple[Amount, ...]
     threshold: float
     baseline: float | None = None
 
     def of(self, k: int) -> dict[str, float]:
         """Return name → ρ of direction k."""
-        return dict(zip(self.names, self.rho[k].tolist(), strict=True))
+        return dict(zip(self.amounts, self.rho[k].tolist(), strict=True))
 
     def ranked(self, k: int) -> list[Association]:
         """Return what direction k correlates with, the largest |ρ| first."""
-        columns = (self.names, self.rho[k].tolist(), self.effects[k].tolist(), self.amounts)
-        found = [Association(*one) for one in zip(*columns, strict=True)]
-        # Equal up to rounding, as brightness and the center of all light: the first is simpler.
+        columns = (self.amounts.items(), self.rho[k].tolist(), self.effects[k].tolist())
+        found = [
+            Association(name, rho, effect, amount)
+            for (name, amount), rho, effect in zip(*columns, strict=True)
+        ]
+        # Of correlations that are equal up to rounding, the first name is the simplest.
         return sorted(found, key=lambda one: -round(abs(one.rho), 6))
 
 
@@ -88,38 +91,35 @@ def factor_correlations(
 ) -> Correlations:
     """Return ρ between the scores of fresh samples along each direction and each factor.
 
-    The effect is how much further a factor is, on average, in samples that lie one standard
-    deviation further along.
+    The effect is the mean change of a factor for one standard deviation along the direction.
     """
     names, values = varying_factors(fresh)
-    scores = scores_along(directions, fresh)
+    scores = scores_along(directions.rows, fresh)
     known = sampler_of(fresh).amounts
-    amounts = tuple(known.get(name, Amount()) for name in names)
+    amounts = {name: known.get(name, Amount()) for name in names}
     generator = torch.Generator().manual_seed(seed)
     count = min(_RANDOM_DIRECTIONS, fresh.n_features)
-    chance = replace(directions, rows=random_rows(count, fresh.n_features, generator))
-    baseline = spearman(scores_along(chance, fresh), values).abs().amax(1).mean()
-    return Correlations(
-        "factor",
-        names,
-        spearman(scores, values),
-        _effects(scores, values, amounts),
-        amounts,
-        _threshold(values, seed),
-        float(baseline),
-    )
+    chance = scores_along(random_rows(count, fresh.n_features, generator), fresh)
+    baseline = float(spearman(chance, values).abs().amax(1).mean())
+    return _correlate("factor", scores, values, amounts, seed, baseline)
 
 
-def scores_along(directions: Directions, neighborhood: Neighborhood) -> Tensor:
-    """Return the samples' places (N, k), float64, along each direction, from their mean."""
-    if directions.rows is None or directions.rows.shape[1] != neighborhood.n_features:
+def scores_along(rows: Tensor | None, neighborhood: Neighborhood) -> Tensor:
+    """Return the samples' scores (N, k), float64, along rows (k, n_features), from their mean.
+
+    Raises
+    ------
+    UsageError : no rows, or rows of other features.
+    """
+    if rows is None or rows.shape[1] != neighborhood.n_features:
         raise UsageError(
-            f"{directions!r} and {neighborhood!r}",
+            f"directions {'without rows' if rows is None else f'of {rows.shape[1]} features'} "
+            f"for {neighborhood!r}",
             "directions that were found in this neighborhood's features",
             "find them with latentlab.find_directions in the same neighborhood",
         )
     mean = neighborhood.samples.double().mean(0)
-    return project_rows(neighborhood.samples, mean, directions.rows.double().T)
+    return project_rows(neighborhood.samples, mean, rows.double().T)
 
 
 def statistic_correlations(
@@ -131,28 +131,40 @@ def statistic_correlations(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Correlations:
-    """Return ρ between each direction's part in random mixes and what their images show.
+    """Return ρ between each direction's weight in random mixes and the statistics of their images.
 
-    The latents are z + Σ a_j s_j v_j, s_j a walk's step (σ_j), with standard normal a_j, so that
-    every direction is judged by what it adds while all others vary as well. The a_j are
-    uncorrelated in the sample, so that none is credited with what another does. The effect is
-    how much a statistic changes, on average, for one step.
+    The latents are z + Σ a_j s_j v_j, where s_j is a walk's step (σ_j) and a_j is standard normal:
+    every direction is judged by its contribution while all others vary as well. The a_j are
+    uncorrelated in the sample, so that no direction is credited with the effect of another. The
+    effect is the mean change of a statistic for one step.
     """
     parts = _uncorrelated_parts(n_samples, len(directions.vectors), seed)
     measured = _measure_mixes(vae, latent, directions, parts, progress)
-    names, values = tuple(measured), torch.stack(list(measured.values()), 1)
-    amounts = tuple(STATISTICS[name] for name in names)
+    values = torch.stack(list(measured.values()), 1)
+    amounts = {name: STATISTICS[name] for name in measured}
+    return _correlate("statistic", parts.double(), values, amounts, seed)
+
+
+def _correlate(
+    source: str,
+    places: Tensor,
+    values: Tensor,
+    amounts: Mapping[str, Amount],
+    seed: int,
+    baseline: float | None = None,
+) -> Correlations:
+    """Return the correlations of places (n, k) with values (n, m), one column an amount."""
     return Correlations(
-        "statistic",
-        names,
-        spearman(parts, values),
-        _effects(parts.double(), values, amounts),
+        source,
         amounts,
-        _threshold(values, seed),
+        spearman(places, values),
+        _effects(places, values, amounts.values()),
+        chance_threshold(values, generator=torch.Generator().manual_seed(seed)),
+        baseline,
     )
 
 
-def _effects(places: Tensor, values: Tensor, amounts: tuple[Amount, ...]) -> Tensor:
+def _effects(places: Tensor, values: Tensor, amounts: Iterable[Amount]) -> Tensor:
     """Return the change (k, m) of each value (n, m) for a deviation of the places (n, k)."""
     centered = places - places.mean(0)
     units = centered / centered.std(0).clamp_min(torch.finfo(centered.dtype).tiny)
@@ -169,8 +181,7 @@ def _uncorrelated_parts(n_samples: int, k: int, seed: int) -> Tensor:
     parts = torch.randn(n_samples, k, generator=torch.Generator().manual_seed(seed))
     if k >= n_samples:
         return parts
-    centered = parts - parts.mean(0)
-    basis, triangle = torch.linalg.qr(centered)
+    basis, triangle = torch.linalg.qr(parts - parts.mean(0))
     uncorrelated: Tensor = basis * triangle.diagonal().sign() * (n_samples - 1) ** 0.5
     return uncorrelated
 
@@ -195,7 +206,3 @@ def _measure_mixes(
     measured = {name: torch.cat([one[name] for one in each]) for name in center}
     measured["hue"] = (measured["hue"] - center["hue"] + 180) % 360 - 180
     return measured
-
-
-def _threshold(values: Tensor, seed: int) -> float:
-    return chance_threshold(values, generator=torch.Generator().manual_seed(seed))

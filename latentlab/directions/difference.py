@@ -1,13 +1,13 @@
-"""The way from one image, or one folder of images, to another."""
+"""The direction from one image, or folder of images, to another."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from latentlab.directions import FINDERS
 from latentlab.directions.base import Finder, Found, Scene
@@ -24,11 +24,11 @@ _METHODS = ("means", "discriminant")
 class Difference(Finder):
     """The difference of two latents, of two folders' mean latents, or their linear discriminant.
 
-    It leads from the image to ``other``, or from ``negative`` to ``positive``; images are
-    cropped and resized to the size of the one that is looked at. Strength is the separation: the
-    distance of the two sides along the direction, in standard deviations within a side. For one
-    image that is the neighborhood's; for folders it is cross-validated, since thousands of
-    features always separate a few images that the direction was fitted to.
+    It leads from the image to ``other``, or from ``negative`` to ``positive``. Images are cropped
+    and resized to the size of the analyzed one. Strength is the separation: the distance between
+    the two sides along the direction, in standard deviations within a side. Between two images
+    the deviation is that of the neighborhood. Between folders the separation is cross-validated,
+    since thousands of features always separate the few images that a direction was fitted to.
 
     Parameters
     ----------
@@ -46,9 +46,9 @@ class Difference(Finder):
     shrinkage: float = 0.1
 
     statement = (
-        "The way from one image or folder to another. It contains everything in which the two "
-        "differ, wanted or not; few images a side make a direction that separates those "
-        "images and no others."
+        "The direction from one image or folder to another. It contains every difference between "
+        "the two, wanted or not. With few images per side, it may separate those images and "
+        "no others."
     )
     strength_name = "separation (in standard deviations within a side)"
     cross_validated = True
@@ -65,11 +65,11 @@ class Difference(Finder):
             raise UsageError(
                 f"method={self.method!r}{' between two images' if self.other else ''}",
                 "means, or discriminant between two folders",
-                "correct the setting method",
+                "pass --set method=means",
             )
         if not 0 < self.shrinkage <= 1:
             raise UsageError(
-                f"shrinkage={self.shrinkage}", "above 0, up to 1", "set shrinkage to 0.1"
+                f"shrinkage={self.shrinkage}", "a number above 0, up to 1", "set shrinkage to 0.1"
             )
 
     def search(self, scene: Scene, k: int) -> Found:
@@ -95,32 +95,25 @@ class Difference(Finder):
 
     def _sides(self, scene: Scene) -> tuple[Tensor, Tensor]:
         """Return feature rows (n, D), float64, of both sides, one for each image."""
-        return scene.once((self, "sides"), lambda: (self._from(scene), self._to(scene)))
 
-    def _from(self, scene: Scene) -> Tensor:
-        if self.other:
-            return _features(scene, scene.latent.values)
-        return torch.cat([*_encode_folder(scene, self.negative)])
+        def encode() -> tuple[Tensor, Tensor]:
+            if self.other:
+                return _features(scene, scene.latent.values), _encode_image(scene, self.other)
+            return _encode_folder(scene, self.negative), _encode_folder(scene, self.positive)
 
-    def _to(self, scene: Scene) -> Tensor:
-        if self.other:
-            return _encode_image(scene, self.other)
-        return torch.cat([*_encode_folder(scene, self.positive)])
+        return scene.once((self, "sides"), encode)
 
     def _fit(self, negative: Tensor, positive: Tensor) -> Tensor:
         """Return the unit direction (D,), float64, from one side to the other."""
         difference = positive.mean(0) - negative.mean(0)
         if not float(difference.norm()) > 0:
-            raise UsageError(
-                "two sides that are alike", "images that differ", "choose another image"
-            )
+            raise UsageError("two identical sides", "images that differ", "choose another image")
         if self.method == "discriminant":
             difference = _discriminant(negative, positive, self.shrinkage)
-        unit: Tensor = difference / difference.norm()
-        return unit
+        return normalize(difference, dim=0)
 
     def _cross_validate(self, scene: Scene, negative: Tensor, positive: Tensor) -> Tensor:
-        """Return the separation (1,) of images that the direction was not fitted to."""
+        """Return the separation (1,) of held-out images."""
         generator = scene.generator()
         folds = min(FOLDS, len(negative), len(positive))
         fold_n, fold_p = (fold_of(len(side), folds, generator) for side in (negative, positive))
@@ -153,7 +146,7 @@ def _discriminant(negative: Tensor, positive: Tensor, shrinkage: float) -> Tenso
     gram = within @ within.T
     if not float(gram.trace()) > 0:
         raise UsageError(
-            "folders whose images are all alike", "images that differ", "use method=means"
+            "folders of identical images", "images that differ", "pass --set method=means"
         )
     ridge = shrinkage * float(gram.trace()) / within.shape[1]
     inner = gram * (1 - shrinkage) + ridge * torch.eye(len(within), dtype=gram.dtype)
@@ -162,18 +155,21 @@ def _discriminant(negative: Tensor, positive: Tensor, shrinkage: float) -> Tenso
     return direction
 
 
-def _encode_folder(scene: Scene, folder: str) -> Iterator[Tensor]:
+def _encode_folder(scene: Scene, folder: str) -> Tensor:
+    """Return the features (n, D), float64, of all images in a folder."""
     images = list_images(Path(folder))
     if len(images) < 2:
         raise UsageError(
-            f"{len(images)} images in {folder}",
-            "at least 2, since a side needs a spread",
-            "add images, or compare two with --set other=B.jpg",
+            f"{folder} with {len(images)} image{'s' if len(images) != 1 else ''}",
+            "at least 2 images per folder",
+            "add images, or compare two images with --set other=B.jpg",
         )
+    rows = []
     for done, path in enumerate(images, 1):
-        yield _encode_image(scene, str(path))
+        rows.append(_encode_image(scene, str(path)))
         if scene.progress:
             scene.progress(f"encoding {Path(folder).name}", done, len(images))
+    return torch.cat(rows)
 
 
 def _encode_image(scene: Scene, source: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""From a finder's name to directions, each with its strength and what chance has."""
+"""Directions by the name of a finder, with their strengths and those of random directions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from latentlab.directions import FINDERS
-from latentlab.directions.base import Finder, Found, Scene
+from latentlab.directions.base import Finder, Scene
 from latentlab.directions.grain import note_on_grain
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Directions, Latent, Neighborhood, Progress
@@ -32,7 +32,7 @@ def find_directions(
     progress: Progress | None = None,
     **options: Any,
 ) -> Directions:
-    """Return directions around a latent, each with its strength, and that of random directions.
+    """Return directions around a latent, with their strengths and that of random directions.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def find_directions(
     latent : Latent
     neighborhood : Neighborhood of the latent; its features are the space that is searched, and
         its standard deviations the steps of walks
-    n_components : int, optional; how many directions. By default 8, or all if there are fewer.
+    n_components : int, optional; number of directions. Default: 8, or all if there are fewer.
     finder : str, a registered finder: pca, jacobian, ica, sparse-pca, supervised, difference,
         random; or a Finder
     seed : int
@@ -53,7 +53,7 @@ def find_directions(
 
     Raises
     ------
-    UsageError : unknown finder or option, or a neighborhood that the finder has no use for.
+    UsageError : unknown finder or option, or a neighborhood that the finder cannot use.
     ShapeError : more directions than there can be, or a neighborhood of another shape.
     NonFiniteError : NaN or infinity in the samples or in what the model returns.
 
@@ -70,11 +70,26 @@ def find_directions(
     _check_fit(latent, neighborhood)
     scene = Scene(vae, latent, neighborhood, seed, progress)
     found = chosen.search(scene, _count(chosen, scene, n_components))
-    return _directions(chosen, scene, found)
+    directions = directions_from_rows(scene, found.rows, found.labels)
+    grain = note_on_grain(directions.vectors, neighborhood.layout.window, found.labels)
+    steps, unit = chosen.steps(scene, found) or (None, "σ")
+    return replace(
+        directions,
+        finder=chosen.name,
+        basis=f"{chosen.name} {directions.basis}",
+        strengths=found.strengths,
+        strength_name=chosen.strength_name,
+        baseline_strength=float(chosen.measure(scene, baseline_rows(scene)).mean()),
+        residuals=found.residuals,
+        matvecs=found.matvecs,
+        notes=(*found.notes, *grain),
+        steps=steps,
+        step_unit=unit,
+    )
 
 
 def baseline_rows(scene: Scene) -> Tensor:
-    """Return the random directions (16, or D if fewer; n_features) that stand for chance."""
+    """Return the random directions (16, or D if fewer; n_features) of the baseline."""
     generator = torch.Generator().manual_seed((scene.seed + _BASELINE_SEED) % 2**63)
     return random_rows(min(BASELINE_DIRECTIONS, scene.n_features), scene.n_features, generator)
 
@@ -86,7 +101,7 @@ def directions_from_rows(scene: Scene, rows: Tensor, labels: tuple[str, ...]) ->
     return Directions(
         vectors=torch.stack([layout.lift(row) for row in rows]),
         deviations=variances.sqrt(),
-        shares=variances / scene.total_variance,
+        shares=variances / scene.moments[1],
         labels=labels,
         finder="rows",
         basis=f"directions in the {scene.neighborhood.description}",
@@ -95,30 +110,10 @@ def directions_from_rows(scene: Scene, rows: Tensor, labels: tuple[str, ...]) ->
     )
 
 
-def _directions(finder: Finder, scene: Scene, found: Found) -> Directions:
-    steps, unit = finder.steps(scene, found) or (None, "σ")
-    basis = f"{finder.name} directions in the {scene.neighborhood.description}"
-    directions = directions_from_rows(scene, found.rows, found.labels)
-    window = scene.neighborhood.layout.window
-    return replace(
-        directions,
-        finder=finder.name,
-        basis=basis,
-        strengths=found.strengths,
-        strength_name=finder.strength_name,
-        baseline_strength=float(finder.measure(scene, baseline_rows(scene)).mean()),
-        residuals=found.residuals,
-        matvecs=found.matvecs,
-        notes=(*found.notes, *note_on_grain(directions.vectors, window, found.labels)),
-        steps=steps,
-        step_unit=unit,
-    )
-
-
 def _count(finder: Finder, scene: Scene, k: int | None) -> int:
     most, reason = finder.limit(scene)
     if k is None:
-        return finder.usual_count(scene)
+        return min(finder.usual_count or most, most)
     if not isinstance(k, int) or not 1 <= k <= most:
         raise ShapeError(
             f"{k} directions asked of {finder.name!r}",

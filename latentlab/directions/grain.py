@@ -1,7 +1,7 @@
-"""Whether directions are patterns of the latent grid: neighboring cells changed in opposite ways.
+"""Whether directions are patterns of the latent grid that change neighboring cells oppositely.
 
-A decoder may answer most to latents that no encoder gives, such as a checkerboard of cells. Such
-a direction changes many pixels and nothing that has a name.
+A decoder may respond most to latents that no encoder produces, such as a checkerboard of cells.
+Such a direction changes many pixels, but nothing that has a name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from latentlab.layouts import Window
 
-# Random directions have 75 %, with little spread; those of sampled images less than 50 %.
+# Random directions have 75 %, with little spread; directions found in samples less than 50 %.
 _ALTERNATING = 0.9
 _FEWEST_CELLS = 4
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from latentlab.directions import FINDERS
-from latentlab.directions.base import Finder, Found, Scene, numbered
+from latentlab.directions.base import Finder, Found, Scene, converges, numbered
 from latentlab.errors import UsageError
 from latentlab.linalg.bases import unit_rows
-
-if TYPE_CHECKING:
-    from latentlab.components.pca import PCA
 
 _ITERATIONS = 1000
 
@@ -27,26 +22,26 @@ class IndependentComponents(Finder):
 
     A direction is the change of the latent that changes one source and no other. Strength is
     |excess kurtosis| of that source: 0 for a Gaussian, 1.2 for a uniform one. The kurtosis of
-    N Gaussian samples scatters by √(24/N), and the search makes the most of that scatter.
+    N Gaussian samples scatters by √(24/N), and the search exploits that scatter.
     Sources: Hyvärinen 1999; GANSpace, 2004.02546.
 
     Parameters
     ----------
-    leading : int, how many principal components are whitened and turned
+    leading : int, how many principal components are whitened and rotated
     """
 
     leading: int = 16
 
     statement = (
-        "The directions of the leading principal components' space whose sources are least "
-        "Gaussian. It can separate factors of equal variance, which PCA cannot; few samples "
-        "always hold some direction that looks far from Gaussian."
+        "The directions in the space of the leading principal components whose sources are least "
+        "Gaussian. ICA can separate factors of equal variance, which PCA cannot. Few samples "
+        "always contain some direction that looks far from Gaussian."
     )
     strength_name = "|excess kurtosis| (of the source, 0 for a Gaussian)"
 
     def __post_init__(self) -> None:
         if self.leading < 1:
-            raise UsageError(f"leading={self.leading}", "1 or more", "set it to 16")
+            raise UsageError(f"leading={self.leading}", "1 or more", "pass --set leading=16")
 
     def search(self, scene: Scene, k: int) -> Found:
         components, deviations = self._whitening(scene)
@@ -66,34 +61,24 @@ class IndependentComponents(Finder):
         return _excess_kurtosis(sources).abs()
 
     def limit(self, scene: Scene) -> tuple[int, str]:
-        count = len(self._leading(scene))
-        return count, f"{count} leading components are turned (setting `leading`)"
-
-    def _leading(self, scene: Scene) -> Tensor:
-        return self._fitted(scene).components[: self.leading]
-
-    def _fitted(self, scene: Scene) -> PCA:
-        rank, _ = super().limit(scene)
-        return scene.components(min(self.leading, rank, len(scene.pca.components)))
+        count = min(self.leading, len(scene.pca.components))
+        return count, f"ICA rotates the {count} leading components (setting `leading`)"
 
     def _whitening(self, scene: Scene) -> tuple[Tensor, Tensor]:
-        components = self._leading(scene)
+        """Return the components (m, D) that are rotated, and the deviation (m,) along each."""
+        components = scene.pca.components[: self.leading]
         return components, scene.variances(components).sqrt()
 
 
 def _fast_ica(whitened: Tensor, seed: int) -> tuple[Tensor, tuple[str, ...]]:
     """Return the unmixing matrix (m, m), float64, and a note where it did not converge."""
     from sklearn.decomposition import FastICA
-    from sklearn.exceptions import ConvergenceWarning
 
     solver = FastICA(
         whiten=False, fun="logcosh", max_iter=_ITERATIONS, tol=1e-5, random_state=seed % 2**32
     )
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        solver.fit(whitened.numpy())
     note = f"FastICA did not converge within {_ITERATIONS} iterations: components may mix"
-    notes = (note,) if any(w.category is ConvergenceWarning for w in caught) else ()
+    notes = () if converges(solver, whitened) else (note,)
     return torch.from_numpy(solver.components_).double(), notes
 
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from latentlab.directions import FINDERS
 from latentlab.directions.base import Finder, Found, Scene, numbered
-from latentlab.errors import UsageError
-
-if TYPE_CHECKING:
-    from latentlab.pullback import DecoderMap
+from latentlab.pullback import DecoderMap, decoder_map, top_singular
 
 _NEGLIGIBLE = 1e-2
 
@@ -22,10 +18,10 @@ _NEGLIGIBLE = 1e-2
 class DecoderJacobian(Finder):
     """Top right singular vectors of the decoder's Jacobian at the latent.
 
-    Nothing is sampled: the neighborhood says in which features and which region to look, and how
-    far to walk: a step changes the image, to first order, as much as a standard deviation along
-    the first principal component does. Strength is the singular value: the length of the change
-    of all pixel values, in [−1, 1], for one unit of the latent; for other rows, the same length.
+    The samples are not used for the search. The neighborhood sets the features, the region and the
+    length of a step: to first order, a step changes the image as much as one standard deviation
+    along the first principal component. Strength is the singular value: the norm of the change of
+    all pixel values, in [−1, 1], for one unit of the latent; for other rows, the same norm.
 
     Parameters
     ----------
@@ -48,8 +44,6 @@ class DecoderJacobian(Finder):
     orthonormal = True
 
     def search(self, scene: Scene, k: int) -> Found:
-        from latentlab.pullback import top_singular
-
         decoder = self._decoder(scene)
         top = top_singular(
             decoder,
@@ -89,15 +83,9 @@ class DecoderJacobian(Finder):
         return change / found.strengths.clamp_min(floor), "σ of PC 1"
 
     def limit(self, scene: Scene) -> tuple[int, str]:
-        if self.max_products < 2:
-            raise UsageError(
-                f"max_products={self.max_products}", "2 or more", "set max_products to 160"
-            )
         return scene.n_features, f"the features span {scene.n_features} dimensions"
 
     def _decoder(self, scene: Scene) -> DecoderMap:
-        from latentlab.pullback import decoder_map
-
         return scene.once(
             (type(self), id(self.features)),
             lambda: decoder_map(

@@ -1,13 +1,13 @@
-"""What directions mean: rank correlations with known factors and with what the image shows.
+"""What directions mean: rank correlations with known factors and with image statistics.
 
-Two sources, each beside what chance gives. *Factors*: fresh samples of the neighborhood, that no
-finder has seen, are projected onto each direction; their scores are correlated with each factor.
-*Statistics*: images of random mixes of the directions are measured; each direction's part in
-the mix is correlated with brightness, contrast and so on.
+There are two sources, each compared with chance. *Factors*: held-out samples of the neighborhood
+are projected onto each direction, and their scores are correlated with each factor.
+*Statistics*: images of random mixes of the directions are measured, and each direction's weight
+in the mixes is correlated with brightness, contrast and so on.
 
-A correlation alone would call a direction "x position" that moves the light by a thousandth of
-the width. So a label says how much changes for one step as well, and is given only where that is
-visible (:mod:`latentlab.directions.amounts`).
+A correlation alone would give the label "x position" to a direction that moves the light by a
+thousandth of the width. A label therefore also says how much changes for one step, and is given
+only if that is visible (:mod:`latentlab.directions.amounts`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Label:
     Parameters
     ----------
     direction : str, such as ``"PC 1"``
-    factor : str, the factor or statistic of the largest |ρ|, of those that change visibly where
+    factor : str, the factor or statistic with the largest |ρ|, among those that change visibly if
         there are any
     rho : float, its Spearman correlation, with its sign
     effect : float, how much it changes for one step along the direction, with its sign, in
@@ -45,10 +45,10 @@ class Label:
     unit : str, such as ``"% of white"``, ``"°"``
     visible : float, the smallest effect that counts
     source : ``"factor"`` (held-out samples), ``"statistic"`` (images of random mixes)
-    threshold : float, the largest |ρ| of an unrelated direction stays below it in 95 of 100
+    threshold : float, 95 % of unrelated directions have a largest |ρ| below it
     baseline : float, mean over random directions of their largest |ρ| with the same factors,
         which is large where few factors carry most of the variance; None for statistics
-    text : str, what to write beside the direction; with the baseline where that is larger
+    text : str, what to write beside the direction; with the baseline if that exceeds |ρ|
     factors : factor → ρ, empty where the neighborhood knows none
     statistics : statistic → ρ
     """
@@ -68,7 +68,7 @@ class Label:
 
     @property
     def is_known(self) -> bool:
-        """Return whether the correlation exceeds what chance gives, and the change is visible."""
+        """Return whether the correlation exceeds the threshold and the change is visible."""
         return abs(self.rho) > self.threshold and abs(self.effect) >= self.visible
 
     def describe(self) -> dict[str, Any]:
@@ -86,30 +86,29 @@ def label_directions(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[Label, ...]:
-    """Return what each direction correlates with on held-out samples, or that it is nothing known.
+    """Return what each direction correlates with on held-out samples, or that nothing is known.
 
-    Where fresh samples are given, the factor that correlates most with their scores along the
-    direction, of those that do so above chance and change visibly; else, and for finders that do
-    not look at samples, the image statistic that correlates most with the direction's part in
-    random mixes, under the same two conditions. Above chance is not yet a meaning: where few
-    factors carry most of the variance, random directions correlate with them as well
-    (``baseline``).
+    With fresh samples, a label names the factor with the largest |ρ| to their scores along the
+    direction, among the factors that exceed the threshold and change visibly. Without such a
+    factor, and for finders that do not look at samples, it names the image statistic with the
+    largest |ρ| to the direction's weight in random mixes, under the same two conditions. A
+    correlation above the threshold is not yet a meaning: where few factors carry most of the
+    variance, random directions correlate with them as well (``baseline``).
 
     Parameters
     ----------
     vae : LatentVAE
     latent : Latent
     directions : Directions
-    fresh : Neighborhood, optional; samples that no finder has seen, see
-        :func:`latentlab.neighborhoods.sampling.resample`. Without
-        it only statistics are used.
-    n_samples : int, how many mixes
+    fresh : Neighborhood of held-out samples, optional; see
+        :func:`latentlab.neighborhoods.sampling.resample`. Without it only statistics are used.
+    n_samples : int, number of mixes
     seed : int
     progress : called as ``progress("labelling", done, total)``
 
     Raises
     ------
-    UsageError : fewer than 8 samples, from which no rank correlation can be told from chance.
+    UsageError : fewer than 8 mixes, too few to tell a rank correlation from chance.
 
     Examples
     --------
@@ -121,7 +120,7 @@ def label_directions(
     '≈ measured brightness (ρ 1.00, ±15 %)'
     """
     if n_samples < 8:
-        raise UsageError(f"{n_samples} samples for labels", "at least 8", "leave it at 64")
+        raise UsageError(f"{n_samples} samples for labels", "at least 8", "pass n_samples=64")
     sources: list[Correlations] = []
     if fresh is not None:
         sources.append(factor_correlations(directions, fresh, seed=seed))
@@ -130,7 +129,7 @@ def label_directions(
             vae, latent, directions, n_samples=n_samples, seed=seed, progress=progress
         )
     )
-    # Samples that hardly vary along a direction say little of what it does to the image.
+    # Samples that hardly vary along a direction say little about its effect on the image.
     naming = sources if directions.steps is None else sources[-1:]
     return tuple(_label(name, k, sources, naming) for k, name in enumerate(directions.labels))
 
@@ -173,7 +172,7 @@ def _label(
 
 
 def _say(source: Correlations, one: Association) -> str:
-    # A careful reader wants to know where a random direction does as well.
+    # Readers should know where a random direction does as well.
     exceeded = source.baseline is not None and abs(one.rho) < source.baseline
     beside = f", random {short(source.baseline or 0)}" if exceeded else ""
     size = one.amount.write(one.effect)

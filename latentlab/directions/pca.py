@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from latentlab.components.pca import VARIANCE
+from latentlab.components.fitting import fit_pca
 from latentlab.directions import FINDERS
 from latentlab.directions.base import Finder, Found, Scene, numbered
 
@@ -21,12 +19,10 @@ class PrincipalComponents(Finder):
         "neighborhood was sampled; equal variances leave their order and rotation to chance, and "
         "one component can mix several factors, as a factor can bend through several components."
     )
-    strength_name = VARIANCE
     orthonormal = True
 
     def search(self, scene: Scene, k: int) -> Found:
-        pca = scene.components(k)
+        pca = scene.pca
+        if k > len(pca.components):
+            pca = fit_pca(scene.neighborhood, n_components=k)
         return Found(pca.components[:k], pca.spectrum.explained_variance[:k], numbered("PC", k))
-
-    def measure(self, scene: Scene, rows: Tensor) -> Tensor:
-        return scene.variances(rows)

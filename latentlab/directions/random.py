@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latentlab.components.pca import VARIANCE
 from latentlab.directions import FINDERS
 from latentlab.directions.base import Finder, Found, Scene, numbered
 from latentlab.linalg.bases import random_rows
@@ -27,15 +26,11 @@ class RandomDirections(Finder):
         "Directions drawn without looking at anything. They are the baseline: what they show, "
         "such as an image that changes a little everywhere, is no finding of another finder."
     )
-    strength_name = VARIANCE
     orthonormal = True
 
     def search(self, scene: Scene, k: int) -> Found:
         rows = random_rows(k, scene.n_features, scene.generator())
         return Found(rows, self.measure(scene, rows), numbered("random", k))
-
-    def measure(self, scene: Scene, rows: Tensor) -> Tensor:
-        return scene.variances(rows)
 
     def steps(self, scene: Scene, found: Found) -> tuple[Tensor, str]:
         """Return steps as long as a standard deviation along the first principal component."""

@@ -68,5 +68,4 @@ def _solve(gram: Tensor, targets: Tensor, penalties: Tensor) -> Tensor:
     """Return (gram + penalty)⁻¹ targets for every penalty, (penalties, N, m)."""
     values, vectors = torch.linalg.eigh(gram)
     spread = values.clamp_min(0) + penalties[:, None]
-    dual: Tensor = vectors @ ((vectors.T @ targets) / spread[..., None])
-    return dual
+    return torch.matmul(vectors, (vectors.T @ targets) / spread[..., None])

@@ -1,16 +1,14 @@
-"""Sparse principal components: directions that touch few features, where they touch any."""
+"""Sparse principal components: directions with few entries that are not zero."""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from latentlab.components.pca import VARIANCE
 from latentlab.directions import FINDERS
-from latentlab.directions.base import Finder, Found, Scene, numbered
+from latentlab.directions.base import Finder, Found, Scene, converges, numbered
 from latentlab.errors import UsageError
 from latentlab.linalg.bases import unit_rows
 
@@ -24,9 +22,9 @@ _BATCH = 256
 class SparseComponents(Finder):
     """Components with an L1 penalty on their entries, by scikit-learn's MiniBatchSparsePCA.
 
-    The samples are first turned into the space of their leading principal components, where
-    nothing but what those components leave out is lost: the penalty is on features, and a
-    rotation among samples does not touch them. Strength is the variance along each.
+    The samples are first reduced to their leading principal components. Only the variance beyond
+    those components is lost: the penalty is on features, and a rotation among samples does not
+    change them. Strength is the variance along each.
 
     Parameters
     ----------
@@ -40,16 +38,17 @@ class SparseComponents(Finder):
 
     statement = (
         "Directions that change few latent cells and channels, with as much variance as that "
-        "allows. They show what varies locally; they are not orthogonal, and how sparse they "
-        "come out follows from the penalty."
+        "allows. They show what varies locally. They are not orthogonal, and the penalty decides "
+        "how sparse they are."
     )
-    strength_name = VARIANCE
 
     def __post_init__(self) -> None:
         if not 0 < self.sparsity < float("inf"):
-            raise UsageError(f"sparsity={self.sparsity}", "a number above 0", "set it to 1")
+            raise UsageError(
+                f"sparsity={self.sparsity}", "a value above 0", "pass --set sparsity=1"
+            )
         if self.leading < 1:
-            raise UsageError(f"leading={self.leading}", "1 or more", "set it to 32")
+            raise UsageError(f"leading={self.leading}", "1 or more", "pass --set leading=32")
 
     def search(self, scene: Scene, k: int) -> Found:
         pca = scene.pca
@@ -71,11 +70,8 @@ class SparseComponents(Finder):
         notes = (f"{filled:.0%} of the entries are not zero (sparsity {self.sparsity:g})", *notes)
         return Found(rows[order], strengths[order], numbered("sparse", k), notes=notes)
 
-    def measure(self, scene: Scene, rows: Tensor) -> Tensor:
-        return scene.variances(rows)
-
     def limit(self, scene: Scene) -> tuple[int, str]:
-        count = len(scene.pca.components[: self.leading])
+        count = min(self.leading, len(scene.pca.components))
         return count, f"the samples are reduced to {count} components (setting `leading`)"
 
 
@@ -85,10 +81,9 @@ def _sparse_components(
     """Return sparse rows (k, D), float64, of a matrix (r, D), and notes on the search."""
     from scipy.linalg import helmert
     from sklearn.decomposition import MiniBatchSparsePCA
-    from sklearn.exceptions import ConvergenceWarning
 
     # Scikit-learn subtracts the mean of the rows; after this rotation it is zero.
-    turned = helmert(len(reduced) + 1).T @ reduced.numpy()
+    turned = torch.from_numpy(helmert(len(reduced) + 1).T) @ reduced
     solver = MiniBatchSparsePCA(
         k,
         alpha=penalty,
@@ -97,9 +92,6 @@ def _sparse_components(
         batch_size=_BATCH,
         random_state=seed % 2**32,
     )
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        solver.fit(turned)
-    unsettled = any(w.category is ConvergenceWarning for w in caught)
-    note = "the L1 solver did not settle everywhere: entries are approximate"
-    return torch.from_numpy(solver.components_).double(), (note,) if unsettled else ()
+    note = "the L1 solver did not converge everywhere: entries are approximate"
+    notes = () if converges(solver, turned) else (note,)
+    return torch.from_numpy(solver.components_).double(), notes

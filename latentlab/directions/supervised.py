@@ -34,10 +34,16 @@ class Supervised(Finder):
         "which the factor changes, and nothing is found that was not varied on purpose."
     )
     strength_name = "|Spearman| (with the factor, cross-validated)"
+    usual_count = None
     cross_validated = True
 
     def search(self, scene: Scene, k: int) -> Found:
-        _check_samples(scene.n_samples)
+        if scene.n_samples < 2 * FOLDS:
+            raise ShapeError(
+                f"{scene.n_samples} samples for {FOLDS}-fold cross-validation",
+                f"at least {2 * FOLDS}",
+                "raise --samples, best to 256",
+            )
         names, targets = standardized_factors(scene.neighborhood)
         mean, gram = gram_matrix(scene.neighborhood.samples)
         dual, predictions, _ = fit_ridge(gram, targets, generator=scene.generator())
@@ -57,9 +63,6 @@ class Supervised(Finder):
     def limit(self, scene: Scene) -> tuple[int, str]:
         count = len(standardized_factors(scene.neighborhood)[0])
         return count, f"{count} factors vary in this neighborhood"
-
-    def usual_count(self, scene: Scene) -> int:
-        return self.limit(scene)[0]
 
 
 def standardized_factors(hood: Neighborhood) -> tuple[tuple[str, ...], Tensor]:
@@ -94,12 +97,3 @@ def varying_factors(hood: Neighborhood) -> tuple[tuple[str, ...], Tensor]:
             "choose --neighborhood augment, or another --finder",
         )
     return tuple(columns), torch.stack(list(columns.values()), 1)
-
-
-def _check_samples(n_samples: int) -> None:
-    if n_samples < 2 * FOLDS:
-        raise ShapeError(
-            f"{n_samples} samples for {FOLDS}-fold cross-validation",
-            f"at least {2 * FOLDS}",
-            "raise --samples, best to 256",
-        )

@@ -1,4 +1,4 @@
-"""Whether directions found at one image do the same at another, beside random directions."""
+"""Whether directions found at one image change others likewise, against random directions."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+MEASURES = ("cosines", "random_cosines", "label_cosines", "random_label_cosines")
 RANDOM_DIRECTIONS = 16
 _RESAMPLES = 2000
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Transfer:
-    """How alike directions change the image they were found at and other images.
+    """How similarly directions change other images and the image they were found at.
 
     Parameters
     ----------
@@ -152,10 +153,10 @@ def transfer_directions(
     """Return whether directions found at one latent change other images in the same way.
 
     A direction's change of an image is (D(z + α σ v) − D(z − α σ v)) / 2; the cosine of two
-    such changes is 1 where the same pixels change alike. Label scores are a direction's
-    correlations with image statistics; their cosine is 1 where the same is moved, wherever it
-    lies. Sixteen random directions with steps of the mean length say what chance gives, which is
-    much where a decoder is nearly linear.
+    such changes is 1 if the same pixels change in the same way. Label scores are a direction's
+    correlations with image statistics; their cosine is 1 if the same things change, wherever in
+    the image. Sixteen random directions with steps of the mean length are the null; their cosines
+    are large where a decoder is nearly linear.
 
     Parameters
     ----------
@@ -170,40 +171,39 @@ def transfer_directions(
 
     Raises
     ------
-    UsageError : no targets, or an alpha that makes no sense.
+    UsageError : no targets, an alpha that is not above 0, or directions without a layout.
     ShapeError : latents of different size.
     """
     check_targets(origin, targets)
     if not 0 < alpha <= 1e6:
         raise UsageError(f"alpha={alpha}", "a number above 0", "pass alpha=2")
-    if directions.layout is None:
-        raise UsageError(
-            f"{directions!r} without a layout",
-            "directions that a finder found",
-            "use latentlab.find_directions",
-        )
     chance = _random_like(directions, seed)
     latents = [origin, *targets]
-    looks: list[_Look] = []
+    seen: list[dict[str, Tensor]] = []
+    frames = []
     for done, latent in enumerate(latents, 1):
-        looks.append(_look(vae, latent, directions, chance, alpha, n_samples, seed))
+        changes, images = _change(vae, latent, directions, alpha)
+        random_changes, _ = _change(vae, latent, chance, alpha)
+        scores, random_scores = (
+            statistic_correlations(vae, latent, some, n_samples=n_samples, seed=seed).rho
+            for some in (directions, chance)
+        )
+        found = (changes, random_changes, scores, random_scores)
+        seen.append(dict(zip(MEASURES, found, strict=True)))
+        frames.append(images)
         if progress:
             progress("transfer", done, len(latents))
-    first, *others = looks
+    first, *others = seen
     return Transfer(
         labels=directions.labels,
         origin=origin.name,
         targets=tuple(latent.name for latent in targets),
         alpha=alpha,
-        cosines=torch.stack([_cosines(first.changes, other.changes) for other in others]),
-        random_cosines=torch.stack(
-            [_cosines(first.random_changes, other.random_changes) for other in others]
-        ),
-        label_cosines=torch.stack([_cosines(first.scores, other.scores) for other in others]),
-        random_label_cosines=torch.stack(
-            [_cosines(first.random_scores, other.random_scores) for other in others]
-        ),
-        frames=torch.stack([look.frames for look in looks]),
+        **{
+            name: torch.stack([_cosines(first[name], other[name]) for other in others])
+            for name in MEASURES
+        },
+        frames=torch.stack(frames),
         title=f"{origin.title}\n{directions.basis}",
         unit=directions.step_unit,
         seed=seed,
@@ -214,7 +214,7 @@ def transfer_directions(
 def check_targets(origin: Latent, targets: Sequence[Latent]) -> None:
     """Raise UsageError without targets, ShapeError where a target has another size."""
     if not targets:
-        raise UsageError("one image", "at least two, to go from one to another", "pass more")
+        raise UsageError("one image", "at least two images", "pass the image to transfer to")
     for target in targets:
         if target.values.shape != origin.values.shape:
             raise ShapeError(
@@ -239,35 +239,6 @@ def bootstrap_interval(values: Tensor, *, seed: int = 0, level: float = 0.95) ->
     return interval
 
 
-@dataclass(frozen=True, eq=False)
-class _Look:
-    """What directions and random ones change at one latent."""
-
-    changes: Tensor
-    random_changes: Tensor
-    scores: Tensor
-    random_scores: Tensor
-    frames: Tensor
-
-
-def _look(
-    vae: LatentVAE,
-    latent: Latent,
-    directions: Directions,
-    chance: Directions,
-    alpha: float,
-    n_samples: int,
-    seed: int,
-) -> _Look:
-    changes, frames = _change(vae, latent, directions, alpha)
-    random_changes, _ = _change(vae, latent, chance, alpha)
-    scores, random_scores = (
-        statistic_correlations(vae, latent, some, n_samples=n_samples, seed=seed).rho
-        for some in (directions, chance)
-    )
-    return _Look(changes, random_changes, scores, random_scores, frames)
-
-
 def _change(
     vae: LatentVAE, latent: Latent, directions: Directions, alpha: float
 ) -> tuple[Tensor, Tensor]:
@@ -284,7 +255,12 @@ def _change(
 def _random_like(directions: Directions, seed: int) -> Directions:
     """Return random directions whose steps are as long as the mean step of these."""
     layout = directions.layout
-    assert layout is not None  # checked by `transfer_directions`
+    if layout is None:
+        raise UsageError(
+            f"{directions!r} without a layout",
+            "directions that a finder found",
+            "use latentlab.find_directions",
+        )
     generator = torch.Generator().manual_seed(seed)
     count = min(RANDOM_DIRECTIONS, layout.n_features)
     rows = random_rows(count, layout.n_features, generator)

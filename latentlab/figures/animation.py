@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -42,6 +42,13 @@ from latentlab.machine.files import replace_when_done
 
 Frame: TypeAlias = NDArray[np.uint8]
 
+# Suffix → format, clock ticks a second, options: what Pillow writes.
+_PILLOW: dict[str, tuple[str, int, dict[str, Any]]] = {
+    ".gif": ("GIF", 100, {}),
+    ".webp": ("WEBP", 1000, {"quality": 95, "method": 2}),
+    ".png": ("PNG", 1000, {}),
+    ".apng": ("PNG", 1000, {}),
+}
 _PALETTE_SAMPLES = 20_000
 _DITHER_SPREAD = 8
 # Pillow looks colors up in cells of four levels by the cell's lowest corner.
@@ -88,14 +95,16 @@ def write_animation(
     6
     """
     target = Path(path)
-    writer = _writer_for(target.suffix)
     check_format(target.suffix, fps)
     shown = list(frames)
     _check_frames(shown)
     if ping_pong:
         shown = bounce(shown)
     with replace_when_done(target) as temporary:
-        writer(temporary, shown, fps, loop)
+        if target.suffix.lower() == ".mp4":
+            write_mp4(temporary, shown, fps)
+        else:
+            _write_pillow(temporary, target.suffix.lower(), shown, fps, loop)
     return target
 
 
@@ -110,25 +119,20 @@ def bounce(frames: Sequence[Any]) -> list[Any]:
     return [*frames, *frames[-2:0:-1]]
 
 
-def _writer_for(suffix: str) -> Callable[[Path, list[Frame], float, bool], None]:
-    try:
-        return _WRITERS[suffix.lower()]
-    except KeyError:
-        raise UsageError(
-            f"an animation ending in {suffix or 'nothing'!r}",
-            f"one of {', '.join(_WRITERS)}",
-            "choose one of these formats",
-        ) from None
-
-
 def check_format(suffix: str, fps: float) -> None:
     """Refuse early what could not be written in the end.
 
     Raises
     ------
-    UsageError : a format, named by its suffix, cannot show so many frames a second.
+    UsageError : no format has this suffix, or it cannot show so many frames a second.
     MissingExtraError : ``.mp4`` without ffmpeg.
     """
+    if suffix.lower() not in (known := [*_PILLOW, ".mp4"]):
+        raise UsageError(
+            f"an animation ending in {suffix or 'nothing'!r}",
+            f"one of {', '.join(known)}",
+            "choose one of these formats",
+        )
     most = 50 if suffix.lower() == ".gif" else 240
     if not 0.1 <= fps <= most:
         raise UsageError(f"--fps {fps:g}", f"0.1 to {most} in {suffix[1:]}", "pass --fps 12")
@@ -156,45 +160,15 @@ def _delays(count: int, fps: float, per_second: int) -> list[int]:
     return [after - before for before, after in pairwise(ends)]
 
 
-# One writer for each format
-
-
-def _write_gif(path: Path, frames: list[Frame], fps: float, loop: bool) -> None:
-    images = _quantized(frames)
-    delays = [10 * ticks for ticks in _delays(len(images), fps, 100)]
-    _save_all(path, images, "GIF", delays, **({"loop": 0} if loop else {}))
-
-
-def _write_webp(path: Path, frames: list[Frame], fps: float, loop: bool) -> None:
-    delays = _delays(len(frames), fps, 1000)
-    looping = 0 if loop else 1
-    images = map(Image.fromarray, frames)
-    _save_all(path, images, "WEBP", delays, loop=looping, quality=95, method=2)
-
-
-def _write_apng(path: Path, frames: list[Frame], fps: float, loop: bool) -> None:
-    delays = _delays(len(frames), fps, 1000)
-    _save_all(path, map(Image.fromarray, frames), "PNG", delays, loop=0 if loop else 1)
-
-
-def _save_all(
-    path: Path, images: Iterable[Image.Image], format: str, delays: list[int], **options: Any
-) -> None:
-    first, *rest = images
-    first.save(path, format, save_all=True, append_images=rest, duration=delays, **options)
-
-
-def _write_mp4(path: Path, frames: list[Frame], fps: float, loop: bool) -> None:
-    write_mp4(path, frames, fps)
-
-
-_WRITERS: dict[str, Callable[[Path, list[Frame], float, bool], None]] = {
-    ".gif": _write_gif,
-    ".webp": _write_webp,
-    ".png": _write_apng,
-    ".apng": _write_apng,
-    ".mp4": _write_mp4,
-}
+def _write_pillow(path: Path, suffix: str, frames: list[Frame], fps: float, loop: bool) -> None:
+    format, per_second, options = _PILLOW[suffix]
+    first, *rest = _quantized(frames) if format == "GIF" else map(Image.fromarray, frames)
+    delays = [1000 // per_second * ticks for ticks in _delays(len(frames), fps, per_second)]
+    # A GIF without the mark plays once; the other formats count how often.
+    rounds = {"loop": 0} if loop else {} if format == "GIF" else {"loop": 1}
+    first.save(
+        path, format, save_all=True, append_images=rest, duration=delays, **rounds, **options
+    )
 
 
 # 256 colors

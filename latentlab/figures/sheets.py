@@ -141,7 +141,7 @@ def compose_sheet(
     if not rows or not rows[0] or len(rows) != len(row_labels):
         raise ShapeError(
             f"{len(rows)} rows of tiles and {len(row_labels)} row labels",
-            "as many, with at least one tile",
+            "one label per row, and at least one tile",
             "pass a label for every row",
         )
     sheet = lay_out_sheet(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,43 +41,37 @@ def draw_transfer(
     """
     figure = new_figure(max(8.4, 2.4 + 0.9 * len(labels)), 4.2)
     axes = np.ravel(figure.subplots(1, len(panels), sharey=True))
-    for ax, (name, (cosines, chance)) in zip(axes, panels.items(), strict=True):
-        _draw_cosines(ax, labels, targets, np.asarray(cosines), np.asarray(chance))
-        set_title(ax, name)
+    names = [_plain(label) for label in labels]
+    for ax, (panel, (cosines, chance)) in zip(axes, panels.items(), strict=True):
+        _draw_cosines(ax, targets, np.asarray(cosines), np.asarray(chance))
+        ax.set_xticks(range(len(labels)), names, rotation=30, ha="right", fontsize=8)
+        set_title(ax, panel)
     axes[0].set_ylabel(f"cosine with {origin}")
-    handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize=8)
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8
+    )
     figure.suptitle(title, fontsize=10, parse_math=False)
     return figure
 
 
 def _draw_cosines(
-    ax: Axes,
-    labels: Sequence[str],
-    targets: Sequence[str],
-    cosines: NDArray[np.float64],
-    chance: NDArray[np.float64],
+    ax: Axes, targets: Sequence[str], cosines: NDArray[np.float64], chance: NDArray[np.float64]
 ) -> None:
     """Draw a point for each direction and target over the band of 95 % of random directions."""
-    places = np.arange(len(labels))
     gray = PALETTE["chance"]
     low, high = np.quantile(chance, [0.025, 0.975])
     ax.axhspan(low, high, color=gray, alpha=0.3, lw=0, label="95 % of random directions")
     ax.axhline(float(chance.mean()), color=gray, lw=1, ls="--", label="their mean")
     colors = [PALETTE["data"], PALETTE["log"], PALETTE["linear"], PALETTE["mark"]]
-    for index, name in enumerate(targets):
-        ax.plot(
-            places,
-            cosines[index],
-            _MARKERS[index % len(_MARKERS)],
-            color=colors[index % len(colors)],
-            ms=5,
-            label=name.replace("$", r"\$"),
-        )
-    names = [name.replace("$", r"\$") for name in labels]
-    ax.set_xticks(places, names, rotation=30, ha="right", fontsize=8)
-    ax.set(ylim=(-1.05, 1.05), xlim=(-0.5, len(places) - 0.5))
+    for name, row, marker, color in zip(targets, cosines, cycle(_MARKERS), cycle(colors)):
+        ax.plot(range(len(row)), row, marker, color=color, ms=5, label=_plain(name))
+    ax.set(ylim=(-1.05, 1.05), xlim=(-0.5, cosines.shape[1] - 0.5))
     ax.grid(alpha=0.25, lw=0.5)
+
+
+def _plain(name: str) -> str:
+    """Return a name whose dollar signs are no formula."""
+    return name.replace("$", r"\$")
 
 
 def transfer_sheet(

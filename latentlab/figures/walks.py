@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentlab.figures.animation import write_animation
-from latentlab.figures.canvas import axes_on_screen, draw_pixels
 from latentlab.figures.sheets import compose_sheet, lay_out_sheet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
-    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
 _TILE = 192
@@ -46,11 +44,6 @@ class WalkFrames:
     def steps(self) -> list[str]:
         """Return each step as columns are labelled, such as ``"+1.5 σ"``."""
         return [sigma_label(alpha, self.unit) for alpha in self.alphas]
-
-
-def draw_walk(walk: WalkFrames, *, ax: Axes | None = None) -> Axes:
-    """Draw all frames as one labelled grid, directions by steps; return the axes."""
-    return draw_pixels(axes_on_screen(ax), walk_sheet(walk), "")
 
 
 def walk_sheet(walk: WalkFrames) -> NDArray[np.uint8]:

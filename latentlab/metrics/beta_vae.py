@@ -47,8 +47,7 @@ def _differences(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return mean |z₁ − z₂| (count, L) and the shared factor (count,)."""
     means, shared = np.empty((count, z.shape[1])), np.empty(count, np.int64)
-    pairs = agreeing_batches(classes, count, rng, batch=2 * BATCH)
-    for index, (factor, rows) in enumerate(pairs):
+    for index, (factor, rows) in enumerate(agreeing_batches(classes, count, rng, batch=2 * BATCH)):
         # The first and second halves are drawn alike, so any row may stand beside any other.
         means[index] = np.abs(z[rows[:BATCH]] - z[rows[BATCH:]]).mean(0)
         shared[index] = factor

@@ -1,4 +1,4 @@
-"""Rank correlations between many columns at once, and how large chance makes the largest."""
+"""Rank correlations between many columns at once, and the null of the largest one."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def spearman(first: Tensor, second: Tensor) -> Tensor:
 def chance_threshold(
     columns: Tensor, *, generator: torch.Generator, level: float = 0.95, permutations: int = 1000
 ) -> float:
-    """Return what the largest |Spearman| of an unrelated column with these stays below.
+    """Return what the largest |Spearman| between these columns and an unrelated one stays below.
 
-    The ``level`` quantile, over random orders of n samples, of the largest absolute correlation
-    with any of the columns (n, m). It grows with m, as looking at more columns does.
+    This is the ``level`` quantile, over random orders of n samples, of the largest absolute
+    correlation with any of the columns (n, m). It grows with m.
 
     Parameters
     ----------

@@ -42,33 +42,18 @@ def dci(
     seed : int, of the trees
     trees : int, in each ensemble
     """
-    z, v, test_z, test_v = map(np.asarray, (codes, factors, test_codes, test_factors))
-    classify = bool(np.issubdtype(v.dtype, np.integer))
-    found = [
-        _read_factor(z, v[:, k], test_z, test_v[:, k], classify=classify, seed=seed, trees=trees)
-        for k in range(v.shape[1])
-    ]
-    importance = np.stack([column for column, _ in found], axis=1)
-    quality = float(np.mean([score for _, score in found]))
-    return DCI(disentanglement_of(importance), completeness_of(importance), quality)
-
-
-def _read_factor(
-    z: NDArray[np.float64],
-    v: NDArray[np.float64],
-    test_z: NDArray[np.float64],
-    test_v: NDArray[np.float64],
-    *,
-    classify: bool,
-    seed: int,
-    trees: int,
-) -> tuple[NDArray[np.float64], float]:
-    """Return the latents' importances (L,) and the score on the test rows."""
     from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
 
-    kind = GradientBoostingClassifier if classify else GradientBoostingRegressor
-    reader = kind(n_estimators=trees, random_state=seed).fit(z, v)
-    return np.abs(reader.feature_importances_), float(reader.score(test_z, test_v))
+    z, v, test_z, test_v = map(np.asarray, (codes, factors, test_codes, test_factors))
+    classes = np.issubdtype(v.dtype, np.integer)
+    kind = GradientBoostingClassifier if classes else GradientBoostingRegressor
+    importance, scores = np.empty((z.shape[1], v.shape[1])), []
+    for k, (column, test_column) in enumerate(zip(v.T, test_v.T, strict=True)):
+        reader = kind(n_estimators=trees, random_state=seed).fit(z, column)
+        importance[:, k] = np.abs(reader.feature_importances_)
+        scores.append(float(reader.score(test_z, test_column)))
+    quality = float(np.mean(scores))
+    return DCI(disentanglement_of(importance), completeness_of(importance), quality)
 
 
 def disentanglement_of(importance: NDArray[np.float64]) -> float:

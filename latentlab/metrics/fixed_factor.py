@@ -22,18 +22,10 @@ def agreeing_batches(
     ----------
     factors : array, (N, K), whole numbers
     """
-    groups = [_groups(column) for column in factors.T]
+    orders = [np.argsort(column, kind="stable") for column in factors.T]
+    counts = [np.bincount(column) for column in factors.T]
     for _ in range(count):
-        factor = int(rng.integers(len(groups)))
-        order, starts, sizes = groups[factor]
+        factor = int(rng.integers(len(orders)))
         value = factors[rng.integers(len(factors)), factor]
-        within = rng.integers(sizes[value], size=batch)
-        yield factor, order[starts[value] + within]
-
-
-def _groups(
-    column: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rows sorted by value, and where each value's rows begin and how many they are."""
-    sizes = np.bincount(column)
-    return np.argsort(column, kind="stable"), np.cumsum(sizes) - sizes, sizes
+        start, size = counts[factor][:value].sum(), counts[factor][value]
+        yield factor, orders[factor][start + rng.integers(size, size=batch)]

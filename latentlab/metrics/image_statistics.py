@@ -65,18 +65,11 @@ def sharpness(yiq: Tensor) -> Tensor:
     return squares.sqrt() / contrast(yiq).clamp_min(1e-12)
 
 
-def horizontal_position(yiq: Tensor) -> Tensor:
-    """Return where the light's center of mass lies (n,), 0 at the left edge and 1 at the right."""
-    return _center_of_mass(yiq[:, 0].mean(1))
-
-
-def vertical_position(yiq: Tensor) -> Tensor:
-    """Return where the light's center of mass lies (n,), 0 at the top edge and 1 at the bottom."""
-    return _center_of_mass(yiq[:, 0].mean(2))
-
-
 def _center_of_mass(profile: Tensor) -> Tensor:
-    """Return the mean position, 0 to 1, of light spread as (n, cells); ½ for black images."""
+    """Return the center of mass (n,), 0 to 1 (left or top edge to the other), of a light profile.
+
+    ½ for black images. The profile (n, cells) is the luma of columns or of rows.
+    """
     import torch
 
     cells = profile.shape[1]
@@ -91,6 +84,6 @@ _STATISTICS: dict[str, Callable[[Tensor], Tensor]] = {
     "saturation": saturation,
     "hue": hue,
     "sharpness": sharpness,
-    "x position": horizontal_position,
-    "y position": vertical_position,
+    "x position": lambda yiq: _center_of_mass(yiq[:, 0].mean(1)),
+    "y position": lambda yiq: _center_of_mass(yiq[:, 0].mean(2)),
 }

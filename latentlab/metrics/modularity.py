@@ -1,4 +1,4 @@
-"""Modularity (Ridgeway and Mozer 2018): whether each latent tells of one factor only."""
+"""Modularity (Ridgeway and Mozer 2018): whether each latent depends on one factor only."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def sap(
     if np.issubdtype(v.dtype, np.integer):
         test_z = z if test_codes is None else np.asarray(test_codes)
         test_v = v if test_factors is None else np.asarray(test_factors)
-        scores = _accuracies(z, v, test_z, test_v, seed)
+        scores = _accuracies((z, v), (test_z, test_v), seed)
     else:
         scores = _squared_correlations(z, v)
     ordered = np.sort(scores, axis=0)
@@ -55,19 +55,16 @@ def _squared_correlations(z: NDArray[np.float64], v: NDArray[np.float64]) -> NDA
 
 
 def _accuracies(
-    z: NDArray[np.float64],
-    v: NDArray[np.int64],
-    test_z: NDArray[np.float64],
-    test_v: NDArray[np.int64],
+    train: tuple[NDArray[np.float64], NDArray[np.int64]],
+    test: tuple[NDArray[np.float64], NDArray[np.int64]],
     seed: int,
 ) -> NDArray[np.float64]:
     """Return the accuracy (L, K) of each factor's classifier on each latent alone."""
     from sklearn.svm import LinearSVC
 
-    scores = np.zeros((z.shape[1], v.shape[1]))
-    for code in range(z.shape[1]):
-        for factor in range(v.shape[1]):
-            reader = LinearSVC(C=_SVM_WEIGHT, class_weight="balanced", random_state=seed)
-            reader.fit(z[:, [code]], v[:, factor])
-            scores[code, factor] = reader.score(test_z[:, [code]], test_v[:, factor])
+    scores = np.zeros((train[0].shape[1], train[1].shape[1]))
+    for code, factor in np.ndindex(scores.shape):
+        reader = LinearSVC(C=_SVM_WEIGHT, class_weight="balanced", random_state=seed)
+        (z, v), (test_z, test_v) = ((x[:, [code]], y[:, factor]) for x, y in (train, test))
+        scores[code, factor] = reader.fit(z, v).score(test_z, test_v)
     return scores

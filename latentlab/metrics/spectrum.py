@@ -32,7 +32,7 @@ def participation_ratio_corrected(explained_variance: ArrayLike, n_samples: int)
 
 
 def remove_sampling_bias(ratio: float, n_samples: int) -> float:
-    """Return the participation ratio of endless samples, given that of n_samples.
+    """Return the participation ratio in the limit of infinitely many samples, from n_samples.
 
     With n = n_samples − 1, isotropic noise in D dimensions has 1/PR = 1/n + 1/D up to 1/(nD), so
     PR_c = (1 + 1/n) / (1/PR − 1/n). Infinite where the samples show no structure at all.

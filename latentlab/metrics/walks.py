@@ -16,7 +16,7 @@ _CLIP_TOLERANCE = 1 / 255
 
 @dataclass(frozen=True)
 class PathScores:
-    """What the frames of one path say of it.
+    """Scores of the frames of one path.
 
     Parameters
     ----------

@@ -143,8 +143,7 @@ def _label(scene: Scene, found: FoundDirections) -> FoundDirections:
     directions = with_labels(found.directions, labels)
     learned = {}
     if fresh is not None:
-        rows = read_factors(directions, hood, fresh, seed=seed)
-        learned["factors"] = [row.describe() for row in rows]
+        learned["factors"] = read_factors(directions, hood, fresh, seed=seed)
     return replace(found, directions=directions, labels=labels, learned=learned)
 
 
@@ -160,7 +159,7 @@ def _agreement(scene: Scene, found: Directions, names: Sequence[str]) -> dict[st
             seed=scene.seed,
             progress=scene.progress,
         )
-        agreement[name] = subspace_agreement(found, other).describe()
+        agreement[name] = subspace_agreement(found, other)
     return agreement
 
 

@@ -154,9 +154,12 @@ def _check(arrays: Mapping[str, Tensor], layout: Any, count: int) -> None:
     """Raise ValueError where arrays of directions do not fit one another or the layout."""
     shape = tuple(arrays["vectors"].shape[1:]) if layout is None else layout.shape
     check_shapes(arrays, {"vectors": (count, *shape), "deviations": (count,), "shares": (count,)})
+    expected: dict[str, tuple[int, ...]] = dict.fromkeys(
+        ("strengths", "residuals", "steps"), (count,)
+    )
     if layout is not None:
-        expected = {"rows": (count, layout.n_features), "strengths": (count,)}
-        check_shapes(arrays, {key: size for key, size in expected.items() if key in arrays})
+        expected["rows"] = (count, layout.n_features)
+    check_shapes(arrays, {key: size for key, size in expected.items() if key in arrays})
 
 
 def save_transfer(
@@ -199,7 +202,9 @@ def load_transfer(folder: str | Path) -> Transfer:
     with damage_named(folder, "transfer", "transfer"):
         labels = tuple(facts["directions"])
         targets = tuple(pair["target"] for pair in facts["pairs"])
-        check_shapes(arrays, {"cosines": (len(targets), len(labels))})
+        expected = {name: (len(targets), *arrays[name].shape[1:]) for name in _TRANSFER_ARRAYS}
+        frames = (1 + len(targets), len(labels), *arrays["frames"].shape[2:])
+        check_shapes(arrays, {**expected, "cosines": (len(targets), len(labels)), "frames": frames})
         return Transfer(
             labels=labels,
             origin=str(facts["origin"]),

@@ -8,7 +8,7 @@ from typing import Any
 
 from latentlab.images.reading import save_png
 from latentlab.machine.files import check_folder, write_bytes
-from latentlab.results.arrays import FORMAT, damage_named, read_result, save_arrays
+from latentlab.results.arrays import FORMAT, check_shapes, damage_named, read_result, save_arrays
 from latentlab.results.folders import Saved, finish_result
 from latentlab.results.provenance import record_of_folder, write_record
 from latentlab.walks.interpolation import Interpolation
@@ -73,6 +73,9 @@ def load_interpolation(folder: str | Path) -> Interpolation:
     folder = Path(folder)
     facts, arrays = read_result(folder, "interpolation", "interpolate")
     with damage_named(folder, "interpolation", "interpolate"):
+        steps = int(facts["steps"])
+        expected = {name: (steps, *arrays[name].shape[1:]) for name in _ARRAYS}
+        check_shapes(arrays, {**expected, "changes": (steps - 1,)})
         return Interpolation(
             path=str(facts["path"]),
             **{name: arrays[name] for name in _ARRAYS},

@@ -1,10 +1,10 @@
-"""Walks that follow a direction as it turns: the local frame is found anew at every step.
+"""Walks that follow a direction as it turns: the local frame is found again at every step.
 
-A straight walk keeps the direction that was right at its beginning. Here each step goes along
-the previous direction's local counterpart. For one of the directions that change the image
-most, that is its projection onto the span of those that do so *there*, which keeps its
-orientation, and goes through places where two singular values meet and their vectors trade
-names. For any other it is the direction that makes the same change of the image.
+A straight walk keeps the direction of its start. Here each step follows the local counterpart of
+the previous direction. For one of the directions that change the image most, the counterpart is
+its projection onto the span of the directions that do so at the new place. The projection keeps
+the orientation, even where two singular values cross and their vectors swap. For any other
+direction, the counterpart is the one that makes the same change of the image.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from latentlab.components.pca import PCA
 from latentlab.errors import UsageError
@@ -25,13 +26,7 @@ from latentlab.loaders.base import LatentVAE
 from latentlab.pullback import DecoderMap, SingularDirections, decoder_map, top_singular
 from latentlab.pullback.features import Features
 from latentlab.pullback.least_squares import row_for_change
-from latentlab.walks.traversal import (
-    Traversal,
-    check_directions,
-    check_steps,
-    decode_paths,
-    traversal_title,
-)
+from latentlab.walks.traversal import Traversal, decode_paths, plan_walk, traversal_title
 
 FRAME = 4
 STEP_PRODUCTS = 24
@@ -49,8 +44,8 @@ class CurvedPath:
     turning : Tensor, (steps,), radians; Grassmann distance of the frame at each latent from that
         at its neighbor on the way to the center, 0 at the center itself
     held : Tensor, (steps,), up to 1; cosine of the direction at each latent with the one it
-        follows, 1 where it goes on as it was; at the center, the share of the direction that the
-        frame holds
+        follows, 1 where it does not turn; at the center, the norm of the direction's projection
+        onto the frame
     gains : Tensor, (steps,); change of the features for one unit along the direction there
     products : int, how many products with Jacobians it took
     """
@@ -78,7 +73,7 @@ class CurvedTraversal(Traversal):
     curves: tuple[CurvedPath, ...] = ()
 
     def summary(self) -> dict[str, Any]:
-        """Return the contents of ``traversal.json``, with what each path adds to a straight one."""
+        """Return the contents of ``traversal.json``, with turning, cosines and gains."""
         facts = super().summary()
         for component, curve in zip(facts["components"], self.curves, strict=True):
             component["turning"] = curve.turning.tolist()
@@ -115,8 +110,8 @@ def traverse_curved(
 ) -> CurvedTraversal:
     """Return the images along directions that turn with the decoder, with scores and turning.
 
-    As :func:`latentlab.traverse`, but each of the steps, as long as there,
-    goes along the local counterpart of direction k: see :func:`follow`.
+    Like :func:`latentlab.traverse`, with steps of the same length, but each step follows the local
+    counterpart of direction k; see :func:`follow`.
 
     Parameters
     ----------
@@ -133,16 +128,13 @@ def traverse_curved(
     ------
     UsageError : a layout of tokens or patches, or a frame that turns away from its direction.
     ShapeError, NonFiniteError, MemoryLimitError : as for :func:`latentlab.traverse`.
-    ZeroJacobianError : the decoder does not answer to its latent somewhere along the walk.
+    ZeroJacobianError : the decoder does not respond to its latent somewhere along the walk.
     """
-    check_steps(n_components, span, steps)
+    found, alphas = plan_walk(latent, directions, n_components, span, steps)
     layout = layout or directions.sampling.layout
-    found = directions.leading(n_components) if isinstance(directions, PCA) else directions
-    check_directions(found, latent, n_components)
     center = decoder_map(vae, latent, layout=layout, features=features)
     check_whole(center.layout)
     frame = top_singular(center, min(FRAME, center.n_features), seed=seed, progress=progress)
-    alphas = torch.linspace(-span, span, steps)
     curves = []
     for k in range(n_components):
         step = float(found.step_lengths[k])
@@ -169,16 +161,16 @@ def follow(
 
     From the center outwards, each step goes straight along the current direction; then the frame,
     the span of the directions that change the image most, is found again in a few products
-    from the last one. A direction of the frame is projected onto the new one. Any other, which
-    that would turn into something else, goes on as the direction that changes the image there
-    as it did before (damped least squares, in 11 products).
+    from the last one. A direction of the frame is projected onto the new frame. That would turn
+    any other direction into something else, so it continues as the direction that makes the same
+    change of the image at the new place (damped least squares, in 11 products).
 
     Parameters
     ----------
     center : DecoderMap in a layout of whole latents, maybe of a region
-    direction : Tensor, (C, h, w); its sign and direction count, not its length
+    direction : Tensor, (C, h, w); its length is ignored
     offsets : Tensor, (steps,), ascending; distances from the center in model-space units
-    frame : SingularDirections at the center, if they are known; else the first 4
+    frame : SingularDirections at the center, if known; by default the first 4
     max_products : int, products for the frame at each step
     seed : int
 
@@ -191,8 +183,7 @@ def follow(
     check_whole(center.layout)
     begun = center.count.total
     frame = frame or top_singular(center, min(FRAME, center.n_features), seed=seed)
-    row = center.layout.flatten(direction[None])[0].double()
-    row = row / row.norm()
+    row = normalize(center.layout.flatten(direction[None])[0].double(), dim=0)
     held = float((frame.rows.double() @ row).norm())
     here = _Place(center.values, frame, row, _gain(center, row), 0.0, held)
     ahead = offsets[offsets > 0].tolist()
@@ -211,11 +202,11 @@ def follow(
 
 
 def check_whole(layout: Layout) -> None:
-    """Raise UsageError where rows are no whole latents: a cell or patch has no frame of its own."""
+    """Raise UsageError unless rows are whole latents: single cells or patches have no frame."""
     if not isinstance(layout, WholeLayout):
         raise UsageError(
             f"a curved walk along {layout.kind}",
-            "directions of whole latents, such as those of augment, gaussian or jacobian",
+            "directions of whole latents, as in the augment and gaussian neighborhoods",
             "choose another --neighborhood, or leave --curved out",
         )
 
@@ -262,25 +253,23 @@ def _project(row: Tensor, frame: SingularDirections) -> Tensor:
     projected = (basis @ row) @ basis
     if not float(projected.norm()) > 0:
         raise UsageError(
-            "a direction that is orthogonal to all that the decoder answers to",
-            "one that changes the image all along the walk",
-            "walk less far, or straight, without --curved",
+            "a direction that is orthogonal to everything the decoder responds to",
+            "a direction that changes the image all along the walk",
+            "lower --span, or leave --curved out",
         )
-    unit: Tensor = projected / projected.norm()
-    return unit
+    return normalize(projected, dim=0)
 
 
 def _same_change(here: DecoderMap, there: DecoderMap, row: Tensor) -> Tensor:
     """Return the unit row that changes the image there as a unit row changes it here.
 
     It minimizes ‖J'd' − Jd‖² + g²‖d' − d‖², g = ‖Jd‖, by a few steps of conjugate gradients from
-    d' = d: what the decoder answers to more than to d follows the image, the rest stays.
+    d' = d. Parts to which the decoder responds more than to d follow the image; the rest stays.
     """
     wanted = here.push(row[None].float())[0]
     missing = wanted - there.push(row[None].float())[0]
-    moved = row + row_for_change(there, missing, damping=float(wanted.norm()) ** 2)
-    followed: Tensor = moved / moved.norm()
-    return followed
+    change = row_for_change(there, missing, damping=float(wanted.norm()) ** 2)
+    return normalize(row + change, dim=0)
 
 
 def _gain(decoder: DecoderMap, row: Tensor) -> float:

@@ -1,10 +1,11 @@
-"""From one image to another through latent space, and how evenly the image changes."""
+"""Paths from one image to another through latent space, and how evenly the image changes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentlab.directions.transfer import check_targets
 from latentlab.encoding.encoder import decode_each, encode_batch
 from latentlab.errors import ShapeError, UsageError
 from latentlab.figures.animation import write_animation
@@ -95,8 +97,7 @@ class Interpolation:
 
     def save(self, path: str | Path, *, fps: float = 12, loop: bool = True) -> Path:
         """Write the frames as an animation; the format follows the suffix. Return its path."""
-        frames = list(self.frames.numpy())
-        return write_animation(path, frames, fps=fps, loop=loop, ping_pong=loop)
+        return write_animation(path, self.frames.numpy(), fps=fps, loop=loop, ping_pong=loop)
 
     def plot(self, ax: Axes | None = None, *, others: Sequence[Interpolation] = ()) -> Axes:
         """Draw how much the image changes per frame, here and on other paths; return the axes."""
@@ -170,38 +171,32 @@ def interpolate(
     check_interpolation(path, steps)
     _check_ends(vae, first, last)
     way = WAYS[path](vae, first, last, progress)
-    film = _Film(vae, way, steps, _ROUNDS if path == "arc" else 1, progress)
+    film = _Film(vae, way, steps * (_ROUNDS if path == "arc" else 1), progress)
     positions = torch.linspace(0, 1, steps, dtype=torch.float64)
     if path == "arc":
         positions = _even_positions(film, positions)
     record = {**first.record, "input": [end.record.get("input") for end in (first, last)]}
-    return replace(film.shoot(positions), path=path, title=_title(first, last, path), record=record)
+    title = _title(first, last, path)
+    return Interpolation(path=path, title=title, record=record, **film.shoot(positions))
 
 
 def check_interpolation(path: str, steps: int) -> None:
-    """Raise UsageError where a path or a number of steps makes no sense."""
+    """Raise UsageError for an unknown path or too few steps."""
     if path not in WAYS:
         raise UsageError(f"path {path!r}", f"one of {', '.join(WAYS)}", "pass --path linear")
     if not isinstance(steps, int) or steps < 3:
         raise UsageError(f"steps={steps}", "at least 3 steps", "pass --steps 24")
 
 
+@dataclass(eq=False)
 class _Film:
     """Decodes a path at any positions, and counts."""
 
-    def __init__(
-        self,
-        vae: LatentVAE,
-        way: Way,
-        steps: int,
-        rounds: int,
-        progress: Progress | None,
-    ) -> None:
-        self.vae = vae
-        self.way = way
-        self.progress = progress
-        self.decodes = 0
-        self.total = steps * rounds
+    vae: LatentVAE
+    way: Way
+    total: int
+    progress: Progress | None
+    decodes: int = 0
 
     def latents(self, positions: Tensor) -> Tensor:
         """Return the latents (n, C, h, w) at these positions."""
@@ -217,40 +212,34 @@ class _Film:
 
     def changes(self, positions: Tensor) -> Tensor:
         """Return the changes (n − 1,) between images at these positions."""
-        found, previous = [], None
-        for image in self.images(self.latents(positions)):
-            if previous is not None:
-                found.append(image_change(previous, image))
-            previous = image
-        return torch.tensor(found, dtype=torch.float64)
+        pairs = pairwise(self.images(self.latents(positions)))
+        return torch.tensor([image_change(*pair) for pair in pairs], dtype=torch.float64)
 
-    def shoot(self, positions: Tensor) -> Interpolation:
-        """Return the frames at these positions with all that is measured on them."""
+    def shoot(self, positions: Tensor) -> dict[str, Any]:
+        """Return the frames at these positions and all that is measured on them."""
         latents = self.latents(positions)
-        frames, changes, drifts = [], [], []
-        start = previous = None
-        for latent, image in zip(latents, self.images(latents), strict=True):
-            again = encode_batch(self.vae, image[None]).mean[0]
-            drifts.append(float((again - latent).norm() / latent.norm()))
-            frames.append(to_uint8(image))
-            if previous is None:
-                start = image
-            else:
-                changes.append(image_change(previous, image))
-            previous = image
-        assert start is not None
-        assert previous is not None
-        return Interpolation(
-            path="",
-            positions=positions,
-            latents=latents,
-            frames=torch.stack(frames),
-            changes=torch.tensor(changes, dtype=torch.float64),
-            straight=image_change(start, previous),
-            drifts=torch.tensor(drifts),
-            title="",
-            decodes=self.decodes,
-        )
+        frames: list[Tensor] = []
+        drifts: list[float] = []
+        ends: list[Tensor] = []
+
+        def watched() -> Iterator[Tensor]:
+            for latent, image in zip(latents, self.images(latents), strict=True):
+                again = encode_batch(self.vae, image[None]).mean[0]
+                drifts.append(float((again - latent).norm() / latent.norm()))
+                frames.append(to_uint8(image))
+                ends[1:] = [image]  # the first image, and the last one so far
+                yield image
+
+        changes = [image_change(*pair) for pair in pairwise(watched())]
+        return {
+            "positions": positions,
+            "latents": latents,
+            "frames": torch.stack(frames),
+            "changes": torch.tensor(changes, dtype=torch.float64),
+            "straight": image_change(*ends),
+            "drifts": torch.tensor(drifts),
+            "decodes": self.decodes,
+        }
 
 
 def _even_positions(film: _Film, positions: Tensor) -> Tensor:
@@ -273,17 +262,6 @@ def _even_positions(film: _Film, positions: Tensor) -> Tensor:
 
 
 def _check_ends(vae: LatentVAE, first: Latent, last: Latent) -> None:
-    stride = vae.spec.stride
-    sizes = [
-        f"{latent.values.shape[-1] * stride}×{latent.values.shape[-2] * stride} px"
-        for latent in (first, last)
-    ]
-    if first.values.shape[1:] != last.values.shape[1:]:
-        raise ShapeError(
-            f"{first.name} of {sizes[0]} and {last.name} of {sizes[1]}",
-            "two images of one size",
-            "pass --size 256, which crops and resizes both",
-        )
     channels = {vae.spec.channels, first.values.shape[0], last.values.shape[0]}
     if len(channels) > 1:
         raise ShapeError(
@@ -291,6 +269,7 @@ def _check_ends(vae: LatentVAE, first: Latent, last: Latent) -> None:
             f"{vae.spec.channels} channels, as {vae.spec.name} has",
             "encode both images with the same model",
         )
+    check_targets(first, [last])
 
 
 def _title(first: Latent, last: Latent, path: str) -> str:

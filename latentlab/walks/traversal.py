@@ -1,4 +1,4 @@
-"""Directions become latents, latents become frames, frames get scores."""
+"""Traversals: frames along directions, and their scores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from torch import Tensor
 from latentlab.components.pca import PCA
 from latentlab.encoding.encoder import decode_each, encode_batch
 from latentlab.errors import ShapeError, UsageError
-from latentlab.figures.walks import WalkFrames, animate_walk, draw_walk, walk_html, walk_sheet
+from latentlab.figures.canvas import axes_on_screen, draw_pixels
+from latentlab.figures.walks import WalkFrames, animate_walk, walk_html, walk_sheet
 from latentlab.images.arrays import to_uint8
 from latentlab.latents import Directions, Latent, Progress
 from latentlab.loaders.base import LatentVAE
@@ -107,7 +108,7 @@ class Traversal:
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the sheet; return the axes."""
-        return draw_walk(self._drawn, ax=ax)
+        return draw_pixels(axes_on_screen(ax), self.sheet(), "")
 
     @property
     def _drawn(self) -> WalkFrames:
@@ -173,11 +174,11 @@ def traverse(
     >>> traverse(vae, z, pca, n_components=2, steps=5).decodes  # the center frame is shared
     9
     """
-    check_steps(n_components, span, steps)
-    found = directions.leading(n_components) if isinstance(directions, PCA) else directions
-    check_directions(found, latent, n_components)
-    alphas = torch.linspace(-span, span, steps)
-    latents = [_latents_along(latent, found, k, alphas) for k in range(n_components)]
+    found, alphas = plan_walk(latent, directions, n_components, span, steps)
+    latents = [
+        latent.values + alphas[:, None, None, None] * (float(length) * vector)
+        for length, vector in zip(found.step_lengths, found.vectors[:n_components], strict=False)
+    ]
     paths, decodes = decode_paths(vae, latents, found, alphas, progress=progress)
     title = traversal_title(latent, found)
     return Traversal(paths, alphas, decodes, title, found.step_unit, latent.record)
@@ -201,12 +202,10 @@ def decode_paths(
     alphas : Tensor, (steps,), evenly spaced
     progress : called as ``progress("decoding", done, total)``
     """
-    decoder = _SharingDecoder(vae, latents, progress)
+    images = _decode_once(vae, latents, progress)
     step = float(alphas[1] - alphas[0])
-    paths = tuple(
-        _decode_path(vae, decoder, path, found, k, step) for k, path in enumerate(latents)
-    )
-    return paths, decoder.decodes
+    paths = tuple(_decode_path(vae, images, path, found, k, step) for k, path in enumerate(latents))
+    return paths, len({_key(latent) for path in latents for latent in path})
 
 
 def traversal_title(latent: Latent, found: Directions) -> str:
@@ -215,7 +214,7 @@ def traversal_title(latent: Latent, found: Directions) -> str:
 
 
 def check_steps(n_components: int, span: float, steps: int) -> None:
-    """Raise UsageError where numbers of directions or steps, or the span, make no sense."""
+    """Raise UsageError for impossible numbers of directions or steps, or an impossible span."""
     if not isinstance(n_components, int) or n_components < 1:
         raise UsageError(f"n_components={n_components}", "1 or more", "pass --components 5")
     if not 0 < span <= _LARGEST_SPAN:
@@ -228,13 +227,23 @@ def check_steps(n_components: int, span: float, steps: int) -> None:
         raise UsageError(f"steps={steps}", "at least 2 steps", "pass --steps 16")
 
 
-def check_directions(found: Directions, latent: Latent, n_components: int) -> None:
-    """Raise ShapeError where directions are too few, or of another model or size."""
+def plan_walk(
+    latent: Latent, directions: PCA | Directions, n_components: int, span: float, steps: int
+) -> tuple[Directions, Tensor]:
+    """Return the directions of a walk and its alphas (steps,).
+
+    Raises
+    ------
+    UsageError : a span or number of steps that makes no sense.
+    ShapeError : too few directions, or directions of another model or size.
+    """
+    check_steps(n_components, span, steps)
+    found = directions.leading(n_components) if isinstance(directions, PCA) else directions
     available = len(found.vectors)
     if n_components > available:
         raise ShapeError(
             f"n_components={n_components}",
-            f"1 to {available}, which is how many directions there are",
+            f"1 to {available}, the number of directions",
             "lower --components, or run `latentlab pca` with more samples",
         )
     if found.vectors.shape[1:] != latent.values.shape:
@@ -243,42 +252,26 @@ def check_directions(found: Directions, latent: Latent, n_components: int) -> No
             f"{tuple(latent.values.shape)} like the latent",
             "use the same model and size for both",
         )
+    return found, torch.linspace(-span, span, steps)
 
 
-def _latents_along(latent: Latent, found: Directions, k: int, alphas: Tensor) -> Tensor:
-    """Return the latents (steps, C, h, w) at these standard deviations along direction k."""
-    step = float(found.step_lengths[k]) * found.vectors[k]
-    return latent.values + alphas[:, None, None, None] * step
-
-
-class _SharingDecoder:
-    """Decodes the latents of several paths in batches, in order, and equal latents once."""
-
-    def __init__(self, vae: LatentVAE, paths: Sequence[Tensor], progress: Progress | None) -> None:
-        everything = [latent for path in paths for latent in path]
-        self._left = Counter(map(_key, everything))
-        different = list({_key(latent): latent for latent in everything}.values())
-        self._frames = decode_each(vae, torch.stack(different))
-        self._kept: dict[bytes, Tensor] = {}
-        self._progress = progress
-        self._total = len(different)
-        self.decodes = 0
-
-    def frames(self, path: Tensor) -> Iterator[Tensor]:
-        """Yield the image (3, H, W) of each latent of the next path."""
-        for key in map(_key, path):
-            frame = self._kept.pop(key) if key in self._kept else self._decode()
-            self._left[key] -= 1
-            if self._left[key]:
-                self._kept[key] = frame
-            yield frame
-
-    def _decode(self) -> Tensor:
-        frame = next(self._frames)
-        self.decodes += 1
-        if self._progress:
-            self._progress("decoding", self.decodes, self._total)
-        return frame
+def _decode_once(
+    vae: LatentVAE, paths: Sequence[Tensor], progress: Progress | None
+) -> Iterator[Tensor]:
+    """Yield the image (3, H, W) of each latent of the paths, in order; equal ones decoded once."""
+    latents = [latent for path in paths for latent in path]
+    keys = [_key(latent) for latent in latents]
+    different = dict(zip(keys, latents, strict=True))
+    decoded = decode_each(vae, torch.stack([*different.values()]))
+    left, kept, done = Counter(keys), dict[bytes, Tensor](), 0
+    for key in keys:
+        if key not in kept:
+            kept[key] = next(decoded)
+            done += 1
+            if progress:
+                progress("decoding", done, len(different))
+        left[key] -= 1
+        yield kept[key] if left[key] else kept.pop(key)
 
 
 def _key(latent: Tensor) -> bytes:
@@ -287,18 +280,18 @@ def _key(latent: Tensor) -> bytes:
 
 
 def _decode_path(
-    vae: LatentVAE, decoder: _SharingDecoder, path: Tensor, found: Directions, k: int, step: float
+    vae: LatentVAE, images: Iterator[Tensor], path: Tensor, found: Directions, k: int, step: float
 ) -> TraversalPath:
     frames: list[Tensor] = []
     drifts: list[float] = []
 
     def watched() -> Iterator[Tensor]:
-        for index, frame in enumerate(decoder.frames(path)):
-            frames.append(to_uint8(frame))
+        for index, (latent, image) in enumerate(zip(path, images, strict=False)):
+            frames.append(to_uint8(image))
             if index in (0, len(path) - 1):
-                again = encode_batch(vae, frame[None]).mean[0]
-                drifts.append(float((again - path[index]).norm()))
-            yield frame
+                again = encode_batch(vae, image[None]).mean[0]
+                drifts.append(float((again - latent).norm()))
+            yield image
 
     scores = score_path(watched(), step)
     drift = sum(drifts) / len(drifts)
