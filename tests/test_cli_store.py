@@ -131,7 +131,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_folder(place / "photos", 69)
     save_smooth(folder / os.fsdecode(b"caf\xe9.png"), seed=99)
     for stored in ("float16", "bfloat16", "float32"):
-        fill(folder, place / stored, stored=stored, per_shard=66, vae=LinearVAE())
+        fill(folder, place / stored, store_dtype=stored, per_shard=66, vae=LinearVAE())
     return place
 
 

@@ -116,7 +116,7 @@ def test_enlarging_is_scikit_images_pyramid(digits: np.ndarray) -> None:
         assert (theirs != large).mean() < 0.002
 
 
-def test_skeletons_keep_what_hangs_together_and_are_thin(digits: np.ndarray) -> None:
+def test_skeletons_keep_connected_parts_and_are_thin(digits: np.ndarray) -> None:
     binary = enlarge(digits)
     skeletons = skeletonize(binary)
     eight = np.ones((3, 3))

@@ -34,7 +34,7 @@ from latentlab.errors import (
 from latentlab.latents import Posterior
 from latentlab.machine.distributed import Ranks
 from latentlab.machine.files import sha256_of_file
-from latentlab.store.filling import fill_store
+from latentlab.store.filling import encode_folder
 from latentlab.store.preparing import Grid, prepare
 from latentlab.store.reading import open_store
 from latentlab.store.sources import Entry, Folder, safe_path
@@ -359,7 +359,7 @@ def test_a_missing_image_is_encoded_once_it_is_back(
     photos: Path, store: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "other"
-    fill_store(LinearVAE(), Vanishing(photos), out, per_shard=3, workers=0)
+    encode_folder(LinearVAE(), Vanishing(photos), out, per_shard=3, workers=0)
     assert open_store(out).skipped == 1
     index = (out / "index.jsonl").read_text()
     assert '"skipped":"cannot be read (No such file or directory)"' in index
@@ -371,7 +371,7 @@ def test_a_missing_image_is_encoded_once_it_is_back(
 
 def test_a_disk_that_is_gone_ends_the_run(photos: Path, store: Path, tmp_path: Path) -> None:
     with pytest.raises(FileError, match="3 images in a row that cannot be read"):
-        fill_store(LinearVAE(), Gone(photos), tmp_path / "other", per_shard=3, workers=0)
+        encode_folder(LinearVAE(), Gone(photos), tmp_path / "other", per_shard=3, workers=0)
     fill(photos, tmp_path / "other")
     assert same_files(tmp_path / "other", store)
 
@@ -381,7 +381,7 @@ def test_a_image_that_crashes_its_worker_is_skipped(
     workers: int, photos: Path, store: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "other"
-    fill_store(LinearVAE(), Deadly(photos), out, per_shard=3, workers=workers)
+    encode_folder(LinearVAE(), Deadly(photos), out, per_shard=3, workers=workers)
     opened = open_store(out)
     assert (len(opened), opened.skipped) == (7, 1)
     assert "ended the process that decoded it (7)" in (out / "index.jsonl").read_text()
@@ -470,7 +470,7 @@ def test_latents_that_cannot_be_stored_name_their_image(
     with pytest.raises(NonFiniteError, match=words):
         fill(folder, tmp_path / "store", vae=Overflowing(value))
     if value == 7e4:
-        fill(folder, tmp_path / "wide", vae=Overflowing(value), stored="float32")
+        fill(folder, tmp_path / "wide", vae=Overflowing(value), store_dtype="float32")
 
 
 class Small(LinearVAE):

@@ -33,7 +33,7 @@ def draw_sweep(sweep: BetaSweep) -> Figure:
     """Draw losses, disentanglement and active units against β, with intervals over seeds."""
     figure = new_figure(10.2, 4.2)
     losses, scores, active = figure.subplots(1, 3)
-    data, green, red, gray = (PALETTE[key] for key in ("data", "linear", "log", "isotropic"))
+    data, green, red, gray = (PALETTE[key] for key in ("data", "linear", "log", "chance"))
     _draw(
         losses,
         sweep,

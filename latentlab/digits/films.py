@@ -149,7 +149,7 @@ class InterpolationFilm:
         turn = np.linspace(0, 2 * np.pi, 100)
         circle = np.stack((np.cos(turn), np.sin(turn)))
         for radius in (1, 2):
-            ax.plot(*radius * circle, ":", lw=0.8, color=PALETTE["isotropic"])
+            ax.plot(*radius * circle, ":", lw=0.8, color=PALETTE["chance"])
         ax.plot(*track.T, "-", lw=2, color=PALETTE["data"])
         for point, name in ((track[0], "$z_i$"), (track[-1], "$z_e$")):
             _mark(ax, point, name)

@@ -50,7 +50,7 @@ class Filled:
 
 def encode_folder(
     vae: LatentVAE,
-    path: str | Path,
+    path: str | Path | Source,
     out: str | Path,
     *,
     size: int | None = None,
@@ -62,7 +62,7 @@ def encode_folder(
     ranks: Ranks | None = None,
     progress: Progress | None = None,
 ) -> Filled:
-    """Encode every image of a folder into a store, and return what this run did.
+    """Encode every image of a folder into a store and return what this run did.
 
     The store holds one latent (C, h, w) in model space for each image; read it with
     :func:`latentlab.open_store`. An interrupted run is resumed by the same call. The same images,
@@ -74,7 +74,7 @@ def encode_folder(
     ----------
     vae : LatentVAE
     path : str or Path; a folder with its subfolders, a tar file or folder of tar files, or a folder
-        that Hugging Face's ``datasets`` wrote
+        that Hugging Face's ``datasets`` wrote. Or a Source of your own.
     out : str or Path; the store: a new folder, or a store that was begun with the same settings
     size : int, optional; center-crop to a square, then resize to size×size pixels. By default
         images keep their size and are cropped to multiples of ``vae.spec.multiple`` pixels.
@@ -123,50 +123,13 @@ def encode_folder(
     (['bright.png', 'dark.png'], (16, 8, 8))
     >>> place.cleanup()
     """
-    return fill_store(
-        vae,
-        open_source(path),
-        Path(out),
-        size=size,
-        stored=store_dtype,
-        per_shard=per_shard,
-        batch=batch,
-        threads=threads,
-        workers=workers,
-        ranks=ranks,
-        progress=progress,
-    )
-
-
-def fill_store(
-    vae: LatentVAE,
-    source: Source,
-    folder: Path,
-    *,
-    size: int | None = None,
-    stored: str = "float16",
-    per_shard: int | None = None,
-    batch: int | None = None,
-    threads: int | None = None,
-    workers: int | None = None,
-    ranks: Ranks | None = None,
-    progress: Progress | None = None,
-) -> Filled:
-    """Encode every image of a source into a store, and return what this run did.
-
-    Parameters
-    ----------
-    source : Source, such as ``open_source(path)``
-    folder : Path, of the store; a new folder, or a store that was begun with the same settings
-    stored : ``"float16"``, ``"bfloat16"`` or ``"float32"``; dtype of the stored latents
-
-    The other parameters and the errors are those of :func:`encode_folder`.
-    """
+    source = open_source(path) if isinstance(path, str | Path) else path
+    folder = Path(out)
     ranks = ranks or Ranks()
     if workers is None:
         workers = default_workers(beside_model=vae.device.type == "cpu")
     counts = {"per_shard": per_shard, "batch": batch, "threads": threads}
-    planned = plan(vae, source, size, stored, counts)
+    planned = plan(vae, source, size, store_dtype, counts)
     with ExitStack() as stack:
         if ranks.is_first:
             _make_folder(folder)

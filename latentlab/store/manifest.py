@@ -91,7 +91,10 @@ def plan(
 
     Parameters
     ----------
-    vae, source, size, stored : as for :func:`latentlab.store.filling.fill_store`
+    vae : LatentVAE
+    source : Source
+    size : int, side of the square images in pixels, or None to keep the size of each
+    stored : str, dtype of the stored latents
     counts : ``per_shard``, ``batch`` and ``threads``; None is replaced by a default
 
     Raises

@@ -241,10 +241,9 @@ def _encode_all(vae: LatentVAE, batches: list[Any]) -> None:
 def _fill(
     vae: LatentVAE, folder: Path, out: Path, size: int, progress: Progress | None = None
 ) -> None:
-    from latentlab.store.filling import fill_store
-    from latentlab.store.opening import open_source
+    from latentlab.store.filling import encode_folder
 
-    fill_store(vae, open_source(folder), out, size=size, progress=progress)
+    encode_folder(vae, folder, out, size=size, progress=progress)
 
 
 @contextmanager
