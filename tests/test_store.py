@@ -196,7 +196,7 @@ def test_images_of_several_shapes_are_encoded_together_by_shape(tmp_path: Path) 
     store = open_store(tmp_path / "store")
     assert store.shapes == {(6, 6, 8): 7, (6, 10, 4): 4}
     assert len(store) == vae.encoded == 11
-    for line in store.pictures():
+    for line in store.images():
         expected = latentlab.encode(LinearVAE(), folder / line["path"]).values
         assert line["shape"] == [*expected.shape]
         shard = load_file(tmp_path / "store" / f"latents-{line['shard']:05d}.safetensors")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -141,9 +141,8 @@ def encode_folder(
                 begin(folder, planned, source, progress)
         ranks.wait("the list of images")
         manifest = read_same(folder, planned, counts)
-        work = _Work(vae, source, folder, manifest, ranks, workers)
         with fixed_threads(manifest.threads):
-            filled = work.run(progress)
+            filled = _fill(vae, source, folder, manifest, ranks, workers, progress)
         ranks.wait("the last shard")
         if ranks.is_first:
             with open_durably(folder / INDEX) as merged:
@@ -192,52 +191,53 @@ def begin(
     write_manifest(folder, replace(planned, pictures=count, list_sha256=digest))
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What one rank does for a store that was begun."""
+def _fill(
+    vae: LatentVAE,
+    source: Source,
+    folder: Path,
+    manifest: Manifest,
+    ranks: Ranks,
+    workers: int,
+    progress: Progress | None,
+) -> Filled:
+    """Compute the shards of this rank that are missing or damaged."""
 
-    vae: LatentVAE
-    source: Source
-    folder: Path
-    manifest: Manifest
-    ranks: Ranks
-    workers: int
+    def listed() -> Iterator[tuple[int, list[str]]]:
+        shards = enumerate(paths_by_shard(folder, manifest))
+        return islice(shards, ranks.rank, None, ranks.world)
 
-    def run(self, progress: Progress | None) -> Filled:
-        """Compute the shards that are missing or damaged."""
-        listed = self._listed()
-        missing = [k for k, paths in listed if not is_finished(self.folder, k, paths)]
-        started = time.monotonic()
-        grid = Grid.of(self.manifest.size, self.manifest.spec.multiple)
-        wanted = set(missing)
-        paths = (path for shard, some in self._listed() if shard in wanted for path in some)
-        images = prepared(self.source, paths, grid, workers=self.workers)
-        # Writing takes time on slow disks; meanwhile the model works on the next shard.
-        with closing(paths), closing(images), ShardWriter(self.folder) as writer:
-            begun = self._begun(missing, images, progress)
-            for encoded in one_ahead(begun, ahead=self.vae.runs_aside):
-                writer.write(encoded)
-            writer.wait()
-        return Filled(self.folder, self.manifest.count(missing), time.monotonic() - started)
+    missing = [shard for shard, paths in listed() if not is_finished(folder, shard, paths)]
+    total = manifest.count(range(ranks.rank, manifest.shards, ranks.world))
+    started = time.monotonic()
+    wanted = set(missing)
+    paths = (path for shard, some in listed() if shard in wanted for path in some)
+    grid = Grid.of(manifest.size, manifest.spec.multiple)
+    images = prepared(source, paths, grid, workers=workers)
+    # Writing takes time on slow disks; meanwhile the model works on the next shard.
+    with closing(paths), closing(images), ShardWriter(folder) as writer:
+        begun = _begin_shards(vae, manifest, missing, images, total, progress)
+        for encoded in one_ahead(begun, ahead=vae.runs_aside):
+            writer.write(encoded)
+        writer.wait()
+    return Filled(folder, manifest.count(missing), time.monotonic() - started)
 
-    def _listed(self) -> Iterator[tuple[int, list[str]]]:
-        """Return this rank's shards, each with the paths of its images."""
-        listed = enumerate(paths_by_shard(self.folder, self.manifest))
-        return islice(listed, self.ranks.rank, None, self.ranks.world)
 
-    def _begun(
-        self, missing: Iterable[int], images: Iterator[Prepared], progress: Progress | None
-    ) -> Iterator[ShardEncoder]:
-        """Yield each missing shard once the model has been given all its images."""
-        manifest = self.manifest
-        total = manifest.count(range(self.ranks.rank, manifest.shards, self.ranks.world))
-        done = total - manifest.count(missing)
-        for shard in missing:
-            encoder = ShardEncoder(self.vae, manifest, shard)
-            for image in islice(images, manifest.count([shard])):
-                encoder.add(image)
-                done += 1
-                if progress:
-                    progress("encoding", done, total)
-            encoder.begin_rest()
-            yield encoder
+def _begin_shards(
+    vae: LatentVAE,
+    manifest: Manifest,
+    missing: Sequence[int],
+    images: Iterator[Prepared],
+    total: int,
+    progress: Progress | None,
+) -> Iterator[ShardEncoder]:
+    """Yield each missing shard once the model has been given all its images."""
+    done = total - manifest.count(missing)
+    for shard in missing:
+        encoder = ShardEncoder(vae, manifest, shard)
+        for image in islice(images, manifest.count([shard])):
+            encoder.add(image)
+            done += 1
+            if progress:
+                progress("encoding", done, total)
+        encoder.begin_rest()
+        yield encoder

@@ -53,7 +53,7 @@ class Manifest:
     threads : int, CPU threads of one process, which change the last digits; None on a GPU
     tile : int, side in pixels of the tiles that were encoded one by one; None without tiles
     compiled : bool, whether the model was compiled by torch
-    images : int, length of the list, including images that were skipped
+    pictures : int, length of the list, including images that were skipped
     list_sha256 : str, of ``pictures.jsonl``
     versions : library → version when the store was begun
     """

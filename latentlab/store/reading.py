@@ -25,6 +25,8 @@ from latentlab.store.shards import (
     tensor_name,
 )
 
+_SHOWN = ("per_shard", "batch", "threads", "tile", "compiled")
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Store:
@@ -74,11 +76,7 @@ class Store:
             "preprocessing": manifest.preprocessing,
             "dtype": manifest.dtype,
             "store_dtype": manifest.stored,
-            "per_shard": manifest.per_shard,
-            "batch": manifest.batch,
-            "threads": manifest.threads,
-            "tile": manifest.tile,
-            "compiled": manifest.compiled,
+            **{name: getattr(manifest, name) for name in _SHOWN},
         }
 
     def files(self) -> Iterator[Path]:
@@ -88,7 +86,7 @@ class Store:
             yield from (latents_path(self.folder, shard), index_path(self.folder, shard))
         yield self.folder / INDEX
 
-    def pictures(self) -> Iterator[dict[str, Any]]:
+    def images(self) -> Iterator[dict[str, Any]]:
         """Yield path, size, sha256, shape, shard and row of every latent, in order."""
         for shard in range(self.manifest.shards):
             for line in read_images(self.folder, shard):
@@ -97,7 +95,7 @@ class Store:
 
     def paths(self) -> Iterator[str]:
         """Return the path of every latent's image in the source, in order."""
-        return (str(line["path"]) for line in self.pictures())
+        return (str(line["path"]) for line in self.images())
 
     @property
     def shape(self) -> Shape:

@@ -129,12 +129,11 @@ class _Worker:
 
 def _widen(pipe: IO[bytes] | None) -> None:
     """Let a pipe hold several images if the system allows it."""
-    if pipe is None or sys.platform != "linux":
-        return
-    import fcntl
+    if pipe is not None and sys.platform == "linux":
+        import fcntl
 
-    with suppress(OSError):
-        fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        with suppress(OSError):
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def serve() -> None:
