@@ -156,7 +156,7 @@ def test_traverse_writes_sheet_and_film(latentlab: CommandLine, trained: Path) -
 
 
 def test_factors_say_which_latent_is_the_tilt(latentlab: CommandLine, trained: Path) -> None:
-    called = latentlab("digits", "factors", trained, "--json", "--out", "o")
+    called = latentlab("digits", "factors", trained, "--pictures", 120, "--json", "--out", "o")
     check_files(called)
     facts = called.facts
     assert [entry["index"] for entry in facts["dimensions"]] == [0, 1, 2]
@@ -228,7 +228,7 @@ def test_what_makes_no_sense_is_one_line_and_leaves_nothing(
 
 
 def test_summaries_are_printed_for_people(latentlab: CommandLine, trained: Path) -> None:
-    told = latentlab("digits", "factors", trained, "--out", "o")
+    told = latentlab("digits", "factors", trained, "--pictures", 120, "--out", "o")
     assert "is the tilt" in told.out
     assert "rotated at random" in told.out
     told = latentlab("digits", "train", *SMALL, "-m", "autoencoder", "--out", "a")

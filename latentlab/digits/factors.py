@@ -1,4 +1,4 @@
-"""What each latent does: latents against slant, thickness and the rest, within each label."""
+"""The effect of each latent: its correlation with slant, thickness and the rest by label."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A source of images becomes a store, shard by shard; an interrupted run can be resumed."""
+"""A store is filled from a source of images, shard by shard; an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from latentlab.store.writing import ShardWriter
 
 @dataclass(frozen=True)
 class Filled:
-    """What one run did.
+    """What one run of an encoding did.
 
     Parameters
     ----------

@@ -138,7 +138,7 @@ def check_options(*, stored: str, **counts: int | None) -> None:
         if count is not None and not 1 <= count <= _MOST[name]:
             option = f"--{name.replace('_', '-')}"
             advice = f"{'raise' if count < 1 else 'lower'} {option}"
-            raise UsageError(f"{option} {count}", f"1 to {_MOST[name]:,}", advice)
+            raise UsageError(f"{option} {count}", f"a number from 1 to {_MOST[name]:,}", advice)
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -154,7 +154,7 @@ def is_finished(folder: Path, shard: int, paths: Sequence[str]) -> bool:
 
 
 def find_fault(folder: Path, shard: int, paths: Sequence[str]) -> str | None:
-    """Return in a few words what is wrong with a shard; None if nothing is.
+    """Return in a few words what is wrong with a shard, or None.
 
     Parameters
     ----------

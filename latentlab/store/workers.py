@@ -105,7 +105,7 @@ class _Worker:
         self._write(path)
 
     def receive(self) -> Prepared:
-        """Return the oldest image; if it killed the worker, say so and start another."""
+        """Return the oldest image; if it killed the worker, report that and start another."""
         path = self.paths.popleft()
         assert self.process.stdout is not None
         try:
