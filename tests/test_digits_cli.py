@@ -1,4 +1,4 @@
-"""``latentlab digits``: one JSON object each, files that exist, exit codes and clear refusals."""
+"""``latentlab digits``: one JSON object, files that exist, exit codes and clear refusals."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_factors_say_which_latent_is_the_tilt(latentlab: CommandLine, trained: P
     assert set(facts["rotation_control"]) >= {"mig", "dci", "sap"}
 
 
-def test_sweep_tells_every_beta(latentlab: CommandLine) -> None:
+def test_sweep_reports_every_beta(latentlab: CommandLine) -> None:
     called = latentlab(
         *("digits", "sweep", "--betas", "0.5,4", "--seeds", 2, "--epochs", 1, "--latent", 2),
         *("--hidden", 8, "--json", "--out", "o"),

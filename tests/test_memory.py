@@ -1,4 +1,4 @@
-"""Memory limits: what is allowed, what goes to disk, what is refused before it kills."""
+"""Memory limits: what is allowed, what goes to disk, and what is refused in time."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_activations_are_measured_and_grow_with_the_image(family: str, tmp_path:
     assert small >= 2 * 64 * 64 * 3 * 4
 
 
-def test_a_image_too_large_for_memory_is_refused_before_it_is_encoded(
+def test_an_image_too_large_for_memory_is_refused_before_it_is_encoded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     save_tiny("AutoencoderKL", tmp_path)

@@ -1,4 +1,4 @@
-"""A folder of images becomes a store: its content, and that it is always the same."""
+"""Stores filled from folders of images: their content, and that it is always the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Full disks, foreign stores, damage, changing images: a clear error, and no lost work."""
+"""Full disks, foreign stores, damage and changing images give a clear error and lose no work."""
 
 from __future__ import annotations
 
@@ -377,7 +377,7 @@ def test_a_disk_that_is_gone_ends_the_run(photos: Path, store: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_image_that_crashes_its_worker_is_skipped(
+def test_an_image_that_crashes_its_worker_is_skipped(
     workers: int, photos: Path, store: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "other"
@@ -500,7 +500,7 @@ def test_a_loop_of_links_leads_nowhere(photos: Path, store: Path) -> None:
     assert prepared.problem == "'003.png', which leads out of its folder"
 
 
-def test_a_image_too_large_for_this_machine_is_left_for_another(
+def test_an_image_too_large_for_this_machine_is_left_for_another(
     photos: Path, store: Path, tmp_path: Path
 ) -> None:
     save_smooth(photos / "000-large.png", seed=1, height=64, width=64)

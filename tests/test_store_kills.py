@@ -1,4 +1,4 @@
-"""Runs that are killed or interrupted, and that give the same store in the end."""
+"""Runs that are killed or interrupted give the same store in the end."""
 
 from __future__ import annotations
 

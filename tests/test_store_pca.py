@@ -140,7 +140,7 @@ def test_what_is_said_of_a_store_holds_for_stores(cli: CommandLine, store: Store
     assert "latent_rgb.png" not in [Path(name).name for name in tokens["files"]]
 
 
-def test_a_store_that_is_not_finished_says_how_to_go_on(
+def test_a_store_that_is_not_finished_says_how_to_resume(
     cli: CommandLine, store: Store, tmp_path: Path
 ) -> None:
     part = tmp_path / "part"
@@ -192,7 +192,7 @@ def fit_store_pca_in(
 
 
 @pytest.mark.slow
-def test_two_ranks_are_exact_where_one_process_takes_the_gram_matrix(
+def test_two_ranks_are_exact_if_one_process_takes_the_gram_matrix(
     cli: CommandLine, tmp_path: Path
 ) -> None:
     folder = make_folder(tmp_path / "photos", 7)
