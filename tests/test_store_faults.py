@@ -111,7 +111,7 @@ class Change:
 
 CHANGES = {
     "size": Change("size 16 for", {"size": 16}),
-    "dtype of the store": Change("stored float32 for", {"stored": "float32"}),
+    "dtype of the store": Change("store_dtype float32 for", {"store_dtype": "float32"}),
     "images of a shard": Change("per_shard 4 for", {"per_shard": 4}),
     "batch": Change("batch 2 for", {"batch": 2}),
     "channels": Change("another model", {"vae": LinearVAE(channels=5)}),
@@ -181,7 +181,7 @@ def test_one_writer_at_a_time(store: Path, photos: Path) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"stored": "float64"}, {"per_shard": 0}, {"batch": -1}, {"size": 7}, {"threads": 0},
+    [{"store_dtype": "float64"}, {"per_shard": 0}, {"batch": -1}, {"size": 7}, {"threads": 0},
      {"threads": 10**5}, {"per_shard": 10**20}],
     ids=str,
 )  # fmt: skip

@@ -222,7 +222,7 @@ def _differences(begun: Manifest, planned: Manifest) -> Iterator[tuple[str, Any,
     for name, had in vars(begun).items():
         wanted = getattr(planned, name)
         if name not in {"model", "spec", *later} and had != wanted:
-            yield name, had, wanted
+            yield name.replace("stored", "store_dtype"), had, wanted
 
 
 def is_store(path: str | Path) -> bool:
