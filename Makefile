@@ -6,7 +6,7 @@ RUNTIME := latentlab/web/vendor/ort-wasm-simd-threaded.wasm
 
 DEMO_IMAGE ?= sample:flower
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test test-all lint bench clean
 
 setup: $(READY) $(RUNTIME)
 
@@ -23,16 +23,24 @@ demo: setup
 	$(BIN)/latentlab pca $(DEMO_IMAGE) --size 256
 	$(BIN)/latentlab traverse --components 5
 
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
+
+# Everything that guards a user's result.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
+	$(PYTEST) -m "not slow"
+
+# The rest, too: what compiles, builds, kills processes, or runs benchmarks and notebooks.
+test-all: test
+	$(PYTEST) -m slow
 
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# `make bench QUICK=1` tries every section on small sizes and writes nothing.
 bench: setup
-	$(BIN)/python scripts/bench --markdown docs/benchmarks.md
+	$(BIN)/python scripts/bench $(if $(QUICK),--quick,--markdown docs/benchmarks.md)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

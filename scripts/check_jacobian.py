@@ -15,7 +15,6 @@ The exit code is 1 where one is above ``--tolerance``. ``--json FILE`` writes ev
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -27,7 +26,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from latentlab.errors import LatentlabError
-from latentlab.machine.files import replace_when_done
+from latentlab.results.folders import write_json
 
 if TYPE_CHECKING:
     from latentlab import Latent, LatentVAE
@@ -164,8 +163,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         facts = measure(options)
         if options.json:
-            with replace_when_done(options.json) as temporary:
-                temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+            write_json(options.json, facts)
     except LatentlabError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -1,8 +1,8 @@
 """Fetch what the pages need of onnxruntime-web: two files, checked, into ``latentlab/web/vendor``.
 
 ``python scripts/fetch_web_runtime.py`` runs ``npm pack`` and unpacks the two files. With
-``--if-possible`` a machine without npm or network is told what is missing and goes on without:
-everything but the pages works. Files that are not the expected ones are an error in any case.
+``--if-possible`` a missing npm or network is only a warning: everything but the pages works without
+the files. Files other than the expected ones are an error in any case.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 from latentlab.errors import DownloadError, LatentlabError, MissingExtraError
-from latentlab.machine.files import replace_when_done
+from latentlab.machine.files import write_bytes
 from latentlab.web.pages import (
     RUNTIME,
     RUNTIME_FOLDER,
@@ -69,8 +69,7 @@ def unpack(archive: Path, folder: Path) -> None:
                         f"SHA-256 {digest[:12]}…",
                         "do not use it; report this",
                     )
-                with replace_when_done(folder / name) as unfinished:
-                    unfinished.write_bytes(content)
+                write_bytes(folder / name, content)
     except (tarfile.TarError, KeyError, OSError) as error:
         raise DownloadError(
             f"an archive of {RUNTIME_PACKAGE} that cannot be read ({error})",
@@ -95,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=RUNTIME_FOLDER, help="folder for the files")
     parser.add_argument(
-        "--if-possible", action="store_true", help="without npm or network, only say so"
+        "--if-possible", action="store_true", help="only warn if there is no npm or network"
     )
     options = parser.parse_args(arguments)
     try:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 from mini_linear import PATCH, PatchPCA, fit_patch_pca
-from safetensors.torch import save_file
+from safetensors.torch import save
+
+from latentlab.linalg.bases import fix_signs
+from latentlab.machine.files import write_bytes
+from latentlab.results.folders import write_json
 
 COMPONENTS = {"linear": 16, "linear32": 32}
 
@@ -21,8 +24,7 @@ def write_linear_models(out: Path, pixels: np.ndarray) -> None:
 
 def basis_of(pca: PatchPCA) -> dict[str, torch.Tensor]:
     """Basis (C, 3, 8, 8), the largest entry of each row positive, and mean patch (3, 8, 8)."""
-    rows = torch.from_numpy(pca.components.copy())
-    rows *= rows.gather(1, rows.abs().argmax(1, keepdim=True)).sign()
+    rows = fix_signs(torch.from_numpy(pca.components.copy()))
     shape = (PATCH, PATCH, 3)
     return {
         "basis": rows.view(-1, *shape).permute(0, 3, 1, 2).float().contiguous(),
@@ -32,13 +34,10 @@ def basis_of(pca: PatchPCA) -> dict[str, torch.Tensor]:
 
 def write_model(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
     """A folder in diffusers' layout for :class:`latentlab.loaders.linear.PatchTransform`."""
-    folder.mkdir(parents=True, exist_ok=True)
     config = {
         "_class_name": "PatchTransform",
         "latent_channels": len(tensors["basis"]),
         "patch_size": PATCH,
     }
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    path = folder / "diffusion_pytorch_model.safetensors"
-    save_file(tensors, path)
-    path.chmod(0o644)
+    write_json(folder / "config.json", config)
+    write_bytes(folder / "diffusion_pytorch_model.safetensors", save(tensors))

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
-from latentlab.errors import FileError
+from latentlab.errors import FileError, ImageError
+from latentlab.images.arrays import from_uint8, to_uint8
+from latentlab.images.cropping import decode_levels, fit_image
+from latentlab.metrics.fidelity import psnr
 
 SIDE = 256
 SCALES = (256, 256, 256, 224, 192)
 """Sides of the copies that crops are cut from; what is named three times is drawn three times."""
-
-BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,9 @@ class PhotoFolder:
     skipped: tuple[str, ...]
 
 
-def square(image: Image.Image, side: int = SIDE) -> np.ndarray:
-    """Centre square of an image, resized with a Lanczos filter: (side, side, 3) uint8."""
-    image = ImageOps.exif_transpose(image).convert("RGB")
-    edge = min(image.size)
-    left, top = (image.width - edge) // 2, (image.height - edge) // 2
-    box = (left, top, left + edge, top + edge)
-    return np.asarray(image.crop(box).resize((side, side), Image.Resampling.LANCZOS))
+def square(pixels: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """Center square of a uint8 image (H, W, 3), resized as latentlab does: (side, side, 3)."""
+    return np.asarray(fit_image(Image.fromarray(pixels), (side, side), 1)[0])
 
 
 def read_folder(folder: Path, *, limit: int | None = None) -> PhotoFolder:
@@ -48,10 +45,9 @@ def read_folder(folder: Path, *, limit: int | None = None) -> PhotoFolder:
     files = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else []
     for file in files[:limit]:
         try:
-            with Image.open(file) as image:
-                pixels.append(square(image))
+            pixels.append(decode_levels(file.read_bytes(), file.name, (SIDE, SIDE), 1))
             names.append(file.name)
-        except BROKEN:
+        except (ImageError, OSError):
             skipped.append(file.name)
     if not pixels:
         raise FileError(
@@ -64,20 +60,19 @@ def read_folder(folder: Path, *, limit: int | None = None) -> PhotoFolder:
 
 def to_tensor(pixels: np.ndarray) -> torch.Tensor:
     """uint8 images (N, H, W, 3) as float32 (N, 3, H, W) in [-1, 1], channels last in memory."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return from_uint8(torch.from_numpy(np.ascontiguousarray(pixels)))
 
 
 def to_pixels(images: torch.Tensor) -> np.ndarray:
     """Images (N, 3, H, W) in [-1, 1] as uint8 images (N, H, W, 3), rounded as a file would be."""
-    levels = ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return levels.permute(0, 2, 3, 1).cpu().numpy()
+    return to_uint8(images).cpu().numpy()
 
 
 def scaled_copies(pixels: np.ndarray) -> dict[int, np.ndarray]:
     """The photos at each side of :data:`SCALES`, so that a crop shows detail of several sizes."""
     copies = {SIDE: pixels}
     for side in sorted(set(SCALES) - {SIDE}):
-        copies[side] = np.stack([square(Image.fromarray(photo), side) for photo in pixels])
+        copies[side] = np.stack([square(photo, side) for photo in pixels])
     return copies
 
 
@@ -107,13 +102,7 @@ def bundled_photos() -> dict[str, np.ndarray]:
     for name in files:
         if (folder / name).is_file():
             photos[name.split(".")[0]] = np.asarray(Image.open(folder / name).convert("RGB"))
-    return {name: square(Image.fromarray(pixels)) for name, pixels in photos.items()}
-
-
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of two uint8 images, in dB, peak 255."""
-    error = np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2)
-    return float(10 * np.log10(255**2 / max(error, 1e-12)))
+    return {name: square(pixels) for name, pixels in photos.items()}
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
@@ -134,5 +123,8 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def score(originals: np.ndarray, copies: np.ndarray) -> list[tuple[float, float]]:
-    """PSNR in dB and SSIM of each image against its copy."""
-    return [(psnr(a, b), ssim(a, b)) for a, b in zip(originals, copies, strict=True)]
+    """PSNR in dB and SSIM of each uint8 image against its copy."""
+    return [
+        (psnr(to_tensor(a), to_tensor(b)), ssim(a, b))
+        for a, b in zip(originals, copies, strict=True)
+    ]

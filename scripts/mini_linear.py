@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from latentlab.images.arrays import to_uint8
+
 PATCH = 8
 ANCHOR = 6.0
 """Value of the two constant channels that keep a GroupNorm's scale the same for every image."""
@@ -47,14 +49,14 @@ def fit_patch_pca(pixels: np.ndarray, n_components: int = 16) -> PatchPCA:
     return PatchPCA(mean, vectors[:, order].T, np.sqrt(np.maximum(values[order], 1e-12)))
 
 
-def decode(pca: PatchPCA, pixels: np.ndarray) -> np.ndarray:
+def reconstruct(pca: PatchPCA, pixels: np.ndarray) -> np.ndarray:
     """uint8 images (N, H, W, 3) after the round trip through the linear code."""
     rows = patches(pixels / 127.5 - 1) - pca.mean
     rows = rows @ pca.components.T @ pca.components + pca.mean
     n, h, w, _ = rows.shape
     grid = rows.reshape(n, h, w, PATCH, PATCH, 3).transpose(0, 1, 3, 2, 4, 5)
     images = grid.reshape(n, h * PATCH, w * PATCH, 3)
-    return ((images.clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)
+    return to_uint8(torch.from_numpy(images).movedim(-1, -3)).numpy()
 
 
 @torch.no_grad()

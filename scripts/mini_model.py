@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mini_data import psnr, score, to_pixels, to_tensor
-from mini_linear import fit_patch_pca
+from mini_data import score, to_pixels, to_tensor
+from mini_linear import fit_patch_pca, reconstruct
 from torch import nn
 
-from latentlab.encoding.encoder import decode
+from latentlab.metrics.fidelity import psnr
 
 LATENT_CHANNELS = 16
 
@@ -47,9 +47,8 @@ def round_trip(vae: nn.Module, pixels: np.ndarray) -> np.ndarray:
 
 def mean_psnr(vae: nn.Module, pixels: np.ndarray) -> float:
     """Mean PSNR of the round trip, in dB."""
-    return float(
-        np.mean([psnr(a, b) for a, b in zip(pixels, round_trip(vae, pixels), strict=True)])
-    )
+    pairs = zip(to_tensor(pixels), to_tensor(round_trip(vae, pixels)), strict=True)
+    return float(np.mean([psnr(*pair) for pair in pairs]))
 
 
 @torch.no_grad()
@@ -101,7 +100,7 @@ def scores(vae: nn.Module, training: np.ndarray, held_out: dict[str, np.ndarray]
     out = {}
     for name, copies in (
         ("mini", round_trip(vae, pixels)),
-        ("linear", decode(linear, pixels)),
+        ("linear", reconstruct(linear, pixels)),
     ):
         pairs = score(pixels, copies)
         out[name] = {

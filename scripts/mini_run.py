@@ -1,4 +1,4 @@
-"""A training run of ``mini``: its recipe, its state, and the files that let it go on."""
+"""A training run of ``mini``: its recipe, its state, and the files that it resumes from."""
 
 from __future__ import annotations
 
@@ -45,12 +45,6 @@ class Run:
     averaged: nn.Module
     optimizer: torch.optim.Optimizer
     step: int = 0
-
-
-def write_json(value: object, path: Path) -> None:
-    """Write a JSON file in one move."""
-    with replace_when_done(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def save_checkpoint(run: Run, recipe: Recipe, photos: int, path: Path) -> None:

@@ -8,13 +8,12 @@ renewed. A model's card stays as it is: write into it what ``score_mini.py`` mea
 from __future__ import annotations
 
 import argparse
-import hashlib
 import shutil
 import sys
 from pathlib import Path
 
 from latentlab.errors import FileError, LatentlabError
-from latentlab.machine.files import replace_when_done
+from latentlab.machine.files import replace_when_done, sha256_of_file, write_bytes
 from latentlab.models.shipped import MODELS_FOLDER, SUMS
 
 MODELS = ("mini", "linear", "linear32")
@@ -40,12 +39,8 @@ def copy_models(run: Path, models: Path) -> None:
 def renew_sums(models: Path) -> None:
     """Write the SHA-256 of every model's files, as ``sha256sum`` would."""
     files = sorted(path for path in models.glob("*/*") if path.is_file())
-    lines = [
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(models).as_posix()}\n"
-        for path in files
-    ]
-    with replace_when_done(models / SUMS) as temporary:
-        temporary.write_text("".join(lines), encoding="utf-8")
+    lines = [f"{sha256_of_file(path)}  {path.relative_to(models).as_posix()}\n" for path in files]
+    write_bytes(models / SUMS, "".join(lines).encode())
 
 
 def main(arguments: list[str] | None = None) -> int:

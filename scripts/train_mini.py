@@ -8,10 +8,10 @@
 - ``linear/``, ``linear32/``: the linear controls, fitted to the same photos;
 - ``scores.json``: PSNR and SSIM on photos that were not trained on, beside the linear code's.
 
-Crops and noise are functions of (seed, step) alone. A run that was stopped and goes on with
+Crops and noise are functions of (seed, step) alone. A run that was stopped and resumed with
 --resume therefore ends in the same weights as one that never stopped. (With another --steps it
-goes on under the new schedule.) ``python scripts/package_models.py RUN`` puts the models into the
-package, ``python scripts/score_mini.py`` measures them there.
+continues under the new schedule.) ``python scripts/package_models.py RUN`` puts the models into the
+package, and ``python scripts/score_mini.py`` measures them there.
 """
 
 from __future__ import annotations
@@ -44,12 +44,13 @@ from mini_run import (
     load_checkpoint,
     save_checkpoint,
     trim_log,
-    write_json,
     write_line,
 )
 from torch import Tensor, nn
 
 from latentlab.errors import FileError, LatentlabError, UsageError
+from latentlab.loaders.device import choose_device
+from latentlab.results.folders import write_json
 
 
 def start_run(
@@ -214,7 +215,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=Recipe.steps, help="length of the schedule")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--start", type=Path, help="exported model to start from")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument("--resume", action="store_true", help="resume from the checkpoint in --out")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after; resume later")
     parser.add_argument("--export", action="store_true", help="export at every checkpoint too")
     parser.add_argument("--threads", type=int, default=None, help="processor threads")
@@ -251,7 +252,7 @@ def run_from(options: argparse.Namespace) -> None:
     print(f"{count} from {options.data}", file=sys.stderr, flush=True)
     if len(photos.names) < 2:
         raise FileError(f"{count} in {options.data}", "at least 2", "pass a folder with more")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device("auto")
     training, _ = split(photos.pixels, recipe)
     run = start_run(recipe, None if options.resume else training, device, options.start)
     if options.resume:
@@ -269,13 +270,16 @@ def run_from(options: argparse.Namespace) -> None:
         export_always=options.export,
     )
     if not done:
-        print(f"stopped at step {run.step} of {recipe.steps}: go on with --resume", file=sys.stderr)
+        print(
+            f"stopped at step {run.step} of {recipe.steps}; pass --resume to continue",
+            file=sys.stderr,
+        )
         return
     statistics = export(run.averaged, options.out / "mini", training)
     write_linear_models(options.out, training)
     exported = type(run.averaged).from_pretrained(options.out / "mini").eval()
     results = scores(exported, training, bundled_photos()) | {"latents": statistics}
-    write_json(results, options.out / "scores.json")
+    write_json(options.out / "scores.json", results)
     for name in ("mini", "linear"):
         figures = results[name]
         print(f"{name}: PSNR {figures['psnr']:.2f} dB, SSIM {figures['ssim']:.3f}", file=sys.stderr)

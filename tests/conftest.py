@@ -32,9 +32,9 @@ def what_browsers_lack() -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with slow tests, and skip ``shared`` or ``browser`` where what they need is absent.
+    """Put slow tests first, and skip ``shared`` or ``browser`` tests if what they need is absent.
 
-    A slow test that comes last lets all other workers wait for it.
+    A slow test that comes last would keep all other workers waiting.
     """
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     lacking = {"shared": None if SHARED.is_dir() else "../shared is not beside this checkout"}

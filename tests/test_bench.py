@@ -7,6 +7,7 @@ import importlib.util
 import json
 import mmap
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -96,7 +97,7 @@ def test_missing_default_model_is_said_and_skipped(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bench = load_main()
-    monkeypatch.setattr(importlib.import_module("sections"), "DEFAULT_MODEL", tmp_path / "nothing")
+    monkeypatch.setattr(importlib.import_module("sources"), "DEFAULT_MODEL", tmp_path / "nothing")
     bench.main(["--only", "vae,job", "--markdown", str(tmp_path / "figures.md")])
     assert "skipped" in capsys.readouterr().out
     assert "Skipped: no model at" in (tmp_path / "figures.md").read_text()
@@ -104,47 +105,41 @@ def test_missing_default_model_is_said_and_skipped(
 
 def section_of(name: str, value: float) -> Any:
     """Return a section whose only figure is a value that must be at least 1."""
-    report, timing = importlib.import_module("report"), importlib.import_module("timing")
-    return report.Section(
-        name,
-        lambda options, say: {"value": value},
-        lambda figures: [table_of("a|b", f"[red]{figures['value']}[/]")],
-        lambda figures: [timing.Target(f"the {name}", figures["value"], 1.0)],
+    report = importlib.import_module("report")
+    return SimpleNamespace(
+        measure=lambda options, say: {"value": value},
+        tables=lambda figures: report.new_table("Some table", ("left", "right"), [("a", "b")]),
+        targets=lambda figures: [report.at_least(f"the {name}", figures["value"], 1.0)],
     )
 
 
-def table_of(*cells: str) -> Any:
-    from rich.table import Table
-
-    table = Table("left", title="Some table")
-    table.add_column("right", justify="right")
-    table.add_row(*cells)
-    return table
-
-
-def test_markdown_has_the_cells_of_the_terminal() -> None:
+def test_tables_are_markdown_with_a_dash_for_what_is_missing() -> None:
     report = importlib.import_module("report")
-    assert report.markdown_table(table_of("a|b", "[red]no[/]")).splitlines() == [
+    rows = [{"name": "a|b", "seconds": 1.25}, {"name": "c", "seconds": None}]
+    columns = (("left", "{name}"), ("right", "{seconds:.1f} s"), ("", lambda row: "no"))
+    assert report.table_of("Some table", rows, *columns).splitlines() == [
         "**Some table**",
         "",
-        "| left | right |",
-        "| --- | ---: |",
-        "| a\\|b | no |",
+        "| left | right |  |",
+        "| --- | ---: | ---: |",
+        "| a\\|b | 1.2 s | no |",
+        "| c | – | no |",
     ]
 
 
 def test_sections_are_merged_and_missed_bounds_are_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    bench, report = load_main(), importlib.import_module("report")
-    monkeypatch.setattr(bench, "SECTIONS", (section_of("gif", 0.5), section_of("start", 3.0)))
+    bench = load_main()
+    sections = {"gif": section_of("gif", 0.5), "start": section_of("start", 3.0)}
+    monkeypatch.setattr(bench, "SECTIONS", sections)
     markdown, options = tmp_path / "b.md", ["--device", "cpu", "--markdown", str(tmp_path / "b.md")]
     bench.main(["--only", "start", *options])
     assert "All bounds are kept." in markdown.read_text()
     assert "Not measured yet." in markdown.read_text()
     bench.main(["--only", "gif", *options])
     bench.main(["--only", "none", *options])
-    merged = report.read_report(markdown.with_suffix(".json"))
+    merged = json.loads(markdown.with_suffix(".json").read_text())
     values = {name: part["figures"]["value"] for name, part in merged["sections"].items()}
     assert values == {"start": 3.0, "gif": 0.5}
     assert [target["met"] for target in merged["targets"]] == [False, True]
@@ -155,48 +150,54 @@ def test_sections_are_merged_and_missed_bounds_are_named(
 
 
 def test_jobs_take_turns_and_slow_ones_fewer() -> None:
-    timing = importlib.import_module("timing")
+    measuring = importlib.import_module("measuring")
     order: list[str] = []
     jobs = {name: (lambda name=name: order.append(name)) for name in "abc"}
-    timings = timing.time_in_turn(jobs, 3, fewer={"b": 1})
+    timings = measuring.time_in_turn(jobs, 3, fewer={"b": 1})
     assert "".join(order) == "ac" + "abc" + "ac" + "ac"
     assert [len(timings[name].seconds) for name in "abc"] == [3, 1, 3]
 
 
-def test_ceiling_is_the_faster_product_at_its_median() -> None:
-    timing = importlib.import_module("timing")
-    timings = {
-        "float32 product 1024": timing.Timing((0.1, 0.1, 9.0)),
-        "float32 product 2048": timing.Timing((0.2, 0.1, 0.4)),
-    }
-    assert timing.ceiling(timings) == pytest.approx(2 * 2048**3 / 0.2)
+def test_the_ceiling_is_the_faster_product_over_all_its_times() -> None:
+    measuring = importlib.import_module("measuring")
+    products = measuring.Products()
+    products.products = [(2 * 1024**3, None), (2 * 2048**3, None)]
+    products.turns = [[0.1, 0.2], [0.1, 0.1], [9.0, 0.3]]
+    assert products.rate() == pytest.approx(2 * 2048**3 / 0.2)
+    assert products.rate(2) == pytest.approx(2 * 2048**3 / 0.3)
+    assert products.median_rate == pytest.approx(2 * 2048**3 / 0.2)
 
 
-def test_a_share_compares_what_was_timed_in_the_same_round() -> None:
-    timing = importlib.import_module("timing")
-    # A machine that is half as fast in the second round: the share is the same in each.
-    timings = {
-        "float32 product 1024": timing.Timing((0.5, 0.5, 0.5)),
-        "float32 product 2048": timing.Timing((0.1, 0.2, 0.1)),
-    }
-    job = timing.Timing((0.4, 0.8, 0.4))
-    shares = timing.shares_of_ceiling(2 * 2048**3, job, timings)
-    assert shares == pytest.approx([0.25] * 3)
-
-
-def test_products_between_layers_slow_down_with_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    timing = importlib.import_module("timing")
-    clock, pace = [0.0], [1.0]
+def work_on_a_clock(
+    monkeypatch: pytest.MonkeyPatch, measuring: ModuleType, pace: list[float]
+) -> Callable[[float], None]:
+    """Return what lets time pass at some pace, and let both square products do so."""
+    clock = [0.0]
 
     def work(seconds: float) -> None:
         clock[0] += seconds * pace[0]
 
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(
-        timing,
-        "square_products",
-        lambda _dtype: {"small": lambda: work(0.1), "large": lambda: work(0.2)},
-    )
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: clock[0])
+    products = [(2 * 1024**3, lambda: work(0.1)), (2 * 2048**3, lambda: work(0.2))]
+    monkeypatch.setattr(measuring, "square_products", lambda dtype, device: products)
+    return work
+
+
+def test_a_share_compares_what_was_timed_in_the_same_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    measuring, pace = importlib.import_module("measuring"), [1.0]
+    work = work_on_a_clock(monkeypatch, measuring, pace)
+    meanwhile = measuring.Meanwhile(lambda: work(0.8), "float32", "cuda")
+    # A machine that is half as fast in the second round: the share is the same in each.
+    for pace[0] in (1.0, 2.0, 1.0):
+        meanwhile()
+    assert meanwhile.seconds == pytest.approx([0.8, 1.6, 0.8])
+    assert meanwhile.shares(2 * 2048**3) == pytest.approx([0.25] * 3)
+
+
+def test_products_between_layers_slow_down_with_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    measuring = importlib.import_module("measuring")
+    pace = [1.0]
+    work = work_on_a_clock(monkeypatch, measuring, pace)
     layers = torch.nn.Sequential(*(torch.nn.Conv2d(1, 1, 1) for _ in range(20)))
 
     def job() -> torch.Tensor:
@@ -206,7 +207,7 @@ def test_products_between_layers_slow_down_with_the_job(monkeypatch: pytest.Monk
             hidden = layer(hidden)
         return hidden
 
-    meanwhile = timing.Meanwhile(job, layers, "float32")
+    meanwhile = measuring.Meanwhile(job, "float32", module=layers)
     for pace[0] in (1.0, 3.0, 0.5):
         meanwhile()
     # 20 layers of 0.05 s, without the ten pairs of products, and the faster is the larger one
@@ -216,11 +217,12 @@ def test_products_between_layers_slow_down_with_the_job(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("value", "at_least", "met"), [(1.5, True, True), (1.4, True, False), (1.6, False, False)]
+    ("bound", "value", "met"),
+    [("at_least", 1.5, True), ("at_least", 1.4, False), ("at_most", 1.6, False)],
 )
-def test_targets_are_bounds_on_one_side(value: float, at_least: bool, met: bool) -> None:
-    timing = importlib.import_module("timing")
-    assert timing.Target("x", value, 1.5, at_least=at_least).met is met
+def test_targets_are_bounds_on_one_side(bound: str, value: float, met: bool) -> None:
+    target = getattr(importlib.import_module("report"), bound)("x", value, 1.5)
+    assert (target["met"], target["at_least"]) == (met, bound == "at_least")
 
 
 def test_exact_eigenvalues_are_those_of_the_covariance() -> None:
@@ -244,18 +246,20 @@ def test_flux1_architecture_is_that_of_the_published_model() -> None:
 
 
 def test_growth_exponent_is_the_slope_in_logarithms() -> None:
-    stream_bench = importlib.import_module("stream_bench")
-    rows = [{"shape": [10**k, 4], "seconds": 3.0 * 10 ** (1.5 * k)} for k in (3, 5)]
-    assert stream_bench.growth_exponent(*rows) == pytest.approx(1.5)
+    measuring = importlib.import_module("measuring")
+    counts, seconds = zip(*((10**k, 3.0 * 10 ** (1.5 * k)) for k in (3, 5)), strict=True)
+    assert measuring.exponent_of(counts, seconds) == pytest.approx(1.5)
 
 
 def test_rows_of_a_file_are_the_same_whatever_the_chunk(tmp_path: Path) -> None:
     stream_bench = importlib.import_module("stream_bench")
-    rows = stream_bench.RowFile.write(tmp_path / "rows", (1030, 6))
+    rows = stream_bench.write_rows(tmp_path / "rows", (1030, 6))
     first, second = torch.cat([*rows.read(7)]), torch.cat([*rows.read(4096)])
     assert first.shape == (1030, 6)
     assert torch.equal(first, second)
     assert (tmp_path / "rows").stat().st_size == 2 * 1030 * 6
+    fewer = stream_bench.rows_of(tmp_path / "rows", (10, 6))
+    assert torch.equal(torch.cat([*fewer.read(7)]), first[:10])
 
 
 def test_gif_is_compared_frame_by_frame(tmp_path: Path) -> None:
@@ -268,7 +272,7 @@ def test_gif_is_compared_frame_by_frame(tmp_path: Path) -> None:
     assert gif_bench.frame_psnrs(tmp_path / "plain.gif", frames) == [float("inf")] * 3
     off = [frames[0], frames[1] + np.uint8(2), frames[2]]
     psnrs = gif_bench.frame_psnrs(tmp_path / "plain.gif", off)
-    assert psnrs[1] == pytest.approx(20 * np.log10(255 / 2))
+    assert psnrs[1] == pytest.approx(20 * np.log10(255 / 2), abs=1e-3)
 
 
 def test_naive_halves_are_those_of_diffusers_and_of_latentlab(tmp_path: Path) -> None:
@@ -293,7 +297,7 @@ def test_largest_difference_is_relative() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is reset through /proc")
 def test_peak_memory_is_what_was_allocated_at_once() -> None:
-    peak_memory = importlib.import_module("peak_memory")
+    measuring = importlib.import_module("measuring")
     size = 2**26
 
     def allocate_twice() -> None:
@@ -303,4 +307,4 @@ def test_peak_memory_is_what_was_allocated_at_once() -> None:
                 for start in range(0, size, mmap.PAGESIZE):
                     memory[start] = 1
 
-    assert peak_memory.peak_growth(allocate_twice) == pytest.approx(size, rel=0.05)
+    assert measuring.peak_of(allocate_twice)[1] == pytest.approx(size, rel=0.05)

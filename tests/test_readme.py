@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from latentlab.chance.nulls import NULLS
 from latentlab.cli.main import app, run
 from latentlab.directions import FINDERS
 from latentlab.images.examples import SAMPLES, sample_path
+from latentlab.loaders import FAMILIES
+from latentlab.loaders.families import Checkpoint, build_vae
 from latentlab.neighborhoods import SAMPLERS, base
+from latentlab.pullback import FEATURES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 @pytest.fixture
@@ -95,14 +102,53 @@ def test_every_command_and_neighborhood_is_in_the_readme() -> None:
         assert f"`{name}`" in README
 
 
-def test_every_image_and_link_of_the_readme_is_there() -> None:
-    targets = re.findall(r"\]\(([^)]+)\)", README)
+@pytest.fixture
+def registries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget afterwards what a test registers."""
+    for registry in (SAMPLERS, FINDERS, NULLS, FEATURES, FAMILIES):
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+
+
+def test_the_examples_of_contributing_work_in_commands(small_world: Path, registries: None) -> None:
+    names: dict[str, Any] = {}
+    for code in blocks("python", CONTRIBUTING):
+        exec(compile(code, "CONTRIBUTING.md", "exec"), names)
+    image = ["sample:flower", "--model", "linear", "--size", "32", "--quiet"]
+    assert run(["pca", *image, "-k", "gain", "--nulls", "cyclic", "--out", "gains"]) == 0
+    facts = json.loads(Path("gains/pca.json").read_text())
+    assert facts["explained_variance_ratio"][0] > 0.999
+    assert facts["components_above_null_of"] == "cyclic"
+    walk = ["--components", "2", "--samples", "8"]
+    assert run(["directions", *image, "--finder", "axes", *walk, "--out", "axes"]) == 0
+    assert json.loads(Path("axes/directions.json").read_text())["directions"][0] == "axis 1"
+    gray = ["--finder", "jacobian", "--features", "gray", "--out", "gray"]
+    assert run(["directions", *image, *gray, *walk]) == 0
+
+
+def test_the_model_family_of_contributing_decodes_what_it_encodes(registries: None) -> None:
+    names: dict[str, Any] = {}
+    code = next(code for code in blocks("python", CONTRIBUTING) if "FAMILIES" in code)
+    exec(compile(f"import torch\n{code}", "CONTRIBUTING.md", "exec"), names)
+    empty = Checkpoint("Shuffle", {}, {}, "nowhere", {}, "shuffle", "nowhere")
+    vae = build_vae(empty, torch.device("cpu"), torch.float32)
+    images = torch.rand(1, 3, 4, 6) * 2 - 1
+    latents = vae.encode(images).mean
+    assert latents.shape == (1, 12, 2, 3)
+    torch.testing.assert_close(vae.decode(latents), images)
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/glossary.md"])
+def test_every_link_is_there(name: str) -> None:
+    targets = re.findall(r"\]\(([^)]+)\)", (ROOT / name).read_text(encoding="utf-8"))
     local = [target for target in targets if "://" not in target]
-    assert len(local) >= 3
-    assert not [target for target in local if not (ROOT / target).is_file()]
+    assert not [target for target in local if not (ROOT / name).parent.joinpath(target).is_file()]
 
 
-def test_make_targets_named_in_the_readme_exist() -> None:
+def test_the_readme_links_to_images_and_documents() -> None:
+    assert len(re.findall(r"\]\((?!https?:)", README)) >= 8
+
+
+def test_make_targets_that_are_named_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"`?make ([a-z]+)", README):
+    for target in re.findall(r"`?make ([a-z-]+)", README + CONTRIBUTING):
         assert f"\n{target}:" in makefile

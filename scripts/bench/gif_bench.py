@@ -1,80 +1,48 @@
-"""Writing an animated GIF beside imageio's default: seconds, bytes, and how true it is."""
+"""Writing an animated GIF against imageio's default: seconds, bytes and PSNR."""
 
 from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from bench_tables import new_table
-from rich.table import Table
-from timing import Target, time_in_turn
+import numpy as np
+import torch
+from imageio import mimsave
+from measuring import time_in_turn, ways_of
+from numpy.typing import NDArray
+from PIL import Image, ImageSequence
+from report import Options, Row, Say, Table, table_of
+from sources import IMAGE
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from latentlab.figures.animation import write_animation
+from latentlab.images.arrays import from_uint8, to_uint8
+from latentlab.images.reading import read_image
+from latentlab.metrics.fidelity import psnr
+from latentlab.neighborhoods.augment import change_image
 
 FRAMES = 30
-IMAGE = "sample:flower"
 
 
-def measure_gif(size: int, rounds: int, *, frames: int = FRAMES) -> dict[str, Any]:
-    """Return seconds, bytes and PSNR of both for an image that moves and grows brighter."""
-    import imageio
-
-    from latentlab.figures.animation import write_animation
-
-    shown = moving_frames(size, frames)
+def measure(options: Options, say: Say) -> Row:
+    shown = moving_frames(options.size, FRAMES)
     with tempfile.TemporaryDirectory() as place:
         paths = {name: Path(place) / f"{name}.gif" for name in ("latentlab", "imageio")}
         jobs = {
             "latentlab": partial(write_animation, paths["latentlab"], shown, ping_pong=False),
-            "imageio": partial(
-                imageio.mimsave, paths["imageio"], shown, duration=1000 / 12, loop=0
-            ),
+            "imageio": partial(mimsave, paths["imageio"], shown, duration=1000 / 12, loop=0),
         }
-        timings = time_in_turn(jobs, rounds)
-        ours = timings["latentlab"].median
-        ways = [
-            {
-                "name": name,
-                "seconds": timing.median,
-                "all_seconds": timing.seconds,
-                "ratio": timing.median / ours,
-                "bytes": paths[name].stat().st_size,
-                "psnr": statistics.fmean(frame_psnrs(paths[name], shown)),
-            }
-            for name, timing in timings.items()
-        ]
-    return {"size": size, "frames": frames, "ways": ways}
-
-
-def gif_targets(row: Mapping[str, Any]) -> list[Target]:
-    """Return nothing: no bound was set."""
-    return []
-
-
-def gif_tables(row: Mapping[str, Any]) -> list[Table]:
-    """Return one line for each way."""
-    title = f"GIF of {row['frames']} frames, {row['size']} px"
-    table = new_table(title, "way", "seconds", "× latentlab", "MB", "PSNR")
-    for way in row["ways"]:
-        size, quality = f"{way['bytes'] / 1e6:.2f}", f"{way['psnr']:.1f} dB"
-        table.add_row(way["name"], f"{way['seconds']:.2f}", f"{way['ratio']:.2f}", size, quality)
-    return [table]
+        ways = ways_of(time_in_turn(jobs, options.rounds))
+        for name, path in paths.items():
+            ways[name]["bytes"] = path.stat().st_size
+            ways[name]["psnr"] = statistics.fmean(frame_psnrs(path, shown))
+    named = [{"name": name, **way} for name, way in ways.items()]
+    return {"size": options.size, "frames": FRAMES, "ways": named}
 
 
 def moving_frames(size: int, count: int) -> list[NDArray[np.uint8]]:
     """Return frames (H, W, 3) of an image that is shifted, turned and made brighter."""
-    import torch
-
-    from latentlab.images.arrays import to_uint8
-    from latentlab.images.reading import read_image
-    from latentlab.neighborhoods.augment import change_image
-
     pixels = read_image(IMAGE, size=size, multiple=8).pixels
     time = torch.linspace(-1, 1, count)
     factors = {"shift_x": 0.03 * time, "rotation": 3 * time, "brightness": 1 + 0.2 * time}
@@ -82,16 +50,20 @@ def moving_frames(size: int, count: int) -> list[NDArray[np.uint8]]:
 
 
 def frame_psnrs(path: Path, frames: list[NDArray[np.uint8]]) -> list[float]:
-    """Return the PSNR in dB of each frame of a file against the frame that was to be shown."""
-    import numpy as np
-    from PIL import Image, ImageSequence
-
+    """Return the PSNR in dB of each frame of a file against the original frame."""
     with Image.open(path) as animation:
-        read = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(animation)]
-    errors = [
-        float(np.square(found.astype(float) - wanted).mean())
-        for found, wanted in zip(read, frames, strict=True)
-    ]
-    return [
-        float("inf") if error == 0 else 10 * float(np.log10(255**2 / error)) for error in errors
-    ]
+        read = [np.array(frame.convert("RGB")) for frame in ImageSequence.Iterator(animation)]
+    pairs = zip(read, frames, strict=True)
+    return [psnr(*(from_uint8(torch.from_numpy(levels)) for levels in pair)) for pair in pairs]
+
+
+def tables(row: Row) -> Table:
+    return table_of(
+        f"GIF of {row['frames']} frames, {row['size']} px",
+        row["ways"],
+        ("way", "{name}"),
+        ("seconds", "{seconds:.2f}"),
+        ("× latentlab", "{ratio:.2f}"),
+        ("MB", lambda way: f"{way['bytes'] / 1e6:.2f}"),
+        ("PSNR", "{psnr:.1f} dB"),
+    )

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-import statistics
-import time
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from statistics import median
 
-from timing import Target
+from measuring import Interlude
+from report import Options, Row, Say, Table, at_most, table_of
+from sources import IMAGE, load, model_of, run_half
 
-if TYPE_CHECKING:
-    from latentlab import LatentVAE
+from latentlab import encode
+from latentlab.pullback import decoder_map, top_singular
 
 COMPONENTS = 8
 PRODUCTS = 160
 _DECODINGS_EVERY = 16
 
 
-def measure_jacobian(vae: LatentVAE, size: int, *, components: int = COMPONENTS) -> dict[str, Any]:
-    """Return products, seconds, and seconds a product over seconds a decoding, of one image.
-
-    Decodings are timed all along from the progress callback, and their time taken off.
-    """
-    from latentlab import encode
-    from latentlab.pullback import decoder_map, top_singular
-
-    latent = encode(vae, "sample:flower", size=size)
-    decodings = _Decodings(vae, latent.values)
+def measure(options: Options, say: Say) -> Row:
+    say("singular directions of the decoder")
+    vae = load(model_of(options))
+    latent = encode(vae, IMAGE, size=options.size)
     around = decoder_map(vae, latent)
-    start = time.perf_counter()
-    found = top_singular(around, components, max_products=PRODUCTS, progress=decodings)
-    seconds = time.perf_counter() - start - sum(decodings.seconds)
-    decoding = statistics.median(decodings.seconds)
+    decodings = Interlude(lambda *_: run_half(vae, "decode", latent.values[None]), _DECODINGS_EVERY)
+    find = partial(top_singular, around, COMPONENTS, max_products=PRODUCTS, progress=decodings)
+    seconds, found = decodings.time(find)
+    decoding = median(decodings.seconds)
     return {
         "model": vae.spec.name,
-        "size": size,
-        "components": components,
+        "size": options.size,
+        "components": COMPONENTS,
         "products": found.products,
         "converged": found.converged,
         "seconds": seconds,
@@ -45,26 +40,19 @@ def measure_jacobian(vae: LatentVAE, size: int, *, components: int = COMPONENTS)
     }
 
 
-def jacobian_targets(row: dict[str, Any]) -> list[Target]:
-    """Return the number of products beside its bound."""
+def targets(row: Row) -> list[Row]:
     what = f"top {row['components']} of the Jacobian at {row['size']} px: products"
-    return [Target(what, row["products"], PRODUCTS, at_least=False)]
+    return [at_most(what, row["products"], PRODUCTS)]
 
 
-class _Decodings:
-    """A progress callback that times a decoding every few products."""
-
-    def __init__(self, vae: LatentVAE, values: Any) -> None:
-        self.vae = vae
-        self.values = values
-        self.seconds: list[float] = []
-        self.calls = 0
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        from latentlab.encoding.encoder import decode_each
-
-        if self.calls % _DECODINGS_EVERY == 0:
-            start = time.perf_counter()
-            list(decode_each(self.vae, self.values[None]))
-            self.seconds.append(time.perf_counter() - start)
-        self.calls += 1
+def tables(row: Row) -> Table:
+    return table_of(
+        "Top {components} singular directions of {model}'s decoder, {size} px".format_map(row),
+        [row],
+        ("products", "{products}"),
+        ("seconds", "{seconds:.2f}"),
+        ("s / product", lambda row: f"{row['seconds'] / row['products']:.4f}"),
+        ("× decode", "{product_over_decode:.2f}"),
+        ("largest residual", lambda row: f"{max(row['residuals']):.1e}"),
+        ("all found", lambda row: "yes" if row["converged"] else "no"),
+    )

@@ -7,42 +7,40 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
-    import torch
-    from numpy.typing import NDArray
+import imageio
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from sklearn.decomposition import PCA
+
+from latentlab.loaders.built_in import BUILT_IN
+from latentlab.loaders.taesd import TAESD, join_halves
+from latentlab.models.shipped import shipped_folder
+from latentlab.neighborhoods.augment import change_image
 
 COMPONENTS = 64
-"""Components of the PCA: what latentlab keeps, too."""
+"""Components of the PCA, as many as latentlab keeps."""
 
 
 @dataclass(frozen=True)
 class NaiveVAE:
-    """The two halves of a model as it comes from its file.
-
-    Parameters
-    ----------
-    encode : images (1, 3, H, W) in [−1, 1] → the VAE's own latents (1, C, h, w)
-    decode : latents → images
-    """
+    """A model as it comes from its file, from images in [−1, 1] to its own latents and back."""
 
     encode: Callable[[torch.Tensor], torch.Tensor]
     decode: Callable[[torch.Tensor], torch.Tensor]
 
+    def job(self, half: str, batch: torch.Tensor) -> Callable[[], torch.Tensor]:
+        """Return a job that runs one half, ``encode`` or ``decode``, without gradients."""
+        return torch.no_grad()(lambda: getattr(self, half)(batch))
+
 
 @dataclass
 class NaiveJob:
-    """What the whole job leaves behind.
-
-    Parameters
-    ----------
-    seconds : step → wall time
-    ratios : explained variance ratios of the components kept
-    solver : str, scikit-learn's choice
-    samples : (N, D), the latents
-    """
+    """What the whole job leaves behind: wall times of its steps, spectrum, latents (N, D)."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     ratios: NDArray[np.float32] | None = None
@@ -51,34 +49,24 @@ class NaiveJob:
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
-        """Add the wall time of the block to a step."""
         start = time.perf_counter()
         yield
-        self.seconds[step] = self.seconds.get(step, 0) + time.perf_counter() - start
+        self.seconds[step] = time.perf_counter() - start
 
 
 def load_naive(source: str | Path, device: str = "cpu") -> NaiveVAE:
-    """Return the model of a folder: diffusers' AutoencoderKL, or TAESD's two files.
-
-    diffusers cannot hold TAEF2, so its layers are built as latentlab builds them; they are run as
-    they come.
-    """
-    from latentlab.loaders.built_in import BUILT_IN
-    from latentlab.models.shipped import shipped_folder
-
+    """Return the model of a folder: diffusers' AutoencoderKL, or TAESD's two files."""
     folder = shipped_folder(str(source)) if source in BUILT_IN else Path(source)
     if (folder / "config.json").is_file():
         from diffusers import AutoencoderKL
 
-        return halves_of(AutoencoderKL.from_pretrained(folder).eval().to(device), device)
-    return halves_of(_load_taesd(folder).to(device), device)
+        return halves_of(AutoencoderKL.from_pretrained(folder).eval(), device)
+    return halves_of(_load_taesd(folder), device)
 
 
 def halves_of(module: Any, device: str = "cpu") -> NaiveVAE:
-    """Return encode and decode of a plain module: diffusers' AutoencoderKL, or TAESD.
-
-    What they take and return is on the CPU.
-    """
+    """Return both halves of a plain AutoencoderKL or TAESD; they take and return CPU tensors."""
+    module = module.to(device)
     if hasattr(module, "encode"):
         return NaiveVAE(
             lambda images: module.encode(images.to(device)).latent_dist.mean.cpu(),
@@ -94,27 +82,15 @@ def run_naive(
     source: str | Path,
     pixels: torch.Tensor,
     factors: Mapping[str, torch.Tensor],
-    folder: Path,
     *,
     components: int,
     steps: int,
     device: str = "cpu",
 ) -> NaiveJob:
-    """Write the curve and the animations of one image; return times and spectrum.
+    """Write curve and animations of an image (3, H, W) to this folder; return times and spectrum.
 
-    Parameters
-    ----------
-    source : folder or name of the model
-    pixels : Tensor, (3, H, W) in [−1, 1]
-    factors : name → Tensor (N,), how the image is changed, as for latentlab's ``augment``
-    folder : where the files go
+    The factors (N,) say how the image is changed, as for latentlab's ``augment``.
     """
-    import numpy as np
-    import torch
-    from sklearn.decomposition import PCA
-
-    from latentlab.neighborhoods.augment import change_image
-
     job = NaiveJob()
     with job.timed("load"):
         vae = load_naive(source, device)
@@ -129,58 +105,46 @@ def run_naive(
         pca = PCA(n_components=min(COMPONENTS, len(rows) - 1)).fit(job.samples)
     job.ratios, job.solver = pca.explained_variance_ratio_, str(pca._fit_svd_solver)
     with job.timed("curve"):
-        _save_curve(job.ratios, folder / "curve.png")
+        _save_curve(job.ratios)
+    lengths = np.sqrt(pca.explained_variance_[:components])
     trails = []
     with job.timed("decode"), torch.no_grad():
-        for direction, variance in zip(
-            pca.components_[:components], pca.explained_variance_[:components], strict=True
-        ):
-            step = torch.from_numpy(direction * np.sqrt(variance)).float().view_as(center)
+        for direction, length in zip(pca.components_, lengths, strict=False):
+            step = torch.from_numpy(direction * length).float().view_as(center)
             latents = (center + alpha * step for alpha in torch.linspace(-3, 3, steps))
             trails.append([_to_levels(vae.decode(latent)[0]) for latent in latents])
     with job.timed("gif"):
-        _save_animations(trails, folder)
+        _save_animations(trails)
     return job
 
 
 def _load_taesd(folder: Path) -> Any:
-    import torch
-    from safetensors.torch import load_file
-
-    from latentlab.loaders.taesd import TAESD, join_halves
-
     halves = []
     for half in ("encoder", "decoder"):
         (path,) = folder.glob(f"*{half}.*")
         plain = path.suffix == ".safetensors"
         halves.append(load_file(path) if plain else torch.load(path, weights_only=True))
     tensors = join_halves(*halves)
+    # diffusers cannot hold TAEF2: latentlab builds the layers, which then run unchanged.
     module = TAESD({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     module.load_state_dict(tensors)
     return module.eval()
 
 
-def _save_curve(ratios: NDArray[np.float32], path: Path) -> None:
-    import numpy as np
-    from matplotlib.figure import Figure
-
+def _save_curve(ratios: NDArray[np.float32]) -> None:
     figure = Figure()
     axes = figure.subplots()
     axes.plot(np.arange(1, len(ratios) + 1), np.cumsum(ratios))
     axes.set(xlabel="component", ylabel="cumulative explained variance")
-    figure.savefig(path)
+    figure.savefig("curve.png")
 
 
 def _to_levels(image: torch.Tensor) -> NDArray[np.uint8]:
     levels = ((image.clamp(-1, 1) + 1) * 127.5).round().byte()
-    array: NDArray[np.uint8] = levels.permute(1, 2, 0).numpy()
-    return array
+    return levels.permute(1, 2, 0).numpy()
 
 
-def _save_animations(trails: list[list[NDArray[np.uint8]]], folder: Path) -> None:
-    import imageio
-    import numpy as np
-
+def _save_animations(trails: list[list[NDArray[np.uint8]]]) -> None:
     rows = [np.concatenate(frames, axis=0) for frames in zip(*trails, strict=True)]
     for number, frames in enumerate([rows, *trails]):
-        imageio.mimsave(folder / f"component_{number}.gif", frames, duration=1000 / 12, loop=0)
+        imageio.mimsave(f"component_{number}.gif", frames, duration=1000 / 12, loop=0)

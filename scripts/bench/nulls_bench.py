@@ -1,100 +1,91 @@
-"""Parallel analysis beside the loop one would write: time, memory and the same answer."""
+"""Parallel analysis against the loop one would write: time, memory and agreement."""
 
 from __future__ import annotations
 
-import json
 import statistics
-import subprocess
-import sys
+from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from pca_bench import draw_samples
-from timing import Target, time_in_turn
+import numpy as np
+import torch
+from measuring import time_in_turn
+from pca_bench import draw_samples, peak_over_samples
+from report import Options, Row, Say, Table, at_most, table_of
 
-if TYPE_CHECKING:
-    import torch
-
-    from latentlab.chance.nulls.base import Null
-    from latentlab.latents import Spectrum
+from latentlab import fit_pca
+from latentlab.chance.nulls import NULLS
+from latentlab.chance.nulls.base import Null
+from latentlab.latents import Spectrum
 
 TARGET_SHAPE = (256, 32_768)
-SHAPES = (TARGET_SHAPE,)
 DRAWS = 100
 NAIVE_DRAWS = 2
+_PROCESSES = 5
+"""Processes whose median peak is taken: peaks differ by a few megabytes."""
 
 
-def fit_and_permute(samples: torch.Tensor) -> Null:
-    """Return the parallel null of samples, all that it takes included."""
-    from latentlab.components.fitting import fit_pca
-
-    return permute(samples, fit_pca(samples, n_components=1).spectrum)
-
-
-def permute(samples: torch.Tensor, spectrum: Spectrum) -> Null:
-    """Return the parallel null by latentlab, 100 permutations."""
+def permute(samples: torch.Tensor, spectrum: Spectrum | None = None) -> Null:
+    """Return latentlab's parallel null of 100 permutations, after a fit if there is no spectrum."""
+    spectrum = spectrum or fit_pca(samples, n_components=1).spectrum
     return NULLS.make("parallel").draw(samples, spectrum, draws=DRAWS)
 
 
 def permute_copies(samples: torch.Tensor) -> float:
     """Return the mean largest eigenvalue of a few permuted copies, by NumPy."""
-    import numpy as np
-
     generator = np.random.default_rng(0)
     centered = samples.numpy() - samples.numpy().mean(0)
-    largest = []
-    for _ in range(NAIVE_DRAWS):
-        copy = generator.permuted(centered, axis=0)
-        largest.append(np.linalg.svd(copy, compute_uv=False)[0] ** 2 / (len(copy) - 1))
-    return float(np.mean(largest))
+    copies = (generator.permuted(centered, axis=0) for _ in range(NAIVE_DRAWS))
+    largest = [np.linalg.svd(copy, compute_uv=False)[0] ** 2 for copy in copies]
+    return float(np.mean(largest) / (len(centered) - 1))
 
 
-def measure_nulls(shape: tuple[int, int], rounds: int, *, memory: bool = True) -> dict[str, Any]:
+def measure(options: Options, say: Say) -> list[Row]:
+    return [_measure_shape(shape, options, say) for shape in options.null_shapes]
+
+
+def _measure_shape(shape: tuple[int, int], options: Options, say: Say) -> Row:
     """Return the times of both for samples of one shape, the naive one extrapolated."""
-    from latentlab.components.fitting import fit_pca
-
+    say("parallel analysis of {}×{:,} samples".format(*shape))
     samples = draw_samples(*shape)
     spectrum = fit_pca(samples, n_components=1).spectrum
     jobs = {
         "latentlab": partial(permute, samples, spectrum),
         "numpy": partial(permute_copies, samples),
     }
-    timings = time_in_turn(jobs, rounds, fewer={"numpy": 1})
-    ours = timings["latentlab"]
-    naive = timings["numpy"].median * DRAWS / NAIVE_DRAWS
+    timings = time_in_turn(jobs, options.rounds, fewer={"numpy": 1})
+    ours, numpy = timings["latentlab"], timings["numpy"]
+    naive = numpy.median * DRAWS / NAIVE_DRAWS
     largest = float(ours.result.spectra[:, 0].mean())
+    peaks = [peak_over_samples(permute, shape) for _ in range(_PROCESSES if options.memory else 0)]
     return {
         "shape": list(shape),
         "draws": DRAWS,
-        "seconds": ours.median,
-        "all_seconds": ours.seconds,
+        **ours.figures,
         "naive_seconds": naive,
         "ratio": naive / ours.median,
-        "difference": abs(largest / timings["numpy"].result - 1),
-        "peak_over_samples": _peak_over_samples(shape) if memory else None,
+        "difference": abs(largest / numpy.result - 1),
+        "peak_over_samples": statistics.median(peaks) if peaks else None,
     }
 
 
-def null_targets(rows: list[dict[str, Any]]) -> list[Target]:
-    """Return the figures of the target's shape, if it was measured, beside their bounds."""
-    targets = []
-    for row in rows:
-        if tuple(row["shape"]) == TARGET_SHAPE:
-            where = "parallel analysis of {}×{:,}: ".format(*TARGET_SHAPE)
-            targets.append(Target(f"{where}seconds", row["seconds"], 15.0, at_least=False))
-            if row["peak_over_samples"] is not None:
-                peak = row["peak_over_samples"]
-                targets.append(Target(f"{where}peak / samples", peak, 2.0, at_least=False))
-    return targets
+def targets(rows: Sequence[Row]) -> Iterator[Row]:
+    """Yield the figures of the target's shape, if it was measured, beside their bounds."""
+    where = "parallel analysis of {}×{:,}: ".format(*TARGET_SHAPE)
+    for row in [row for row in rows if tuple(row["shape"]) == TARGET_SHAPE]:
+        yield at_most(f"{where}seconds", row["seconds"], 15.0)
+        if row["peak_over_samples"] is not None:
+            yield at_most(f"{where}peak / samples", row["peak_over_samples"], 2.0)
 
 
-def _peak_over_samples(shape: tuple[int, int]) -> float:
-    """Return the median of five processes, whose peaks differ by a few megabytes."""
-    script = Path(__file__).with_name("peak_memory.py")
-    command = [sys.executable, str(script), "parallel", *map(str, shape)]
-    peaks = []
-    for _ in range(5):
-        answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        peaks.append(float(json.loads(answer)["peak_bytes"]))
-    return statistics.median(peaks) / (4 * shape[0] * shape[1])
+def tables(rows: Sequence[Row]) -> Table:
+    return table_of(
+        "Parallel analysis beside NumPy: permute a copy, singular values",
+        rows,
+        ("samples", "{shape[0]}×{shape[1]:,}"),
+        ("draws", "{draws}"),
+        ("seconds", "{seconds:.2f}"),
+        ("NumPy, extrapolated", "{naive_seconds:.1f}"),
+        ("× latentlab", "{ratio:.1f}"),
+        ("peak / samples", "{peak_over_samples:.2f}"),
+        ("difference", "{difference:.1e}"),
+    )

@@ -1,41 +1,31 @@
-"""Exact PCA beside scikit-learn's: time, memory and how right the eigenvalues are."""
+"""Exact PCA against scikit-learn's: time, memory and errors of the eigenvalues."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from timing import Job, Target, Timing, time_in_turn
+import numpy as np
+import torch
+from measuring import Timing, in_own_process, peak_of, time_in_turn, ways_of
+from numpy.typing import NDArray
+from report import Options, Row, Say, Table, at_least, at_most, table_of
+from sklearn.decomposition import PCA
 
-if TYPE_CHECKING:
-    import numpy as np
-    import torch
-    from numpy.typing import NDArray
+from latentlab import fit_pca
 
 COMPONENTS = 50
 METHODS = ("latentlab", "full", "randomized")
 TARGET_SHAPE = (512, 65_536)
-SHAPES = (
-    TARGET_SHAPE,
-    *((256, columns) for columns in (4_096, 65_536, 262_144)),
-    *((1024, columns) for columns in (4_096, 65_536, 262_144)),
-    *((4096, columns) for columns in (4_096, 65_536)),
-)
 FULL_ROUNDS = 3
-# N²·D, to which the work is about proportional: the full SVD takes some 20 s at the first.
+# In N²·D, which is about proportional to the work: a full SVD takes some 20 s at the first.
 _LARGEST_FULL = _TWICE_FROM = 2**34
 _LARGEST_EXACT = _ONCE_BEYOND = 2**36
 
 
 def draw_samples(rows: int, columns: int) -> torch.Tensor:
-    """Return samples (rows, columns), float32, whose spectrum falls as that of images does."""
-    import torch
-
+    """Return float32 samples (rows, columns) whose spectrum falls as the spectra of images do."""
     samples = torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))
     return samples.mul_(torch.arange(1, columns + 1).rsqrt())
 
@@ -44,87 +34,54 @@ def fit_with(method: str, samples: torch.Tensor) -> Any:
     """Return the PCA of samples by latentlab, or by scikit-learn with this ``svd_solver``."""
     kept = min(COMPONENTS, min(samples.shape) - 1)
     if method == "latentlab":
-        from latentlab.components.fitting import fit_pca
-
         return fit_pca(samples, n_components=kept)
-    from sklearn.decomposition import PCA
-
     return PCA(kept, svd_solver=method, random_state=0).fit(samples.numpy())
 
 
-def measure_pca(shape: tuple[int, int], rounds: int, *, memory: bool = True) -> dict[str, Any]:
-    """Return times, peak memory and eigenvalue errors of each method for samples of one shape.
+def measure(options: Options, say: Say) -> list[Row]:
+    # The full SVD is left out where it would take minutes, and scikit-learn's peaks are measured
+    # at the target's shape alone.
+    return [_measure_shape(shape, options, say) for shape in options.shapes]
 
-    The full SVD is left out where it would take minutes, and the peak of scikit-learn's methods
-    is measured at the target's shape alone.
-    """
-    work = shape[0] ** 2 * shape[1]
+
+def _measure_shape(shape: tuple[int, int], options: Options, say: Say) -> Row:
+    say("exact PCA of {}×{:,} samples".format(*shape))
     samples = draw_samples(*shape)
+    work = shape[0] ** 2 * shape[1]
+    timings = _time(samples, work, options.rounds)
+    exact = exact_eigenvalues(samples) if work <= _LARGEST_EXACT else None
+    methods = ways_of(timings)
+    for method, figures in methods.items():
+        fitted, fit = timings[method].result, partial(fit_with, method)
+        watched = options.memory and (method == "latentlab" or shape == TARGET_SHAPE)
+        figures["eigenvalue_error"] = None if exact is None else relative_error(fitted, exact)
+        figures["peak_over_samples"] = peak_over_samples(fit, shape) if watched else None
+    kept = min(COMPONENTS, min(shape) - 1)
+    return {"shape": list(shape), "components": kept, "methods": methods}
+
+
+def _time(samples: torch.Tensor, work: int, rounds: int) -> dict[str, Timing]:
+    """Return the timings of all methods; long ones run once or twice, without a warm-up."""
     methods = [method for method in METHODS if method != "full" or work <= _LARGEST_FULL]
     jobs = {method: partial(fit_with, method, samples) for method in methods}
-    timings = _time(jobs, shape, rounds)
-    exact = exact_eigenvalues(samples) if work <= _LARGEST_EXACT else None
-    ours = timings["latentlab"].median
-    watched = set(methods if shape == TARGET_SHAPE else ["latentlab"]) if memory else set()
-    return {
-        "shape": list(shape),
-        "components": min(COMPONENTS, min(shape) - 1),
-        "methods": {
-            method: {
-                "seconds": timing.median,
-                "all_seconds": timing.seconds,
-                "ratio": timing.median / ours,
-                "eigenvalue_error": None if exact is None else relative_error(timing.result, exact),
-                "peak_over_samples": _peak_over_samples(method, shape)
-                if method in watched
-                else None,
-            }
-            for method, timing in timings.items()
-        },
-    }
-
-
-def _time(jobs: Mapping[str, Job], shape: tuple[int, int], rounds: int) -> dict[str, Timing]:
-    """Return the timings of jobs: where they take long once or twice, without a warm-up."""
-    work = shape[0] ** 2 * shape[1]
-    if shape == TARGET_SHAPE or work < _TWICE_FROM:
-        full = min(rounds, FULL_ROUNDS if shape == TARGET_SHAPE else 1)
+    at_target = tuple(samples.shape) == TARGET_SHAPE
+    if at_target or work < _TWICE_FROM:
+        full = min(rounds, FULL_ROUNDS if at_target else 1)
         return time_in_turn(jobs, rounds, fewer={"full": full})
     few = min(rounds, 1 if work > _ONCE_BEYOND else 2)
-    return time_in_turn(jobs, few, fewer=dict.fromkeys(jobs, few) | {"full": 1})
-
-
-def pca_targets(rows: list[dict[str, Any]]) -> list[Target]:
-    """Return the figures of the target's shape, if it was measured, beside their bounds."""
-    targets = []
-    for row in rows:
-        if tuple(row["shape"]) == TARGET_SHAPE:
-            methods, where = row["methods"], "exact PCA of {}×{:,}: ".format(*TARGET_SHAPE)
-            targets += [
-                Target(f"{where}full / latentlab, time", methods["full"]["ratio"], 10.0),
-                Target(f"{where}randomized / latentlab, time", methods["randomized"]["ratio"], 1.0),
-            ]
-            peak = methods["latentlab"]["peak_over_samples"]
-            if peak is not None:
-                targets.append(Target(f"{where}peak memory / samples", peak, 1.5, at_least=False))
-    return targets
+    return time_in_turn(jobs, few, fewer={"full": 1}, warm_up=False)
 
 
 def exact_eigenvalues(samples: torch.Tensor) -> NDArray[np.float64]:
     """Return all variances by NumPy, descending, in float64, from products of centered samples."""
-    import numpy as np
-
     centered = samples.double().numpy()
     centered -= centered.mean(0)
     smaller = centered.T if len(centered) > centered.shape[1] else centered
-    values: NDArray[np.float64] = np.linalg.eigvalsh(smaller @ smaller.T)[::-1]
-    return values / (len(samples) - 1)
+    return np.linalg.eigvalsh(smaller @ smaller.T)[::-1] / (len(samples) - 1)
 
 
 def relative_error(fitted: Any, exact: NDArray[np.float64]) -> float:
     """Return the largest relative error of the eigenvalues that a method kept."""
-    import numpy as np
-
     if hasattr(fitted, "spectrum"):
         found = fitted.spectrum.explained_variance[: len(fitted.components)].numpy()
     else:
@@ -132,8 +89,41 @@ def relative_error(fitted: Any, exact: NDArray[np.float64]) -> float:
     return float(np.abs(found / exact[: len(found)] - 1).max())
 
 
-def _peak_over_samples(method: str, shape: tuple[int, int]) -> float:
-    script = Path(__file__).with_name("peak_memory.py")
-    command = [sys.executable, str(script), method, *map(str, shape)]
-    answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return float(json.loads(answer)["peak_bytes"]) / (4 * shape[0] * shape[1])
+def peak_over_samples(fit: Callable[[torch.Tensor], Any], shape: tuple[int, int]) -> float:
+    """Return the peak memory of drawing and fitting samples over the size of the samples."""
+    return float(in_own_process(_peak, fit, shape) / (4 * shape[0] * shape[1]))
+
+
+def _peak(fit: Callable[[torch.Tensor], Any], shape: tuple[int, int]) -> int:
+    fit(draw_samples(64, 256))  # loads the libraries
+    return peak_of(lambda: fit(draw_samples(*shape)))[1]
+
+
+def targets(rows: Sequence[Row]) -> Iterator[Row]:
+    """Yield the figures of the target's shape, if it was measured, beside their bounds."""
+    where = "exact PCA of {}×{:,}: ".format(*TARGET_SHAPE)
+    for methods in [row["methods"] for row in rows if tuple(row["shape"]) == TARGET_SHAPE]:
+        for method, bound in (("full", 10.0), ("randomized", 1.0)):
+            yield at_least(f"{where}{method} / latentlab, time", methods[method]["ratio"], bound)
+        peak = methods["latentlab"]["peak_over_samples"]
+        if peak is not None:
+            yield at_most(f"{where}peak memory / samples", peak, 1.5)
+
+
+def tables(rows: Sequence[Row]) -> Table:
+    lines = []
+    for row in rows:
+        names = {"latentlab": ("{}×{:,}".format(*row["shape"]), "latentlab")}
+        for method, figures in row["methods"].items():
+            what, name = names.get(method, ("", f"sklearn {method}"))
+            lines.append({**figures, "what": what, "method": name})
+    return table_of(
+        "Exact PCA beside scikit-learn's",
+        lines,
+        ("samples", "{what}"),
+        ("method", "{method}"),
+        ("seconds", "{seconds:.3f}"),
+        ("× latentlab", "{ratio:.2f}"),
+        ("peak / samples", "{peak_over_samples:.2f}"),
+        ("eigenvalue error", "{eigenvalue_error:.1e}"),
+    )

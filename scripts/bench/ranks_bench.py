@@ -1,54 +1,42 @@
-"""``latentlab encode`` by two processes with one thread each beside one process with two."""
+"""``latentlab encode`` by two processes with one thread each against one process with two."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from itertools import count, islice
+from collections.abc import Iterator
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from bench_tables import new_table
-from rich.table import Table
-from timing import Target, time_in_turn
+from measuring import time_in_turn
+from report import Options, Row, Say, Table, new_table
+from sources import PHOTOS, copy_photos, model_of
 
-WORLD = 2
-_PER_SHARD = 10
+_WAYS = {"one": "1 process, 2 threads", "two": "2 processes (gloo), 1 thread each"}
+_THREADS = 2
 
 
-def measure_ranks(
-    source: str, photos: Path, size: int, rounds: int, *, images: int
-) -> dict[str, Any]:
-    """Return wall times of encoding the same photos both ways, start-up included.
-
-    Parameters
-    ----------
-    source : str, model
-    photos : folder
-    """
+def measure(options: Options, say: Say) -> Row:
+    """Return wall times of encoding the same photos both ways, start-up included."""
+    if not PHOTOS.is_dir():
+        return {"skipped": f"no photos at {PHOTOS}"}
+    say(f"{options.rank_photos} photos by one process and by two")
+    source = model_of(options)
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "photos"
-        folder.mkdir()
-        for photo in islice(sorted(photos.iterdir()), images):
-            shutil.copy(photo, folder)
-        total = len([*folder.iterdir()])
-        stores = (Path(place) / f"store-{number}" for number in count())
-        jobs = {
-            "one": lambda: run_ranks(encoding(source, folder, next(stores), size), world=1),
-            "two": lambda: run_ranks(encoding(source, folder, next(stores), size), world=WORLD),
-        }
-        timings = time_in_turn(jobs, rounds, fewer=dict.fromkeys(jobs, rounds))
+        total = copy_photos(Path(place) / "photos", options.rank_photos)
+        encode = partial(_encode, source, Path(place), options.size, count())
+        jobs = {"one": partial(encode, 1), "two": partial(encode, 2)}
+        timings = time_in_turn(jobs, options.rank_rounds, warm_up=False)
     seconds = {name: timing.median for name, timing in timings.items()}
     bare = {name: timing.result["seconds"] for name, timing in timings.items()}
     return {
         "model": Path(source).name,
-        "size": size,
+        "size": options.size,
         "pictures": total,
         "seconds": seconds,
         "all_seconds": {name: timing.seconds for name, timing in timings.items()},
@@ -58,50 +46,27 @@ def measure_ranks(
     }
 
 
-def encoding(source: str, folder: Path, store: Path, size: int) -> list[str]:
-    """Return the arguments that fill a new store."""
-    options = ["--size", str(size), "--per-shard", str(_PER_SHARD), "--workers", "1", "--json"]
-    return ["-m", "latentlab", "encode", str(folder), "--out", str(store), "-m", source, *options]
-
-
-def run_ranks(arguments: Sequence[str], *, world: int) -> dict[str, Any]:
-    """Return what the command says at its end, run by so many processes that share two threads."""
-    ranks = ("--nproc-per-node", str(world), "--master-port", str(_free_port()))
-    launcher = ["-m", "torch.distributed.run", *ranks] if world > 1 else []
+def _encode(source: str, place: Path, size: int, numbers: Iterator[int], world: int) -> Any:
+    """Return the report of processes that fill a new store and share the threads."""
+    ranks = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(world)]
+    launcher = ranks if world > 1 else []
+    paths = [str(place / "photos"), "--out", str(place / f"store-{next(numbers)}")]
+    settings = f"--size {size} --per-shard 10 --workers 1 --json --device cpu".split()
     done = subprocess.run(
-        [sys.executable, *launcher, *arguments, "--device", "cpu"],
+        [sys.executable, *launcher, "-m", "latentlab", "encode", *paths, "-m", source, *settings],
         check=True,
         capture_output=True,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": str(WORLD // world)},
+        env={**os.environ, "OMP_NUM_THREADS": str(_THREADS // world)},
     )
-    facts: dict[str, Any] = json.loads(done.stdout)
-    return facts
+    return json.loads(done.stdout)
 
 
-def ranks_targets(row: Mapping[str, Any]) -> list[Target]:
-    """Return nothing: no bound was set."""
-    return []
-
-
-def ranks_tables(row: Mapping[str, Any]) -> list[Table]:
-    """Return one line for each way."""
-    title = f"encode, {row['pictures']} photos, {row['model']} at {row['size']} px"
-    headings = ("seconds, start-up included", "images/s, without it", "speed")
-    table = new_table(title, "way", *headings)
-    ways = {"one": "1 process, 2 threads", "two": "2 processes (gloo), 1 thread each"}
-    for name, way in ways.items():
-        filling = row["filling_seconds"]
-        table.add_row(
-            way,
-            f"{row['seconds'][name]:.1f}",
-            f"{row['pictures'] / filling[name]:.1f}",
-            f"{filling['one'] / filling[name]:.2f}",
-        )
-    return [table]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def tables(row: Row) -> Table:
+    filling, lines = row["filling_seconds"], []
+    for name, way in _WAYS.items():
+        rate, speed = row["pictures"] / filling[name], filling["one"] / filling[name]
+        lines.append((way, f"{row['seconds'][name]:.1f}", f"{rate:.1f}", f"{speed:.2f}"))
+    title = "encode, {pictures} photos, {model} at {size} px".format_map(row)
+    headings = ("way", "seconds, start-up included", "images/s, without it", "speed")
+    return new_table(title, headings, lines)

@@ -1,66 +1,60 @@
-"""How long commands take that load no model, and what they import all the same."""
+"""How long commands without a model take, and which heavy modules they import."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from timing import Job, Target, time_in_turn
+from measuring import time_in_turn
+from report import Options, Row, Say, Table, at_most, table_of
 
 COMMANDS = ("--help", "--version", "models")
-HEAVY = ("torch", "diffusers", "sklearn", "matplotlib", "numpy", "scipy", "transformers")
-HELP_SECONDS = 0.3
+HEAVY = {"torch", "diffusers", "sklearn", "matplotlib", "numpy", "scipy", "transformers"}
 
-_LIST_IMPORTS = """
-import contextlib, io, json, sys
-with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
-    from latentlab.cli.main import main
-    main(sys.argv[1:])
-print(json.dumps(sorted(name for name in sys.modules if "." not in name)))
-"""
+run = partial(subprocess.run, check=True, capture_output=True, text=True)
 
 
-def measure_start(rounds: int) -> list[dict[str, Any]]:
-    """Return the wall time of each command, and of Python alone, with the heavy modules loaded."""
-    jobs = {"python": _process([sys.executable, "-c", "pass"])}
-    jobs |= {command: _process([*_latentlab(), command]) for command in COMMANDS}
-    timings = time_in_turn(jobs, rounds)
-    floor = timings["python"].median
+def measure(options: Options, say: Say) -> list[Row]:
+    """Return the wall time of each command and of Python alone, and the heavy modules loaded."""
+    script = Path(sys.executable).with_name("latentlab")
+    latentlab = [script] if script.exists() else [sys.executable, "-m", "latentlab"]
+    jobs = {command: partial(run, [*latentlab, command]) for command in COMMANDS}
+    jobs["python"] = partial(run, [sys.executable, "-c", "pass"])
+    timings = time_in_turn(jobs, options.rounds)
     return [
         {
             "command": command,
-            "seconds": timings[command].median,
-            "all_seconds": timings[command].seconds,
-            "python_seconds": floor,
+            **timings[command].figures,
+            "python_seconds": timings["python"].median,
             "heavy_imports": _heavy_imports(command),
         }
         for command in COMMANDS
     ]
 
 
-def start_targets(rows: list[dict[str, Any]]) -> list[Target]:
-    """Return the time of ``--help`` and the number of torch imports beside their bounds."""
+def _heavy_imports(command: str) -> list[str]:
+    done = run([sys.executable, "-X", "importtime", "-m", "latentlab", command])
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    return sorted(HEAVY & imported)
+
+
+def targets(rows: Sequence[Row]) -> list[Row]:
     with_torch = sum("torch" in row["heavy_imports"] for row in rows)
     return [
-        Target("latentlab --help, seconds", rows[0]["seconds"], HELP_SECONDS, at_least=False),
-        Target("commands without a model that import torch", with_torch, 0, at_least=False),
+        at_most("latentlab --help, seconds", rows[0]["seconds"], 0.3),
+        at_most("commands without a model that import torch", with_torch, 0),
     ]
 
 
-def _latentlab() -> list[str]:
-    script = Path(sys.executable).with_name("latentlab")
-    return [str(script)] if script.exists() else [sys.executable, "-m", "latentlab"]
-
-
-def _process(command: list[str]) -> Job:
-    return lambda: subprocess.run(command, check=True, capture_output=True)
-
-
-def _heavy_imports(command: str) -> list[str]:
-    listing = subprocess.run(
-        [sys.executable, "-c", _LIST_IMPORTS, command], check=True, capture_output=True, text=True
-    ).stdout
-    return [name for name in json.loads(listing) if name in HEAVY]
+def tables(rows: Sequence[Row]) -> Table:
+    return table_of(
+        "Commands that load no model",
+        rows,
+        ("command", "latentlab {command}"),
+        ("seconds", "{seconds:.3f}"),
+        ("python alone", "{python_seconds:.3f}"),
+        ("heavy imports", lambda row: ", ".join(row["heavy_imports"]) or "none"),
+    )

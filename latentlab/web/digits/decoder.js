@@ -1,4 +1,4 @@
-/** The model in the browser: latents and labels to pictures, with onnxruntime-web. */
+/** The model in the browser: latents and labels to images, with onnxruntime-web. */
 
 import { Problem, fetchFile } from "./loading.js";
 
@@ -92,7 +92,7 @@ async function openSession(ort, bytes) {
   }
 }
 
-/** Latents and labels to pictures. */
+/** Latents and labels to images. */
 export class Decoder {
   #ort;
   #session;
@@ -105,7 +105,7 @@ export class Decoder {
   }
 
   /**
-   * Return pictures, one after the other: B·H·W numbers in [0, 1], rows from the top, ink is 1.
+   * Return images, one after the other: B·H·W numbers in [0, 1], rows from the top, ink is 1.
    *
    * @param {number[][]} latents B lists of L numbers
    * @param {number[]} labels B labels

@@ -1,4 +1,4 @@
-/** Pictures on canvases, and what can be measured of them. */
+/** Images on canvases, and what can be measured of them. */
 
 const ENLARGED = 112; // pixels, about
 
@@ -11,18 +11,18 @@ export function inkColor() {
 }
 
 /**
- * Return pictures side by side as pixels: ink in one color, as opaque as a picture is dark.
+ * Return images side by side as pixels: ink in one color, as opaque as an image is dark.
  *
- * @param {Float32Array} pictures one after the other, in [0, 1]
- * @param {number} size side of a picture
+ * @param {Float32Array} images one after the other, in [0, 1]
+ * @param {number} size side of an image
  * @param {number[]} color red, green, blue
- * @param {number} columns how many pictures a row has
+ * @param {number} columns how many images a row has
  */
-function toPixels(pictures, size, [red, green, blue], columns = 1) {
+function toPixels(images, size, [red, green, blue], columns = 1) {
   const width = columns * size;
-  const pixels = new ImageData(width, pictures.length / width);
+  const pixels = new ImageData(width, images.length / width);
   const { data } = pixels;
-  for (let index = 0; index < pictures.length; index++) {
+  for (let index = 0; index < images.length; index++) {
     const tile = Math.floor(index / (size * size));
     const x = (tile % columns) * size + (index % size);
     const y = Math.floor(tile / columns) * size + (Math.floor(index / size) % size);
@@ -30,7 +30,7 @@ function toPixels(pictures, size, [red, green, blue], columns = 1) {
     data[place] = red;
     data[place + 1] = green;
     data[place + 2] = blue;
-    data[place + 3] = Math.round(255 * pictures[index]);
+    data[place + 3] = Math.round(255 * images[index]);
   }
   return pixels;
 }
@@ -42,16 +42,16 @@ function fit(canvas, width, height) {
   return canvas.getContext("2d");
 }
 
-/** Draw pictures pixel by pixel, side by side; the style sheet makes them as large as they are. */
-export function drawPixels(canvas, pictures, size, color, columns = 1) {
-  const pixels = toPixels(pictures, size, color, columns);
+/** Draw images pixel by pixel, side by side; the style sheet makes them as large as they are. */
+export function drawPixels(canvas, images, size, color, columns = 1) {
+  const pixels = toPixels(images, size, color, columns);
   fit(canvas, pixels.width, pixels.height).putImageData(pixels, 0, 0);
 }
 
-/** Draw a picture smoothly enlarged a few times; the style sheet does the rest. */
-export function drawSmooth(canvas, picture, size, color) {
+/** Draw an image smoothly enlarged a few times; the style sheet does the rest. */
+export function drawSmooth(canvas, image, size, color) {
   const side = size * Math.max(1, Math.round(ENLARGED / size));
-  fit(scratch, size, size).putImageData(toPixels(picture, size, color), 0, 0);
+  fit(scratch, size, size).putImageData(toPixels(image, size, color), 0, 0);
   const context = fit(canvas, side, side);
   context.clearRect(0, 0, side, side);
   context.imageSmoothingQuality = "high";
@@ -59,14 +59,14 @@ export function drawSmooth(canvas, picture, size, color) {
 }
 
 /**
- * Return how far a picture leans to the right, in degrees; NaN without ink.
+ * Return how far an image leans to the right, in degrees; NaN without ink.
  *
  * arctan(−u₁₁/u₀₂) with central moments, y pointing down, as latentlab measures it.
  */
-export function slantOf(picture, size) {
-  const [mass, sumX, sumY] = moments(picture, size, (x, y) => [1, x, y]);
+export function slantOf(image, size) {
+  const [mass, sumX, sumY] = moments(image, size, (x, y) => [1, x, y]);
   const [middleX, middleY] = [sumX / mass, sumY / mass];
-  const [, mixed, vertical] = moments(picture, size, (x, y) => [
+  const [, mixed, vertical] = moments(image, size, (x, y) => [
     1,
     (x - middleX) * (y - middleY),
     (y - middleY) ** 2,
@@ -74,11 +74,11 @@ export function slantOf(picture, size) {
   return (Math.atan(-mixed / vertical) * 180) / Math.PI;
 }
 
-function moments(picture, size, functions) {
+function moments(image, size, functions) {
   const sums = [0, 0, 0];
-  for (let index = 0; index < picture.length; index++) {
+  for (let index = 0; index < image.length; index++) {
     const values = functions(index % size, Math.floor(index / size));
-    for (let each = 0; each < 3; each++) sums[each] += picture[index] * values[each];
+    for (let each = 0; each < 3; each++) sums[each] += image[index] * values[each];
   }
   return sums;
 }

@@ -1,11 +1,11 @@
 /**
- * The page: loads the model, builds the controls, and keeps address and pictures in step.
+ * The page: loads the model, builds the controls, and keeps address and images in step.
  *
  * `window.latentlab` is there for scripts and tests:
  *   ready           resolves once the first digit is drawn
  *   model           the description of the model, as in onnx.json
  *   state           label, z and plane; state.set({label, z, plane}) moves the page
- *   decode(z, label) resolves to a picture: H·W numbers in [0, 1], rows from the top, ink is 1
+ *   decode(z, label) resolves to an image: H·W numbers in [0, 1], rows from the top, ink is 1
  * and the document gets an event `latentlab:drawn` whenever a digit was drawn.
  */
 

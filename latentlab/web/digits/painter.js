@@ -1,4 +1,4 @@
-/** Draws what has changed: the digit at once, whatever else shows pictures right after it. */
+/** Draws what has changed: the digit at once, whatever else shows images right after it. */
 
 import { drawPixels, drawSmooth, inkColor, slantOf } from "./drawing.js";
 
@@ -68,9 +68,9 @@ export class Painter {
 
   async #drawDigit() {
     const { z, label, model } = this.#state;
-    const picture = await this.#decoder.decode([z], [label]);
-    drawSmooth(this.#places.digit, picture, model.size, this.#color);
-    this.#places.told(slantOf(picture, model.size));
+    const image = await this.#decoder.decode([z], [label]);
+    drawSmooth(this.#places.digit, image, model.size, this.#color);
+    this.#places.told(slantOf(image, model.size));
     document.dispatchEvent(new CustomEvent("latentlab:drawn", { detail: { label, z: [...z] } }));
   }
 
@@ -88,11 +88,11 @@ export class Painter {
     this.#drawEach(this.#places.strip, await this.#decoder.decode(latents, labels));
   }
 
-  #drawEach(canvases, pictures) {
+  #drawEach(canvases, images) {
     const { size } = this.#state.model;
     canvases.forEach((canvas, index) => {
-      const picture = pictures.subarray(index * size * size, (index + 1) * size * size);
-      drawPixels(canvas, picture, size, this.#color);
+      const image = images.subarray(index * size * size, (index + 1) * size * size);
+      drawPixels(canvas, image, size, this.#color);
     });
   }
 
@@ -103,8 +103,8 @@ export class Painter {
     const columns = evenly(model.ranges[across], GRID);
     const latents = rows.flatMap((y) => columns.map((x) => z.with(up, y).with(across, x)));
     const labels = latents.map(() => label);
-    const pictures = await this.#decoder.decode(latents, labels);
-    drawPixels(this.#places.map, pictures, model.size, this.#color, GRID);
+    const images = await this.#decoder.decode(latents, labels);
+    drawPixels(this.#places.map, images, model.size, this.#color, GRID);
   }
 }
 
