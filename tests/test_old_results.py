@@ -84,7 +84,9 @@ def vectors_of(found: object) -> torch.Tensor:
 def test_a_run_is_traversed(name: str, command: CommandLine, tmp_path: Path) -> None:
     shutil.copytree(OLD / name, tmp_path / "run")
     called = command("traverse", "--run", "run", "--components", 2, "--steps", 3, "--json")
-    assert called.facts["steps"] == 3
+    assert "image" in called.facts["title"]
+    assert [path["index"] for path in called.facts["components"]] == [1, 2]
+    assert len(called.facts["alphas"]) == 3
     assert all(Path(file).is_file() for file in called.facts["files"])
 
 
