@@ -10,8 +10,7 @@ from linear_vae import LinearVAE, smooth_image
 from PIL import Image
 
 from latentlab.images.arrays import to_uint8
-from latentlab.store.filling import Filled, fill_store
-from latentlab.store.opening import open_source
+from latentlab.store.filling import Filled, encode_folder
 
 BAD = {
     "broken.jpg": "breaks off or is damaged",
@@ -48,7 +47,7 @@ def save_smooth(path: Path, *, seed: int, height: int = 24, width: int = 32) -> 
 def fill(folder: Path, out: Path, **options: Any) -> Filled:
     """Fill a store with the linear VAE, in this process, three images a shard."""
     chosen = {"per_shard": 3, "workers": 0, **options}
-    return fill_store(chosen.pop("vae", None) or LinearVAE(), open_source(folder), out, **chosen)
+    return encode_folder(chosen.pop("vae", None) or LinearVAE(), folder, out, **chosen)
 
 
 def same_files(one: Path, other: Path) -> bool:

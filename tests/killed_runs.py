@@ -26,7 +26,7 @@ from latentlab.store.manifest import read_manifest
 from latentlab.store.shards import find_fault, index_path
 
 KILLS = 20
-OPTIONS: dict[str, Any] = {"per_shard": 4, "size": 16, "stored": "float32"}
+OPTIONS: dict[str, Any] = {"per_shard": 4, "size": 16, "store_dtype": "float32"}
 
 
 def in_child(job: Callable[[], Any]) -> int:

@@ -1,4 +1,4 @@
-"""Batches: how many decoded at once, what happens when memory ends, and in which order."""
+"""Batches: how many images are decoded at once, in which order, and if memory is exhausted."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_batch_is_halved_until_it_fits_and_keeps_its_order(room: int) -> None:
 @pytest.mark.parametrize(
     "words", ["CUDA error: out of memory", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED"]
 )
-def test_memory_ends_in_the_words_of_several_libraries(words: str) -> None:
+def test_exhausted_memory_is_recognized_in_the_words_of_several_libraries(words: str) -> None:
     def run(batch: Tensor) -> Tensor:
         if len(batch) > 1:
             raise RuntimeError(words)
@@ -73,7 +73,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
         run_halving(run, torch.zeros(4, 1), "doubling")
 
 
-def test_encoding_goes_on_in_halves() -> None:
+def test_encoding_continues_in_halves() -> None:
     exact = LinearVAE()
     seen: list[int] = []
 
@@ -98,7 +98,7 @@ def test_the_fastest_batch_is_the_smallest_that_is_about_the_fastest() -> None:
     assert fastest_batch(lambda count: 0.001 * count) == 1
 
 
-def test_the_search_for_a_batch_ends_where_memory_does() -> None:
+def test_the_search_for_a_batch_ends_when_memory_is_exhausted() -> None:
     def seconds(count: int) -> float:
         if count > 4:
             raise MemoryLimitError("no memory left", "enough", "lower --size")
@@ -181,7 +181,7 @@ class Overflowing(LinearVAE):
         return decoded * torch.nan if self.dtype == torch.float16 else decoded
 
 
-def test_float16_that_overflows_is_done_again_in_float32() -> None:
+def test_float16_that_overflows_is_repeated_in_float32() -> None:
     images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
     exact = LinearVAE()
     with pytest.warns(UserWarning, match="overflows when it encodes in float16"):
@@ -225,7 +225,7 @@ def test_a_cast_of_a_compiled_vae_runs_its_own_weights() -> None:
 
 
 @pytest.mark.parametrize("ahead", [False, True])
-def test_batches_are_encoded_in_order_and_again_where_float16_overflows(
+def test_batches_are_encoded_in_order_and_again_if_float16_overflows(
     ahead: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(encoder, "one_ahead", lambda sent, **_: one_ahead(sent, ahead=ahead))

@@ -66,7 +66,7 @@ def test_encode_skips_bad_images_and_says_how_many(cli: CommandLine, photos: Pat
     assert 'skipped: 3, see "skipped" in store/index.jsonl' in called.out
 
 
-def test_a_store_goes_on_in_the_precision_it_was_begun_in(cli: CommandLine, photos: Path) -> None:
+def test_a_resumed_store_keeps_its_precision(cli: CommandLine, photos: Path) -> None:
     begun = ("--size", 16, "--per-shard", 2)
     for dtype in ("float32", "bfloat16"):
         out = ("--out", dtype)
@@ -131,7 +131,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_folder(place / "photos", 69)
     save_smooth(folder / os.fsdecode(b"caf\xe9.png"), seed=99)
     for stored in ("float16", "bfloat16", "float32"):
-        fill(folder, place / stored, stored=stored, per_shard=66, vae=LinearVAE())
+        fill(folder, place / stored, store_dtype=stored, per_shard=66, vae=LinearVAE())
     return place
 
 
@@ -167,7 +167,7 @@ def test_export_is_all_latents_in_order(
     assert out.read_bytes() == before
 
 
-def test_export_widens_where_asked(stores: Path, cli: CommandLine, tmp_path: Path) -> None:
+def test_export_widens_on_request(stores: Path, cli: CommandLine, tmp_path: Path) -> None:
     out = tmp_path / "latents.safetensors"
     assert cli("store", "export", stores / "float16", "--out", out, "--dtype", "float32").code == 0
     assert load_file(out)["latents"].dtype == torch.float32

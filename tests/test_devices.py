@@ -1,4 +1,4 @@
-"""What runs on an accelerator says what the CPU says; without one only the CPU is asked."""
+"""Results on an accelerator equal those on the CPU; without one, only the CPU is tested."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_samples_hardly_differ(device: str, folders: dict[str, Path]) -> None:
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)
 
 
-def test_commands_run_from_a_image_to_a_traversal(cli: CommandLine, device: str) -> None:
+def test_commands_run_from_an_image_to_a_traversal(cli: CommandLine, device: str) -> None:
     assert cli.pca("--device", device, "--out", "run").facts["n_samples"] == 6
     walk = ("--run", "run", "--device", device, "--components", 2, "--steps", 3, "--json")
     assert len(cli("traverse", *walk).facts["components"]) == 2

@@ -1,4 +1,4 @@
-"""``latentlab digits``: one JSON object each, files that exist, exit codes and clear refusals."""
+"""``latentlab digits``: one JSON object, files that exist, exit codes and clear refusals."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_traverse_writes_sheet_and_film(latentlab: CommandLine, trained: Path) -
 
 
 def test_factors_say_which_latent_is_the_tilt(latentlab: CommandLine, trained: Path) -> None:
-    called = latentlab("digits", "factors", trained, "--json", "--out", "o")
+    called = latentlab("digits", "factors", trained, "--pictures", 120, "--json", "--out", "o")
     check_files(called)
     facts = called.facts
     assert [entry["index"] for entry in facts["dimensions"]] == [0, 1, 2]
@@ -170,7 +170,7 @@ def test_factors_say_which_latent_is_the_tilt(latentlab: CommandLine, trained: P
     assert set(facts["rotation_control"]) >= {"mig", "dci", "sap"}
 
 
-def test_sweep_tells_every_beta(latentlab: CommandLine) -> None:
+def test_sweep_reports_every_beta(latentlab: CommandLine) -> None:
     called = latentlab(
         *("digits", "sweep", "--betas", "0.5,4", "--seeds", 2, "--epochs", 1, "--latent", 2),
         *("--hidden", 8, "--json", "--out", "o"),
@@ -228,7 +228,7 @@ def test_what_makes_no_sense_is_one_line_and_leaves_nothing(
 
 
 def test_summaries_are_printed_for_people(latentlab: CommandLine, trained: Path) -> None:
-    told = latentlab("digits", "factors", trained, "--out", "o")
+    told = latentlab("digits", "factors", trained, "--pictures", 120, "--out", "o")
     assert "is the tilt" in told.out
     assert "rotated at random" in told.out
     told = latentlab("digits", "train", *SMALL, "-m", "autoencoder", "--out", "a")

@@ -54,8 +54,8 @@ def test_images_come_back_as_they_were_written(images: np.ndarray) -> None:
         plain, packed = Path(folder) / "a", Path(folder) / "b"
         plain.write_bytes(idx(images))
         packed.write_bytes(gzip.compress(idx(images)))
-        np.testing.assert_array_equal(read_idx(plain, "pictures"), images)
-        np.testing.assert_array_equal(read_idx(packed, "pictures"), images)
+        np.testing.assert_array_equal(read_idx(plain, "images"), images)
+        np.testing.assert_array_equal(read_idx(packed, "images"), images)
 
 
 @given(st.binary(max_size=64))

@@ -181,7 +181,7 @@ def test_the_command_reports_files_and_difference(
     )
     refused = cli("digits", "export", tmp_path / "run")
     assert refused.code == 2
-    assert refused.error.endswith("add --onnx DIR")
+    assert refused.error.endswith("Add --onnx DIR.")
     assert cli("digits", "export", tmp_path / "none", "--onnx", tmp_path / "o").code == 3
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +16,7 @@ from scipy.spatial import geometric_slerp
 from scipy.stats import norm, t
 
 from latentlab.digits.beta_figure import draw_sweep
-from latentlab.digits.beta_sweep import describe_sweep, mean_and_interval, sweep_betas
+from latentlab.digits.beta_sweep import mean_and_interval, sweep_betas
 from latentlab.digits.data import Digits, load_data
 from latentlab.digits.figures import draw_codes, draw_reconstructions, draw_samples, ink
 from latentlab.digits.films import InterpolationFilm, TrainingFilm, plane_of, project
@@ -250,19 +249,19 @@ def test_sheet_and_film_of_a_traversal_have_their_tiles_and_changes_are_measured
 
 
 def test_intervals_are_students() -> None:
-    values = np.random.default_rng(0).normal(size=(3, 5))
-    mean, half = mean_and_interval(values)
-    for row in range(3):
-        low, high = t.interval(0.95, 4, values[row].mean(), values[row].std(ddof=1) / math.sqrt(5))
-        assert (mean[row] - half[row], mean[row] + half[row]) == pytest.approx((low, high))
-    assert mean_and_interval(values[:, :1])[1].tolist() == [0, 0, 0]
+    for row in np.random.default_rng(0).normal(size=(3, 5)):
+        mean, half = mean_and_interval(row.tolist())
+        low, high = t.interval(0.95, 4, row.mean(), row.std(ddof=1) / math.sqrt(5))
+        assert half is not None
+        assert (mean - half, mean + half) == pytest.approx((low, high))
+        assert mean_and_interval(row[:1].tolist()) == (row[0], None)
 
 
 def test_a_sweep_of_beta_trains_each_and_shows_the_trade_off() -> None:
     data = load_data("digits")
     config = DigitsConfig("cvae", latent=2, hidden=(24,), size=8)
     news: list[tuple[str, int, int]] = []
-    found = sweep_betas(
+    facts = sweep_betas(
         config,
         Recipe(epochs=6, batch=64, rate=3e-3),
         data,
@@ -271,18 +270,22 @@ def test_a_sweep_of_beta_trains_each_and_shows_the_trade_off() -> None:
         progress=lambda *some: news.append(some),
     )
     assert news[-1] == ("training", 12, 12)
-    facts = describe_sweep(found)
     low, high = facts["betas"]
     assert low["kl"]["mean"] > high["kl"]["mean"] + 0.5
     assert low["reconstruction"]["mean"] < high["reconstruction"]["mean"]
     assert low["mig"]["interval"] is None
     assert facts["seeds"] == [3]
-    values = {name: np.hstack((array, array + 0.1)) for name, array in found.values.items()}
-    several = replace(found, seeds=(3, 4), values=values)
-    figure = draw_sweep(several)
+    for row in facts["betas"]:
+        for name in set(row) - {"beta"}:
+            row[name]["interval"] = 0.1
+    figure = draw_sweep({**facts, "seeds": [3, 4]})
     losses, scores, active = figure.axes
     assert [ax.get_xlabel() for ax in (losses, scores, active)] == ["β, weight of the KL term"] * 3
-    assert describe_sweep(several)["betas"][0]["kl"]["interval"] > 0
+    drawn = losses.containers[2]
+    shown = drawn.lines[0].get_ydata(orig=False)
+    np.testing.assert_allclose(shown, [low["kl"]["mean"], high["kl"]["mean"]])
+    (bars,) = drawn.lines[2]
+    assert np.diff(bars.get_segments()[0][:, 1]) == pytest.approx(0.2)
 
 
 def test_nothing_is_written_by_drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

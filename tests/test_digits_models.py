@@ -88,9 +88,9 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_al
 def test_configs_come_back_from_json_and_refuse_nonsense() -> None:
     for config in KINDS:
         assert config_from(asdict(config)) == config
-    with pytest.raises(FileError, match="train again"):
+    with pytest.raises(FileError, match="Train again"):
         config_from({**asdict(KINDS[0]), "network": "transformer"})
-    with pytest.raises(FileError, match="train again"):
+    with pytest.raises(FileError, match="Train again"):
         config_from({})
     for wrong in (
         {"model": "gan"},

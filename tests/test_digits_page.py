@@ -506,7 +506,7 @@ def test_a_web_page_in_place_of_a_file_is_named(browser: Browser, page: Page) ->
         assert "a web page (text/html) for vendor" in message_of(browser, address)
 
 
-def test_a_wrong_type_of_the_runtime_is_told(browser: Browser, page: Page) -> None:
+def test_a_wrong_type_of_the_runtime_is_reported(browser: Browser, page: Page) -> None:
     with serving(page, wasm="application/octet-stream") as address:
         open_page(browser, address)
         notice = browser.run("return document.getElementById('notice').innerText")
@@ -528,7 +528,7 @@ def test_scripts_of_the_wrong_type_leave_a_message(browser: Browser, page: Page)
     assert "text/javascript" in text
 
 
-def test_a_browser_without_webassembly_is_told(browser: Browser, address: str) -> None:
+def test_a_browser_without_webassembly_is_told_so(browser: Browser, address: str) -> None:
     added = browser.cdp("Page.addScriptToEvaluateOnNewDocument", source="delete window.WebAssembly")
     try:
         message = message_of(browser, address)
@@ -575,7 +575,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
-def test_models_that_are_told_no_label_have_no_tiles(browser: Browser, tmp_path: Path) -> None:
+def test_models_that_use_no_label_have_no_tiles(browser: Browser, tmp_path: Path) -> None:
     model = build_model(DigitsConfig("vae", latent=1, hidden=(4,), size=8))
     mean = torch.zeros(2, 1)
     run = DigitsRun("plain", model, {}, Codes(mean, mean, torch.zeros(2, dtype=torch.int64)))

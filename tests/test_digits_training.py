@@ -87,7 +87,7 @@ def test_the_same_seed_gives_the_same_files(
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_an_interrupted_training_goes_on_to_the_same_files(
+def test_an_interrupted_training_resumes_to_the_same_files(
     finished: Path, data: DigitsData, tmp_path: Path
 ) -> None:
     def interrupt(what: str, done: int, total: int) -> None:
@@ -111,7 +111,7 @@ def test_an_interrupted_training_goes_on_to_the_same_files(
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_a_training_interrupted_before_its_first_epoch_goes_on_too(
+def test_a_training_interrupted_before_its_first_epoch_resumes_too(
     finished: Path, data: DigitsData, tmp_path: Path
 ) -> None:
     def interrupt(what: str, done: int, total: int) -> None:
@@ -203,7 +203,7 @@ def test_a_larger_beta_costs_reconstruction_and_saves_divergence(data: DigitsDat
     assert low["active_units"] > high["active_units"]
 
 
-def test_python_works_once_a_batch_not_once_a_image(
+def test_python_works_once_a_batch_not_once_an_image(
     data: DigitsData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = Trainer(CONFIG_, RECIPE, data)
@@ -234,7 +234,7 @@ def test_a_loss_that_is_no_number_stops_training(data: DigitsData) -> None:
     broken = Digits(data.train.images.clone(), data.train.labels)
     broken.images[3] = float("nan")
     trainer = Trainer(CONFIG_, RECIPE, DigitsData("broken", broken, data.test))
-    with pytest.raises(NonFiniteError, match=r"epoch 1.*lower --rate or --beta"):
+    with pytest.raises(NonFiniteError, match=r"epoch 1.*Lower --rate or --beta"):
         trainer.run_epoch()
 
 

@@ -1,4 +1,4 @@
-"""Several processes fill one store: the same bytes whichever dies, and waits that end."""
+"""Several processes fill one store: the same bytes whichever of them dies, and waits that end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory limits: what is allowed, what goes to disk, what is refused before it kills."""
+"""Memory limits: what is allowed, what goes to disk, and what is refused in time."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_matrix_beyond_the_disk_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", "0.001")
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: Usage(10, 5, 10**6))
     with pytest.raises(
-        MemoryLimitError, match=r"1,000 samples of 1,000 features .*lower --samples"
+        MemoryLimitError, match=r"1,000 samples of 1,000 features .*Lower --samples"
     ):
         allocate_matrix(1000, 1000)
 
@@ -79,13 +79,13 @@ def test_activations_are_measured_and_grow_with_the_image(family: str, tmp_path:
     assert small >= 2 * 64 * 64 * 3 * 4
 
 
-def test_a_image_too_large_for_memory_is_refused_before_it_is_encoded(
+def test_an_image_too_large_for_memory_is_refused_before_it_is_encoded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     save_tiny("AutoencoderKL", tmp_path)
     vae = load_vae(tmp_path)
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", "0.01")
-    with pytest.raises(MemoryLimitError, match=r"encoding 512×512 pixels .*lower --size"):
+    with pytest.raises(MemoryLimitError, match=r"encoding 512×512 pixels .*Lower --size"):
         encode_batch(vae, torch.zeros(1, 3, 512, 512))
     with pytest.raises(MemoryLimitError, match="decoding"):
         next(decode_each(vae, torch.zeros(1, vae.spec.channels, 512, 512)))
@@ -100,7 +100,7 @@ def test_a_image_too_large_for_memory_is_refused_before_it_is_encoded(
     ],
 )
 def test_allocators_failures_become_one_error(error: Exception) -> None:
-    with pytest.raises(MemoryLimitError, match="lower it"), memory_errors("a test", "lower it"):
+    with pytest.raises(MemoryLimitError, match="Lower it"), memory_errors("a test", "lower it"):
         raise error
 
 

@@ -1,4 +1,4 @@
-"""A folder of images becomes a store: its content, and that it is always the same."""
+"""Stores filled from folders of images: their content, and that it is always the same."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finished(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("stores") / "store"
-    fill(photos, out, stored="float32")
+    fill(photos, out, store_dtype="float32")
     return out
 
 
@@ -90,7 +90,7 @@ def test_encode_folder_opens_the_source_and_fills_the_store(
 def test_worker_processes_change_no_byte(
     workers: int, photos: Path, finished: Path, tmp_path: Path
 ) -> None:
-    fill(photos, tmp_path / "store", stored="float32", workers=workers)
+    fill(photos, tmp_path / "store", store_dtype="float32", workers=workers)
     assert same_files(tmp_path / "store", finished)
 
 
@@ -196,7 +196,7 @@ def test_images_of_several_shapes_are_encoded_together_by_shape(tmp_path: Path) 
     store = open_store(tmp_path / "store")
     assert store.shapes == {(6, 6, 8): 7, (6, 10, 4): 4}
     assert len(store) == vae.encoded == 11
-    for line in store.pictures():
+    for line in store.images():
         expected = latentlab.encode(LinearVAE(), folder / line["path"]).values
         assert line["shape"] == [*expected.shape]
         shard = load_file(tmp_path / "store" / f"latents-{line['shard']:05d}.safetensors")
@@ -208,7 +208,7 @@ def test_images_of_several_shapes_are_encoded_together_by_shape(tmp_path: Path) 
 
 @pytest.mark.parametrize("stored", ["float16", "bfloat16", "float32"])
 def test_stored_dtype_rounds_once(stored: str, photos: Path, tmp_path: Path) -> None:
-    fill(photos, tmp_path / "store", stored=stored, size=16)
+    fill(photos, tmp_path / "store", store_dtype=stored, size=16)
     store = open_store(tmp_path / "store")
     latents = torch.cat([*store.batches(100)])
     assert latents.dtype == torch.float32
@@ -246,7 +246,7 @@ def test_the_manifest_records_how_the_latents_were_made(finished: Path, photos: 
 def test_a_finished_store_stays_as_it_is(finished: Path, photos: Path) -> None:
     before = files_in(finished)
     vae = LinearVAE()
-    filled = fill(photos, finished, vae=vae, stored="float32")
+    filled = fill(photos, finished, vae=vae, store_dtype="float32")
     assert (filled.computed, filled.images_per_second, vae.encoded) == (0, None, 0)
     assert files_in(finished) == before
 

@@ -1,4 +1,4 @@
-"""Full disks, foreign stores, damage, changing images: a clear error, and no lost work."""
+"""Full disks, foreign stores, damage and changing images give a clear error and lose no work."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from latentlab.errors import (
 from latentlab.latents import Posterior
 from latentlab.machine.distributed import Ranks
 from latentlab.machine.files import sha256_of_file
-from latentlab.store.filling import fill_store
+from latentlab.store.filling import encode_folder
 from latentlab.store.preparing import Grid, prepare
 from latentlab.store.reading import open_store
 from latentlab.store.sources import Entry, Folder, safe_path
@@ -111,7 +111,7 @@ class Change:
 
 CHANGES = {
     "size": Change("size 16 for", {"size": 16}),
-    "dtype of the store": Change("stored float32 for", {"stored": "float32"}),
+    "dtype of the store": Change("store_dtype float32 for", {"store_dtype": "float32"}),
     "images of a shard": Change("per_shard 4 for", {"per_shard": 4}),
     "batch": Change("batch 2 for", {"batch": 2}),
     "channels": Change("another model", {"vae": LinearVAE(channels=5)}),
@@ -181,7 +181,7 @@ def test_one_writer_at_a_time(store: Path, photos: Path) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"stored": "float64"}, {"per_shard": 0}, {"batch": -1}, {"size": 7}, {"threads": 0},
+    [{"store_dtype": "float64"}, {"per_shard": 0}, {"batch": -1}, {"size": 7}, {"threads": 0},
      {"threads": 10**5}, {"per_shard": 10**20}],
     ids=str,
 )  # fmt: skip
@@ -359,7 +359,7 @@ def test_a_missing_image_is_encoded_once_it_is_back(
     photos: Path, store: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "other"
-    fill_store(LinearVAE(), Vanishing(photos), out, per_shard=3, workers=0)
+    encode_folder(LinearVAE(), Vanishing(photos), out, per_shard=3, workers=0)
     assert open_store(out).skipped == 1
     index = (out / "index.jsonl").read_text()
     assert '"skipped":"cannot be read (No such file or directory)"' in index
@@ -371,17 +371,17 @@ def test_a_missing_image_is_encoded_once_it_is_back(
 
 def test_a_disk_that_is_gone_ends_the_run(photos: Path, store: Path, tmp_path: Path) -> None:
     with pytest.raises(FileError, match="3 images in a row that cannot be read"):
-        fill_store(LinearVAE(), Gone(photos), tmp_path / "other", per_shard=3, workers=0)
+        encode_folder(LinearVAE(), Gone(photos), tmp_path / "other", per_shard=3, workers=0)
     fill(photos, tmp_path / "other")
     assert same_files(tmp_path / "other", store)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_image_that_crashes_its_worker_is_skipped(
+def test_an_image_that_crashes_its_worker_is_skipped(
     workers: int, photos: Path, store: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "other"
-    fill_store(LinearVAE(), Deadly(photos), out, per_shard=3, workers=workers)
+    encode_folder(LinearVAE(), Deadly(photos), out, per_shard=3, workers=workers)
     opened = open_store(out)
     assert (len(opened), opened.skipped) == (7, 1)
     assert "ended the process that decoded it (7)" in (out / "index.jsonl").read_text()
@@ -470,7 +470,7 @@ def test_latents_that_cannot_be_stored_name_their_image(
     with pytest.raises(NonFiniteError, match=words):
         fill(folder, tmp_path / "store", vae=Overflowing(value))
     if value == 7e4:
-        fill(folder, tmp_path / "wide", vae=Overflowing(value), stored="float32")
+        fill(folder, tmp_path / "wide", vae=Overflowing(value), store_dtype="float32")
 
 
 class Small(LinearVAE):
@@ -500,7 +500,7 @@ def test_a_loop_of_links_leads_nowhere(photos: Path, store: Path) -> None:
     assert prepared.problem == "'003.png', which leads out of its folder"
 
 
-def test_a_image_too_large_for_this_machine_is_left_for_another(
+def test_an_image_too_large_for_this_machine_is_left_for_another(
     photos: Path, store: Path, tmp_path: Path
 ) -> None:
     save_smooth(photos / "000-large.png", seed=1, height=64, width=64)

@@ -1,4 +1,4 @@
-"""Runs that are killed or interrupted, and that give the same store in the end."""
+"""Runs that are killed or interrupted give the same store in the end."""
 
 from __future__ import annotations
 
@@ -166,8 +166,9 @@ def test_leftovers_of_a_killed_run_are_removed_and_nothing_else(
 ) -> None:
     fill(photos, tmp_path)
     before = files_in(tmp_path)
-    (tmp_path / ".latents-00001-0123abcd.safetensors").write_bytes(b"half")
-    (tmp_path / ".index-0123abcd.jsonl").write_bytes(b"half")
+    for name in ("latents-00001", "pictures", "store", "index"):
+        suffix = {"latents-00001": ".safetensors", "store": ".json"}.get(name, ".jsonl")
+        (tmp_path / f".{name}-0123abcd{suffix}").write_bytes(b"half")
     (tmp_path / ".mine.jsonl").write_bytes(b"kept")
     fill(photos, tmp_path)
     assert files_in(tmp_path) == {**before, ".mine.jsonl": b"kept"}

@@ -21,9 +21,8 @@ from latentlab.components.fitting import fit_pca
 from latentlab.components.stores import store_rows
 from latentlab.errors import ShapeError, UsageError
 from latentlab.results.components import load_pca
-from latentlab.store.filling import fill_store
+from latentlab.store.filling import encode_folder
 from latentlab.store.manifest import is_store
-from latentlab.store.opening import open_source
 from latentlab.store.reading import Store, open_store
 
 IMAGES = 24
@@ -38,8 +37,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     for number in range(IMAGES):
         height, width = (int(side) for side in generator.integers(40, 90, 2))
         save_image(place / "photos" / f"{number:03d}.png", height, width)
-    source = open_source(place / "photos")
-    fill_store(load_vae("mini"), source, place / "store", size=32, per_shard=5, workers=0)
+    encode_folder(
+        load_vae("mini"), place / "photos", place / "store", size=32, per_shard=5, workers=0
+    )
     return open_store(place / "store")
 
 
@@ -76,7 +76,7 @@ def test_latents_of_several_shapes_are_refused(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     save_image(tmp_path / "photos" / "a.png", 40, 40)
     save_image(tmp_path / "photos" / "b.png", 64, 40)
-    fill_store(load_vae("linear"), open_source(tmp_path / "photos"), tmp_path / "s", workers=0)
+    encode_folder(load_vae("linear"), tmp_path / "photos", tmp_path / "s", workers=0)
     with pytest.raises(ShapeError, match="latents of 2 shapes"):
         fit_pca(open_store(tmp_path / "s"))
 
@@ -140,7 +140,7 @@ def test_what_is_said_of_a_store_holds_for_stores(cli: CommandLine, store: Store
     assert "latent_rgb.png" not in [Path(name).name for name in tokens["files"]]
 
 
-def test_a_store_that_is_not_finished_says_how_to_go_on(
+def test_a_store_that_is_not_finished_says_how_to_resume(
     cli: CommandLine, store: Store, tmp_path: Path
 ) -> None:
     part = tmp_path / "part"
@@ -192,7 +192,7 @@ def fit_store_pca_in(
 
 
 @pytest.mark.slow
-def test_two_ranks_are_exact_where_one_process_takes_the_gram_matrix(
+def test_two_ranks_are_exact_if_one_process_takes_the_gram_matrix(
     cli: CommandLine, tmp_path: Path
 ) -> None:
     folder = make_folder(tmp_path / "photos", 7)

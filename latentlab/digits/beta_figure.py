@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentlab.digits.beta_sweep import BetaSweep, describe_sweep, mean_and_interval
 from latentlab.figures.canvas import PALETTE, new_figure, png_bytes
 from latentlab.machine.files import write_bytes
 from latentlab.results.folders import write_json
@@ -19,24 +19,30 @@ if TYPE_CHECKING:
 _BESIDE = 0.08
 
 
-def save_sweep(sweep: BetaSweep, folder: Path) -> dict[str, Any]:
-    """Write ``sweep.png`` and ``sweep.json``; return the facts and the files' paths."""
-    facts = describe_sweep(sweep)
+def save_sweep(facts: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Write ``sweep.png`` and ``sweep.json``; return the facts and the files' paths.
+
+    Parameters
+    ----------
+    facts : of :func:`latentlab.digits.beta_sweep.sweep_betas`
+    folder : for the files
+    """
     files = [
-        write_bytes(folder / "sweep.png", png_bytes(draw_sweep(sweep))),
+        write_bytes(folder / "sweep.png", png_bytes(draw_sweep(facts))),
         write_json(folder / "sweep.json", facts),
     ]
     return {**facts, "files": files}
 
 
-def draw_sweep(sweep: BetaSweep) -> Figure:
+def draw_sweep(facts: Mapping[str, Any]) -> Figure:
     """Draw losses, disentanglement and active units against β, with intervals over seeds."""
+    model, seeds = facts["model"], len(facts["seeds"])
     figure = new_figure(10.2, 4.2)
     losses, scores, active = figure.subplots(1, 3)
-    data, green, red, gray = (PALETTE[key] for key in ("data", "linear", "log", "isotropic"))
+    data, green, red, gray = (PALETTE[key] for key in ("data", "linear", "log", "chance"))
     _draw(
         losses,
-        sweep,
+        facts["betas"],
         ("total", "total", data, "o-"),
         ("reconstruction", "reconstruction", green, "o-"),
         ("kl", "KL", red, "o-"),
@@ -44,7 +50,7 @@ def draw_sweep(sweep: BetaSweep) -> Figure:
     losses.set(ylabel="loss on the test set (nats)", ylim=(0, None))
     _draw(
         scores,
-        sweep,
+        facts["betas"],
         ("tilt_rho", "|ρ| of the tilt with the slant", data, "o-"),
         ("disentanglement", "DCI disentanglement", green, "o-"),
         ("mig", "MIG", red, "o-"),
@@ -52,29 +58,28 @@ def draw_sweep(sweep: BetaSweep) -> Figure:
         ("rotated_mig", "MIG, latents rotated", gray, "^--"),
     )
     scores.set(ylabel="score (0 to 1)", ylim=(0, 1))
-    _draw(active, sweep, ("active_units", "active units", data, "o-"))
-    active.set(ylabel="active units", ylim=(0, sweep.config.latent + 0.5))
+    _draw(active, facts["betas"], ("active_units", "active units", data, "o-"))
+    active.set(ylabel="active units", ylim=(0, model["latent"] + 0.5))
     for ax in (losses, scores):
         ax.legend(
             fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False
         )
-    seeds = f"mean and 95 % interval of {len(sweep.seeds)} seeds"
-    if len(sweep.seeds) == 1:
-        seeds = "one seed: no interval"
-    title = f"{sweep.config.model}, {sweep.config.latent} latents, {sweep.epochs} epochs; {seeds}"
+    interval = f"mean and 95 % interval of {seeds} seeds" if seeds > 1 else "one seed: no interval"
+    title = f"{model['model']}, {model['latent']} latents, {facts['epochs']} epochs; {interval}"
     figure.suptitle(title, fontsize=10, parse_math=False)
     return figure
 
 
-def _draw(ax: Axes, sweep: BetaSweep, *series: tuple[str, str, str, str]) -> None:
+def _draw(ax: Axes, rows: Sequence[Mapping[str, Any]], *series: tuple[str, str, str, str]) -> None:
     """Draw series of name, label, color and style against β, shifted sideways to stay apart."""
-    positions = np.arange(len(sweep.betas))
+    positions = np.arange(len(rows))
     for index, (name, label, color, style) in enumerate(series):
-        mean, half = mean_and_interval(sweep.values[name])
+        mean = [row[name]["mean"] for row in rows]
+        half = [row[name]["interval"] or 0.0 for row in rows]
         beside = positions + _BESIDE * (index - (len(series) - 1) / 2)
         ax.errorbar(
             beside, mean, half, fmt=style, ms=4, lw=1.2, capsize=2, color=color, label=label
         )
-    ax.set_xticks(positions, [f"{beta:g}" for beta in sweep.betas])
+    ax.set_xticks(positions, [f"{row['beta']:g}" for row in rows])
     ax.set_xlabel("β, weight of the KL term")
     ax.grid(alpha=0.25, lw=0.5)

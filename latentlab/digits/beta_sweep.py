@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from latentlab.digits.data import DigitsData
 from latentlab.digits.factors import summarize_factors
@@ -27,30 +26,6 @@ _CONFIDENCE = 0.95
 _MEASURED = 3000
 
 
-@dataclass(frozen=True, eq=False)
-class BetaSweep:
-    """Figures of models that differ only in β and seed, measured on the test set.
-
-    Parameters
-    ----------
-    config : DigitsConfig of every model
-    epochs : int, of every training
-    data : str, name of the data
-    betas : weights of the KL term
-    seeds : seeds
-    values : name → array (betas, seeds); ``reconstruction``, ``kl``, ``total`` and ``active_units``
-        as in :class:`latentlab.digits.measure.Losses`, and the figures of
-        :func:`latentlab.digits.factors.summarize_factors`
-    """
-
-    config: DigitsConfig
-    epochs: int
-    data: str
-    betas: tuple[float, ...]
-    seeds: tuple[int, ...]
-    values: dict[str, NDArray[np.float64]]
-
-
 def check_sweep(config: DigitsConfig, betas: Sequence[float]) -> None:
     """Raise UsageError if the model is an autoencoder or a β is out of its range."""
     if not config.is_variational:
@@ -67,13 +42,24 @@ def sweep_betas(
     seeds: Sequence[int],
     *,
     progress: Progress | None = None,
-) -> BetaSweep:
-    """Train a model for every β and seed, and measure each on the test set.
+) -> dict[str, Any]:
+    """Train a model for every β and seed; return the figures of each on the test set for JSON.
 
     Parameters
     ----------
     config, recipe : of every model; the recipe's β and seed are replaced
+    data : DigitsData
+    betas : weights of the KL term
+    seeds : seeds
     progress : called as ``progress("training", epochs done, epochs in all)``
+
+    Returns
+    -------
+    dict with ``model``, ``data``, ``epochs``, ``seeds`` and ``confidence``; and ``betas``, for each
+    weight the mean, the half-width of the 95 % interval (None with one seed) and the values by seed
+    of ``reconstruction``, ``kl``, ``total`` and ``active_units``, as in
+    :class:`latentlab.digits.measure.Losses`, and of the figures of
+    :func:`latentlab.digits.factors.summarize_factors`
 
     Raises
     ------
@@ -99,55 +85,44 @@ def sweep_betas(
         codes = encode_digits(trainer.model, shown)
         summary = summarize_factors(codes, factors, seed=chosen.seed)
         found.append({**{name: losses[name] for name in _LOSSES}, **summary})
-    values = {
-        name: np.array([one[name] for one in found], np.float64).reshape(len(betas), len(seeds))
-        for name in found[0]
+    return {
+        "model": asdict(config),
+        "data": data.name,
+        "epochs": recipe.epochs,
+        "seeds": list(seeds),
+        "confidence": _CONFIDENCE,
+        "betas": [
+            {"beta": beta, **_over_seeds(found[start : start + len(seeds)])}
+            for beta, start in zip(betas, range(0, len(found), len(seeds)), strict=True)
+        ],
     }
-    return BetaSweep(config, recipe.epochs, data.name, tuple(betas), tuple(seeds), values)
 
 
-def mean_and_interval(
-    values: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the mean over seeds and half the width of its 95 % interval (Student's t).
+def _over_seeds(found: Sequence[dict[str, float]]) -> dict[str, dict[str, Any]]:
+    """Return mean, interval and values of each figure, by name."""
+    figures = {}
+    for name in found[0]:
+        values = [float(one[name]) for one in found]
+        mean, interval = mean_and_interval(values)
+        figures[name] = {"mean": mean, "interval": interval, "values": values}
+    return figures
 
-    The half-width is 0 with one seed, which says nothing about chance.
 
-    Parameters
-    ----------
-    values : array, (betas, seeds)
+def mean_and_interval(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return the mean and half the width of its 95 % interval (Student's t).
+
+    The half-width is None for a single value, which says nothing about chance.
 
     Examples
     --------
-    >>> mean, half = mean_and_interval(np.array([[1.0, 2.0, 3.0]]))
-    >>> float(mean[0]), float(half[0].round(3))
+    >>> mean, half = mean_and_interval([1.0, 2.0, 3.0])
+    >>> mean, round(half, 3)
     (2.0, 2.484)
     """
     from scipy.stats import t
 
-    count = values.shape[1]
-    mean: NDArray[np.float64] = values.mean(1)
+    count, mean = len(values), float(np.mean(values))
     if count < 2:
-        return mean, np.zeros_like(mean)
-    half = t.ppf((1 + _CONFIDENCE) / 2, count - 1) * values.std(1, ddof=1) / np.sqrt(count)
-    return mean, half
-
-
-def describe_sweep(sweep: BetaSweep) -> dict[str, Any]:
-    """Return the contents of ``sweep.json``: a row for each β."""
-    rows: list[dict[str, Any]] = [{"beta": beta} for beta in sweep.betas]
-    for name, values in sweep.values.items():
-        for row, mean, half, by_seed in zip(rows, *mean_and_interval(values), values, strict=True):
-            row[name] = {
-                "mean": float(mean),
-                "interval": float(half) if len(sweep.seeds) > 1 else None,
-                "values": by_seed.tolist(),
-            }
-    return {
-        "model": asdict(sweep.config),
-        "data": sweep.data,
-        "epochs": sweep.epochs,
-        "seeds": list(sweep.seeds),
-        "confidence": _CONFIDENCE,
-        "betas": rows,
-    }
+        return mean, None
+    quantile = t.ppf((1 + _CONFIDENCE) / 2, count - 1)
+    return mean, float(quantile * np.std(values, ddof=1) / np.sqrt(count))

@@ -157,7 +157,7 @@ def _find(folder: Path, stem: str) -> Path:
 
 
 def _read_pair(images_path: Path, labels_path: Path) -> Digits:
-    images, labels = read_idx(images_path, "pictures"), read_idx(labels_path, "labels")
+    images, labels = read_idx(images_path, "images"), read_idx(labels_path, "labels")
     if len(images) != len(labels):
         raise FileError(
             f"{len(images):,} images in {images_path.name} and {len(labels):,} labels in "

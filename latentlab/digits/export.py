@@ -25,7 +25,7 @@ from latentlab.digits.description import describe_model
 from latentlab.digits.exported import DECODER, DESCRIPTION, ENCODER
 from latentlab.digits.folders import DigitsRun
 from latentlab.digits.measure import draw_latents
-from latentlab.errors import LatentlabError, MissingExtraError, ParityError
+from latentlab.errors import MissingExtraError, ParityError
 from latentlab.machine.files import check_folder, sha256_of_file, write_bytes
 from latentlab.results.folders import write_json
 
@@ -123,10 +123,7 @@ def _to_onnx(
             dynamic_shapes=tuple({0: batch} for _ in example),
             verbose=False,
         )
-    if program is None:
-        raise LatentlabError(
-            "no program from torch.onnx", "an ONNX program", "report this with your versions"
-        )
+    assert program is not None
     return _finish(program.model_proto, facts)
 
 
@@ -177,17 +174,13 @@ def _difference(
         part = {name: value[:count] for name, value in example.items()}
         computed = session.run(outputs, {name: value.numpy() for name, value in part.items()})
         for name, values, expected in zip(outputs, computed, module(*part.values()), strict=True):
-            found = max(found, _checked_difference(name, values, expected.numpy()))
+            difference = float(np.abs(values - expected.numpy()).max())
+            allowed = TOLERANCE * max(1.0, float(expected.abs().max()))
+            if not difference <= allowed:
+                raise ParityError(
+                    f"{name} from onnxruntime that differs from PyTorch's by {difference:.2g}",
+                    f"a difference of at most {allowed:.2g}",
+                    "try other versions of torch and onnxruntime and report this",
+                )
+            found = max(found, difference)
     return found
-
-
-def _checked_difference(name: str, values: Any, expected: Any) -> float:
-    difference = float(np.abs(values - expected).max())
-    allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))
-    if not difference <= allowed:
-        raise ParityError(
-            f"{name} from onnxruntime {difference:.2g} away from PyTorch",
-            f"at most {allowed:.2g}",
-            "try other versions of torch and onnxruntime, and report this",
-        )
-    return difference

@@ -1,9 +1,9 @@
-"""What each latent does: latents against slant, thickness and the rest, within each label."""
+"""The effect of each latent: its correlation with slant, thickness and the rest by label."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from latentlab.digits.data import Digits
 from latentlab.digits.folders import DigitsRun
 from latentlab.digits.measure import Codes, encode_digits
-from latentlab.digits.models import DigitsModel
 from latentlab.digits.morphology import FACTORS, measure_digits
 from latentlab.digits.objective import kl_nats
 from latentlab.digits.tilt import within_class_spearman
@@ -37,93 +36,64 @@ Factors = dict[str, NDArray[np.float64]]
 """Name of a factor → its values (N,), one per image."""
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Disentanglement of latents with respect to the factors, each within its label.
-
-    Parameters
-    ----------
-    mig : float, mean of ``gaps``
-    gaps : by factor, (I₁ − I₂) / H
-    dci : disentanglement, completeness and informativeness (R²)
-    sap : float, gap in r² between the best latent and the second
-    """
-
-    mig: float
-    gaps: dict[str, float]
-    dci: dict[str, float]
-    sap: float
-
-
-@dataclass(frozen=True, eq=False)
-class FactorTable:
-    """Latents against factors.
-
-    Parameters
-    ----------
-    kl : array, (L,), nats on the data
-    rho : array, (L, F), |Spearman| within a label, mean over labels
-    rho_chance : array, (L, F), the same with images shuffled within their labels
-    worst : array, (L,), the lowest ρ with the slant over labels, positive if its sign is the mean's
-    information : array, (L, F), nats, between the latent and the factor's rank within its label
-    scores : Scores of the latents as they are
-    rotated : scores of randomly rotated latents, whose axes have no meaning
-    shuffled : scores with the factors shuffled over all images: the chance level
-    """
-
-    kl: NDArray[np.float64]
-    rho: NDArray[np.float64]
-    rho_chance: NDArray[np.float64]
-    worst: NDArray[np.float64]
-    information: NDArray[np.float64]
-    scores: Scores
-    rotated: tuple[Scores, ...]
-    shuffled: Scores
-
-    @property
-    def tilt(self) -> int:
-        """The latent that correlates most with the slant, counting from zero."""
-        return int(self.rho[:, _SLANT].argmax())
-
-
-def table_of_factors(model: DigitsModel, digits: Digits, *, seed: int = 0) -> FactorTable:
-    """Return the table of latents against factors, measured on images.
+def compare_factors(codes: Codes, values: Factors, *, seed: int = 0) -> dict[str, Any]:
+    """Return what each latent says about the factors, with controls, as values for JSON.
 
     Factors enter the mutual information and the scores as ranks within their label, so that what
     the label alone tells about them does not count.
 
     Parameters
     ----------
-    model : DigitsModel
-    digits : at least 100 images, usually of the test set
+    codes : Codes of at least 100 images
+    values : name of a factor → its values (N,), for all of ``FACTORS``
     seed : int, of rotations, shuffles and trees
+
+    Returns
+    -------
+    dict with ``dimensions``, for each latent its ``index``; ``kl`` in nats; ``rho`` by factor,
+    |Spearman| within a label, mean over labels; ``rho_chance``, the same with images shuffled
+    within their labels; ``rho_slant_worst``, the lowest ρ with the slant over labels, positive if
+    its sign is the mean's; and ``mutual_information`` in nats, by factor. ``tilt_dimension`` is the
+    latent that correlates most with the slant. The scores are those of :func:`score`;
+    ``rotation_control`` has their mean and standard deviation over random rotations of the
+    latents, whose axes have no meaning, and ``shuffled_control`` the scores with the factors
+    shuffled over all images
 
     Raises
     ------
     UsageError : too few images.
     """
-    if len(digits) < _FEWEST:
-        raise UsageError(f"{len(digits)} images", f"at least {_FEWEST}", "pass more data")
-    codes = encode_digits(model, digits)
-    return compare_factors(codes, measure_digits(digits.images.numpy()), seed=seed)
-
-
-def compare_factors(codes: Codes, values: Factors, *, seed: int = 0) -> FactorTable:
-    """Return the table of codes against values of the factors; see :func:`table_of_factors`."""
+    if len(codes.labels) < _FEWEST:
+        raise UsageError(f"{len(codes.labels)} images", f"at least {_FEWEST}", "pass more data")
     rho = within_class_spearman(codes, values)
+    mean = np.abs(rho).mean(0)
+    chance = np.abs(_shuffled_rho(codes, values, seed)).mean(0)
     slant = rho[:, :, _SLANT]
+    worst = (np.sign(slant.mean(0)) * slant).min(0)
+    kl = kl_nats(codes.mean, codes.logvar).double().mean(0).tolist()
     z, ranks = _ranked(codes, values)
+    information = mutual_information(discretize(z), discretize(ranks))
     rng = np.random.default_rng(seed)
-    return FactorTable(
-        kl=kl_nats(codes.mean, codes.logvar).double().mean(0).numpy(),
-        rho=np.abs(rho).mean(0),
-        rho_chance=np.abs(_shuffled_rho(codes, values, seed)).mean(0),
-        worst=(np.sign(slant.mean(0)) * slant).min(0),
-        information=mutual_information(discretize(z), discretize(ranks)),
-        scores=score(z, ranks, seed=seed),
-        rotated=tuple(score(turned, ranks, seed=seed) for turned in _rotations(z, rng)),
-        shuffled=score(z, rng.permutation(ranks), seed=seed),
-    )
+    dimensions = [
+        {
+            "index": latent,
+            "kl": kl[latent],
+            "rho": _by_factor(mean[latent]),
+            "rho_chance": _by_factor(chance[latent]),
+            "rho_slant_worst": float(worst[latent]),
+            "mutual_information": _by_factor(information[latent]),
+        }
+        for latent in range(len(kl))
+    ]
+    return {
+        "dimensions": dimensions,
+        "tilt_dimension": int(mean[:, _SLANT].argmax()),
+        **score(z, ranks, seed=seed),
+        "rotation_control": _describe_control(
+            [score(turned, ranks, seed=seed) for turned in _rotations(z, rng)]
+        ),
+        "shuffled_control": score(z, rng.permutation(ranks), seed=seed),
+    }
 
 
 def summarize_factors(codes: Codes, values: Factors, *, seed: int = 0) -> dict[str, float]:
@@ -143,8 +113,8 @@ def summarize_factors(codes: Codes, values: Factors, *, seed: int = 0) -> dict[s
     return {
         "tilt_rho": float(np.abs(rho[:, :, _SLANT]).mean(0).max()),
         "tilt_rho_chance": float(np.abs(chance[:, :, _SLANT]).mean(0).max()),
-        "mig": scores.mig,
-        "disentanglement": scores.dci["disentanglement"],
+        "mig": scores["mig"],
+        "disentanglement": scores["dci"]["disentanglement"],
         "rotated_mig": float(np.mean([information_gaps(some, ranks).mean() for some in turned])),
     }
 
@@ -194,59 +164,33 @@ def ranks_within(values: NDArray[np.float64], labels: NDArray[np.int64]) -> NDAr
     return ranks
 
 
-def score(z: NDArray[np.float64], ranks: NDArray[np.float64], *, seed: int = 0) -> Scores:
-    """Return the scores of latents (N, L) for factors (N, F).
+def score(z: NDArray[np.float64], ranks: NDArray[np.float64], *, seed: int = 0) -> dict[str, Any]:
+    """Return how disentangled latents (N, L) are with respect to factors (N, F).
 
-    DCI's trees are trained on two thirds of the rows and tested on the rest.
+    Returns
+    -------
+    dict with ``gaps``, (I₁ − I₂) / H by factor, and ``mig``, their mean; ``dci``: disentanglement,
+    completeness and informativeness (R²), with trees that are trained on two thirds of the rows and
+    tested on the rest; and ``sap``, the gap in r² between the best latent and the second
     """
     order = np.random.default_rng(seed).permutation(len(z))
     split = int(_TAUGHT * len(z))
     # More rows take the gradient-boosted trees longer and teach them nothing more.
     few, fewer = order[:split][:_TREE_ROWS], order[split:][:_TREE_ROWS]
     gaps = information_gaps(z, ranks)
-    return Scores(
-        mig=float(gaps.mean()),
-        gaps=_by_factor(gaps),
-        dci=asdict(dci(z[few], ranks[few], z[fewer], ranks[fewer], seed=seed, trees=50)),
-        sap=sap(z, ranks),
-    )
+    return {
+        "mig": float(gaps.mean()),
+        "gaps": _by_factor(gaps),
+        "dci": asdict(dci(z[few], ranks[few], z[fewer], ranks[fewer], seed=seed, trees=50)),
+        "sap": sap(z, ranks),
+    }
 
 
 def _by_factor(values: NDArray[np.float64]) -> dict[str, float]:
     return dict(zip(FACTORS, values.tolist(), strict=True))
 
 
-def describe_table(table: FactorTable, changes: dict[str, NDArray[np.float64]]) -> dict[str, Any]:
-    """Return the contents of ``factors.json``.
-
-    Parameters
-    ----------
-    table : FactorTable
-    changes : name of a factor → its change along each latent (labels, L), as
-        :func:`latentlab.digits.traversal.measure_changes` returns it; averaged over labels
-    """
-    dimensions = [
-        {
-            "index": latent,
-            "kl": float(table.kl[latent]),
-            "rho": _by_factor(table.rho[latent]),
-            "rho_chance": _by_factor(table.rho_chance[latent]),
-            "rho_slant_worst": float(table.worst[latent]),
-            "mutual_information": _by_factor(table.information[latent]),
-            "change": {name: float(np.nanmean(by[:, latent])) for name, by in changes.items()},
-        }
-        for latent in range(len(table.kl))
-    ]
-    return {
-        "dimensions": dimensions,
-        "tilt_dimension": table.tilt,
-        **asdict(table.scores),
-        "rotation_control": _describe_control(table.rotated),
-        "shuffled_control": asdict(table.shuffled),
-    }
-
-
-def _describe_control(scores: Sequence[Scores]) -> dict[str, Any]:
+def _describe_control(scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return mean and standard deviation over rotations."""
 
     def both(values: list[float]) -> dict[str, float]:
@@ -254,21 +198,31 @@ def _describe_control(scores: Sequence[Scores]) -> dict[str, Any]:
 
     return {
         "rotations": len(scores),
-        "mig": both([found.mig for found in scores]),
-        "slant_gap": both([found.gaps["slant"] for found in scores]),
-        "dci": {name: both([found.dci[name] for found in scores]) for name in scores[0].dci},
-        "sap": both([found.sap for found in scores]),
+        "mig": both([found["mig"] for found in scores]),
+        "slant_gap": both([found["gaps"]["slant"] for found in scores]),
+        "dci": {name: both([found["dci"][name] for found in scores]) for name in scores[0]["dci"]},
+        "sap": both([found["sap"] for found in scores]),
     }
 
 
 def save_factors(run: DigitsRun, digits: Digits, folder: Path, *, seed: int = 0) -> dict[str, Any]:
     """Write ``factors.json`` for a run and images; return its facts and its path.
 
-    The parameters are those of :func:`table_of_factors`. The changes are from −2 to 2 σ.
+    Its facts are those of :func:`compare_factors`, and for each latent ``change``: how each factor
+    changes from −2 to 2 σ of the latent, mean over labels.
+
+    Parameters
+    ----------
+    run : DigitsRun
+    digits : at least 100 images, usually of the test set
+    folder : for the file
+    seed : int, of rotations, shuffles and trees
     """
-    table = table_of_factors(run.model, digits, seed=seed)
+    codes = encode_digits(run.model, digits)
+    found = compare_factors(codes, measure_digits(digits.images.numpy()), seed=seed)
     values = traversal_values(run, reach="sigma", span=2.0, steps=3)
     changes = measure_changes(traverse_latents(run.model, values))
-    found = describe_table(table, changes)
+    for latent, facts in enumerate(found["dimensions"]):
+        facts["change"] = {name: float(np.nanmean(by[:, latent])) for name, by in changes.items()}
     facts = {"run": run.source, "pictures": len(digits), **found}
     return {**facts, "files": [write_json(folder / "factors.json", facts)]}

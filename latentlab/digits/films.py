@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -99,16 +100,12 @@ def plane_of(start: Tensor, end: Tensor) -> NDArray[np.float64]:
     array([[0., 1., 0.],
            [0., 0., 1.]])
     """
-    count = len(start)
-    if count <= 2:
-        return np.eye(2, count)
-    basis: list[NDArray[np.float64]] = []
-    # The unit vectors take over if a latent is zero or the two are parallel.
-    for candidate in (start.double().numpy(), end.double().numpy(), *np.eye(count)):
-        rest = candidate - sum((candidate @ axis) * axis for axis in basis)
-        if np.linalg.norm(rest) > 1e-6 and len(basis) < 2:
-            basis.append(rest / np.linalg.norm(rest))
-    return np.stack(basis)
+    if len(start) <= 2:
+        return np.eye(2, len(start))
+    # If a latent is zero or the two are parallel, any axis completes the basis.
+    axes, lengths = np.linalg.qr(torch.stack((start, end), dim=1).double().numpy())
+    plane: NDArray[np.float64] = np.where(np.diag(lengths) < 0, -axes, axes).T
+    return plane
 
 
 def project(z: Tensor, plane: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -149,7 +146,7 @@ class InterpolationFilm:
         turn = np.linspace(0, 2 * np.pi, 100)
         circle = np.stack((np.cos(turn), np.sin(turn)))
         for radius in (1, 2):
-            ax.plot(*radius * circle, ":", lw=0.8, color=PALETTE["isotropic"])
+            ax.plot(*radius * circle, ":", lw=0.8, color=PALETTE["chance"])
         ax.plot(*track.T, "-", lw=2, color=PALETTE["data"])
         for point, name in ((track[0], "$z_i$"), (track[-1], "$z_e$")):
             _mark(ax, point, name)

@@ -111,13 +111,12 @@ def describe_codes(codes: Codes) -> dict[str, Any]:
     """Return mean, standard deviation and quantiles of the posterior means, by dimension."""
     means = codes.mean.double()
     levels = torch.tensor(QUANTILES, dtype=torch.float64)
+    names = (f"{level:g}" for level in QUANTILES)
     quantiles = means.quantile(levels, dim=0).tolist()
     return {
         "mean": means.mean(0).tolist(),
         "std": means.std(0).tolist(),
-        "quantiles": {
-            f"{level:g}": values for level, values in zip(QUANTILES, quantiles, strict=True)
-        },
+        "quantiles": dict(zip(names, quantiles, strict=True)),
     }
 
 
@@ -157,10 +156,11 @@ def load_run(source: str | os.PathLike[str] | None = None) -> DigitsRun:
             f"{_FORMAT!r}",
             "pass a folder that `latentlab digits train` wrote",
         )
-    model = build_model(config_from(facts.get("model", {})))
+    config = config_from(facts.get("model", {}))
     codes, _ = load_tensors(folder / CODES)
     weights, _ = load_tensors(folder / MODEL)
     try:
+        model = build_model(config)
         model.load_state_dict(weights)
         kept = Codes(**codes)
     except (RuntimeError, TypeError) as error:

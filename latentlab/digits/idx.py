@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from latentlab.errors import FileError
 
 # Two zero bytes, the type (8: unsigned bytes), and the number of dimensions.
-_MAGIC = {"labels": 0x00000801, "pictures": 0x00000803}
+_MAGIC = {"labels": 0x00000801, "images": 0x00000803}
 _LARGEST = 2**30
 _GZIP = b"\x1f\x8b"
 
@@ -27,7 +27,7 @@ def read_idx(path: str | os.PathLike[str], what: str) -> NDArray[np.uint8]:
     Parameters
     ----------
     path : of the file
-    what : ``pictures``, for an array (N, H, W), or ``labels``, for (N,)
+    what : ``images``, for an array (N, H, W), or ``labels``, for (N,)
 
     Raises
     ------

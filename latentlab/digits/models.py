@@ -9,7 +9,7 @@ the image is their sigmoid. Only the conditional model uses the label.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
@@ -100,14 +100,7 @@ def config_from(facts: Mapping[str, Any]) -> DigitsConfig:
     2
     """
     try:
-        return DigitsConfig(
-            model=str(facts["model"]),
-            latent=int(facts["latent"]),
-            network=str(facts["network"]),
-            hidden=tuple(int(width) for width in facts["hidden"]),
-            size=int(facts["size"]),
-            classes=int(facts["classes"]),
-        )
+        return DigitsConfig(**{field.name: facts[field.name] for field in fields(DigitsConfig)})
     except (KeyError, TypeError, ValueError, UsageError) as error:
         raise FileError(
             f"an invalid description of a model ({error})",

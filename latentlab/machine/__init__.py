@@ -1,1 +1,1 @@
-"""What the machine offers: files that are whole or absent, memory, threads, other processes."""
+"""The machine: files that are complete or absent, memory, threads and other processes."""

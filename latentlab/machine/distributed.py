@@ -1,8 +1,8 @@
-"""Several processes, on one host or several, that share work: the rank of this one, and waiting.
+"""Processes that share work, on one host or several: the rank of this one, and waiting.
 
 torchrun starts them, and accelerate's ``PartialState`` reads from the environment how they reach
-one another. A rank that waits also watches the others, which neither of these does: a slow rank is
-waited for as long as it works, and one that is gone ends the wait within a minute.
+one another. Neither of these watches the other ranks while one waits, which this module does: it
+waits for a slow rank as long as that rank works, but at most a minute for one that is gone.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Ranks:
         return self.rank == 0
 
     def device(self, asked: str) -> str:
-        """Return the device of this rank; ``auto`` and ``cuda`` assign a GPU of its own to each.
+        """Return the device of this rank; ``auto`` and ``cuda`` give each rank its own GPU.
 
         Ranks share GPUs if there are more ranks than GPUs on this host.
         """
@@ -70,7 +70,7 @@ class Ranks:
 
         Parameters
         ----------
-        what : str, name of the point, for messages; each rank must pass it equally often
+        what : str, name of the point, for messages; each rank must pass it the same number of times
 
         Raises
         ------

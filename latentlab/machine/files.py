@@ -17,9 +17,9 @@ from latentlab.errors import FileError
 def replace_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path that becomes ``path`` when the block ends without an error.
 
-    The temporary file lies in the same folder (made if missing) and has the same suffix, its
-    name is hidden, and it is removed when the block fails or is interrupted: ``path`` either
-    keeps its old content or has all of the new.
+    The temporary file is hidden, lies in the same folder (created if missing) and has the same
+    suffix. It is removed if the block fails or is interrupted, so ``path`` has either all of its
+    old content or all of the new.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def replace_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise FileError where a folder neither exists nor can be made, or may not be written."""
+    """Raise FileError if a folder cannot be created or written."""
     existing = folder.absolute()
     while not (existing.exists() or existing.is_symlink()):
         existing = existing.parent
@@ -67,7 +67,7 @@ def check_folder(folder: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """Write a file whole or not at all; return its path."""
+    """Write a file completely or not at all; return its path."""
     with replace_when_done(path) as unfinished:
         unfinished.write_bytes(content)
     return path
@@ -86,7 +86,7 @@ def _concerns(error: OSError, temporary: Path) -> bool:
 def open_durably(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Yield a new binary file that becomes ``path`` once all its bytes are on the disk.
 
-    As :func:`replace_when_done`, and a name that is there after a power cut has its content.
+    As :func:`replace_when_done`. A file that is there after a power failure has its content.
 
     Raises
     ------

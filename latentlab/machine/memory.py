@@ -1,4 +1,4 @@
-"""How much memory there is, and matrices that may be larger."""
+"""The available memory, and matrices that may be larger than it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EXHAUSTED = (
 
 
 def available_memory() -> int:
-    """Return the bytes that may be used: what is free now, or LATENTLAB_MEMORY_GB if that is less.
+    """Return the number of bytes that may be used: the free memory, at most LATENTLAB_MEMORY_GB.
 
     Raises
     ------
@@ -40,13 +40,15 @@ def available_memory() -> int:
         allowed = 0.0
     if not allowed > 0:
         raise UsageError(
-            f"{MEMORY_VARIABLE}={limit}", "a positive number of gigabytes", "set it to, say, 8"
+            f"{MEMORY_VARIABLE}={limit}",
+            "a positive number of gigabytes",
+            "set it to 8, for example",
         )
     return min(free, int(allowed * 1e9))
 
 
 def allocate_matrix(rows: int, columns: int) -> Tensor:
-    """Return an uninitialized float32 matrix (rows, columns), on disk where memory is too small.
+    """Return an uninitialized float32 matrix (rows, columns), on disk if memory is too small.
 
     Half of the available memory is the limit; beyond it the matrix is mapped from an unnamed
     file in the temporary folder (``TMPDIR``), which disappears with the matrix.
@@ -80,7 +82,7 @@ def allocate_matrix(rows: int, columns: int) -> Tensor:
 
 
 def _reserve(descriptor: int, size: int, folder: str) -> None:
-    """Take the file's blocks now: a disk that fills up later would end the process."""
+    """Reserve the file's blocks now: a disk that fills up later would end the process."""
     if not hasattr(os, "posix_fallocate"):
         return
     try:
@@ -94,7 +96,7 @@ def _reserve(descriptor: int, size: int, folder: str) -> None:
 
 
 def check_memory(needed: int, what: str, advice: str) -> None:
-    """Raise MemoryLimitError where a step needs more bytes than are available."""
+    """Raise MemoryLimitError if a step needs more bytes than are available."""
     available = available_memory()
     if needed > available:
         raise MemoryLimitError(
@@ -105,7 +107,7 @@ def check_memory(needed: int, what: str, advice: str) -> None:
 
 
 def is_exhaustion(error: Exception) -> bool:
-    """Return whether an error says, in whichever library's words, that memory has ended."""
+    """Return whether an error of any library means that memory is exhausted."""
     import torch
 
     if isinstance(error, MemoryError | torch.OutOfMemoryError):

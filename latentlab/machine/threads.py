@@ -1,20 +1,19 @@
-"""How many threads work on small matrices, and on what must not depend on their number."""
+"""The number of CPU threads, for small matrices and for results that depend on it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 _SMALL = 1024
 
 
-@contextmanager
-def threads_for(side: int) -> Iterator[None]:
-    """Let one thread work inside the block where symmetric matrices of this side are small.
+def threads_for(side: int) -> AbstractContextManager[None]:
+    """Return a context that uses one thread if symmetric matrices of this side are small.
 
-    Many small products and eigenvalue problems gain nothing from more, and on a busy machine
-    threads that wait for one another at every step make them a hundred times slower. Results do
-    not depend on the machine's cores then, either.
+    Many small products and eigenvalue problems gain nothing from more threads. On a busy machine,
+    threads that wait for one another at every step make them a hundred times slower. With one
+    thread, the results do not depend on the number of cores either.
 
     Examples
     --------
@@ -26,15 +25,14 @@ def threads_for(side: int) -> Iterator[None]:
     >>> torch.get_num_threads() == before
     True
     """
-    with fixed_threads(1 if side < _SMALL else None):
-        yield
+    return fixed_threads(1 if side < _SMALL else None)
 
 
 @contextmanager
 def fixed_threads(count: int | None) -> Iterator[None]:
-    """Let so many threads work inside the block; as many as before where that is None.
+    """Use this number of threads inside the block; None keeps the current number.
 
-    How convolutions are cut up among threads changes their last digits.
+    The number of threads changes the last digits of convolutions.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""The images of one shard become latents, in batches that are always the same."""
+"""The latents of one shard of images, computed in batches that are always the same."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""A source of images becomes a store, shard by shard; an interrupted run can be resumed."""
+"""A store is filled from a source of images, shard by shard; an interrupted run can be resumed."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -29,7 +29,7 @@ from latentlab.store.writing import ShardWriter
 
 @dataclass(frozen=True)
 class Filled:
-    """What one run did.
+    """What one run of an encoding did.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Filled:
 
 def encode_folder(
     vae: LatentVAE,
-    path: str | Path,
+    path: str | Path | Source,
     out: str | Path,
     *,
     size: int | None = None,
@@ -62,7 +62,7 @@ def encode_folder(
     ranks: Ranks | None = None,
     progress: Progress | None = None,
 ) -> Filled:
-    """Encode every image of a folder into a store, and return what this run did.
+    """Encode every image of a folder into a store and return what this run did.
 
     The store holds one latent (C, h, w) in model space for each image; read it with
     :func:`latentlab.open_store`. An interrupted run is resumed by the same call. The same images,
@@ -74,7 +74,7 @@ def encode_folder(
     ----------
     vae : LatentVAE
     path : str or Path; a folder with its subfolders, a tar file or folder of tar files, or a folder
-        that Hugging Face's ``datasets`` wrote
+        that Hugging Face's ``datasets`` wrote. Or a Source of your own.
     out : str or Path; the store: a new folder, or a store that was begun with the same settings
     size : int, optional; center-crop to a square, then resize to size×size pixels. By default
         images keep their size and are cropped to multiples of ``vae.spec.multiple`` pixels.
@@ -123,50 +123,13 @@ def encode_folder(
     (['bright.png', 'dark.png'], (16, 8, 8))
     >>> place.cleanup()
     """
-    return fill_store(
-        vae,
-        open_source(path),
-        Path(out),
-        size=size,
-        stored=store_dtype,
-        per_shard=per_shard,
-        batch=batch,
-        threads=threads,
-        workers=workers,
-        ranks=ranks,
-        progress=progress,
-    )
-
-
-def fill_store(
-    vae: LatentVAE,
-    source: Source,
-    folder: Path,
-    *,
-    size: int | None = None,
-    stored: str = "float16",
-    per_shard: int | None = None,
-    batch: int | None = None,
-    threads: int | None = None,
-    workers: int | None = None,
-    ranks: Ranks | None = None,
-    progress: Progress | None = None,
-) -> Filled:
-    """Encode every image of a source into a store, and return what this run did.
-
-    Parameters
-    ----------
-    source : Source, such as ``open_source(path)``
-    folder : Path, of the store; a new folder, or a store that was begun with the same settings
-    stored : ``"float16"``, ``"bfloat16"`` or ``"float32"``; dtype of the stored latents
-
-    The other parameters and the errors are those of :func:`encode_folder`.
-    """
+    source = open_source(path) if isinstance(path, str | Path) else path
+    folder = Path(out)
     ranks = ranks or Ranks()
     if workers is None:
         workers = default_workers(beside_model=vae.device.type == "cpu")
     counts = {"per_shard": per_shard, "batch": batch, "threads": threads}
-    planned = plan(vae, source, size, stored, counts)
+    planned = plan(vae, source, size, store_dtype, counts)
     with ExitStack() as stack:
         if ranks.is_first:
             _make_folder(folder)
@@ -178,9 +141,8 @@ def fill_store(
                 begin(folder, planned, source, progress)
         ranks.wait("the list of images")
         manifest = read_same(folder, planned, counts)
-        work = _Work(vae, source, folder, manifest, ranks, workers)
         with fixed_threads(manifest.threads):
-            filled = work.run(progress)
+            filled = _fill(vae, source, folder, manifest, ranks, workers, progress)
         ranks.wait("the last shard")
         if ranks.is_first:
             with open_durably(folder / INDEX) as merged:
@@ -229,52 +191,53 @@ def begin(
     write_manifest(folder, replace(planned, pictures=count, list_sha256=digest))
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What one rank does for a store that was begun."""
+def _fill(
+    vae: LatentVAE,
+    source: Source,
+    folder: Path,
+    manifest: Manifest,
+    ranks: Ranks,
+    workers: int,
+    progress: Progress | None,
+) -> Filled:
+    """Compute the shards of this rank that are missing or damaged."""
 
-    vae: LatentVAE
-    source: Source
-    folder: Path
-    manifest: Manifest
-    ranks: Ranks
-    workers: int
+    def listed() -> Iterator[tuple[int, list[str]]]:
+        shards = enumerate(paths_by_shard(folder, manifest))
+        return islice(shards, ranks.rank, None, ranks.world)
 
-    def run(self, progress: Progress | None) -> Filled:
-        """Compute the shards that are missing or damaged."""
-        listed = self._listed()
-        missing = [k for k, paths in listed if not is_finished(self.folder, k, paths)]
-        started = time.monotonic()
-        grid = Grid.of(self.manifest.size, self.manifest.spec.multiple)
-        wanted = set(missing)
-        paths = (path for shard, some in self._listed() if shard in wanted for path in some)
-        images = prepared(self.source, paths, grid, workers=self.workers)
-        # Writing takes time on slow disks; meanwhile the model works on the next shard.
-        with closing(paths), closing(images), ShardWriter(self.folder) as writer:
-            begun = self._begun(missing, images, progress)
-            for encoded in one_ahead(begun, ahead=self.vae.runs_aside):
-                writer.write(encoded)
-            writer.wait()
-        return Filled(self.folder, self.manifest.count(missing), time.monotonic() - started)
+    missing = [shard for shard, paths in listed() if not is_finished(folder, shard, paths)]
+    total = manifest.count(range(ranks.rank, manifest.shards, ranks.world))
+    started = time.monotonic()
+    wanted = set(missing)
+    paths = (path for shard, some in listed() if shard in wanted for path in some)
+    grid = Grid.of(manifest.size, manifest.spec.multiple)
+    images = prepared(source, paths, grid, workers=workers)
+    # Writing takes time on slow disks; meanwhile the model works on the next shard.
+    with closing(paths), closing(images), ShardWriter(folder) as writer:
+        begun = _begin_shards(vae, manifest, missing, images, total, progress)
+        for encoded in one_ahead(begun, ahead=vae.runs_aside):
+            writer.write(encoded)
+        writer.wait()
+    return Filled(folder, manifest.count(missing), time.monotonic() - started)
 
-    def _listed(self) -> Iterator[tuple[int, list[str]]]:
-        """Return this rank's shards, each with the paths of its images."""
-        listed = enumerate(paths_by_shard(self.folder, self.manifest))
-        return islice(listed, self.ranks.rank, None, self.ranks.world)
 
-    def _begun(
-        self, missing: Iterable[int], images: Iterator[Prepared], progress: Progress | None
-    ) -> Iterator[ShardEncoder]:
-        """Yield each missing shard once the model has been given all its images."""
-        manifest = self.manifest
-        total = manifest.count(range(self.ranks.rank, manifest.shards, self.ranks.world))
-        done = total - manifest.count(missing)
-        for shard in missing:
-            encoder = ShardEncoder(self.vae, manifest, shard)
-            for image in islice(images, manifest.count([shard])):
-                encoder.add(image)
-                done += 1
-                if progress:
-                    progress("encoding", done, total)
-            encoder.begin_rest()
-            yield encoder
+def _begin_shards(
+    vae: LatentVAE,
+    manifest: Manifest,
+    missing: Sequence[int],
+    images: Iterator[Prepared],
+    total: int,
+    progress: Progress | None,
+) -> Iterator[ShardEncoder]:
+    """Yield each missing shard once the model has been given all its images."""
+    done = total - manifest.count(missing)
+    for shard in missing:
+        encoder = ShardEncoder(vae, manifest, shard)
+        for image in islice(images, manifest.count([shard])):
+            encoder.add(image)
+            done += 1
+            if progress:
+                progress("encoding", done, total)
+        encoder.begin_rest()
+        yield encoder

@@ -53,7 +53,7 @@ class Manifest:
     threads : int, CPU threads of one process, which change the last digits; None on a GPU
     tile : int, side in pixels of the tiles that were encoded one by one; None without tiles
     compiled : bool, whether the model was compiled by torch
-    images : int, length of the list, including images that were skipped
+    pictures : int, length of the list, including images that were skipped
     list_sha256 : str, of ``pictures.jsonl``
     versions : library → version when the store was begun
     """
@@ -91,7 +91,10 @@ def plan(
 
     Parameters
     ----------
-    vae, source, size, stored : as for :func:`latentlab.store.filling.fill_store`
+    vae : LatentVAE
+    source : Source
+    size : int, side of the square images in pixels, or None to keep the size of each
+    stored : str, dtype of the stored latents
     counts : ``per_shard``, ``batch`` and ``threads``; None is replaced by a default
 
     Raises
@@ -135,7 +138,7 @@ def check_options(*, stored: str, **counts: int | None) -> None:
         if count is not None and not 1 <= count <= _MOST[name]:
             option = f"--{name.replace('_', '-')}"
             advice = f"{'raise' if count < 1 else 'lower'} {option}"
-            raise UsageError(f"{option} {count}", f"1 to {_MOST[name]:,}", advice)
+            raise UsageError(f"{option} {count}", f"a number from 1 to {_MOST[name]:,}", advice)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -219,7 +222,7 @@ def _differences(begun: Manifest, planned: Manifest) -> Iterator[tuple[str, Any,
     for name, had in vars(begun).items():
         wanted = getattr(planned, name)
         if name not in {"model", "spec", *later} and had != wanted:
-            yield name, had, wanted
+            yield name.replace("stored", "store_dtype"), had, wanted
 
 
 def is_store(path: str | Path) -> bool:

@@ -1,4 +1,4 @@
-"""One image of a source becomes 8-bit levels and a hash, or the reason why it cannot.
+"""One image of a source as 8-bit levels and a hash, or the reason why it cannot be read.
 
 Worker processes run this module, so it does not import torch.
 """

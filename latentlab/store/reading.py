@@ -25,6 +25,8 @@ from latentlab.store.shards import (
     tensor_name,
 )
 
+_SHOWN = ("per_shard", "batch", "threads", "tile", "compiled")
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Store:
@@ -74,11 +76,7 @@ class Store:
             "preprocessing": manifest.preprocessing,
             "dtype": manifest.dtype,
             "store_dtype": manifest.stored,
-            "per_shard": manifest.per_shard,
-            "batch": manifest.batch,
-            "threads": manifest.threads,
-            "tile": manifest.tile,
-            "compiled": manifest.compiled,
+            **{name: getattr(manifest, name) for name in _SHOWN},
         }
 
     def files(self) -> Iterator[Path]:
@@ -88,7 +86,7 @@ class Store:
             yield from (latents_path(self.folder, shard), index_path(self.folder, shard))
         yield self.folder / INDEX
 
-    def pictures(self) -> Iterator[dict[str, Any]]:
+    def images(self) -> Iterator[dict[str, Any]]:
         """Yield path, size, sha256, shape, shard and row of every latent, in order."""
         for shard in range(self.manifest.shards):
             for line in read_images(self.folder, shard):
@@ -97,7 +95,7 @@ class Store:
 
     def paths(self) -> Iterator[str]:
         """Return the path of every latent's image in the source, in order."""
-        return (str(line["path"]) for line in self.pictures())
+        return (str(line["path"]) for line in self.images())
 
     @property
     def shape(self) -> Shape:
@@ -174,7 +172,18 @@ class Store:
 def open_store(path: str | Path) -> Store:
     """Return a finished store, for reading.
 
-    Only the first line of each shard's index is read; `latentlab store verify` checks the rest.
+    Only the first line of each shard's index is read; ``latentlab store verify`` checks the rest.
+    The latents are in model space, as :func:`latentlab.encode` returns them, and come as float32
+    whatever the dtype that they are stored in.
+
+    Parameters
+    ----------
+    path : str or Path; a folder that :func:`latentlab.encode_folder` or ``latentlab encode`` wrote
+
+    Returns
+    -------
+    Store : ``len(store)`` latents; ``store.batches(rows)`` yields them as tensors (n, C, h, w) and
+        ``store.paths()`` the paths of their images, both in the order of the list
 
     Raises
     ------
@@ -182,9 +191,18 @@ def open_store(path: str | Path) -> Store:
 
     Examples
     --------
-    >>> store = open_store("photos-taef2")  # doctest: +SKIP
-    >>> for latents in store.batches(64):  # doctest: +SKIP
-    ...     print(latents.shape)
+    >>> import tempfile
+    >>> import latentlab
+    >>> from latentlab.images.examples import example_folder
+    >>> vae = latentlab.load_vae("linear", device="cpu")
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     _ = latentlab.encode_folder(vae, example_folder(), place, size=64, workers=0)
+    ...     store = open_store(place)
+    ...     print(len(store), list(store.paths()))
+    ...     for latents in store.batches(64):
+    ...         print(latents.shape, latents.dtype)
+    2 ['china.jpg', 'flower.jpg']
+    torch.Size([2, 16, 8, 8]) torch.float32
     """
     folder = Path(path)
     manifest = read_manifest(folder)

@@ -26,7 +26,7 @@ Shape = tuple[int, int, int]
 INDEX = "index.jsonl"
 
 _UNFINISHED = re.compile(
-    r"\.(latents-\d{5,}|store|images|index)-[0-9a-f]{8}\.(safetensors|jsonl|json)"
+    r"\.(latents-\d{5,}|store|pictures|index)-[0-9a-f]{8}\.(safetensors|jsonl|json)"
 )
 
 
@@ -53,7 +53,7 @@ class Head:
     ----------
     shard : int
     sha256, bytes : of the file of latents
-    images, skipped : int, images with and without a latent in the shard
+    pictures, skipped : int, images with and without a latent in the shard
     lines_sha256 : of the lines that follow this one
     shapes : (C, h, w) → number of latents
     retry : bool, whether images were skipped that may be readable another time
@@ -67,11 +67,6 @@ class Head:
     lines_sha256: str
     shapes: Mapping[Shape, int] = field(default_factory=dict)
     retry: bool = False
-
-    def facts(self) -> dict[str, Any]:
-        """Return the content of the line."""
-        shapes = [[*shape, count] for shape, count in self.shapes.items()]
-        return {**vars(self), "shapes": shapes}
 
 
 def write_shard(
@@ -101,12 +96,13 @@ def write_shard(
         {shape: len(rows) for shape, rows in latents.items()},
         any(line.get("retry", False) for line in images),
     )
+    facts = {**vars(head), "shapes": [[*shape, len(rows)] for shape, rows in latents.items()]}
     # The old index goes first: it must never stand beside the latents of another run.
     index_path(folder, shard).unlink(missing_ok=True)
     with open_durably(latents_path(folder, shard)) as file:
         file.write(content)
     with open_durably(index_path(folder, shard)) as file:
-        file.write(line_of(head.facts()) + lines)
+        file.write(line_of(facts) + lines)
     return head
 
 
@@ -158,7 +154,7 @@ def is_finished(folder: Path, shard: int, paths: Sequence[str]) -> bool:
 
 
 def find_fault(folder: Path, shard: int, paths: Sequence[str]) -> str | None:
-    """Return in a few words what is wrong with a shard; None if nothing is.
+    """Return in a few words what is wrong with a shard, or None.
 
     Parameters
     ----------

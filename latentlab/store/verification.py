@@ -27,7 +27,7 @@ class Verified:
 
     Parameters
     ----------
-    shards, images : int, how many were checked; images that were skipped do not count, and
+    shards, pictures : int, how many were checked; images that were skipped do not count, and
         without a source none is checked
     problems : the first of them, one line each
     count : int, of all problems

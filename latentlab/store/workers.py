@@ -105,7 +105,7 @@ class _Worker:
         self._write(path)
 
     def receive(self) -> Prepared:
-        """Return the oldest image; if it killed the worker, say so and start another."""
+        """Return the oldest image; if it killed the worker, report that and start another."""
         path = self.paths.popleft()
         assert self.process.stdout is not None
         try:
@@ -129,12 +129,11 @@ class _Worker:
 
 def _widen(pipe: IO[bytes] | None) -> None:
     """Let a pipe hold several images if the system allows it."""
-    if pipe is None or sys.platform != "linux":
-        return
-    import fcntl
+    if pipe is not None and sys.platform == "linux":
+        import fcntl
 
-    with suppress(OSError):
-        fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        with suppress(OSError):
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def serve() -> None:

@@ -29,8 +29,7 @@ from latentlab.encoding.batches import batch_size
 from latentlab.encoding.precision import for_data_set
 from latentlab.images.reading import read_image
 from latentlab.machine.files import open_durably
-from latentlab.store.filling import Filled, fill_store
-from latentlab.store.opening import open_source
+from latentlab.store.filling import Filled, encode_folder
 from latentlab.store.reading import Store
 from latentlab.store.shards import write_shard
 
@@ -63,8 +62,8 @@ def _measure_throughput(vae: LatentVAE, options: Options) -> Row:
         batches = pixels.split(batch_size(vae, options.size, options.size))
         run_half(vae, "encode", batches[0])
         stores = [Path(place) / f"store-{number}" for number in range(options.rounds)]
-        fill = partial(fill_store, vae, open_source(photos), size=options.size)
-        turns = [_fill_beside_model(vae, partial(fill, folder=one), batches) for one in stores]
+        fill = partial(encode_folder, vae, photos, size=options.size)
+        turns = [_fill_beside_model(vae, partial(fill, out=one), batches) for one in stores]
         disk = _measure_disk(open_store(stores[0]), Path(place), options.rounds)
     ratios = sorted(model / store for store, model in turns)
     store, model = (median(seconds) for seconds in zip(*turns, strict=True))
@@ -144,7 +143,7 @@ def _fill_with_small(count: int) -> Row:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "photos"
         _write_images(folder, count)
-        job = partial(fill_store, vae, open_source(folder), Path(place) / "store", size=SMALL)
+        job = partial(encode_folder, vae, folder, Path(place) / "store", size=SMALL)
         seconds, (before, growth) = timed(partial(peak_of, job))
     memory = {"peak_bytes": before + growth, "growth_bytes": growth}
     return {"pictures": count, "seconds": seconds, **memory}
