@@ -279,7 +279,7 @@ def test_a_command_line_that_does_not_parse_is_wrong_usage(
     assert words in called.error
     command = arguments.split()[0]
     where = f"latentlab {command}" if command in ("pca", "traverse") else "latentlab"
-    assert called.error.endswith(f"see `{where} --help`")
+    assert called.error.endswith(f"See `{where} --help`.")
 
 
 def test_options_are_checked_before_the_model_is_loaded(cli: CommandLine) -> None:
@@ -319,26 +319,26 @@ def test_samples_beyond_the_memory_go_to_the_disk(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = ("-k", "gaussian", "--json")
-    roomy = cli.pca(*options, n_samples=120).facts
+    roomy = cli.pca(*options, samples=120).facts
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", "0.003")
     mapped = []
     memmap = np.memmap
     monkeypatch.setattr(np, "memmap", lambda *a, **b: mapped.append(b) or memmap(*a, **b))
-    tight = cli.pca(*options, n_samples=120).facts
+    tight = cli.pca(*options, samples=120).facts
     assert [each["shape"] for each in mapped] == [(120, 4096)]
     np.testing.assert_allclose(tight["explained_variance"], roomy["explained_variance"], rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["gaussian", "augment"])
 def test_samples_beyond_the_disk_are_out_of_memory(name: str, cli: CommandLine) -> None:
-    refused(cli.pca("-k", name, n_samples=10**12), 5, "1,000,000,000,000", "lower --samples")
+    refused(cli.pca("-k", name, samples=10**12), 5, "1,000,000,000,000", "Lower --samples")
 
 
-def test_a_image_beyond_the_memory_is_out_of_memory(
+def test_an_image_beyond_the_memory_is_out_of_memory(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", "0.00001")
-    refused(cli.pca(), 5, "64×64", "lower --size")
+    refused(cli.pca(), 5, "64×64", "Lower --size")
 
 
 @pytest.mark.parametrize("limit", ["plenty", "0", "-1"])
@@ -363,7 +363,7 @@ def test_an_allocator_that_gives_up_anywhere_is_out_of_memory(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("latentlab.components.pca.fit_pca", fail)
+    monkeypatch.setattr("latentlab.recipes.analysis.fit_pca", fail)
     refused(cli.pca(), 5, "no memory", "--samples")
 
 
@@ -376,7 +376,7 @@ def test_an_unforeseen_error_is_one_line_unless_debug_is_asked_for(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("first line\nsecond line")
 
-    monkeypatch.setattr("latentlab.components.pca.fit_pca", fail)
+    monkeypatch.setattr("latentlab.recipes.analysis.fit_pca", fail)
     called = cli.pca()
     assert called.code == 1
     assert "ZeroDivisionError: first line (run again with --debug" in called.error
@@ -591,7 +591,7 @@ def test_writes_of_pca_that_break_off_keep_what_was_there(
     break_writes(monkeypatch, Interruption(passing, error))
     called = analysed.pca("-k", "crops", "--components", 2, "--out", RUN)
     if error is FULL:
-        refused(called, 3, "No space left", "free some space")
+        refused(called, 3, "No space left", "Free some space")
     else:
         assert (called.code, called.out) == (130, "")
         assert "interrupted" in called.error
@@ -618,7 +618,7 @@ def test_an_error_of_the_system_that_nobody_foresaw_is_one_line(
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.EIO, "Input/output error", "photo.png")
 
-    monkeypatch.setattr("latentlab.components.pca.fit_pca", fail)
+    monkeypatch.setattr("latentlab.recipes.analysis.fit_pca", fail)
     refused(cli.pca(), 1, "photo.png", "Input/output error")
 
 
@@ -642,7 +642,7 @@ def test_a_randomized_summary_has_no_numbers_that_need_the_whole_spectrum(
     cli: CommandLine,
 ) -> None:
     options = ("-k", "gaussian", "--randomized", "--components", 2)
-    facts = cli.pca(*options, n_samples=30).facts
+    facts = cli.pca(*options, samples=30).facts
     assert len(facts["explained_variance"]) == 2
     for name in ("participation_ratio", "participation_ratio_corrected", "log_fit_r2", "k90"):
         assert facts[name] is None
@@ -659,7 +659,7 @@ def test_too_many_samples_for_the_eigenproblem_are_refused_before_the_first(
 ) -> None:
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", "0.01")
     monkeypatch.setattr("latentlab.neighborhoods.gaussian.noisy", None)
-    refused(cli.pca("-k", "gaussian", n_samples=4000), 5, "randomized")
+    refused(cli.pca("-k", "gaussian", samples=4000), 5, "randomized")
 
 
 def test_a_decoder_that_fails_does_so_before_the_samples(
@@ -668,7 +668,7 @@ def test_a_decoder_that_fails_does_so_before_the_samples(
     def overflow(*_arguments: object) -> None:
         raise NonFiniteError("NaN images", "finite numbers", "use --dtype float32")
 
-    monkeypatch.setattr("latentlab.encoding.encoder.reconstruct", overflow)
+    monkeypatch.setattr("latentlab.recipes.analysis.decode", overflow)
     monkeypatch.setattr("latentlab.neighborhoods.gaussian.noisy", None)
     refused(cli.pca("-k", "gaussian"), 1, "float32")
 

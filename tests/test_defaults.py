@@ -70,7 +70,7 @@ def test_what_was_asked_for_is_never_replaced_by_another(
     assert run(["pca", "sample:flower", "--size", "64"]) == 4
     error = capsys.readouterr().err
     assert "loading no-such-model (chosen by LATENTLAB_MODEL)" in error
-    assert "error: got the model name 'no-such-model'" in error
+    assert "error: Got the model name 'no-such-model'" in error
 
 
 def test_the_built_in_control_runs_by_name_alone(

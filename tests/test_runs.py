@@ -31,7 +31,7 @@ def fitted(linear_vae: LinearVAE, linear_latent: Latent) -> PCA:
 
 
 @pytest.mark.parametrize(
-    ("picture", "model", "folder"),
+    ("image", "model", "folder"),
     [
         ("cat", "taef2", "cat-taef2-1"),
         ("my cat (2)", "sd/vae:x", "my_cat_2-sd_vae_x-1"),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from latentlab.latents import Progress
+
+_PIPE_WIDTH = 1000
 
 
 def say(message: str, *, quiet: bool = False) -> None:
@@ -35,6 +37,30 @@ def print_paths(facts: Mapping[str, Any]) -> None:
     """Print the path of every file of a result."""
     for path in facts["files"]:
         print(path)
+
+
+def print_result(facts: Mapping[str, Any], parts: Iterable[Any]) -> None:
+    """Print the title of a result, the parts of its summary and the paths of its files."""
+    print_parts([styled(facts["title"], "bold"), *parts])
+    print_paths(facts)
+
+
+def print_parts(parts: Iterable[Any]) -> None:
+    """Print text and tables on stdout; a pipe has no width, so that rows stay whole there."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    for part in parts:
+        console.print(part)
+
+
+def styled(text: str, style: str) -> Any:
+    """Return text in a style such as ``"bold"`` or ``"dim"``."""
+    from rich.text import Text
+
+    return Text(text, style)
 
 
 def table(

@@ -12,7 +12,6 @@ from latentlab.errors import UsageError
 from latentlab.loaders.catalogue import find_entry
 
 DEFAULT_MODEL = "mini"
-DEFAULT_NEIGHBORHOOD = "augment"
 MODEL_VARIABLE = "LATENTLAB_MODEL"
 
 

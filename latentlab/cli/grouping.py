@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
@@ -68,12 +69,14 @@ class ListingCommand(TyperCommand):
             "nulls": ", ".join(name for name in NULLS.names() if name != "isotropic"),
             "features": ", ".join(FEATURES.names()),
         }
-        templates = {id(param): getattr(param, "help", None) for param in self.params}
-        for param in self.params:
-            if templates[id(param)]:
-                for name, listed in names.items():
-                    param.help = param.help.replace(f"{{{name}}}", listed)  # type: ignore[attr-defined]
-        super().format_help(ctx, formatter)
-        for param in self.params:
-            if templates[id(param)]:
-                param.help = templates[id(param)]  # type: ignore[attr-defined]
+        shown = copy(self)
+        shown.params = [_fill_in(parameter, names) for parameter in self.params]
+        super(ListingCommand, shown).format_help(ctx, formatter)
+
+
+def _fill_in(parameter: Any, names: Mapping[str, str]) -> Any:
+    filled = copy(parameter)
+    for name, listed in names.items():
+        if getattr(filled, "help", None):
+            filled.help = filled.help.replace(f"{{{name}}}", listed)
+    return filled

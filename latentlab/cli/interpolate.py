@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.console import print_json, print_paths, progress_bar, shown, table
+from latentlab.cli.console import progress_bar, shown, table
 from latentlab.cli.grouping import grouped
 from latentlab.cli.machine import Machine, say_tiling
-from latentlab.cli.options import Output
+from latentlab.cli.options import Animation, Output
 
 
 class PathName(StrEnum):
@@ -30,27 +30,23 @@ def interpolate(
     last: Annotated[str, typer.Argument(help="Another image of the same size; see --size.")],
     machine: Machine,
     output: Output,
+    animation: Animation,
     path: Annotated[
         PathName,
         typer.Option(help="Path through latent space; arc changes the image in even steps."),
     ] = PathName.linear,
     steps: Annotated[int, typer.Option(help="Number of frames, both ends included.")] = 24,
-    format: options.AnimationFormat = options.Format.gif,
-    fps: options.Fps = 12,
-    loop: options.Loop = True,
     size: options.Size = None,
 ) -> None:
     """Go from one image to another through latent space, and plot how evenly they change."""
     from latentlab import encode
-    from latentlab.figures.animation import check_format
     from latentlab.machine.files import check_folder
     from latentlab.recipes.comparing import analyze_interpolation
     from latentlab.results.folders import RUNS_FOLDER
     from latentlab.walks.interpolation import check_interpolation
 
-    suffix = f".{format.value}"
     check_interpolation(path.value, steps)
-    check_format(suffix, fps)
+    how = animation.checked()
     check_folder(output.out or RUNS_FOLDER)
     vae = machine.load(quiet=output.quiet)
     ends = [encode(vae, image, size) for image in (first, last)]
@@ -60,24 +56,16 @@ def interpolate(
             ends,
             path=path.value,
             steps=steps,
-            suffix=suffix,
-            fps=fps,
-            loop=loop,
+            **how,
             folder=output.out,
             command_line=context.obj,
             progress=progress,
         )
     say_tiling(vae, quiet=output.quiet)
-    facts = saved.printed()
-    if output.json:
-        print_json(facts)
-    elif not output.quiet:
-        _print_summary(facts)
+    output.show(saved.printed(), _summarize)
 
 
-def _print_summary(facts: Mapping[str, Any]) -> None:
-    from rich.console import Console
-
+def _summarize(facts: Mapping[str, Any]) -> list[Any]:
     rows = [
         (
             name,
@@ -89,7 +77,4 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
         for name, row in {row["path"]: row for row in (facts, facts["linear"])}.items()
     ]
     headings = ("path", "length", "× straight", "fastest / slowest", "largest drift / ‖z‖")
-    console = Console(highlight=False, markup=False)
-    console.print(facts["title"], style="bold")
-    console.print(table(rows, headings))
-    print_paths(facts)
+    return [table(rows, headings)]

@@ -8,10 +8,11 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, TextIO
+from typing import Annotated, Any
 
 import typer
 
+from latentlab.cli.console import say
 from latentlab.cli.digits import digits
 from latentlab.cli.directions import directions
 from latentlab.cli.encode import encode
@@ -35,13 +36,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # drawing the help with rich would double the time of --help
 )
-app.command("pca", cls=ListingCommand)(pca)
-app.command("traverse", cls=ListingCommand)(traverse)
-app.command("directions", cls=ListingCommand)(directions)
-app.command("transfer", cls=ListingCommand)(transfer)
-app.command("interpolate", cls=ListingCommand)(interpolate)
-app.command("encode", cls=ListingCommand)(encode)
-app.command("models", cls=ListingCommand)(models)
+for command in (pca, traverse, directions, transfer, interpolate, encode, models):
+    app.command(command.__name__, cls=ListingCommand)(command)
 app.add_typer(store, name="store")
 app.add_typer(digits, name="digits")
 
@@ -110,8 +106,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 _PLAINER = {
-    "Input should be a valid integer, unable to parse string as an integer": "no whole number",
-    "Input should be a valid number, unable to parse string as a number": "no number",
+    "Input should be a valid integer, unable to parse string as an integer": "not a whole number",
+    "Input should be a valid number, unable to parse string as a number": "not a number",
     "Input should be greater than or equal to": "expected at least",
     "Input should be less than or equal to": "expected at most",
     "Value error, ": "",
@@ -143,16 +139,9 @@ def _explain(error: Exception) -> tuple[str, int]:
     return f"Unexpected {name}: {first}. Run again with --debug and report it.", 1
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    say(f"warning: {message}")
 
 
 def _complain(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    say(f"error: {message}")

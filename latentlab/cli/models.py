@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.console import progress_bar, table
+from latentlab.cli.console import print_json, print_parts, progress_bar, say, table
 from latentlab.loaders.built_in import BUILT_IN
 from latentlab.loaders.catalogue import CATALOGUE, CatalogueEntry, find_entry
 from latentlab.loaders.hub_cache import FetchedModel, cached
-
-_WIDE = 1000
 
 
 def models(
@@ -35,15 +32,12 @@ def models(
 def _list(*, json_output: bool, quiet: bool) -> None:
     found = {name: _find(entry) for name, entry in CATALOGUE.items()}
     if json_output:
-        built_in = [
-            {"name": name, "built_in": True, "note": note} for name, note in BUILT_IN.items()
-        ]
+        built_in = [{"name": name, "built_in": True, "note": BUILT_IN[name]} for name in BUILT_IN]
         rows = [_describe(entry, found[name]) for name, entry in CATALOGUE.items()]
-        typer.echo(json.dumps({"built_in": built_in, "models": rows}, indent=2))
+        print_json({"built_in": built_in, "models": rows})
         return
     _print_table(found)
-    if not quiet:
-        typer.echo("Fetch one with: latentlab models --download NAME", err=True)
+    say("Fetch one with: latentlab models --download NAME", quiet=quiet)
 
 
 def _download(entry: CatalogueEntry, *, json_output: bool, offline: bool, quiet: bool) -> None:
@@ -58,10 +52,9 @@ def _download(entry: CatalogueEntry, *, json_output: bool, offline: bool, quiet:
             progress=progress,
         )
     if json_output:
-        facts = _describe(entry, model) | {"from_cache": model.from_cache}
-        typer.echo(json.dumps(facts, indent=2))
+        print_json({**_describe(entry, model), "from_cache": model.from_cache})
     else:
-        typer.echo(f"{entry.name}: {model.folder}")
+        print(f"{entry.name}: {model.folder}")
 
 
 def _find(entry: CatalogueEntry) -> FetchedModel | None:
@@ -77,8 +70,6 @@ def _describe(entry: CatalogueEntry, model: FetchedModel | None) -> dict[str, An
 
 
 def _print_table(found: dict[str, FetchedModel | None]) -> None:
-    from rich.console import Console
-
     rows = [
         (
             name,
@@ -93,9 +84,5 @@ def _print_table(found: dict[str, FetchedModel | None]) -> None:
         for name, entry in CATALOGUE.items()
     ]
     headings = ("name", "family", "channels", "stride", "MB", "license", "gated", "on disk")
-    drawn = table(rows, headings, left=(0, 1, 5, 6, 7))
-    # A pipe has no width: rows stay whole, one model a line.
-    console = Console(highlight=False, markup=False)
-    console.print(drawn, width=None if console.is_terminal else _WIDE, no_wrap=False)
-    for name, note in BUILT_IN.items():
-        console.print(f"{name} (built in): {note}", soft_wrap=True)
+    notes = [f"{name} (built in): {note}" for name, note in BUILT_IN.items()]
+    print_parts([table(rows, headings, left=(0, 1, 5, 6, 7)), *notes])

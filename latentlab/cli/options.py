@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latentlab.cli.console import print_json, print_result
 from latentlab.errors import UsageError
 from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD
 
@@ -35,8 +37,6 @@ Settings = Annotated[
 Features = Annotated[
     str | None, typer.Option(help="What the finder jacobian measures change in: {features}.")
 ]
-Fps = Annotated[float, typer.Option(help="Frames per second.")]
-Loop = Annotated[bool, typer.Option(help="Play forever, there and back, or once.")]
 
 
 class Format(StrEnum):
@@ -48,7 +48,21 @@ class Format(StrEnum):
     mp4 = "mp4"
 
 
-AnimationFormat = Annotated[Format, typer.Option(help="File format of the animations.")]
+@dataclass(frozen=True)
+class Animation:
+    """How animations are written."""
+
+    format: Annotated[Format, typer.Option(help="File format of the animations.")] = Format.gif
+    fps: Annotated[float, typer.Option(help="Frames per second.")] = 12
+    loop: Annotated[bool, typer.Option(help="Play forever, there and back, or once.")] = True
+
+    def checked(self) -> dict[str, Any]:
+        """Return suffix, fps and loop; UsageError where the file format cannot have them."""
+        from latentlab.figures.animation import check_format
+
+        suffix = f".{self.format.value}"
+        check_format(suffix, self.fps)
+        return {"suffix": suffix, "fps": self.fps, "loop": self.loop}
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,15 @@ class Output:
     ] = None
     json: Json = False
     quiet: Quiet = False
+
+    def show(
+        self, facts: Mapping[str, Any], summarize: Callable[[Mapping[str, Any]], Sequence[Any]]
+    ) -> None:
+        """Print a result: as JSON, or its title, summary and files, or nothing when quiet."""
+        if self.json:
+            print_json(facts)
+        elif not self.quiet:
+            print_result(facts, summarize(facts))
 
 
 @dataclass(frozen=True)
@@ -83,13 +106,25 @@ class Samples:
     settings: Settings = None
     seed: Seed = 0
 
-    def plan(self, dtype: str = "auto") -> SamplingPlan:
+    def plan(self, dtype: str = "auto", features: str | None = None) -> SamplingPlan:
         """Return what these options ask for, parsed; UsageError where they cannot be read."""
         from latentlab.recipes.sampling import SamplingPlan
 
         region = parse_region(self.region)
         options = parse_settings(self.settings)
+        if features:
+            options["features"] = features
         return SamplingPlan(self.neighborhood, self.samples, region, options, self.seed, dtype)
+
+
+def given_options(context: typer.Context, names: Collection[str]) -> list[str]:
+    """Return those of the parameters named that the command line sets, as options: ``--size``."""
+    return [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in names
+        and getattr(context.get_parameter_source(parameter.name), "name", "") == "COMMANDLINE"
+    ]
 
 
 def parse_names(option: str, text: str | None) -> list[str] | None:

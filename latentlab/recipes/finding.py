@@ -73,18 +73,28 @@ class FoundDirections:
     saved: Saved | None = None
 
 
-def split_options(
-    finder: str, settings: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the settings that are options of a finder, and the others, for the neighborhood."""
+def plan_search(
+    plan: SamplingPlan,
+    finder: str = "pca",
+    n_components: int | None = None,
+    *,
+    labels: bool = True,
+    compare: Sequence[str] | None = None,
+) -> tuple[Search, SamplingPlan]:
+    """Return what to ask of a finder, and the plan without the options that are the finder's.
+
+    Parameters
+    ----------
+    plan : SamplingPlan, whose options are those of the sampler and of the finder
+    finder, n_components, labels : see :class:`Search`
+    compare : names of other finders; by default pca and random
+    """
     own = option_types(FINDERS[finder])
-    mine = {name: value for name, value in settings.items() if name in own}
-    return mine, {name: value for name, value in settings.items() if name not in own}
-
-
-def default_comparison(finder: str) -> tuple[str, ...]:
-    """Return the finders that directions are compared with by default."""
-    return tuple(name for name in _COMPARED if name != finder)
+    mine = {name: value for name, value in plan.options.items() if name in own}
+    if compare is None:
+        compare = [name for name in _COMPARED if name != finder]
+    rest = {name: value for name, value in plan.options.items() if name not in own}
+    return Search(finder, n_components, mine, labels, tuple(compare)), replace(plan, options=rest)
 
 
 def check_search(search: Search, plan: SamplingPlan, image: Any, folder: Path | None) -> None:
@@ -191,6 +201,21 @@ def save_found(
     )
 
 
+def walk_along_all(
+    vae: LatentVAE, found: FoundDirections, progress: Progress | None = None
+) -> Traversal:
+    """Return a short walk along every direction, for the sheet of a directions run."""
+    return traverse(
+        vae,
+        found.latent,
+        found.directions,
+        n_components=len(found.directions.labels),
+        span=_SPAN,
+        steps=_STEPS,
+        progress=progress,
+    )
+
+
 def analyze_directions(
     vae: LatentVAE,
     image: Any,
@@ -250,20 +275,10 @@ def analyze_directions(
     >>> found.directions.labels
     ('PC 1', 'PC 2')
     """
-    mine, rest = split_options(finder, options or {})
-    others = default_comparison(finder) if compare is None else tuple(compare)
-    search = Search(finder, n_components, mine, labels, others)
-    plan = SamplingPlan(neighborhood, n_samples, region, rest, seed)
+    plan = SamplingPlan(neighborhood, n_samples, region, options or {}, seed)
+    search, plan = plan_search(plan, finder, n_components, labels=labels, compare=compare)
     out = None if folder is None else Path(folder)
     check_search(search, plan, image, out)
     found = find_around(vae, image, search, plan, size=size, progress=progress)
-    walk = traverse(
-        vae,
-        found.latent,
-        found.directions,
-        n_components=len(found.directions.labels),
-        span=_SPAN,
-        steps=_STEPS,
-        progress=progress,
-    )
+    walk = walk_along_all(vae, found, progress)
     return replace(found, saved=save_found(vae, found, out, command_line, walk=walk))

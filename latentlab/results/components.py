@@ -11,20 +11,17 @@ from latentlab.latents import Spectrum
 from latentlab.layouts import TokenLayout
 from latentlab.machine.files import check_folder, write_bytes
 from latentlab.results.arrays import (
-    FORMAT,
     check_shapes,
-    damage_named,
     load_sampling,
-    read_result,
+    open_result,
     sampling_arrays,
     sampling_facts,
-    save_arrays,
+    write_result,
 )
-from latentlab.results.folders import Saved, finish_result, listed_files
-from latentlab.results.provenance import record_of_folder, write_record
 
 if TYPE_CHECKING:
     from latentlab.chance.verdict import Judgment
+    from latentlab.results.folders import Saved
 
 
 def save_pca(
@@ -49,7 +46,6 @@ def save_pca(
 
     folder = Path(folder)
     check_folder(folder)
-    stale = listed_files(folder, "pca.json", "traversal.json")
     files = []
     plots = {"cumulative_variance.png": pca.plot, "eigenvalues.png": pca.plot_eigenvalues}
     for name, plot in plots.items():
@@ -67,22 +63,26 @@ def save_pca(
         "error_bounds": pca.error_bounds,
         **sampling_arrays(pca.sampling),
     }
-    files.append(save_arrays(folder / "pca.safetensors", arrays))
-    judged = judgment.facts() if judgment else {}
     described = {
-        "format": FORMAT,
         **sampling_facts(pca.sampling),
         "title": pca.title,
         "solver": pca.solver,
         **_spread(pca),
         **pca.summary(),
-        **judged,
+        **(judgment.facts() if judgment else {}),
         **(facts or {}),
     }
     settings = {**pca.sampling.facts(), "n_samples": pca.spectrum.n_samples}
     record = run or {**(origin.record if origin else {}), **settings}
-    written = write_record(folder, "pca", record)
-    return finish_result(files, folder / "pca.json", described, stale=stale, run=written)
+    return write_result(
+        folder,
+        "pca",
+        files=files,
+        arrays=arrays,
+        facts=described,
+        run=record,
+        replaces=("traversal",),
+    )
 
 
 def _spread(pca: PCA) -> dict[str, float]:
@@ -99,11 +99,8 @@ def load_pca(folder: str | Path) -> PCA:
     ------
     FileError : a file is missing, damaged or does not fit the others.
     """
-    folder = Path(folder)
-    facts, arrays = read_result(folder, "pca", "pca")
-    with damage_named(folder, "pca", "pca"):
-        name = str(facts["neighborhood"])
-        sampling = load_sampling(facts, arrays, name, record_of_folder(folder, "pca"))
+    with open_result(folder, "pca") as (facts, arrays, record):
+        sampling = load_sampling(facts, arrays, str(facts["neighborhood"]), record)
         layout, count = sampling.layout, len(arrays["components"])
         width = len(arrays["mean"]) if layout is None else layout.n_features
         check_shapes(arrays, {"mean": (width,), "components": (count, width)})

@@ -11,25 +11,23 @@ from latentlab.images.reading import save_png
 from latentlab.latents import Directions
 from latentlab.machine.files import check_folder, write_bytes
 from latentlab.results.arrays import (
-    FORMAT,
     check_shapes,
-    damage_named,
     load_sampling,
-    read_result,
+    open_result,
     sampling_arrays,
     sampling_facts,
-    save_arrays,
+    write_result,
 )
-from latentlab.results.folders import Saved, finish_result, listed_files
-from latentlab.results.provenance import record_of_folder, write_record
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from latentlab.directions.labels import Label
+    from latentlab.results.folders import Saved
     from latentlab.walks.traversal import Traversal
 
 FACTS = "directions.json"
+_ARRAYS = ("vectors", "deviations", "shares", "rows", "strengths", "residuals", "steps")
 _TRANSFER_ARRAYS = (
     "cosines",
     "random_cosines",
@@ -61,31 +59,21 @@ def save_directions(
     """
     folder = Path(folder)
     check_folder(folder)
-    stale = listed_files(folder, FACTS)
     sampling = directions.sampling
-    arrays = {
-        "vectors": directions.vectors,
-        "deviations": directions.deviations,
-        "shares": directions.shares,
-        "rows": directions.rows,
-        "strengths": directions.strengths,
-        "residuals": directions.residuals,
-        "steps": directions.steps,
-        **sampling_arrays(sampling),
-    }
-    files = [save_arrays(folder / "directions.safetensors", arrays)]
-    if walk is not None:
-        files.append(save_png(folder / "sheet.png", walk.sheet()))
+    origin = sampling.origin
     described = {
-        "format": FORMAT,
         **_describe(directions),
         "labels": [label.describe() for label in labels],
         **(facts or {}),
     }
-    origin = sampling.origin
-    record = run or {**(origin.record if origin else {}), **sampling.facts()}
-    written = write_record(folder, "directions", record)
-    return finish_result(files, folder / FACTS, described, stale=stale, run=written)
+    return write_result(
+        folder,
+        "directions",
+        files=[save_png(folder / "sheet.png", walk.sheet())] if walk else [],
+        arrays={name: getattr(directions, name) for name in _ARRAYS} | sampling_arrays(sampling),
+        facts=described,
+        run=run or {**(origin.record if origin else {}), **sampling.facts()},
+    )
 
 
 def _describe(directions: Directions) -> dict[str, Any]:
@@ -123,29 +111,22 @@ def load_directions(folder: str | Path) -> Directions:
     ------
     FileError : a file is missing, damaged or does not fit the other.
     """
-    folder = Path(folder)
-    facts, arrays = read_result(folder, "directions", "directions")
-    with damage_named(folder, "directions", "directions"):
+    with open_result(folder, "directions") as (facts, arrays, record):
         name = str(facts.get("sampler") or facts.get("neighborhood", {}).get("name", "matrix"))
-        sampling = load_sampling(facts, arrays, name, record_of_folder(folder, "directions"))
+        sampling = load_sampling(facts, arrays, name, record)
         _check(arrays, sampling.layout, len(facts["directions"]))
+        known: dict[str, Any] = {name: arrays.get(name) for name in _ARRAYS}
         return Directions(
-            vectors=arrays["vectors"],
-            deviations=arrays["deviations"],
-            shares=arrays["shares"],
+            **known,
             labels=tuple(facts["directions"]),
             finder=str(facts["finder"]),
             basis=str(facts.get("basis", str(facts["title"]).splitlines()[-1])),
-            rows=arrays.get("rows"),
             sampling=sampling,
-            strengths=arrays.get("strengths"),
             strength_name=str(facts["strength_name"]),
             baseline_strength=facts["baseline_strength"],
-            residuals=arrays.get("residuals"),
             matvecs=int(facts["matvecs"]),
             meanings=tuple(facts["meanings"]),
             notes=tuple(facts["notes"]),
-            steps=arrays.get("steps"),
             step_unit=str(facts["step_unit"]),
         )
 
@@ -171,20 +152,17 @@ def save_transfer(
 
     folder = Path(folder)
     check_folder(folder)
-    arrays = {name: getattr(transfer, name) for name in _TRANSFER_ARRAYS}
-    files = [
-        write_bytes(folder / "transfer.png", png_bytes(transfer.plot())),
-        save_png(folder / "transfer_sheet.png", transfer.sheet()),
-        save_arrays(folder / "transfer.safetensors", arrays),
-    ]
-    described = {
-        "format": FORMAT,
-        **transfer.summary(),
-        "seed": transfer.seed,
-        **(facts or {}),
-    }
-    written = write_record(folder, "transfer", run or transfer.record)
-    return finish_result(files, folder / "transfer.json", described, stale=set(), run=written)
+    return write_result(
+        folder,
+        "transfer",
+        files=[
+            write_bytes(folder / "transfer.png", png_bytes(transfer.plot())),
+            save_png(folder / "transfer_sheet.png", transfer.sheet()),
+        ],
+        arrays={name: getattr(transfer, name) for name in _TRANSFER_ARRAYS},
+        facts={**transfer.summary(), "seed": transfer.seed, **(facts or {})},
+        run=run or transfer.record,
+    )
 
 
 def load_transfer(folder: str | Path) -> Transfer:
@@ -194,9 +172,7 @@ def load_transfer(folder: str | Path) -> Transfer:
     ------
     FileError : a file is missing, damaged or does not fit the other.
     """
-    folder = Path(folder)
-    facts, arrays = read_result(folder, "transfer", "transfer")
-    with damage_named(folder, "transfer", "transfer"):
+    with open_result(folder, "transfer") as (facts, arrays, record):
         labels = tuple(facts["directions"])
         targets = tuple(pair["target"] for pair in facts["pairs"])
         check_shapes(arrays, {"cosines": (len(targets), len(labels))})
@@ -209,5 +185,5 @@ def load_transfer(folder: str | Path) -> Transfer:
             title=str(facts["title"]),
             unit=str(facts["unit"]),
             seed=int(facts["seed"]),
-            record=record_of_folder(folder, "transfer"),
+            record=record,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,29 +141,3 @@ class Saved:
     def printed(self) -> dict[str, Any]:
         """Return the facts with the paths of all files, as commands print them."""
         return {**self.facts, "files": [str(path) for path in self.files]}
-
-
-def finish_result(
-    files: Sequence[Path],
-    path: Path,
-    facts: Mapping[str, Any],
-    *,
-    stale: set[Path],
-    run: Path,
-) -> Saved:
-    """Write the JSON of a result whose other files are written, and remove stale files.
-
-    Parameters
-    ----------
-    files : those that were written
-    path : of the JSON file
-    facts : its contents, to which the names of all files are added
-    stale : files of an earlier result in this folder
-    run : the ``run.json`` that was written
-    """
-    everything = [*files, path]
-    written = finite({**facts, "files": [file.name for file in everything]})
-    write_json(path, written)
-    for old in stale - set(everything):
-        old.unlink(missing_ok=True)
-    return Saved(path.parent, (*everything, run), written)

@@ -8,9 +8,8 @@ from typing import Any
 
 from latentlab.images.reading import save_png
 from latentlab.machine.files import check_folder, write_bytes
-from latentlab.results.arrays import FORMAT, damage_named, read_result, save_arrays
-from latentlab.results.folders import Saved, finish_result
-from latentlab.results.provenance import record_of_folder, write_record
+from latentlab.results.arrays import open_result, write_result
+from latentlab.results.folders import Saved
 from latentlab.walks.interpolation import Interpolation
 
 _ARRAYS = ("positions", "latents", "frames", "changes", "drifts")
@@ -45,22 +44,23 @@ def save_interpolation(
     figure = new_figure()
     others = [linear] if linear is not None and found.path != "linear" else []
     found.plot(figure.add_subplot(), others=others)
-    arrays = {name: getattr(found, name) for name in _ARRAYS}
-    files = [
-        found.save(folder / f"interpolation{suffix}", fps=fps, loop=loop),
-        save_png(folder / "sheet.png", found.sheet()),
-        write_bytes(folder / "change.png", png_bytes(figure)),
-        save_arrays(folder / "interpolation.safetensors", arrays),
-    ]
-    described = {
-        "format": FORMAT,
-        "title": found.title,
-        **found.summary(),
-        "linear": (linear or found).summary(),
-        **(facts or {}),
-    }
-    written = write_record(folder, "interpolate", run or found.record)
-    return finish_result(files, folder / "interpolation.json", described, stale=set(), run=written)
+    return write_result(
+        folder,
+        "interpolation",
+        files=[
+            found.save(folder / f"interpolation{suffix}", fps=fps, loop=loop),
+            save_png(folder / "sheet.png", found.sheet()),
+            write_bytes(folder / "change.png", png_bytes(figure)),
+        ],
+        arrays={name: getattr(found, name) for name in _ARRAYS},
+        facts={
+            "title": found.title,
+            **found.summary(),
+            "linear": (linear or found).summary(),
+            **(facts or {}),
+        },
+        run=run or found.record,
+    )
 
 
 def load_interpolation(folder: str | Path) -> Interpolation:
@@ -70,14 +70,12 @@ def load_interpolation(folder: str | Path) -> Interpolation:
     ------
     FileError : a file is missing, damaged or does not fit the other.
     """
-    folder = Path(folder)
-    facts, arrays = read_result(folder, "interpolation", "interpolate")
-    with damage_named(folder, "interpolation", "interpolate"):
+    with open_result(folder, "interpolation") as (facts, arrays, record):
         return Interpolation(
             path=str(facts["path"]),
             **{name: arrays[name] for name in _ARRAYS},
             straight=float(facts["straight"]),
             title=str(facts["title"]),
             decodes=int(facts["decodes"]),
-            record=record_of_folder(folder, "interpolate"),
+            record=record,
         )

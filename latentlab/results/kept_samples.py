@@ -20,6 +20,7 @@ from latentlab.machine.versions import library_versions
 from latentlab.neighborhoods import SAMPLERS
 from latentlab.results.arrays import (
     check_shapes,
+    contiguous,
     load_sampling,
     sampling_arrays,
     sampling_facts,
@@ -87,8 +88,7 @@ def keep(root: Path, key: str | None, hood: Neighborhood, precision: Mapping[str
         **sampling_facts(hood.sampling),
         "precision": dict(precision),
     }
-    known = {"samples": hood.samples, **sampling_arrays(hood.sampling)}
-    arrays = {name: array.contiguous() for name, array in known.items() if array is not None}
+    arrays = contiguous({"samples": hood.samples, **sampling_arrays(hood.sampling)})
     with suppress(OSError, FileError), replace_when_done(_path(root, key)) as unfinished:
         save_file(arrays, unfinished, metadata={_DESCRIPTION: json.dumps(described)})
     _forget_oldest(root / FOLDER)
