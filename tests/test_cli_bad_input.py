@@ -408,7 +408,7 @@ def saved_run(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def analysed(cli: CommandLine, saved_run: Path) -> CommandLine:
+def analyzed(cli: CommandLine, saved_run: Path) -> CommandLine:
     """Return a caller in a folder whose latest run is ``latentlab-runs/photo-small-1``."""
     shutil.copytree(saved_run, RUN)
     return cli
@@ -434,15 +434,15 @@ def analysed(cli: CommandLine, saved_run: Path) -> CommandLine:
     ],
 )
 def test_walks_that_make_no_sense_are_wrong_usage(
-    options: str, words: str, analysed: CommandLine
+    options: str, words: str, analyzed: CommandLine
 ) -> None:
     before = files_in(Path(RUN))
-    refused(analysed("traverse", "--quiet", *options.split()), 2, words)
+    refused(analyzed("traverse", "--quiet", *options.split()), 2, words)
     assert files_in(Path(RUN)) == before
 
 
-def test_image_and_run_exclude_each_other(analysed: CommandLine) -> None:
-    refused(analysed("traverse", analysed.image, "--run", RUN), 2, "--run")
+def test_image_and_run_exclude_each_other(analyzed: CommandLine) -> None:
+    refused(analyzed("traverse", analyzed.image, "--run", RUN), 2, "--run")
 
 
 @pytest.mark.parametrize("options", ["", "--run latentlab-runs", "--run nowhere"])
@@ -508,32 +508,32 @@ DAMAGE: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_damaged_runs_are_refused(kind: str, analysed: CommandLine) -> None:
+def test_damaged_runs_are_refused(kind: str, analyzed: CommandLine) -> None:
     DAMAGE[kind](Path(RUN))
     before = files_in(Path(RUN))
-    refused(analysed("traverse", "--quiet", "--components", 1, "--steps", 2), 3, "latentlab pca")
+    refused(analyzed("traverse", "--quiet", "--components", 1, "--steps", 2), 3, "latentlab pca")
     assert files_in(Path(RUN)) == before
 
 
 def test_weights_that_changed_since_the_run_are_refused(
-    analysed: CommandLine, tmp_path: Path
+    analyzed: CommandLine, tmp_path: Path
 ) -> None:
-    model = Path(shutil.copytree(analysed.model, tmp_path / "model"))
+    model = Path(shutil.copytree(analyzed.model, tmp_path / "model"))
     edited("run.json", lambda facts: facts["pca"]["model"].update(source=str(model)))(Path(RUN))
     walk = ("traverse", "--quiet", "--components", 1, "--steps", 2)
-    assert analysed(*walk).code == 0
+    assert analyzed(*walk).code == 0
     tensors = load_file(model / WEIGHTS)
     tensors["decoder.conv_out.bias"] += 0.1
     save_file(tensors, model / WEIGHTS)
-    refused(analysed(*walk), 3, "weights", "--model")
-    assert analysed(*walk, "--model", model).code == 0
+    refused(analyzed(*walk), 3, "weights", "--model")
+    assert analyzed(*walk, "--model", model).code == 0
 
 
-def test_a_model_of_another_space_cannot_go_on(analysed: CommandLine, tmp_path: Path) -> None:
+def test_a_model_of_another_space_cannot_go_on(analyzed: CommandLine, tmp_path: Path) -> None:
     from tiny_models import save_tiny
 
     save_tiny("AutoencoderKL", tmp_path / "wide", latent_channels=8)
-    called = analysed("traverse", "--quiet", "--components", 1, "--model", tmp_path / "wide")
+    called = analyzed("traverse", "--quiet", "--components", 1, "--model", tmp_path / "wide")
     refused(called, 2, "8")
 
 
@@ -541,10 +541,10 @@ def test_a_model_of_another_space_cannot_go_on(analysed: CommandLine, tmp_path: 
 
 
 @pytest.mark.parametrize("out", ["file", "file/below", "file/far/below"])
-def test_out_below_a_file_is_refused_and_the_file_kept(out: str, analysed: CommandLine) -> None:
+def test_out_below_a_file_is_refused_and_the_file_kept(out: str, analyzed: CommandLine) -> None:
     Path("file").write_text("precious")
-    refused(analysed.pca("--out", out), 3, "file", "--out")
-    refused(analysed("traverse", "--quiet", "--out", out), 3, "file", "--out")
+    refused(analyzed.pca("--out", out), 3, "file", "--out")
+    refused(analyzed("traverse", "--quiet", "--out", out), 3, "file", "--out")
     assert Path("file").read_text() == "precious"
 
 
@@ -585,11 +585,11 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
 @pytest.mark.parametrize("passing", range(5))
 @pytest.mark.parametrize("error", [FULL, KeyboardInterrupt()], ids=["full", "interrupt"])
 def test_writes_of_pca_that_break_off_keep_what_was_there(
-    passing: int, error: BaseException, analysed: CommandLine, monkeypatch: pytest.MonkeyPatch
+    passing: int, error: BaseException, analyzed: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = files_in(Path(RUN))
     break_writes(monkeypatch, Interruption(passing, error))
-    called = analysed.pca("-k", "crops", "--components", 2, "--out", RUN)
+    called = analyzed.pca("-k", "crops", "--components", 2, "--out", RUN)
     if error is FULL:
         refused(called, 3, "No space left", "Free some space")
     else:
@@ -602,11 +602,11 @@ def test_writes_of_pca_that_break_off_keep_what_was_there(
 
 @pytest.mark.parametrize("passing", [0, 1, 2, 4])
 def test_a_walk_that_meets_a_full_disk_keeps_the_run(
-    passing: int, analysed: CommandLine, monkeypatch: pytest.MonkeyPatch
+    passing: int, analyzed: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = files_in(Path(RUN))
     break_writes(monkeypatch, Interruption(passing, FULL))
-    refused(analysed("traverse", "--quiet", "--components", 1, "--steps", 2), 3, "No space left")
+    refused(analyzed("traverse", "--quiet", "--components", 1, "--steps", 2), 3, "No space left")
     after = files_in(Path(RUN))
     assert {name: after[name] for name in before} == before
     assert len(after) == len(before) + passing

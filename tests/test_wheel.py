@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("latentlab", "pyproject.toml", "README.md", "LICENSE")
 
@@ -83,7 +85,6 @@ def test_the_wheel_holds_the_models_and_nothing_of_the_tests(wheel: Path) -> Non
     assert not [name for name in names if name.startswith(("tests/", "scripts/"))]
 
 
-@pytest.mark.slow
 def test_pca_and_traverse_run_from_an_empty_folder_with_no_network(
     program: Path, tmp_path: Path
 ) -> None:

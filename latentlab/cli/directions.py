@@ -48,9 +48,10 @@ def directions(
     )
 
     search, plan = plan_search(
-        samples.plan(features=features),
+        samples.plan(),
         finder,
         components,
+        features=features,
         labels=labels,
         compare=parse_names("--compare", compare),
     )

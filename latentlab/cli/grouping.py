@@ -1,4 +1,4 @@
-"""Options that several commands share, declared once as dataclasses, and help that lists names."""
+"""Options declared once as dataclasses for several commands, and help that lists names."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from latentlab.pullback import FEATURES
 
 
 def grouped(function: Callable[..., None]) -> Callable[..., None]:
-    """Return a command in which every parameter that is a dataclass is spelled out as options.
+    """Return a command in which every parameter that is a dataclass is replaced by its fields.
 
-    The fields of the dataclass are the options: their annotations and defaults are those of
-    parameters. The function gets the dataclass.
+    Each field becomes an option with the field's annotation and default. The function receives the
+    dataclass.
     """
     flat: list[inspect.Parameter] = []
     groups: dict[str, Any] = {}
@@ -32,9 +32,9 @@ def grouped(function: Callable[..., None]) -> Callable[..., None]:
         groups[parameter.name] = kind
         hints = get_type_hints(kind, include_extras=True)
         flat += [
-            inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
+            parameter.replace(
+                name=field.name,
+                kind=inspect.Parameter.KEYWORD_ONLY,
                 default=field.default,
                 annotation=hints[field.name],
             )
@@ -55,7 +55,7 @@ def grouped(function: Callable[..., None]) -> Callable[..., None]:
 
 
 class ListingCommand(TyperCommand):
-    """A command whose help names what is registered when it is shown.
+    """A command whose help lists what is registered at the time.
 
     ``{neighborhoods}``, ``{finders}``, ``{nulls}`` and ``{features}`` in a help text become the
     names.

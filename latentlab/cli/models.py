@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -30,13 +31,12 @@ def models(
 
 
 def _list(*, json_output: bool, quiet: bool) -> None:
-    found = {name: _find(entry) for name, entry in CATALOGUE.items()}
+    rows = [_describe(entry, _find(entry)) for entry in CATALOGUE.values()]
     if json_output:
         built_in = [{"name": name, "built_in": True, "note": BUILT_IN[name]} for name in BUILT_IN]
-        rows = [_describe(entry, found[name]) for name, entry in CATALOGUE.items()]
         print_json({"built_in": built_in, "models": rows})
         return
-    _print_table(found)
+    _print_table(rows)
     say("Fetch one with: latentlab models --download NAME", quiet=quiet)
 
 
@@ -69,20 +69,15 @@ def _describe(entry: CatalogueEntry, model: FetchedModel | None) -> dict[str, An
     }
 
 
-def _print_table(found: dict[str, FetchedModel | None]) -> None:
-    rows = [
-        (
-            name,
-            entry.family,
-            str(entry.channels),
-            str(entry.stride),
-            f"{entry.size_mb:g}",
-            entry.license,
-            "yes" if entry.gated else "no",
-            "yes" if found[name] else "no",
-        )
-        for name, entry in CATALOGUE.items()
-    ]
+def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     headings = ("name", "family", "channels", "stride", "MB", "license", "gated", "on disk")
+    cells = [
+        (
+            *(row["name"], row["family"], str(row["channels"]), str(row["stride"])),
+            *(f"{row['size_mb']:g}", row["license"]),
+            *("yes" if row[key] else "no" for key in ("gated", "on_disk")),
+        )
+        for row in rows
+    ]
     notes = [f"{name} (built in): {note}" for name, note in BUILT_IN.items()]
-    print_parts([table(rows, headings, left=(0, 1, 5, 6, 7)), *notes])
+    print_parts([table(cells, headings, left=(0, 1, 5, 6, 7)), *notes])

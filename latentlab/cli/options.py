@@ -106,14 +106,12 @@ class Samples:
     settings: Settings = None
     seed: Seed = 0
 
-    def plan(self, dtype: str = "auto", features: str | None = None) -> SamplingPlan:
+    def plan(self, dtype: str = "auto") -> SamplingPlan:
         """Return what these options ask for, parsed; UsageError where they cannot be read."""
         from latentlab.recipes.sampling import SamplingPlan
 
         region = parse_region(self.region)
         options = parse_settings(self.settings)
-        if features:
-            options["features"] = features
         return SamplingPlan(self.neighborhood, self.samples, region, options, self.seed, dtype)
 
 

@@ -41,7 +41,7 @@ def transfer(
     if not 0 < alpha <= 1e6:
         raise UsageError(f"--alpha {alpha:g}", "a number above 0", "pass --alpha 2")
     search, plan = plan_search(
-        samples.plan(features=features), finder, components, labels=False, compare=()
+        samples.plan(), finder, components, features=features, labels=False, compare=()
     )
     check_search(search, plan, images[0], output.out)
     vae = machine.load(quiet=output.quiet)

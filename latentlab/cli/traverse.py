@@ -23,10 +23,20 @@ if TYPE_CHECKING:
     from latentlab.latents import Directions, Latent
     from latentlab.loaders import LatentVAE
 
+_COLUMNS = (
+    ("explained_variance_ratio", "variance", ".1%"),
+    ("pixel_change", "change/σ", ".4f"),
+    ("monotonicity", "monotone", ".2f"),
+    ("flicker", "flicker", ".2f"),
+    ("drift_relative", "drift / ‖z‖", ".3f"),
+    ("clipped", "clipped", ".1%"),
+)
+"""Key of a component's facts, its heading, and its format."""
+
 
 @dataclass(frozen=True)
 class _Start:
-    """Where a walk begins: the model, a latent, what to walk along, where the results go."""
+    """Where a walk begins: model, latent, directions, and the folder for the results."""
 
     vae: LatentVAE
     latent: Latent
@@ -81,7 +91,7 @@ def traverse(
         _refuse_image_options(context)
         start = _resume(run, machine, output)
     elif run is not None:
-        raise UsageError("IMAGE and --run", "one of them", "leave one of the two out")
+        raise UsageError("IMAGE and --run", "one of the two", "leave one of them out")
     else:
         if curved:
             check_curved(samples.neighborhood)
@@ -108,7 +118,7 @@ def traverse(
 
 
 def _resume(run: Path | None, machine: Machine, output: Output) -> _Start:
-    """Return the start that an earlier run wrote down, with its model unless another is chosen."""
+    """Return the start that an earlier run recorded, with its model unless another is chosen."""
     from latentlab.recipes.walking import read_run
 
     earlier = read_run(run, output.out)
@@ -150,9 +160,10 @@ def _start_from_finder(
 
     asked = context.params
     search, plan = plan_search(
-        samples.plan(features=asked["features"]),
+        samples.plan(),
         asked["finder"] or "pca",
         asked["components"],
+        features=asked["features"],
         labels=asked["labels"] is not False,
         compare=(),
     )
@@ -172,25 +183,19 @@ def _refuse_image_options(context: typer.Context) -> None:
     if given:
         raise UsageError(
             f"{', '.join(given)} without IMAGE",
-            "an image for that",
-            f"pass IMAGE, or leave {' and '.join(given)} out to resume a run",
+            "an image to sample around",
+            f"pass IMAGE, or leave out {' and '.join(given)} to resume a run",
         )
 
 
 def _summarize(facts: Mapping[str, Any]) -> list[Any]:
-    curved = facts.get("curved", False)
-    headings = ["", "variance", "change/σ", "monotone", "flicker", "drift / ‖z‖", "clipped"]
     rows = [
-        (
-            row["label"],
-            shown(row["explained_variance_ratio"], ".1%"),
-            shown(row["pixel_change"], ".4f"),
-            shown(row["monotonicity"], ".2f"),
-            shown(row["flicker"], ".2f"),
-            shown(row["drift_relative"], ".3f"),
-            shown(row["clipped"], ".1%"),
-            *([f"{sum(row['turning']):.2f} rad"] if curved else []),
-        )
+        [row["label"], *(shown(row[key], form) for key, _, form in _COLUMNS)]
         for row in facts["components"]
     ]
-    return [table(rows, [*headings, *(["turned"] if curved else [])])]
+    headings = ["", *(heading for _, heading, _ in _COLUMNS)]
+    if facts.get("curved"):
+        headings.append("turned")
+        for row, cells in zip(facts["components"], rows, strict=True):
+            cells.append(f"{sum(row['turning']):.2f} rad")
+    return [table(rows, headings)]

@@ -78,6 +78,7 @@ def plan_search(
     finder: str = "pca",
     n_components: int | None = None,
     *,
+    features: str | None = None,
     labels: bool = True,
     compare: Sequence[str] | None = None,
 ) -> tuple[Search, SamplingPlan]:
@@ -87,10 +88,12 @@ def plan_search(
     ----------
     plan : SamplingPlan, whose options are those of the sampler and of the finder
     finder, n_components, labels : see :class:`Search`
+    features : option of the finder, whatever the finder
     compare : names of other finders; by default pca and random
     """
     own = option_types(FINDERS[finder])
-    mine = {name: value for name, value in plan.options.items() if name in own}
+    mine: dict[str, Any] = {"features": features} if features else {}
+    mine |= {name: value for name, value in plan.options.items() if name in own}
     if compare is None:
         compare = [name for name in _COMPARED if name != finder]
     rest = {name: value for name, value in plan.options.items() if name not in own}

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 FACTS = "directions.json"
 _ARRAYS = ("vectors", "deviations", "shares", "rows", "strengths", "residuals", "steps")
+_LISTED = ("strengths", "residuals", "deviations", "steps")
+_FACTS = ("finder", "strength_name", "baseline_strength", "matvecs", "step_unit")
 _TRANSFER_ARRAYS = (
     "cosines",
     "random_cosines",
@@ -81,21 +83,11 @@ def _describe(directions: Directions) -> dict[str, Any]:
     where = f"{sampling.origin.title}\n" if sampling.origin else ""
     return {
         **sampling_facts(sampling),
-        "finder": directions.finder,
+        **{name: getattr(directions, name) for name in (*_FACTS, "meanings", "notes", "basis")},
+        **{name: _listed(getattr(directions, name)) for name in _LISTED},
         "title": f"{where}{directions.basis}",
         "directions": list(directions.labels),
-        "strength_name": directions.strength_name,
-        "strengths": _listed(directions.strengths),
-        "baseline_strength": directions.baseline_strength,
-        "residuals": _listed(directions.residuals),
-        "matvecs": directions.matvecs,
-        "deviations": _listed(directions.deviations),
-        "steps": _listed(directions.steps),
-        "step_unit": directions.step_unit,
         "explained_variance_ratio": _listed(directions.shares),
-        "meanings": list(directions.meanings),
-        "notes": list(directions.notes),
-        "basis": directions.basis,
         "sampler": sampling.name,
     }
 
@@ -118,16 +110,12 @@ def load_directions(folder: str | Path) -> Directions:
         known: dict[str, Any] = {name: arrays.get(name) for name in _ARRAYS}
         return Directions(
             **known,
+            **{name: facts[name] for name in _FACTS},
             labels=tuple(facts["directions"]),
-            finder=str(facts["finder"]),
             basis=str(facts.get("basis", str(facts["title"]).splitlines()[-1])),
             sampling=sampling,
-            strength_name=str(facts["strength_name"]),
-            baseline_strength=facts["baseline_strength"],
-            matvecs=int(facts["matvecs"]),
             meanings=tuple(facts["meanings"]),
             notes=tuple(facts["notes"]),
-            step_unit=str(facts["step_unit"]),
         )
 
 

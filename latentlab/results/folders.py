@@ -96,21 +96,16 @@ def read_json(path: Path, command: str = "pca") -> dict[str, Any]:
 
     Raises
     ------
-    FileError : the file is missing, or no JSON object.
+    FileError : the file is missing or is not a JSON object.
     """
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return dict(json.loads(path.read_text(encoding="utf-8")).items())
+    except (OSError, ValueError, AttributeError) as error:
         raise FileError(
             f"{path} ({error})",
-            f"a file written by `latentlab {command}`",
+            f"a JSON object written by `latentlab {command}`",
             f"run `latentlab {command}` again",
         ) from error
-    if not isinstance(facts, dict):
-        raise FileError(
-            f"{path} without an object", "a JSON object", f"run `latentlab {command}` again"
-        )
-    return facts
 
 
 def listed_files(folder: Path, *records: str) -> set[Path]:

@@ -27,6 +27,8 @@ from latentlab.results.arrays import (
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from latentlab.loaders.base import LatentVAE
 
 FOLDER = ".samples"
@@ -63,8 +65,8 @@ def samples_key(
         "device": str(vae.device),
         "compiled": vae.is_compiled,
         "tiles": vae.tiling and (vae.tiling["tile"], vae.tiling["overlap"]),
-        "latent": hashlib.sha256(latent.values.contiguous().numpy().tobytes()).hexdigest(),
-        "picture": _image_sha256(latent),
+        "latent": _sha256(latent.values),
+        "picture": _sha256(latent.image.pixels) if latent.image else None,
         "neighborhood": name,
         "samples": n_samples,
         "dtype": dtype,
@@ -127,11 +129,8 @@ def _path(root: Path, key: str) -> Path:
     return root / FOLDER / f"{key}.safetensors"
 
 
-def _image_sha256(latent: Latent) -> str | None:
-    """Return the hash of the pixels that are changed and encoded again."""
-    if latent.image is None:
-        return None
-    return hashlib.sha256(latent.image.pixels.contiguous().numpy().tobytes()).hexdigest()
+def _sha256(values: Tensor) -> str:
+    return hashlib.sha256(values.contiguous().numpy().tobytes()).hexdigest()
 
 
 def _forget_oldest(folder: Path) -> None:
