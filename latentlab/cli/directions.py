@@ -1,4 +1,4 @@
-"""``latentlab directions``: find directions, say what they mean, and compare them with others."""
+"""``latentlab directions``: find directions, label them and compare them with others."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def directions(
     ] = None,
     features: options.Features = None,
 ) -> None:
-    """Find directions around an image, and say what each of them changes."""
+    """Find directions around an image and say what each of them changes."""
     from latentlab.recipes.finding import (
         check_search,
         find_around,
@@ -103,7 +103,7 @@ def _factors_table(rows: list[Mapping[str, Any]]) -> Any:
 
 
 def _remarks(facts: Mapping[str, Any]) -> list[str]:
-    """Return a line for each comparison, and what labels would be by chance."""
+    """Return a line for each comparison, and one on the labels to expect by chance."""
     lines = [
         f"overlap with {name}: {shown(one['overlap'], '.3f')} "
         f"(random subspaces: {shown(one['chance'], '.4f')}); "
@@ -114,5 +114,5 @@ def _remarks(facts: Mapping[str, Any]) -> list[str]:
         lines.append(f"labels: by chance the largest |ρ| stays below {first['threshold']:.2f}")
         if first["baseline"] is not None:
             lines[-1] += f"; for random directions it is {first['baseline']:.2f} on average"
-        lines[-1] += "; ± is the change for one step, and no label where it would not be visible"
+        lines[-1] += "; ± is the change for one step; invisible changes get no label"
     return lines

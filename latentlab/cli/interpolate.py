@@ -38,7 +38,7 @@ def interpolate(
     steps: Annotated[int, typer.Option(help="Number of frames, both ends included.")] = 24,
     size: options.Size = None,
 ) -> None:
-    """Go from one image to another through latent space, and plot how evenly they change."""
+    """Interpolate between two images in latent space and plot how evenly they change."""
     from latentlab import encode
     from latentlab.machine.files import check_folder
     from latentlab.recipes.comparing import analyze_interpolation

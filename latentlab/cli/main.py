@@ -27,7 +27,7 @@ from latentlab.errors import LatentlabError
 
 INTERRUPTED = 130
 OUT_OF_MEMORY = 5
-_NO_MEMORY = "The memory ran out. Lower --size, --samples or --steps."
+_NO_MEMORY = "Out of memory. Lower --size, --samples or --steps."
 
 app = typer.Typer(
     name="latentlab",
@@ -66,7 +66,7 @@ def root(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with its exit code.
+    """Run the command line and exit with its code.
 
     0 done; 1 failed while running; 2 wrong usage; 3 bad input image or file; 4 model not
     available; 5 out of memory; 130 interrupted.
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _print_any_name() -> None:
-    """Let stdout take names of files that are no text, as the bytes that they are."""
+    """Let stdout print file names that are not valid text, byte for byte."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         is_utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
         sys.stdout.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
@@ -86,7 +86,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; ``--debug`` shows an error's traceback."""
     debug = "--debug" in arguments
     given = [argument for argument in arguments if argument != "--debug"] or ["--help"]
-    # Where the home cannot be written it tells at length that a temporary folder serves as well.
+    # If the home folder is read-only, matplotlib explains at length that it uses another folder.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
@@ -112,7 +112,7 @@ _PLAINER = {
     "Input should be less than or equal to": "expected at most",
     "Value error, ": "",
 }
-"""What the parser of the command line says → how it reads here."""
+"""Wording of the command-line parser → ours."""
 
 
 def _explain(error: Exception) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""``latentlab models``: the named models, what is on this disk, and their download."""
+"""``latentlab models``: list the named models and download them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def models(
     offline: options.Offline = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """List the models that have a name, or download one of them."""
+    """List the named models, or download one of them."""
     if download is None:
         _list(json_output=json_output, quiet=quiet)
     else:

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what their text means."""
+"""Options that several commands share, and how their text is parsed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Size = Annotated[
     int | None,
-    typer.Option(help="Center-crop to a square and resize to SIZE pixels. Default: as it is."),
+    typer.Option(help="Center-crop to a square and resize to SIZE pixels. Default: keep its size."),
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of all random numbers.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -35,7 +35,8 @@ Settings = Annotated[
     ),
 ]
 Features = Annotated[
-    str | None, typer.Option(help="What the finder jacobian measures change in: {features}.")
+    str | None,
+    typer.Option(help="Features in which the finder jacobian measures change: {features}."),
 ]
 
 
@@ -54,10 +55,10 @@ class Animation:
 
     format: Annotated[Format, typer.Option(help="File format of the animations.")] = Format.gif
     fps: Annotated[float, typer.Option(help="Frames per second.")] = 12
-    loop: Annotated[bool, typer.Option(help="Play forever, there and back, or once.")] = True
+    loop: Annotated[bool, typer.Option(help="Play back and forth forever, or once.")] = True
 
     def checked(self) -> dict[str, Any]:
-        """Return suffix, fps and loop; UsageError where the file format cannot have them."""
+        """Return suffix, fps and loop; UsageError if the file format cannot have them."""
         from latentlab.figures.animation import check_format
 
         suffix = f".{self.format.value}"
@@ -107,7 +108,7 @@ class Samples:
     seed: Seed = 0
 
     def plan(self, dtype: str = "auto") -> SamplingPlan:
-        """Return what these options ask for, parsed; UsageError where they cannot be read."""
+        """Return these options, parsed; UsageError if they cannot be parsed."""
         from latentlab.recipes.sampling import SamplingPlan
 
         region = parse_region(self.region)
@@ -126,7 +127,7 @@ def given_options(context: typer.Context, names: Collection[str]) -> list[str]:
 
 
 def parse_names(option: str, text: str | None) -> list[str] | None:
-    """Return the names in a comma-separated option; [] for none, None where it was not given.
+    """Return the names in a comma-separated option; [] for none, None if it was not given.
 
     Raises
     ------
@@ -136,7 +137,9 @@ def parse_names(option: str, text: str | None) -> list[str] | None:
         return None
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
-        raise UsageError(f"{option} {text!r}", "names, or none", f"write {option} none")
+        raise UsageError(
+            f"{option} {text!r}", "names separated by commas, or none", f"write {option} none"
+        )
     return [] if names == ["none"] else names
 
 
@@ -169,6 +172,8 @@ def parse_settings(settings: list[str] | None) -> dict[str, str]:
     for setting in settings or []:
         name, equals, value = setting.partition("=")
         if not equals:
-            raise UsageError(f"--set {setting}", "NAME=VALUE", "write, say, --set rotation=20")
+            raise UsageError(
+                f"--set {setting}", "NAME=VALUE", "write --set rotation=20, for example"
+            )
         pairs[name.strip()] = value.strip()
     return pairs

@@ -123,7 +123,7 @@ def _of_store(
 
 
 def _refuse_image_options(context: typer.Context) -> None:
-    """Raise UsageError where options were given that are about an image, or about its model."""
+    """Raise UsageError for options that apply only to an image or its model."""
     wrong = given_options(context, _ABOUT_IMAGES)
     neighborhood = context.params["neighborhood"]
     if neighborhood != "tokens":
@@ -133,7 +133,7 @@ def _refuse_image_options(context: typer.Context) -> None:
         raise UsageError(
             f"{', '.join(wrong)} with a store",
             "a store alone, or -k tokens for its cells",
-            f"leave {', '.join(wrong)} out, or pass an image",
+            f"leave {', '.join(wrong)} out or pass an image",
         )
 
 

@@ -19,7 +19,7 @@ from latentlab.errors import UsageError
 def transfer(
     context: typer.Context,
     images: Annotated[
-        list[str], typer.Argument(help="The image that directions are found at, then others.")
+        list[str], typer.Argument(help="The image at which directions are found, then the others.")
     ],
     machine: Machine,
     samples: Samples,
@@ -32,12 +32,12 @@ def transfer(
     ] = 2.0,
     features: options.Features = None,
 ) -> None:
-    """Compare what directions change at the image they were found at and at others."""
+    """Compare what directions change at one image with what they change at others."""
     from latentlab.recipes.comparing import analyze_transfer
     from latentlab.recipes.finding import check_search, plan_search
 
     if len(images) < 2:
-        raise UsageError(f"one image, {images[0]}", "at least two", "pass A.jpg B.jpg …")
+        raise UsageError(f"one image, {images[0]}", "at least two images", "pass A.jpg B.jpg …")
     if not 0 < alpha <= 1e6:
         raise UsageError(f"--alpha {alpha:g}", "a number above 0", "pass --alpha 2")
     search, plan = plan_search(

@@ -1,4 +1,4 @@
-"""``latentlab traverse``: step along the top components and write the decoded animations."""
+"""``latentlab traverse``: step along the top components and write decoded animations."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def traverse(
         bool | None,
         typer.Option(
             "--labels/--no-labels",
-            help="Write beside each row what it correlates with. Default with --finder.",
+            help="Label each row with what it correlates with. Default with --finder.",
         ),
     ] = None,
     features: options.Features = None,

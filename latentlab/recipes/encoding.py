@@ -1,4 +1,4 @@
-"""From a folder of images to a store of latents, in the precision and tiles it was begun with."""
+"""From a folder of images to a store of latents, in the precision and tiles it was started with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def loading_options(folder: Path, dtype: str, tile: int | None, compiled: bool) -> dict[str, Any]:
-    """Return dtype, tile and compiled for :func:`latentlab.load_vae`, as the store was begun.
+    """Return dtype, tile and compiled for :func:`latentlab.load_vae`, as the store was started.
 
     Another machine might choose another precision, which it must not when it resumes this store.
 

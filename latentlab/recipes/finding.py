@@ -58,11 +58,11 @@ class FoundDirections:
     Parameters
     ----------
     directions : Directions
-    latent : Latent that they leave
+    latent : Latent at which they start
     neighborhood : Neighborhood that they were found in
-    labels : a Label for each direction, where they were asked for
-    learned : agreement with other finders and how well factors are read, JSON-ready
-    saved : Saved, what was written; None where nothing was
+    labels : a Label for each direction, if asked for
+    learned : agreement with other finders and how well factors are recovered, JSON-ready
+    saved : Saved, what was written; None if nothing was
     """
 
     directions: Directions
@@ -101,12 +101,12 @@ def plan_search(
 
 
 def check_search(search: Search, plan: SamplingPlan, image: Any, folder: Path | None) -> None:
-    """Refuse what can be refused before a model is loaded.
+    """Raise the errors that can be found before a model is loaded.
 
     Raises
     ------
-    UsageError : no such finder, or an option that makes no sense.
-    FileError : the results could not be written.
+    UsageError : no such finder, or an invalid option.
+    FileError : the folder for the results cannot be written.
     """
     FINDERS.make(search.finder, search.options)
     for other in search.compare:
@@ -129,7 +129,7 @@ def find_around(
     latent = encode(vae, read_image(image, size=size, multiple=vae.spec.multiple))
     hood = draw_neighborhood(vae, latent, image, plan, progress=progress)
     scene = Scene(vae, latent, hood, plan.seed, progress)
-    for name in search.compare:  # refuses finders that have no use for this neighborhood
+    for name in search.compare:  # raises if a finder cannot use this neighborhood
         FINDERS.make(name).limit(scene)
     directions = find_directions(
         vae,
@@ -259,13 +259,13 @@ def analyze_directions(
 
     Raises
     ------
-    UsageError, ShapeError : an option that makes no sense.
+    UsageError, ShapeError : an option is invalid.
     ImageError, FileError : the image cannot be read, or the folder cannot be written.
     NonFiniteError, MemoryLimitError : as for :func:`latentlab.encode`.
 
     Notes
     -----
-    Sources: those of the finders, see :mod:`latentlab.directions`.
+    For sources, see the finders in :mod:`latentlab.directions`.
 
     Examples
     --------

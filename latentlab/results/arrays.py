@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1
-"""Version of the JSON files; 0 is that of files without one."""
+"""Version of the JSON files; files without one count as version 0."""
 
 _COMMANDS = {"interpolation": "interpolate", "traversal": "traverse"}
 """Stem of a result's files → the command that writes them, where the two differ."""
@@ -119,7 +119,7 @@ def _check_version(facts: Mapping[str, Any], path: Path, command: str) -> None:
 
 
 def check_shapes(arrays: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise ValueError where arrays do not have the shapes expected."""
+    """Raise ValueError if arrays do not have the expected shapes."""
     for name, shape in expected.items():
         if tuple(arrays[name].shape) != shape:
             raise ValueError(f"{name} of shape {tuple(arrays[name].shape)} instead of {shape}")
@@ -164,9 +164,9 @@ def load_sampling(
 
     Parameters
     ----------
-    facts, arrays : of the result, also of one that version 0.1 wrote
+    facts, arrays : of the result, which version 0.1 may have written
     name : str, of the sampler
-    record : what ``run.json`` says of model and image
+    record : what ``run.json`` records about model and image
     """
     layout = layout_from(facts["layout"]) if facts.get("layout") else None
     origin = None

@@ -40,7 +40,7 @@ def save_pca(
     folder : created where missing; files of the same name are replaced
     judgment : Judgment, optional; the null models, for the figures and ``pca.json``
     facts : added to ``pca.json``
-    run : for ``run.json``, instead of what the PCA knows of its model and image
+    run : for ``run.json``, instead of what the PCA records about model and image
     """
     from latentlab.figures.canvas import new_figure, png_bytes
 
@@ -53,7 +53,7 @@ def save_pca(
         plot(figure.add_subplot(), judgment=judgment)
         files.append(write_bytes(folder / name, png_bytes(figure)))
     origin = pca.origin
-    # The mean latent of a store whose rows are cells is one color all over.
+    # The mean latent of a store whose rows are cells has one color everywhere.
     if isinstance(pca.sampling.layout, TokenLayout) and origin is not None and origin.varies:
         files.append(write_bytes(folder / "latent_rgb.png", origin.png()))
     arrays = {
@@ -97,7 +97,7 @@ def load_pca(folder: str | Path) -> PCA:
 
     Raises
     ------
-    FileError : a file is missing, damaged or does not fit the others.
+    FileError : a file is missing, damaged or inconsistent with the others.
     """
     with open_result(folder, "pca") as (facts, arrays, record):
         sampling = load_sampling(facts, arrays, str(facts["neighborhood"]), record)

@@ -57,7 +57,7 @@ def save_directions(
     labels : from :func:`latentlab.label_directions`
     walk : Traversal, optional; drawn as ``sheet.png``
     facts : added to ``directions.json``
-    run : for ``run.json``, instead of what the directions know of model and image
+    run : for ``run.json``, instead of what the directions record about model and image
     """
     folder = Path(folder)
     check_folder(folder)
@@ -101,7 +101,7 @@ def load_directions(folder: str | Path) -> Directions:
 
     Raises
     ------
-    FileError : a file is missing, damaged or does not fit the other.
+    FileError : a file is missing, damaged or inconsistent with the other.
     """
     with open_result(folder, "directions") as (facts, arrays, record):
         name = str(facts.get("sampler") or facts.get("neighborhood", {}).get("name", "matrix"))
@@ -120,7 +120,7 @@ def load_directions(folder: str | Path) -> Directions:
 
 
 def _check(arrays: Mapping[str, Tensor], layout: Any, count: int) -> None:
-    """Raise ValueError where arrays of directions do not fit one another or the layout."""
+    """Raise ValueError if arrays of directions do not match one another or the layout."""
     shape = tuple(arrays["vectors"].shape[1:]) if layout is None else layout.shape
     check_shapes(arrays, {"vectors": (count, *shape), "deviations": (count,), "shares": (count,)})
     if layout is not None:
@@ -158,7 +158,7 @@ def load_transfer(folder: str | Path) -> Transfer:
 
     Raises
     ------
-    FileError : a file is missing, damaged or does not fit the other.
+    FileError : a file is missing, damaged or inconsistent with the other.
     """
     with open_result(folder, "transfer") as (facts, arrays, record):
         labels = tuple(facts["directions"])

@@ -68,22 +68,22 @@ def remember_run(folder: Path, root: Path = RUNS_FOLDER) -> None:
     """Note a run that lies outside ``root``, so that :func:`latest_run` finds it."""
     if folder.absolute().parent == root.absolute():
         return
-    # A note is no result: where none can be written, `--run DIR` still names the folder.
+    # The note is optional: without it, `--run DIR` still finds the folder.
     with suppress(OSError, FileError, UnicodeError), replace_when_done(root / _ELSEWHERE) as note:
         note.write_text(str(folder.absolute()), encoding="utf-8")
 
 
 def write_json(path: Path, facts: Mapping[str, Any]) -> Path:
-    """Write facts as JSON, whole or not at all; NaN and infinity become null. Return the path."""
+    """Write facts as JSON, completely or not at all, with null for NaN and infinity; return the path."""
     text = json.dumps(finite(facts), indent=2, ensure_ascii=False, allow_nan=False)
     with replace_when_done(path) as unfinished:
-        # A file's name may hold bytes that are no text: they become JSON's own escapes.
+        # File names may hold bytes that are not valid text; they become JSON escapes.
         unfinished.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     return path
 
 
 def finite(facts: Any) -> Any:
-    """Return facts with NaN and infinity replaced by None, as JSON has neither."""
+    """Return facts with NaN and infinity replaced by None, since JSON has neither."""
     if isinstance(facts, Mapping):
         return {str(key): finite(value) for key, value in facts.items()}
     if isinstance(facts, list | tuple):
@@ -112,7 +112,7 @@ def listed_files(folder: Path, *records: str) -> set[Path]:
     """Return the files of a folder that the ``files`` of earlier JSON records name."""
     listed: set[Path] = set()
     for name in records:
-        with suppress(FileError):  # none, or damaged: it names nothing
+        with suppress(FileError):  # missing or damaged
             files = read_json(folder / name).get("files") or []
             listed |= {folder / Path(str(file)).name for file in files}
     return {path for path in listed if path.suffix in _RESULTS}

@@ -35,7 +35,8 @@ def save_interpolation(
     linear : Interpolation on the straight line in latent space, drawn beside it; optional
     suffix, fps, loop : of the animation
     facts : added to ``interpolation.json``
-    run : for ``run.json``, instead of what the interpolation knows of model and images
+    run : for ``run.json``, instead of what the interpolation records about model
+        and images
     """
     from latentlab.figures.canvas import new_figure, png_bytes
 
@@ -68,7 +69,7 @@ def load_interpolation(folder: str | Path) -> Interpolation:
 
     Raises
     ------
-    FileError : a file is missing, damaged or does not fit the other.
+    FileError : a file is missing, damaged or inconsistent with the other.
     """
     with open_result(folder, "interpolation") as (facts, arrays, record):
         return Interpolation(

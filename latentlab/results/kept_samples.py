@@ -1,6 +1,6 @@
-"""Neighborhoods kept on disk by what they were made of, so that nothing is encoded twice.
+"""Neighborhoods kept on disk under a hash of their inputs, so that nothing is encoded twice.
 
-They lie in the hidden folder ``.samples`` of the runs folder, which may be deleted at any time.
+They are kept in the hidden folder ``.samples`` of the runs folder, which may be deleted any time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 FOLDER = ".samples"
 LARGEST = 2**30
-"""Bytes of all kept neighborhoods together; those used longest ago go first."""
+"""Limit in bytes for all kept neighborhoods; the least recently used are deleted first."""
 
 _DESCRIPTION = "neighborhood"
 
@@ -46,10 +46,10 @@ def samples_key(
     dtype: str,
     settings: Mapping[str, Any],
 ) -> str | None:
-    """Return the SHA-256 of all that decides which samples are drawn.
+    """Return the SHA-256 of everything that determines the samples.
 
-    None where that is not known or costs nothing: a VAE without a file, a neighborhood of other
-    files, one that encodes nothing.
+    None if that is unknown or the samples cost nothing: the VAE has no weights file, or the
+    neighborhood reads other files or encodes nothing.
 
     Parameters
     ----------
@@ -77,9 +77,9 @@ def samples_key(
 
 
 def keep(root: Path, key: str | None, hood: Neighborhood, precision: Mapping[str, Any]) -> None:
-    """Keep a neighborhood under its key below ``root``, unless it alone is beyond the limit.
+    """Keep a neighborhood under its key below ``root``, unless it alone exceeds the limit.
 
-    Where it cannot be written it is drawn again next time: that is no error.
+    A failed write is no error: the samples are drawn again next time.
     """
     from safetensors.torch import save_file
 
@@ -101,7 +101,7 @@ def find_kept(
 ) -> tuple[Neighborhood, dict[str, Any]] | None:
     """Return the neighborhood of a latent kept under a key, and its precision; None without one.
 
-    What is damaged counts as not there.
+    Damaged files count as missing.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -30,7 +30,7 @@ def save_traversal(
     walk : Traversal
     folder : created where missing; an earlier traversal in it is replaced
     suffix, fps, loop : of the animations: one of all directions, and one for each, in full size
-    run : for ``run.json``, instead of what the traversal knows of model and image
+    run : for ``run.json``, instead of what the traversal records about model and image
     """
     folder = Path(folder)
     check_folder(folder)
