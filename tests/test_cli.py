@@ -465,6 +465,7 @@ def test_a_warning_is_one_line_on_stderr(cli: CommandLine, monkeypatch: pytest.M
 
 def test_without_arguments_the_help_is_printed(cli: CommandLine) -> None:
     assert cli() == cli("--help")
+    assert "--debug" in cli().out
 
 
 def test_an_interrupt_while_sampling_leaves_with_130_and_no_files(

@@ -364,7 +364,9 @@ def test_an_allocator_that_gives_up_anywhere_is_out_of_memory(
         raise error
 
     monkeypatch.setattr("latentlab.recipes.analysis.fit_pca", fail)
-    refused(cli.pca(), 5, "no memory", "--samples")
+    called = cli.pca()
+    assert called.code == 5
+    assert called.error == "error: Out of memory. Lower --size, --samples or --steps."
 
 
 # Unforeseen errors
@@ -379,7 +381,7 @@ def test_an_unforeseen_error_is_one_line_unless_debug_is_asked_for(
     monkeypatch.setattr("latentlab.recipes.analysis.fit_pca", fail)
     called = cli.pca()
     assert called.code == 1
-    assert "ZeroDivisionError: first line (run again with --debug" in called.error
+    assert "ZeroDivisionError: first line. Run again with --debug" in called.error
     debugged = cli.pca("--debug")
     assert debugged.code == 1
     assert "Traceback" in debugged.err
@@ -619,7 +621,11 @@ def test_an_error_of_the_system_that_nobody_foresaw_is_one_line(
         raise OSError(errno.EIO, "Input/output error", "photo.png")
 
     monkeypatch.setattr("latentlab.recipes.analysis.fit_pca", fail)
-    refused(cli.pca(), 1, "photo.png", "Input/output error")
+    called = cli.pca()
+    assert called.code == 1
+    assert called.error.startswith("error: A file could not be read or written: ")
+    assert "Input/output error: 'photo.png'" in called.error
+    assert called.error.endswith("Check the path, its permissions and the free space.")
 
 
 # Numbers that do not exist

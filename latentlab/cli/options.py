@@ -172,8 +172,6 @@ def parse_settings(settings: list[str] | None) -> dict[str, str]:
     for setting in settings or []:
         name, equals, value = setting.partition("=")
         if not equals:
-            raise UsageError(
-                f"--set {setting}", "NAME=VALUE", "write --set rotation=20, for example"
-            )
+            raise UsageError(f"--set {setting}", "NAME=VALUE", "write it as --set rotation=20")
         pairs[name.strip()] = value.strip()
     return pairs

@@ -47,7 +47,7 @@ def analyze_store(
 
     Returns
     -------
-    Analysis : variances in model-space units²; None on all ranks but the first, which writes the files
+    Analysis : variances in model-space units²; None on all ranks but the first
 
     Raises
     ------

@@ -49,7 +49,7 @@ def save(result: Result | Traversal, folder: str | Path, **options: Any) -> list
     ----------
     result : PCA, Directions, Transfer, Interpolation or Traversal
     folder : created where missing; an earlier result of the same kind is replaced
-    **options : options of this kind of result: ``judgment=`` for a PCA; ``labels=`` and ``walk=`` for
+    **options : for this kind of result: ``judgment=`` for a PCA; ``labels=`` and ``walk=`` for
         directions; ``suffix=``, ``fps=`` and ``loop=`` for what is animated
 
     Raises
