@@ -33,7 +33,10 @@ def test_interpolate_writes_what_it_says(path: str, cli: CommandLine, place: Pat
     called = between(cli, place, "--size", SIZE, "--path", path, "--steps", 4, "--json")
     facts = called.facts
     files = [Path(file) for file in facts["files"]]
-    names = {"interpolation.gif", "sheet.png", "change.png", "interpolation.json", "run.json"}
+    names = {
+        *("interpolation.gif", "sheet.png", "change.png"),
+        *("interpolation.safetensors", "interpolation.json", "run.json"),
+    }
     assert {file.name for file in files} == names
     assert all(file.stat().st_size for file in files)
     assert files[0].parent == Path("latentlab-runs/photo-other-small-1")

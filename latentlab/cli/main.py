@@ -98,10 +98,10 @@ def run(arguments: Sequence[str]) -> int:
         message, code = _explain(error)
         if debug:
             traceback.print_exception(error)
-        _complain(message)
+        say(f"error: {message}")
         return code
     if code == INTERRUPTED:
-        _complain("interrupted; files with their final names are complete")
+        say("error: interrupted; files with their final names are complete")
     return code
 
 
@@ -141,7 +141,3 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     say(f"warning: {message}")
-
-
-def _complain(message: str) -> None:
-    say(f"error: {message}")

@@ -137,9 +137,7 @@ def parse_names(option: str, text: str | None) -> list[str] | None:
         return None
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
-        raise UsageError(
-            f"{option} {text!r}", "names separated by commas, or none", f"write {option} none"
-        )
+        raise UsageError(f"{option} {text!r}", "names, or none", f"write {option} none")
     return [] if names == ["none"] else names
 
 

@@ -144,7 +144,7 @@ def analyze(
     ...     vae, "sample:flower", size=64, neighborhood="tokens", folder=tempfile.mkdtemp()
     ... )
     >>> found.facts["n_features"], found.files[-1].name
-    (192, 'run.json')
+    (16, 'run.json')
     """
     started = time.monotonic()
     plan = SamplingPlan(neighborhood, n_samples, region, dict(options or {}), seed, dtype)

@@ -141,40 +141,38 @@ def find_around(
         progress=progress,
         **search.options,
     )
-    found = FoundDirections(directions, latent, hood)
-    found = _label(scene, found) if search.labels else found
-    agreement = _agreement(scene, found.directions, search.compare)
-    return replace(found, learned={**found.learned, "agreement": agreement})
+    labels: tuple[Label, ...] = ()
+    learned: dict[str, Any] = {}
+    if search.labels:
+        directions, labels, learned = _label(scene, directions)
+    learned["agreement"] = {name: _agreement(scene, directions, name) for name in search.compare}
+    return FoundDirections(directions, latent, hood, labels, learned)
 
 
-def _label(scene: Scene, found: FoundDirections) -> FoundDirections:
+def _label(scene: Scene, found: Directions) -> tuple[Directions, tuple[Label, ...], dict[str, Any]]:
+    """Return the directions with their labels, the labels, and how well factors are recovered."""
     vae, hood, seed, progress = scene.vae, scene.neighborhood, scene.seed, scene.progress
     fresh = resample(vae, hood, progress=progress)
-    labels = label_directions(
-        vae, scene.latent, found.directions, fresh, seed=seed, progress=progress
+    labels = label_directions(vae, scene.latent, found, fresh, seed=seed, progress=progress)
+    found = with_labels(found, labels)
+    if fresh is None:
+        return found, labels, {}
+    rows = read_factors(found, hood, fresh, seed=seed)
+    return found, labels, {"factors": [row.describe() for row in rows]}
+
+
+def _agreement(scene: Scene, found: Directions, name: str) -> dict[str, Any]:
+    """Return how well directions agree with those of another finder."""
+    other = find_directions(
+        scene.vae,
+        scene.latent,
+        scene.neighborhood,
+        min(len(found.labels), FINDERS.make(name).limit(scene)[0]),
+        finder=name,
+        seed=scene.seed,
+        progress=scene.progress,
     )
-    directions = with_labels(found.directions, labels)
-    learned = {}
-    if fresh is not None:
-        rows = read_factors(directions, hood, fresh, seed=seed)
-        learned["factors"] = [row.describe() for row in rows]
-    return replace(found, directions=directions, labels=labels, learned=learned)
-
-
-def _agreement(scene: Scene, found: Directions, names: Sequence[str]) -> dict[str, Any]:
-    agreement = {}
-    for name in names:
-        other = find_directions(
-            scene.vae,
-            scene.latent,
-            scene.neighborhood,
-            min(len(found.labels), FINDERS.make(name).limit(scene)[0]),
-            finder=name,
-            seed=scene.seed,
-            progress=scene.progress,
-        )
-        agreement[name] = subspace_agreement(found, other).describe()
-    return agreement
+    return subspace_agreement(found, other).describe()
 
 
 def save_found(

@@ -34,6 +34,7 @@ def write_result(
     arrays: Mapping[str, Tensor | None],
     facts: Mapping[str, Any],
     run: Mapping[str, Any],
+    sampling: Sampling | None = None,
     replaces: Sequence[str] = (),
 ) -> Saved:
     """Write arrays, facts and ``run.json`` of a result, and remove files of an earlier one.
@@ -46,10 +47,14 @@ def write_result(
     arrays : name → array; those that are None are left out; without any there is no file
     facts : contents of the JSON file, to which the names of all files are added
     run : record for ``run.json``
+    sampling : how the samples behind the result were drawn, added to arrays and facts; optional
     replaces : stems of other results in the folder that this one makes obsolete
     """
     stale = listed_files(folder, *(f"{name}.json" for name in (stem, *replaces)))
     written = [*files]
+    if sampling is not None:
+        arrays = {**arrays, **sampling_arrays(sampling)}
+        facts = {**sampling_facts(sampling), **facts}
     if arrays:
         written.append(_save_arrays(folder / f"{stem}.safetensors", arrays))
         facts = {"format": FORMAT, **facts}

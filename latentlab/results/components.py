@@ -10,14 +10,7 @@ from latentlab.components.pca import PCA
 from latentlab.latents import Spectrum
 from latentlab.layouts import TokenLayout
 from latentlab.machine.files import check_folder, write_bytes
-from latentlab.results.arrays import (
-    check_shapes,
-    load_sampling,
-    open_result,
-    sampling_arrays,
-    sampling_facts,
-    write_result,
-)
+from latentlab.results.arrays import check_shapes, load_sampling, open_result, write_result
 
 if TYPE_CHECKING:
     from latentlab.chance.verdict import Judgment
@@ -61,10 +54,8 @@ def save_pca(
         "mean": pca.mean,
         "explained_variance": pca.spectrum.explained_variance,
         "error_bounds": pca.error_bounds,
-        **sampling_arrays(pca.sampling),
     }
     described = {
-        **sampling_facts(pca.sampling),
         "title": pca.title,
         "solver": pca.solver,
         **_spread(pca),
@@ -81,6 +72,7 @@ def save_pca(
         arrays=arrays,
         facts=described,
         run=record,
+        sampling=pca.sampling,
         replaces=("traversal",),
     )
 

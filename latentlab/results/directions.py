@@ -10,14 +10,7 @@ from latentlab.directions.transfer import Transfer
 from latentlab.images.reading import save_png
 from latentlab.latents import Directions
 from latentlab.machine.files import check_folder, write_bytes
-from latentlab.results.arrays import (
-    check_shapes,
-    load_sampling,
-    open_result,
-    sampling_arrays,
-    sampling_facts,
-    write_result,
-)
+from latentlab.results.arrays import check_shapes, load_sampling, open_result, write_result
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,9 +65,10 @@ def save_directions(
         folder,
         "directions",
         files=[save_png(folder / "sheet.png", walk.sheet())] if walk else [],
-        arrays={name: getattr(directions, name) for name in _ARRAYS} | sampling_arrays(sampling),
+        arrays={name: getattr(directions, name) for name in _ARRAYS},
         facts=described,
         run=run or {**(origin.record if origin else {}), **sampling.facts()},
+        sampling=sampling,
     )
 
 
@@ -82,7 +76,6 @@ def _describe(directions: Directions) -> dict[str, Any]:
     sampling = directions.sampling
     where = f"{sampling.origin.title}\n" if sampling.origin else ""
     return {
-        **sampling_facts(sampling),
         **{name: getattr(directions, name) for name in (*_FACTS, "meanings", "notes", "basis")},
         **{name: _listed(getattr(directions, name)) for name in _LISTED},
         "title": f"{where}{directions.basis}",

@@ -74,7 +74,7 @@ def remember_run(folder: Path, root: Path = RUNS_FOLDER) -> None:
 
 
 def write_json(path: Path, facts: Mapping[str, Any]) -> Path:
-    """Write facts as JSON, completely or not at all; NaN and infinity become null. Return the path."""
+    """Write facts as JSON, completely or not at all, without NaN or infinity; return the path."""
     text = json.dumps(finite(facts), indent=2, ensure_ascii=False, allow_nan=False)
     with replace_when_done(path) as unfinished:
         # File names may hold bytes that are not valid text; they become JSON escapes.

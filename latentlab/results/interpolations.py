@@ -23,7 +23,6 @@ def save_interpolation(
     suffix: str = ".gif",
     fps: float = 12,
     loop: bool = True,
-    facts: Mapping[str, Any] | None = None,
     run: Mapping[str, Any] | None = None,
 ) -> Saved:
     """Write animation, sheet, figure, arrays and facts; return what was written.
@@ -34,7 +33,6 @@ def save_interpolation(
     folder : created where missing; files of the same name are replaced
     linear : Interpolation on the straight line in latent space, drawn beside it; optional
     suffix, fps, loop : of the animation
-    facts : added to ``interpolation.json``
     run : for ``run.json``, instead of what the interpolation records about model
         and images
     """
@@ -58,7 +56,6 @@ def save_interpolation(
             "title": found.title,
             **found.summary(),
             "linear": (linear or found).summary(),
-            **(facts or {}),
         },
         run=run or found.record,
     )
