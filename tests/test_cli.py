@@ -473,7 +473,7 @@ def test_an_interrupt_while_sampling_leaves_with_130_and_no_files(
 ) -> None:
     script = (
         "import os, signal, sys\n"
-        # Whoever started the tests may have had interrupts ignored.
+        # The process that started the tests may have set interrupts to be ignored.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from latentlab.cli.main import main\n"
         "from latentlab.neighborhoods.gaussian import Gaussian\n"

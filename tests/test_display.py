@@ -89,7 +89,7 @@ def test_plot_without_axes_makes_a_figure_that_notebooks_show(small_pca: PCA) ->
 
 
 @pytest.mark.parametrize("name", ["$\\frac$", "a_b^c$", "\udcff"])
-def test_names_that_look_like_formulas_or_are_no_text_are_drawn(
+def test_names_that_look_like_formulas_or_are_not_valid_text_are_drawn(
     linear_latent: Latent, small_pca: PCA, name: str
 ) -> None:
     origin = replace(linear_latent, name=name)

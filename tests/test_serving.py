@@ -149,7 +149,7 @@ def test_a_file_that_has_gone_is_not_found(root: Path, tmp_path: Path) -> None:
 
 def test_control_c_ends_it_cleanly(root: Path) -> None:
     program = (
-        # Whoever started the tests may have had interrupts ignored.
+        # The process that started the tests may have set interrupts to be ignored.
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from contextlib import nullcontext; from pathlib import Path; "
         "from latentlab.web.pages import page_files; "

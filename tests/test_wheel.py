@@ -1,4 +1,4 @@
-"""A wheel, installed into a new environment, works with no network and with nowhere to write to."""
+"""An installed wheel works without a network and without a writable home."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(program: Path, folder: Path, *arguments: str, **variables: str) -> dict:
-    """Return the JSON of a command that runs in a folder, cut off from the network."""
+    """Return the JSON of a command that runs in a folder without a network."""
     alone = ["unshare", "--net"] if os.geteuid() == 0 and shutil.which("unshare") else []
     kept = {key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ}
     done = subprocess.run(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,14 +12,6 @@ from latentlab.cli.console import progress_bar, shown, table
 from latentlab.cli.grouping import grouped
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Animation, Output
-
-
-class PathName(StrEnum):
-    """Paths between two latents."""
-
-    linear = "linear"
-    slerp = "slerp"
-    arc = "arc"
 
 
 @grouped
@@ -32,9 +23,9 @@ def interpolate(
     output: Output,
     animation: Animation,
     path: Annotated[
-        PathName,
+        Literal["linear", "slerp", "arc"],
         typer.Option(help="Path through latent space; arc changes the image in even steps."),
-    ] = PathName.linear,
+    ] = "linear",
     steps: Annotated[int, typer.Option(help="Number of frames, both ends included.")] = 24,
     size: options.Size = None,
 ) -> None:
@@ -45,7 +36,7 @@ def interpolate(
     from latentlab.results.folders import RUNS_FOLDER
     from latentlab.walks.interpolation import check_interpolation
 
-    check_interpolation(path.value, steps)
+    check_interpolation(path, steps)
     how = animation.checked()
     check_folder(output.out or RUNS_FOLDER)
     vae = machine.load(quiet=output.quiet)
@@ -54,7 +45,7 @@ def interpolate(
         saved = analyze_interpolation(
             vae,
             ends,
-            path=path.value,
+            path=path,
             steps=steps,
             **how,
             folder=output.out,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -27,33 +26,19 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no m
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …")]
 FinderName = Annotated[str, typer.Option(help="{finders}.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        help="A setting of the neighborhood or the finder, NAME=VALUE, such as rotation=20.",
-    ),
-]
 Features = Annotated[
     str | None,
     typer.Option(help="Features in which the finder jacobian measures change: {features}."),
 ]
 
 
-class Format(StrEnum):
-    """File formats of an animation."""
-
-    gif = "gif"
-    webp = "webp"
-    apng = "apng"
-    mp4 = "mp4"
-
-
 @dataclass(frozen=True)
 class Animation:
     """How animations are written."""
 
-    format: Annotated[Format, typer.Option(help="File format of the animations.")] = Format.gif
+    format: Annotated[
+        Literal["gif", "webp", "apng", "mp4"], typer.Option(help="File format of the animations.")
+    ] = "gif"
     fps: Annotated[float, typer.Option(help="Frames per second.")] = 12
     loop: Annotated[bool, typer.Option(help="Play back and forth forever, or once.")] = True
 
@@ -61,7 +46,7 @@ class Animation:
         """Return suffix, fps and loop; UsageError if the file format cannot have them."""
         from latentlab.figures.animation import check_format
 
-        suffix = f".{self.format.value}"
+        suffix = f".{self.format}"
         check_format(suffix, self.fps)
         return {"suffix": suffix, "fps": self.fps, "loop": self.loop}
 
@@ -104,7 +89,13 @@ class Samples:
     region: Annotated[
         str | None, typer.Option(help="Analyze only this part of the image: x,y,width,height.")
     ] = None
-    settings: Settings = None
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="A setting of the neighborhood or the finder, NAME=VALUE, such as rotation=20.",
+        ),
+    ] = None
     seed: Seed = 0
 
     def plan(self, dtype: str = "auto") -> SamplingPlan:

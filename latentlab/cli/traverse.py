@@ -184,7 +184,7 @@ def _refuse_image_options(context: typer.Context) -> None:
         raise UsageError(
             f"{', '.join(given)} without IMAGE",
             "an image to sample around",
-            f"pass IMAGE, or leave out {' and '.join(given)} to resume a run",
+            f"pass IMAGE, or leave out {', '.join(given)} to resume a run",
         )
 
 
