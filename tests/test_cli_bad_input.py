@@ -1,4 +1,4 @@
-"""Everything that can be wrong with what a user passes: one clear line and its exit code."""
+"""Everything that can be wrong with the input: one clear line and its exit code."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_images_below_the_stride_are_refused(side: tuple[int, int], cli: Command
 
 
 def strange_images(photo: Path, folder: Path) -> dict[str, Path]:
-    """Write the same photo in other guises; return name → file."""
+    """Write the same photo in other formats; return name → file."""
     image = Image.open(photo).convert("RGB")
     paths = {}
 
@@ -191,7 +191,7 @@ def test_an_empty_folder_is_no_model(cli: CommandLine, tmp_path: Path) -> None:
     refused(cli.pca("-m", "empty"), 4, "empty")
 
 
-def test_offline_and_not_on_this_disk_is_said_at_once(
+def test_offline_without_the_model_on_disk_fails_at_once(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from huggingface_hub import constants
@@ -448,7 +448,7 @@ def test_image_and_run_exclude_each_other(analyzed: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("options", ["", "--run latentlab-runs", "--run nowhere"])
-def test_without_a_run_there_is_nothing_to_go_on_with(options: str, cli: CommandLine) -> None:
+def test_without_a_run_there_is_nothing_to_resume(options: str, cli: CommandLine) -> None:
     refused(cli("traverse", *options.split()), 3, "latentlab pca")
 
 
@@ -531,7 +531,9 @@ def test_weights_that_changed_since_the_run_are_refused(
     assert analyzed(*walk, "--model", model).code == 0
 
 
-def test_a_model_of_another_space_cannot_go_on(analyzed: CommandLine, tmp_path: Path) -> None:
+def test_a_model_of_another_latent_space_cannot_resume_a_run(
+    analyzed: CommandLine, tmp_path: Path
+) -> None:
     from tiny_models import save_tiny
 
     save_tiny("AutoencoderKL", tmp_path / "wide", latent_channels=8)
@@ -556,7 +558,7 @@ def test_a_file_in_the_place_of_all_runs_is_refused(cli: CommandLine) -> None:
 
 
 class Interruption:
-    """Lets some writes pass and breaks the next one off in its middle."""
+    """Lets some writes pass and interrupts the next one in the middle."""
 
     def __init__(self, passing: int, error: BaseException) -> None:
         self.passing = passing
@@ -614,7 +616,7 @@ def test_a_walk_that_meets_a_full_disk_keeps_the_run(
     assert len(after) == len(before) + passing
 
 
-def test_an_error_of_the_system_that_nobody_foresaw_is_one_line(
+def test_an_unforeseen_system_error_is_one_line(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
