@@ -338,7 +338,7 @@ def test_an_image_beyond_the_memory_is_out_of_memory(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", "0.00001")
-    refused(cli.pca(), 5, "64×64", "Lower --size")
+    refused(cli.pca(), 5, "64×64", "lower --size")
 
 
 @pytest.mark.parametrize("limit", ["plenty", "0", "-1"])
