@@ -55,7 +55,7 @@ def start(*command: object, **options: Any) -> subprocess.CompletedProcess[str]:
 
 
 def fitted_square(path: str, size: int) -> np.ndarray:
-    """Return the centred square of an image at size×size as (1, 3, H, W) in [−1, 1]."""
+    """Return the centered square of an image at size×size as (1, 3, H, W) in [−1, 1]."""
     with Image.open(path) as image:
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -199,12 +199,12 @@ def test_knn_takes_the_photos_folder_or_another(
     album.mkdir()
     for index in range(4):
         save_image(album / f"{index}.png", 40 + 5 * index, 50)
-    facts = cli.pca("-k", "knn", *options, image=album / "0.png", n_samples=3).facts
+    facts = cli.pca("-k", "knn", *options, image=album / "0.png", samples=3).facts
     assert facts["n_samples"] == 3
     assert Path(facts["options"]["folder"]).resolve() == album
 
 
-def test_components_are_kept_as_many_as_asked_for(cli: CommandLine) -> None:
+def test_the_number_of_components_kept_is_the_one_asked_for(cli: CommandLine) -> None:
     facts = cli.pca("--components", 2, "--out", "run").facts
     assert load_file("run/pca.safetensors")["components"].shape == (2, 4096)
     assert facts["cumulative"][-1] == pytest.approx(1)
@@ -298,7 +298,7 @@ def test_default_folders_count_up(cli: CommandLine) -> None:
 
 
 @pytest.fixture
-def analysed(cli: CommandLine, finished: Path) -> CommandLine:
+def analyzed(cli: CommandLine, finished: Path) -> CommandLine:
     """Return a caller in a folder whose latest run is ``latentlab-runs/photo-small-1``."""
     for name in PCA_FILES:
         target = Path("latentlab-runs/photo-small-1") / name
@@ -307,11 +307,11 @@ def analysed(cli: CommandLine, finished: Path) -> CommandLine:
     return cli
 
 
-def test_traverse_goes_on_with_the_latest_run_and_says_which(analysed: CommandLine) -> None:
+def test_traverse_resumes_the_latest_run_and_says_which(analyzed: CommandLine) -> None:
     before = files_in(Path("latentlab-runs"))
-    called = analysed("traverse", "--components", 2, "--steps", 4, "--json")
+    called = analyzed("traverse", "--components", 2, "--steps", 4, "--json")
     facts = called.facts
-    assert called.err.splitlines()[0] == "going on with latentlab-runs/photo-small-1"
+    assert called.err.splitlines()[0] == "resuming latentlab-runs/photo-small-1"
     after = files_in(Path("latentlab-runs"))
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"photo-small-1/run.json"}
@@ -327,31 +327,31 @@ def test_traverse_goes_on_with_the_latest_run_and_says_which(analysed: CommandLi
         assert component["index"] == index
 
 
-def test_an_odd_number_of_steps_shares_the_center(analysed: CommandLine) -> None:
-    facts = analysed("traverse", "--components", 3, "--steps", 5, "--json").facts
+def test_an_odd_number_of_steps_shares_the_center(analyzed: CommandLine) -> None:
+    facts = analyzed("traverse", "--components", 3, "--steps", 5, "--json").facts
     assert facts["decodes"] == 3 * 4 + 1
 
 
-def test_the_latest_run_is_the_one_written_last(analysed: CommandLine) -> None:
+def test_the_latest_run_is_the_one_written_last(analyzed: CommandLine) -> None:
     newer = Path("latentlab-runs/a-newer-run-1")
     newer.mkdir()
     for path in Path("latentlab-runs/photo-small-1").iterdir():
         (newer / path.name).write_bytes(path.read_bytes())
     os.utime(newer / "pca.json", ns=(2**61, 2**61))
-    called = analysed("traverse", "--components", 1, "--steps", 2, "--json")
-    assert called.err.splitlines()[0] == f"going on with {newer}"
+    called = analyzed("traverse", "--components", 1, "--steps", 2, "--json")
+    assert called.err.splitlines()[0] == f"resuming {newer}"
 
 
-def test_run_and_out_choose_the_folders(analysed: CommandLine) -> None:
+def test_run_and_out_choose_the_folders(analyzed: CommandLine) -> None:
     source = "latentlab-runs/photo-small-1"
     before = files_in(Path(source))
     options = ("--components", 1, "--steps", 2, "--json", "--out", "elsewhere")
-    facts = analysed("traverse", "--run", source, *options).facts
+    facts = analyzed("traverse", "--run", source, *options).facts
     assert {Path(file).parent for file in facts["files"]} == {Path("elsewhere")}
     assert files_in(Path(source)) == before
 
 
-def test_traverse_of_a_image_analyses_it_first(cli: CommandLine) -> None:
+def test_traverse_of_an_image_analyzes_it_first(cli: CommandLine) -> None:
     options = ("-m", cli.model, "--size", SIZE, "-n", 6, "-k", "crops", "--seed", 3)
     walk = ("--components", 1, "--steps", 2, "--json")
     facts = cli("traverse", cli.image, *options, *walk).facts
@@ -368,10 +368,10 @@ def test_traverse_of_a_image_analyses_it_first(cli: CommandLine) -> None:
     [("gif", b"GIF89a"), ("webp", b"RIFF"), ("apng", b"\x89PNG"), ("mp4", b"\0\0\0")],
 )
 def test_every_format_is_written_as_what_it_is(
-    suffix: str, magic: bytes, analysed: CommandLine
+    suffix: str, magic: bytes, analyzed: CommandLine
 ) -> None:
     options = ("--components", 1, "--steps", 3, "--format", suffix, "--json")
-    files = [Path(file) for file in analysed("traverse", *options).facts["files"]]
+    files = [Path(file) for file in analyzed("traverse", *options).facts["files"]]
     animations = [file for file in files if file.suffix == f".{suffix}"]
     assert [file.stem for file in animations] == ["traversal", "component_1"]
     assert all(file.read_bytes().startswith(magic) for file in animations)
@@ -381,10 +381,10 @@ def test_every_format_is_written_as_what_it_is(
     ("options", "frames", "looping"), [([], 4, True), (["--no-loop"], 3, False)]
 )
 def test_fps_and_loop_reach_the_file(
-    options: list[str], frames: int, looping: bool, analysed: CommandLine
+    options: list[str], frames: int, looping: bool, analyzed: CommandLine
 ) -> None:
     walk = ("--components", 1, "--steps", 3, "--fps", 5, *options)
-    assert analysed("traverse", *walk).code == 0
+    assert analyzed("traverse", *walk).code == 0
     with Image.open("latentlab-runs/photo-small-1/component_1.gif") as animation:
         delays = [frame.info["duration"] for frame in ImageSequence.Iterator(animation)]
         assert ("loop" in animation.info) == looping
@@ -439,7 +439,7 @@ def test_script_and_module_are_the_same_command() -> None:
     [
         ("pca", (*COMMON, "--offline", "--neighborhood", "--samples", "--region", "--set")),
         ("traverse", (*COMMON, "--offline", "--run", "--steps", "--span", "--format", "--fps")),
-        ("models", ("--download", "--json", "--quiet", "--offline", "--debug")),
+        ("models", ("--download", "--json", "--quiet", "--offline")),
     ],
 )
 def test_help_lists_the_options(command: str, options: tuple[str, ...], cli: CommandLine) -> None:
@@ -463,8 +463,9 @@ def test_a_warning_is_one_line_on_stderr(cli: CommandLine, monkeypatch: pytest.M
     ]
 
 
-def test_nothing_asked_for_is_answered_with_the_help(cli: CommandLine) -> None:
+def test_without_arguments_the_help_is_printed(cli: CommandLine) -> None:
     assert cli() == cli("--help")
+    assert "--debug" in cli().out
 
 
 def test_an_interrupt_while_sampling_leaves_with_130_and_no_files(
@@ -472,10 +473,10 @@ def test_an_interrupt_while_sampling_leaves_with_130_and_no_files(
 ) -> None:
     script = (
         "import os, signal, sys\n"
-        # Whoever started the tests may have had interrupts ignored.
+        # The process that started the tests may have set interrupts to be ignored.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from latentlab.cli.main import main\n"
-        "from latentlab.neighborhoods import Gaussian\n"
+        "from latentlab.neighborhoods.gaussian import Gaussian\n"
         "draw = Gaussian.draw\n"
         "def interrupted(*given):\n"
         "    for number, drawn in enumerate(draw(*given)):\n"
@@ -494,6 +495,6 @@ def test_an_interrupt_while_sampling_leaves_with_130_and_no_files(
     assert files_in(tmp_path) == {}
 
 
-def test_a_latent_file_of_a_run_is_what_the_encoder_gives(finished: Path, place: Path) -> None:
+def test_the_origin_of_a_run_is_the_encoded_image(finished: Path, place: Path) -> None:
     latent = encode(load_vae(place / "small"), place / "photo.png", size=SIZE)
     torch.testing.assert_close(load_file(finished / "pca.safetensors")["origin"], latent.values)

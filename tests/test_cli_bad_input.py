@@ -1,4 +1,4 @@
-"""Everything that can be wrong with what a user passes: one clear line and its exit code."""
+"""Everything that can be wrong with the input: one clear line and its exit code."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_images_below_the_stride_are_refused(side: tuple[int, int], cli: Command
 
 
 def strange_images(photo: Path, folder: Path) -> dict[str, Path]:
-    """Write the same photo in other guises; return name → file."""
+    """Write the same photo in other formats; return name → file."""
     image = Image.open(photo).convert("RGB")
     paths = {}
 
@@ -191,7 +191,7 @@ def test_an_empty_folder_is_no_model(cli: CommandLine, tmp_path: Path) -> None:
     refused(cli.pca("-m", "empty"), 4, "empty")
 
 
-def test_offline_and_not_on_this_disk_is_said_at_once(
+def test_offline_without_the_model_on_disk_fails_at_once(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from huggingface_hub import constants
@@ -279,7 +279,7 @@ def test_a_command_line_that_does_not_parse_is_wrong_usage(
     assert words in called.error
     command = arguments.split()[0]
     where = f"latentlab {command}" if command in ("pca", "traverse") else "latentlab"
-    assert called.error.endswith(f"see `{where} --help`")
+    assert called.error.endswith(f"See `{where} --help`.")
 
 
 def test_options_are_checked_before_the_model_is_loaded(cli: CommandLine) -> None:
@@ -319,22 +319,22 @@ def test_samples_beyond_the_memory_go_to_the_disk(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = ("-k", "gaussian", "--json")
-    roomy = cli.pca(*options, n_samples=120).facts
+    roomy = cli.pca(*options, samples=120).facts
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", "0.003")
     mapped = []
     memmap = np.memmap
     monkeypatch.setattr(np, "memmap", lambda *a, **b: mapped.append(b) or memmap(*a, **b))
-    tight = cli.pca(*options, n_samples=120).facts
+    tight = cli.pca(*options, samples=120).facts
     assert [each["shape"] for each in mapped] == [(120, 4096)]
     np.testing.assert_allclose(tight["explained_variance"], roomy["explained_variance"], rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["gaussian", "augment"])
 def test_samples_beyond_the_disk_are_out_of_memory(name: str, cli: CommandLine) -> None:
-    refused(cli.pca("-k", name, n_samples=10**12), 5, "1,000,000,000,000", "lower --samples")
+    refused(cli.pca("-k", name, samples=10**12), 5, "1,000,000,000,000", "Lower --samples")
 
 
-def test_a_image_beyond_the_memory_is_out_of_memory(
+def test_an_image_beyond_the_memory_is_out_of_memory(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", "0.00001")
@@ -363,8 +363,10 @@ def test_an_allocator_that_gives_up_anywhere_is_out_of_memory(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("latentlab.components.pca.fit_pca", fail)
-    refused(cli.pca(), 5, "no memory", "--samples")
+    monkeypatch.setattr("latentlab.recipes.analysis.fit_pca", fail)
+    called = cli.pca()
+    assert called.code == 5
+    assert called.error == "error: Out of memory. Lower --size, --samples or --steps."
 
 
 # Unforeseen errors
@@ -376,10 +378,10 @@ def test_an_unforeseen_error_is_one_line_unless_debug_is_asked_for(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("first line\nsecond line")
 
-    monkeypatch.setattr("latentlab.components.pca.fit_pca", fail)
+    monkeypatch.setattr("latentlab.recipes.analysis.fit_pca", fail)
     called = cli.pca()
     assert called.code == 1
-    assert "ZeroDivisionError: first line (run again with --debug" in called.error
+    assert "ZeroDivisionError: first line. Run again with --debug" in called.error
     debugged = cli.pca("--debug")
     assert debugged.code == 1
     assert "Traceback" in debugged.err
@@ -408,7 +410,7 @@ def saved_run(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def analysed(cli: CommandLine, saved_run: Path) -> CommandLine:
+def analyzed(cli: CommandLine, saved_run: Path) -> CommandLine:
     """Return a caller in a folder whose latest run is ``latentlab-runs/photo-small-1``."""
     shutil.copytree(saved_run, RUN)
     return cli
@@ -434,19 +436,19 @@ def analysed(cli: CommandLine, saved_run: Path) -> CommandLine:
     ],
 )
 def test_walks_that_make_no_sense_are_wrong_usage(
-    options: str, words: str, analysed: CommandLine
+    options: str, words: str, analyzed: CommandLine
 ) -> None:
     before = files_in(Path(RUN))
-    refused(analysed("traverse", "--quiet", *options.split()), 2, words)
+    refused(analyzed("traverse", "--quiet", *options.split()), 2, words)
     assert files_in(Path(RUN)) == before
 
 
-def test_image_and_run_exclude_each_other(analysed: CommandLine) -> None:
-    refused(analysed("traverse", analysed.image, "--run", RUN), 2, "--run")
+def test_image_and_run_exclude_each_other(analyzed: CommandLine) -> None:
+    refused(analyzed("traverse", analyzed.image, "--run", RUN), 2, "--run")
 
 
 @pytest.mark.parametrize("options", ["", "--run latentlab-runs", "--run nowhere"])
-def test_without_a_run_there_is_nothing_to_go_on_with(options: str, cli: CommandLine) -> None:
+def test_without_a_run_there_is_nothing_to_resume(options: str, cli: CommandLine) -> None:
     refused(cli("traverse", *options.split()), 3, "latentlab pca")
 
 
@@ -508,32 +510,34 @@ DAMAGE: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_damaged_runs_are_refused(kind: str, analysed: CommandLine) -> None:
+def test_damaged_runs_are_refused(kind: str, analyzed: CommandLine) -> None:
     DAMAGE[kind](Path(RUN))
     before = files_in(Path(RUN))
-    refused(analysed("traverse", "--quiet", "--components", 1, "--steps", 2), 3, "latentlab pca")
+    refused(analyzed("traverse", "--quiet", "--components", 1, "--steps", 2), 3, "latentlab pca")
     assert files_in(Path(RUN)) == before
 
 
 def test_weights_that_changed_since_the_run_are_refused(
-    analysed: CommandLine, tmp_path: Path
+    analyzed: CommandLine, tmp_path: Path
 ) -> None:
-    model = Path(shutil.copytree(analysed.model, tmp_path / "model"))
+    model = Path(shutil.copytree(analyzed.model, tmp_path / "model"))
     edited("run.json", lambda facts: facts["pca"]["model"].update(source=str(model)))(Path(RUN))
     walk = ("traverse", "--quiet", "--components", 1, "--steps", 2)
-    assert analysed(*walk).code == 0
+    assert analyzed(*walk).code == 0
     tensors = load_file(model / WEIGHTS)
     tensors["decoder.conv_out.bias"] += 0.1
     save_file(tensors, model / WEIGHTS)
-    refused(analysed(*walk), 3, "weights", "--model")
-    assert analysed(*walk, "--model", model).code == 0
+    refused(analyzed(*walk), 3, "weights", "--model")
+    assert analyzed(*walk, "--model", model).code == 0
 
 
-def test_a_model_of_another_space_cannot_go_on(analysed: CommandLine, tmp_path: Path) -> None:
+def test_a_model_of_another_latent_space_cannot_resume_a_run(
+    analyzed: CommandLine, tmp_path: Path
+) -> None:
     from tiny_models import save_tiny
 
     save_tiny("AutoencoderKL", tmp_path / "wide", latent_channels=8)
-    called = analysed("traverse", "--quiet", "--components", 1, "--model", tmp_path / "wide")
+    called = analyzed("traverse", "--quiet", "--components", 1, "--model", tmp_path / "wide")
     refused(called, 2, "8")
 
 
@@ -541,10 +545,10 @@ def test_a_model_of_another_space_cannot_go_on(analysed: CommandLine, tmp_path: 
 
 
 @pytest.mark.parametrize("out", ["file", "file/below", "file/far/below"])
-def test_out_below_a_file_is_refused_and_the_file_kept(out: str, analysed: CommandLine) -> None:
+def test_out_below_a_file_is_refused_and_the_file_kept(out: str, analyzed: CommandLine) -> None:
     Path("file").write_text("precious")
-    refused(analysed.pca("--out", out), 3, "file", "--out")
-    refused(analysed("traverse", "--quiet", "--out", out), 3, "file", "--out")
+    refused(analyzed.pca("--out", out), 3, "file", "--out")
+    refused(analyzed("traverse", "--quiet", "--out", out), 3, "file", "--out")
     assert Path("file").read_text() == "precious"
 
 
@@ -554,7 +558,7 @@ def test_a_file_in_the_place_of_all_runs_is_refused(cli: CommandLine) -> None:
 
 
 class Interruption:
-    """Lets some writes pass and breaks the next one off in its middle."""
+    """Lets some writes pass and interrupts the next one in the middle."""
 
     def __init__(self, passing: int, error: BaseException) -> None:
         self.passing = passing
@@ -585,13 +589,13 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
 @pytest.mark.parametrize("passing", range(5))
 @pytest.mark.parametrize("error", [FULL, KeyboardInterrupt()], ids=["full", "interrupt"])
 def test_writes_of_pca_that_break_off_keep_what_was_there(
-    passing: int, error: BaseException, analysed: CommandLine, monkeypatch: pytest.MonkeyPatch
+    passing: int, error: BaseException, analyzed: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = files_in(Path(RUN))
     break_writes(monkeypatch, Interruption(passing, error))
-    called = analysed.pca("-k", "crops", "--components", 2, "--out", RUN)
+    called = analyzed.pca("-k", "crops", "--components", 2, "--out", RUN)
     if error is FULL:
-        refused(called, 3, "No space left", "free some space")
+        refused(called, 3, "No space left", "Free some space")
     else:
         assert (called.code, called.out) == (130, "")
         assert "interrupted" in called.error
@@ -602,24 +606,28 @@ def test_writes_of_pca_that_break_off_keep_what_was_there(
 
 @pytest.mark.parametrize("passing", [0, 1, 2, 4])
 def test_a_walk_that_meets_a_full_disk_keeps_the_run(
-    passing: int, analysed: CommandLine, monkeypatch: pytest.MonkeyPatch
+    passing: int, analyzed: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = files_in(Path(RUN))
     break_writes(monkeypatch, Interruption(passing, FULL))
-    refused(analysed("traverse", "--quiet", "--components", 1, "--steps", 2), 3, "No space left")
+    refused(analyzed("traverse", "--quiet", "--components", 1, "--steps", 2), 3, "No space left")
     after = files_in(Path(RUN))
     assert {name: after[name] for name in before} == before
     assert len(after) == len(before) + passing
 
 
-def test_an_error_of_the_system_that_nobody_foresaw_is_one_line(
+def test_an_unforeseen_system_error_is_one_line(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.EIO, "Input/output error", "photo.png")
 
-    monkeypatch.setattr("latentlab.components.pca.fit_pca", fail)
-    refused(cli.pca(), 1, "photo.png", "Input/output error")
+    monkeypatch.setattr("latentlab.recipes.analysis.fit_pca", fail)
+    called = cli.pca()
+    assert called.code == 1
+    assert called.error.startswith("error: A file could not be read or written: ")
+    assert "Input/output error: 'photo.png'" in called.error
+    assert called.error.endswith("Check the path, its permissions and the free space.")
 
 
 # Numbers that do not exist
@@ -642,7 +650,7 @@ def test_a_randomized_summary_has_no_numbers_that_need_the_whole_spectrum(
     cli: CommandLine,
 ) -> None:
     options = ("-k", "gaussian", "--randomized", "--components", 2)
-    facts = cli.pca(*options, n_samples=30).facts
+    facts = cli.pca(*options, samples=30).facts
     assert len(facts["explained_variance"]) == 2
     for name in ("participation_ratio", "participation_ratio_corrected", "log_fit_r2", "k90"):
         assert facts[name] is None
@@ -659,7 +667,7 @@ def test_too_many_samples_for_the_eigenproblem_are_refused_before_the_first(
 ) -> None:
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", "0.01")
     monkeypatch.setattr("latentlab.neighborhoods.gaussian.noisy", None)
-    refused(cli.pca("-k", "gaussian", n_samples=4000), 5, "randomized")
+    refused(cli.pca("-k", "gaussian", samples=4000), 5, "randomized")
 
 
 def test_a_decoder_that_fails_does_so_before_the_samples(
@@ -668,7 +676,7 @@ def test_a_decoder_that_fails_does_so_before_the_samples(
     def overflow(*_arguments: object) -> None:
         raise NonFiniteError("NaN images", "finite numbers", "use --dtype float32")
 
-    monkeypatch.setattr("latentlab.encoding.encoder.reconstruct", overflow)
+    monkeypatch.setattr("latentlab.recipes.analysis.decode", overflow)
     monkeypatch.setattr("latentlab.neighborhoods.gaussian.noisy", None)
     refused(cli.pca("-k", "gaussian"), 1, "float32")
 

@@ -85,16 +85,16 @@ def test_the_numbers_are_those_of_the_library(search: Any, place: Path) -> None:
     assert facts["strengths"] == found.strengths.tolist()
     assert facts["baseline_strength"] == found.baseline_strength
     folder = Path(facts["files"][0]).parent
-    loaded, origin = load_directions(folder)
+    loaded = load_directions(folder)
     assert torch.equal(loaded.vectors, found.vectors)
-    assert torch.equal(origin.values, latent.values)
+    assert torch.equal(loaded.sampling.known_origin().values, latent.values)
     assert (loaded.labels, loaded.finder) == (found.labels, "pca")
     assert facts["labels"] == []
     assert "factors" not in facts
 
 
 def test_neighborhoods_without_factors_are_labelled_by_statistics(search: Any) -> None:
-    facts = search("-k", "tokens", "--components", 2, n_samples=200).facts
+    facts = search("-k", "tokens", "--components", 2, samples=200).facts
     assert {label["source"] for label in facts["labels"]} == {"statistic"}
     assert all("measured " in label["text"] for label in facts["labels"])
     assert all(label["unit"] for label in facts["labels"])
@@ -129,7 +129,7 @@ def test_the_summary_says_strength_chance_meaning_and_agreement(
     options = ("-m", cli.model, "--size", SIZE, "-n", 20, "--finder", "supervised")
     called = cli("directions", cli.image, *options)
     assert called.code == 0
-    for words in ("random directions", "goes along with", "best component", "overlap with pca"):
+    for words in ("random directions", "correlates with", "best component", "overlap with pca"):
         assert words in called.out
     quiet = cli("directions", cli.image, *options, "--quiet", "--no-labels")
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
@@ -138,7 +138,7 @@ def test_the_summary_says_strength_chance_meaning_and_agreement(
 def test_the_same_command_gives_the_same_bytes(search: Any) -> None:
     for folder in ("a", "b"):
         options = ("-k", "tokens", "--components", 2, "--out", folder)
-        assert search(*options, n_samples=100).code == 0
+        assert search(*options, samples=100).code == 0
     first, again = files_in(Path("a")), files_in(Path("b"))
     assert first.pop("run.json") != again.pop("run.json")  # which hold the command line
     assert first == again
@@ -162,7 +162,7 @@ def test_traverse_walks_along_what_a_finder_finds_and_labels_the_rows(
     assert json.loads((folder / "run.json").read_text()).keys() == {"directions", "traverse"}
 
 
-def test_traverse_goes_on_with_a_directions_run(cli: CommandLine, search: Any) -> None:
+def test_traverse_resumes_a_directions_run(cli: CommandLine, search: Any) -> None:
     options = ("--finder", "random", "-k", "gaussian", "--components", 3)
     labels = search(*options, "--out", "found").facts["labels"]
     again = cli("traverse", "--run", "found", "--steps", 3, "--json").facts
@@ -201,7 +201,7 @@ def test_one_direction_is_walked_where_there_is_only_one(cli: CommandLine, place
 # transfer
 
 
-def test_transfer_says_how_alike_the_changes_are_beside_chance(
+def test_transfer_compares_the_changes_with_random_directions(
     cli: CommandLine, place: Path
 ) -> None:
     facts = cli(
@@ -228,7 +228,7 @@ def test_transfer_says_how_alike_the_changes_are_beside_chance(
     [
         (["--finder", "nonsense"], 2, "finder 'nonsense'"),
         (["--components", 0], 2, "--components 0"),
-        (["--components", 12], 2, "12 directions asked of 'pca', expected 1 to 11"),
+        (["--components", 12], 2, "12 directions asked of 'pca', but expected 1 to 11"),
         (["--compare", "nonsense"], 2, "finder 'nonsense'"),
         (["--set", "sparsity=1"], 2, "option 'sparsity' for neighborhood 'augment'"),
         (["--finder", "sparse-pca", "--set", "sparsity=x"], 2, "sparsity='x'"),
@@ -250,7 +250,7 @@ def test_what_makes_no_sense_is_refused_in_one_line(
 
 
 def test_fewer_samples_than_directions_are_refused(search: Any) -> None:
-    called = search("--finder", "supervised", n_samples=6)
+    called = search("--finder", "supervised", samples=6)
     assert called.code == 2
     assert "6 samples for 5-fold cross-validation" in called.error
 
@@ -264,13 +264,13 @@ def test_images_of_different_size_are_refused_until_size_makes_them_equal(
     assert "--size" in called.error
 
 
-def test_one_image_is_no_transfer(cli: CommandLine) -> None:
+def test_transfer_of_one_image_is_refused(cli: CommandLine) -> None:
     called = cli("transfer", cli.image, "-m", cli.model)
     assert called.code == 2
     assert "at least two" in called.error
 
 
-def test_a_finder_without_a_image_is_refused(cli: CommandLine) -> None:
+def test_a_finder_without_an_image_is_refused(cli: CommandLine) -> None:
     called = cli("traverse", "--finder", "ica")
     assert called.code == 2
     assert "--finder" in called.error
@@ -284,7 +284,7 @@ def test_damaged_directions_are_refused(cli: CommandLine, search: Any) -> None:
     }.items():
         shutil.copytree("run", "broken", dirs_exist_ok=True)
         damage(Path("broken") / name)
-        with pytest.raises(FileError, match="damaged or incomplete directions"):
+        with pytest.raises(FileError, match="damaged or incomplete files"):
             load_directions("broken")
         called = cli("traverse", "--run", "broken", "--json")
         assert called.code == 3

@@ -1,4 +1,4 @@
-"""Progress where stderr is a file: a line now and then, with the time left."""
+"""Progress when stderr is a file: occasional lines with the time left."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_quiet_has_no_progress() -> None:
     ("encoding", "printed"),
     [("utf-8", b"a\xff.png \xc2\xb7\n"), ("ascii", b"a\\udcff.png \\xb7\n")],
 )
-def test_names_that_are_no_text_are_printed(
+def test_names_that_are_not_valid_text_are_printed(
     encoding: str, printed: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stdout = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")

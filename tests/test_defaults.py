@@ -1,4 +1,4 @@
-"""Which model is used, in order of who asks, and that it is said."""
+"""Which model is used, in order of precedence, and how that is reported."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_each_choice_comes_before_the_next(home: Path, monkeypatch: pytest.Monke
     assert "chosen by LATENTLAB_MODEL" in choose_model().announce()
 
 
-def test_a_pyproject_of_something_else_is_passed_over(home: Path) -> None:
+def test_a_pyproject_of_another_tool_is_skipped(home: Path) -> None:
     configure(home / "project/pyproject.toml", '[tool.latentlab]\nmodel = "sd3"')
     configure(home / "project/deep/pyproject.toml", '[project]\nname = "other"')
     assert choose_model().name == "sd3"
@@ -70,7 +70,7 @@ def test_what_was_asked_for_is_never_replaced_by_another(
     assert run(["pca", "sample:flower", "--size", "64"]) == 4
     error = capsys.readouterr().err
     assert "loading no-such-model (chosen by LATENTLAB_MODEL)" in error
-    assert "error: got the model name 'no-such-model'" in error
+    assert "error: Got the model name 'no-such-model'" in error
 
 
 def test_the_built_in_control_runs_by_name_alone(

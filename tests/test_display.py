@@ -16,9 +16,8 @@ from PIL import Image
 from latentlab.components.fitting import fit_pca
 from latentlab.components.pca import PCA
 from latentlab.figures.canvas import new_figure
-from latentlab.figures.curves import draw_cumulative, draw_eigenvalues
 from latentlab.figures.latents import latent_rgb
-from latentlab.latents import Latent, LatentSpec, Posterior, Spectrum
+from latentlab.latents import Latent, Posterior, Spectrum
 from latentlab.neighborhoods.sampling import neighborhood
 from latentlab.walks.traversal import traverse
 
@@ -65,7 +64,7 @@ def test_a_walks_plot_is_its_sheet(
 def test_a_latents_plot_is_its_colors(linear_latent: Latent) -> None:
     ax = new_figure().add_subplot()
     assert linear_latent.plot(ax) is ax
-    np.testing.assert_array_equal(ax.images[0].get_array(), latent_rgb(linear_latent))
+    np.testing.assert_array_equal(ax.images[0].get_array(), latent_rgb(linear_latent.values))
 
 
 def test_plot_draws_into_the_axes_it_is_given_and_returns_them(small_pca: PCA) -> None:
@@ -90,28 +89,29 @@ def test_plot_without_axes_makes_a_figure_that_notebooks_show(small_pca: PCA) ->
 
 
 @pytest.mark.parametrize("name", ["$\\frac$", "a_b^c$", "\udcff"])
-def test_names_that_look_like_formulas_or_are_no_text_are_drawn(
+def test_names_that_look_like_formulas_or_are_not_valid_text_are_drawn(
     linear_latent: Latent, small_pca: PCA, name: str
 ) -> None:
     origin = replace(linear_latent, name=name)
-    assert opened(replace(small_pca, origin=origin)._repr_png_()).format == "PNG"
+    sampling = replace(small_pca.sampling, origin=origin)
+    assert opened(replace(small_pca, sampling=sampling)._repr_png_()).format == "PNG"
     assert opened(origin._repr_png_()).format == "PNG"
 
 
 def test_eigenvalues_are_drawn_on_log_log_axes(small_pca: PCA) -> None:
-    ax = draw_eigenvalues(small_pca, ax=new_figure().add_subplot())
+    ax = small_pca.plot_eigenvalues(new_figure().add_subplot())
     assert ax.get_xscale() == ax.get_yscale() == "log"
 
 
 def test_a_curve_of_two_samples_can_be_drawn() -> None:
-    draw_cumulative(fit_pca(torch.randn(2, 5)), ax=new_figure().add_subplot())
+    assert fit_pca(torch.randn(2, 5)).plot(new_figure().add_subplot()).lines
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 8])
 def test_colors_are_the_leading_components_of_the_tokens(channels: int) -> None:
     values = torch.zeros(channels, 4, 5)
     values[channels - 1] = torch.arange(20.0).view(4, 5)  # one channel varies, along the cells
-    colors = latent_rgb(Latent(values, LatentSpec("x", channels, 8)))
+    colors = latent_rgb(values)
     assert colors.shape == (4, 5, 3)
     red = colors[..., 0].ravel().astype(int)
     assert (np.diff(red) >= 0).all()
@@ -122,7 +122,7 @@ def test_colors_are_the_leading_components_of_the_tokens(channels: int) -> None:
 
 @pytest.mark.parametrize("shape", [(4, 1, 1), (4, 3, 3)])
 def test_a_latent_without_differences_is_gray(shape: tuple[int, int, int]) -> None:
-    colors = latent_rgb(Latent(torch.ones(shape), LatentSpec("x", 4, 8)))
+    colors = latent_rgb(torch.ones(shape))
     assert colors.shape == (*shape[1:], 3)
     assert (colors == 128).all()
 

@@ -31,7 +31,7 @@ def fitted(linear_vae: LinearVAE, linear_latent: Latent) -> PCA:
 
 
 @pytest.mark.parametrize(
-    ("picture", "model", "folder"),
+    ("image", "model", "folder"),
     [
         ("cat", "taef2", "cat-taef2-1"),
         ("my cat (2)", "sd/vae:x", "my_cat_2-sd_vae_x-1"),
@@ -63,7 +63,7 @@ def test_the_latest_run_is_the_last_with_a_result(tmp_path: Path) -> None:
     assert latest_run(tmp_path).name == "a"
 
 
-def test_a_folder_that_exists_or_can_be_made_is_good(tmp_path: Path) -> None:
+def test_a_folder_that_exists_or_can_be_made_is_accepted(tmp_path: Path) -> None:
     check_folder(tmp_path)
     check_folder(tmp_path / "new" / "newer")
     assert list(tmp_path.iterdir()) == []
@@ -81,20 +81,20 @@ def test_a_folder_below_a_file_or_a_broken_link_is_refused(below: str, tmp_path:
 def test_a_folder_without_permission_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Root may write everywhere, so the answer of the system is played.
+    # Root may write everywhere, so the system's answer is faked.
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
     with pytest.raises(FileError, match="writable"):
         check_folder(tmp_path / "new")
 
 
-def test_json_has_null_for_what_is_no_number(tmp_path: Path) -> None:
+def test_json_has_null_for_nan_and_infinity(tmp_path: Path) -> None:
     facts = {"a": math.nan, "b": [math.inf, 1.5], "c": {"d": -math.inf}, "e": "σ"}
     path = write_json(tmp_path / "x.json", facts)
     assert read_json(path) == {"a": None, "b": [None, 1.5], "c": {"d": None}, "e": "σ"}
     assert "σ" in path.read_text(encoding="utf-8")
 
 
-def test_json_keeps_names_that_are_no_text(tmp_path: Path) -> None:
+def test_json_keeps_names_that_are_not_valid_text(tmp_path: Path) -> None:
     name = os.fsdecode(b"\xff.png")
     assert read_json(write_json(tmp_path / "x.json", {"name": name})) == {"name": name}
 
@@ -108,7 +108,7 @@ def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "nonsense"])
-def test_json_that_is_no_object_is_refused(content: str, tmp_path: Path) -> None:
+def test_json_that_is_not_an_object_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(FileError, match=r"x\.json"):
         read_json(tmp_path / "x.json")
@@ -154,7 +154,7 @@ def test_the_latest_run_may_lie_elsewhere(fitted: PCA, tmp_path: Path) -> None:
     assert latest_run(root) == outside
 
 
-def test_the_recorded_model_is_that_of_the_pca(
+def test_the_model_of_the_pca_is_recorded(
     linear_vae: LinearVAE, linear_latent: Latent, tmp_path: Path
 ) -> None:
     write_record(tmp_path, "pca", provenance(linear_vae, linear_latent, ["pca", "x.png"], seed=4))

@@ -67,7 +67,7 @@ def server(root: Path) -> Iterator[PageServer]:
 
 
 def ask(server: PageServer, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
-    """Send exactly this request, which clients with manners would not."""
+    """Send exactly this request, also one that no well-behaved client would send."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         request = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
         connection.sendall(request.encode("latin-1"))
@@ -128,15 +128,15 @@ def test_it_listens_on_this_machine_only(server: PageServer) -> None:
     assert server.address == f"http://127.0.0.1:{server.port}/"
 
 
-def test_a_port_that_is_taken_is_passed_over(root: Path, server: PageServer) -> None:
+def test_a_port_in_use_is_passed_over(root: Path, server: PageServer) -> None:
     with PageServer(page_files("page", root), port=server.port) as second:
         assert second.port != server.port
         assert ask(server, "/")[0] == 200
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
-def test_a_port_that_is_none_is_refused(root: Path, port: int) -> None:
-    with pytest.raises(UsageError, match="expected 0 to 65535"):
+def test_an_impossible_port_is_refused(root: Path, port: int) -> None:
+    with pytest.raises(UsageError, match="expected a port from 0 to 65535"):
         PageServer(page_files("page", root), port=port)
 
 
@@ -149,7 +149,7 @@ def test_a_file_that_has_gone_is_not_found(root: Path, tmp_path: Path) -> None:
 
 def test_control_c_ends_it_cleanly(root: Path) -> None:
     program = (
-        # Whoever started the tests may have had interrupts ignored.
+        # The process that started the tests may have set interrupts to be ignored.
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from contextlib import nullcontext; from pathlib import Path; "
         "from latentlab.web.pages import page_files; "

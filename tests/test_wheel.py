@@ -1,4 +1,4 @@
-"""A wheel, installed into a new environment, works with no network and with nowhere to write to."""
+"""An installed wheel works without a network and without a writable home."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("latentlab", "pyproject.toml", "README.md", "LICENSE")
@@ -48,7 +50,7 @@ def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(program: Path, folder: Path, *arguments: str, **variables: str) -> dict:
-    """Return the JSON of a command that runs in a folder, cut off from the network."""
+    """Return the JSON of a command that runs in a folder without a network."""
     alone = ["unshare", "--net"] if os.geteuid() == 0 and shutil.which("unshare") else []
     kept = {key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ}
     done = subprocess.run(
@@ -83,7 +85,6 @@ def test_the_wheel_holds_the_models_and_nothing_of_the_tests(wheel: Path) -> Non
     assert not [name for name in names if name.startswith(("tests/", "scripts/"))]
 
 
-@pytest.mark.slow
 def test_pca_and_traverse_run_from_an_empty_folder_with_no_network(
     program: Path, tmp_path: Path
 ) -> None:

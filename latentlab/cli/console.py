@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from latentlab.latents import Progress
+
+_PIPE_WIDTH = 1000
 
 
 def say(message: str, *, quiet: bool = False) -> None:
@@ -20,14 +22,14 @@ def say(message: str, *, quiet: bool = False) -> None:
 
 
 def print_json(facts: Mapping[str, Any]) -> None:
-    """Print exactly one JSON object on stdout, in ASCII, which every terminal and pipe takes."""
+    """Print exactly one JSON object on stdout, in ASCII so that every terminal can show it."""
     from latentlab.results.folders import finite
 
     print(json.dumps(finite(facts), allow_nan=False))
 
 
 def shown(value: float | None, form: str) -> str:
-    """Return a number in a format, or a dash where there is none."""
+    """Return a number in a format, or a dash for None."""
     return "–" if value is None else format(value, form)
 
 
@@ -37,6 +39,30 @@ def print_paths(facts: Mapping[str, Any]) -> None:
         print(path)
 
 
+def print_result(facts: Mapping[str, Any], parts: Iterable[Any]) -> None:
+    """Print the title of a result, the parts of its summary and the paths of its files."""
+    print_parts([styled(facts["title"], "bold"), *parts])
+    print_paths(facts)
+
+
+def print_parts(parts: Iterable[Any]) -> None:
+    """Print text and tables on stdout; a pipe has no width, so that rows stay whole there."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    for part in parts:
+        console.print(part)
+
+
+def styled(text: str, style: str) -> Any:
+    """Return text in a style such as ``"bold"`` or ``"dim"``."""
+    from rich.text import Text
+
+    return Text(text, style)
+
+
 def table(
     rows: Sequence[Sequence[str]],
     headings: Sequence[str] = (),
@@ -44,9 +70,10 @@ def table(
     left: Sequence[int] = (0,),
     title: str | None = None,
 ) -> Any:
-    """Return a table without lines for the console; columns are right-aligned unless in ``left``.
+    """Return a table without borders for the console.
 
-    Without headings all columns are left-aligned. Long cells are folded, never cut.
+    Columns are right-aligned unless in ``left``; without headings all are left-aligned. Long cells
+    wrap and are never cut off.
     """
     from rich.table import Table
 
@@ -62,7 +89,7 @@ def table(
 
 
 def tiling(tiles: Mapping[str, Any]) -> str:
-    """Return what a run's ``tiles`` say, in half a line."""
+    """Return the size of tiles and how visible their seams are, in half a line."""
     names = {"encode": "the latent's deviation", "decode": "the image's"}
     seams = [
         f"{shown(tiles['seams'][kind]['relative'], '.1%')} of {name}"
@@ -76,18 +103,10 @@ def tiling(tiles: Mapping[str, Any]) -> str:
 def progress_bar(*, quiet: bool = False, in_bytes: bool = False) -> Iterator[Progress | None]:
     """Yield a callable that draws progress and the time left on stderr; None when quiet.
 
-    Where stderr is no terminal, work that goes on says so in a line now and then.
+    If stderr is not a terminal, a line about long work is printed every half minute.
     """
+    from rich import progress as bars
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
     console = Console(stderr=True)
     if quiet:
@@ -97,26 +116,26 @@ def progress_bar(*, quiet: bool = False, in_bytes: bool = False) -> Iterator[Pro
         yield _Diary()
         return
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn() if in_bytes else MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.DownloadColumn() if in_bytes else bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+        bars.TextColumn("left"),
+        bars.TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as bars:
+    with bars.Progress(*columns, console=console) as shown_bars:
         tasks: dict[str, Any] = {}
 
         def show(what: str, done: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
+                tasks[what] = shown_bars.add_task(what, total=total)
+            shown_bars.update(tasks[what], completed=done, total=total)
 
         yield show
 
 
 class _Diary:
-    """Progress for log files: a line for each half minute of work."""
+    """Progress for log files: a line for every half minute of work."""
 
     interval = 30.0
 

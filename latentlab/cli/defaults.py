@@ -1,4 +1,4 @@
-"""Choices made for users who make none, and where users write theirs down."""
+"""The default model, and where users configure another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from latentlab.errors import UsageError
 from latentlab.loaders.catalogue import find_entry
 
 DEFAULT_MODEL = "mini"
-DEFAULT_NEIGHBORHOOD = "augment"
 MODEL_VARIABLE = "LATENTLAB_MODEL"
 
 
@@ -42,7 +41,7 @@ class ChosenModel:
 
 
 def choose_model(asked: str | None = None, folder: Path | None = None) -> ChosenModel:
-    """Return the model to use: the first of those asked for, configured and default.
+    """Return the model to use: the one asked for, else the one configured, else the default.
 
     In this order: ``asked`` (``--model``), the variable LATENTLAB_MODEL, ``model`` under
     ``[tool.latentlab]`` of the nearest ``pyproject.toml`` that has such a table, ``model`` in the
@@ -51,11 +50,12 @@ def choose_model(asked: str | None = None, folder: Path | None = None) -> Chosen
     Parameters
     ----------
     asked : str, optional
-    folder : Path, optional; where to begin looking for ``pyproject.toml``: the current folder
+    folder : Path, optional; where to start looking for ``pyproject.toml``; by default the
+        current folder
 
     Raises
     ------
-    UsageError : a configuration file that is no TOML, or a model that is no text.
+    UsageError : a configuration file is not valid TOML, or its model is not a string.
 
     Examples
     --------
@@ -84,9 +84,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError:
-        return {}  # not there, or not ours to read
+        return {}  # missing or unreadable
     except ValueError as error:
-        raise UsageError(f"{path} ({error})", "a TOML file", "correct it") from error
+        raise UsageError(f"{path} ({error})", "a TOML file", "correct its syntax") from error
 
 
 def _model_in(table: Any, path: Path) -> ChosenModel | None:
@@ -95,6 +95,6 @@ def _model_in(table: Any, path: Path) -> ChosenModel | None:
         return None
     if not isinstance(model, str) or not model:
         raise UsageError(
-            f"model = {model!r} in {path}", "a name in quotes", 'write, say, model = "flux1"'
+            f"model = {model!r} in {path}", "a name in quotes", 'write model = "flux1", for example'
         )
     return ChosenModel(model, str(path))

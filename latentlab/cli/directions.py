@@ -1,15 +1,14 @@
-"""``latentlab directions``: find directions, say what they mean, and compare them with others."""
+"""``latentlab directions``: find directions, label them and compare them with others."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.console import print_json, print_paths, progress_bar, shown, table
+from latentlab.cli.console import progress_bar, shown, styled, table
 from latentlab.cli.grouping import grouped
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Output, Samples, parse_names
@@ -39,64 +38,41 @@ def directions(
     ] = None,
     features: options.Features = None,
 ) -> None:
-    """Find directions around an image, and say what each of them changes."""
+    """Find directions around an image and say what each of them changes."""
     from latentlab.recipes.finding import (
-        Search,
-        analyze_directions,
         check_search,
-        default_comparison,
-        split_options,
+        find_around,
+        plan_search,
+        save_found,
+        walk_along_all,
     )
 
-    plan = samples.plan()
-    settings = {**plan.options, **({"features": features} if features else {})}
-    names = parse_names("--compare", compare)
-    others = default_comparison(finder) if names is None else tuple(names)
-    mine, rest = split_options(finder, settings)
-    asked: dict[str, Any] = {
-        "finder": finder,
-        "n_components": components,
-        "labels": labels,
-        "compare": others,
-    }
-    check_search(Search(**asked, options=mine), replace(plan, options=rest), image, output.out)
+    search, plan = plan_search(
+        samples.plan(),
+        finder,
+        components,
+        features=features,
+        labels=labels,
+        compare=parse_names("--compare", compare),
+    )
+    check_search(search, plan, image, output.out)
     vae = machine.load(quiet=output.quiet)
     with progress_bar(quiet=output.quiet) as progress:
-        found = analyze_directions(
-            vae,
-            image,
-            **asked,
-            options=settings,
-            size=samples.size,
-            neighborhood=plan.neighborhood,
-            n_samples=plan.n_samples,
-            region=plan.region,
-            seed=plan.seed,
-            folder=output.out,
-            command_line=context.obj,
-            progress=progress,
-        )
+        found = find_around(vae, image, search, plan, size=samples.size, progress=progress)
+        walk = walk_along_all(vae, found, progress)
     say_tiling(vae, quiet=output.quiet)
-    assert found.saved is not None
-    facts = found.saved.printed()
-    if output.json:
-        print_json(facts)
-    elif not output.quiet:
-        _print_summary(facts)
+    saved = save_found(vae, found, output.out, context.obj, walk=walk)
+    output.show(saved.printed(), _summarize)
 
 
-def _print_summary(facts: Mapping[str, Any]) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
-    console.print(facts["title"], style="bold")
-    console.print(_directions_table(facts))
-    if facts.get("factors"):
-        console.print(_factors_table(facts["factors"]))
-    for line in [*_remarks(facts), *facts["notes"]]:
-        console.print(line)
-    console.print(facts["statement"], style="dim")
-    print_paths(facts)
+def _summarize(facts: Mapping[str, Any]) -> list[Any]:
+    return [
+        _directions_table(facts),
+        *([_factors_table(facts["factors"])] if facts.get("factors") else []),
+        *_remarks(facts),
+        *facts["notes"],
+        styled(facts["statement"], "dim"),
+    ]
 
 
 def _directions_table(facts: Mapping[str, Any]) -> Any:
@@ -127,7 +103,7 @@ def _factors_table(rows: list[Mapping[str, Any]]) -> Any:
 
 
 def _remarks(facts: Mapping[str, Any]) -> list[str]:
-    """Return a line for each comparison, and what labels would be by chance."""
+    """Return a line for each comparison, and one on the labels to expect by chance."""
     lines = [
         f"overlap with {name}: {shown(one['overlap'], '.3f')} "
         f"(random subspaces: {shown(one['chance'], '.4f')}); "
@@ -138,5 +114,5 @@ def _remarks(facts: Mapping[str, Any]) -> list[str]:
         lines.append(f"labels: by chance the largest |ρ| stays below {first['threshold']:.2f}")
         if first["baseline"] is not None:
             lines[-1] += f"; for random directions it is {first['baseline']:.2f} on average"
-        lines[-1] += "; ± is the change for one step, and no label where it would not be visible"
+        lines[-1] += "; ± is the change for one step; invisible changes get no label"
     return lines

@@ -51,8 +51,9 @@ def encode(
     quiet: options.Quiet = False,
 ) -> None:
     """Encode every image of a folder. An interrupted run resumes where it stopped."""
+    from latentlab.encoding.precision import for_data_set
     from latentlab.machine.distributed import joined_ranks
-    from latentlab.recipes.encoding import describe_filled, model_for_store
+    from latentlab.recipes.encoding import describe_filled, loading_options
     from latentlab.store.filling import encode_folder
     from latentlab.store.manifest import check_options
     from latentlab.store.opening import open_source
@@ -62,15 +63,10 @@ def encode(
     open_source(images)
     with joined_ranks() as ranks:
         quiet = quiet or not ranks.is_first  # one process speaks for all
-        model = model_for_store(out, machine.dtype, machine.tile, machine.compiled)
-        vae = machine.load(
-            quiet=quiet,
-            device=ranks.device(machine.device),
-            dtype=model.dtype,
-            tile=model.tile,
-            compiled=model.compiled,
-        )
-        vae = model.prepare(vae)
+        how = loading_options(out, machine.dtype, machine.tile, machine.compiled)
+        vae = machine.load(quiet=quiet, device=ranks.device(machine.device), **how)
+        if how["dtype"] == "auto":
+            vae = for_data_set(vae)
         with progress_bar(quiet=quiet) as progress:
             filled = encode_folder(
                 vae,

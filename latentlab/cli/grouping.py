@@ -1,9 +1,10 @@
-"""Options that several commands share, declared once as dataclasses, and help that lists names."""
+"""Options declared once as dataclasses for several commands, and help that lists names."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
@@ -16,10 +17,10 @@ from latentlab.pullback import FEATURES
 
 
 def grouped(function: Callable[..., None]) -> Callable[..., None]:
-    """Return a command in which every parameter that is a dataclass is spelled out as options.
+    """Return a command in which every parameter that is a dataclass is replaced by its fields.
 
-    The fields of the dataclass are the options: their annotations and defaults are those of
-    parameters. The function gets the dataclass.
+    Each field becomes an option with the field's annotation and default. The function receives the
+    dataclass.
     """
     flat: list[inspect.Parameter] = []
     groups: dict[str, Any] = {}
@@ -31,9 +32,9 @@ def grouped(function: Callable[..., None]) -> Callable[..., None]:
         groups[parameter.name] = kind
         hints = get_type_hints(kind, include_extras=True)
         flat += [
-            inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
+            parameter.replace(
+                name=field.name,
+                kind=inspect.Parameter.KEYWORD_ONLY,
                 default=field.default,
                 annotation=hints[field.name],
             )
@@ -54,7 +55,7 @@ def grouped(function: Callable[..., None]) -> Callable[..., None]:
 
 
 class ListingCommand(TyperCommand):
-    """A command whose help names what is registered when it is shown.
+    """A command whose help lists what is registered at the time.
 
     ``{neighborhoods}``, ``{finders}``, ``{nulls}`` and ``{features}`` in a help text become the
     names.
@@ -68,12 +69,14 @@ class ListingCommand(TyperCommand):
             "nulls": ", ".join(name for name in NULLS.names() if name != "isotropic"),
             "features": ", ".join(FEATURES.names()),
         }
-        templates = {id(param): getattr(param, "help", None) for param in self.params}
-        for param in self.params:
-            if templates[id(param)]:
-                for name, listed in names.items():
-                    param.help = param.help.replace(f"{{{name}}}", listed)  # type: ignore[attr-defined]
-        super().format_help(ctx, formatter)
-        for param in self.params:
-            if templates[id(param)]:
-                param.help = templates[id(param)]  # type: ignore[attr-defined]
+        shown = copy(self)
+        shown.params = [_fill_in(parameter, names) for parameter in self.params]
+        super(ListingCommand, shown).format_help(ctx, formatter)
+
+
+def _fill_in(parameter: Any, names: Mapping[str, str]) -> Any:
+    filled = copy(parameter)
+    for name, listed in names.items():
+        if getattr(filled, "help", None):
+            filled.help = filled.help.replace(f"{{{name}}}", listed)
+    return filled

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.console import print_json, print_paths, progress_bar, shown, table
+from latentlab.cli.console import progress_bar, shown, table
 from latentlab.cli.grouping import grouped
 from latentlab.cli.machine import Machine, say_tiling
-from latentlab.cli.options import Output
-
-
-class PathName(StrEnum):
-    """Paths between two latents."""
-
-    linear = "linear"
-    slerp = "slerp"
-    arc = "arc"
+from latentlab.cli.options import Animation, Output
 
 
 @grouped
@@ -30,27 +21,23 @@ def interpolate(
     last: Annotated[str, typer.Argument(help="Another image of the same size; see --size.")],
     machine: Machine,
     output: Output,
+    animation: Animation,
     path: Annotated[
-        PathName,
+        Literal["linear", "slerp", "arc"],
         typer.Option(help="Path through latent space; arc changes the image in even steps."),
-    ] = PathName.linear,
+    ] = "linear",
     steps: Annotated[int, typer.Option(help="Number of frames, both ends included.")] = 24,
-    format: options.AnimationFormat = options.Format.gif,
-    fps: options.Fps = 12,
-    loop: options.Loop = True,
     size: options.Size = None,
 ) -> None:
-    """Go from one image to another through latent space, and plot how evenly they change."""
+    """Interpolate between two images in latent space and plot how evenly they change."""
     from latentlab import encode
-    from latentlab.figures.animation import check_format
     from latentlab.machine.files import check_folder
     from latentlab.recipes.comparing import analyze_interpolation
     from latentlab.results.folders import RUNS_FOLDER
     from latentlab.walks.interpolation import check_interpolation
 
-    suffix = f".{format.value}"
-    check_interpolation(path.value, steps)
-    check_format(suffix, fps)
+    check_interpolation(path, steps)
+    how = animation.checked()
     check_folder(output.out or RUNS_FOLDER)
     vae = machine.load(quiet=output.quiet)
     ends = [encode(vae, image, size) for image in (first, last)]
@@ -58,26 +45,18 @@ def interpolate(
         saved = analyze_interpolation(
             vae,
             ends,
-            path=path.value,
+            path=path,
             steps=steps,
-            suffix=suffix,
-            fps=fps,
-            loop=loop,
+            **how,
             folder=output.out,
             command_line=context.obj,
             progress=progress,
         )
     say_tiling(vae, quiet=output.quiet)
-    facts = saved.printed()
-    if output.json:
-        print_json(facts)
-    elif not output.quiet:
-        _print_summary(facts)
+    output.show(saved.printed(), _summarize)
 
 
-def _print_summary(facts: Mapping[str, Any]) -> None:
-    from rich.console import Console
-
+def _summarize(facts: Mapping[str, Any]) -> list[Any]:
     rows = [
         (
             name,
@@ -89,7 +68,4 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
         for name, row in {row["path"]: row for row in (facts, facts["linear"])}.items()
     ]
     headings = ("path", "length", "× straight", "fastest / slowest", "largest drift / ‖z‖")
-    console = Console(highlight=False, markup=False)
-    console.print(facts["title"], style="bold")
-    console.print(table(rows, headings))
-    print_paths(facts)
+    return [table(rows, headings)]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Machine:
-    """The options on the model that all commands share."""
+    """Options for the model, shared by all commands."""
 
     model: Annotated[
         str | None,
@@ -32,24 +32,24 @@ class Machine:
         str,
         typer.Option(
             help="float32, float64, bfloat16, float16, or auto: bfloat16 where it is native and "
-            "does not show."
+            "its rounding is negligible."
         ),
     ] = "auto"
     tile: Annotated[
         int | None,
         typer.Option(
             min=128, metavar="PIXELS",
-            help="Encode and decode in tiles of PIXELS, such as 512, where an image does not fit. "
-            "This changes results; the size of the change is reported.",
+            help="Encode and decode in tiles of PIXELS, such as 512, if memory is short. This "
+            "changes results; the size of the change is reported.",
         ),
     ] = None  # fmt: skip
     compiled: Annotated[
         bool,
         typer.Option(
             "--compile",
-            help="Compile the model first, which takes a minute or two. On the CPUs measured it "
-            "pays for no model (taef2 1.0 to 1.1 times as fast, mini 0.8 to 1.3). Not measured on "
-            "CUDA.",
+            help="Compile the model first, which takes a minute or two. On the CPUs measured "
+            "no model got much faster (taef2 1.0 to 1.1 times as fast, mini 0.8 to 1.3). Not "
+            "measured on CUDA.",
         ),
     ] = False
     offline: options.Offline = False
@@ -66,10 +66,10 @@ class Machine:
 
         Parameters
         ----------
-        chosen : ChosenModel, optional; by default what ``--model`` or the settings name
+        chosen : ChosenModel, optional; by default as ``--model`` or the configuration says
         quiet : bool
         revision : of a hub repository
-        **instead : device, dtype, tile or compiled, instead of the options
+        **instead : device, dtype, tile or compiled, which override the options
         """
         from latentlab import load_vae
         from latentlab.encoding.precision import use_exact_float32
@@ -93,6 +93,6 @@ class Machine:
 
 
 def say_tiling(vae: LatentVAE, *, quiet: bool) -> None:
-    """Say how much tiles differed where they meet, if there were any."""
+    """Report how much tiles differ at their seams, if there are any."""
     if vae.tiling:
         say(f"tiled {tiling(vae.tiling)}", quiet=quiet)

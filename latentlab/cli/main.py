@@ -8,10 +8,11 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, TextIO
+from typing import Annotated, Any
 
 import typer
 
+from latentlab.cli.console import say
 from latentlab.cli.digits import digits
 from latentlab.cli.directions import directions
 from latentlab.cli.encode import encode
@@ -26,7 +27,7 @@ from latentlab.errors import LatentlabError
 
 INTERRUPTED = 130
 OUT_OF_MEMORY = 5
-_NO_MEMORY = "The memory ran out. Lower --size, --samples or --steps."
+_NO_MEMORY = "Out of memory. Lower --size, --samples or --steps."
 
 app = typer.Typer(
     name="latentlab",
@@ -35,13 +36,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # drawing the help with rich would double the time of --help
 )
-app.command("pca", cls=ListingCommand)(pca)
-app.command("traverse", cls=ListingCommand)(traverse)
-app.command("directions", cls=ListingCommand)(directions)
-app.command("transfer", cls=ListingCommand)(transfer)
-app.command("interpolate", cls=ListingCommand)(interpolate)
-app.command("encode", cls=ListingCommand)(encode)
-app.command("models", cls=ListingCommand)(models)
+for command in (pca, traverse, directions, transfer, interpolate, encode, models):
+    app.command(command.__name__, cls=ListingCommand)(command)
 app.add_typer(store, name="store")
 app.add_typer(digits, name="digits")
 
@@ -70,7 +66,7 @@ def root(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with its exit code.
+    """Run the command line and exit with its code.
 
     0 done; 1 failed while running; 2 wrong usage; 3 bad input image or file; 4 model not
     available; 5 out of memory; 130 interrupted.
@@ -80,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _print_any_name() -> None:
-    """Let stdout take names of files that are no text, as the bytes that they are."""
+    """Let stdout print file names that are not valid text, byte for byte."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         is_utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
         sys.stdout.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
@@ -90,7 +86,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; ``--debug`` shows an error's traceback."""
     debug = "--debug" in arguments
     given = [argument for argument in arguments if argument != "--debug"] or ["--help"]
-    # Where the home cannot be written it tells at length that a temporary folder serves as well.
+    # If the home folder is read-only, matplotlib explains at length that it uses another folder.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
@@ -102,21 +98,21 @@ def run(arguments: Sequence[str]) -> int:
         message, code = _explain(error)
         if debug:
             traceback.print_exception(error)
-        _complain(message)
+        say(f"error: {message}")
         return code
     if code == INTERRUPTED:
-        _complain("interrupted; files with their final names are complete")
+        say("error: interrupted; files with their final names are complete")
     return code
 
 
 _PLAINER = {
-    "Input should be a valid integer, unable to parse string as an integer": "no whole number",
-    "Input should be a valid number, unable to parse string as a number": "no number",
+    "Input should be a valid integer, unable to parse string as an integer": "not a whole number",
+    "Input should be a valid number, unable to parse string as a number": "not a number",
     "Input should be greater than or equal to": "expected at least",
     "Input should be less than or equal to": "expected at most",
     "Value error, ": "",
 }
-"""What the parser of the command line says → how it reads here."""
+"""Wording of the command-line parser → ours."""
 
 
 def _explain(error: Exception) -> tuple[str, int]:
@@ -143,16 +139,5 @@ def _explain(error: Exception) -> tuple[str, int]:
     return f"Unexpected {name}: {first}. Run again with --debug and report it.", 1
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    print(f"warning: {message}", file=sys.stderr)
-
-
-def _complain(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    say(f"warning: {message}")

@@ -1,20 +1,18 @@
-"""``latentlab models``: the named models, what is on this disk, and their download."""
+"""``latentlab models``: list the named models and download them."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.console import progress_bar, table
+from latentlab.cli.console import print_json, print_parts, progress_bar, say, table
 from latentlab.loaders.built_in import BUILT_IN
 from latentlab.loaders.catalogue import CATALOGUE, CatalogueEntry, find_entry
 from latentlab.loaders.hub_cache import FetchedModel, cached
-
-_WIDE = 1000
 
 
 def models(
@@ -25,7 +23,7 @@ def models(
     offline: options.Offline = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """List the models that have a name, or download one of them."""
+    """List the named models, or download one of them."""
     if download is None:
         _list(json_output=json_output, quiet=quiet)
     else:
@@ -33,17 +31,13 @@ def models(
 
 
 def _list(*, json_output: bool, quiet: bool) -> None:
-    found = {name: _find(entry) for name, entry in CATALOGUE.items()}
+    rows = [_describe(entry, _find(entry)) for entry in CATALOGUE.values()]
     if json_output:
-        built_in = [
-            {"name": name, "built_in": True, "note": note} for name, note in BUILT_IN.items()
-        ]
-        rows = [_describe(entry, found[name]) for name, entry in CATALOGUE.items()]
-        typer.echo(json.dumps({"built_in": built_in, "models": rows}, indent=2))
+        built_in = [{"name": name, "built_in": True, "note": BUILT_IN[name]} for name in BUILT_IN]
+        print_json({"built_in": built_in, "models": rows})
         return
-    _print_table(found)
-    if not quiet:
-        typer.echo("Fetch one with: latentlab models --download NAME", err=True)
+    _print_table(rows)
+    say("Fetch one with: latentlab models --download NAME", quiet=quiet)
 
 
 def _download(entry: CatalogueEntry, *, json_output: bool, offline: bool, quiet: bool) -> None:
@@ -58,10 +52,9 @@ def _download(entry: CatalogueEntry, *, json_output: bool, offline: bool, quiet:
             progress=progress,
         )
     if json_output:
-        facts = _describe(entry, model) | {"from_cache": model.from_cache}
-        typer.echo(json.dumps(facts, indent=2))
+        print_json({**_describe(entry, model), "from_cache": model.from_cache})
     else:
-        typer.echo(f"{entry.name}: {model.folder}")
+        print(f"{entry.name}: {model.folder}")
 
 
 def _find(entry: CatalogueEntry) -> FetchedModel | None:
@@ -76,26 +69,15 @@ def _describe(entry: CatalogueEntry, model: FetchedModel | None) -> dict[str, An
     }
 
 
-def _print_table(found: dict[str, FetchedModel | None]) -> None:
-    from rich.console import Console
-
-    rows = [
-        (
-            name,
-            entry.family,
-            str(entry.channels),
-            str(entry.stride),
-            f"{entry.size_mb:g}",
-            entry.license,
-            "yes" if entry.gated else "no",
-            "yes" if found[name] else "no",
-        )
-        for name, entry in CATALOGUE.items()
-    ]
+def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     headings = ("name", "family", "channels", "stride", "MB", "license", "gated", "on disk")
-    drawn = table(rows, headings, left=(0, 1, 5, 6, 7))
-    # A pipe has no width: rows stay whole, one model a line.
-    console = Console(highlight=False, markup=False)
-    console.print(drawn, width=None if console.is_terminal else _WIDE, no_wrap=False)
-    for name, note in BUILT_IN.items():
-        console.print(f"{name} (built in): {note}", soft_wrap=True)
+    cells = [
+        (
+            *(row["name"], row["family"], str(row["channels"]), str(row["stride"])),
+            *(f"{row['size_mb']:g}", row["license"]),
+            *("yes" if row[key] else "no" for key in ("gated", "on_disk")),
+        )
+        for row in rows
+    ]
+    notes = [f"{name} (built in): {note}" for name, note in BUILT_IN.items()]
+    print_parts([table(cells, headings, left=(0, 1, 5, 6, 7)), *notes])

@@ -1,14 +1,15 @@
-"""Options that several commands share, and what their text means."""
+"""Options that several commands share, and how their text is parsed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from latentlab.cli.console import print_json, print_result
 from latentlab.errors import UsageError
 from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 Size = Annotated[
     int | None,
-    typer.Option(help="Center-crop to a square and resize to SIZE pixels. Default: as it is."),
+    typer.Option(help="Center-crop to a square and resize to SIZE pixels. Default: keep its size."),
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of all random numbers.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -25,30 +26,29 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no m
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …")]
 FinderName = Annotated[str, typer.Option(help="{finders}.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        help="A setting of the neighborhood or the finder, NAME=VALUE, such as rotation=20.",
-    ),
-]
 Features = Annotated[
-    str | None, typer.Option(help="What the finder jacobian measures change in: {features}.")
+    str | None,
+    typer.Option(help="Features in which the finder jacobian measures change: {features}."),
 ]
-Fps = Annotated[float, typer.Option(help="Frames per second.")]
-Loop = Annotated[bool, typer.Option(help="Play forever, there and back, or once.")]
 
 
-class Format(StrEnum):
-    """File formats of an animation."""
+@dataclass(frozen=True)
+class Animation:
+    """How animations are written."""
 
-    gif = "gif"
-    webp = "webp"
-    apng = "apng"
-    mp4 = "mp4"
+    format: Annotated[
+        Literal["gif", "webp", "apng", "mp4"], typer.Option(help="File format of the animations.")
+    ] = "gif"
+    fps: Annotated[float, typer.Option(help="Frames per second.")] = 12
+    loop: Annotated[bool, typer.Option(help="Play back and forth forever, or once.")] = True
 
+    def checked(self) -> dict[str, Any]:
+        """Return suffix, fps and loop; UsageError if the file format cannot have them."""
+        from latentlab.figures.animation import check_format
 
-AnimationFormat = Annotated[Format, typer.Option(help="File format of the animations.")]
+        suffix = f".{self.format}"
+        check_format(suffix, self.fps)
+        return {"suffix": suffix, "fps": self.fps, "loop": self.loop}
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,15 @@ class Output:
     ] = None
     json: Json = False
     quiet: Quiet = False
+
+    def show(
+        self, facts: Mapping[str, Any], summarize: Callable[[Mapping[str, Any]], Sequence[Any]]
+    ) -> None:
+        """Print a result: as JSON, or its title, summary and files, or nothing when quiet."""
+        if self.json:
+            print_json(facts)
+        elif not self.quiet:
+            print_result(facts, summarize(facts))
 
 
 @dataclass(frozen=True)
@@ -80,11 +89,17 @@ class Samples:
     region: Annotated[
         str | None, typer.Option(help="Analyze only this part of the image: x,y,width,height.")
     ] = None
-    settings: Settings = None
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="A setting of the neighborhood or the finder, NAME=VALUE, such as rotation=20.",
+        ),
+    ] = None
     seed: Seed = 0
 
     def plan(self, dtype: str = "auto") -> SamplingPlan:
-        """Return what these options ask for, parsed; UsageError where they cannot be read."""
+        """Return these options, parsed; UsageError if they cannot be parsed."""
         from latentlab.recipes.sampling import SamplingPlan
 
         region = parse_region(self.region)
@@ -92,8 +107,18 @@ class Samples:
         return SamplingPlan(self.neighborhood, self.samples, region, options, self.seed, dtype)
 
 
+def given_options(context: typer.Context, names: Collection[str]) -> list[str]:
+    """Return those of the parameters named that the command line sets, as options: ``--size``."""
+    return [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in names
+        and getattr(context.get_parameter_source(parameter.name), "name", "") == "COMMANDLINE"
+    ]
+
+
 def parse_names(option: str, text: str | None) -> list[str] | None:
-    """Return the names in a comma-separated option; [] for none, None where it was not given.
+    """Return the names in a comma-separated option; [] for none, None if it was not given.
 
     Raises
     ------
@@ -136,6 +161,6 @@ def parse_settings(settings: list[str] | None) -> dict[str, str]:
     for setting in settings or []:
         name, equals, value = setting.partition("=")
         if not equals:
-            raise UsageError(f"--set {setting}", "NAME=VALUE", "write, say, --set rotation=20")
+            raise UsageError(f"--set {setting}", "NAME=VALUE", "write it as --set rotation=20")
         pairs[name.strip()] = value.strip()
     return pairs

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentlab.cli.console import print_json, print_paths, progress_bar, say, shown, table, tiling
+from latentlab.cli.console import progress_bar, say, shown, styled, table, tiling
 from latentlab.cli.grouping import grouped
 from latentlab.cli.machine import Machine
-from latentlab.cli.options import Output, Samples, parse_names
+from latentlab.cli.options import Output, Samples, given_options, parse_names
 from latentlab.errors import UsageError
 from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD
 
+if TYPE_CHECKING:
+    from latentlab.loaders import LatentVAE
+    from latentlab.recipes.analysis import Analysis
+    from latentlab.results.folders import Saved
+
 _PARTS = {DEFAULT_NEIGHBORHOOD: "whole", "tokens": "tokens"}
-_ABOUT_IMAGES = {
-    **{name: name for name in ("model", "size", "samples", "region", "nulls", "device")},
-    "dtype": "dtype",
-    "tile": "tile",
-    "set": "settings",
-    "compile": "compiled",
-}
-"""Option → parameter of ``pca``, for the options that a store does not take."""
+_ABOUT_IMAGES = (
+    *("model", "size", "samples", "region", "nulls", "device", "dtype", "tile", "settings"),
+    "compiled",
+)
+"""Parameters that a store does not take."""
 
 
 @grouped
@@ -55,50 +58,51 @@ def pca(
     fit: dict[str, Any] = {
         "n_components": components,
         "solver": "randomized" if randomized else "auto",
-        "folder": output.out,
         "command_line": context.obj,
     }
+    saved: Saved | None
     if is_store(image):
         _refuse_image_options(context)
-        facts = _of_store(image, _PARTS[samples.neighborhood], samples.seed, output, fit)
+        saved = _of_store(image, _PARTS[samples.neighborhood], samples.seed, output, fit)
     else:
-        facts = _of_image(image, machine, samples, parse_names("--nulls", nulls), output, fit)
-    if facts and output.json:
-        print_json(facts)
-    elif facts and not output.quiet:
-        _print_summary(facts)
+        names = parse_names("--nulls", nulls)
+        saved = analyze_image(image, machine, samples, output, nulls=names, **fit)[1].saved
+    if saved:
+        output.show(saved.printed(), _summarize)
 
 
-def _of_image(
+def analyze_image(
     image: str,
     machine: Machine,
     samples: Samples,
-    nulls: list[str] | None,
     output: Output,
-    fit: Mapping[str, Any],
-) -> dict[str, Any]:
+    *,
+    nulls: list[str] | None = None,
+    **fit: Any,
+) -> tuple[LatentVAE, Analysis]:
+    """Return the model and the analysis of an image, as the options ask for it."""
     from latentlab.recipes.analysis import analyze, check_analysis
 
     plan = samples.plan(machine.dtype)
     check_analysis(plan, image, nulls, output.out)
     vae = machine.load(quiet=output.quiet)
     with progress_bar(quiet=output.quiet) as progress:
-        found = analyze(
+        return vae, analyze(
             vae,
             image,
             size=samples.size,
             **vars(plan),
             nulls=nulls,
-            say=lambda message: say(message, quiet=output.quiet),
+            folder=output.out,
+            say=partial(say, quiet=output.quiet),
             progress=progress,
             **fit,
         )
-    return found.saved.printed()
 
 
 def _of_store(
-    folder: str, parts: str, seed: int, output: Output, fit: Mapping[str, Any]
-) -> dict[str, Any] | None:
+    store: str, parts: str, seed: int, output: Output, fit: Mapping[str, Any]
+) -> Saved | None:
     from latentlab.machine.distributed import joined_ranks
     from latentlab.recipes.stores import analyze_store
 
@@ -106,37 +110,35 @@ def _of_store(
         joined_ranks() as ranks,
         progress_bar(quiet=output.quiet or not ranks.is_first) as progress,
     ):
-        found = analyze_store(folder, parts=parts, seed=seed, ranks=ranks, progress=progress, **fit)
-    return found.saved.printed() if found else None
+        found = analyze_store(
+            store,
+            parts=parts,
+            seed=seed,
+            folder=output.out,
+            ranks=ranks,
+            progress=progress,
+            **fit,
+        )
+    return found.saved if found else None
 
 
 def _refuse_image_options(context: typer.Context) -> None:
-    """Raise UsageError where options were given that are about an image, or about its model."""
-    wrong = [f"--{name}" for name in _ABOUT_IMAGES if _is_given(context, name)]
-    if _is_given(context, "neighborhood") and context.params["neighborhood"] != "tokens":
-        wrong.append(f"--neighborhood {context.params['neighborhood']}")
+    """Raise UsageError for options that apply only to an image or its model."""
+    wrong = given_options(context, _ABOUT_IMAGES)
+    neighborhood = context.params["neighborhood"]
+    if neighborhood != "tokens":
+        given = given_options(context, ["neighborhood"])
+        wrong += [f"{option} {neighborhood}" for option in given]
     if wrong:
         raise UsageError(
             f"{', '.join(wrong)} with a store",
             "a store alone, or -k tokens for its cells",
-            f"leave {', '.join(wrong)} out, or pass an image",
+            f"leave {', '.join(wrong)} out or pass an image",
         )
 
 
-def _is_given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(_ABOUT_IMAGES.get(name, name))
-    return source is not None and source.name == "COMMANDLINE"
-
-
-def _print_summary(facts: Mapping[str, Any]) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
-    console.print(facts["title"], style="bold")
-    console.print(table(_summary_rows(facts)))
-    console.print(facts["verdict"])
-    console.print(facts["statement"], style="dim")
-    print_paths(facts)
+def _summarize(facts: Mapping[str, Any]) -> list[Any]:
+    return [table(_summary_rows(facts)), facts["verdict"], styled(facts["statement"], "dim")]
 
 
 def _summary_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""``latentlab store``: what is in a store, whether it is whole, and one file of all of it."""
+"""``latentlab store``: inspect, verify and export a store of latents."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from latentlab.cli import options
 from latentlab.cli.console import print_json, print_paths, progress_bar, say
 
 store = typer.Typer(
-    help="Stores of latents that `latentlab encode` wrote: look, check, export.",
+    help="Inspect, verify and export stores of latents that `latentlab encode` wrote.",
     rich_markup_mode=None,
 )
 Folder = Annotated[Path, typer.Argument(help="A store.")]
@@ -20,7 +20,7 @@ DAMAGED = 3
 
 @store.command("info")
 def info(folder: Folder, json: options.Json = False) -> None:
-    """Say what a store holds and what made it."""
+    """Print what a store holds and how it was made."""
     from latentlab.store.reading import open_store
 
     facts = open_store(folder).summary()
@@ -43,12 +43,12 @@ def _shown(value: Any) -> str:
 def verify(
     folder: Folder,
     pictures: Annotated[
-        Path | None, typer.Option(help="Where the images are: hash each of them again.")
+        Path | None, typer.Option(help="The folder of the images; each of them is hashed again.")
     ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Check every byte of a store, and its images; exit code 3 where something is wrong."""
+    """Check every byte of a store and its images; exit with code 3 if anything is wrong."""
     from latentlab.store.opening import open_source
     from latentlab.store.verification import verify_store
 

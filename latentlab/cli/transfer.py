@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.console import print_json, print_paths, progress_bar, table
+from latentlab.cli.console import progress_bar, table
 from latentlab.cli.grouping import grouped
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Output, Samples
@@ -20,7 +19,7 @@ from latentlab.errors import UsageError
 def transfer(
     context: typer.Context,
     images: Annotated[
-        list[str], typer.Argument(help="The image that directions are found at, then others.")
+        list[str], typer.Argument(help="The image at which directions are found, then the others.")
     ],
     machine: Machine,
     samples: Samples,
@@ -33,18 +32,17 @@ def transfer(
     ] = 2.0,
     features: options.Features = None,
 ) -> None:
-    """Compare what directions change at the image they were found at and at others."""
+    """Compare what directions change at one image with what they change at others."""
     from latentlab.recipes.comparing import analyze_transfer
-    from latentlab.recipes.finding import Search, check_search, split_options
+    from latentlab.recipes.finding import check_search, plan_search
 
     if len(images) < 2:
-        raise UsageError(f"one image, {images[0]}", "at least two", "pass A.jpg B.jpg …")
+        raise UsageError(f"one image, {images[0]}", "at least two images", "pass A.jpg B.jpg …")
     if not 0 < alpha <= 1e6:
         raise UsageError(f"--alpha {alpha:g}", "a number above 0", "pass --alpha 2")
-    plan = samples.plan()
-    settings = {**plan.options, **({"features": features} if features else {})}
-    mine, rest = split_options(finder, settings)
-    search, plan = Search(finder, components, mine, labels=False), replace(plan, options=rest)
+    search, plan = plan_search(
+        samples.plan(), finder, components, features=features, labels=False, compare=()
+    )
     check_search(search, plan, images[0], output.out)
     vae = machine.load(quiet=output.quiet)
     with progress_bar(quiet=output.quiet) as progress:
@@ -60,16 +58,10 @@ def transfer(
             progress=progress,
         )
     say_tiling(vae, quiet=output.quiet)
-    facts = saved.printed()
-    if output.json:
-        print_json(facts)
-    elif not output.quiet:
-        _print_summary(facts)
+    output.show(saved.printed(), _summarize)
 
 
-def _print_summary(facts: Mapping[str, Any]) -> None:
-    from rich.console import Console
-
+def _summarize(facts: Mapping[str, Any]) -> list[Any]:
     several = len(facts["pairs"]) > 1
     rows = [
         (
@@ -83,11 +75,8 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
         for pair in [*facts["pairs"], *([{**facts, "target": "all"}] if several else [])]
     ]
     headings = ("", "image change", "random, image", "label scores", "random, labels")
-    console = Console(highlight=False, markup=False)
-    console.print(facts["title"], style="bold")
-    console.print(f"cosine with the change at {facts['origin']}, mean (95 % interval)")
-    console.print(table(rows, headings))
-    print_paths(facts)
+    heading = f"cosine with the change at {facts['origin']}, mean (95 % interval)"
+    return [heading, table(rows, headings)]
 
 
 def _with_interval(mean: float, interval: list[float]) -> str:

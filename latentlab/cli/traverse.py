@@ -1,79 +1,42 @@
-"""``latentlab traverse``: step along the top components and write the decoded animations."""
+"""``latentlab traverse``: step along the top components and write decoded animations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.console import print_json, print_paths, progress_bar, say, shown, table
+from latentlab.cli.console import progress_bar, say, shown, table
 from latentlab.cli.defaults import ChosenModel
 from latentlab.cli.grouping import grouped
 from latentlab.cli.machine import Machine, say_tiling
-from latentlab.cli.options import Output, Samples
+from latentlab.cli.options import Animation, Output, Samples, given_options
+from latentlab.cli.pca import analyze_image
 from latentlab.errors import UsageError
-from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD
 
 if TYPE_CHECKING:
     from latentlab.components.pca import PCA
     from latentlab.latents import Directions, Latent
     from latentlab.loaders import LatentVAE
 
-
-@dataclass(frozen=True)
-class _OwnSamples:
-    """The options of ``pca`` on samples, all without a default: a resumed run takes none."""
-
-    size: options.Size = None
-    neighborhood: Annotated[
-        str | None,
-        typer.Option(
-            "--neighborhood", "-k", help=f"{{neighborhoods}}. Default: {DEFAULT_NEIGHBORHOOD}."
-        ),
-    ] = None
-    samples: Annotated[
-        int | None, typer.Option("--samples", "-n", help="Number of samples. Default: 256.")
-    ] = None
-    region: Annotated[
-        str | None, typer.Option(help="Analyze only this part of the image: x,y,width,height.")
-    ] = None
-    settings: options.Settings = None
-    seed: Annotated[
-        int | None,
-        typer.Option(min=0, max=2**63 - 1, help="Seed of all random numbers. Default: 0."),
-    ] = None
-
-    def of_image(self) -> Samples:
-        """Return the options with the defaults of ``pca``."""
-        kind = self.neighborhood or DEFAULT_NEIGHBORHOOD
-        return Samples(self.size, kind, self.samples, self.region, self.settings, self.seed or 0)
-
-
-@dataclass(frozen=True)
-class _Finding:
-    """The options on a finder."""
-
-    finder: Annotated[
-        str | None,
-        typer.Option(help="Walk along the directions of this finder: {finders}. Default: pca."),
-    ] = None
-    labels: Annotated[
-        bool | None,
-        typer.Option(
-            "--labels/--no-labels",
-            help="Write beside each row what it correlates with. Default with --finder.",
-        ),
-    ] = None
-    features: options.Features = None
+_COLUMNS = (
+    ("explained_variance_ratio", "variance", ".1%"),
+    ("pixel_change", "change/σ", ".4f"),
+    ("monotonicity", "monotone", ".2f"),
+    ("flicker", "flicker", ".2f"),
+    ("drift_relative", "drift / ‖z‖", ".3f"),
+    ("clipped", "clipped", ".1%"),
+)
+"""Key of a component's facts, its heading, and its format."""
 
 
 @dataclass(frozen=True)
 class _Start:
-    """Where a walk begins: the model, a latent, what to walk along, where the results go."""
+    """Where a walk begins: model, latent, directions, and the folder for the results."""
 
     vae: LatentVAE
     latent: Latent
@@ -86,9 +49,9 @@ class _Start:
 def traverse(
     context: typer.Context,
     machine: Machine,
-    samples: _OwnSamples,
-    finding: _Finding,
+    samples: Samples,
     output: Output,
+    animation: Animation,
     image: Annotated[
         str | None, typer.Argument(help="An image. Default: resume the latest pca run.")
     ] = None,
@@ -105,29 +68,35 @@ def traverse(
     curved: Annotated[
         bool, typer.Option("--curved", help="Find each direction again at every step; slower.")
     ] = False,
-    format: options.AnimationFormat = options.Format.gif,
-    fps: options.Fps = 12,
-    loop: options.Loop = True,
+    finder: Annotated[
+        str | None,
+        typer.Option(help="Walk along the directions of this finder: {finders}. Default: pca."),
+    ] = None,
+    labels: Annotated[
+        bool | None,
+        typer.Option(
+            "--labels/--no-labels",
+            help="Label each row with what it correlates with. Default with --finder.",
+        ),
+    ] = None,
+    features: options.Features = None,
 ) -> None:
     """Step along the top components, or other directions, and write decoded animations."""
-    from latentlab.figures.animation import check_format
     from latentlab.recipes.walking import USUAL_DIRECTIONS, check_curved, walk_and_save
     from latentlab.walks.traversal import check_steps
 
     check_steps(USUAL_DIRECTIONS if components is None else components, span, steps)
-    suffix = f".{format.value}"
-    check_format(suffix, fps)
+    how = animation.checked()
     if image is None:
-        _refuse_image_options(samples, finding)
+        _refuse_image_options(context)
         start = _resume(run, machine, output)
     elif run is not None:
-        raise UsageError("IMAGE and --run", "one of them", "leave one of the two out")
+        raise UsageError("IMAGE and --run", "one of the two", "leave one of them out")
     else:
-        chosen = samples.of_image()
         if curved:
-            check_curved(chosen.neighborhood)
-        begin = _start_from_finder if any(vars(finding).values()) else _start_from_pca
-        start = begin(image, machine, chosen, finding, components, output, context.obj)
+            check_curved(samples.neighborhood)
+        begin = _start_from_finder if finder or labels or features else _start_from_pca
+        start = begin(image, machine, samples, output, context)
     with progress_bar(quiet=output.quiet) as progress:
         saved = walk_and_save(
             start.vae,
@@ -138,24 +107,18 @@ def traverse(
             span=span,
             steps=steps,
             curved=curved,
-            seed=samples.seed or 0,
+            seed=samples.seed,
             dtype=start.dtype,
-            suffix=suffix,
-            fps=fps,
-            loop=loop,
+            **how,
             command_line=context.obj,
             progress=progress,
         )
     say_tiling(start.vae, quiet=output.quiet)
-    facts = saved.printed()
-    if output.json:
-        print_json(facts)
-    elif not output.quiet:
-        _print_summary(facts)
+    output.show(saved.printed(), _summarize)
 
 
 def _resume(run: Path | None, machine: Machine, output: Output) -> _Start:
-    """Return the start that an earlier run wrote down, with its model unless another is chosen."""
+    """Return the start that an earlier run recorded, with its model unless another is chosen."""
     from latentlab.recipes.walking import read_run
 
     earlier = read_run(run, output.out)
@@ -177,106 +140,62 @@ def _resume(run: Path | None, machine: Machine, output: Output) -> _Start:
 
 
 def _start_from_pca(
-    image: str,
-    machine: Machine,
-    samples: Samples,
-    finding: _Finding,
-    components: int | None,
-    output: Output,
-    command_line: list[str],
+    image: str, machine: Machine, samples: Samples, output: Output, context: typer.Context
 ) -> _Start:
-    """Return the start that a new pca run gives."""
+    """Return the start at a new pca run."""
     from latentlab.components.checks import KEPT_COMPONENTS
-    from latentlab.recipes.analysis import analyze, check_analysis
 
-    plan = samples.plan(machine.dtype)
-    check_analysis(plan, image, None, output.out)
-    vae = machine.load(quiet=output.quiet)
-    with progress_bar(quiet=output.quiet) as progress:
-        found = analyze(
-            vae,
-            image,
-            size=samples.size,
-            **vars(plan),
-            n_components=components if components and components > KEPT_COMPONENTS else None,
-            folder=output.out,
-            command_line=command_line,
-            say=lambda message: say(message, quiet=output.quiet),
-            progress=progress,
-        )
+    count = context.params["components"]
+    kept = count if count and count > KEPT_COMPONENTS else None
+    how = {"n_components": kept, "command_line": context.obj}
+    vae, found = analyze_image(image, machine, samples, output, **how)
     return _Start(vae, found.pca.center, found.pca, found.folder, machine.dtype)
 
 
 def _start_from_finder(
-    image: str,
-    machine: Machine,
-    samples: Samples,
-    finding: _Finding,
-    components: int | None,
-    output: Output,
-    command_line: list[str],
+    image: str, machine: Machine, samples: Samples, output: Output, context: typer.Context
 ) -> _Start:
-    """Return the start that a new directions run gives."""
-    from latentlab.recipes.finding import (
-        Search,
-        check_search,
-        find_around,
-        save_found,
-        split_options,
-    )
+    """Return the start at a new directions run."""
+    from latentlab.recipes.finding import check_search, find_around, plan_search, save_found
 
-    plan, finder = samples.plan(), finding.finder or "pca"
-    settings = {
-        **plan.options,
-        **({"features": finding.features} if finding.features else {}),
-    }
-    mine, rest = split_options(finder, settings)
-    plan = replace(plan, options=rest)
-    search = Search(finder, components, mine, finding.labels is not False)
+    asked = context.params
+    search, plan = plan_search(
+        samples.plan(),
+        asked["finder"] or "pca",
+        asked["components"],
+        features=asked["features"],
+        labels=asked["labels"] is not False,
+        compare=(),
+    )
     check_search(search, plan, image, output.out)
     vae = machine.load(quiet=output.quiet)
     with progress_bar(quiet=output.quiet) as progress:
         found = find_around(vae, image, search, plan, size=samples.size, progress=progress)
-    saved = save_found(vae, found, output.out, command_line)
+    saved = save_found(vae, found, output.out, context.obj)
     for note in found.directions.notes:
         say(note, quiet=output.quiet)
     return _Start(vae, found.latent, found.directions, saved.folder, machine.dtype)
 
 
-def _refuse_image_options(samples: _OwnSamples, finding: _Finding) -> None:
-    options = {**vars(samples), **vars(finding)}
-    given = [
-        f"--{'set' if name == 'settings' else name}"
-        for name, value in options.items()
-        if value is not None
-    ]
+def _refuse_image_options(context: typer.Context) -> None:
+    about_images = [field.name for field in fields(Samples)] + ["finder", "labels", "features"]
+    given = given_options(context, about_images)
     if given:
         raise UsageError(
             f"{', '.join(given)} without IMAGE",
-            "an image for that",
-            f"pass IMAGE, or leave {' and '.join(given)} out to resume a run",
+            "an image to sample around",
+            f"pass IMAGE, or leave out {', '.join(given)} to resume a run",
         )
 
 
-def _print_summary(facts: Mapping[str, Any]) -> None:
-    from rich.console import Console
-
-    curved = facts.get("curved", False)
-    headings = ["", "variance", "change/σ", "monotone", "flicker", "drift / ‖z‖", "clipped"]
+def _summarize(facts: Mapping[str, Any]) -> list[Any]:
     rows = [
-        (
-            row["label"],
-            shown(row["explained_variance_ratio"], ".1%"),
-            shown(row["pixel_change"], ".4f"),
-            shown(row["monotonicity"], ".2f"),
-            shown(row["flicker"], ".2f"),
-            shown(row["drift_relative"], ".3f"),
-            shown(row["clipped"], ".1%"),
-            *([f"{sum(row['turning']):.2f} rad"] if curved else []),
-        )
+        [row["label"], *(shown(row[key], form) for key, _, form in _COLUMNS)]
         for row in facts["components"]
     ]
-    console = Console(highlight=False, markup=False)
-    console.print(facts["title"], style="bold")
-    console.print(table(rows, [*headings, *(["turned"] if curved else [])]))
-    print_paths(facts)
+    headings = ["", *(heading for _, heading, _ in _COLUMNS)]
+    if facts.get("curved"):
+        headings.append("turned")
+        for row, cells in zip(facts["components"], rows, strict=True):
+            cells.append(f"{sum(row['turning']):.2f} rad")
+    return [table(rows, headings)]

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # A null is drawn by default if it takes less than this share of the run, or less than a few
-# seconds: by share alone it would depend on how busy the machine is.
+# seconds: by its share alone, the choice would depend on how busy the machine is.
 _AFFORDABLE = 0.2
 _ALWAYS_AFFORDABLE = 5.0
 
@@ -127,13 +127,13 @@ def analyze(
 
     Raises
     ------
-    UsageError, ShapeError : an option that makes no sense.
+    UsageError, ShapeError : an option is invalid.
     ImageError, FileError : the image cannot be read, or the folder cannot be written.
     NonFiniteError, MemoryLimitError : as for :func:`latentlab.encode`.
 
     Notes
     -----
-    Sources: those of the steps, see their docstrings.
+    For sources, see the docstrings of the steps.
 
     Examples
     --------
@@ -144,7 +144,7 @@ def analyze(
     ...     vae, "sample:flower", size=64, neighborhood="tokens", folder=tempfile.mkdtemp()
     ... )
     >>> found.facts["n_features"], found.files[-1].name
-    (192, 'run.json')
+    (16, 'run.json')
     """
     started = time.monotonic()
     plan = SamplingPlan(neighborhood, n_samples, region, dict(options or {}), seed, dtype)
@@ -152,7 +152,7 @@ def analyze(
     check_analysis(plan, image, nulls, out)
     loaded = read_image(image, size=size, multiple=vae.spec.multiple)
     latent = encode(vae, loaded)
-    # Before the long part, so that a decoder that fails does so early.
+    # Decoding before the long part lets a broken decoder fail early.
     quality = psnr(loaded.pixels, decode(vae, latent))
     drawn = draw_samples(vae, latent, image, plan, say=say, progress=progress)
     hood = drawn.neighborhood
@@ -168,7 +168,7 @@ def analyze(
 def check_analysis(
     plan: SamplingPlan, image: Any, nulls: Sequence[str] | None, folder: Path | None
 ) -> None:
-    """Refuse what can be refused before a model is loaded; errors as for :func:`analyze`."""
+    """Raise the errors of :func:`analyze` that can be found before a model is loaded."""
     check_plan(plan, image, folder)
     for name in nulls or ():
         NULLS.make(name)

@@ -80,7 +80,7 @@ def analyze_interpolation(
     """
     first, last = ends
     found = interpolate(vae, first, last, path=path, steps=steps, progress=progress)
-    straight = found
+    straight = None
     if path != "linear":
         straight = interpolate(vae, first, last, steps=steps, progress=progress)
     inputs = [describe_input(end.image, end.name) for end in ends]

@@ -1,58 +1,33 @@
-"""From a folder of images to a store of latents, in the precision and tiles it was begun with."""
+"""From a folder of images to a store of latents, in the precision and tiles it was started with."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentlab.encoding.precision import for_data_set
 from latentlab.store.manifest import MANIFEST, read_manifest
 from latentlab.store.reading import open_store
 
 if TYPE_CHECKING:
-    from latentlab.loaders.base import LatentVAE
     from latentlab.store.filling import Filled
 
 
-@dataclass(frozen=True)
-class StoreModel:
-    """How the model of a store must be loaded: as it was when the store was begun.
+def loading_options(folder: Path, dtype: str, tile: int | None, compiled: bool) -> dict[str, Any]:
+    """Return dtype, tile and compiled for :func:`latentlab.load_vae`, as the store was started.
+
+    Another machine might choose another precision, which it must not when it resumes this store.
 
     Parameters
     ----------
-    dtype : str, for :func:`latentlab.load_vae`
-    tile : int, optional; side of the tiles in pixels
-    compiled : bool
-    is_new : bool, whether there is no store yet, so that the precision is still to be chosen
+    folder : of the store, which need not exist
+    dtype, tile, compiled : as asked for; "auto" and None leave the choice to the store. A dtype
+        that is still "auto" in the result is that of a new store.
     """
-
-    dtype: str
-    tile: int | None
-    compiled: bool
-    is_new: bool
-
-    def prepare(self, vae: LatentVAE) -> LatentVAE:
-        """Return the VAE in the precision that suits a new store, or as it is."""
-        return for_data_set(vae) if self.is_new and self.dtype == "auto" else vae
-
-
-def model_for_store(folder: Path, dtype: str, tile: int | None, compiled: bool) -> StoreModel:
-    """Return how to load the model of a store, which may have been begun.
-
-    Another machine might choose another precision for itself, and must not where it resumes this
-    store.
-
-    Parameters
-    ----------
-    folder : of the store
-    dtype, tile, compiled : what was asked for; "auto" and None leave it to the store
-    """
-    if not (folder / MANIFEST).exists():
-        return StoreModel(dtype, tile, compiled, True)
-    begun = read_manifest(folder)
-    chosen = begun.dtype if dtype == "auto" else dtype
-    return StoreModel(chosen, tile or begun.tile, compiled or begun.compiled, False)
+    if (folder / MANIFEST).exists():
+        begun = read_manifest(folder)
+        dtype = begun.dtype if dtype == "auto" else dtype
+        tile, compiled = tile or begun.tile, compiled or begun.compiled
+    return {"dtype": dtype, "tile": tile, "compiled": compiled}
 
 
 def describe_filled(filled: Filled) -> dict[str, Any]:

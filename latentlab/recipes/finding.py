@@ -58,11 +58,11 @@ class FoundDirections:
     Parameters
     ----------
     directions : Directions
-    latent : Latent that they leave
+    latent : Latent at which they start
     neighborhood : Neighborhood that they were found in
-    labels : a Label for each direction, where they were asked for
-    learned : agreement with other finders and how well factors are read, JSON-ready
-    saved : Saved, what was written; None where nothing was
+    labels : a Label for each direction, if asked for
+    learned : agreement with other finders and how well factors are recovered, JSON-ready
+    saved : Saved, what was written; None if nothing was
     """
 
     directions: Directions
@@ -73,27 +73,40 @@ class FoundDirections:
     saved: Saved | None = None
 
 
-def split_options(
-    finder: str, settings: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the settings that are options of a finder, and the others, for the neighborhood."""
+def plan_search(
+    plan: SamplingPlan,
+    finder: str = "pca",
+    n_components: int | None = None,
+    *,
+    features: str | None = None,
+    labels: bool = True,
+    compare: Sequence[str] | None = None,
+) -> tuple[Search, SamplingPlan]:
+    """Return what to ask of a finder, and the plan without the options that are the finder's.
+
+    Parameters
+    ----------
+    plan : SamplingPlan, whose options are those of the sampler and of the finder
+    finder, n_components, labels : see :class:`Search`
+    features : option of the finder, whatever the finder
+    compare : names of other finders; by default pca and random
+    """
     own = option_types(FINDERS[finder])
-    mine = {name: value for name, value in settings.items() if name in own}
-    return mine, {name: value for name, value in settings.items() if name not in own}
-
-
-def default_comparison(finder: str) -> tuple[str, ...]:
-    """Return the finders that directions are compared with by default."""
-    return tuple(name for name in _COMPARED if name != finder)
+    mine: dict[str, Any] = {"features": features} if features else {}
+    mine |= {name: value for name, value in plan.options.items() if name in own}
+    if compare is None:
+        compare = [name for name in _COMPARED if name != finder]
+    rest = {name: value for name, value in plan.options.items() if name not in own}
+    return Search(finder, n_components, mine, labels, tuple(compare)), replace(plan, options=rest)
 
 
 def check_search(search: Search, plan: SamplingPlan, image: Any, folder: Path | None) -> None:
-    """Refuse what can be refused before a model is loaded.
+    """Raise the errors that can be found before a model is loaded.
 
     Raises
     ------
-    UsageError : no such finder, or an option that makes no sense.
-    FileError : the results could not be written.
+    UsageError : no such finder, or an invalid option.
+    FileError : the folder for the results cannot be written.
     """
     FINDERS.make(search.finder, search.options)
     for other in search.compare:
@@ -116,7 +129,7 @@ def find_around(
     latent = encode(vae, read_image(image, size=size, multiple=vae.spec.multiple))
     hood = draw_neighborhood(vae, latent, image, plan, progress=progress)
     scene = Scene(vae, latent, hood, plan.seed, progress)
-    for name in search.compare:  # refuses finders that have no use for this neighborhood
+    for name in search.compare:  # raises if a finder cannot use this neighborhood
         FINDERS.make(name).limit(scene)
     directions = find_directions(
         vae,
@@ -128,39 +141,37 @@ def find_around(
         progress=progress,
         **search.options,
     )
-    found = FoundDirections(directions, latent, hood)
-    found = _label(scene, found) if search.labels else found
-    agreement = _agreement(scene, found.directions, search.compare)
-    return replace(found, learned={**found.learned, "agreement": agreement})
+    labels: tuple[Label, ...] = ()
+    learned: dict[str, Any] = {}
+    if search.labels:
+        directions, labels, learned = _label(scene, directions)
+    learned["agreement"] = {name: _agreement(scene, directions, name) for name in search.compare}
+    return FoundDirections(directions, latent, hood, labels, learned)
 
 
-def _label(scene: Scene, found: FoundDirections) -> FoundDirections:
+def _label(scene: Scene, found: Directions) -> tuple[Directions, tuple[Label, ...], dict[str, Any]]:
+    """Return the directions with their labels, the labels, and how well factors are recovered."""
     vae, hood, seed, progress = scene.vae, scene.neighborhood, scene.seed, scene.progress
     fresh = resample(vae, hood, progress=progress)
-    labels = label_directions(
-        vae, scene.latent, found.directions, fresh, seed=seed, progress=progress
+    labels = label_directions(vae, scene.latent, found, fresh, seed=seed, progress=progress)
+    found = with_labels(found, labels)
+    if fresh is None:
+        return found, labels, {}
+    return found, labels, {"factors": read_factors(found, hood, fresh, seed=seed)}
+
+
+def _agreement(scene: Scene, found: Directions, name: str) -> dict[str, Any]:
+    """Return how well directions agree with those of another finder."""
+    other = find_directions(
+        scene.vae,
+        scene.latent,
+        scene.neighborhood,
+        min(len(found.labels), FINDERS.make(name).limit(scene)[0]),
+        finder=name,
+        seed=scene.seed,
+        progress=scene.progress,
     )
-    directions = with_labels(found.directions, labels)
-    learned = {}
-    if fresh is not None:
-        learned["factors"] = read_factors(directions, hood, fresh, seed=seed)
-    return replace(found, directions=directions, labels=labels, learned=learned)
-
-
-def _agreement(scene: Scene, found: Directions, names: Sequence[str]) -> dict[str, Any]:
-    agreement = {}
-    for name in names:
-        other = find_directions(
-            scene.vae,
-            scene.latent,
-            scene.neighborhood,
-            min(len(found.labels), FINDERS.make(name).limit(scene)[0]),
-            finder=name,
-            seed=scene.seed,
-            progress=scene.progress,
-        )
-        agreement[name] = subspace_agreement(found, other)
-    return agreement
+    return subspace_agreement(found, other)
 
 
 def save_found(
@@ -187,6 +198,21 @@ def save_found(
         walk=walk,
         facts=facts,
         run=provenance(vae, found.latent, command_line, **settings),
+    )
+
+
+def walk_along_all(
+    vae: LatentVAE, found: FoundDirections, progress: Progress | None = None
+) -> Traversal:
+    """Return a short walk along every direction, for the sheet of a directions run."""
+    return traverse(
+        vae,
+        found.latent,
+        found.directions,
+        n_components=len(found.directions.labels),
+        span=_SPAN,
+        steps=_STEPS,
+        progress=progress,
     )
 
 
@@ -230,13 +256,13 @@ def analyze_directions(
 
     Raises
     ------
-    UsageError, ShapeError : an option that makes no sense.
+    UsageError, ShapeError : an option is invalid.
     ImageError, FileError : the image cannot be read, or the folder cannot be written.
     NonFiniteError, MemoryLimitError : as for :func:`latentlab.encode`.
 
     Notes
     -----
-    Sources: those of the finders, see :mod:`latentlab.directions`.
+    For sources, see the finders in :mod:`latentlab.directions`.
 
     Examples
     --------
@@ -249,20 +275,10 @@ def analyze_directions(
     >>> found.directions.labels
     ('PC 1', 'PC 2')
     """
-    mine, rest = split_options(finder, options or {})
-    others = default_comparison(finder) if compare is None else tuple(compare)
-    search = Search(finder, n_components, mine, labels, others)
-    plan = SamplingPlan(neighborhood, n_samples, region, rest, seed)
+    plan = SamplingPlan(neighborhood, n_samples, region, options or {}, seed)
+    search, plan = plan_search(plan, finder, n_components, labels=labels, compare=compare)
     out = None if folder is None else Path(folder)
     check_search(search, plan, image, out)
     found = find_around(vae, image, search, plan, size=size, progress=progress)
-    walk = traverse(
-        vae,
-        found.latent,
-        found.directions,
-        n_components=len(found.directions.labels),
-        span=_SPAN,
-        steps=_STEPS,
-        progress=progress,
-    )
+    walk = walk_along_all(vae, found, progress)
     return replace(found, saved=save_found(vae, found, out, command_line, walk=walk))

@@ -1,4 +1,4 @@
-"""How a recipe draws its samples: kept from an earlier run, or at a sufficient precision."""
+"""How a recipe gets its samples: kept from an earlier run, or drawn at a sufficient precision."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SamplingPlan:
     region : (x, y, width, height) in pixels, optional
     options : of the sampler, such as ``{"rotation": 20}``
     seed : int
-    dtype : ``"auto"`` encodes in bfloat16 where its rounding does not show; anything else in the
+    dtype : ``"auto"`` encodes in bfloat16 if its rounding is negligible; anything else in the
         VAE's own precision
     """
 
@@ -52,7 +52,7 @@ class SamplingPlan:
     dtype: str = "auto"
 
     def options_for(self, image: Any) -> dict[str, Any]:
-        """Return the sampler's options, with those that the path of the image settles."""
+        """Return the sampler's options, including those that follow from the image's path."""
         path = str(image) if isinstance(image, str | Path) else None
         settled = {} if path is None else SAMPLERS[self.neighborhood].options_for(path)
         return {**settled, **self.options}
@@ -66,7 +66,7 @@ class Drawn:
     ----------
     neighborhood : Neighborhood
     precision : for ``run.json``
-    key : to keep the samples under; None where they were kept already, or are not worth it
+    key : under which to keep the samples; None if they are kept already or cheap to draw
     """
 
     neighborhood: Neighborhood
@@ -75,15 +75,15 @@ class Drawn:
 
 
 def check_plan(plan: SamplingPlan, image: Any, folder: Path | None) -> None:
-    """Refuse what can be refused before a model is loaded.
+    """Raise the errors that can be found before a model is loaded.
 
     Raises
     ------
-    UsageError : an option that makes no sense whatever the image.
-    FileError : the results could not be written.
+    UsageError : an option that is invalid for every image.
+    FileError : the folder for the results cannot be written.
     """
     if plan.n_samples is not None and plan.n_samples < 2:
-        raise UsageError(f"--samples {plan.n_samples}", "at least 2", "raise --samples")
+        raise UsageError(f"--samples {plan.n_samples}", "at least 2 samples", "raise --samples")
     SAMPLERS.make(plan.neighborhood, plan.options_for(image))
     check_folder(folder or RUNS_FOLDER)
 

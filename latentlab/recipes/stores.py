@@ -47,7 +47,7 @@ def analyze_store(
 
     Returns
     -------
-    Analysis : variances in model-space units²; None on all ranks but the first, which writes
+    Analysis : variances in model-space units²; None on all ranks but the first
 
     Raises
     ------
@@ -56,7 +56,7 @@ def analyze_store(
 
     Notes
     -----
-    Sources: those of :func:`latentlab.fit_pca`; the null is the Marchenko–Pastur law.
+    For sources, see :func:`latentlab.fit_pca`; the null is the Marchenko–Pastur law.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Where a traversal begins, at an earlier run or a new one, and how it is saved."""
+"""Traversals: the earlier run that they resume, and how they are saved."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class EarlierRun:
     ----------
     folder : Path
     found : PCA or Directions
-    latent : Latent that they leave, without its image
+    latent : Latent at which they start, without its image
     model : source, revision, sha256, dtype and tile of the run's model
-    dtype : str, that the run was asked for
+    dtype : str, as the run was asked for
     command : ``"pca"`` or ``"directions"``
     """
 
@@ -47,12 +47,12 @@ class EarlierRun:
     command: str
 
     def check_weights(self, vae: LatentVAE) -> None:
-        """Raise FileError where a model's weights differ from those of the run."""
+        """Raise FileError if a model's weights differ from the run's."""
         if dict(vae.origin.sha256) != self.model["sha256"]:
             raise FileError(
                 f"weights of {self.model['source']} that differ from those of {self.folder}",
                 "the weights that the run was made with",
-                f"run `latentlab {self.command}` again, or choose the model with --model",
+                f"run `latentlab {self.command}` again or choose the model with --model",
             )
 
 
@@ -80,12 +80,12 @@ def read_run(run: Path | None, out: Path | None = None) -> EarlierRun:
 
 
 def check_curved(neighborhood: str) -> None:
-    """Raise UsageError where a neighborhood's rows are not whole latents."""
+    """Raise UsageError if a neighborhood's rows are not whole latents."""
     if neighborhood in SAMPLERS and not SAMPLERS[neighborhood].whole:
         raise UsageError(
             f"--curved with --neighborhood {neighborhood}",
             "a neighborhood of whole latents, such as augment or gaussian",
-            "choose another --neighborhood, or leave --curved out",
+            "choose another --neighborhood or leave --curved out",
         )
 
 
@@ -115,7 +115,7 @@ def walk_and_save(
         5 directions, or all if there are fewer
     folder : for the results
     curved, seed : whether to find each direction again at every step, and the seed of that search
-    dtype : ``"auto"`` decodes in bfloat16 where that is native; a curved walk does not
+    dtype : ``"auto"`` decodes in bfloat16 where that is native, except on curved walks
     suffix, fps, loop : of the animations
     command_line : for ``run.json``
     progress : called as ``progress(what, done, total)``

@@ -1,8 +1,8 @@
-"""Arrays of results in safetensors, and how samples were drawn, in arrays and JSON."""
+"""Results in a folder: arrays in safetensors, facts in JSON, and how samples were drawn in both."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,75 +11,120 @@ from latentlab.errors import FileError, ShapeError
 from latentlab.latents import Latent, LatentSpec, Sampling
 from latentlab.layouts import layout_from
 from latentlab.machine.files import write_bytes
-from latentlab.results.folders import read_json
+from latentlab.results.folders import Saved, finite, listed_files, read_json, write_json
+from latentlab.results.provenance import record_of_folder, write_record
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1
-"""Version of the JSON files; 0 is that of files without one."""
+"""Version of the JSON files; files without one count as version 0."""
+
+_COMMANDS = {"interpolation": "interpolate", "traversal": "traverse"}
+"""Stem of a result's files → the command that writes them, where the two differ."""
 
 _FACTOR = "factor."
 
 
-def save_arrays(path: Path, arrays: Mapping[str, Tensor | None]) -> Path:
-    """Write the arrays that there are into one safetensors file; return its path."""
+def write_result(
+    folder: Path,
+    stem: str,
+    *,
+    files: Sequence[Path],
+    arrays: Mapping[str, Tensor | None],
+    facts: Mapping[str, Any],
+    run: Mapping[str, Any],
+    sampling: Sampling | None = None,
+    replaces: Sequence[str] = (),
+) -> Saved:
+    """Write arrays, facts and ``run.json`` of a result, and remove files of an earlier one.
+
+    Parameters
+    ----------
+    folder : Path
+    stem : str, name of the safetensors and JSON files
+    files : figures and animations, already written
+    arrays : name → array; those that are None are left out; without any there is no file
+    facts : contents of the JSON file, to which the names of all files are added
+    run : record for ``run.json``
+    sampling : how the samples behind the result were drawn, added to arrays and facts; optional
+    replaces : stems of other results in the folder that this one makes obsolete
+    """
+    stale = listed_files(folder, *(f"{name}.json" for name in (stem, *replaces)))
+    written = [*files]
+    if sampling is not None:
+        arrays = {**arrays, **sampling_arrays(sampling)}
+        facts = {**sampling_facts(sampling), **facts}
+    if arrays:
+        written.append(_save_arrays(folder / f"{stem}.safetensors", arrays))
+        facts = {"format": FORMAT, **facts}
+    path = folder / f"{stem}.json"
+    written.append(path)
+    contents = finite({**facts, "files": [file.name for file in written]})
+    write_json(path, contents)
+    record = write_record(folder, _COMMANDS.get(stem, stem), run)
+    for old in stale - set(written):
+        old.unlink(missing_ok=True)
+    return Saved(folder, (*written, record), contents)
+
+
+def _save_arrays(path: Path, arrays: Mapping[str, Tensor | None]) -> Path:
     from safetensors.torch import save
 
     # save_file would hide the file from everybody else (mode 0600).
-    known = {name: array.contiguous() for name, array in arrays.items() if array is not None}
-    return write_bytes(path, save(known))
+    return write_bytes(path, save(contiguous(arrays)))
 
 
-def read_result(folder: Path, stem: str, command: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the facts and arrays of a result.
+def contiguous(arrays: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
+    """Return the arrays that are not None, contiguous in memory, as safetensors wants them."""
+    return {name: array.contiguous() for name, array in arrays.items() if array is not None}
+
+
+@contextmanager
+def open_result(
+    folder: str | Path, stem: str
+) -> Iterator[tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]]:
+    """Yield facts, arrays and record of a result that :func:`write_result` wrote.
 
     Raises
     ------
-    FileError : a file is missing or damaged, or was written by a newer latentlab.
+    FileError : a file is missing, damaged or written by a newer latentlab, or the block raised
+        KeyError, TypeError, ValueError or ShapeError because the contents do not fit together.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    folder, command = Path(folder), _COMMANDS.get(stem, stem)
     facts = read_json(folder / f"{stem}.json", command)
+    path = folder / f"{stem}.safetensors"
+    _check_version(facts, path, command)
+    try:
+        yield facts, load_file(path), record_of_folder(folder, command)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, ShapeError) as error:
+        raise FileError(
+            f"damaged or incomplete files in {folder} ({error})",
+            f"{stem}.json and {stem}.safetensors of one `latentlab {command}` run",
+            f"run `latentlab {command}` again",
+        ) from error
+
+
+def _check_version(facts: Mapping[str, Any], path: Path, command: str) -> None:
     if facts.get("format", 0) not in range(FORMAT + 1):
         raise FileError(
-            f"{folder / f'{stem}.json'} of format {facts['format']!r}",
+            f"{path.with_suffix('.json')} of format {facts['format']!r}",
             f"format {FORMAT} or older",
             "update latentlab",
         )
-    path = folder / f"{stem}.safetensors"
     if not path.is_file():
         raise FileError(
-            f"{folder} without {path.name}, as versions before 0.2 wrote it",
+            f"{path.parent} without {path.name}, as versions before 0.2 wrote it",
             "a result with its arrays",
             f"run `latentlab {command}` again",
         )
-    try:
-        return facts, load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise _damaged(folder, stem, command, error) from error
-
-
-@contextmanager
-def damage_named(folder: Path, stem: str, command: str) -> Iterator[None]:
-    """Turn what contents that do not fit one another raise into one clear FileError."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, ShapeError) as error:
-        raise _damaged(folder, stem, command, error) from error
-
-
-def _damaged(folder: Path, stem: str, command: str, error: Exception) -> FileError:
-    return FileError(
-        f"damaged or incomplete files in {folder} ({error})",
-        f"{stem}.json and {stem}.safetensors of one `latentlab {command}` run",
-        f"run `latentlab {command}` again",
-    )
 
 
 def check_shapes(arrays: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise ValueError where arrays do not have the shapes expected."""
+    """Raise ValueError if arrays do not have the expected shapes."""
     for name, shape in expected.items():
         if tuple(arrays[name].shape) != shape:
             raise ValueError(f"{name} of shape {tuple(arrays[name].shape)} instead of {shape}")
@@ -124,13 +169,16 @@ def load_sampling(
 
     Parameters
     ----------
-    facts, arrays : of the result, also of one that version 0.1 wrote
+    facts, arrays : of the result, which version 0.1 may have written
     name : str, of the sampler
-    record : what ``run.json`` says of model and image
+    record : what ``run.json`` records about model and image
     """
     layout = layout_from(facts["layout"]) if facts.get("layout") else None
     origin = None
     if "origin" in arrays:
+        if layout is None:
+            raise ValueError("an origin without a layout")
+        check_shapes(arrays, {"origin": layout.shape})
         spec = LatentSpec(
             str(facts["model"]),
             arrays["origin"].shape[0],
@@ -145,8 +193,6 @@ def load_sampling(
             name=str(facts["picture"]),
             record=record,
         )
-        if layout is not None:
-            check_shapes(arrays, {"origin": layout.shape})
     return Sampling(
         name=name,
         layout=layout,

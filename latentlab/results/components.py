@@ -10,21 +10,11 @@ from latentlab.components.pca import PCA
 from latentlab.latents import Spectrum
 from latentlab.layouts import TokenLayout
 from latentlab.machine.files import check_folder, write_bytes
-from latentlab.results.arrays import (
-    FORMAT,
-    check_shapes,
-    damage_named,
-    load_sampling,
-    read_result,
-    sampling_arrays,
-    sampling_facts,
-    save_arrays,
-)
-from latentlab.results.folders import Saved, finish_result, listed_files
-from latentlab.results.provenance import record_of_folder, write_record
+from latentlab.results.arrays import check_shapes, load_sampling, open_result, write_result
 
 if TYPE_CHECKING:
     from latentlab.chance.verdict import Judgment
+    from latentlab.results.folders import Saved
 
 
 def save_pca(
@@ -43,13 +33,12 @@ def save_pca(
     folder : created where missing; files of the same name are replaced
     judgment : Judgment, optional; the null models, for the figures and ``pca.json``
     facts : added to ``pca.json``
-    run : for ``run.json``, instead of what the PCA knows of its model and image
+    run : for ``run.json``, instead of what the PCA records about model and image
     """
     from latentlab.figures.canvas import new_figure, png_bytes
 
     folder = Path(folder)
     check_folder(folder)
-    stale = listed_files(folder, "pca.json", "traversal.json")
     files = []
     plots = {"cumulative_variance.png": pca.plot, "eigenvalues.png": pca.plot_eigenvalues}
     for name, plot in plots.items():
@@ -57,7 +46,7 @@ def save_pca(
         plot(figure.add_subplot(), judgment=judgment)
         files.append(write_bytes(folder / name, png_bytes(figure)))
     origin = pca.origin
-    # The mean latent of a store whose rows are cells is one color all over.
+    # The mean latent of a store whose rows are cells has one color everywhere.
     if isinstance(pca.sampling.layout, TokenLayout) and origin is not None and origin.varies:
         files.append(write_bytes(folder / "latent_rgb.png", origin.png()))
     arrays = {
@@ -65,24 +54,27 @@ def save_pca(
         "mean": pca.mean,
         "explained_variance": pca.spectrum.explained_variance,
         "error_bounds": pca.error_bounds,
-        **sampling_arrays(pca.sampling),
     }
-    files.append(save_arrays(folder / "pca.safetensors", arrays))
-    judged = judgment.facts() if judgment else {}
     described = {
-        "format": FORMAT,
-        **sampling_facts(pca.sampling),
         "title": pca.title,
         "solver": pca.solver,
         **_spread(pca),
         **pca.summary(),
-        **judged,
+        **(judgment.facts() if judgment else {}),
         **(facts or {}),
     }
     settings = {**pca.sampling.facts(), "n_samples": pca.spectrum.n_samples}
     record = run or {**(origin.record if origin else {}), **settings}
-    written = write_record(folder, "pca", record)
-    return finish_result(files, folder / "pca.json", described, stale=stale, run=written)
+    return write_result(
+        folder,
+        "pca",
+        files=files,
+        arrays=arrays,
+        facts=described,
+        run=record,
+        sampling=pca.sampling,
+        replaces=("traversal",),
+    )
 
 
 def _spread(pca: PCA) -> dict[str, float]:
@@ -97,13 +89,10 @@ def load_pca(folder: str | Path) -> PCA:
 
     Raises
     ------
-    FileError : a file is missing, damaged or does not fit the others.
+    FileError : a file is missing, damaged or inconsistent with the others.
     """
-    folder = Path(folder)
-    facts, arrays = read_result(folder, "pca", "pca")
-    with damage_named(folder, "pca", "pca"):
-        name = str(facts["neighborhood"])
-        sampling = load_sampling(facts, arrays, name, record_of_folder(folder, "pca"))
+    with open_result(folder, "pca") as (facts, arrays, record):
+        sampling = load_sampling(facts, arrays, str(facts["neighborhood"]), record)
         layout, count = sampling.layout, len(arrays["components"])
         width = len(arrays["mean"]) if layout is None else layout.n_features
         check_shapes(arrays, {"mean": (width,), "components": (count, width)})

@@ -10,26 +10,19 @@ from latentlab.directions.transfer import Transfer
 from latentlab.images.reading import save_png
 from latentlab.latents import Directions
 from latentlab.machine.files import check_folder, write_bytes
-from latentlab.results.arrays import (
-    FORMAT,
-    check_shapes,
-    damage_named,
-    load_sampling,
-    read_result,
-    sampling_arrays,
-    sampling_facts,
-    save_arrays,
-)
-from latentlab.results.folders import Saved, finish_result, listed_files
-from latentlab.results.provenance import record_of_folder, write_record
+from latentlab.results.arrays import check_shapes, load_sampling, open_result, write_result
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from latentlab.directions.labels import Label
+    from latentlab.results.folders import Saved
     from latentlab.walks.traversal import Traversal
 
 FACTS = "directions.json"
+_ARRAYS = ("vectors", "deviations", "shares", "rows", "strengths", "residuals", "steps")
+_LISTED = ("strengths", "residuals", "deviations", "steps")
+_FACTS = ("finder", "strength_name", "baseline_strength", "matvecs", "step_unit")
 _TRANSFER_ARRAYS = (
     "cosines",
     "random_cosines",
@@ -57,57 +50,37 @@ def save_directions(
     labels : from :func:`latentlab.label_directions`
     walk : Traversal, optional; drawn as ``sheet.png``
     facts : added to ``directions.json``
-    run : for ``run.json``, instead of what the directions know of model and image
+    run : for ``run.json``, instead of what the directions record about model and image
     """
     folder = Path(folder)
     check_folder(folder)
-    stale = listed_files(folder, FACTS)
     sampling = directions.sampling
-    arrays = {
-        "vectors": directions.vectors,
-        "deviations": directions.deviations,
-        "shares": directions.shares,
-        "rows": directions.rows,
-        "strengths": directions.strengths,
-        "residuals": directions.residuals,
-        "steps": directions.steps,
-        **sampling_arrays(sampling),
-    }
-    files = [save_arrays(folder / "directions.safetensors", arrays)]
-    if walk is not None:
-        files.append(save_png(folder / "sheet.png", walk.sheet()))
+    origin = sampling.origin
     described = {
-        "format": FORMAT,
         **_describe(directions),
         "labels": [label.describe() for label in labels],
         **(facts or {}),
     }
-    origin = sampling.origin
-    record = run or {**(origin.record if origin else {}), **sampling.facts()}
-    written = write_record(folder, "directions", record)
-    return finish_result(files, folder / FACTS, described, stale=stale, run=written)
+    return write_result(
+        folder,
+        "directions",
+        files=[save_png(folder / "sheet.png", walk.sheet())] if walk else [],
+        arrays={name: getattr(directions, name) for name in _ARRAYS},
+        facts=described,
+        run=run or {**(origin.record if origin else {}), **sampling.facts()},
+        sampling=sampling,
+    )
 
 
 def _describe(directions: Directions) -> dict[str, Any]:
     sampling = directions.sampling
     where = f"{sampling.origin.title}\n" if sampling.origin else ""
     return {
-        **sampling_facts(sampling),
-        "finder": directions.finder,
+        **{name: getattr(directions, name) for name in (*_FACTS, "meanings", "notes", "basis")},
+        **{name: _listed(getattr(directions, name)) for name in _LISTED},
         "title": f"{where}{directions.basis}",
         "directions": list(directions.labels),
-        "strength_name": directions.strength_name,
-        "strengths": _listed(directions.strengths),
-        "baseline_strength": directions.baseline_strength,
-        "residuals": _listed(directions.residuals),
-        "matvecs": directions.matvecs,
-        "deviations": _listed(directions.deviations),
-        "steps": _listed(directions.steps),
-        "step_unit": directions.step_unit,
         "explained_variance_ratio": _listed(directions.shares),
-        "meanings": list(directions.meanings),
-        "notes": list(directions.notes),
-        "basis": directions.basis,
         "sampler": sampling.name,
     }
 
@@ -121,37 +94,26 @@ def load_directions(folder: str | Path) -> Directions:
 
     Raises
     ------
-    FileError : a file is missing, damaged or does not fit the other.
+    FileError : a file is missing, damaged or inconsistent with the other.
     """
-    folder = Path(folder)
-    facts, arrays = read_result(folder, "directions", "directions")
-    with damage_named(folder, "directions", "directions"):
+    with open_result(folder, "directions") as (facts, arrays, record):
         name = str(facts.get("sampler") or facts.get("neighborhood", {}).get("name", "matrix"))
-        sampling = load_sampling(facts, arrays, name, record_of_folder(folder, "directions"))
+        sampling = load_sampling(facts, arrays, name, record)
         _check(arrays, sampling.layout, len(facts["directions"]))
+        known: dict[str, Any] = {name: arrays.get(name) for name in _ARRAYS}
         return Directions(
-            vectors=arrays["vectors"],
-            deviations=arrays["deviations"],
-            shares=arrays["shares"],
+            **known,
+            **{name: facts[name] for name in _FACTS},
             labels=tuple(facts["directions"]),
-            finder=str(facts["finder"]),
             basis=str(facts.get("basis", str(facts["title"]).splitlines()[-1])),
-            rows=arrays.get("rows"),
             sampling=sampling,
-            strengths=arrays.get("strengths"),
-            strength_name=str(facts["strength_name"]),
-            baseline_strength=facts["baseline_strength"],
-            residuals=arrays.get("residuals"),
-            matvecs=int(facts["matvecs"]),
             meanings=tuple(facts["meanings"]),
             notes=tuple(facts["notes"]),
-            steps=arrays.get("steps"),
-            step_unit=str(facts["step_unit"]),
         )
 
 
 def _check(arrays: Mapping[str, Tensor], layout: Any, count: int) -> None:
-    """Raise ValueError where arrays of directions do not fit one another or the layout."""
+    """Raise ValueError if arrays of directions do not match one another or the layout."""
     shape = tuple(arrays["vectors"].shape[1:]) if layout is None else layout.shape
     check_shapes(arrays, {"vectors": (count, *shape), "deviations": (count,), "shares": (count,)})
     expected: dict[str, tuple[int, ...]] = dict.fromkeys(
@@ -174,20 +136,17 @@ def save_transfer(
 
     folder = Path(folder)
     check_folder(folder)
-    arrays = {name: getattr(transfer, name) for name in _TRANSFER_ARRAYS}
-    files = [
-        write_bytes(folder / "transfer.png", png_bytes(transfer.plot())),
-        save_png(folder / "transfer_sheet.png", transfer.sheet()),
-        save_arrays(folder / "transfer.safetensors", arrays),
-    ]
-    described = {
-        "format": FORMAT,
-        **transfer.summary(),
-        "seed": transfer.seed,
-        **(facts or {}),
-    }
-    written = write_record(folder, "transfer", run or transfer.record)
-    return finish_result(files, folder / "transfer.json", described, stale=set(), run=written)
+    return write_result(
+        folder,
+        "transfer",
+        files=[
+            write_bytes(folder / "transfer.png", png_bytes(transfer.plot())),
+            save_png(folder / "transfer_sheet.png", transfer.sheet()),
+        ],
+        arrays={name: getattr(transfer, name) for name in _TRANSFER_ARRAYS},
+        facts={**transfer.summary(), "seed": transfer.seed, **(facts or {})},
+        run=run or transfer.record,
+    )
 
 
 def load_transfer(folder: str | Path) -> Transfer:
@@ -195,11 +154,9 @@ def load_transfer(folder: str | Path) -> Transfer:
 
     Raises
     ------
-    FileError : a file is missing, damaged or does not fit the other.
+    FileError : a file is missing, damaged or inconsistent with the other.
     """
-    folder = Path(folder)
-    facts, arrays = read_result(folder, "transfer", "transfer")
-    with damage_named(folder, "transfer", "transfer"):
+    with open_result(folder, "transfer") as (facts, arrays, record):
         labels = tuple(facts["directions"])
         targets = tuple(pair["target"] for pair in facts["pairs"])
         expected = {name: (len(targets), *arrays[name].shape[1:]) for name in _TRANSFER_ARRAYS}
@@ -214,5 +171,5 @@ def load_transfer(folder: str | Path) -> Transfer:
             title=str(facts["title"]),
             unit=str(facts["unit"]),
             seed=int(facts["seed"]),
-            record=record_of_folder(folder, "transfer"),
+            record=record,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,22 +68,22 @@ def remember_run(folder: Path, root: Path = RUNS_FOLDER) -> None:
     """Note a run that lies outside ``root``, so that :func:`latest_run` finds it."""
     if folder.absolute().parent == root.absolute():
         return
-    # A note is no result: where none can be written, `--run DIR` still names the folder.
+    # The note is optional: without it, `--run DIR` still finds the folder.
     with suppress(OSError, FileError, UnicodeError), replace_when_done(root / _ELSEWHERE) as note:
         note.write_text(str(folder.absolute()), encoding="utf-8")
 
 
 def write_json(path: Path, facts: Mapping[str, Any]) -> Path:
-    """Write facts as JSON, whole or not at all; NaN and infinity become null. Return the path."""
+    """Write facts as JSON, completely or not at all, without NaN or infinity; return the path."""
     text = json.dumps(finite(facts), indent=2, ensure_ascii=False, allow_nan=False)
     with replace_when_done(path) as unfinished:
-        # A file's name may hold bytes that are no text: they become JSON's own escapes.
+        # File names may hold bytes that are not valid text; they become JSON escapes.
         unfinished.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     return path
 
 
 def finite(facts: Any) -> Any:
-    """Return facts with NaN and infinity replaced by None, as JSON has neither."""
+    """Return facts with NaN and infinity replaced by None, since JSON has neither."""
     if isinstance(facts, Mapping):
         return {str(key): finite(value) for key, value in facts.items()}
     if isinstance(facts, list | tuple):
@@ -96,28 +96,23 @@ def read_json(path: Path, command: str = "pca") -> dict[str, Any]:
 
     Raises
     ------
-    FileError : the file is missing, or no JSON object.
+    FileError : the file is missing or is not a JSON object.
     """
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return dict(json.loads(path.read_text(encoding="utf-8")).items())
+    except (OSError, ValueError, AttributeError) as error:
         raise FileError(
             f"{path} ({error})",
-            f"a file written by `latentlab {command}`",
+            f"a JSON object written by `latentlab {command}`",
             f"run `latentlab {command}` again",
         ) from error
-    if not isinstance(facts, dict):
-        raise FileError(
-            f"{path} without an object", "a JSON object", f"run `latentlab {command}` again"
-        )
-    return facts
 
 
 def listed_files(folder: Path, *records: str) -> set[Path]:
     """Return the files of a folder that the ``files`` of earlier JSON records name."""
     listed: set[Path] = set()
     for name in records:
-        with suppress(FileError):  # none, or damaged: it names nothing
+        with suppress(FileError):  # missing or damaged
             files = read_json(folder / name).get("files") or []
             listed |= {folder / Path(str(file)).name for file in files}
     return {path for path in listed if path.suffix in _RESULTS}
@@ -141,29 +136,3 @@ class Saved:
     def printed(self) -> dict[str, Any]:
         """Return the facts with the paths of all files, as commands print them."""
         return {**self.facts, "files": [str(path) for path in self.files]}
-
-
-def finish_result(
-    files: Sequence[Path],
-    path: Path,
-    facts: Mapping[str, Any],
-    *,
-    stale: set[Path],
-    run: Path,
-) -> Saved:
-    """Write the JSON of a result whose other files are written, and remove stale files.
-
-    Parameters
-    ----------
-    files : those that were written
-    path : of the JSON file
-    facts : its contents, to which the names of all files are added
-    stale : files of an earlier result in this folder
-    run : the ``run.json`` that was written
-    """
-    everything = [*files, path]
-    written = finite({**facts, "files": [file.name for file in everything]})
-    write_json(path, written)
-    for old in stale - set(everything):
-        old.unlink(missing_ok=True)
-    return Saved(path.parent, (*everything, run), written)

@@ -8,9 +8,8 @@ from typing import Any
 
 from latentlab.images.reading import save_png
 from latentlab.machine.files import check_folder, write_bytes
-from latentlab.results.arrays import FORMAT, check_shapes, damage_named, read_result, save_arrays
-from latentlab.results.folders import Saved, finish_result
-from latentlab.results.provenance import record_of_folder, write_record
+from latentlab.results.arrays import check_shapes, open_result, write_result
+from latentlab.results.folders import Saved
 from latentlab.walks.interpolation import Interpolation
 
 _ARRAYS = ("positions", "latents", "frames", "changes", "drifts")
@@ -24,7 +23,6 @@ def save_interpolation(
     suffix: str = ".gif",
     fps: float = 12,
     loop: bool = True,
-    facts: Mapping[str, Any] | None = None,
     run: Mapping[str, Any] | None = None,
 ) -> Saved:
     """Write animation, sheet, figure, arrays and facts; return what was written.
@@ -35,8 +33,8 @@ def save_interpolation(
     folder : created where missing; files of the same name are replaced
     linear : Interpolation on the straight line in latent space, drawn beside it; optional
     suffix, fps, loop : of the animation
-    facts : added to ``interpolation.json``
-    run : for ``run.json``, instead of what the interpolation knows of model and images
+    run : for ``run.json``, instead of what the interpolation records about model
+        and images
     """
     from latentlab.figures.canvas import new_figure, png_bytes
 
@@ -45,22 +43,22 @@ def save_interpolation(
     figure = new_figure()
     others = [linear] if linear is not None and found.path != "linear" else []
     found.plot(figure.add_subplot(), others=others)
-    arrays = {name: getattr(found, name) for name in _ARRAYS}
-    files = [
-        found.save(folder / f"interpolation{suffix}", fps=fps, loop=loop),
-        save_png(folder / "sheet.png", found.sheet()),
-        write_bytes(folder / "change.png", png_bytes(figure)),
-        save_arrays(folder / "interpolation.safetensors", arrays),
-    ]
-    described = {
-        "format": FORMAT,
-        "title": found.title,
-        **found.summary(),
-        "linear": (linear or found).summary(),
-        **(facts or {}),
-    }
-    written = write_record(folder, "interpolate", run or found.record)
-    return finish_result(files, folder / "interpolation.json", described, stale=set(), run=written)
+    return write_result(
+        folder,
+        "interpolation",
+        files=[
+            found.save(folder / f"interpolation{suffix}", fps=fps, loop=loop),
+            save_png(folder / "sheet.png", found.sheet()),
+            write_bytes(folder / "change.png", png_bytes(figure)),
+        ],
+        arrays={name: getattr(found, name) for name in _ARRAYS},
+        facts={
+            "title": found.title,
+            **found.summary(),
+            "linear": (linear or found).summary(),
+        },
+        run=run or found.record,
+    )
 
 
 def load_interpolation(folder: str | Path) -> Interpolation:
@@ -68,11 +66,9 @@ def load_interpolation(folder: str | Path) -> Interpolation:
 
     Raises
     ------
-    FileError : a file is missing, damaged or does not fit the other.
+    FileError : a file is missing, damaged or inconsistent with the other.
     """
-    folder = Path(folder)
-    facts, arrays = read_result(folder, "interpolation", "interpolate")
-    with damage_named(folder, "interpolation", "interpolate"):
+    with open_result(folder, "interpolation") as (facts, arrays, record):
         steps = int(facts["steps"])
         expected = {name: (steps, *arrays[name].shape[1:]) for name in _ARRAYS}
         check_shapes(arrays, {**expected, "changes": (steps - 1,)})
@@ -82,5 +78,5 @@ def load_interpolation(folder: str | Path) -> Interpolation:
             straight=float(facts["straight"]),
             title=str(facts["title"]),
             decodes=int(facts["decodes"]),
-            record=record_of_folder(folder, "interpolate"),
+            record=record,
         )

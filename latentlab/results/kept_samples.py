@@ -1,6 +1,6 @@
-"""Neighborhoods kept on disk by what they were made of, so that nothing is encoded twice.
+"""Neighborhoods kept on disk under a hash of their inputs, so that nothing is encoded twice.
 
-They lie in the hidden folder ``.samples`` of the runs folder, which may be deleted at any time.
+They are kept in the hidden folder ``.samples`` of the runs folder, which may be deleted any time.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ from latentlab.machine.versions import library_versions
 from latentlab.neighborhoods import SAMPLERS
 from latentlab.results.arrays import (
     check_shapes,
+    contiguous,
     load_sampling,
     sampling_arrays,
     sampling_facts,
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from latentlab.loaders.base import LatentVAE
 
 FOLDER = ".samples"
 LARGEST = 2**30
-"""Bytes of all kept neighborhoods together; those used longest ago go first."""
+"""Limit in bytes for all kept neighborhoods; the least recently used are deleted first."""
 
 _DESCRIPTION = "neighborhood"
 
@@ -43,10 +46,10 @@ def samples_key(
     dtype: str,
     settings: Mapping[str, Any],
 ) -> str | None:
-    """Return the SHA-256 of all that decides which samples are drawn.
+    """Return the SHA-256 of everything that determines the samples.
 
-    None where that is not known or costs nothing: a VAE without a file, a neighborhood of other
-    files, one that encodes nothing.
+    None if that is unknown or the samples cost nothing: the VAE has no weights file, or the
+    neighborhood reads other files or encodes nothing.
 
     Parameters
     ----------
@@ -62,8 +65,8 @@ def samples_key(
         "device": str(vae.device),
         "compiled": vae.is_compiled,
         "tiles": vae.tiling and (vae.tiling["tile"], vae.tiling["overlap"]),
-        "latent": hashlib.sha256(latent.values.contiguous().numpy().tobytes()).hexdigest(),
-        "picture": _image_sha256(latent),
+        "latent": _sha256(latent.values),
+        "picture": _sha256(latent.image.pixels) if latent.image else None,
         "neighborhood": name,
         "samples": n_samples,
         "dtype": dtype,
@@ -74,9 +77,9 @@ def samples_key(
 
 
 def keep(root: Path, key: str | None, hood: Neighborhood, precision: Mapping[str, Any]) -> None:
-    """Keep a neighborhood under its key below ``root``, unless it alone is beyond the limit.
+    """Keep a neighborhood under its key below ``root``, unless it alone exceeds the limit.
 
-    Where it cannot be written it is drawn again next time: that is no error.
+    A failed write is no error: the samples are drawn again next time.
     """
     from safetensors.torch import save_file
 
@@ -87,8 +90,7 @@ def keep(root: Path, key: str | None, hood: Neighborhood, precision: Mapping[str
         **sampling_facts(hood.sampling),
         "precision": dict(precision),
     }
-    known = {"samples": hood.samples, **sampling_arrays(hood.sampling)}
-    arrays = {name: array.contiguous() for name, array in known.items() if array is not None}
+    arrays = contiguous({"samples": hood.samples, **sampling_arrays(hood.sampling)})
     with suppress(OSError, FileError), replace_when_done(_path(root, key)) as unfinished:
         save_file(arrays, unfinished, metadata={_DESCRIPTION: json.dumps(described)})
     _forget_oldest(root / FOLDER)
@@ -99,7 +101,7 @@ def find_kept(
 ) -> tuple[Neighborhood, dict[str, Any]] | None:
     """Return the neighborhood of a latent kept under a key, and its precision; None without one.
 
-    What is damaged counts as not there.
+    Damaged files count as missing.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -127,11 +129,8 @@ def _path(root: Path, key: str) -> Path:
     return root / FOLDER / f"{key}.safetensors"
 
 
-def _image_sha256(latent: Latent) -> str | None:
-    """Return the hash of the pixels that are changed and encoded again."""
-    if latent.image is None:
-        return None
-    return hashlib.sha256(latent.image.pixels.contiguous().numpy().tobytes()).hexdigest()
+def _sha256(values: Tensor) -> str:
+    return hashlib.sha256(values.contiguous().numpy().tobytes()).hexdigest()
 
 
 def _forget_oldest(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where a result came from: what ``run.json`` says."""
+"""Where a result came from: the contents of ``run.json``."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 def write_record(folder: Path, command: str, facts: Mapping[str, Any]) -> Path:
     """Write facts, versions and platform under the command's name into ``run.json``.
 
-    What other commands wrote is kept, unless this is a new ``pca``, with which a run begins.
-    Return the path.
+    Records of other commands are kept, but a new ``pca`` starts the file anew. Return the path.
     """
     path = folder / "run.json"
     starts_anew = command == "pca" or not path.exists()
@@ -53,7 +52,7 @@ def provenance(
 
 
 def record_of_folder(folder: Path, command: str) -> dict[str, Any]:
-    """Return what ``run.json`` says of a command's model and input; empty where it is missing."""
+    """Return what ``run.json`` records about a command's model and input; empty without it."""
     if not (folder / "run.json").is_file():
         return {}
     found = read_json(folder / "run.json").get(command)
@@ -80,11 +79,11 @@ def recorded_model(folder: Path, command: str = "pca") -> dict[str, Any]:
         raise FileError(
             f"{folder / 'run.json'} without a model",
             f"the record of a `latentlab {command}` run",
-            f"run `latentlab {command}` again, or choose the model with --model",
+            f"run `latentlab {command}` again or choose the model with --model",
         ) from error
 
 
 def asked_dtype(folder: Path) -> str:
-    """Return the ``--dtype`` that the pca run in a folder was made with."""
+    """Return the ``--dtype`` of the pca run in a folder."""
     precision = read_json(folder / "run.json").get("pca", {}).get("precision", {})
     return str(precision.get("asked", "auto"))

@@ -1,4 +1,4 @@
-"""Results saved into a folder and loaded from it, whatever they are."""
+"""Any result saved into a folder and loaded from it."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ _LOADERS: dict[str, Callable[[Path], Result]] = {
 def save(result: Result | Traversal, folder: str | Path, **options: Any) -> list[Path]:
     """Write a result into a folder: figures, arrays, facts and ``run.json``; return their paths.
 
-    The folder can be loaded again with :func:`load`, and that of a PCA or of directions of a
-    neighborhood can be continued with ``latentlab traverse --run FOLDER``.
+    The folder can be loaded with :func:`load`. A PCA or directions of a neighborhood can also be
+    resumed with ``latentlab traverse --run FOLDER``.
 
     Parameters
     ----------
     result : PCA, Directions, Transfer, Interpolation or Traversal
     folder : created where missing; an earlier result of the same kind is replaced
-    **options : those of the kind: ``judgment=`` for a PCA; ``labels=`` and ``walk=`` for
+    **options : for this kind of result: ``judgment=`` for a PCA; ``labels=`` and ``walk=`` for
         directions; ``suffix=``, ``fps=`` and ``loop=`` for what is animated
 
     Raises

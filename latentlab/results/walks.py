@@ -9,8 +9,8 @@ from typing import Any
 from latentlab.figures.animation import write_animation
 from latentlab.images.reading import save_png
 from latentlab.machine.files import check_folder
-from latentlab.results.folders import Saved, finish_result, listed_files
-from latentlab.results.provenance import write_record
+from latentlab.results.arrays import write_result
+from latentlab.results.folders import Saved
 from latentlab.walks.traversal import Traversal
 
 
@@ -30,16 +30,21 @@ def save_traversal(
     walk : Traversal
     folder : created where missing; an earlier traversal in it is replaced
     suffix, fps, loop : of the animations: one of all directions, and one for each, in full size
-    run : for ``run.json``, instead of what the traversal knows of model and image
+    run : for ``run.json``, instead of what the traversal records about model and image
     """
     folder = Path(folder)
     check_folder(folder)
-    stale = listed_files(folder, "traversal.json")
     files = [walk.save(folder / f"traversal{suffix}", fps=fps, loop=loop)]
     for index, path in enumerate(walk.paths, 1):
         frames = list(path.frames.numpy())
         file = folder / f"component_{index}{suffix}"
         files.append(write_animation(file, frames, fps=fps, loop=loop, ping_pong=loop))
     files.append(save_png(folder / "sheet.png", walk.sheet()))
-    written = write_record(folder, "traverse", run or walk.record)
-    return finish_result(files, folder / "traversal.json", walk.summary(), stale=stale, run=written)
+    return write_result(
+        folder,
+        "traversal",
+        files=files,
+        arrays={},
+        facts=walk.summary(),
+        run=run or walk.record,
+    )

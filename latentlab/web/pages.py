@@ -1,7 +1,7 @@
-"""Static pages that come with latentlab: which files they consist of, and copies of them.
+"""Static pages that come with latentlab: their files, and copies of them.
 
 A page is a mapping from the address of each file, below the page's root, to the file on disk.
-Nothing else belongs to it: what serves or copies a page never looks into a folder.
+Servers and exporters use that mapping alone and never list a folder.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 from latentlab.errors import FileError, MissingExtraError
 from latentlab.machine.files import check_folder, sha256_of_file
@@ -35,7 +35,7 @@ _RECORD = "latentlab-page.json"
 
 
 def page_files(name: str, web: Path = WEB_FOLDER) -> dict[str, Path]:
-    """Return the files of a page of ``latentlab/web``, by address; symbolic links are left out.
+    """Return the files of a page of ``latentlab/web`` by address, without symbolic links.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def runtime_files(folder: Path = RUNTIME_FOLDER) -> dict[str, Path]:
     Raises
     ------
     MissingExtraError : they have not been fetched.
-    FileError : they are not those of the version that the pages are written for.
+    FileError : they belong to another version than the pages are written for.
     """
     for name, digest in RUNTIME.items():
         path = folder / name
@@ -77,7 +77,7 @@ def runtime_files(folder: Path = RUNTIME_FOLDER) -> dict[str, Path]:
             )
         if sha256_of_file(path) != digest:
             raise FileError(
-                f"{path}, which is not that of {RUNTIME_PACKAGE} {RUNTIME_VERSION}",
+                f"{path}, which is not from {RUNTIME_PACKAGE} {RUNTIME_VERSION}",
                 f"SHA-256 {digest[:12]}…",
                 "remove it and run `make setup` again",
             )
@@ -87,8 +87,8 @@ def runtime_files(folder: Path = RUNTIME_FOLDER) -> dict[str, Path]:
 def export_page(page: Page, folder: Path) -> list[Path]:
     """Copy a page into a folder that any static host can serve; return the files' paths.
 
-    All of it is copied beside the folder first and then put in its place at once. A folder that
-    is there already may hold an earlier copy of a page, as it was written, and nothing else.
+    The copy is made next to the folder and then moved into place in one step. An existing folder
+    may hold an unchanged earlier copy of a page and nothing else.
 
     Raises
     ------
@@ -100,12 +100,10 @@ def export_page(page: Page, folder: Path) -> list[Path]:
     _refuse_foreign_files(target, folder)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        staging = Path(mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        try:
-            _fill(staging, page)
-            _put_in_place(staging, target)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+        prefix, beside = f".{target.name}-", target.parent
+        with TemporaryDirectory(prefix=prefix, dir=beside, ignore_cleanup_errors=True) as staging:
+            _fill(Path(staging, "page"), page)
+            _put_in_place(Path(staging, "page"), target)
     except OSError as error:
         raise FileError(
             f"{folder}, which cannot be written ({error.strerror})",
@@ -128,13 +126,13 @@ def _refuse_foreign_files(target: Path, shown: Path) -> None:
         if path.is_symlink() or written is None or sha256_of_file(path) != written:
             raise FileError(
                 f"{shown / name}, which latentlab did not write",
-                "an empty folder, a new one, or an earlier export as it was written",
-                "choose another --export, or move that file away",
+                "a new or empty folder, or an unchanged earlier export",
+                "choose another --export or move that file away",
             )
 
 
 def _recorded(target: Path) -> dict[str, str]:
-    """Return name → SHA-256 of what an earlier export wrote; nothing where there was none."""
+    """Return name → SHA-256 of what an earlier export wrote; empty without one."""
     try:
         files = json.loads((target / _RECORD).read_text(encoding="utf-8"))["files"]
         return {str(name): str(digest) for name, digest in files.items()}
@@ -150,15 +148,14 @@ def _fill(staging: Path, page: Page) -> None:
         (staging / name).parent.mkdir(parents=True, exist_ok=True)
         (staging / name).write_bytes(content)
     (staging / _RECORD).write_text(json.dumps({"files": sums}, indent=2) + "\n", encoding="utf-8")
-    staging.chmod(0o755)  # mkdtemp hides it from everybody else
 
 
 def _put_in_place(staging: Path, target: Path) -> None:
-    """Rename the new folder to its name; an earlier one comes back should that fail."""
+    """Rename the new folder to its final name; restore the earlier one if that fails."""
     if not target.exists():
         staging.rename(target)
         return
-    earlier = staging.with_name(f"{staging.name}-earlier")
+    earlier = target.with_name(f"{staging.parent.name}-earlier")
     target.rename(earlier)
     try:
         staging.rename(target)

@@ -1,4 +1,4 @@
-"""A web server for one page: on this machine only, and of nothing but the page's files."""
+"""A web server for one page, on this machine only, that sends nothing but the page's files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TYPES = {
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
-"""Suffix → media type; whatever else is ``application/octet-stream``."""
+"""Suffix → media type; anything else is ``application/octet-stream``."""
 
 # A page may fetch, run and show what comes with it, compile WebAssembly, and nothing else.
 POLICY = (
@@ -46,24 +46,24 @@ _NEIGHBORS = 20
 
 
 class PageServer(ThreadingHTTPServer):
-    """Serves a page on 127.0.0.1 at a port, or at a free one where that is taken.
+    """Serves a page on 127.0.0.1 at a port, or at a free one if that port is in use.
 
     Parameters
     ----------
     page : address below the root → file
-    port : int; 0 for any free one
+    port : int; 0 for any free port
     types : suffix → media type
 
     Raises
     ------
-    UsageError : a port that is none, or that needs rights which the user has not.
+    UsageError : an impossible port, or one that this user may not open.
     """
 
     daemon_threads = True
 
     def __init__(self, page: Page, *, port: int = PORT, types: Mapping[str, str] = TYPES) -> None:
         if not 0 <= port <= 65535:
-            raise UsageError(f"--port {port}", "0 to 65535", "pass --port 8000")
+            raise UsageError(f"--port {port}", "a port from 0 to 65535", "pass --port 8000")
         self.page = dict(page)
         self.types = dict(types)
         candidates = [*range(port, min(port + _NEIGHBORS, 65536)), 0] if port else [0]
@@ -73,16 +73,20 @@ class PageServer(ThreadingHTTPServer):
                 return
             except PermissionError as error:
                 raise UsageError(
-                    f"--port {port}, which this user may not open", "1024 or more", "pass another"
+                    f"--port {port}, which this user may not open",
+                    "a port of 1024 or more",
+                    "pass --port 8000",
                 ) from error
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise
-        raise LatentlabError("no free port", "one", "end another server")
+        raise LatentlabError(
+            "no free port", "one for the page", "stop another server or pass --port"
+        )
 
     @property
     def port(self) -> int:
-        """The port that was found."""
+        """The port that is served."""
         return int(self.server_address[1])
 
     @property
@@ -91,13 +95,13 @@ class PageServer(ThreadingHTTPServer):
         return f"http://{LOOPBACK}:{self.port}/"
 
     def server_bind(self) -> None:
-        """Bind without asking the name service who 127.0.0.1 is, as the base class would."""
+        """Bind without the base class's look-up of the name of 127.0.0.1."""
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = LOOPBACK, self.port
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of browsers that hang up in the middle of an answer."""
+        """Ignore browsers that close the connection in the middle of a response."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -107,26 +111,17 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 60
 
-    def do_GET(self) -> None:
-        self._answer(with_body=True)
-
-    def do_HEAD(self) -> None:
-        self._answer(with_body=False)
-
     def _refuse(self) -> None:
         self.close_connection = True
         self.send_error(HTTPStatus.METHOD_NOT_ALLOWED)
 
     do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = _refuse  # noqa: N815
 
-    def _answer(self, *, with_body: bool) -> None:
-        path = self._file_asked_for()
-        if path is None:
-            self.send_error(HTTPStatus.NOT_FOUND)
-            return
+    def _answer(self) -> None:
         try:
+            path = self._file_asked_for()
             file = path.open("rb")
-        except OSError:
+        except (KeyError, OSError):
             self.send_error(HTTPStatus.NOT_FOUND)
             return
         with file:
@@ -135,15 +130,20 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(path.stat().st_size))
             self.end_headers()
-            if with_body:
+            if self.command == "GET":
                 shutil.copyfileobj(file, self.wfile)
 
-    def _file_asked_for(self) -> Path | None:
-        """Return the page's file of this very address: nothing is looked up on the disk."""
+    do_GET = do_HEAD = _answer  # noqa: N815
+
+    def _file_asked_for(self) -> Path:
+        """Return the page's file of exactly this address; KeyError without one.
+
+        Nothing is looked up on the disk.
+        """
         if not self.path.startswith("/"):
-            return None
+            raise KeyError(self.path)
         address = unquote(urlsplit(self.path).path)[1:]
-        return self.server.page.get(address or "index.html")
+        return self.server.page[address or "index.html"]
 
     def end_headers(self) -> None:
         for name, value in _HEADERS.items():
