@@ -469,7 +469,7 @@ def test_a_float_tensor_on_the_grid_is_returned_to_the_last_bit() -> None:
     assert image.sha256 == hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
 
 
-def test_a_image_keeps_its_name_and_hash() -> None:
+def test_an_image_keeps_its_name_and_hash() -> None:
     first = Image(torch.zeros(3, 40, 50), "cat", "abc", "EXIF orientation applied")
     again = read_image(first, multiple=16)
     assert (again.name, again.sha256) == ("cat", "abc")

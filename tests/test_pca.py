@@ -110,7 +110,7 @@ def test_a_large_common_offset_costs_no_accuracy() -> None:
 @pytest.mark.parametrize("sizes", [(1, 1, 98), (50, 50), (100,), (33, 0, 33, 34)])
 def test_a_stream_gives_what_the_matrix_gives(sizes: tuple[int, ...]) -> None:
     samples = colored(100, 30)
-    streamed = fit_pca(samples.split(sizes))
+    streamed = fit_pca(iter(samples.split(sizes)))
     whole = fit_pca(samples)
     torch.testing.assert_close(
         streamed.spectrum.explained_variance, whole.spectrum.explained_variance
@@ -184,7 +184,7 @@ def test_one_sample_is_refused() -> None:
 
 @pytest.mark.parametrize("n_components", [0, 20, 100])
 def test_more_components_than_the_rank_are_refused(n_components: int) -> None:
-    with pytest.raises(ShapeError, match=rf"{n_components} components, expected 1 to 19"):
+    with pytest.raises(ShapeError, match=rf"{n_components} components, but expected 1 to 19"):
         fit_pca(torch.randn(20, 64), n_components=n_components)
 
 
@@ -213,7 +213,7 @@ def test_a_gram_matrix_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("chunks", [[torch.ones(3)], [torch.ones(3, 4), torch.ones(3, 5)]])
 def test_chunks_that_do_not_fit_are_refused(chunks: list[torch.Tensor]) -> None:
     with pytest.raises(ShapeError, match="chunk of shape"):
-        fit_pca(chunks)
+        fit_pca(iter(chunks))
 
 
 def test_vectors_and_volumes_are_refused() -> None:

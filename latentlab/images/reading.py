@@ -20,9 +20,8 @@ from PIL import Image as Pillow
 
 from latentlab.errors import ImageError, ShapeError
 from latentlab.images.arrays import channels_last, from_uint8, image_of, pixels_of
-from latentlab.images.cropping import fit_image
+from latentlab.images.cropping import Target, crop_box, fit_image, grid_notes, target_of
 from latentlab.images.examples import PREFIX, sample_path
-from latentlab.images.grid import Target, crop_box, grid_notes, target_of
 from latentlab.images.image import Image
 from latentlab.images.pillow import IMAGE_SUFFIXES, decoding
 from latentlab.images.video import read_video
