@@ -381,10 +381,8 @@ def test_a_file_is_its_own_nearest_image_to_the_last_bit(
 def test_labels_say_what_would_change_the_numbers(
     linear_vae: LinearVAE, linear_latent: Latent, name: str, options: dict, label: str
 ) -> None:
-    assert (
-        neighborhood(linear_vae, linear_latent, name, n_samples=3, **options).sampling.label
-        == label
-    )
+    hood = neighborhood(linear_vae, linear_latent, name, n_samples=3, **options)
+    assert hood.sampling.label == label
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from latentlab.components.checks import check_matrix_shape, check_room
+from latentlab.components.checks import as_matrix, check_matrix_shape, check_room
 from latentlab.components.pca import PCA
 from latentlab.components.solvers import Solution, leading_components, shared_scatter, solve
 from latentlab.components.stores import StoreRows, store_rows
-from latentlab.errors import ShapeError, UsageError
+from latentlab.errors import UsageError
 from latentlab.latents import Neighborhood, Sampling
 from latentlab.linalg.bases import fix_signs
 from latentlab.linalg.rows import RowStream
@@ -98,13 +98,7 @@ def _rows_of(x: Any) -> RowStream:
         return x
     if isinstance(x, Store):
         return store_rows(x)
-    matrix = x.samples if isinstance(x, Neighborhood) else torch.as_tensor(x)
-    if matrix.ndim != 2:
-        raise ShapeError(
-            f"samples of shape {tuple(matrix.shape)}",
-            "a matrix (n_samples, n_features)",
-            "flatten each sample into one row",
-        )
+    matrix = as_matrix(x)
     n_samples, n_features = matrix.shape
     return RowStream(matrix.split, n_samples, n_features, matrix)
 

@@ -59,7 +59,7 @@ def decoding(path: Path | str) -> Iterator[None]:
             warnings.filterwarnings("ignore", module=r"PIL\.")
             yield
     except Image.DecompressionBombError as error:
-        raise _too_large(f"{path} with more") from error
+        raise _too_large(f"{path} with too many pixels") from error
     except MemoryError as error:
         raise MemoryLimitError(
             f"{path}, too large for the free memory",
