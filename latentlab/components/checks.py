@@ -84,13 +84,6 @@ def check_variance(total: float) -> None:
         )
 
 
-def _numerical_rank(spectrum: Spectrum) -> int:
-    variances = spectrum.explained_variance
-    # Below this the Gram matrix holds rounding errors only.
-    floor = variances[0] * spectrum.n_samples * torch.finfo(torch.float64).eps
-    return int((variances > floor).sum())
-
-
 def components_to_keep(n_components: int | None, spectrum: Spectrum) -> int:
     """Return how many components to keep: those asked for, or 64 or the rank.
 
@@ -98,7 +91,10 @@ def components_to_keep(n_components: int | None, spectrum: Spectrum) -> int:
     ------
     ShapeError : more than the rank.
     """
-    rank = _numerical_rank(spectrum)
+    variances = spectrum.explained_variance
+    # Smaller eigenvalues of the Gram matrix are rounding errors.
+    floor = variances[0] * spectrum.n_samples * torch.finfo(torch.float64).eps
+    rank = int((variances > floor).sum())
     if n_components is None:
         return min(KEPT_COMPONENTS, rank)
     check_component_count(n_components, rank, spectrum.n_samples)

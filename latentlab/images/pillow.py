@@ -37,17 +37,8 @@ _EXIF_ORIENTATION = 0x0112
 
 # What Pillow's decoders raise on damaged data, depending on the format.
 _DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    RuntimeError,
+    *(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError),
+    *(RuntimeError, struct.error, zlib.error),
 )
 
 

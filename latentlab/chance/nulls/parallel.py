@@ -43,7 +43,3 @@ class _Permuted(ScrambledMatrix):
         values = self.centered(columns)
         generator.permuted(values, axis=1, out=values)
         return values
-
-    def again(self, gram: Block, generator: np.random.Generator) -> Block:
-        order = generator.permutation(len(gram))
-        return gram[order][:, order]

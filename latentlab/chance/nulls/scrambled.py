@@ -82,9 +82,13 @@ class Scramble(ABC):
     def block(self, columns: Columns, generator: np.random.Generator) -> Block:
         """Return scrambled columns as the rows of a new array (width, n_rows)."""
 
-    @abstractmethod
     def again(self, gram: Block, generator: np.random.Generator) -> Block:
-        """Return the Gram matrix (n_rows, n_rows) of a block whose rows are scrambled alike."""
+        """Return the Gram matrix (n_rows, n_rows) of a block whose rows are scrambled once more.
+
+        All its columns in the same way: permuted, unless this is overridden.
+        """
+        order = generator.permutation(len(gram))
+        return gram[order][:, order]
 
 
 @dataclass(frozen=True)
