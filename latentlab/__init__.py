@@ -14,83 +14,58 @@ from typing import TYPE_CHECKING
 from latentlab.registry import lazy_names
 
 if TYPE_CHECKING:
-    from latentlab.chance.verdict import judge
-    from latentlab.components.fitting import fit_pca
-    from latentlab.components.pca import PCA
-    from latentlab.directions.finding import find_directions
-    from latentlab.directions.labels import label_directions
-    from latentlab.directions.transfer import transfer_directions
-    from latentlab.encoding.encoder import decode, encode
-    from latentlab.errors import LatentlabError
-    from latentlab.latents import Latent
-    from latentlab.loaders.base import LatentVAE
-    from latentlab.loaders.callables import wrap_vae
-    from latentlab.loaders.load import load_vae
-    from latentlab.neighborhoods.sampling import neighborhood
-    from latentlab.recipes.analysis import analyze
-    from latentlab.recipes.finding import analyze_directions
-    from latentlab.recipes.stores import analyze_store
-    from latentlab.results.saving import load, save
-    from latentlab.store.filling import encode_folder
-    from latentlab.store.reading import open_store
-    from latentlab.walks.interpolation import interpolate
-    from latentlab.walks.traversal import traverse
+    from latentlab.chance.verdict import judge as judge
+    from latentlab.components.fitting import fit_pca as fit_pca
+    from latentlab.components.pca import PCA as PCA
+    from latentlab.directions.finding import find_directions as find_directions
+    from latentlab.directions.labels import label_directions as label_directions
+    from latentlab.directions.transfer import transfer_directions as transfer_directions
+    from latentlab.encoding.encoder import decode as decode
+    from latentlab.encoding.encoder import encode as encode
+    from latentlab.errors import LatentlabError as LatentlabError
+    from latentlab.latents import Latent as Latent
+    from latentlab.loaders.base import LatentVAE as LatentVAE
+    from latentlab.loaders.callables import wrap_vae as wrap_vae
+    from latentlab.loaders.load import load_vae as load_vae
+    from latentlab.neighborhoods.sampling import neighborhood as neighborhood
+    from latentlab.recipes.analysis import analyze as analyze
+    from latentlab.recipes.finding import analyze_directions as analyze_directions
+    from latentlab.recipes.stores import analyze_store as analyze_store
+    from latentlab.results.saving import load as load
+    from latentlab.results.saving import save as save
+    from latentlab.store.filling import encode_folder as encode_folder
+    from latentlab.store.reading import open_store as open_store
+    from latentlab.walks.interpolation import interpolate as interpolate
+    from latentlab.walks.traversal import traverse as traverse
 
 # torch reads it with its first tensor and then asks for pages of 2 MB: Linux takes the memory of
 # tensors above 32 MB back at once and maps it anew, page by page, a fifth of decoding 512 px.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
-__all__ = [
-    "PCA",
-    "Latent",
-    "LatentVAE",
-    "LatentlabError",
-    "analyze",
-    "analyze_directions",
-    "analyze_store",
-    "decode",
-    "encode",
-    "encode_folder",
-    "find_directions",
-    "fit_pca",
-    "interpolate",
-    "judge",
-    "label_directions",
-    "load",
-    "load_vae",
-    "neighborhood",
-    "open_store",
-    "save",
-    "transfer_directions",
-    "traverse",
-    "wrap_vae",
-]
-
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "PCA": "components.pca",
-        "Latent": "latents",
-        "LatentVAE": "loaders.base",
-        "LatentlabError": "errors",
-        "analyze": "recipes.analysis",
-        "analyze_directions": "recipes.finding",
-        "analyze_store": "recipes.stores",
-        "decode": "encoding.encoder",
-        "encode": "encoding.encoder",
-        "encode_folder": "store.filling",
-        "find_directions": "directions.finding",
-        "fit_pca": "components.fitting",
-        "interpolate": "walks.interpolation",
-        "judge": "chance.verdict",
-        "label_directions": "directions.labels",
-        "load": "results.saving",
-        "load_vae": "loaders.load",
-        "neighborhood": "neighborhoods.sampling",
-        "open_store": "store.reading",
-        "save": "results.saving",
-        "transfer_directions": "directions.transfer",
-        "traverse": "walks.traversal",
-        "wrap_vae": "loaders.callables",
-    },
-)
+_HOMES = {
+    "PCA": "components.pca",
+    "Latent": "latents",
+    "LatentVAE": "loaders.base",
+    "LatentlabError": "errors",
+    "analyze": "recipes.analysis",
+    "analyze_directions": "recipes.finding",
+    "analyze_store": "recipes.stores",
+    "decode": "encoding.encoder",
+    "encode": "encoding.encoder",
+    "encode_folder": "store.filling",
+    "find_directions": "directions.finding",
+    "fit_pca": "components.fitting",
+    "interpolate": "walks.interpolation",
+    "judge": "chance.verdict",
+    "label_directions": "directions.labels",
+    "load": "results.saving",
+    "load_vae": "loaders.load",
+    "neighborhood": "neighborhoods.sampling",
+    "open_store": "store.reading",
+    "save": "results.saving",
+    "transfer_directions": "directions.transfer",
+    "traverse": "walks.traversal",
+    "wrap_vae": "loaders.callables",
+}
+__all__ = sorted(_HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

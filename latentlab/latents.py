@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from latentlab.errors import UsageError
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from latentlab.images.image import Image
     from latentlab.layouts import Layout
+
+Known = TypeVar("Known")
 
 Progress = Callable[[str, int, int], None]
 """What long work calls: ``progress(what, done, total)``."""
@@ -162,32 +164,42 @@ class Sampling:
     statement: str = ""
 
     def describe(self, n_samples: int, n_features: int) -> str:
-        """Return what was sampled, for titles: the name, its settings, N and D."""
-        return describe_samples(self.label or self.name, n_samples, n_features)
+        """Return what was sampled, for titles: a neighborhood, unless the label says otherwise.
+
+        Examples
+        --------
+        >>> Sampling("gaussian", label="gaussian, radius 0.1").describe(256, 16384)
+        'gaussian neighborhood, radius 0.1 (N = 256, D = 16,384)'
+        >>> Sampling("store", label="latents of 1,000 images").describe(1000, 16384)
+        'latents of 1,000 images (N = 1,000, D = 16,384)'
+        """
+        label = self.label or self.name
+        if " of " not in label:
+            name, *settings = label.split(", ")
+            label = ", ".join([f"{name} neighborhood", *settings])
+        return f"{label} (N = {n_samples:,}, D = {n_features:,})"
 
     def facts(self) -> dict[str, Any]:
         """Return seed, sampler and settings as ``run.json`` has them."""
         return {"seed": self.seed, "neighborhood": {"name": self.name, **self.options}}
 
     def known_layout(self) -> Layout:
-        """Return the layout; UsageError where the rows are no latents."""
-        if self.layout is None:
-            raise _no_latents()
-        return self.layout
+        """Return the layout; UsageError where the rows are not latents."""
+        return _known(self.layout)
 
     def known_origin(self) -> Latent:
-        """Return the origin; UsageError where the rows are no latents."""
-        if self.origin is None:
-            raise _no_latents()
-        return self.origin
+        """Return the origin; UsageError where the rows are not latents."""
+        return _known(self.origin)
 
 
-def _no_latents() -> UsageError:
-    return UsageError(
-        "rows of a plain matrix",
-        "samples of a neighborhood, whose rows become latents again",
-        "pass the result of latentlab.neighborhood instead of a matrix",
-    )
+def _known(value: Known | None) -> Known:
+    if value is None:
+        raise UsageError(
+            "rows of a plain matrix",
+            "samples of a neighborhood, whose rows become latents again",
+            "pass the result of latentlab.neighborhood instead of a matrix",
+        )
+    return value
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -359,23 +371,6 @@ class Directions:
 
     def __repr__(self) -> str:
         return f"Directions({len(self.labels)} by {self.finder}: {', '.join(self.labels[:3])} …)"
-
-
-def describe_samples(label: str, n_samples: int, n_features: int) -> str:
-    """Return how titles name samples: as a neighborhood, unless the label says what they are.
-
-    Examples
-    --------
-    >>> describe_samples("gaussian, radius 0.1", 256, 16384)
-    'gaussian neighborhood, radius 0.1 (N = 256, D = 16,384)'
-    >>> describe_samples("latents of 1,000 images", 1000, 16384)
-    'latents of 1,000 images (N = 1,000, D = 16,384)'
-    """
-    size = f"N = {n_samples:,}, D = {n_features:,}"
-    if " of " in label:
-        return f"{label} ({size})"
-    name, *settings = label.split(", ")
-    return f"{', '.join([f'{name} neighborhood', *settings])} ({size})"
 
 
 def _shape(tensor: Tensor) -> str:

@@ -7,7 +7,7 @@ the layout knows whether such a row was a whole latent, one token or a k×k patc
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -193,12 +193,6 @@ class PatchLayout(Layout):
         down = -(-self.window.height // self.patch)
         across = -(-self.window.width // self.patch)
         return tile.repeat(1, down, across)[:, : self.window.height, : self.window.width]
-
-
-def whole_layout(shape: Sequence[int]) -> WholeLayout:
-    """Return the layout of whole latents of a shape (C, h, w), without a window."""
-    channels, height, width = shape
-    return WholeLayout((channels, height, width), Window(0, 0, height, width))
 
 
 LAYOUTS: dict[str, type[Layout]] = {

@@ -300,7 +300,7 @@ def test_progress_ends_at_the_total(linear_vae: LinearVAE, linear_latent: Latent
         ("augment", dict.fromkeys(vars(Augment()), 0), "at least one factor"),
         ("gaussian", {"radius": 0}, "above 0"),
         ("reencode", {"radius": "inf"}, "above 0"),
-        ("tokens", {"patch": 2}, "no options"),
+        ("tokens", {"patch": 2}, "no option"),
         ("crops", {"smallest": 1.5}, "between 0 and 1"),
         ("knn", {}, "folder=DIR"),
         ("frames", {}, "video=FILE"),
@@ -381,17 +381,24 @@ def test_a_file_is_its_own_nearest_image_to_the_last_bit(
 def test_labels_say_what_would_change_the_numbers(
     linear_vae: LinearVAE, linear_latent: Latent, name: str, options: dict, label: str
 ) -> None:
-    assert neighborhood(linear_vae, linear_latent, name, n_samples=3, **options).label == label
+    hood = neighborhood(linear_vae, linear_latent, name, n_samples=3, **options)
+    assert hood.sampling.label == label
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"samples": 4.0}, {"seed": 2**64}, {"region": (0, 0, 10)}, {"region": (0.5, 0, 9, 9)}]
+    ("wrong", "message"),
+    [
+        ({"n_samples": 4.0}, "n_samples=4.0"),
+        ({"seed": 2**64}, "seed="),
+        ({"region": (0, 0, 10)}, "four whole numbers"),
+        ({"region": (0.5, 0, 9, 9)}, "four whole numbers"),
+    ],
 )
 def test_values_of_the_wrong_kind_are_refused(
-    linear_vae: LinearVAE, linear_latent: Latent, wrong: dict
+    linear_vae: LinearVAE, linear_latent: Latent, wrong: dict, message: str
 ) -> None:
-    with pytest.raises(UsageError):
-        neighborhood(linear_vae, linear_latent, "gaussian", **{"samples": 4, **wrong})
+    with pytest.raises(UsageError, match=message):
+        neighborhood(linear_vae, linear_latent, "gaussian", **{"n_samples": 4, **wrong})
 
 
 def test_half_a_cell_is_no_patch(linear_vae: LinearVAE, linear_latent: Latent) -> None:

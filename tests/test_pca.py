@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from planted import hood_of
 from sklearn import decomposition
 
+import latentlab
 from latentlab.components.checks import KEPT_COMPONENTS
 from latentlab.components.fitting import fit_pca
 from latentlab.errors import MemoryLimitError, NonFiniteError, ShapeError, UsageError
@@ -110,7 +113,7 @@ def test_a_large_common_offset_costs_no_accuracy() -> None:
 @pytest.mark.parametrize("sizes", [(1, 1, 98), (50, 50), (100,), (33, 0, 33, 34)])
 def test_a_stream_gives_what_the_matrix_gives(sizes: tuple[int, ...]) -> None:
     samples = colored(100, 30)
-    streamed = fit_pca(samples.split(sizes))
+    streamed = fit_pca(iter(samples.split(sizes)))
     whole = fit_pca(samples)
     torch.testing.assert_close(
         streamed.spectrum.explained_variance, whole.spectrum.explained_variance
@@ -184,7 +187,7 @@ def test_one_sample_is_refused() -> None:
 
 @pytest.mark.parametrize("n_components", [0, 20, 100])
 def test_more_components_than_the_rank_are_refused(n_components: int) -> None:
-    with pytest.raises(ShapeError, match=rf"{n_components} components, expected 1 to 19"):
+    with pytest.raises(ShapeError, match=rf"{n_components} components, but expected 1 to 19"):
         fit_pca(torch.randn(20, 64), n_components=n_components)
 
 
@@ -213,12 +216,66 @@ def test_a_gram_matrix_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("chunks", [[torch.ones(3)], [torch.ones(3, 4), torch.ones(3, 5)]])
 def test_chunks_that_do_not_fit_are_refused(chunks: list[torch.Tensor]) -> None:
     with pytest.raises(ShapeError, match="chunk of shape"):
-        fit_pca(chunks)
+        fit_pca(iter(chunks))
 
 
-def test_vectors_and_volumes_are_refused() -> None:
-    with pytest.raises(ShapeError, match="matrix"):
-        fit_pca(torch.zeros(3, 4, 5))
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (torch.zeros(5), "shape (5,)"),
+        (torch.zeros(3, 4, 5), "shape (3, 4, 5)"),
+        ([torch.ones(3, 4), torch.ones(2, 4)], "a list that is no matrix"),
+        ([[1.0, 2.0], [3.0]], "a list that is no matrix"),
+        ("rows", "a str that is no matrix"),
+    ],
+)
+def test_what_is_no_matrix_is_refused(rows: object, said: str) -> None:
+    with pytest.raises(ShapeError, match=re.escape(said)):
+        fit_pca(rows)
+    with pytest.raises(ShapeError, match=re.escape(said)):
+        fit_pca(torch.randn(5, 5)).transform(rows)
+
+
+def test_rows_of_another_length_are_refused() -> None:
+    pca = fit_pca(colored(20, 5), 3)
+    with pytest.raises(ShapeError, match=r"shape \(2, 4\), but expected \(n, 5\)"):
+        pca.transform(torch.zeros(2, 4))
+    with pytest.raises(ShapeError, match=r"shape \(2, 5\), but expected \(n, 3\)"):
+        pca.inverse_transform(torch.zeros(2, 5))
+
+
+@pytest.mark.parametrize("shape", [(40, 12), (12, 40)])
+def test_scores_and_the_way_back_equal_scikit_learns(shape: tuple[int, int]) -> None:
+    rows = colored(*shape)
+    ours = latentlab.fit_pca(rows, 4)
+    theirs = decomposition.PCA(4, svd_solver="full").fit(rows.double().numpy())
+    signs = np.sign((ours.components.numpy() * theirs.components_).sum(1))
+    expected = theirs.transform(rows.double().numpy())
+    scores = ours.transform(rows)
+    assert scores.dtype == torch.float64
+    np.testing.assert_allclose(scores, signs * expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        ours.inverse_transform(scores), theirs.inverse_transform(expected), rtol=0, atol=1e-6
+    )
+
+
+def test_as_many_components_as_the_rank_lose_nothing() -> None:
+    rows = colored(30, 8)
+    pca = fit_pca(rows)
+    torch.testing.assert_close(
+        pca.inverse_transform(pca.transform(rows)), rows.double(), rtol=0, atol=2e-6
+    )
+
+
+def test_arrays_may_be_read_only_and_of_any_type(tmp_path) -> None:
+    rows = colored(20, 6).numpy()
+    np.save(tmp_path / "rows.npy", rows)
+    expected = fit_pca(torch.from_numpy(rows))
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    for same in (mapped, rows.tolist(), rows.astype(np.float64)):
+        found = fit_pca(same)
+        torch.testing.assert_close(found.components, expected.components)
+        torch.testing.assert_close(found.transform(same), expected.transform(rows))
 
 
 def test_a_plain_matrix_has_no_directions() -> None:

@@ -37,7 +37,7 @@ def planted_fields(count: int, times: float, seed: int = 0) -> Neighborhood:
 @pytest.mark.parametrize("count", [1, 3, 8])
 def test_planted_components_end_in_an_elbow(count: int) -> None:
     hood = planted_fields(count, 10.0)
-    judgment = judge(hood, fit_pca.spectrum(hood).spectrum, nulls=BOTH)
+    judgment = judge(hood, fit_pca(hood).spectrum, nulls=BOTH)
     assert judgment.elbow is not None
     assert judgment.elbow.index == count == judgment.components_above
     assert judgment.elbow.strength > 1
@@ -50,7 +50,7 @@ def test_planted_components_end_in_an_elbow(count: int) -> None:
 def test_power_laws_have_no_elbow(power: float) -> None:
     for seed in range(3):
         hood = whole(fields(100, (1, 20, 20), power, seed))
-        judgment = judge(hood, fit_pca.spectrum(hood).spectrum, nulls=BOTH)
+        judgment = judge(hood, fit_pca(hood).spectrum, nulls=BOTH)
         assert judgment.elbow is None
         assert "No elbow." in judgment.verdict
 
@@ -77,7 +77,7 @@ def test_the_augment_neighborhood_has_no_elbow(sample: str) -> None:
     vae = load_vae("linear")
     latent = encode(vae, read_image(f"sample:{sample}", size=128, multiple=vae.spec.multiple))
     hood = neighborhood(vae, latent, "augment", n_samples=100)
-    judgment = judge(hood, fit_pca.spectrum(hood).spectrum, nulls=BOTH)
+    judgment = judge(hood, fit_pca(hood).spectrum, nulls=BOTH)
     assert judgment.components_above >= 5
     assert judgment.elbow is None
 
@@ -108,7 +108,7 @@ def test_local_slopes_of_a_power_law_are_its_exponent() -> None:
 
 def test_the_verdict_counts_describes_and_says_what_it_cannot() -> None:
     hood = planted_fields(5, 10.0)
-    judgment = judge(hood, fit_pca.spectrum(hood).spectrum, nulls=BOTH)
+    judgment = judge(hood, fit_pca(hood).spectrum, nulls=BOTH)
     fit = judgment.nulls[1].log_fit_r2
     assert judgment.verdict.startswith("5 components rise above chance. The curve is not log-like")
     assert f"chance {fit:.3f}".replace("0.", ".") in judgment.verdict
@@ -119,7 +119,7 @@ def test_the_verdict_counts_describes_and_says_what_it_cannot() -> None:
 
 def test_nothing_is_said_of_a_null_that_was_not_drawn() -> None:
     hood = whole(noise(40, 128).view(40, 2, 8, 8))
-    verdict = judge(hood, fit_pca.spectrum(hood).spectrum, nulls=()).verdict
+    verdict = judge(hood, fit_pca(hood).spectrum, nulls=()).verdict
     assert "above chance (isotropic noise)" in verdict
     assert "stationary" not in verdict
     assert "columns permuted" not in verdict
@@ -127,7 +127,7 @@ def test_nothing_is_said_of_a_null_that_was_not_drawn() -> None:
 
 def test_a_log_like_field_is_called_log_like_and_no_more_than_stationary() -> None:
     hood = whole(fields(128, (1, 32, 32), 2.0))
-    verdict = judge(hood, fit_pca.spectrum(hood).spectrum, nulls=BOTH).verdict
+    verdict = judge(hood, fit_pca(hood).spectrum, nulls=BOTH).verdict
     assert "The curve is log-like" in verdict
     assert "shows no more than stationary fields" in verdict
 
@@ -135,7 +135,7 @@ def test_a_log_like_field_is_called_log_like_and_no_more_than_stationary() -> No
 @pytest.mark.parametrize("name", ["gaussian", "posterior"])
 def test_noise_that_was_put_in_says_nothing_of_the_model(name: str) -> None:
     hood = whole(noise(40, 128).view(40, 2, 8, 8), name)
-    verdict = judge(hood, fit_pca.spectrum(hood).spectrum).verdict
+    verdict = judge(hood, fit_pca(hood).spectrum).verdict
     assert verdict.startswith("No component rises above chance. ")
     assert "put in" in verdict
     assert "disentangled" not in verdict
@@ -147,12 +147,12 @@ def test_the_cells_of_one_latent_are_said_to_be_alike() -> None:
     latents[:, 1:3] += 10 * latents[:, :1]
     origin = whole(fields(2, (6, 4, 4), 1.0)).origin
     hood = hood_of(layout.flatten(latents), origin, layout, "tokens")
-    judgment = judge(hood, fit_pca.spectrum(hood).spectrum)
+    judgment = judge(hood, fit_pca(hood).spectrum)
     assert "though neighboring cells are alike" in judgment.verdict
     assert judgment.elbow is None
     assert "A drop after 1 component is no elbow by itself" in judgment.verdict
     with pytest.raises(UsageError, match="stationary null for tokens"):
-        judge(hood, fit_pca.spectrum(hood).spectrum, nulls=BOTH)
+        judge(hood, fit_pca(hood).spectrum, nulls=BOTH)
 
 
 def test_rotating_the_space_changes_the_spectrums_numbers_by_rounding_only() -> None:
@@ -215,7 +215,7 @@ def test_two_samples_have_a_verdict_of_their_own() -> None:
 @pytest.mark.parametrize("shape", [(3, 20), (5, 1), (4, 2)], ids=str)
 def test_very_small_samples_are_judged(shape: tuple[int, int]) -> None:
     samples = noise(*shape)
-    judgment = judge(samples, fit_pca.spectrum(samples).spectrum)
+    judgment = judge(samples, fit_pca(samples).spectrum)
     assert judgment.components_above == 0
     assert judgment.intervals is None
     assert "nan" not in judgment.verdict.lower()
@@ -232,8 +232,10 @@ def test_partial_spectra_are_counted_and_no_more() -> None:
 
 def test_unknown_nulls_are_refused() -> None:
     samples = noise(10, 30)
-    with pytest.raises(UsageError, match="null 'nonsense', expected one of isotropic, parallel"):
-        judge(samples, fit_pca.spectrum(samples).spectrum, nulls=("nonsense",))
+    with pytest.raises(
+        UsageError, match="null 'nonsense', but expected one of isotropic, parallel"
+    ):
+        judge(samples, fit_pca(samples).spectrum, nulls=("nonsense",))
 
 
 # What is cheap enough to be drawn unasked

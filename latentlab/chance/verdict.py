@@ -27,7 +27,6 @@ DEFAULT_NULLS = ("parallel",)
 _LOG_LIKE = 0.95
 _SIGNIFICANT = 0.05
 _MANY = "This says how many directions vary, not whether they are disentangled"
-_LIMITS = f"{_MANY}: see `latentlab directions --labels`."
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -137,25 +136,11 @@ def judge(
     >>> judge(noise, fit_pca(noise).spectrum).components_above
     0
     """
-    drawn = [] if spectrum.n_samples < 3 else [isotropic_null(spectrum)]
+    drawn = _isotropic(spectrum)
     models = [NULLS.make(name) for name in dict.fromkeys(nulls) if name != "isotropic"]
     drawn += [model.draw(samples, spectrum, seed=seed, progress=progress) for model in models]
     intervals = find_intervals(samples, spectrum, seed=seed, progress=progress) if drawn else None
-    main = _counting(drawn)
-    smooth = next((null for null in drawn if null.model.has_smooth_fields), None)
-    above = main.count_above(spectrum) if main else None
-    drop = find_elbow(spectrum, drawn, above or 0)
-    checked = bool(main and main.draws and smooth)
-    return Judgment(
-        spectrum=spectrum,
-        nulls=tuple(drawn),
-        components_above=above,
-        main=main.name if main else None,
-        elbow=drop if checked else None,
-        intervals=intervals,
-        verdict=_put_into_words(spectrum, sampler_of(samples), main, smooth, drop, checked=checked),
-        left_out=left_out or {},
-    )
+    return _judgment(spectrum, sampler_of(samples), drawn, intervals, left_out)
 
 
 def judge_stream(spectrum: Spectrum, neighborhood: str = "") -> Judgment:
@@ -168,24 +153,40 @@ def judge_stream(spectrum: Spectrum, neighborhood: str = "") -> Judgment:
     spectrum : Spectrum
     neighborhood : str, the sampler whose rows they resemble, such as ``"tokens"``
     """
-    main = None if spectrum.n_samples < 3 else isotropic_null(spectrum)
+    return _judgment(spectrum, sampler_of(neighborhood), _isotropic(spectrum), streamed=True)
+
+
+def _isotropic(spectrum: Spectrum) -> list[Null]:
+    return [] if spectrum.n_samples < 3 else [isotropic_null(spectrum)]
+
+
+def _judgment(
+    spectrum: Spectrum,
+    sampler: type[Sampler],
+    drawn: Sequence[Null],
+    intervals: Intervals | None = None,
+    left_out: Mapping[str, str] | None = None,
+    *,
+    streamed: bool = False,
+) -> Judgment:
+    """Return the judgment by the nulls that were drawn, the isotropic one first."""
+    able = [null for null in drawn if null.model.counts]
+    main = max(able, key=lambda null: null.model.counts, default=None)
+    smooth = next((null for null in drawn if null.model.has_smooth_fields), None)
     above = main.count_above(spectrum) if main else None
-    drop = find_elbow(spectrum, [], above or 0)
+    drop = find_elbow(spectrum, drawn, above or 0)
+    checked = bool(main and main.draws and smooth)
+    words = _Words(spectrum, sampler, main, smooth, drop, checked=checked, streamed=streamed)
     return Judgment(
         spectrum=spectrum,
-        nulls=(main,) if main else (),
+        nulls=tuple(drawn),
         components_above=above,
         main=main.name if main else None,
-        elbow=None,
-        intervals=None,
-        verdict=_put_stream_into_words(spectrum, sampler_of(neighborhood), main, drop),
+        elbow=drop if checked else None,
+        intervals=intervals,
+        verdict=words.verdict(),
+        left_out=left_out or {},
     )
-
-
-def _counting(drawn: Sequence[Null]) -> Null | None:
-    """Return the null that counts components: the one of the highest priority."""
-    able = [null for null in drawn if null.model.counts]
-    return max(able, key=lambda null: null.model.counts, default=None)
 
 
 def affordable_nulls(
@@ -235,101 +236,86 @@ def _facts_of_intervals(intervals: Intervals | None) -> dict[str, Any]:
     }
 
 
-def _put_into_words(
-    spectrum: Spectrum,
-    sampler: type[Sampler],
-    main: Null | None,
-    smooth: Null | None,
-    drop: Elbow | None,
-    *,
-    checked: bool,
-) -> str:
-    if main is None:
-        return (
-            "Two samples have one component, whatever they are: nothing can be told from them. "
-            "Raise the number of samples."
+@dataclass(frozen=True)
+class _Words:
+    """What a judgment says in words.
+
+    Parameters
+    ----------
+    main : Null that counts components
+    smooth : Null of smooth fields, if it was drawn
+    drop : Elbow, as far as it was looked for
+    checked : whether both kinds of null were drawn, so that a drop beyond them is an elbow
+    streamed : whether no other null can be drawn
+    """
+
+    spectrum: Spectrum
+    sampler: type[Sampler]
+    main: Null | None
+    smooth: Null | None
+    drop: Elbow | None
+    checked: bool
+    streamed: bool
+
+    def verdict(self) -> str:
+        if self.main is None:
+            return (
+                "Two samples have one component, whatever they are, so nothing can be concluded. "
+                "Raise the number of samples."
+            )
+        if self.sampler.noise:
+            return f"{self._count(self.main)} {self.sampler.noise}"
+        limits = f"{_MANY}." if self.streamed else f"{_MANY}: see `latentlab directions --labels`."
+        sentences = (self._count(self.main), self._curve(self.main), self._elbow(), limits)
+        return " ".join(sentence for sentence in sentences if sentence)
+
+    def _count(self, main: Null) -> str:
+        count = main.count_above(self.spectrum)
+        known = len(self.spectrum.explained_variance)
+        phrase = main.model.phrase or f"above chance ({main.model.label})"
+        if count == 0:
+            return f"No component rises {phrase}."
+        at_least = "At least " if count == known and not self.spectrum.is_complete else ""
+        noun = "component rises" if count == 1 else "components rise"
+        alike = self.sampler.correlated
+        caution = f", though {alike}, so chance reaches further than this null" if alike else ""
+        return f"{at_least}{count} {noun} {phrase}{caution}."
+
+    def _curve(self, main: Null) -> str:
+        if not self.spectrum.is_complete:
+            return "The spectrum is partial, so its curve cannot be compared with chance."
+        fit = fit_curve(self.spectrum.cumulative, logarithmic=True)[2]
+        if math.isnan(fit):
+            return ""
+        kind = "log-like" if fit >= _LOG_LIKE else "not log-like"
+        shape = f"The curve is {kind} (R² {_short(fit)}, chance {_short(main.log_fit_r2)}"
+        if self.smooth is None:
+            return f"{shape})."
+        above = self.smooth.chance_of_curve(self.spectrum) < _SIGNIFICANT
+        where = (
+            "rises above what stationary fields of the same cross-spectrum give"
+            if above
+            else "shows no more than stationary fields of the same cross-spectrum do"
         )
-    count = _say_count(spectrum, sampler, main)
-    if sampler.noise:
-        return f"{count} {sampler.noise}"
-    sentences = [
-        count,
-        _say_curve(spectrum, main, smooth),
-        _say_elbow(spectrum, sampler, drop, checked=checked),
-        _LIMITS,
-    ]
-    return " ".join(sentence for sentence in sentences if sentence)
+        label = self.smooth.model.label
+        return f"{shape}, {label} {_short(self.smooth.log_fit_r2)}) and {where}."
 
-
-def _put_stream_into_words(
-    spectrum: Spectrum, sampler: type[Sampler], main: Null | None, drop: Elbow | None
-) -> str:
-    if main is None:
-        return _put_into_words(spectrum, sampler, main, None, drop, checked=False)
-    sentences = [
-        _say_count(spectrum, sampler, main),
-        _say_curve(spectrum, main, None),
-        f"Whether the drop {_after(drop)} is an elbow takes more than the isotropic null."
-        if drop
-        else "",
-        f"{_MANY}.",
-    ]
-    return " ".join(sentence for sentence in sentences if sentence)
-
-
-def _say_count(spectrum: Spectrum, sampler: type[Sampler], main: Null) -> str:
-    count = main.count_above(spectrum)
-    known = len(spectrum.explained_variance)
-    phrase = main.model.phrase or f"above chance ({main.model.label})"
-    if count == 0:
-        return f"No component rises {phrase}."
-    at_least = "At least " if count == known and not spectrum.is_complete else ""
-    noun = "component rises" if count == 1 else "components rise"
-    alike = sampler.correlated
-    caution = f", though {alike}, so chance reaches further than this null" if alike else ""
-    return f"{at_least}{count} {noun} {phrase}{caution}."
-
-
-def _say_curve(spectrum: Spectrum, main: Null, smooth: Null | None) -> str:
-    if not spectrum.is_complete:
-        return "The spectrum is partial, so its curve cannot be compared with chance."
-    fit = fit_curve(spectrum.cumulative, logarithmic=True)[2]
-    if math.isnan(fit):
-        return ""
-    kind = "log-like" if fit >= _LOG_LIKE else "not log-like"
-    shape = f"The curve is {kind} (R² {_short(fit)}, chance {_short(main.log_fit_r2)}"
-    if smooth is None:
-        return f"{shape})."
-    above = smooth.chance_of_curve(spectrum) < _SIGNIFICANT
-    where = (
-        "rises above what stationary fields of the same cross-spectrum give"
-        if above
-        else "shows no more than stationary fields of the same cross-spectrum do"
-    )
-    return f"{shape}, {smooth.model.label} {_short(smooth.log_fit_r2)}) and {where}."
+    def _elbow(self) -> str:
+        drop = self.drop
+        if drop is None:
+            return "No elbow." if self.spectrum.is_complete else ""
+        after = f"after {drop.index} component{'s' if drop.index > 1 else ''}"
+        if self.checked:
+            return f"An elbow {after}: the next has 1/{drop.drop:.1f} of the variance."
+        if not self.sampler.whole:
+            return (
+                f"A drop {after} is no elbow by itself: stationary fields with the same "
+                "cross-spectrum have this very spectrum."
+            )
+        both = "both nulls: --nulls parallel,stationary"
+        needed = "more than the isotropic null" if self.streamed else both
+        return f"Whether the drop {after} is an elbow takes {needed}."
 
 
 def _short(r2: float) -> str:
     return f"{r2:.3f}".lstrip("0") if 0 <= r2 < 0.9995 else f"{r2:.2f}"
-
-
-def _after(drop: Elbow) -> str:
-    return f"after {drop.index} component{'s' if drop.index > 1 else ''}"
-
-
-def _say_elbow(
-    spectrum: Spectrum, sampler: type[Sampler], drop: Elbow | None, *, checked: bool
-) -> str:
-    if drop is None:
-        return "No elbow." if spectrum.is_complete else ""
-    if checked:
-        return f"An elbow {_after(drop)}: the next has 1/{drop.drop:.1f} of the variance."
-    if not sampler.whole:
-        return (
-            f"A drop {_after(drop)} is no elbow by itself: stationary fields with the same "
-            "cross-spectrum have this very spectrum."
-        )
-    return (
-        f"Whether the drop {_after(drop)} is an elbow takes both nulls: "
-        "--nulls parallel,stationary."
-    )

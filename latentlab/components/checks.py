@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from latentlab.errors import ShapeError, UsageError
-from latentlab.latents import Spectrum
+from latentlab.latents import Neighborhood, Spectrum
 from latentlab.machine.memory import check_memory
 
 KEPT_COMPONENTS = 64
 """How many components are kept by default."""
+
+
+def as_matrix(rows: Any) -> Tensor:
+    """Return a Neighborhood's samples, a tensor or an array as a tensor (n, n_features).
+
+    Raises
+    ------
+    ShapeError : no matrix of numbers.
+    """
+    if isinstance(rows, Neighborhood):
+        return rows.samples
+    try:
+        with warnings.catch_warnings():
+            # Rows are only read, so an array may be read-only, such as a memory map.
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            matrix = torch.as_tensor(rows)
+        shape = f"an array of shape {tuple(matrix.shape)}"
+    except (TypeError, ValueError, RuntimeError):
+        matrix, shape = torch.zeros(0), f"a {type(rows).__name__} that is no matrix"
+    if matrix.ndim != 2:
+        raise ShapeError(
+            shape,
+            "a matrix (n_samples, n_features)",
+            "flatten each sample into one row, or pass an iterator of such chunks",
+        )
+    return matrix
 
 
 def check_matrix_shape(n_samples: int, n_features: int) -> None:
@@ -55,13 +84,6 @@ def check_variance(total: float) -> None:
         )
 
 
-def _numerical_rank(spectrum: Spectrum) -> int:
-    variances = spectrum.explained_variance
-    # Below this the Gram matrix holds rounding errors only.
-    floor = variances[0] * spectrum.n_samples * torch.finfo(torch.float64).eps
-    return int((variances > floor).sum())
-
-
 def components_to_keep(n_components: int | None, spectrum: Spectrum) -> int:
     """Return how many components to keep: those asked for, or 64 or the rank.
 
@@ -69,7 +91,10 @@ def components_to_keep(n_components: int | None, spectrum: Spectrum) -> int:
     ------
     ShapeError : more than the rank.
     """
-    rank = _numerical_rank(spectrum)
+    variances = spectrum.explained_variance
+    # Smaller eigenvalues of the Gram matrix are rounding errors.
+    floor = variances[0] * spectrum.n_samples * torch.finfo(torch.float64).eps
+    rank = int((variances > floor).sum())
     if n_components is None:
         return min(KEPT_COMPONENTS, rank)
     check_component_count(n_components, rank, spectrum.n_samples)

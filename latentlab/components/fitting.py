@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from latentlab.components.checks import check_matrix_shape, check_room
+from latentlab.components.checks import as_matrix, check_matrix_shape, check_room
 from latentlab.components.pca import PCA
-from latentlab.components.solvers import Solution, leading_components, shared_scatter, solve
+from latentlab.components.solvers import leading_components, shared_scatter, solve
 from latentlab.components.stores import StoreRows, store_rows
-from latentlab.errors import ShapeError, UsageError
+from latentlab.errors import UsageError
 from latentlab.latents import Neighborhood, Sampling
 from latentlab.linalg.bases import fix_signs
 from latentlab.linalg.rows import RowStream
@@ -72,25 +73,17 @@ def fit_pca(
     >>> bool((pca.inverse_transform(pca.transform(rows)) - rows).abs().max() < 1e-5)
     True
     """
-    rows: RowStream | None = None
+    sampling = x.sampling if isinstance(x, Neighborhood) else Sampling()
     if isinstance(x, Iterator):
-        solution = _solve_once(x, n_components, solver)
+        found = _solve_once(x, n_components, solver)
     else:
         rows = _rows_of(x)
         check_matrix_shape(rows.n_samples, rows.n_features)
-        solution = solve(rows, n_components, solver, seed)
-    if isinstance(rows, StoreRows):
-        sampling = rows.sampling_around(solution.mean)
-    else:
-        sampling = x.sampling if isinstance(x, Neighborhood) else Sampling()
-    return PCA(
-        spectrum=solution.spectrum,
-        components=fix_signs(solution.components).float().cpu(),
-        mean=solution.mean.float().cpu(),
-        sampling=sampling,
-        solver=solution.solver,
-        error_bounds=solution.error_bounds,
-    )
+        found = solve(rows, n_components, solver, seed)
+        if isinstance(rows, StoreRows):
+            sampling = rows.sampling_around(found.mean)
+    components = fix_signs(found.components).float().cpu()
+    return replace(found, components=components, mean=found.mean.float().cpu(), sampling=sampling)
 
 
 def _rows_of(x: Any) -> RowStream:
@@ -98,18 +91,12 @@ def _rows_of(x: Any) -> RowStream:
         return x
     if isinstance(x, Store):
         return store_rows(x)
-    matrix = x.samples if isinstance(x, Neighborhood) else torch.as_tensor(x)
-    if matrix.ndim != 2:
-        raise ShapeError(
-            f"samples of shape {tuple(matrix.shape)}",
-            "a matrix (n_samples, n_features)",
-            "flatten each sample into one row",
-        )
+    matrix = as_matrix(x)
     n_samples, n_features = matrix.shape
     return RowStream(matrix.split, n_samples, n_features, matrix)
 
 
-def _solve_once(chunks: Iterator[Tensor], n_components: int | None, solver: str) -> Solution:
+def _solve_once(chunks: Iterator[Tensor], n_components: int | None, solver: str) -> PCA:
     """Return the solution for chunks that can be read only once."""
     if solver not in ("auto", "covariance"):
         raise UsageError(
@@ -132,4 +119,4 @@ def _solve_once(chunks: Iterator[Tensor], n_components: int | None, solver: str)
     mean, scatter = shared_scatter(RowStream(read, 0, width), shift=first.double().mean(0))
     check_matrix_shape(count, width)
     spectrum, components = leading_components(scatter, count, width, n_components)
-    return Solution(spectrum, components, mean, "covariance")
+    return PCA(spectrum, components, mean, solver="covariance")

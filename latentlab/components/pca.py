@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from latentlab.chance.nulls.isotropic import isotropic_null
+from latentlab.components.checks import as_matrix
 from latentlab.components.summary import summarize_spectrum
 from latentlab.errors import ShapeError
 from latentlab.latents import Directions, Latent, Neighborhood, Sampling, Spectrum
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
 
     from latentlab.chance.verdict import Judgment
     from latentlab.figures.curves import Band
@@ -109,7 +111,7 @@ class PCA:
             baseline_strength=self.spectrum.total_variance / self.spectrum.n_features,
         )
 
-    def transform(self, samples: Neighborhood | Tensor) -> Tensor:
+    def transform(self, samples: Neighborhood | ArrayLike) -> Tensor:
         """Return the scores (n, n_components), float64, of samples along the components.
 
         Parameters
@@ -120,30 +122,30 @@ class PCA:
         ------
         ShapeError : samples of another number of features.
         """
-        rows = samples.samples if isinstance(samples, Neighborhood) else torch.as_tensor(samples)
-        self._check_width(rows, self.spectrum.n_features)
+        rows = self._of_width(samples, self.spectrum.n_features)
         return (rows.double() - self.mean.double()) @ self.components.double().T
 
-    def inverse_transform(self, scores: Tensor) -> Tensor:
+    def inverse_transform(self, scores: ArrayLike) -> Tensor:
         """Return the samples (n, n_features), float64, that have these scores (n, n_components).
 
-        What the kept components do not span is that of the mean.
+        Along all other directions they are those of the mean.
 
         Raises
         ------
         ShapeError : another number of scores than components.
         """
-        values = torch.as_tensor(scores)
-        self._check_width(values, len(self.components))
-        return values.double() @ self.components.double() + self.mean.double()
+        rows = self._of_width(scores, len(self.components))
+        return rows.double() @ self.components.double() + self.mean.double()
 
-    def _check_width(self, rows: Tensor, width: int) -> None:
-        if rows.ndim != 2 or rows.shape[1] != width:
+    def _of_width(self, rows: Neighborhood | ArrayLike, width: int) -> Tensor:
+        matrix = as_matrix(rows)
+        if matrix.shape[1] != width:
             raise ShapeError(
-                f"a matrix of shape {tuple(rows.shape)}",
+                f"a matrix of shape {tuple(matrix.shape)}",
                 f"(n, {width})",
                 "pass rows like those that were fitted",
             )
+        return matrix
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers of ``pca.json`` that follow from the spectrum alone."""

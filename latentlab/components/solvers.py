@@ -7,7 +7,7 @@ ranks each read a part of the rows and add up their sums.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from latentlab.components.checks import (
     components_to_keep,
     spectrum_of,
 )
+from latentlab.components.pca import PCA
 from latentlab.errors import UsageError
 from latentlab.latents import Spectrum
 from latentlab.linalg.rows import (
@@ -47,29 +48,11 @@ _OVERSAMPLING = 16
 _PASSES = 6
 
 
-@dataclass(frozen=True, eq=False)
-class Solution:
-    """What a solver found.
+def solve(rows: RowStream, n_components: int | None, solver: str, seed: int) -> PCA:
+    """Return the components of rows by the solver of this name; ``"auto"`` chooses one.
 
-    Parameters
-    ----------
-    spectrum : Spectrum, complete, or the leading part of it
-    components : Tensor, (k, D), unit rows of any sign
-    mean : Tensor, (D,), float64
-    solver : str, that found it
-    error_bounds : Tensor, (k,), float64: each eigenvalue is within this distance of a true one;
-        None where all are exact
+    Signs are arbitrary, and mean and components may be float64.
     """
-
-    spectrum: Spectrum
-    components: Tensor
-    mean: Tensor
-    solver: str
-    error_bounds: Tensor | None = None
-
-
-def solve(rows: RowStream, n_components: int | None, solver: str, seed: int) -> Solution:
-    """Return the components of rows by the solver of this name, or by the one that suits them."""
     chosen = choose_solver(rows) if solver == "auto" else solver
     match chosen:
         case "covariance":
@@ -102,33 +85,33 @@ def choose_solver(rows: RowStream) -> str:
     return "gram" if n_samples <= LARGEST_SIDE and rows.whole is not None else "randomized"
 
 
-def by_covariance(rows: RowStream, n_components: int | None) -> Solution:
+def by_covariance(rows: RowStream, n_components: int | None) -> PCA:
     """Return the components through the D×D covariance."""
     check_room(rows.n_features)
     mean, scatter = shared_scatter(rows)
     spectrum, components = leading_components(
         scatter, rows.n_samples, rows.n_features, n_components
     )
-    return Solution(spectrum, components, mean, "covariance")
+    return PCA(spectrum, components, mean, solver="covariance")
 
 
-def by_gram(rows: RowStream, n_components: int | None) -> Solution:
+def by_gram(rows: RowStream, n_components: int | None) -> PCA:
     """Return the components through the N×N Gram matrix of the centered rows."""
     check_room(rows.n_samples)
     mean, gram = streamed_gram(rows) if rows.matrix is None else gram_matrix(rows.matrix)
     spectrum, weights = leading_components(gram, rows.n_samples, rows.n_features, n_components)
     if rows.matrix is not None:
-        return Solution(spectrum, combine_rows(weights, rows.matrix, mean), mean, "gram")
+        return PCA(spectrum, combine_rows(weights, rows.matrix, mean), mean, solver="gram")
     components = torch.zeros(len(weights), rows.n_features, dtype=torch.float64)
     done = 0
     for block in rows.centered(mean):
         components.addmm_(weights[:, done : done + len(block)], block)
         done += len(block)
     components /= components.norm(dim=1, keepdim=True)
-    return Solution(spectrum, components, mean, "gram")
+    return PCA(spectrum, components, mean, solver="gram")
 
 
-def by_subspace(rows: RowStream, n_components: int | None, seed: int) -> Solution:
+def by_subspace(rows: RowStream, n_components: int | None, seed: int) -> PCA:
     """Return the leading components by subspace iteration, one pass over the rows a step.
 
     Source: Halko, Martinsson, Tropp, 0909.4061, algorithm 4.4. The bound is the residual
@@ -156,7 +139,8 @@ def by_subspace(rows: RowStream, n_components: int | None, seed: int) -> Solutio
     kept = components_to_keep(n_components, found)
     bounds = (images - vectors * variances).norm(dim=0)[:kept]
     spectrum = replace(found, explained_variance=variances[:kept])
-    return Solution(spectrum, vectors[:, :kept].T.contiguous(), mean, "randomized", bounds)
+    components = vectors[:, :kept].T.contiguous()
+    return PCA(spectrum, components, mean, solver="randomized", error_bounds=bounds)
 
 
 def shared_scatter(rows: RowStream, shift: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -222,7 +206,7 @@ def _covariance_times(rows: RowStream, basis: Tensor, mean: Tensor, what: str) -
     return product / (rows.n_samples - 1)
 
 
-def _gram_on_first(rows: RowStream, whole: RowStream, n_components: int | None) -> Solution:
+def _gram_on_first(rows: RowStream, whole: RowStream, n_components: int | None) -> PCA:
     """Return on every rank the solution by the Gram matrix that rank 0 computes.
 
     An entry takes rows of two parts, and a rank has read only one of them.
@@ -244,4 +228,4 @@ def _gram_on_first(rows: RowStream, whole: RowStream, n_components: int | None) 
         parts = [found.spectrum.explained_variance, found.components, found.mean]
     variances, components, mean = (rows.add_up(part, "the components of rank 0") for part in parts)
     spectrum = spectrum_of(variances, rows.n_samples, rows.n_features)
-    return Solution(spectrum, components, mean, "gram")
+    return PCA(spectrum, components, mean, solver="gram")

@@ -37,17 +37,8 @@ _EXIF_ORIENTATION = 0x0112
 
 # What Pillow's decoders raise on damaged data, depending on the format.
 _DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    RuntimeError,
+    *(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError),
+    *(RuntimeError, struct.error, zlib.error),
 )
 
 
@@ -59,7 +50,7 @@ def decoding(path: Path | str) -> Iterator[None]:
             warnings.filterwarnings("ignore", module=r"PIL\.")
             yield
     except Image.DecompressionBombError as error:
-        raise _too_large(f"{path} with more") from error
+        raise _too_large(f"{path} with too many pixels") from error
     except MemoryError as error:
         raise MemoryLimitError(
             f"{path}, too large for the free memory",

@@ -20,9 +20,8 @@ from PIL import Image as Pillow
 
 from latentlab.errors import ImageError, ShapeError
 from latentlab.images.arrays import channels_last, from_uint8, image_of, pixels_of
-from latentlab.images.cropping import fit_image
+from latentlab.images.cropping import Target, crop_box, fit_image, grid_notes, target_of
 from latentlab.images.examples import PREFIX, sample_path
-from latentlab.images.grid import Target, crop_box, grid_notes, target_of
 from latentlab.images.image import Image
 from latentlab.images.pillow import IMAGE_SUFFIXES, decoding
 from latentlab.images.video import read_video
@@ -177,18 +176,14 @@ def save_png(path: str | os.PathLike[str], array: NDArray[np.uint8]) -> Path:
 def _read_file(path: Path, target: Target, multiple: int) -> Image:
     _check_file(path)
     if path.suffix.lower() in VIDEO_SUFFIXES:
-        return _first_frame(path, target, multiple)
-    with decoding(path), Pillow.open(path) as image:
-        frames = getattr(image, "n_frames", 1)
-        rgb, notes = fit_image(image, target, multiple)
+        image = next(_images_of(read_video(path), path, target, multiple, 1))
+        return replace(image, name=path.stem, sha256=sha256_of_file(path))
+    with decoding(path), Pillow.open(path) as opened:
+        frames = getattr(opened, "n_frames", 1)
+        rgb, notes = fit_image(opened, target, multiple)
     if frames > 1:
         notes = [f"first of {frames} frames", *notes]
     return _image(rgb, notes, path.stem, sha256_of_file(path))
-
-
-def _first_frame(path: Path, target: Target, multiple: int) -> Image:
-    image = next(_images_of(read_video(path), path, target, multiple, 1))
-    return replace(image, name=path.stem, sha256=sha256_of_file(path))
 
 
 def _image(rgb: Pillow.Image, notes: list[str], name: str, sha256: str | None = None) -> Image:

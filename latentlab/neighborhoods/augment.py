@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as nnf
-from torch import Tensor
+from torch import Generator, Tensor
 
 from latentlab.encoding.batches import batch_size
 from latentlab.encoding.encoder import encode_each
@@ -19,7 +19,7 @@ from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods import SAMPLERS
 from latentlab.neighborhoods.amounts import Amount
-from latentlab.neighborhoods.base import Sampler, encoded_image
+from latentlab.neighborhoods.base import Draws, Sampler, encoded_image
 
 
 @SAMPLERS.register("augment")
@@ -77,9 +77,7 @@ class Augment(Sampler):
         if not any(ranges.values()):
             raise UsageError("all ranges 0", "at least one factor that varies", "raise one range")
 
-    def draw(
-        self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
+    def draw(self, vae: LatentVAE, latent: Latent, samples: int, generator: Generator) -> Draws:
         pixels = encoded_image(latent, self.name).pixels
         factors = self.draw_factors(samples, generator)
         together = batch_size(vae, pixels.shape[1], pixels.shape[2])
@@ -90,31 +88,18 @@ class Augment(Sampler):
         batches = (change_image(pixels, few) for few in some)
         yield from zip(encode_each(vae, batches), some, strict=True)
 
-    def draw_factors(self, samples: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def draw_factors(self, samples: int, generator: Generator) -> dict[str, Tensor]:
         """Return name → values (samples,) of every factor whose range is not 0."""
-        ranges = {
-            "shift_x": (-self.shift, self.shift),
-            "shift_y": (-self.shift, self.shift),
-            "rotation": (-self.rotation, self.rotation),
-            "zoom": _log_range(self.zoom),
-            "brightness": _log_range(self.brightness),
-            "contrast": _log_range(self.contrast),
-            "saturation": _log_range(self.saturation),
-            "hue": (-self.hue, self.hue),
-            "blur": (0.0, self.blur),
-        }
-        uniform = torch.rand(len(ranges), samples, generator=generator)
+        uniform = torch.rand(len(self.amounts), samples, generator=generator)
         factors = {}
-        for row, (name, (low, high)) in zip(uniform, ranges.items(), strict=True):
-            if low == high:
-                continue
-            values = low + (high - low) * row
-            factors[name] = values.exp() if self.amounts[name].gain else values
+        for row, (name, amount) in zip(uniform, self.amounts.items(), strict=True):
+            largest = getattr(self, name.partition("_")[0])
+            high = math.log1p(largest) if amount.gain else largest
+            low = 0.0 if name == "blur" else -high
+            if low < high:
+                values = low + (high - low) * row
+                factors[name] = values.exp() if amount.gain else values
         return factors
-
-
-def _log_range(gain: float) -> tuple[float, float]:
-    return -math.log1p(gain), math.log1p(gain)
 
 
 def change_image(pixels: Tensor, factors: Mapping[str, Tensor]) -> Tensor:

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from latentlab.errors import UsageError
 from latentlab.layouts import Layout, WholeLayout, Window
@@ -14,14 +14,16 @@ from latentlab.neighborhoods.amounts import Amount
 from latentlab.neighborhoods.groups import RowGroups, blocks_of_cells, single_rows
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
+    from torch import Generator, Tensor
 
     from latentlab.images.image import Image
     from latentlab.latents import Latent, Neighborhood
     from latentlab.loaders.base import LatentVAE
 
 DEFAULT_SAMPLES = 256
+
+Draws: TypeAlias = "Iterator[tuple[Tensor, Mapping[str, Tensor]]]"
+"""Latents (b, C, h, w), model space, with the value (b,) of each factor."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,7 @@ class Sampler(ABC):
     amounts: ClassVar[Mapping[str, Amount]] = {}
 
     @abstractmethod
-    def draw(
-        self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
+    def draw(self, vae: LatentVAE, latent: Latent, samples: int, generator: Generator) -> Draws:
         """Yield latents (b, C, h, w), model space, with their factors, each (b,).
 
         At most ``samples`` latents altogether; never all at once.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as nnf
-from torch import Tensor
+from torch import Generator
 
 from latentlab.encoding.encoder import encode_batch
 from latentlab.errors import UsageError
@@ -16,7 +15,7 @@ from latentlab.latents import Latent, Neighborhood
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods import SAMPLERS
 from latentlab.neighborhoods.amounts import Amount
-from latentlab.neighborhoods.base import Sampler, encoded_image
+from latentlab.neighborhoods.base import Draws, Sampler, encoded_image
 from latentlab.neighborhoods.groups import RowGroups, nearby_places
 
 
@@ -56,9 +55,7 @@ class Crops(Sampler):
                 f"smallest={self.smallest}", "a fraction between 0 and 1", "set it to 0.5"
             )
 
-    def draw(
-        self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
+    def draw(self, vae: LatentVAE, latent: Latent, samples: int, generator: Generator) -> Draws:
         pixels = encoded_image(latent, self.name).pixels
         height, width = pixels.shape[1:]
         for extent, x, y in torch.rand(samples, 3, generator=generator).tolist():

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator
 
 from latentlab.encoding.encoder import encode_batch
 from latentlab.errors import UsageError
@@ -14,7 +13,7 @@ from latentlab.images.reading import read_frames
 from latentlab.latents import Latent, Neighborhood
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods import SAMPLERS
-from latentlab.neighborhoods.base import Sampler, encoded_image
+from latentlab.neighborhoods.base import Draws, Sampler, encoded_image
 from latentlab.neighborhoods.groups import RowGroups, consecutive_rows
 
 
@@ -49,9 +48,7 @@ class Frames(Sampler):
         if not self.video:
             raise UsageError("no video", "an animated image or a video", "add --set video=FILE")
 
-    def draw(
-        self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
+    def draw(self, vae: LatentVAE, latent: Latent, samples: int, generator: Generator) -> Draws:
         pixels = encoded_image(latent, self.name).pixels
         shape = (pixels.shape[1], pixels.shape[2])
         for index, frame in enumerate(read_frames(self.video, size=shape, limit=samples)):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods import SAMPLERS
-from latentlab.neighborhoods.base import Sampler, check_positive
+from latentlab.neighborhoods.base import Draws, Sampler, check_positive
 
 
 @SAMPLERS.register("gaussian")
@@ -39,17 +39,15 @@ class Gaussian(Sampler):
     def __post_init__(self) -> None:
         check_positive("radius", self.radius)
 
-    def draw(
-        self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
-        yield from ((batch, {}) for batch in noisy(latent, self.radius, samples, generator))
+    def draw(self, vae: LatentVAE, latent: Latent, samples: int, generator: Generator) -> Draws:
+        scale = self.radius * float(latent.values.std())
+        yield from ((batch, {}) for batch in noisy(latent, scale, samples, generator))
 
 
 def noisy(
-    latent: Latent, radius: float, samples: int, generator: torch.Generator
+    latent: Latent, scale: float | Tensor, samples: int, generator: Generator
 ) -> Iterator[Tensor]:
-    """Yield latents (1, C, h, w) with noise of radius · std(z), one at a time."""
-    scale = radius * float(latent.values.std())
+    """Yield latents (1, C, h, w) with noise of this standard deviation, one at a time."""
     for _ in range(samples):
         noise = torch.randn(latent.values.shape, generator=generator)
         yield (latent.values + scale * noise)[None]

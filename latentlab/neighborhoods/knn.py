@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as nnf
-from torch import Tensor
+from torch import Generator, Tensor
 
 from latentlab.encoding.encoder import encode_batch
 from latentlab.errors import ImageError, UsageError
@@ -17,7 +16,7 @@ from latentlab.images.reading import list_images, read_image
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods import SAMPLERS
-from latentlab.neighborhoods.base import Sampler, encoded_image
+from latentlab.neighborhoods.base import Draws, Sampler, encoded_image
 
 _THUMBNAIL = 32
 
@@ -53,9 +52,7 @@ class NearestImages(Sampler):
         if not self.folder:
             raise UsageError("no folder", "a folder of images", "add --set folder=DIR")
 
-    def draw(
-        self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
+    def draw(self, vae: LatentVAE, latent: Latent, samples: int, generator: Generator) -> Draws:
         pixels = encoded_image(latent, self.name).pixels
         shape = (pixels.shape[1], pixels.shape[2])
         distances = []

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+from torch import Generator
 
 from latentlab.errors import UsageError
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods import SAMPLERS
-from latentlab.neighborhoods.base import Sampler
+from latentlab.neighborhoods.base import Draws, Sampler
+from latentlab.neighborhoods.gaussian import noisy
 
 
 @SAMPLERS.register("posterior")
@@ -31,9 +30,7 @@ class PosteriorSampler(Sampler):
         "differs between cells and channels, and nothing about meaning."
     )
 
-    def draw(
-        self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
+    def draw(self, vae: LatentVAE, latent: Latent, samples: int, generator: Generator) -> Draws:
         if latent.logvar is None:
             raise UsageError(
                 f"a {self.name} neighborhood of {latent.spec.name}",
@@ -41,6 +38,4 @@ class PosteriorSampler(Sampler):
                 "choose another --neighborhood, such as augment, or a KL model",
             )
         deviation = (0.5 * latent.logvar).exp()
-        for _ in range(samples):
-            noise = torch.randn(latent.values.shape, generator=generator)
-            yield (latent.values + deviation * noise)[None], {}
+        yield from ((batch, {}) for batch in noisy(latent, deviation, samples, generator))

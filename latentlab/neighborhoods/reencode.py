@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+from torch import Generator
 
 from latentlab.encoding.encoder import decode_each, encode_batch
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods import SAMPLERS
-from latentlab.neighborhoods.base import Sampler, check_positive
+from latentlab.neighborhoods.base import Draws, Sampler, check_positive
 from latentlab.neighborhoods.gaussian import noisy
 
 
@@ -37,9 +35,8 @@ class Reencode(Sampler):
     def __post_init__(self) -> None:
         check_positive("radius", self.radius)
 
-    def draw(
-        self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
-        for batch in noisy(latent, self.radius, samples, generator):
+    def draw(self, vae: LatentVAE, latent: Latent, samples: int, generator: Generator) -> Draws:
+        scale = self.radius * float(latent.values.std())
+        for batch in noisy(latent, scale, samples, generator):
             image = next(decode_each(vae, batch))
             yield encode_batch(vae, image[None]).mean, {}

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+from torch import Generator
 
 from latentlab.latents import Latent
 from latentlab.layouts import Layout, PatchLayout, TokenLayout, Window
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods import SAMPLERS
-from latentlab.neighborhoods.base import Sampler, shape_of
+from latentlab.neighborhoods.base import Draws, Sampler, shape_of
 
 
 @dataclass(frozen=True)
@@ -22,9 +20,7 @@ class _Parts(Sampler):
     encodes = False
     whole = False
 
-    def draw(
-        self, vae: LatentVAE, latent: Latent, samples: int, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, Mapping[str, Tensor]]]:
+    def draw(self, vae: LatentVAE, latent: Latent, samples: int, generator: Generator) -> Draws:
         yield latent.values[None], {}
 
     def n_latents(self, samples: int | None) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -66,7 +65,7 @@ class LatentPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def inverse_transform(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the rows (n_samples, n_features) that have these scores."""
         check_is_fitted(self)
-        rows: NDArray[np.float64] = self.pca_.inverse_transform(torch.as_tensor(X)).numpy()
+        rows: NDArray[np.float64] = self.pca_.inverse_transform(X).numpy()
         return rows
 
     @property

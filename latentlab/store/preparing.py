@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentlab.errors import ImageError, LatentlabError
-from latentlab.images.cropping import decode_levels
-from latentlab.images.grid import Target, target_of
+from latentlab.images.cropping import Target, decode_levels, target_of
 from latentlab.store.sources import Source
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")

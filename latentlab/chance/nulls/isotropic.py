@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from latentlab.chance.nulls import NULLS
 from latentlab.chance.nulls.base import Null, NullModel, check_size
-from latentlab.latents import Neighborhood, Progress, Spectrum
+from latentlab.latents import Neighborhood, Spectrum
 
 # Quantiles of the Tracy–Widom law for real symmetric matrices. Source: Johnstone 2001, table 1.
 _TRACY_WIDOM_95 = 0.9793
@@ -30,15 +31,7 @@ class Isotropic(NullModel):
     counts = 1
     phrase = "above chance (isotropic noise)"
 
-    def draw(
-        self,
-        samples: Neighborhood | Tensor,
-        spectrum: Spectrum,
-        *,
-        draws: int | None = None,
-        seed: int = 0,
-        progress: Progress | None = None,
-    ) -> Null:
+    def draw(self, samples: Neighborhood | Tensor, spectrum: Spectrum, **_: Any) -> Null:
         return isotropic_null(spectrum)
 
     def seconds(self, samples: Neighborhood | Tensor, spectrum: Spectrum) -> float:

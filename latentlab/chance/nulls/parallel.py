@@ -8,13 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from latentlab.chance.nulls import NULLS
-from latentlab.chance.nulls.scrambled import (
-    Block,
-    Columns,
-    ScrambledMatrix,
-    ScrambledNull,
-    moments_of,
-)
+from latentlab.chance.nulls.scrambled import Block, Columns, ScrambledMatrix, ScrambledNull
 from latentlab.latents import Neighborhood, Spectrum
 
 
@@ -35,7 +29,7 @@ class Parallel(ScrambledNull):
     phrase = "above chance"
 
     def scramble(self, samples: Neighborhood | Tensor, spectrum: Spectrum) -> ScrambledMatrix:
-        return _Permuted(*moments_of(samples, spectrum))
+        return _Permuted(samples, spectrum)
 
 
 class _Permuted(ScrambledMatrix):
@@ -43,7 +37,3 @@ class _Permuted(ScrambledMatrix):
         values = self.centered(columns)
         generator.permuted(values, axis=1, out=values)
         return values
-
-    def again(self, gram: Block, generator: np.random.Generator) -> Block:
-        order = generator.permutation(len(gram))
-        return gram[order][:, order]

@@ -82,9 +82,13 @@ class Scramble(ABC):
     def block(self, columns: Columns, generator: np.random.Generator) -> Block:
         """Return scrambled columns as the rows of a new array (width, n_rows)."""
 
-    @abstractmethod
     def again(self, gram: Block, generator: np.random.Generator) -> Block:
-        """Return the Gram matrix (n_rows, n_rows) of a block whose rows are scrambled alike."""
+        """Return the Gram matrix (n_rows, n_rows) of a block whose rows are scrambled once more.
+
+        All its columns in the same way: permuted, unless this is overridden.
+        """
+        order = generator.permutation(len(gram))
+        return gram[order][:, order]
 
 
 @dataclass(frozen=True)
@@ -132,35 +136,29 @@ class ScrambledNull(NullModel):
 
 
 class ScrambledMatrix(Scramble):
-    """A way to scramble the columns of a matrix (N, D) with this mean (D,)."""
+    """A way to scramble the columns of samples (N, D) with this spectrum.
 
-    def __init__(self, matrix: Tensor, mean: Tensor, variances: Tensor) -> None:
-        super().__init__(len(matrix), variances)
-        self.matrix = matrix
-        self.mean = mean
+    Raises
+    ------
+    ShapeError, NonFiniteError, MemoryLimitError : samples that no null can be drawn for.
+    """
+
+    def __init__(self, samples: Neighborhood | Tensor, spectrum: Spectrum) -> None:
+        self.matrix = matrix_of(samples, spectrum)
+        check_memory(
+            4 * (ROUND + 4) * min(self.matrix.shape) ** 2,
+            f"the null of {len(self.matrix):,} samples",
+            "lower the number of samples, or leave the null out",
+        )
+        mean, variances = column_moments(self.matrix)
+        super().__init__(len(self.matrix), variances)
+        self.mean = mean.float()
 
     def centered(self, columns: Columns) -> Block:
         """Return centered columns as the rows of a new array (width, n_rows)."""
         index = torch.from_numpy(columns)
         block: Block = (self.matrix[:, index].float() - self.mean[index]).T.contiguous().numpy()
         return block
-
-
-def moments_of(samples: Neighborhood | Tensor, spectrum: Spectrum) -> tuple[Tensor, Tensor, Tensor]:
-    """Return samples (N, D), their mean (D,) and variances (D,), with room for Gram matrices.
-
-    Raises
-    ------
-    ShapeError, NonFiniteError, MemoryLimitError : samples that no null can be drawn for.
-    """
-    matrix = matrix_of(samples, spectrum)
-    check_memory(
-        4 * (ROUND + 4) * min(matrix.shape) ** 2,
-        f"the null of {len(matrix):,} samples",
-        "lower the number of samples, or leave the null out",
-    )
-    mean, variances = column_moments(matrix)
-    return matrix, mean.float(), variances
 
 
 def scrambled_eigenvalues(scramble: Scramble, draws: int, seed: int) -> Iterator[Tensor]:

@@ -8,13 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from latentlab.chance.nulls import NULLS
-from latentlab.chance.nulls.scrambled import (
-    Block,
-    Columns,
-    ScrambledMatrix,
-    ScrambledNull,
-    moments_of,
-)
+from latentlab.chance.nulls.scrambled import Block, Columns, ScrambledMatrix, ScrambledNull
 from latentlab.latents import Neighborhood, Spectrum
 
 
@@ -33,7 +27,7 @@ class SignFlip(ScrambledNull):
     phrase = "above chance (signs flipped)"
 
     def scramble(self, samples: Neighborhood | Tensor, spectrum: Spectrum) -> ScrambledMatrix:
-        return _Flipped(*moments_of(samples, spectrum))
+        return _Flipped(samples, spectrum)
 
 
 class _Flipped(ScrambledMatrix):

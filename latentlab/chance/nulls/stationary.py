@@ -58,10 +58,6 @@ class _Surrogate(Scramble):
         values *= deviations[:, None]
         return values
 
-    def again(self, gram: Block, generator: np.random.Generator) -> Block:
-        order = generator.permutation(len(gram))
-        return gram[order][:, order]
-
 
 def stationary_variances(samples: Neighborhood | Tensor, spectrum: Spectrum) -> Tensor:
     """Return the D eigenvalues, descending, float64, of the nearest stationary covariance.
