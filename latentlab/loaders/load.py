@@ -157,7 +157,7 @@ def _fetch(source: str, options: Mapping[str, Any]) -> Checkpoint:
     from latentlab.loaders.catalogue import find_entry
     from latentlab.loaders.hub import fetch
 
-    files: tuple[str, ...] | None = None
+    files: Sequence[str] | None = None
     match = _HUB_ID.fullmatch(source)
     if match is not None:
         repo, subfolder = match["repo"], match["subfolder"]
