@@ -141,7 +141,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path, started: obje
     with pytest.raises(FileError, match="Drop --resume"):
         train_mini.load_checkpoint(run, TINY, 4, path)
     train_mini.save_checkpoint(run, TINY, 4, path)
-    with pytest.raises(FileError, match=r"got .* of 4 photos .* expected 7 photos"):
+    with pytest.raises(FileError, match=r"Got .* of 4 photos .* expected 7 photos"):
         train_mini.load_checkpoint(run, TINY, 7, path)
     with pytest.raises(FileError, match=r"'kl': 0\.5"):
         train_mini.load_checkpoint(run, replace(TINY, kl=0.5), 4, path)
