@@ -173,6 +173,16 @@ def transfer_directions(
     ------
     UsageError : no targets, an alpha that is not above 0, or directions without a layout.
     ShapeError : latents of different size.
+
+    Examples
+    --------
+    >>> from latentlab import encode, find_directions, load_vae, neighborhood
+    >>> vae = load_vae("linear")
+    >>> flower, china = (encode(vae, f"sample:{name}", size=64) for name in ("flower", "china"))
+    >>> found = find_directions(vae, flower, neighborhood(vae, flower, "tokens"), n_components=2)
+    >>> moved = transfer_directions(vae, flower, found, [china], n_samples=16)
+    >>> moved.cosines.round(decimals=3).tolist()  # a linear decoder changes all images equally
+    [[1.0, 1.0]]
     """
     check_targets(origin, targets)
     if not 0 < alpha <= 1e6:
