@@ -62,7 +62,7 @@ def neighborhood(
     >>> vae = latentlab.load_vae("linear")
     >>> z = latentlab.encode(vae, "sample:flower", size=64)
     >>> neighborhood(vae, z, "gaussian", n_samples=8, radius=0.2).samples.shape
-    torch.Size([8, 12288])
+    torch.Size([8, 1024])
     """
     sampler = SAMPLERS.make(name, options)
     if n_samples is not None and (not isinstance(n_samples, int) or n_samples < 2):
