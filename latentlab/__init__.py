@@ -1,7 +1,7 @@
 """latentlab: look into the latent space of pretrained latent-diffusion VAEs.
 
 An image becomes a latent, a latent gets a neighborhood, a neighborhood gets directions, a
-direction becomes images; every number stands beside what chance alone would give.
+direction becomes images; every number is shown against what chance alone produces.
 
 Names are imported when they are first used, so that ``import latentlab`` costs nothing.
 """
@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from latentlab.walks.interpolation import interpolate as interpolate
     from latentlab.walks.traversal import traverse as traverse
 
-# torch reads it with its first tensor and then asks for pages of 2 MB: Linux takes the memory of
-# tensors above 32 MB back at once and maps it anew, page by page, a fifth of decoding 512 px.
+# torch reads this variable with its first tensor and then uses pages of 2 MB. Otherwise Linux takes
+# back the memory of tensors above 32 MB at once and maps it again page by page, which costs a fifth
+# of the time of decoding 512 px.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 _HOMES = {

@@ -1,8 +1,8 @@
 """The exception tree: everything that latentlab raises on purpose.
 
-Every message says what was found, what would have been right, and what to do, in one line. The
-command line turns an error into that line and the exit code of its class; a library user catches
-:class:`LatentlabError` or one of its branches.
+Every message says in one line what was found, what was expected and what to do. The command line
+prints that line and exits with the code of the class. Library users catch :class:`LatentlabError`
+or one of its subclasses.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class LatentlabError(Exception):
     got : str
         What was found, with the user's own value in it.
     expected : str
-        What would have been right.
+        What would have been right, as a noun phrase.
     advice : str
         What to do next, as an imperative.
 
@@ -44,11 +44,11 @@ class UsageError(LatentlabError):
 
 
 class ShapeError(UsageError):
-    """An array has the wrong shape, or asks for more than its shape allows (exit code 2)."""
+    """An array has the wrong shape, or more was asked for than its shape allows (exit code 2)."""
 
 
 class FileError(LatentlabError):
-    """A file or folder is missing, damaged or not what it should be (exit code 3)."""
+    """A file or folder is missing, damaged or of the wrong kind (exit code 3)."""
 
     exit_code = 3
 
@@ -58,7 +58,7 @@ class ImageError(FileError):
 
 
 class ModelError(LatentlabError):
-    """A model is not available (exit code 4)."""
+    """A model cannot be loaded (exit code 4)."""
 
     exit_code = 4
 
@@ -68,11 +68,11 @@ class ModelNotFoundError(ModelError):
 
 
 class GatedModelError(ModelError):
-    """The repository asks for a licence to be accepted or a token (exit code 4)."""
+    """The repository requires a token or an accepted license (exit code 4)."""
 
 
 class DownloadError(ModelError):
-    """The hub cannot be reached or sent something unusable (exit code 4)."""
+    """The hub cannot be reached, or its answer is unusable (exit code 4)."""
 
 
 class WeightsError(ModelError):
@@ -92,7 +92,7 @@ class ParityError(LatentlabError):
 
 
 class RanksError(LatentlabError):
-    """A process that shares the work with this one is gone (exit code 1)."""
+    """A process that shares the work has ended (exit code 1)."""
 
 
 class MissingExtraError(LatentlabError):
@@ -100,6 +100,6 @@ class MissingExtraError(LatentlabError):
 
 
 class MemoryLimitError(LatentlabError):
-    """The work does not fit into memory, or onto the disk that stands in for it (exit code 5)."""
+    """The work does not fit into memory, or onto the disk used in its place (exit code 5)."""
 
     exit_code = 5

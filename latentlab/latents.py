@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Known = TypeVar("Known")
 
 Progress = Callable[[str, int, int], None]
-"""What long work calls: ``progress(what, done, total)``."""
+"""How long work reports its progress: ``progress(what, done, total)``."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class LatentSpec:
     Parameters
     ----------
     name : str
-        How titles and folders call the model, such as ``"taef2"``.
+        The model's name in titles and folders, such as ``"taef2"``.
     channels : int
         Latent channels C.
     stride : int
@@ -41,7 +41,7 @@ class LatentSpec:
     multiple : int, optional
         Sides of an image must be multiples of this many pixels; 0 means ``stride``.
     has_logvar : bool, optional
-        Whether encoding gives a log-variance beside the mean.
+        Whether the encoder returns a log-variance besides the mean.
     """
 
     name: str
@@ -63,12 +63,12 @@ class LatentSpec:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Posterior:
-    """What an encoder says of a batch: a diagonal Gaussian in model space.
+    """An encoder's output for a batch: a diagonal Gaussian in model space.
 
     Parameters
     ----------
     mean : Tensor, (B, C, h, w)
-    logvar : Tensor, (B, C, h, w), natural log of the variance, or None where the family has none
+    logvar : Tensor, (B, C, h, w), natural log of the variance; None if the model has none
     """
 
     mean: Tensor
@@ -80,17 +80,16 @@ class Posterior:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Latent:
-    """One image's place in latent space.
+    """The latent of one image.
 
     Parameters
     ----------
     values : Tensor, (C, h, w), float32, model space; the posterior's mean
     spec : LatentSpec
     logvar : Tensor, (C, h, w), or None where the model has no posterior
-    image : Image, what was encoded; None for a latent that came from elsewhere
+    image : Image, that was encoded; None for a latent from elsewhere
     name : str, for titles and folders
-    record : what ``run.json`` says of the latent's model and image, JSON-ready; empty where
-        that is unknown
+    record : the model's and the image's entries in ``run.json``; empty if unknown
     """
 
     values: Tensor
@@ -126,7 +125,7 @@ class Latent:
         return bool((self.values != self.values[:, :1, :1]).any())
 
     def png(self) -> bytes:
-        """Return a PNG of the image, where it is known, beside the latent as colors."""
+        """Return a PNG of the image, if it is known, beside the latent as colors."""
         from latentlab.figures.latents import draw_latent_beside
 
         pixels = None if self.image is None else self.image.pixels
@@ -140,18 +139,18 @@ class Latent:
 class Sampling:
     """How samples were drawn, and how their rows become latents again.
 
-    Neighborhoods, principal components, JSON files and kept samples carry it as one record.
+    Neighborhoods, PCAs, JSON files and kept samples store it as one record.
 
     Parameters
     ----------
-    name : str, the sampler, such as ``"augment"``; ``"matrix"`` for rows that are no latents
+    name : str, the sampler, such as ``"augment"``; ``"matrix"`` for rows that are not latents
     layout : Layout that made the rows and lifts directions back to (C, h, w)
     origin : Latent that the samples surround
     seed : int
     options : the sampler's settings, JSON-ready
-    label : str, the name and what would change the numbers, such as ``"gaussian, radius 0.1"``
-    factors : name → Tensor (n_samples,), ground truth of each sample where it is known
-    statement : str, what these samples can and cannot tell
+    label : str, the name and the settings that matter, such as ``"gaussian, radius 0.1"``
+    factors : name → Tensor (n_samples,), ground truth of each sample, if known
+    statement : str, what these samples can and cannot show
     """
 
     name: str = "matrix"
@@ -204,7 +203,7 @@ def _known(value: Known | None) -> Known:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Neighborhood:
-    """Samples around one latent, as rows for PCA, and the way back.
+    """Samples around one latent as rows for PCA, with the way back to latents.
 
     Parameters
     ----------
@@ -217,7 +216,7 @@ class Neighborhood:
 
     @property
     def layout(self) -> Layout:
-        """Return what made the rows and lifts directions back to (C, h, w)."""
+        """Return the layout that made the rows and lifts directions back to (C, h, w)."""
         return self.sampling.known_layout()
 
     @property
@@ -242,12 +241,12 @@ class Neighborhood:
 
     @property
     def factors(self) -> Mapping[str, Tensor]:
-        """Return the ground truth of each sample, by name; empty where none is known."""
+        """Return name → ground truth (n_samples,) of each factor; empty if none is known."""
         return self.sampling.factors
 
     @property
     def statement(self) -> str:
-        """Return what these samples can and cannot tell."""
+        """Return what these samples can and cannot show."""
         return self.sampling.statement
 
     @property
@@ -271,7 +270,7 @@ class Spectrum:
     Parameters
     ----------
     explained_variance : Tensor, (n,), float64, descending, model-space units squared
-    total_variance : float, of all features together, also where only few components are known
+    total_variance : float, of all features together, even if only a few components are known
     n_samples, n_features : int, shape of the matrix that was analysed
     """
 
@@ -292,7 +291,7 @@ class Spectrum:
 
     @property
     def is_complete(self) -> bool:
-        """Return whether every eigenvalue is known, not only the leading ones."""
+        """Return whether all eigenvalues are known, not only the leading ones."""
         return len(self.explained_variance) == min(self.n_samples - 1, self.n_features)
 
     def __repr__(self) -> str:
@@ -310,21 +309,21 @@ class Directions:
     deviations : Tensor, (k,); one standard deviation of the neighborhood along each
     shares : Tensor, (k,); each direction's share of the neighborhood's variance
     labels : names for titles, such as ``"PC 1"``
-    finder : str, what found them, such as ``"pca"``
-    basis : str, what they were found from, for titles
-    rows : Tensor, (k, n_features), float32, unit length; the same as feature vectors, which the
-        layout lifts to ``vectors``; None for directions that came from elsewhere
+    finder : str, the finder's name, such as ``"pca"``
+    basis : str, what they were found in, for titles
+    rows : Tensor, (k, n_features), float32, unit length; the same directions as feature vectors,
+        which the layout lifts to ``vectors``; None for directions from elsewhere
     sampling : Sampling of the samples that they were found in, with layout and origin
     strengths : Tensor, (k,), float64; the finder's own measure of each, see ``strength_name``
     strength_name : str, the measure with its unit in brackets, such as ``"variance (units²)"``
-    baseline_strength : float, mean of the same measure over random directions
-    residuals : Tensor, (k,), how far each is from exact, where the finder iterates
-    matvecs : int, products with the decoder's Jacobian or its transpose that were computed
-    meanings : what each changes, such as ``"≈ brightness (ρ .97)"``, where it was looked at
-    notes : what the finder has to say of its result, such as that it did not converge
-    steps : Tensor, (k,), float64; the length of one step of a walk, where it is not the deviation:
-        a finder that does not look at the samples finds directions along which they hardly vary
-    step_unit : str, what one step is called, such as ``"σ"``
+    baseline_strength : float, mean of the same measure for random directions
+    residuals : Tensor, (k,), the error of each, if the finder iterates
+    matvecs : int, how many products with the decoder's Jacobian or its transpose were computed
+    meanings : what each changes, such as ``"≈ brightness (ρ .97)"``, if labels were computed
+    notes : remarks of the finder on its result, such as that it did not converge
+    steps : Tensor, (k,), float64; the length of one step of a walk, if it is not the deviation,
+        which is tiny for finders that ignore the samples
+    step_unit : str, the unit of a step, such as ``"σ"``
     """
 
     vectors: Tensor
@@ -347,7 +346,7 @@ class Directions:
 
     @property
     def layout(self) -> Layout | None:
-        """Return the layout that lifts the rows; None for directions that came from elsewhere."""
+        """Return the layout that lifts the rows; None for directions from elsewhere."""
         return self.sampling.layout
 
     @property
@@ -357,7 +356,7 @@ class Directions:
 
     @property
     def captions(self) -> tuple[str, ...]:
-        """Return what to write beside the images of each: name, strength, meaning; in lines."""
+        """Return the caption of each direction: name, strength and meaning, one a line."""
         lines = [[label, self._strength_line(k)] for k, label in enumerate(self.labels)]
         for line, meaning in zip(lines, self.meanings, strict=False):
             line.append(meaning)

@@ -1,7 +1,7 @@
 """How latents become feature vectors, and how a direction among them becomes a latent again.
 
-A layout is the pair *flatten* and *lift*. PCA sees rows of length ``n_features``; nobody but
-the layout knows whether such a row was a whole latent, one token or a k×k patch of it.
+A layout is the pair *flatten* and *lift*. PCA sees rows of length ``n_features``. Only the layout
+knows whether a row was a whole latent, one token or a k×k patch.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Window:
 
 @dataclass(frozen=True)
 class Layout(ABC):
-    """One way to read feature vectors off latents of one shape.
+    """One way to turn latents of one shape into feature vectors.
 
     Parameters
     ----------
     shape : (C, h, w) of the latents
-    window : the part of the latents that is looked at; outside it a lifted direction is zero
+    window : the part of the latents that is analyzed; lifted directions are zero outside it
     """
 
     shape: tuple[int, int, int]
@@ -69,7 +69,7 @@ class Layout(ABC):
     def grid(self) -> tuple[int, int] | None:
         """Return (rows, columns) of the positions that one latent's feature vectors come from.
 
-        None where a latent is one feature vector.
+        None if a latent is a single feature vector.
         """
         return None
 
@@ -79,14 +79,14 @@ class Layout(ABC):
 
     @abstractmethod
     def _spread(self, vector: Tensor) -> Tensor:
-        """Return a feature vector (n_features,) laid out over the window (C, height, width)."""
+        """Return a feature vector (n_features,) spread over the window (C, height, width)."""
 
     def lift(self, direction: Tensor) -> Tensor:
         """Return a direction (n_features,) as a change (C, h, w) of the whole latent.
 
         Raises
         ------
-        ShapeError : the direction has another length than ``n_features``.
+        ShapeError : the direction's length is not ``n_features``.
         """
         if tuple(direction.shape) != (self.n_features,):
             raise ShapeError(
@@ -135,7 +135,7 @@ class WholeLayout(Layout):
 
 @dataclass(frozen=True)
 class TokenLayout(Layout):
-    """One row of C numbers for each cell; a lifted direction moves every cell alike."""
+    """One row of C numbers for each cell; a lifted direction moves all cells equally."""
 
     kind: ClassVar[str] = "tokens"
 
@@ -201,7 +201,7 @@ LAYOUTS: dict[str, type[Layout]] = {
 
 
 def layout_from(facts: Mapping[str, Any]) -> Layout:
-    """Return the layout that :meth:`Layout.describe` wrote down.
+    """Return the layout that :meth:`Layout.describe` described.
 
     Raises
     ------

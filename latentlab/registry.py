@@ -1,4 +1,4 @@
-"""Registered classes by name: neighborhoods, finders, nulls, features and model families alike."""
+"""Registered classes by name: neighborhoods, finders, nulls, features, model families."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Kind = TypeVar("Kind", bound=type)
 
 
 class Registry(Mapping[str, type[Entry]], Generic[Entry]):
-    """Name → class, with the classes that come with latentlab imported when they are first used.
+    """Name → class. Classes that come with latentlab are imported when they are first used.
 
-    Names can therefore be listed, such as in help texts, without importing torch.
+    Help texts can therefore list the names without importing torch.
 
     Parameters
     ----------
     kind : str, what is registered, for messages, such as ``"neighborhood"``
     package : str, the package of the classes that come with latentlab
     modules : name → module of that package which registers it
-    attribute : of a registered class, which holds its name
+    attribute : name of the class attribute that holds the registered name
 
     Examples
     --------
@@ -52,7 +52,7 @@ class Registry(Mapping[str, type[Entry]], Generic[Entry]):
         self._entries: dict[str, type[Entry]] = {}
 
     def register(self, name: str) -> Callable[[Kind], Kind]:
-        """Return a class decorator that makes a class available, and sets its attribute."""
+        """Return a class decorator that registers a class and sets its name attribute."""
 
         def decorate(entry: Kind) -> Kind:
             setattr(entry, self._attribute, name)
@@ -62,21 +62,21 @@ class Registry(Mapping[str, type[Entry]], Generic[Entry]):
         return decorate
 
     def names(self) -> list[str]:
-        """Return all names, those that come with latentlab first."""
+        """Return all names; those that come with latentlab come first."""
         return [*dict.fromkeys((*self._modules, *self._entries))]
 
     def make(self, name: str, options: Mapping[str, Any] | None = None) -> Entry:
-        """Return an object of the class of this name.
+        """Return an instance of the class with this name.
 
         Parameters
         ----------
         name : str
         options : field → value; text becomes a number where the field's default is a number;
-            functions and modules, in place of a name, are taken as they are
+            a function or module given instead of a name is used as it is
 
         Raises
         ------
-        UsageError : no such name or option, or a value of another type.
+        UsageError : unknown name or option, or a value of the wrong type.
         """
         known = option_types(self[name])
         for option in options or {}:
@@ -98,7 +98,7 @@ class Registry(Mapping[str, type[Entry]], Generic[Entry]):
         return self._entries[name]
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return the class of this name, or the default where there is none."""
+        """Return the class with this name, or the default if there is none."""
         if name not in self:
             return default
         return self[name]

@@ -163,7 +163,9 @@ def test_an_interrupt_ends_the_drawing() -> None:
 # Calibration
 
 
-@pytest.mark.parametrize("shape", [(40, 150), (20, 260)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(40, 150), pytest.param((20, 260), marks=pytest.mark.slow)], ids=str
+)
 def test_of_100_isotropic_samples_at_least_95_show_no_component(shape: tuple[int, int]) -> None:
     found = {"parallel": 0, "isotropic": 0}
     for seed in range(100):
@@ -187,6 +189,7 @@ def test_five_components_at_twice_the_detection_edge_are_found() -> None:
             assert null.count_above(spectrum) == 5, seed
 
 
+@pytest.mark.slow
 def test_with_few_samples_twice_the_edge_is_not_enough_for_any_threshold() -> None:
     # Five equal components spread as 1/√N, and the weakest comes down to the edge of the noise.
     # Of all five, about half of the samples show every one, and nearly all at least four.

@@ -1,1 +1,1 @@
-"""What chance alone would have given: nulls, intervals, elbows, and a verdict in words."""
+"""What chance alone would produce: nulls, intervals, elbows, and a verdict in words."""

@@ -1,4 +1,4 @@
-"""Where a spectrum drops further than chance, smooth fields and its own decay would have it."""
+"""Where a spectrum drops more sharply than chance, smooth fields and its own decay explain."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Elbow:
 
     Parameters
     ----------
-    index : int, how many components come before the drop
-    strength : float, the local log–log slope there over the largest that is to be expected; above 1
+    index : int, the number of components before the drop
+    strength : float, the log–log slope at the drop over the largest expected one; above 1
     drop : float, λ_index / λ_index+1
     """
 
@@ -34,21 +34,21 @@ class Elbow:
 
 
 def find_elbow(spectrum: Spectrum, nulls: Iterable[Null], n_above: int) -> Elbow | None:
-    """Return the elbow of a spectrum, or None where it has none beyond all these nulls.
+    """Return the elbow of a spectrum; None if it has none beyond all these nulls.
 
     The drop after component k is measured by the slope of the spectrum on log–log axes,
-    s_k = ln(λ_k/λ_{k+1}) / ln((k+1)/k), which is the same everywhere where λ_k ∝ k^−a. It is the
-    eigenvalue ratio of Lam and Yao 2012 (1206.0613) and Ahn and Horenstein 2013 made scale-free.
+    s_k = ln(λ_k/λ_{k+1}) / ln((k+1)/k), which is constant if λ_k ∝ k^−a. It is a scale-free form of
+    the eigenvalue ratio of Lam and Yao 2012 (1206.0613) and Ahn and Horenstein 2013.
     The largest slope among the components above chance is an elbow if
 
     * λ_1 … λ_k lie above the 95 % quantile of the same rank of every null,
-    * every null has no slope as large over these ranks, with 95 % probability,
+    * no null has so large a slope over these ranks, with 95 % probability,
     * it is four times the median slope of the first 2 n_above (at least 10) ranks.
 
     Parameters
     ----------
     spectrum : Spectrum
-    nulls : the nulls that were drawn; an analytic one is passed over, since it has no gaps
+    nulls : the nulls that were drawn; analytic ones are skipped, since they have no gaps
     n_above : int, how many components rise above chance
 
     Examples

@@ -1,14 +1,14 @@
-"""How far the numbers of a spectrum would move with other samples.
+"""How much the numbers of a spectrum would change with other samples.
 
-Resampling rows *with* replacement repeats some of them, and a repeated row is a direction that
-two samples share exactly, as real ones never do: the plain bootstrap of isotropic noise halves
-its participation ratio (El Karoui and Purdom 2016, 1608.00948). So copies are kept from meeting:
+Resampling rows *with* replacement repeats some of them. Two copies share a direction exactly, which
+real samples never do: the plain bootstrap of isotropic noise halves its participation ratio (El
+Karoui and Purdom 2016, 1608.00948). Pairs of copies are therefore avoided:
 
-* the participation ratio depends on pairs of rows only, and pairs of copies are left out;
-* the curve is found again without a random fifth of the rows, none of them twice, and its
-  deviations are scaled to those of new samples (the delete-d jackknife, Shao and Wu 1989).
+* the participation ratio depends only on pairs of rows, so pairs of copies are left out;
+* the curve is computed again without a random fifth of the rows, and its deviations are scaled to
+  those of new samples (the delete-d jackknife, Shao and Wu 1989).
 
-Rows that are dependent (cells, patches, frames, crops) are drawn or left out in blocks.
+Dependent rows (cells, patches, frames, crops) are drawn or left out in blocks.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ class Interval:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Intervals:
-    """95 % intervals of what summarizes a complete spectrum.
+    """95 % intervals of the numbers that summarize a complete spectrum.
 
     Parameters
     ----------
     participation_ratio, participation_ratio_corrected, k90 : Interval
-    curve_lower, curve_upper : Tensor, (n,), of the cumulative share of the variance, each k by
-        itself; NaN near the end, where parts of the samples have too few components to tell
-    groups : str, what was taken as independent, such as ``"28 blocks of 6×6 cells"``
+    curve_lower, curve_upper : Tensor, (n,), of the cumulative share of the variance at each k;
+        NaN near the end, for which parts of the samples have too few components
+    groups : str, what counts as independent, such as ``"28 blocks of 6×6 cells"``
     """
 
     participation_ratio: Interval
@@ -71,12 +71,12 @@ class Intervals:
 
     @property
     def method(self) -> str:
-        """Return how the interval of the participation ratio was found, for people."""
+        """Return how the interval of the participation ratio was found, in words."""
         return f"bootstrap of {self.groups}, pairs of copies left out"
 
     @property
     def curve_method(self) -> str:
-        """Return how the intervals of the curve and of k90 were found, for people."""
+        """Return how the intervals of the curve and of k90 were found, in words."""
         return f"{self.groups}, a fifth of them left out (delete-d jackknife)"
 
 
@@ -89,7 +89,7 @@ def find_intervals(
 ) -> Intervals | None:
     """Return the 95 % intervals of a spectrum's participation ratio, cumulative curve and k90.
 
-    None where the spectrum is partial, or fewer than six groups of rows are independent.
+    None if the spectrum is partial, or if there are fewer than six independent groups of rows.
 
     Parameters
     ----------
@@ -100,7 +100,8 @@ def find_intervals(
 
     Raises
     ------
-    ShapeError, MemoryLimitError : the spectrum of other samples; too many for the memory.
+    ShapeError : the spectrum of other samples.
+    MemoryLimitError : too many samples.
 
     Examples
     --------
@@ -134,10 +135,10 @@ def find_intervals(
 
 
 def _interval_of_k90(spectrum: Spectrum, lower: Tensor, upper: Tensor) -> Interval:
-    """Return k90 with the k at which the curve's bounds, as far as they are known, reach 90 %.
+    """Return k90, with the k at which the known parts of the curve's bounds reach 90 %.
 
-    Where the upper bound does not reach it there, k90 is larger than all k that are known; where
-    the lower one does not, k90 has no upper bound.
+    If the upper bound does not reach it, k90 is above all known k. If the lower one does not, k90
+    has no upper bound.
     """
     value = float(components_for(spectrum.cumulative, 0.9) or 0)
     least = float(components_for(upper, 0.9) or len(upper) + 1)
@@ -148,7 +149,7 @@ def _interval_of_k90(spectrum: Spectrum, lower: Tensor, upper: Tensor) -> Interv
 def _interval_of_ratio(
     rows: GroupSums, spectrum: Spectrum, generator: np.random.Generator
 ) -> Interval:
-    """Return the participation ratio with the percentiles of its bootstrap."""
+    """Return the participation ratio, with the percentiles of its bootstrap."""
     value = participation_ratio(spectrum.explained_variance)
     drawn = bootstrap_ratios(rows.products.numpy(), rows.traces.numpy(), _PAIR_DRAWS, generator)
     tail = 100 * (1 - LEVEL) / 2
@@ -159,7 +160,7 @@ def _interval_of_ratio(
 def bootstrap_ratios(
     products: np.ndarray, traces: np.ndarray, draws: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Return participation ratios of groups drawn with replacement, copies not meeting.
+    """Return participation ratios of groups drawn with replacement, without pairs of copies.
 
     Parameters
     ----------
@@ -170,9 +171,9 @@ def bootstrap_ratios(
 
     Notes
     -----
-    The sum of squared eigenvalues is a sum over pairs of groups. A group counts by itself as
-    often as it was drawn; pairs of different groups are scaled up to the number that as many
-    different groups would have.
+    The sum of squared eigenvalues is a sum over pairs of groups. A group's pair with itself counts
+    as often as the group was drawn. Pairs of different groups are scaled up to the number of pairs
+    among U different groups.
     """
     count = len(traces)
     times = generator.multinomial(count, np.full(count, 1 / count), draws).astype(np.float64)
@@ -191,10 +192,10 @@ def _band_of_curve(
     generator: np.random.Generator,
     progress: Progress | None,
 ) -> tuple[Tensor, Tensor, int]:
-    """Return the bounds of the cumulative share at each k, on the scale of its log odds.
+    """Return bounds (n,) of the cumulative share, symmetric in its log odds, and how many hold.
 
-    With them comes how many components they can be believed for: a part of the samples has fewer
-    than all, and near its last one its curve is 1 whatever the samples.
+    A part of the samples has fewer components than all of them, and its curve approaches 1 near
+    its last one whatever the samples are.
     """
     count = len(rows.traces)
     left_out = max(1, round(_LEFT_OUT * count))
@@ -218,7 +219,7 @@ def _band_of_curve(
 
 
 def _known_until(reach: int, bound: Tensor) -> Tensor:
-    """Return a bound (n,) with NaN from component ``reach`` on."""
+    """Return a bound (n,) with NaN after the first ``reach`` components."""
     return torch.where(torch.arange(len(bound)) < reach, bound, math.nan)
 
 

@@ -1,6 +1,6 @@
 """Groups of rows that are dependent by construction, and their sums of squares and products.
 
-Resampling must draw or leave out such rows together.
+Resampling draws or leaves out such rows together.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def group_rows(samples: Neighborhood | Tensor) -> RowGroups:
 
 
 class GroupSums(ABC):
-    """What resampling needs of the centered rows, found once.
+    """What resampling needs to know of the centered rows, computed once.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class GroupSums(ABC):
 
 
 def sum_up_rows(matrix: Tensor, groups: RowGroups) -> GroupSums:
-    """Return the sums over groups of rows (N, D), through the smaller of two sets of matrices."""
+    """Return the sums over groups of rows (N, D), by whichever matrices are smaller."""
     n_rows, n_columns = matrix.shape
     room = max(_SCATTER_VALUES, n_rows**2)
     if n_rows > n_columns and groups.count * n_columns**2 <= room:
@@ -60,7 +60,7 @@ def sum_up_rows(matrix: Tensor, groups: RowGroups) -> GroupSums:
 
 
 class GramSums(GroupSums):
-    """Through the Gram matrix (N, N) of all rows."""
+    """Sums by the Gram matrix (N, N) of all rows."""
 
     def __init__(self, matrix: Tensor, groups: RowGroups) -> None:
         _check_room(matrix, len(matrix) ** 2)
@@ -77,12 +77,12 @@ class GramSums(GroupSums):
         gram = self.gram[chosen][:, chosen]
         mean = gram.mean(0)
         gram = gram - mean - mean[:, None] + mean.mean()
-        # The curve needs no more digits, and these take a third of the time.
+        # float32 is enough for the curve and takes a third of the time.
         return _descending(gram.float())[: len(chosen) - 1]
 
 
 class ScatterSums(GroupSums):
-    """Through the scatter matrix (D, D) of each group."""
+    """Sums by the scatter matrix (D, D) of each group."""
 
     def __init__(self, matrix: Tensor, groups: RowGroups) -> None:
         _check_room(matrix, groups.count * matrix.shape[1] ** 2)

@@ -1,4 +1,4 @@
-"""What a neighborhood can and cannot show, in numbers beside those of chance and in words."""
+"""What a spectrum shows, in numbers against null models and in words."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Judgment:
     Parameters
     ----------
     spectrum : Spectrum that is judged
-    nulls : those that were drawn, the isotropic one first; none for two samples
+    nulls : those that were drawn, the isotropic one first; empty for two samples
     components_above : int, components above the null named ``main``; None without nulls
-    main : str, the null that counts components: parallel, signflip or isotropic, whichever of
-        them comes first among those that were drawn
-    elbow : Elbow beyond chance and beyond stationary fields; None where there is none, and where
-        one of the two was not drawn
+    main : str, name of the null that counts components: the first of parallel, signflip and
+        isotropic that was drawn
+    elbow : Elbow beyond chance and beyond stationary fields; None if there is none, or if one
+        of the two nulls was not drawn
     intervals : Intervals, or None for partial spectra and very few samples
     verdict : str, two or three sentences
     left_out : name → why a null was not drawn
@@ -78,13 +78,13 @@ class Judgment:
 
     @property
     def curve_interval(self) -> tuple[Tensor, Tensor] | None:
-        """Return the ends (n,) of the curve's 95 % interval, where it is known."""
+        """Return the ends (n,) of the curve's 95 % interval; None if unknown."""
         found = self.intervals
         return None if found is None else (found.curve_lower, found.curve_upper)
 
     @property
     def threshold(self) -> tuple[float, str] | None:
-        """Return what an eigenvalue must exceed to count, and how many do, in words."""
+        """Return what an eigenvalue must exceed to count, and a label with their number."""
         for null in self.nulls:
             if null.name == self.main:
                 known = len(self.spectrum.explained_variance)
@@ -106,7 +106,7 @@ def judge(
     progress: Progress | None = None,
     left_out: Mapping[str, str] | None = None,
 ) -> Judgment:
-    """Return a spectrum against null models: nulls, intervals, elbow and a verdict in words.
+    """Return how a spectrum compares with null models: intervals, elbow and a verdict in words.
 
     Parameters
     ----------
@@ -116,12 +116,12 @@ def judge(
         and is always included
     seed : int
     progress : called as ``progress("parallel null", done, total)``
-    left_out : name → why another null was not drawn, passed on to the result
+    left_out : name → why another null was not drawn; stored in the result
 
     Raises
     ------
-    UsageError : an unknown null, or one that makes no sense for these samples.
-    ShapeError : nulls asked for with two samples, or the spectrum of other samples.
+    UsageError : an unknown null, or one that does not apply to these samples.
+    ShapeError : nulls for two samples, or the spectrum of other samples.
 
     Notes
     -----
@@ -144,9 +144,9 @@ def judge(
 
 
 def judge_stream(spectrum: Spectrum, neighborhood: str = "") -> Judgment:
-    """Return the spectrum of streamed rows against isotropic noise, which needs no rows.
+    """Return how the spectrum of streamed rows compares with isotropic noise.
 
-    The other nulls and the intervals need the rows themselves, many times.
+    The other nulls and the intervals would have to read the rows many times.
 
     Parameters
     ----------
@@ -195,9 +195,9 @@ def affordable_nulls(
     seconds: float,
     names: Sequence[str] = DEFAULT_NULLS,
 ) -> tuple[list[str], dict[str, str]]:
-    """Return the nulls that together take less than these seconds, and why others are left out.
+    """Return the nulls that together take less than this time, and why others are left out.
 
-    The time of each is estimated from timing small parts of it.
+    The time of each is estimated by timing small parts of it.
     """
     chosen, left_out = [], {}
     for name in names:
@@ -243,8 +243,8 @@ class _Words:
     Parameters
     ----------
     main : Null that counts components
-    smooth : Null of smooth fields, if it was drawn
-    drop : Elbow, as far as it was looked for
+    smooth : Null of smooth fields, or None if it was not drawn
+    drop : Elbow beyond the nulls that were drawn, or None
     checked : whether both kinds of null were drawn, so that a drop beyond them is an elbow
     streamed : whether no other null can be drawn
     """

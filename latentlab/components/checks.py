@@ -13,7 +13,7 @@ from latentlab.latents import Neighborhood, Spectrum
 from latentlab.machine.memory import check_memory
 
 KEPT_COMPONENTS = 64
-"""How many components are kept by default."""
+"""The default number of components to keep."""
 
 
 def as_matrix(rows: Any) -> Tensor:
@@ -43,7 +43,7 @@ def as_matrix(rows: Any) -> Tensor:
 
 
 def check_matrix_shape(n_samples: int, n_features: int) -> None:
-    """Raise ShapeError where there are too few rows, or none of any length."""
+    """Raise ShapeError unless there are two rows of at least one feature."""
     if n_samples < 2 or n_features < 1:
         raise ShapeError(
             f"{n_samples} samples of {n_features} features",
@@ -53,7 +53,7 @@ def check_matrix_shape(n_samples: int, n_features: int) -> None:
 
 
 def check_room(side: int) -> None:
-    """Raise MemoryLimitError where a matrix of this side has no room for its eigenvalues."""
+    """Raise MemoryLimitError if the eigenvalues of a matrix of this side do not fit into memory."""
     # The matrix itself and the workspace of the eigensolver.
     check_memory(
         2 * 8 * side**2,
@@ -67,7 +67,7 @@ def spectrum_of(variances: Tensor, n_samples: int, n_features: int) -> Spectrum:
 
     Raises
     ------
-    UsageError : no variance at all.
+    UsageError : the rows have no variance.
     """
     total = float(variances.sum())
     check_variance(total)
@@ -75,7 +75,7 @@ def spectrum_of(variances: Tensor, n_samples: int, n_features: int) -> Spectrum:
 
 
 def check_variance(total: float) -> None:
-    """Raise UsageError where samples have no variance at all."""
+    """Raise UsageError if the samples have no variance."""
     if not total > 0:
         raise UsageError(
             "samples that are all alike",
@@ -85,11 +85,11 @@ def check_variance(total: float) -> None:
 
 
 def components_to_keep(n_components: int | None, spectrum: Spectrum) -> int:
-    """Return how many components to keep: those asked for, or 64 or the rank.
+    """Return how many components to keep: by default 64, or the rank if it is smaller.
 
     Raises
     ------
-    ShapeError : more than the rank.
+    ShapeError : more were asked for than the rank.
     """
     variances = spectrum.explained_variance
     # Smaller eigenvalues of the Gram matrix are rounding errors.
@@ -102,7 +102,7 @@ def components_to_keep(n_components: int | None, spectrum: Spectrum) -> int:
 
 
 def check_component_count(n_components: int, rank: int, n_samples: int) -> None:
-    """Raise ShapeError where samples of this rank do not have so many components."""
+    """Raise ShapeError if samples of this rank do not have that many components."""
     if not 1 <= n_components <= rank:
         raise ShapeError(
             f"{n_components} components",

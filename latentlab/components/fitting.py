@@ -1,4 +1,4 @@
-"""One way to fit principal components, whatever holds the rows."""
+"""Principal components of a neighborhood, a matrix, a stream or a store: one function."""
 
 from __future__ import annotations
 
@@ -40,18 +40,19 @@ def fit_pca(
         * a Neighborhood, or a tensor or array (n_samples, n_features);
         * a Store, whose latents are the rows, or :func:`latentlab.components.stores.store_rows`
           for its cells; a :class:`latentlab.linalg.rows.RowStream`; these are read several times,
-          in memory that does not grow with them;
+          in memory that does not depend on N;
         * an iterator of tensors (n_i, n_features), which is read once.
     n_components : int, optional; how many components to keep, at most the rank of the centered
-        rows. By default 64 or the rank. The spectrum is complete unless the solver is randomized.
+        rows. Default: 64, or the rank if smaller. The spectrum is complete unless the solver is
+        randomized.
     solver : str
 
         * ``"gram"``: exact, through the N×N Gram matrix;
         * ``"covariance"``: exact, through the D×D covariance;
         * ``"randomized"``: the leading components by subspace iteration, with ``error_bounds``
           (Halko, Martinsson, Tropp, 0909.4061); the total variance is exact;
-        * ``"auto"``: the smaller exact one; for streams with min(N, D) above 20,000 randomized.
-    seed : int, of the randomized search
+        * ``"auto"``: the cheaper exact one; randomized for streams with min(N, D) above 20,000.
+    seed : int, of the randomized solver
 
     Returns
     -------
@@ -59,10 +60,10 @@ def fit_pca(
 
     Raises
     ------
-    ShapeError : fewer than two rows, rows of several lengths, or more components than the rank.
+    ShapeError : fewer than two rows, rows of different lengths, or more components than the rank.
     NonFiniteError : NaN or infinity among the rows.
-    UsageError : all rows are equal, or an unknown solver.
-    MemoryLimitError : the matrix of the solver does not fit.
+    UsageError : all rows are identical, or the solver is unknown.
+    MemoryLimitError : the solver's matrix does not fit into memory.
 
     Examples
     --------
@@ -97,7 +98,7 @@ def _rows_of(x: Any) -> RowStream:
 
 
 def _solve_once(chunks: Iterator[Tensor], n_components: int | None, solver: str) -> PCA:
-    """Return the solution for chunks that can be read only once."""
+    """Return the PCA of chunks that can be read only once."""
     if solver not in ("auto", "covariance"):
         raise UsageError(
             f"solver={solver!r} for an iterator, which can be read only once",

@@ -1,4 +1,4 @@
-"""Principal components: their spectrum, their directions, and the way to scores and back."""
+"""Principal components: spectrum, directions, scores and reconstruction."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PCA:
     sampling : Sampling, how the rows were drawn
     solver : ``"covariance"``, ``"gram"`` or ``"randomized"``
     error_bounds : Tensor, (n_components,), float64; each eigenvalue is within this distance of a
-        true one. None where all are exact.
+        true one. None if all are exact.
     """
 
     spectrum: Spectrum
@@ -84,16 +84,16 @@ class PCA:
 
         Raises
         ------
-        UsageError : this is the PCA of a plain matrix, whose rows are no latents.
+        UsageError : this is the PCA of a plain matrix, whose rows are not latents.
         """
         return self.leading(len(self.components))
 
     def leading(self, n_components: int) -> Directions:
-        """Return the first components as directions, or all that were kept if those are fewer.
+        """Return the first components as directions; all kept components if there are fewer.
 
         Raises
         ------
-        UsageError : this is the PCA of a plain matrix, whose rows are no latents.
+        UsageError : this is the PCA of a plain matrix, whose rows are not latents.
         """
         layout = self.sampling.known_layout()
         rows = self.components[:n_components]
@@ -120,7 +120,7 @@ class PCA:
 
         Raises
         ------
-        ShapeError : samples of another number of features.
+        ShapeError : samples with a different number of features.
         """
         rows = self._of_width(samples, self.spectrum.n_features)
         return (rows.double() - self.mean.double()) @ self.components.double().T
@@ -128,11 +128,11 @@ class PCA:
     def inverse_transform(self, scores: ArrayLike) -> Tensor:
         """Return the samples (n, n_features), float64, that have these scores (n, n_components).
 
-        Along all other directions they are those of the mean.
+        Outside the span of the components they equal the mean.
 
         Raises
         ------
-        ShapeError : another number of scores than components.
+        ShapeError : the number of scores is not the number of components.
         """
         rows = self._of_width(scores, len(self.components))
         return rows.double() @ self.components.double() + self.mean.double()
@@ -148,7 +148,7 @@ class PCA:
         return matrix
 
     def summary(self) -> dict[str, Any]:
-        """Return the numbers of ``pca.json`` that follow from the spectrum alone."""
+        """Return the numbers of ``pca.json`` that depend on the spectrum alone."""
         spectrum = self.spectrum
         return {
             "neighborhood": self.sampling.name,

@@ -1,8 +1,8 @@
-"""Three solvers for the same components, chosen by what is small.
+"""Three solvers for the same components, chosen by the shape of the rows.
 
-The D×D covariance in one pass over the rows, the N×N Gram matrix in a few, or the leading
-components by randomized subspace iteration with a measured error. Sums are in float64. Several
-ranks each read a part of the rows and add up their sums.
+The D×D covariance takes one pass over the rows, the N×N Gram matrix a few. Randomized subspace
+iteration finds the leading components and measures their error. Sums are in float64. If several
+ranks share the rows, each reads a part of them, and their sums are added up.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def solve(rows: RowStream, n_components: int | None, solver: str, seed: int) -> 
 
 
 def choose_solver(rows: RowStream) -> str:
-    """Return the solver that suits these rows."""
+    """Return the name of the cheapest solver for these rows."""
     n_samples, n_features = rows.n_samples, rows.n_features
     if rows.matrix is not None:
         return "gram" if n_samples <= n_features else "covariance"
@@ -167,7 +167,7 @@ def shared_scatter(rows: RowStream, shift: Tensor | None = None) -> tuple[Tensor
 def streamed_gram(rows: RowStream) -> tuple[Tensor, Tensor]:
     """Return the mean (D,) and the Gram matrix (N, N), float64, of the centered rows.
 
-    As many rows as a quarter of the memory holds are kept at a time while the later ones pass by.
+    A block of rows that fills a quarter of the memory is kept while the later rows are read.
     """
     mean = mean_of_rows(rows)
     side, width = rows.n_samples, rows.n_features
@@ -207,9 +207,9 @@ def _covariance_times(rows: RowStream, basis: Tensor, mean: Tensor, what: str) -
 
 
 def _gram_on_first(rows: RowStream, whole: RowStream, n_components: int | None) -> PCA:
-    """Return on every rank the solution by the Gram matrix that rank 0 computes.
+    """Return on every rank the PCA by the Gram matrix, which rank 0 computes.
 
-    An entry takes rows of two parts, and a rank has read only one of them.
+    An entry needs two rows, and a rank reads only its own part of them.
     """
     assert rows.ranks is not None
     sizes = torch.zeros(2, dtype=torch.int64)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Part:
-    """What one row is: its layout, what the rows are called, and what they can tell."""
+    """What one row is: its layout, the name of the rows, and what they can show."""
 
     layout: type[Layout]
     neighborhood: str
@@ -33,7 +33,7 @@ PARTS = {
         WholeLayout,
         "store",
         "latents",
-        "Whole latents of a data set. It shows how its images differ, most of all in what is "
+        "Whole latents of a data set. It shows how its images differ, mostly in what is "
         "where. Other images have other components.",
     ),
     "tokens": _Part(
@@ -86,11 +86,11 @@ def store_rows(
 ) -> StoreRows:
     """Return the rows of a store's latents, for :func:`latentlab.fit_pca`.
 
-    Directions then lead away from the mean latent, which is the PCA's center.
+    The origin of the directions is then the mean latent.
 
     Parameters
     ----------
-    store : Store, all of one shape
+    store : Store of latents of one shape
     parts : "whole", a row for each latent (D = C·h·w), or "tokens", one for each cell (D = C)
     ranks : Ranks that share the shards, optional
     progress : called as ``progress("pass 1 over the latents", done, total)``
@@ -98,8 +98,8 @@ def store_rows(
     Raises
     ------
     UsageError : unknown parts.
-    ShapeError : latents of several shapes.
-    FileError : a shard is missing or damaged, when it is read.
+    ShapeError : latents of different shapes.
+    FileError : a shard is missing or damaged; raised when it is read.
     """
     if parts not in PARTS:
         raise UsageError(f"parts {parts!r}", " or ".join(PARTS), "choose one of them")

@@ -1,4 +1,4 @@
-"""What summarizes a spectrum of principal components, by name."""
+"""Numbers that summarize a spectrum of principal components."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def summarize_spectrum(spectrum: Spectrum) -> dict[str, float | int | None]:
     """Return k50, k90, k95 and k99, participation ratios and the R² of both fits, by name.
 
-    Ratios and fits are None for a partial spectrum, in which they would be comparable with nothing.
+    Ratios and fits are None for a partial spectrum, where they could not be compared.
     """
     variances, cumulative = spectrum.explained_variance, spectrum.cumulative
     facts: dict[str, float | int | None] = dict.fromkeys(

@@ -1,4 +1,4 @@
-"""How many images run through a model at once, and how they reach and leave its device."""
+"""Batch sizes, and transfers to and from a model's device."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ Result = TypeVar("Result", covariant=True)
 def batch_size(vae: LatentVAE, height: int, width: int, half: Half = "encode") -> int:
     """Return how many images of H×W pixels to run at once.
 
-    On a CPU the batch that stays in its caches, by a rule and not by the clock, because the last
-    digits of float32 results depend on it: one from 182 px on. Elsewhere the smallest power of two
-    beyond which images a second rise by less than a tenth or memory ends, measured once for each
-    VAE, size and half; of a compiled VAE with the layers as they were, for every other batch would
-    be compiled.
+    On a CPU the batch that fits into its caches: one image from 182 px on. This is a rule and not
+    measured, because the last digits of float32 results depend on the batch. Elsewhere the smallest
+    power of two beyond which images per second rise by less than a tenth or memory runs out,
+    measured once for each VAE, size and half. A compiled VAE is measured uncompiled, because each
+    batch size would be compiled anew.
     """
     if vae.device.type == "cpu":
         return max(1, min(8, _IN_CACHE // (height * width)))
@@ -45,16 +45,16 @@ def batch_size(vae: LatentVAE, height: int, width: int, half: Half = "encode") -
         plain = torch.compiler.set_stance("force_eager") if vae.is_compiled else nullcontext()
         with plain:
             known[half, height, width] = fastest_batch(lambda count: _seconds(run, one, count))
-        torch.cuda.empty_cache()  # what the largest batch took is no use to the others
+        torch.cuda.empty_cache()  # the other batches do not need the memory of the largest
     return known[half, height, width]
 
 
 def fastest_batch(seconds: Callable[[int], float]) -> int:
-    """Return the smallest power of two that gives about the most images a second.
+    """Return the smallest power of two with about the most images per second.
 
     Parameters
     ----------
-    seconds : count → time that so many images take together; MemoryLimitError ends the search
+    seconds : count → time that this many images take together; MemoryLimitError ends the search
 
     Examples
     --------
@@ -76,7 +76,7 @@ def fastest_batch(seconds: Callable[[int], float]) -> int:
 
 
 def run_halving(run: Run, batch: Tensor, what: str) -> list[Any]:
-    """Return the results of a batch (B, …): one, or those of its halves where memory ran out.
+    """Return the results of a batch (B, …): one, or several of its parts if memory ran out.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def run_halving(run: Run, batch: Tensor, what: str) -> list[Any]:
 
     Raises
     ------
-    MemoryLimitError : memory does not suffice for one image.
+    MemoryLimitError : not enough memory for one image.
     """
     try:
         with torch.inference_mode(), memory_errors(what, ADVICE):
@@ -103,7 +103,7 @@ class Begun(Protocol[Result]):
     """Work that a device was given."""
 
     def wait(self) -> Result:
-        """Return its result once that is there."""
+        """Wait for its result and return it."""
 
 
 @dataclass(frozen=True)
@@ -114,14 +114,14 @@ class Sent:
     arrived: torch.cuda.Event | None = None
 
     def wait(self) -> Tensor:
-        """Return the values once they are there, as a tensor that autograd may use."""
+        """Wait for the values and return them as a tensor that autograd may use."""
         if self.arrived is not None:
             self.arrived.synchronize()
         return self.values.clone() if self.values.is_inference() else self.values
 
 
 def send_to_cpu(values: Tensor) -> Sent:
-    """Return values on their way to the CPU; from CUDA the copy runs beside what comes next."""
+    """Return values on their way to the CPU; from CUDA the copy overlaps with later work."""
     if values.device.type != "cuda":
         return Sent(values.cpu())
     there = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
@@ -132,20 +132,20 @@ def send_to_cpu(values: Tensor) -> Sent:
 
 
 def send_to_device(batch: Tensor, vae: LatentVAE) -> Tensor:
-    """Return a batch on the VAE's device; to CUDA the copy runs beside what was begun before."""
+    """Return a batch on the VAE's device; to CUDA the copy overlaps with earlier work."""
     return pinned(batch, vae).to(vae.device, non_blocking=vae.runs_aside)
 
 
 def pinned(batch: Tensor, vae: LatentVAE) -> Tensor:
-    """Return a batch on the CPU from which a copy to the VAE's device need not wait."""
+    """Return a batch on the CPU that can be copied to the VAE's device asynchronously."""
     if vae.device.type != "cuda" or batch.is_cuda:
         return batch
-    # One image expanded to many is not written in pinned memory as it stands.
+    # Pinning does not write out one image that was expanded to many.
     return batch.contiguous().pin_memory()
 
 
 def one_ahead(begun: Iterator[Begun[Result]], *, ahead: bool) -> Iterator[Result]:
-    """Yield results in order; with ``ahead`` the next are begun before the last are waited for."""
+    """Yield results in order; with ``ahead`` the next work begins before a result is awaited."""
     waiting: deque[Begun[Result]] = deque()
     for work in begun:
         waiting.append(work)
@@ -156,7 +156,7 @@ def one_ahead(begun: Iterator[Begun[Result]], *, ahead: bool) -> Iterator[Result
 
 
 def _half_of(vae: LatentVAE, height: int, width: int, half: Half) -> tuple[Run, Tensor]:
-    """Return what runs one half, batch → Tensor, and one input of it (1, …) on the device."""
+    """Return one half as a function, batch → Tensor, and one input (1, …) on the device."""
     if half == "encode":
         image = torch.zeros(1, 3, height, width, device=vae.device)
         return (lambda images: vae.encode(images).mean), image
@@ -166,12 +166,12 @@ def _half_of(vae: LatentVAE, height: int, width: int, half: Half) -> tuple[Run, 
 
 
 def _seconds(run: Run, one: Tensor, count: int) -> float:
-    """Return how long so many images take together, after some times that do not count."""
+    """Return how many seconds this many images take together, after a warm-up."""
     batch = one.expand(count, *one.shape[1:])
     times = []
     for _ in range(_WARM_UPS + _TIMED):
         start = time.perf_counter()
         with torch.inference_mode(), memory_errors("a batch", ADVICE):
-            run(batch).flatten()[:1].cpu()  # one number, which is there when all are
+            run(batch).flatten()[:1].cpu()  # waits until everything is computed
         times.append(time.perf_counter() - start)
     return statistics.median(times[_WARM_UPS:])

@@ -1,4 +1,4 @@
-"""Images become latents and latents images, in small batches and without gradients."""
+"""Images to latents and latents to images, in small batches and without gradients."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def encode(vae: LatentVAE, image: Any, size: int | None = None) -> Latent:
     ----------
     vae : LatentVAE
     image : path, PIL image, array, Tensor (3, H, W) in [−1, 1] or Image
-    size : int, optional; centre-crop to a square, then resize to size×size pixels. Without it
+    size : int, optional; center-crop to a square, then resize to size×size pixels. By default
         the image keeps its size and is cropped to multiples of ``vae.spec.multiple``.
 
     Returns
@@ -46,8 +46,8 @@ def encode(vae: LatentVAE, image: Any, size: int | None = None) -> Latent:
 
     Raises
     ------
-    ImageError : no readable image, or too small for the model.
-    UsageError : size is no multiple of ``vae.spec.multiple``.
+    ImageError : the image cannot be read or is too small for the model.
+    UsageError : size is not a multiple of ``vae.spec.multiple``.
     NonFiniteError : the model returned NaN, as float16 does for some families.
     MemoryLimitError : the image is too large for this machine.
 
@@ -66,7 +66,7 @@ def encode(vae: LatentVAE, image: Any, size: int | None = None) -> Latent:
 
 
 def describe_model(vae: LatentVAE) -> dict[str, Any]:
-    """Return what ``run.json`` says of a model, JSON-ready."""
+    """Return the model's entry in ``run.json``, JSON-ready."""
     return {
         "name": vae.spec.name,
         "source": vae.origin.source,
@@ -81,7 +81,7 @@ def describe_model(vae: LatentVAE) -> dict[str, Any]:
 
 
 def describe_input(image: Image | None, name: str = "") -> dict[str, Any]:
-    """Return what ``run.json`` says of an image, or of a latent without one, JSON-ready."""
+    """Return the entry in ``run.json`` of an image, or of a latent without one, JSON-ready."""
     if image is None:
         return {"name": name, "sha256": None, "preprocessing": None}
     return {
@@ -94,8 +94,8 @@ def describe_input(image: Image | None, name: str = "") -> dict[str, Any]:
 def encode_batch(vae: LatentVAE, images: Tensor) -> Posterior:
     """Return the posterior (B, C, h, w), on the CPU, of images (B, 3, H, W) in [−1, 1].
 
-    A batch that memory does not hold is halved. float16 that overflows is encoded again in float32,
-    with a warning.
+    A batch that does not fit into memory is halved. If float16 overflows, the batch is encoded
+    again in float32, with a warning.
 
     Raises
     ------
@@ -120,7 +120,7 @@ class BegunBatch:
     ----------
     vae : LatentVAE
     images : Tensor, (b, 3, H, W) in [−1, 1]
-    sent : the mean, on its way
+    sent : Sent, the mean on its way to the CPU
     """
 
     vae: LatentVAE
@@ -128,7 +128,7 @@ class BegunBatch:
     sent: Sent
 
     def wait(self) -> Tensor:
-        """Return the mean (b, C, h, w), on the CPU, once it is there.
+        """Wait for the mean (b, C, h, w) and return it, on the CPU.
 
         Raises
         ------
@@ -143,7 +143,7 @@ class BegunBatch:
 
 
 def begin_batch(vae: LatentVAE, images: Tensor) -> BegunBatch:
-    """Return the mean of images (b, 3, H, W) in [−1, 1] to wait for; CUDA computes meanwhile.
+    """Begin to encode images (b, 3, H, W) in [−1, 1]; return the batch to wait for.
 
     Raises
     ------
@@ -156,8 +156,8 @@ def begin_batch(vae: LatentVAE, images: Tensor) -> BegunBatch:
 def encode_each(vae: LatentVAE, batches: Iterable[Tensor]) -> Iterator[Tensor]:
     """Yield the mean (b, C, h, w), on the CPU, of each batch of images (b, 3, H, W) in [−1, 1].
 
-    Like :func:`encode_batch` of each; on CUDA the next batch is made and begun while one is encoded
-    and copied.
+    Like :func:`encode_batch` for each batch, but on CUDA the next batch is prepared and begun while
+    one is encoded and copied.
 
     Raises
     ------
@@ -170,8 +170,8 @@ def encode_each(vae: LatentVAE, batches: Iterable[Tensor]) -> Iterator[Tensor]:
 def decode_each(vae: LatentVAE, latents: Tensor) -> Iterator[Tensor]:
     """Yield the image (3, H, W), on the CPU and not clamped, of each latent (n, C, h, w).
 
-    Batches are halved and float16 is repeated as in :func:`encode_batch`. On CUDA images are
-    copied while the next are decoded.
+    Memory and float16 are handled as in :func:`encode_batch`. On CUDA images are copied while the
+    next are decoded.
 
     Raises
     ------
@@ -209,7 +209,7 @@ def decode(vae: LatentVAE, latent: Latent | Tensor) -> Tensor:
 
     Raises
     ------
-    ShapeError : a latent of another shape than the model's.
+    ShapeError : the latent's shape does not fit the model.
     NonFiniteError : the model returned NaN.
     MemoryLimitError : the image is too large for this machine.
 
@@ -233,14 +233,14 @@ def _run_encoder(vae: LatentVAE, images: Tensor) -> list[Posterior]:
 
 
 def _check_room(vae: LatentVAE, height: int, width: int, what: str) -> None:
-    # A GPU says itself when its memory ends, and the batch is halved then. No VAE needs 32 kB a
-    # pixel, so only images that might be too large are measured.
+    # A GPU raises an error when its memory runs out, and the batch is halved. On a CPU only images
+    # that might be too large are measured: no VAE needs 32 kB per pixel.
     if not vae.runs_aside and height * width * 2**15 > available_memory():
         check_memory(vae.activation_bytes(height, width), what, ADVICE)
 
 
 def check_finite(values: Tensor, what: str) -> None:
-    """Raise NonFiniteError where values hold NaN or infinity."""
+    """Raise NonFiniteError if values contain NaN or infinity."""
     if not _is_finite(values):
         raise NonFiniteError(
             f"NaN or infinite {what}", "finite numbers", "use --dtype float32 (or bfloat16)"
@@ -257,7 +257,7 @@ def _is_finite(values: Tensor) -> bool:
 
 def _warn_of_float16(verb: str, vae: LatentVAE) -> None:
     warnings.warn(
-        f"{vae.spec.name} overflows when it {verb}s in float16: done again in float32; "
+        f"{vae.spec.name} overflows when it {verb}s in float16, so float32 was used instead; "
         "choose --dtype bfloat16 or float32",
         UserWarning,
         stacklevel=3,

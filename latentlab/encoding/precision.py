@@ -1,4 +1,4 @@
-"""Where bfloat16 is exact enough, and VAEs that compute in two precisions."""
+"""When bfloat16 is accurate enough, and VAEs that compute in two precisions."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ class MixedVAE(LatentVAE):
 
     @property
     def is_compiled(self) -> bool:
-        """Return whether one of the halves is compiled."""
+        """Return whether either half is compiled."""
         return self.encoder.is_compiled or self.decoder.is_compiled
 
     @property
     def tiling(self) -> dict[str, Any] | None:
-        """Return that of both halves."""
+        """Return the tiling, which both halves share."""
         return self.encoder.tiling
 
     def cast(self, dtype: torch.dtype) -> LatentVAE:
-        """Return both halves in one dtype."""
+        """Return a VAE with both halves in this dtype."""
         return self.encoder.cast(dtype)
 
     def activation_bytes(self, height: int, width: int) -> int:
-        """Return the bytes that one image needs in the half that needs more."""
+        """Return the bytes of activations that one image needs."""
         return self.encoder.activation_bytes(height, width)
 
     def _encode(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -58,7 +58,7 @@ def native_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= _AMPERE
     if device.type == "cpu":
-        # torch tells of a processor's abilities since 2.11; an older one is taken to have none
+        # torch reports a processor's capabilities since 2.11; older versions count as having none
         capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         return any(capabilities.get(name, False) for name in _NATIVE)
     return False
@@ -67,29 +67,28 @@ def native_bfloat16(device: torch.device) -> bool:
 def use_exact_float32() -> None:
     """Make float32 on NVIDIA GPUs mean float32, for the whole process.
 
-    By default torch rounds the inputs of convolutions there to TF32, with 10 bits of mantissa to
-    bfloat16's 7: an eighth of an error for which bfloat16 was ruled out. The command line does
-    this; from Python it is yours to choose.
+    By default torch rounds the inputs of convolutions to TF32, whose mantissa has 10 bits
+    (bfloat16: 7). The command line always calls this function; from Python it is your choice.
     """
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def with_fast_decoder(vae: LatentVAE) -> LatentVAE:
-    """Return a float32 VAE that decodes in bfloat16 where that is native; else the VAE itself.
+    """Return a float32 VAE that decodes in bfloat16 if that is native; else the VAE itself.
 
-    The images differ by less than a step of 8 bits nearly everywhere (49 to 54 dB on TAEF2).
-    What is differentiated should keep the VAE as it is.
+    The images differ by less than one 8-bit level nearly everywhere (49 to 54 dB on TAEF2). Use
+    the original VAE for derivatives.
     """
     fast = for_data_set(vae)
     return vae if fast is vae else MixedVAE(vae, fast)
 
 
 def for_data_set(vae: LatentVAE) -> LatentVAE:
-    """Return a VAE that encodes in bfloat16 where that is native, for latents of many images.
+    """Return a VAE that encodes in bfloat16 if that is native, for latents of many images.
 
-    Images differ by about the latents' own deviation, of which rounding is a per cent or two: a
-    ten-thousandth of the variance.
+    Rounding is one or two percent of the deviation between images, about a ten-thousandth of the
+    variance.
     """
     if vae.dtype != torch.float32 or not native_bfloat16(vae.device):
         return vae

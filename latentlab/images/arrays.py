@@ -32,7 +32,7 @@ def to_uint8(images: Tensor) -> Tensor:
 def from_uint8(images: Tensor) -> Tensor:
     """Return images (…, 3, H, W), float32 in [−1, 1], of uint8 images (…, H, W, 3).
 
-    Their numbers lie in memory as before, channels last, as models take them.
+    The memory layout stays channels last, as models expect it.
     """
     return images.movedim(-1, -3).float().div_(127.5).sub_(1)
 
@@ -57,8 +57,8 @@ def pixels_of(source: object) -> Tensor:
 
     Raises
     ------
-    UsageError : neither of them, or values outside their range.
-    ShapeError : another shape than (H, W), or 1 or 3 channels.
+    UsageError : another type, or values outside the range.
+    ShapeError : a shape other than (H, W), or other than 1 or 3 channels.
     """
     if isinstance(source, torch.Tensor):
         _check_channels(tuple(source.shape), 0, (1, 3))

@@ -1,4 +1,4 @@
-"""Light and color: the one place that says how RGB splits into them."""
+"""Luma and chroma of RGB images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Rec. 601 luma, and the chroma plane of YIQ in which a hue is an angle.
+# Rec. 601 luma, and the chroma plane of YIQ, in which hue is an angle.
 RGB_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 
 

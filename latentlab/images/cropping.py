@@ -1,4 +1,4 @@
-"""Pillow's images and image files as 8-bit sRGB levels on the grid of a model.
+"""Cropping and resizing images to a model's grid.
 
 No torch here: worker processes that only decode images start without it.
 """
@@ -22,7 +22,7 @@ Target: TypeAlias = tuple[int, int] | None
 
 
 def target_of(size: int | tuple[int, int] | None, multiple: int) -> Target:
-    """Return (height, width) that a size stands for, checked; None for no size."""
+    """Return the (height, width) of a size, checked; None for no size."""
     if multiple < 1:
         raise UsageError(f"multiple={multiple}", "at least 1 pixel", "pass the model's multiple")
     if size is None:
@@ -47,7 +47,10 @@ def _check_side(side: int, multiple: int) -> None:
 
 
 def crop_box(width: int, height: int, target: Target, multiple: int) -> tuple[int, int, int, int]:
-    """Return (left, top, right, bottom) of the centred part of the target's shape, or multiples."""
+    """Return (left, top, right, bottom) of the largest centered part of the target's shape.
+
+    Without a target, of the largest part whose sides are multiples.
+    """
     if target is not None:
         scale = min(height / target[0], width / target[1])
         across, down = max(1, round(target[1] * scale)), max(1, round(target[0] * scale))
@@ -64,7 +67,7 @@ def crop_box(width: int, height: int, target: Target, multiple: int) -> tuple[in
 
 
 def grid_notes(box: tuple[int, int, int, int], whole: tuple[int, int], target: Target) -> list[str]:
-    """Return in words how an image of size ``whole`` was cropped to a box and resized."""
+    """Return how an image of size ``whole`` was cropped and resized, in words."""
     across, down = box[2] - box[0], box[3] - box[1]
     notes = []
     if (across, down) != whole:
@@ -95,7 +98,7 @@ def decode_levels(content: bytes, name: str, target: Target, multiple: int) -> N
 
     Raises
     ------
-    ImageError : empty, damaged, no image, too large, or smaller than ``multiple``.
+    ImageError : empty, damaged, not an image, too large, or smaller than ``multiple``.
     MemoryLimitError : the image does not fit into memory.
     """
     if not content:

@@ -1,4 +1,4 @@
-"""Images that are always there: those that scikit-learn carries."""
+"""Example images that come with scikit-learn."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def sample_path(source: str) -> Path:
 
     Raises
     ------
-    ImageError : no such sample, or scikit-learn came without its images.
+    ImageError : unknown sample, or scikit-learn was installed without its images.
 
     Examples
     --------

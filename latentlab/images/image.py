@@ -1,4 +1,4 @@
-"""An image that is ready to be encoded."""
+"""Images that are ready to be encoded."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Image:
     ----------
     pixels : Tensor, (3, H, W), float32 in [−1, 1]
     name : str, the file's stem, for titles and folders
-    sha256 : str, of the file's bytes, or of the pixels where there was no file
-    preprocessing : str, what was done between the file and the pixels
+    sha256 : str, of the file's bytes, or of the pixels if there was no file
+    preprocessing : str, how the pixels were made from the file
     """
 
     pixels: Tensor

@@ -1,4 +1,4 @@
-"""Pillow's images as upright, opaque, 8-bit sRGB, and its errors as one clear line each."""
+"""Pillow images as upright, opaque, 8-bit sRGB, and Pillow's errors as clear messages."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ IMAGE_SUFFIXES = (
     *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm"),
     *(".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
 )
-"""What the names of image files end in."""
+"""Suffixes of image files."""
 
 MAX_PIXELS = 178_000_000
-"""Largest image that is read, in pixels; just below the size that Pillow itself refuses."""
+"""Largest image that is read, in pixels; just below Pillow's own limit."""
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -35,7 +35,7 @@ _TURNS = {
 }
 _EXIF_ORIENTATION = 0x0112
 
-# What Pillow's decoders raise on damaged data, depending on the format.
+# Errors that Pillow's decoders raise on damaged data, depending on the format.
 _DAMAGE = (
     *(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError),
     *(RuntimeError, struct.error, zlib.error),
@@ -44,7 +44,7 @@ _DAMAGE = (
 
 @contextmanager
 def decoding(path: Path | str) -> Iterator[None]:
-    """Turn what Pillow raises into one clear line, and keep its warnings to itself."""
+    """Turn Pillow's errors into clear messages, and silence its warnings."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -80,15 +80,15 @@ def _too_large(what: str) -> ImageError:
 
 
 def load_upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
-    """Return the decoded image turned as its EXIF orientation says, and what was done to it.
+    """Return the decoded image, upright by its EXIF orientation, and what was done to it.
 
     Raises
     ------
-    ImageError : more than ``MAX_PIXELS``; the header tells, nothing is decoded.
+    ImageError : more than ``MAX_PIXELS`` by its header; nothing is decoded.
     """
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(f"an image of {image.width}×{image.height} pixels")
-    # Pillow keeps the high byte of 16-bit color, and forgets about it when the data are loaded.
+    # Pillow keeps the high byte of 16-bit color and drops the mode once the data are loaded.
     deep = any(";16" in str(tile[3]) for tile in getattr(image, "tile", []))
     notes = ["16 to 8 bit"] if deep else []
     image.load()
@@ -118,7 +118,7 @@ def to_srgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
 
 
 def _to_8bit(image: Image.Image) -> tuple[Image.Image, list[str]]:
-    """Return 16- or 32-bit grey as L: by its type where that says the range, else by its values."""
+    """Return 16- or 32-bit gray as L: scaled by the range of its type, or else of its values."""
     grey = np.asarray(image, np.float64)
     if not np.isfinite(grey).all():
         raise ImageError("an image with NaN or infinite pixels", "finite pixels", "repair it")
@@ -137,7 +137,7 @@ def _to_8bit(image: Image.Image) -> tuple[Image.Image, list[str]]:
 
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Return the 8-bit color channels and the opacity (L), or None where all is opaque."""
+    """Return the 8-bit color channels and the opacity (L); None if all is opaque."""
     if image.mode in ("La", "RGBa"):
         image = image.convert(image.mode.upper())
     if image.mode not in ("LA", "RGBA") and "transparency" in image.info:
@@ -151,7 +151,7 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 
 
 def _convert_color(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, list[str]]:
-    """Return sRGB by the embedded profile; by Pillow's formula where there is none or a bad one."""
+    """Return sRGB by the embedded profile, or by Pillow's formula if it is missing or unusable."""
     if not profile:
         plain = ["CMYK without a profile"] if image.mode == "CMYK" else []
         return image.convert("RGB"), plain
@@ -171,7 +171,7 @@ def _convert_color(image: Image.Image, profile: bytes | None) -> tuple[Image.Ima
 
 
 def _is_identity(transform: ImageCms.ImageCmsTransform) -> bool:
-    """Return whether a transform moves no color by more than rounding: the profile is sRGB."""
+    """Return whether a transform changes colors only by rounding, so that the profile is sRGB."""
     ramp = Image.linear_gradient("L")
     probe = Image.merge("RGB", (ramp, ramp.rotate(90), ramp.rotate(180)))
     moved = ImageCms.applyTransform(probe, transform) or probe

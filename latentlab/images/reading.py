@@ -1,7 +1,7 @@
 """Image files to tensors (3, H, W) in [−1, 1] and back; no models here.
 
-Whatever the file holds, the result is upright, 8-bit, opaque sRGB before it is cropped to the
-model's grid. :attr:`Image.preprocessing` says in words what was done on the way.
+Every file becomes upright, 8-bit, opaque sRGB before it is cropped to the model's grid.
+:attr:`Image.preprocessing` says in words what was done.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def read_image(
     """Return an image (3, H, W), float32 in [−1, 1], upright, opaque sRGB, on the model's grid.
 
     Files and PIL images: EXIF orientation is applied; ICC profiles are converted to sRGB;
-    transparency is laid over white; 16-bit values are divided by 257; of an animation the first
-    frame is taken. Float arrays and tensors keep their precision.
+    transparency is laid over white; 16-bit values are divided by 257; the first frame of an
+    animation is used. Float arrays and tensors keep their precision.
 
     Parameters
     ----------
@@ -57,25 +57,25 @@ def read_image(
         * a tensor (3, H, W) or (1, H, W): uint8, or float in **[−1, 1]**;
         * a :class:`Image`, which keeps its name and hash.
     size : int, or (height, width), optional
-        Crop to the centred square, then Pillow's LANCZOS to size×size; smaller images are
-        enlarged. (height, width): the centred part of that shape instead of a square. Without
-        it the image is cropped, centred, to multiples of ``multiple``.
+        Crop to the centered square, then Pillow's LANCZOS to size×size; smaller images are
+        enlarged. (height, width): the centered part of that shape instead of a square. By
+        default the image is cropped, centered, to multiples of ``multiple``.
     multiple : int, optional
         Sides are multiples of this many pixels (``LatentSpec.multiple``).
 
     Raises
     ------
-    ImageError : the file is missing, empty, damaged, no image, or larger than ``MAX_PIXELS``;
+    ImageError : the file is missing, empty, damaged, not an image, or larger than ``MAX_PIXELS``;
         or, without ``size``, a side is smaller than ``multiple``.
-    UsageError : ``size`` is no positive multiple of ``multiple``, or the source is none of these.
-    ShapeError : an array has another shape or values outside its range.
+    UsageError : ``size`` is not a positive multiple of ``multiple``, or the source type is unknown.
+    ShapeError : an array has the wrong shape.
     MemoryLimitError : the image does not fit into memory.
 
     Examples
     --------
     >>> import numpy as np
-    >>> grey = np.full((70, 100), 255, np.uint8)
-    >>> image = read_image(grey, multiple=16)
+    >>> gray = np.full((70, 100), 255, np.uint8)
+    >>> image = read_image(gray, multiple=16)
     >>> image.pixels.shape, image.preprocessing
     (torch.Size([3, 64, 96]), 'centre crop 96×64')
     """
@@ -108,19 +108,18 @@ def read_frames(
     """Yield the frames of an animation or video, one at a time, named ``<stem>-<index>``.
 
     GIF, WebP, APNG and multi-page TIFF are read by Pillow, video files by ffmpeg (at a constant
-    frame rate). Every frame goes the way of :func:`read_image`; its hash is that of its
-    pixels.
+    frame rate). Every frame is treated as in :func:`read_image` and hashed by its pixels.
 
     Parameters
     ----------
     path : file; a still image has one frame
     size, multiple : as in :func:`read_image`
-    limit : int, optional; stop after so many frames
+    limit : int, optional; stop after this many frames
 
     Raises
     ------
     MissingExtraError : a video file without the extra ``video``.
-    ImageError : as in :func:`read_image`; damage may show only at a later frame.
+    ImageError : as in :func:`read_image`; damage may be found only at a later frame.
     """
     target = target_of(size, multiple)
     file = Path(path)
@@ -134,7 +133,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
 
     Raises
     ------
-    ImageError : no such folder, or no image in it.
+    ImageError : the folder does not exist, or has no image in it.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -158,7 +157,7 @@ def save_png(path: str | os.PathLike[str], array: NDArray[np.uint8]) -> Path:
 
     Raises
     ------
-    ShapeError : the array has another shape or type.
+    ShapeError : the array has the wrong shape or type.
     FileError : the file cannot be written.
     """
     pixels = np.asarray(array)
@@ -218,7 +217,7 @@ def _images_of(
 
 
 def _still_frames(path: Path) -> Iterator[Pillow.Image]:
-    """Yield the frames of an animated image; each must be used before the next is asked for."""
+    """Yield the frames of an animated image; use each before asking for the next."""
     with decoding(path):
         image = Pillow.open(path)
     with image:
@@ -235,7 +234,7 @@ def _still_frames(path: Path) -> Iterator[Pillow.Image]:
 
 
 def _refit(image: Image, target: Target, multiple: int) -> Image:
-    """Return an image cropped and resized in float, clamped where LANCZOS overshoots."""
+    """Return an image cropped and resized in float, clamped because LANCZOS overshoots."""
     pixels = image.pixels
     height, width = pixels.shape[-2:]
     left, top, right, bottom = box = crop_box(width, height, target, multiple)

@@ -1,4 +1,4 @@
-"""Video files to and from frames, through the ffmpeg program alone."""
+"""Video files to and from frames, by the ffmpeg program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 
 from latentlab.errors import FileError, ImageError, MissingExtraError
 
-# Players take untagged video for BT.709 or BT.601 by its size, so colors would shift.
+# Players guess BT.709 or BT.601 for untagged video by its size, so colors would shift.
 _BT709 = (
     *("-vf", "scale=out_color_matrix=bt709:out_range=tv", "-color_range", "tv"),
     *("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"),
@@ -24,7 +24,7 @@ _BT709 = (
 
 
 def ffmpeg_program() -> str:
-    """Return the ffmpeg of imageio-ffmpeg, or else the one on the PATH.
+    """Return the ffmpeg of imageio-ffmpeg, or the one on the PATH.
 
     Raises
     ------
@@ -48,10 +48,10 @@ def read_video(path: Path) -> Iterator[Image.Image]:
 
     Raises
     ------
-    MissingExtraError : no ffmpeg, at once.
-    ImageError : not a single frame can be decoded, when the first is asked for.
+    MissingExtraError : no ffmpeg; raised at once.
+    ImageError : no frame can be decoded; raised when the first one is requested.
     """
-    # PPM frames carry their size, so nothing needs to be asked beforehand.
+    # PPM frames carry their own size.
     command = [ffmpeg_program(), "-v", "error", "-nostdin", "-i", f"file:{path}"]
     return _ppm_frames([*command, "-f", "image2pipe", "-c:v", "ppm", "-"], path)
 
@@ -93,12 +93,12 @@ def _read_ppm(stream: IO[bytes] | None) -> Image.Image | None:
 def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> None:
     """Write frames (H, W, 3), uint8, as H.264 (CRF 14, 4:2:0, BT.709).
 
-    Odd sides grow by one repeated pixel, for 4:2:0 halves them.
+    Odd sides grow by one repeated pixel, because 4:2:0 halves them.
 
     Raises
     ------
     MissingExtraError : no ffmpeg.
-    FileError : ffmpeg cannot write the file; the message carries its reason.
+    FileError : ffmpeg cannot write the file; the message includes its reason.
     """
     program = ffmpeg_program()
     even = [_pad_to_even(frame) for frame in frames]
@@ -122,7 +122,7 @@ def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> No
 def generate_palette(frames: list[NDArray[np.uint8]]) -> bytes | None:
     """Return 256 RGB colors for all frames (H, W, 3), as 768 bytes, by ffmpeg's palettegen.
 
-    None where no ffmpeg is installed, or where the one that is fails.
+    None if ffmpeg is not installed or fails.
     """
     try:
         program = ffmpeg_program()
@@ -143,7 +143,7 @@ def generate_palette(frames: list[NDArray[np.uint8]]) -> bytes | None:
 
 
 def _feed(stream: Any, frames: list[NDArray[np.uint8]]) -> None:
-    # ffmpeg may end early; its exit code and log say why. Closing flushes, and so may fail again.
+    # ffmpeg may end early; its exit code and log say why. Closing flushes and may fail again.
     with suppress(BrokenPipeError):
         for frame in frames:
             stream.write(frame.tobytes())

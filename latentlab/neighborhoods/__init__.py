@@ -1,7 +1,6 @@
 """Samples around a latent: one sampler a file, all behind one registry.
 
-:func:`latentlab.neighborhood` is the way in; ``@SAMPLERS.register("name")`` adds a sampler of
-your own.
+:func:`latentlab.neighborhood` draws samples; ``@SAMPLERS.register("name")`` adds a sampler.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ def sampler_of(samples: Any) -> type[Sampler]:
     """Return the class that drew samples: a Neighborhood, or the name of a sampler.
 
     For a matrix or an unregistered name it is :class:`latentlab.neighborhoods.base.Sampler`, which
-    assumes that rows are whole latents and independent.
+    assumes independent rows of whole latents.
     """
     from latentlab.neighborhoods.base import Sampler
 

@@ -1,4 +1,4 @@
-"""Units of what varies, and the smallest change that is visible."""
+"""Units of factors, and the smallest visible change of each."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ class Amount:
 
     Parameters
     ----------
-    unit : str, sign and what it is a part of, such as ``"% of white"``; empty where unknown
-    visible : float, the smallest change for one step of a walk that counts, in this unit
-    scale : float, what a change is multiplied by to be in this unit
-    relative : bool, whether a change is divided by the mean first
-    gain : bool, whether this is a factor that multiplies: its natural scale is the logarithm
+    unit : str, symbol and reference, such as ``"% of white"``; empty if unknown
+    visible : float, the smallest change for one step of a walk that is visible, in this unit
+    scale : float, by which a change is multiplied to be in this unit
+    relative : bool, whether a change is first divided by the mean
+    gain : bool, whether the factor multiplies, so that its natural scale is logarithmic
     """
 
     unit: str = ""

@@ -27,8 +27,8 @@ from latentlab.neighborhoods.base import Draws, Sampler, encoded_image
 class Augment(Sampler):
     """Shifted, turned, zoomed, recolored and blurred copies of the image, re-encoded.
 
-    Each range is the largest change; 0 leaves that factor out. Values are drawn uniformly, gains
-    uniformly in their logarithm, and kept as the samples' ground truth.
+    Each range is the largest change; 0 leaves that factor out. Values are drawn uniformly (gains
+    uniformly in their logarithm) and kept as the samples' ground truth.
 
     Parameters
     ----------
@@ -114,8 +114,7 @@ def change_image(pixels: Tensor, factors: Mapping[str, Tensor]) -> Tensor:
 
     Notes
     -----
-    Uncovered corners show the mirrored image. Results are clamped to [−1, 1], as any image
-    is when it is saved.
+    Uncovered corners show the mirrored image. Results are clamped to [−1, 1], like any saved image.
     """
     count = len(next(iter(factors.values())))
     images = pixels.expand(count, -1, -1, -1)

@@ -1,4 +1,4 @@
-"""What every sampler is: settings, a statement, and latents drawn a few at a time."""
+"""The base of all samplers: options, a statement, and latents drawn a few at a time."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Sampler(ABC):
     Class attributes
     ----------------
     name : how users call it
-    statement : one paragraph on what this neighborhood can and cannot tell
+    statement : one paragraph on what this neighborhood can and cannot show
     encodes : whether images are encoded, so that the encoder's precision matters
-    reads_files : whether other files than the image's decide what is drawn
-    whole : whether a row is a whole latent, or its window, and not a part of it
-    noise : a sentence on the spectrum where the samples are noise that was put in; else empty
+    reads_files : whether files other than the image decide what is drawn
+    whole : whether a row is a whole latent or window, not a part of it
+    noise : a sentence on the spectrum if the samples are added noise; else empty
     correlated : why rows are dependent, such as ``"crops overlap"``; else empty
     amounts : factor → Amount, for the factors that are drawn
     """
@@ -55,22 +55,22 @@ class Sampler(ABC):
     def draw(self, vae: LatentVAE, latent: Latent, samples: int, generator: Generator) -> Draws:
         """Yield latents (b, C, h, w), model space, with their factors, each (b,).
 
-        At most ``samples`` latents altogether; never all at once.
+        At most ``samples`` latents in total, never all at once.
         """
 
     def layout(self, latent: Latent, window: Window) -> Layout:
-        """Return how rows are read off the latents: one for each latent unless overridden."""
+        """Return how latents become rows: one row for each latent unless overridden."""
         return WholeLayout(shape_of(latent), window)
 
     def n_latents(self, samples: int | None) -> int:
-        """Return how many latents to draw for this many samples asked for (None: the default)."""
+        """Return how many latents to draw for this number of samples (None: the default)."""
         return DEFAULT_SAMPLES if samples is None else samples
 
     @classmethod
     def groups(cls, hood: Neighborhood) -> RowGroups:
         """Return the groups of rows that can be taken as independent.
 
-        Cells and patches form blocks; all other rows are independent unless this is overridden.
+        Cells and patches form blocks. All other rows are independent unless this is overridden.
         """
         if hood.layout.grid is not None:
             return blocks_of_cells(hood.n_samples, *hood.layout.grid)
@@ -78,7 +78,7 @@ class Sampler(ABC):
 
     @classmethod
     def options_for(cls, image: str) -> dict[str, str]:
-        """Return the options that the path of an image settles where nobody sets them."""
+        """Return default options that follow from the path of an image."""
         return {}
 
 
@@ -93,7 +93,7 @@ def encoded_image(latent: Latent, sampler: str) -> Image:
 
     Raises
     ------
-    UsageError : the latent came from elsewhere and has none.
+    UsageError : the latent has no image.
     """
     if latent.image is None:
         raise UsageError(

@@ -39,8 +39,8 @@ class Crops(Sampler):
     }
     statement = (
         "Random crops, enlarged and encoded. It shows what varies between parts of the image "
-        "and with scale; crops overlap, so the samples are correlated and fewer than N, and "
-        "differences between parts of one image are no semantic directions."
+        "and with scale. Crops overlap, so the samples are correlated and fewer than N of them are "
+        "independent. Differences between parts of one image are not semantic directions."
     )
 
     @classmethod

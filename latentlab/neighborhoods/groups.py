@@ -17,7 +17,7 @@ class RowGroups:
     Parameters
     ----------
     index : Tensor, (N,), int64, the group of each row, 0…count − 1
-    description : str, for people, such as ``"28 blocks of 6×6 cells"``
+    description : str, in words, such as ``"28 blocks of 6×6 cells"``
     """
 
     index: Tensor
@@ -30,17 +30,17 @@ class RowGroups:
 
 
 def single_rows(n_rows: int) -> RowGroups:
-    """Return each row as a group of its own; more than 512 rows as 512 groups, to save work."""
+    """Return one group for each row, or 512 groups for more than 512 rows, to save work."""
     count = min(n_rows, _MOST_GROUPS)
     index = torch.arange(n_rows) * count // n_rows
     return RowGroups(index, f"{n_rows:,} samples")
 
 
 def blocks_of_cells(n_rows: int, height: int, width: int) -> RowGroups:
-    """Return the cells of a grid in blocks with N^¼ cells a side.
+    """Return the cells of a grid in blocks with sides of N^¼ cells.
 
-    That is the length whose error falls fastest as N grows. Source: Nordman and Lahiri 2004, Ann.
-    Stat. 32, 1981. Where only some cells were drawn, they are grouped in reading order.
+    The error of this side length falls fastest as N grows. Source: Nordman and Lahiri 2004, Ann.
+    Stat. 32, 1981. If only some cells were drawn, they are grouped in reading order.
     """
     if n_rows != height * width:
         return consecutive_rows(n_rows, "cells in reading order")
@@ -61,7 +61,7 @@ def consecutive_rows(n_rows: int, of: str) -> RowGroups:
 
 
 def nearby_places(x: Tensor, y: Tensor) -> RowGroups:
-    """Return rows whose places (N,) lie near one another in groups of about equal size."""
+    """Return groups of about equal size of rows whose places (N,) are close to one another."""
     n_rows = len(x)
     side = max(1, round(n_rows**0.25))
     rank = torch.empty(n_rows, dtype=torch.int64)

@@ -26,9 +26,8 @@ _THUMBNAIL = 32
 class NearestImages(Sampler):
     """The images of a folder that are nearest in pixels, encoded.
 
-    Nearness is the Euclidean distance of 32×32 RGB thumbnails, not of latents: neighbors chosen
-    in the space under analysis would be alike there by construction. Images that cannot be
-    read are passed over.
+    Nearness is the Euclidean distance of 32×32 RGB thumbnails, not of latents: neighbors chosen in
+    the space under analysis would be similar there by construction. Unreadable images are skipped.
 
     Parameters
     ----------
@@ -40,8 +39,8 @@ class NearestImages(Sampler):
     reads_files = True
     statement = (
         "The nearest images of a folder, chosen in pixels. It shows how different real images "
-        "of similar layout and color vary; the answer depends on the folder, and similar in "
-        "pixels is not similar in meaning."
+        "of similar layout and color vary. The answer depends on the folder, and images that are "
+        "similar in pixels need not be similar in meaning."
     )
 
     @classmethod

@@ -25,7 +25,7 @@ class PosteriorSampler(Sampler):
         "channels, and nothing about meaning."
     )
     statement = (
-        "Samples of the encoder's posterior. Its covariance is diag σ², known before sampling; in "
+        "Samples of the encoder's posterior. Its covariance is diag σ², known before sampling. In "
         "latent-diffusion VAEs the posterior is nearly a point, so the spectrum shows how σ "
         "differs between cells and channels, and nothing about meaning."
     )

@@ -1,7 +1,7 @@
 """The precision in which a neighborhood can be encoded.
 
 A bfloat16 encoder has an error of about one percent of the latent's deviation. That is negligible
-for a neighborhood as wide as ``augment``, and not for a ball of radius 0.01.
+for a neighborhood as wide as ``augment``, but not for a ball of radius 0.01.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from latentlab.neighborhoods import SAMPLERS
 from latentlab.neighborhoods.sampling import neighborhood
 
 LARGEST_FLOOR = 0.01
-"""Largest share of a neighborhood's variance that rounding may have before float32 is used."""
+"""Largest rounding error, as a share of a neighborhood's variance, for which bfloat16 is used."""
 
 _PILOT = 3
 
 
 @dataclass(frozen=True)
 class Precision:
-    """The numbers in which a neighborhood is encoded, and why.
+    """The precision in which a neighborhood is encoded, and why.
 
     Parameters
     ----------
     vae : LatentVAE to sample with
     floor : float, mean square error of bfloat16 as a share of the neighborhood's variance, from a
-        few samples drawn both ways; None where nothing was compared
+        few samples drawn in both precisions; None if nothing was compared
     reason : str, in words
     """
 
@@ -54,10 +54,10 @@ def choose_precision(
     region: tuple[int, int, int, int] | None = None,
     seed: int = 0,
 ) -> Precision:
-    """Return the VAE to draw a neighborhood with: bfloat16 where its rounding does not show.
+    """Return the VAE to draw a neighborhood with: in bfloat16 if its rounding is negligible.
 
-    A few samples are drawn in both precisions. Where their mean square difference, the floor, is
-    more than :data:`LARGEST_FLOOR` of the variance between samples, float32 stays.
+    A few samples are drawn in both precisions. If their mean square difference, the floor, exceeds
+    :data:`LARGEST_FLOOR` of the variance between samples, float32 is kept.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def measure_floor(
 ) -> float | None:
     """Return the mean square difference of samples drawn by two VAEs, over their variance.
 
-    What all samples are wrong by alike does not count, for PCA removes it with the mean. None for
+    An error that all samples share does not count, since PCA removes it with the mean. None for
     samples that do not vary.
     """
     drawn = [

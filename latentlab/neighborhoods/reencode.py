@@ -1,4 +1,4 @@
-"""What the encoder–decoder loop makes of noise."""
+"""Noise that passed through the decoder and the encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a sampler's name to the rows that PCA sees."""
+"""From a sampler's name to the rows of a PCA."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def neighborhood(
     n_samples : int, optional; number of rows. By default 256; for tokens and patches every
         position (a smaller number draws some of them at random).
     seed : int
-    region : (x, y, width, height) in pixels, optional; the part of the image whose cells are
-        analyzed. Every cell that it touches belongs to it.
+    region : (x, y, width, height) in pixels, optional; the part of the image to analyze,
+        with every cell that it touches
     progress : called as ``progress("sampling augment", done, total)``
     **options : the sampler's own, such as ``radius=0.1`` or ``rotation=15``
 
@@ -52,9 +52,9 @@ def neighborhood(
 
     Raises
     ------
-    UsageError : unknown name or option, or a value that makes no sense.
+    UsageError : unknown name or option, or an invalid value.
     ShapeError : fewer than two samples, or a region outside the image.
-    MemoryLimitError : the samples fit neither into memory nor onto the disk.
+    MemoryLimitError : the samples fit neither into memory nor onto disk.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def neighborhood(
     >>> vae = latentlab.load_vae("linear")
     >>> z = latentlab.encode(vae, "sample:flower", size=64)
     >>> neighborhood(vae, z, "gaussian", n_samples=8, radius=0.2).samples.shape
-    torch.Size([8, 12288])
+    torch.Size([8, 1024])
     """
     sampler = SAMPLERS.make(name, options)
     if n_samples is not None and (not isinstance(n_samples, int) or n_samples < 2):
@@ -98,8 +98,7 @@ def resample(
 ) -> Neighborhood | None:
     """Return fresh samples of a neighborhood, drawn with the next seed.
 
-    None where no factors are known, or where the sampler draws nothing at random and would return
-    the same samples.
+    None if no factors are known, or if nothing is random and the samples would be the same.
     """
     if not hood.factors:
         return None
@@ -120,7 +119,7 @@ def resample(
 
 
 def _label(sampler: Sampler, region: tuple[int, int, int, int] | None) -> str:
-    """Return the sampler's name, the numbers that were chosen for it, and the region."""
+    """Return the sampler's name, its options that differ from the defaults, and the region."""
     numbers = [field for field in fields(sampler) if not isinstance(field.default, str)]
     chosen = [
         f"{field.name} {getattr(sampler, field.name):g}"
@@ -132,7 +131,7 @@ def _label(sampler: Sampler, region: tuple[int, int, int, int] | None) -> str:
 
 
 def _window_of(region: tuple[int, int, int, int] | None, latent: Latent) -> Window:
-    """Return the cells that a region in pixels touches: all of them without a region."""
+    """Return the cells that a region in pixels touches; all cells without a region."""
     stride = latent.spec.stride
     height, width = latent.values.shape[-2:]
     if region is None:
@@ -165,7 +164,7 @@ def _collect(
     generator: torch.Generator,
     progress: Progress | None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return all rows (N, D), allocated once, and the factors of the latents."""
+    """Return all rows (N, D), in memory allocated once, and the factors of the latents."""
     total = sampler.n_latents(samples)
     rows_each = len(layout.flatten(latent.values[None]))
     matrix = allocate_matrix(total * rows_each, layout.n_features)
@@ -188,7 +187,7 @@ def _collect(
 
 
 def _thin(rows: Tensor, samples: int | None, generator: torch.Generator) -> Tensor:
-    """Return at most this many of the rows, drawn without replacement, in their order."""
+    """Return at most this many rows, drawn without replacement, in their original order."""
     if samples is None or len(rows) <= samples:
         return rows
     chosen = torch.randperm(len(rows), generator=generator)[:samples]

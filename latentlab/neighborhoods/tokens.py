@@ -15,7 +15,7 @@ from latentlab.neighborhoods.base import Draws, Sampler, shape_of
 
 @dataclass(frozen=True)
 class _Parts(Sampler):
-    """The latent itself, once; the layout reads many rows off it."""
+    """The latent itself, once; the layout turns it into many rows."""
 
     encodes = False
     whole = False
@@ -35,8 +35,8 @@ class Tokens(_Parts):
     correlated = "neighboring cells are alike"
     statement = (
         "The cells of one latent, C numbers each. It shows which mixtures of channels the image "
-        "uses, well determined since C is small; neighboring cells are alike, so the number of "
-        "independent samples is far below N, and a direction moves all cells at once."
+        "uses, well determined since C is small. Neighboring cells are alike, so the number of "
+        "independent samples is far below N. A direction moves all cells at once."
     )
 
     def layout(self, latent: Latent, window: Window) -> Layout:
@@ -58,8 +58,8 @@ class Patches(_Parts):
     correlated = "neighboring patches overlap"
     statement = (
         "All k×k patches of one latent. It shows local patterns such as edges and textures in "
-        "latent space; overlapping patches are strongly correlated, and stationary statistics "
-        "alone give a log-like curve."
+        "latent space. Overlapping patches are strongly correlated, and stationary statistics "
+        "alone produce a log-like curve."
     )
 
     def layout(self, latent: Latent, window: Window) -> Layout:

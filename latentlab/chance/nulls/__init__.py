@@ -1,4 +1,4 @@
-"""What chance alone would give: one null a file, all behind one registry.
+"""Null models, one a file, behind one registry.
 
 ``NULLS.make(name)`` returns a null; ``@NULLS.register("name")`` adds one of your own.
 """

@@ -1,4 +1,4 @@
-"""What every null is: spectra of samples that have no structure of one kind."""
+"""The base of all nulls: spectra of samples that lack one kind of structure."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from latentlab.metrics.spectrum import fit_curve
 
 BAND = (0.05, 0.95)
 _CONFIDENCE = 0.95
-# What is equal but for the rounding of float32 is not above.
+# A difference within the rounding of float32 does not count.
 _MARGIN = 1 + 1e-5
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Null:
-    """What a null model shows at the size and total variance of some samples.
+    """The spectra of a null model at the size and total variance of some samples.
 
     Parameters
     ----------
     model : NullModel that was drawn
     spectra : Tensor, (draws, n), float64; the eigenvalues of each draw, descending, each with the
-        samples' total variance. One row, the expected spectrum, where the null is analytic.
-    total_variance : float, that of the samples
+        samples' total variance. One row, the expected spectrum, if the null is analytic.
+    total_variance : float, of the samples
     largest_quantile : float, 95 % quantile of the largest eigenvalue
     threshold : float, what an eigenvalue must exceed to count as above chance: the upper 95 %
-        confidence limit of that quantile, since it is known from few draws only
-    draws : int, 0 where the null is analytic
+        confidence limit of that quantile, since it is estimated from few draws
+    draws : int, 0 if the null is analytic
     """
 
     model: NullModel
@@ -88,30 +88,31 @@ class Null:
         return fit_curve(self.curve, logarithmic=False)[2]
 
     def count_above(self, spectrum: Spectrum) -> int:
-        """Return how many eigenvalues exceed the threshold, which is one for all of them.
+        """Return how many eigenvalues exceed the threshold, which is the same for all.
 
-        Each against the null's eigenvalue of its own rank would count noise: once one component
-        is real, the ranks of all others are shifted. What is above is hardly ever noise, but not
-        all that is real is above. Five equal components at twice the detection edge, √(D/N) times
-        the noise variance, are all found from N = 1,000 on; N = 500 shows all five in two cases of
-        three, N = 256 in about half, and at least four in nearly all.
+        Comparing each with the null's eigenvalue of the same rank would count noise: one real
+        component shifts the ranks of all others. An eigenvalue above the threshold is hardly ever
+        noise, but real components may lie below it. Five equal components at twice the
+        detection edge, √(D/N) times the noise variance, are all found from N = 1,000 on. N = 500
+        shows all five in two cases of three, N = 256 in about half, and at least four in nearly
+        all.
 
-        To remove what was found and compare the rest anew would find more of them (Dobriban and
-        Owen, 1711.04155), but takes a floor of noise for granted. A log-like spectrum has none:
-        there it counts nearly every component, whatever is varied.
+        Removing the components that were found and testing the rest again would find more (Dobriban
+        and Owen, 1711.04155), but assumes a noise floor. A log-like spectrum has none, so nearly
+        all its components would be counted.
         """
         return int((spectrum.explained_variance > self.threshold * _MARGIN).sum())
 
     def chance_of_curve(self, spectrum: Spectrum) -> float:
-        """Return the p-value of the samples' curve lying above those of this null.
+        """Return the p-value of the samples' curve lying above the curves of this null.
 
         The largest excess over the mean curve, in standard deviations at each k, is ranked among
         those of the draws (the one-sided global envelope test of Myllymäki et al., 1307.0239).
-        NaN where the null is analytic or the spectrum is partial.
+        NaN if the null is analytic or the spectrum is partial.
         """
         if not self.draws or not spectrum.is_complete:
             return math.nan
-        # The samples belong to the pool that sets the scale: under the null all are alike.
+        # The samples belong to the pool that sets the scale: under the null they are another draw.
         pool = torch.cat([spectrum.cumulative[None].double(), self.curves])[:, :-1]
         if not pool.numel():
             return math.nan
@@ -120,7 +121,7 @@ class Null:
         return float((largest >= largest[0]).double().mean())
 
     def facts(self, spectrum: Spectrum) -> dict[str, Any]:
-        """Return the numbers of ``pca.json``, beside those of the samples' spectrum."""
+        """Return the null's numbers in ``pca.json``, compared with the samples' spectrum."""
         lower, upper = _quantiles(self.curves)
         smallest, largest = _quantiles(self.spectra)
         return {
@@ -150,10 +151,10 @@ def _quantiles(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def limit_of_quantile(values: Tensor) -> float:
-    """Return a value that exceeds the 95 % quantile of what these are drawn from.
+    """Return a value that exceeds the 95 % quantile of the values' distribution.
 
-    With 95 % confidence, whatever the distribution; the largest value where fewer than 59 are
-    too few for that. Source: Wilks 1941, Ann. Math. Stat. 12, 91.
+    With 95 % confidence, for any distribution. Fewer than 59 values are too few for that, and the
+    largest is returned. Source: Wilks 1941, Ann. Math. Stat. 12, 91.
 
     Examples
     --------
@@ -170,18 +171,17 @@ def limit_of_quantile(values: Tensor) -> float:
 
 @dataclass(frozen=True)
 class NullModel(ABC):
-    """One kind of chance. Its fields are its options.
+    """One null model. Its fields are its options.
 
     Class attributes
     ----------------
     name : how users call it
     label : how legends call it
     color : of its band in figures
-    counts : int, priority for counting components where several nulls were drawn; the highest
-        counts, and 0 never does
-    phrase : what is said of components above its threshold
-    has_smooth_fields : whether its draws are as smooth as the samples, so that an elbow beyond it
-        is none of smoothness
+    counts : int, priority for counting components if several nulls were drawn; 0 for never
+    phrase : how a verdict describes components above its threshold
+    has_smooth_fields : whether its draws are as smooth as the samples, so that smoothness does not
+        explain an elbow beyond it
     """
 
     name: ClassVar[str]
@@ -201,34 +201,34 @@ class NullModel(ABC):
         seed: int = 0,
         progress: Progress | None = None,
     ) -> Null:
-        """Return what this chance gives for samples with this spectrum.
+        """Return the null for samples with this spectrum.
 
         Parameters
         ----------
         samples : Neighborhood or Tensor, (n_samples, n_features)
         spectrum : Spectrum of the samples
-        draws : int, optional; how many, each null has its own default
+        draws : int, optional; the default depends on the null
         seed : int
         progress : called as ``progress("parallel null", done, total)``
 
         Raises
         ------
-        UsageError : the null makes no sense for these samples.
-        ShapeError : fewer than three samples, or the spectrum of others.
+        UsageError : the null does not apply to these samples.
+        ShapeError : fewer than three samples, or the spectrum of other samples.
         NonFiniteError : the samples contain NaN or infinity.
         """
 
     @abstractmethod
     def seconds(self, samples: Neighborhood | Tensor, spectrum: Spectrum) -> float:
-        """Return about how long :meth:`draw` takes here, from timing small parts of it."""
+        """Return about how many seconds :meth:`draw` takes, from timing small parts of it."""
 
 
 def matrix_of(samples: Neighborhood | Tensor, spectrum: Spectrum) -> Tensor:
-    """Return the samples as a matrix (N, D) on the CPU that this spectrum belongs to.
+    """Return the samples of this spectrum as a matrix (N, D) on the CPU.
 
     Raises
     ------
-    ShapeError : it belongs to others, or there are fewer than three samples.
+    ShapeError : the spectrum of other samples, or fewer than three samples.
     """
     matrix = samples.samples if isinstance(samples, Neighborhood) else samples
     check_size(spectrum)
@@ -242,7 +242,7 @@ def matrix_of(samples: Neighborhood | Tensor, spectrum: Spectrum) -> Tensor:
 
 
 def check_size(spectrum: Spectrum) -> None:
-    """Raise ShapeError where there are too few samples for any null."""
+    """Raise ShapeError if there are too few samples for any null."""
     if spectrum.n_samples < 3:
         raise ShapeError(
             f"nulls for {spectrum.n_samples} samples",

@@ -21,10 +21,10 @@ _TRACY_WIDOM_99 = 2.0234
 @NULLS.register("isotropic")
 @dataclass(frozen=True)
 class Isotropic(NullModel):
-    """Noise alike in all directions of the D-dimensional space: nothing is drawn.
+    """Noise of equal variance in all D dimensions, known analytically: nothing is drawn.
 
-    The threshold is the 99 % quantile of the largest eigenvalue, so that of a hundred neighborhoods
-    of pure noise at most five show a component, with near certainty.
+    The threshold is the 99 % quantile of the largest eigenvalue, so at most five of a hundred
+    neighborhoods of pure noise show a component, with near certainty.
     """
 
     label = "isotropic noise"
@@ -39,7 +39,7 @@ class Isotropic(NullModel):
 
 
 def isotropic_null(spectrum: Spectrum) -> Null:
-    """Return what isotropic noise gives at a spectrum's N, D and total variance."""
+    """Return isotropic noise at a spectrum's N, D and total variance."""
     check_size(spectrum)
     n_samples, n_features = spectrum.n_samples, spectrum.n_features
     noise = spectrum.total_variance / n_features
@@ -65,7 +65,7 @@ def isotropic_largest(
 
     Parameters
     ----------
-    tracy_widom : float, the same quantile of the Tracy–Widom law; that of 95 % unless given
+    tracy_widom : float, the same quantile of the Tracy–Widom law; by default 95 %
 
     Notes
     -----
@@ -99,7 +99,7 @@ def isotropic_spectrum(n_samples: int, n_features: int) -> Spectrum:
     rank, ratio, scale = _aspect(n_samples, n_features)
     ranks = torch.arange(rank, dtype=torch.float64)
     quantiles = scale * _marchenko_pastur_quantiles(1 - (ranks + 0.5) / rank, ratio)
-    # Quantiles at midpoints lose a little of the mean, which is known exactly.
+    # The mean of these quantiles is a little too small; the exact one is known.
     return Spectrum(
         quantiles * (n_features / quantiles.sum()), float(n_features), n_samples, n_features
     )
@@ -128,7 +128,7 @@ def _marchenko_pastur_quantiles(levels: Tensor, ratio: float) -> Tensor:
     density = torch.where(x > 0, theta.sin().square() / x.clamp_min(1e-300), 0.0)
     mass = torch.cumulative_trapezoid(density, theta)
     below = 1 - torch.cat([mass.new_zeros(1), mass]) / mass[-1]
-    # `below` falls with θ; search wants it rising.
+    # `below` falls with θ, but searchsorted needs rising values.
     rising, values = below.flip(0), x.flip(0)
     index = torch.searchsorted(rising, levels).clamp(1, len(rising) - 1)
     span = (rising[index] - rising[index - 1]).clamp_min(1e-300)

@@ -1,4 +1,4 @@
-"""Parallel analysis: the samples with every column permuted on its own."""
+"""Parallel analysis: the samples with every column permuted independently."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from latentlab.latents import Neighborhood, Spectrum
 @NULLS.register("parallel")
 @dataclass(frozen=True)
 class Parallel(ScrambledNull):
-    """What samples would give whose features vary as they do, but have nothing to do with another.
+    """Samples whose features vary as much as before, but independently.
 
-    Every column keeps its values, and with them its variance; only which values fall together is
-    left to chance. It knows nothing of rotations: what it calls structure is correlation between
-    the features as they are (channels and cells). Source: Horn 1965, Psychometrika 30, 179; as a
+    Every column keeps its values and therefore its variance. Only their order is random. The null
+    depends on the axes: structure means correlation between the features as they are (channels and
+    cells). Source: Horn 1965, Psychometrika 30, 179; as a
     permutation test, Buja and Eyuboglu 1992.
     """
 

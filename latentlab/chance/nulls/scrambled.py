@@ -1,14 +1,14 @@
-"""Spectra of scrambled samples: many draws at the price of a few, in memory for a few N×N.
+"""Spectra of scrambled samples: many draws at the cost of a few, in memory for a few N×N matrices.
 
-Scrambling a block of columns twice is scrambling it once: where every column was permuted on its
-own, permuting the rows of the block as a whole leaves each column with a uniformly random
+Scrambling a block of columns twice is the same as scrambling it once: if every column was permuted
+independently, permuting the rows of the whole block leaves each column with a uniformly random
 permutation that is independent of all others. The second scramble needs only the block's Gram
 matrix, N×N numbers instead of N×width. So a *round* scrambles the columns once, block by block,
 and recombines the blocks' Gram matrices into twenty draws. Each draw by itself has exactly the
-distribution of a fresh one. Draws of a round share the insides of their blocks, which costs
-little where no block matters much by itself: the 4 N columns of largest variance are scrambled
-anew for every draw. The largest eigenvalues of a round then hardly resemble one another
-(tests/test_nulls_scrambled.py measures it).
+distribution of a fresh one. Draws of a round share the insides of their blocks, which matters
+little if no block dominates: the 4 N columns of largest variance are scrambled again for every
+draw. The largest eigenvalues of a round are then nearly independent (tests/test_nulls_drawn.py
+measures it).
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from latentlab.machine.threads import threads_for
 
 ROUND = 20
 BLOCKS = 32
-# With fewer columns than this for each sample, scrambling costs less than recombining.
+# With fewer columns per sample than this, scrambling costs less than recombining.
 _COLUMNS_FOR_ROUNDS = 12
 _FRESH_FOR_A_ROW = 4
 _BLOCK_VALUES = 2**22  # 16 MB in float32
 
-# How often a part is timed: more often where that takes less than half a second.
+# How often a part is timed: more often if that takes less than half a second.
 _FEWEST_RUNS, _MOST_RUNS, _SHORT = 2, 8, 0.5
 
 Block = NDArray[np.float32]
@@ -45,7 +45,7 @@ Columns = NDArray[np.intp]
 
 
 class Scramble(ABC):
-    """A way to draw columns that have lost the structure in question.
+    """A way to draw columns without the structure in question.
 
     Parameters
     ----------
@@ -64,11 +64,11 @@ class Scramble(ABC):
 
     @property
     def in_rounds(self) -> bool:
-        """Return whether there are so many columns that recombining them pays."""
+        """Return whether there are enough columns for recombining blocks to pay off."""
         return self.n_columns >= _COLUMNS_FOR_ROUNDS * self.n_rows
 
     def blocks(self) -> tuple[Columns, list[Columns]]:
-        """Return the columns to scramble for every draw, and the others in blocks."""
+        """Return the columns to scramble for every draw, and the other columns in blocks."""
         width = max(1, _BLOCK_VALUES // self.n_rows)
         if not self.in_rounds:
             columns = np.arange(self.n_columns)
@@ -85,7 +85,7 @@ class Scramble(ABC):
     def again(self, gram: Block, generator: np.random.Generator) -> Block:
         """Return the Gram matrix (n_rows, n_rows) of a block whose rows are scrambled once more.
 
-        All its columns in the same way: permuted, unless this is overridden.
+        The same for all columns: a permutation, unless this is overridden.
         """
         order = generator.permutation(len(gram))
         return gram[order][:, order]
@@ -140,7 +140,7 @@ class ScrambledMatrix(Scramble):
 
     Raises
     ------
-    ShapeError, NonFiniteError, MemoryLimitError : samples that no null can be drawn for.
+    ShapeError, NonFiniteError, MemoryLimitError : no null can be drawn for these samples.
     """
 
     def __init__(self, samples: Neighborhood | Tensor, spectrum: Spectrum) -> None:
@@ -191,7 +191,7 @@ def _grams(scramble: Scramble, draws: int, seed: int) -> Iterator[Tensor]:
 def _covariances(scramble: Scramble, draws: int, seed: int) -> Iterator[Tensor]:
     """Yield the lower triangle of the scatter matrix (D, D) of each draw, D < N.
 
-    Pairs of blocks meet; a block is drawn again from its seed rather than kept.
+    Every pair of blocks is multiplied. A block is drawn again from its seed instead of kept.
     """
     blocks = [(index, columns) for index, columns in enumerate(scramble.blocks()[1])]
 
@@ -225,7 +225,7 @@ def _center(gram: Tensor) -> Tensor:
 
 
 def estimate_seconds(scramble: Scramble, draws: int) -> float:
-    """Return about how long the spectra of this many draws take, from timing one of each part."""
+    """Return about how many seconds this many draws take, from timing one of each part."""
     generator = np.random.default_rng(0)
     heavy, blocks = scramble.blocks()
     side = min(scramble.n_rows, scramble.n_columns)
@@ -243,7 +243,7 @@ def estimate_seconds(scramble: Scramble, draws: int) -> float:
 
 
 def _time(work: Callable[[], object]) -> float:
-    """Return the seconds of the fastest of several runs: others load libraries or are disturbed."""
+    """Return the seconds of the fastest of several runs, which are slower when disturbed."""
     seconds: list[float] = []
     while len(seconds) < _FEWEST_RUNS or (len(seconds) < _MOST_RUNS and sum(seconds) < _SHORT):
         start = time.perf_counter()

@@ -15,9 +15,9 @@ from latentlab.latents import Neighborhood, Spectrum
 @NULLS.register("signflip")
 @dataclass(frozen=True)
 class SignFlip(ScrambledNull):
-    """What independent noise would give whose size differs between entries as the samples' does.
+    """Independent noise whose size differs between entries as in the samples.
 
-    Permuted columns have noise that is alike in all samples; here a loud sample stays loud.
+    Permuting columns spreads loud samples over all rows; here a loud sample stays loud.
     Source: Hong, Sheng, Dobriban, 2012.02985.
     """
 

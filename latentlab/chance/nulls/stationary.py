@@ -1,4 +1,4 @@
-"""Stationary surrogates: fields with the samples' statistics that know no place."""
+"""Stationary surrogates: fields with the samples' statistics, the same at every place."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from latentlab.machine.memory import check_memory
 @NULLS.register("stationary")
 @dataclass(frozen=True)
 class Stationary(ScrambledNull):
-    """What Gaussian fields would give that have the deviations' cross-spectrum and no other order.
+    """Gaussian fields with the cross-spectrum of the samples' deviations and no other structure.
 
     The deviations from the mean are fields over the window. At every spatial frequency the
-    surrogates have the same C×C cross-spectrum: the same smoothness, the same mixtures of
-    channels, but no place in the image where something particular happens.
+    surrogates have the same C×C cross-spectrum: the same smoothness and the same mixtures of
+    channels, but no special place in the image.
 
     A stationary covariance on the torus is diagonal in frequency, so the eigenvalues of the
     cross-spectra are the variances of independent Gaussian numbers, and N of each give a
-    surrogate's Gram matrix without a Fourier transform. The window's opposite edges count as
-    neighbors. The cross-spectra are those of N samples and so a little more uneven than the true
-    ones, the more so the more channels there are for N: what exceeds this null exceeds it safely,
-    and pure noise lies a little below it. Source: for series, Prichard and Theiler 1994,
+    surrogate's Gram matrix without a Fourier transform. Opposite edges of the window count
+    as neighbors. Cross-spectra estimated from N samples are a little more uneven than the true
+    ones, more so with more channels. The null is therefore conservative: pure noise lies a little
+    below it. Source: for series, Prichard and Theiler 1994,
     comp-gas/9405002.
     """
 
@@ -62,12 +62,12 @@ class _Surrogate(Scramble):
 def stationary_variances(samples: Neighborhood | Tensor, spectrum: Spectrum) -> Tensor:
     """Return the D eigenvalues, descending, float64, of the nearest stationary covariance.
 
-    They are those of the cross-spectra at all frequencies, and sum to the total variance.
+    They are the eigenvalues of the cross-spectra at all frequencies and sum to the total variance.
 
     Raises
     ------
-    UsageError : the samples are no fields, or are parts of one, whose spectrum depends on nothing
-        but the cross-spectrum.
+    UsageError : the samples are not fields, or are parts of one, whose spectrum depends only on
+        the cross-spectrum.
     """
     layout = _field_layout(samples)
     matrix = matrix_of(samples, spectrum)
