@@ -103,7 +103,7 @@ def test_the_program_of_the_wheel_is_not_that_of_the_sources(program: Path) -> N
     where = "import latentlab, sys; sys.stdout.write(latentlab.__file__)"
     python = program.parent / "python"
     found = subprocess.run(
-        [python, "-c", where], cwd="/", capture_output=True, text=True, check=True, timeout=60
+        [python, "-I", "-c", where], cwd="/", capture_output=True, text=True, check=True, timeout=60
     )
     assert Path(found.stdout).is_relative_to(program.parents[1])
 
