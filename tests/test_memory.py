@@ -85,7 +85,7 @@ def test_an_image_too_large_for_memory_is_refused_before_it_is_encoded(
     save_tiny("AutoencoderKL", tmp_path)
     vae = load_vae(tmp_path)
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", "0.01")
-    with pytest.raises(MemoryLimitError, match=r"encoding 512×512 pixels .*Lower --size"):
+    with pytest.raises(MemoryLimitError, match=r"encoding 512×512 pixels .*lower --size"):
         encode_batch(vae, torch.zeros(1, 3, 512, 512))
     with pytest.raises(MemoryLimitError, match="decoding"):
         next(decode_each(vae, torch.zeros(1, vae.spec.channels, 512, 512)))
