@@ -46,14 +46,19 @@ def print_result(facts: Mapping[str, Any], parts: Iterable[Any]) -> None:
 
 
 def print_parts(parts: Iterable[Any]) -> None:
-    """Print text and tables on stdout; a pipe has no width, so that rows stay whole there."""
+    """Print text and tables on stdout; a pipe has no width, so rows stay whole there."""
     from rich.console import Console
 
     console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = _PIPE_WIDTH
-    for part in parts:
-        console.print(part)
+    if console.is_terminal:
+        for part in parts:
+            console.print(part)
+        return
+    console.width = _PIPE_WIDTH
+    with console.capture() as printed:
+        for part in parts:
+            console.print(part)
+    print("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 
 def styled(text: str, style: str) -> Any:
