@@ -72,7 +72,7 @@ def draw_cumulative(
     if interval is not None:
         lower, upper = map(np.asarray, interval)
         ax.fill_between(k, lower, upper, color=PALETTE["data"], alpha=0.2, lw=0)
-        label += ", shaded its 95 % interval"
+        label += " (shaded: 95 % interval)"
     marker = "o-" if len(k) <= 64 else "-"
     ax.plot(k, shares, marker, ms=3, lw=2, color=PALETTE["data"], label=label)
     _mark_k90(ax, shares)
