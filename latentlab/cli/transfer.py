@@ -46,7 +46,7 @@ def transfer(
     check_search(search, images[0], output.out)
     vae = machine.load(quiet=output.quiet)
     with progress_bar(quiet=output.quiet) as progress:
-        _, saved = analyze_transfer(
+        saved = analyze_transfer(
             vae,
             images,
             search,

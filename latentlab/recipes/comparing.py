@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from latentlab.directions.transfer import Transfer, check_targets, transfer_directions
+from latentlab.directions.transfer import check_targets, transfer_directions
 from latentlab.encoding.encoder import describe_input, encode
 from latentlab.latents import Latent, Progress
 from latentlab.loaders.base import LatentVAE
@@ -28,7 +28,7 @@ def analyze_transfer(
     folder: Path | None = None,
     command_line: list[str] | None = None,
     progress: Progress | None = None,
-) -> tuple[Transfer, Saved]:
+) -> Saved:
     """Find directions at the first image, transfer them to the others, and save everything.
 
     This is ``latentlab transfer``. Parameters and errors as for
@@ -51,7 +51,7 @@ def analyze_transfer(
         run=provenance(vae, found.latent, command_line, images=sources, **how),
     )
     files = (*written.files[:-1], *saved.files)
-    return moved, Saved(saved.folder, files, saved.facts)
+    return Saved(saved.folder, files, saved.facts)
 
 
 def analyze_interpolation(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,23 +132,19 @@ def find_around(
     latent = encode(vae, read_image(image, size=size, multiple=vae.spec.multiple))
     hood = draw_neighborhood(vae, latent, image, search.plan, progress=progress)
     scene = Scene(vae, latent, hood, search.plan.seed, progress)
-    for name in search.compare:  # raises if a finder cannot use this neighborhood
-        FINDERS.make(name).limit(scene)
-    directions = find_directions(
-        vae,
-        latent,
-        hood,
-        search.n_components,
-        finder=search.finder,
-        seed=search.plan.seed,
-        progress=progress,
-        **search.options,
-    )
+    # Raises if a finder cannot use this neighborhood.
+    limits = {name: FINDERS.make(name).limit(scene)[0] for name in search.compare}
+    find = partial(find_directions, vae, latent, hood, seed=scene.seed, progress=progress)
+    directions = find(search.n_components, finder=search.finder, **search.options)
     labels: tuple[Label, ...] = ()
     learned: dict[str, Any] = {}
     if search.labels:
         directions, labels, learned = _label(scene, directions)
-    learned["agreement"] = {name: _agreement(scene, directions, name) for name in search.compare}
+    count = len(directions.labels)
+    learned["agreement"] = {
+        name: subspace_agreement(directions, find(min(count, limit), finder=name))
+        for name, limit in limits.items()
+    }
     return FoundDirections(directions, latent, hood, labels, learned)
 
 
@@ -160,20 +157,6 @@ def _label(scene: Scene, found: Directions) -> tuple[Directions, tuple[Label, ..
     if fresh is None:
         return found, labels, {}
     return found, labels, {"factors": read_factors(found, hood, fresh, seed=seed)}
-
-
-def _agreement(scene: Scene, found: Directions, name: str) -> dict[str, Any]:
-    """Return how well directions agree with those of another finder."""
-    other = find_directions(
-        scene.vae,
-        scene.latent,
-        scene.neighborhood,
-        min(len(found.labels), FINDERS.make(name).limit(scene)[0]),
-        finder=name,
-        seed=scene.seed,
-        progress=scene.progress,
-    )
-    return subspace_agreement(found, other)
 
 
 def save_found(
