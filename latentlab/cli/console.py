@@ -33,18 +33,6 @@ def shown(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def print_paths(facts: Mapping[str, Any]) -> None:
-    """Print the path of every file of a result."""
-    for path in facts["files"]:
-        print(path)
-
-
-def print_result(facts: Mapping[str, Any], parts: Iterable[Any]) -> None:
-    """Print the title of a result, the parts of its summary and the paths of its files."""
-    print_parts([styled(facts["title"], "bold"), *parts])
-    print_paths(facts)
-
-
 def print_parts(parts: Iterable[Any]) -> None:
     """Print text and tables on stdout; a pipe has no width, so rows stay whole there."""
     from rich.console import Console

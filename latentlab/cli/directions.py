@@ -47,7 +47,7 @@ def directions(
         walk_along_all,
     )
 
-    search, plan = plan_search(
+    search = plan_search(
         samples.plan(),
         finder,
         components,
@@ -55,10 +55,10 @@ def directions(
         labels=labels,
         compare=parse_names("--compare", compare),
     )
-    check_search(search, plan, image, output.out)
+    check_search(search, image, output.out)
     vae = machine.load(quiet=output.quiet)
     with progress_bar(quiet=output.quiet) as progress:
-        found = find_around(vae, image, search, plan, size=samples.size, progress=progress)
+        found = find_around(vae, image, search, size=samples.size, progress=progress)
         walk = walk_along_all(vae, found, progress)
     say_tiling(vae, quiet=output.quiet)
     saved = save_found(vae, found, output.out, context.obj, walk=walk)

@@ -54,39 +54,25 @@ class Machine:
     ] = False
     offline: options.Offline = False
 
-    def load(
-        self,
-        chosen: ChosenModel | None = None,
-        *,
-        quiet: bool,
-        revision: str | None = None,
-        **instead: Any,
-    ) -> LatentVAE:
+    def load(self, chosen: ChosenModel | None = None, *, quiet: bool, **instead: Any) -> LatentVAE:
         """Return the model, with progress of a download; compiled and tiled if asked.
 
         Parameters
         ----------
         chosen : ChosenModel, optional; by default as ``--model`` or the configuration says
         quiet : bool
-        revision : of a hub repository
-        **instead : device, dtype, tile or compiled, which override the options
+        **instead : for :func:`latentlab.load_vae`, where it differs from the options; revision too
         """
         from latentlab import load_vae
         from latentlab.encoding.precision import use_exact_float32
 
         use_exact_float32()
         chosen = chosen or choose_model(self.model)
-        own = {name: getattr(self, name) for name in ("device", "dtype", "tile", "compiled")}
-        how = {**own, **instead}
+        names = ("device", "dtype", "tile", "compiled", "offline")
+        how = {**{name: getattr(self, name) for name in names}, **instead}
         say(chosen.announce(), quiet=quiet)
         with progress_bar(quiet=quiet, in_bytes=True) as progress:
-            vae = load_vae(
-                chosen.name,
-                revision=revision,
-                offline=self.offline,
-                progress=progress,
-                **how,
-            )
+            vae = load_vae(chosen.name, progress=progress, **how)
         if how["compiled"]:
             say(f"compiling {vae.spec.name}: the first images take longer", quiet=quiet)
         return vae

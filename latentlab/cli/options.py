@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from latentlab.cli.console import print_json, print_result
+from latentlab.cli.console import print_json, print_parts, styled
 from latentlab.errors import UsageError
 from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD
 
@@ -69,7 +69,8 @@ class Output:
         if self.json:
             print_json(facts)
         elif not self.quiet:
-            print_result(facts, summarize(facts))
+            print_parts([styled(facts["title"], "bold"), *summarize(facts)])
+            print(*facts["files"], sep="\n")
 
 
 @dataclass(frozen=True)

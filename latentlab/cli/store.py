@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.console import print_json, print_paths, progress_bar, say
+from latentlab.cli.console import print_json, progress_bar, say
 
 store = typer.Typer(
     help="Inspect, verify and export stores of latents that `latentlab encode` wrote.",
@@ -84,4 +84,4 @@ def export(
     if json:
         print_json({"pictures": len(opened), "shape": [len(opened), *opened.shape], "files": files})
     elif not quiet:
-        print_paths({"files": files})
+        print(*files, sep="\n")

@@ -40,17 +40,16 @@ def transfer(
         raise UsageError(f"one image, {images[0]}", "at least two images", "pass A.jpg B.jpg …")
     if not 0 < alpha <= 1e6:
         raise UsageError(f"--alpha {alpha:g}", "a number above 0", "pass --alpha 2")
-    search, plan = plan_search(
+    search = plan_search(
         samples.plan(), finder, components, features=features, labels=False, compare=()
     )
-    check_search(search, plan, images[0], output.out)
+    check_search(search, images[0], output.out)
     vae = machine.load(quiet=output.quiet)
     with progress_bar(quiet=output.quiet) as progress:
-        _, saved = analyze_transfer(
+        saved = analyze_transfer(
             vae,
             images,
             search,
-            plan,
             alpha=alpha,
             size=samples.size,
             folder=output.out,

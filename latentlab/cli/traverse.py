@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -20,8 +20,11 @@ from latentlab.errors import UsageError
 
 if TYPE_CHECKING:
     from latentlab.components.pca import PCA
-    from latentlab.latents import Directions, Latent
+    from latentlab.latents import Directions
     from latentlab.loaders import LatentVAE
+
+    _Start: TypeAlias = tuple[LatentVAE, PCA | Directions, Path, str]
+    """Where a walk begins: model, directions, the folder for the results, and a dtype."""
 
 _COLUMNS = (
     ("explained_variance_ratio", "variance", ".1%"),
@@ -32,17 +35,6 @@ _COLUMNS = (
     ("clipped", "clipped", ".1%"),
 )
 """Key of a component's facts, its heading, and its format."""
-
-
-@dataclass(frozen=True)
-class _Start:
-    """Where a walk begins: model, latent, directions, and the folder for the results."""
-
-    vae: LatentVAE
-    latent: Latent
-    found: PCA | Directions
-    folder: Path
-    dtype: str
 
 
 @grouped
@@ -89,31 +81,30 @@ def traverse(
     how = animation.checked()
     if image is None:
         _refuse_image_options(context)
-        start = _resume(run, machine, output)
+        vae, found, folder, dtype = _resume(run, machine, output)
     elif run is not None:
         raise UsageError("IMAGE and --run", "one of the two", "leave one of them out")
     else:
         if curved:
             check_curved(samples.neighborhood)
         begin = _start_from_finder if finder or labels or features else _start_from_pca
-        start = begin(image, machine, samples, output, context)
+        vae, found, folder, dtype = begin(image, machine, samples, output, context)
     with progress_bar(quiet=output.quiet) as progress:
         saved = walk_and_save(
-            start.vae,
-            start.latent,
-            start.found,
-            start.folder,
+            vae,
+            found,
+            folder,
             n_components=components,
             span=span,
             steps=steps,
             curved=curved,
             seed=samples.seed,
-            dtype=start.dtype,
+            dtype=dtype,
             **how,
             command_line=context.obj,
             progress=progress,
         )
-    say_tiling(start.vae, quiet=output.quiet)
+    say_tiling(vae, quiet=output.quiet)
     output.show(saved.printed(), _summarize)
 
 
@@ -136,7 +127,7 @@ def _resume(run: Path | None, machine: Machine, output: Output) -> _Start:
         )
         earlier.check_weights(vae)
     dtype = earlier.dtype if machine.dtype == "auto" else machine.dtype
-    return _Start(vae, earlier.latent, earlier.found, folder, dtype)
+    return vae, earlier.found, folder, dtype
 
 
 def _start_from_pca(
@@ -149,7 +140,7 @@ def _start_from_pca(
     kept = count if count and count > KEPT_COMPONENTS else None
     how = {"n_components": kept, "command_line": context.obj}
     vae, found = analyze_image(image, machine, samples, output, **how)
-    return _Start(vae, found.pca.center, found.pca, found.folder, machine.dtype)
+    return vae, found.pca, found.folder, machine.dtype
 
 
 def _start_from_finder(
@@ -159,7 +150,7 @@ def _start_from_finder(
     from latentlab.recipes.finding import check_search, find_around, plan_search, save_found
 
     asked = context.params
-    search, plan = plan_search(
+    search = plan_search(
         samples.plan(),
         asked["finder"] or "pca",
         asked["components"],
@@ -167,14 +158,14 @@ def _start_from_finder(
         labels=asked["labels"] is not False,
         compare=(),
     )
-    check_search(search, plan, image, output.out)
+    check_search(search, image, output.out)
     vae = machine.load(quiet=output.quiet)
     with progress_bar(quiet=output.quiet) as progress:
-        found = find_around(vae, image, search, plan, size=samples.size, progress=progress)
+        found = find_around(vae, image, search, size=samples.size, progress=progress)
     saved = save_found(vae, found, output.out, context.obj)
     for note in found.directions.notes:
         say(note, quiet=output.quiet)
-    return _Start(vae, found.latent, found.directions, saved.folder, machine.dtype)
+    return vae, found.directions, saved.folder, machine.dtype
 
 
 def _refuse_image_options(context: typer.Context) -> None:

@@ -67,8 +67,7 @@ def draw_cumulative(
     for band in bands:
         _draw_band(ax, band)
     if complete:
-        _draw_fit(ax, shares, logarithmic=True)
-        _draw_fit(ax, shares, logarithmic=False)
+        _draw_fits(ax, shares)
     if interval is not None:
         lower, upper = map(np.asarray, interval)
         ax.fill_between(k, lower, upper, color=PALETTE["data"], alpha=0.2, lw=0)
@@ -132,13 +131,12 @@ def _draw_band(ax: Axes, band: Band) -> None:
     ax.plot(k, middle, "-" if ranged else "--", lw=1.2, color=band.color, label=band.label)
 
 
-def _draw_fit(ax: Axes, cumulative: NDArray[np.float64], *, logarithmic: bool) -> None:
-    intercept, slope, r2 = fit_curve(cumulative, logarithmic=logarithmic)
+def _draw_fits(ax: Axes, cumulative: NDArray[np.float64]) -> None:
     k = np.arange(1, len(cumulative) + 1)
-    x = np.log(k) if logarithmic else k
-    kind, formula = ("log", "a + b ln k") if logarithmic else ("linear", "a + b k")
-    label = f"{formula} (R² {r2:.3f})"
-    ax.plot(k, intercept + slope * x, lw=1, color=PALETTE[kind], label=label)
+    for kind, formula, x in (("log", "a + b ln k", np.log(k)), ("linear", "a + b k", k)):
+        intercept, slope, r2 = fit_curve(cumulative, logarithmic=kind == "log")
+        label = f"{formula} (R² {r2:.3f})"
+        ax.plot(k, intercept + slope * x, lw=1, color=PALETTE[kind], label=label)
 
 
 def _mark_k90(ax: Axes, cumulative: NDArray[np.float64]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -123,16 +124,12 @@ def lay_out_sheet(
 
 
 def compose_sheet(
-    rows: Sequence[Sequence[Frame]],
-    *,
-    row_labels: Sequence[str],
-    column_labels: Sequence[str] | None = None,
-    title: str | None = None,
-    tile: int | None = None,
+    rows: Sequence[Sequence[Frame]], *, row_labels: Sequence[str], **options: Any
 ) -> Frame:
     """Return one labelled image (H, W, 3), uint8, of rows of tiles (h, w, 3).
 
-    The options are those of :func:`lay_out_sheet`, which draws the labels once for many frames.
+    The options column_labels, title and tile are those of :func:`lay_out_sheet`, which draws the
+    labels once for many frames.
 
     Raises
     ------
@@ -144,14 +141,8 @@ def compose_sheet(
             "one label per row, and at least one tile",
             "pass a label for every row",
         )
-    sheet = lay_out_sheet(
-        rows[0][0].shape,
-        row_labels=row_labels,
-        columns=max(map(len, rows)),
-        column_labels=column_labels,
-        title=title,
-        tile=tile,
-    )
+    columns = max(map(len, rows))
+    sheet = lay_out_sheet(rows[0][0].shape, row_labels=row_labels, columns=columns, **options)
     return sheet.draw(rows)
 
 

@@ -19,7 +19,6 @@ from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.tiles import describe_tiles
 from latentlab.metrics.fidelity import psnr
 from latentlab.recipes.sampling import (
-    Drawn,
     SamplingPlan,
     Say,
     be_silent,
@@ -154,13 +153,24 @@ def analyze(
     latent = encode(vae, loaded)
     # Decoding before the long part lets a broken decoder fail early.
     quality = psnr(loaded.pixels, decode(vae, latent))
-    drawn = draw_samples(vae, latent, image, plan, say=say, progress=progress)
-    hood = drawn.neighborhood
+    hood, precision, key = draw_samples(vae, latent, image, plan, say=say, progress=progress)
     pca = fit_pca(hood, n_components, solver, seed=seed)
-    keep(RUNS_FOLDER, drawn.key, hood, drawn.precision)
+    keep(RUNS_FOLDER, key, hood, precision)
     judgment = _judge(hood, pca, nulls, seed, started, say, progress)
+    settings = {
+        **hood.sampling.facts(),
+        "n_samples": hood.n_samples,
+        "nulls": [null.name for null in judgment.nulls],
+        "precision": precision,
+    }
     out = out or create_run(latent.name, vae.spec.name)
-    saved = _save(vae, drawn, pca, judgment, out, command_line, quality)
+    saved = save_pca(
+        pca,
+        out,
+        judgment=judgment,
+        facts={"reconstruction_psnr": quality, **describe_tiles(vae)},
+        run=provenance(vae, latent, command_line, **settings),
+    )
     remember_run(out)
     return Analysis(pca, judgment, hood, saved)
 
@@ -191,28 +201,3 @@ def _judge(
         for name, reason in left_out.items():
             say(f"the {name} null is left out: {reason}")
     return judge(hood, pca.spectrum, nulls=nulls, seed=seed, progress=progress, left_out=left_out)
-
-
-def _save(
-    vae: LatentVAE,
-    drawn: Drawn,
-    pca: PCA,
-    judgment: Judgment,
-    folder: Path,
-    command_line: list[str] | None,
-    quality: float,
-) -> Saved:
-    hood = drawn.neighborhood
-    settings = {
-        **hood.sampling.facts(),
-        "n_samples": hood.n_samples,
-        "nulls": [null.name for null in judgment.nulls],
-        "precision": drawn.precision,
-    }
-    return save_pca(
-        pca,
-        folder,
-        judgment=judgment,
-        facts={"reconstruction_psnr": quality, **describe_tiles(vae)},
-        run=provenance(vae, hood.origin, command_line, **settings),
-    )

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from latentlab.directions.transfer import Transfer, check_targets, transfer_directions
+from latentlab.directions.transfer import check_targets, transfer_directions
 from latentlab.encoding.encoder import describe_input, encode
 from latentlab.latents import Latent, Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.recipes.finding import Search, find_around, save_found
-from latentlab.recipes.sampling import SamplingPlan
 from latentlab.results.directions import save_transfer
 from latentlab.results.folders import Saved, create_run
 from latentlab.results.interpolations import save_interpolation
@@ -23,14 +22,13 @@ def analyze_transfer(
     vae: LatentVAE,
     images: Sequence[Any],
     search: Search,
-    plan: SamplingPlan,
     *,
     alpha: float = 2.0,
     size: int | None = None,
     folder: Path | None = None,
     command_line: list[str] | None = None,
     progress: Progress | None = None,
-) -> tuple[Transfer, Saved]:
+) -> Saved:
     """Find directions at the first image, transfer them to the others, and save everything.
 
     This is ``latentlab transfer``. Parameters and errors as for
@@ -39,26 +37,21 @@ def analyze_transfer(
     """
     origin, *targets = [encode(vae, image, size) for image in images]
     check_targets(origin, targets)
-    found = find_around(vae, images[0], search, plan, size=size, progress=progress)
+    found = find_around(vae, images[0], search, size=size, progress=progress)
+    how: dict[str, Any] = {"alpha": alpha, "seed": search.plan.seed}
     moved = transfer_directions(
-        vae,
-        found.latent,
-        found.directions,
-        targets,
-        alpha=alpha,
-        seed=plan.seed,
-        progress=progress,
+        vae, found.latent, found.directions, targets, progress=progress, **how
     )
     written = save_found(vae, found, folder, command_line)
-    settings = {"images": [str(image) for image in images], "alpha": alpha, "seed": plan.seed}
+    sources = [str(image) for image in images]
     saved = save_transfer(
         moved,
         written.folder,
         facts={"finder": found.directions.finder},
-        run=provenance(vae, found.latent, command_line, **settings),
+        run=provenance(vae, found.latent, command_line, images=sources, **how),
     )
     files = (*written.files[:-1], *saved.files)
-    return moved, Saved(saved.folder, files, saved.facts)
+    return Saved(saved.folder, files, saved.facts)
 
 
 def analyze_interpolation(
@@ -67,16 +60,15 @@ def analyze_interpolation(
     *,
     path: str = "linear",
     steps: int = 24,
-    suffix: str = ".gif",
-    fps: float = 12,
-    loop: bool = True,
     folder: Path | None = None,
     command_line: list[str] | None = None,
     progress: Progress | None = None,
+    **animation: Any,
 ) -> Saved:
     """Interpolate between two latents, compare with the straight line, and save everything.
 
-    This is ``latentlab interpolate``. Parameters and errors as for :func:`latentlab.interpolate`.
+    This is ``latentlab interpolate``. Parameters and errors as for :func:`latentlab.interpolate`;
+    suffix, fps and loop of the animation as for :func:`latentlab.save`.
     """
     first, last = ends
     found = interpolate(vae, first, last, path=path, steps=steps, progress=progress)
@@ -89,8 +81,6 @@ def analyze_interpolation(
         found,
         folder or create_run(f"{first.name}-{last.name}", vae.spec.name),
         linear=straight,
-        suffix=suffix,
-        fps=fps,
-        loop=loop,
         run=run,
+        **animation,
     )

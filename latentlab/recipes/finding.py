@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class Search:
 
     Parameters
     ----------
+    plan : SamplingPlan, without the options that are the finder's
     finder : str, a registered finder
     n_components : int, optional; how many directions
     options : of the finder
@@ -44,11 +46,12 @@ class Search:
     compare : other finders to measure the overlap with
     """
 
-    finder: str = "pca"
-    n_components: int | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    labels: bool = True
-    compare: tuple[str, ...] = ()
+    plan: SamplingPlan
+    finder: str
+    n_components: int | None
+    options: Mapping[str, Any]
+    labels: bool
+    compare: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +84,8 @@ def plan_search(
     features: str | None = None,
     labels: bool = True,
     compare: Sequence[str] | None = None,
-) -> tuple[Search, SamplingPlan]:
-    """Return what to ask of a finder, and the plan without the options that are the finder's.
+) -> Search:
+    """Return what to ask of a finder, and where.
 
     Parameters
     ----------
@@ -97,10 +100,11 @@ def plan_search(
     if compare is None:
         compare = [name for name in _COMPARED if name != finder]
     rest = {name: value for name, value in plan.options.items() if name not in own}
-    return Search(finder, n_components, mine, labels, tuple(compare)), replace(plan, options=rest)
+    plan = replace(plan, options=rest)
+    return Search(plan, finder, n_components, mine, labels, tuple(compare))
 
 
-def check_search(search: Search, plan: SamplingPlan, image: Any, folder: Path | None) -> None:
+def check_search(search: Search, image: Any, folder: Path | None) -> None:
     """Raise the errors that can be found before a model is loaded.
 
     Raises
@@ -111,7 +115,7 @@ def check_search(search: Search, plan: SamplingPlan, image: Any, folder: Path | 
     FINDERS.make(search.finder, search.options)
     for other in search.compare:
         FINDERS.make(other)
-    check_plan(plan, image, folder)
+    check_plan(search.plan, image, folder)
     if search.n_components is not None and search.n_components < 1:
         raise UsageError(f"--components {search.n_components}", "1 or more", "pass --components 8")
 
@@ -120,32 +124,27 @@ def find_around(
     vae: LatentVAE,
     image: Any,
     search: Search,
-    plan: SamplingPlan,
     *,
     size: int | None = None,
     progress: Progress | None = None,
 ) -> FoundDirections:
     """Encode, sample, find, label and compare; nothing is saved."""
     latent = encode(vae, read_image(image, size=size, multiple=vae.spec.multiple))
-    hood = draw_neighborhood(vae, latent, image, plan, progress=progress)
-    scene = Scene(vae, latent, hood, plan.seed, progress)
-    for name in search.compare:  # raises if a finder cannot use this neighborhood
-        FINDERS.make(name).limit(scene)
-    directions = find_directions(
-        vae,
-        latent,
-        hood,
-        search.n_components,
-        finder=search.finder,
-        seed=plan.seed,
-        progress=progress,
-        **search.options,
-    )
+    hood = draw_neighborhood(vae, latent, image, search.plan, progress=progress)
+    scene = Scene(vae, latent, hood, search.plan.seed, progress)
+    # Raises if a finder cannot use this neighborhood.
+    limits = {name: FINDERS.make(name).limit(scene)[0] for name in search.compare}
+    find = partial(find_directions, vae, latent, hood, seed=scene.seed, progress=progress)
+    directions = find(search.n_components, finder=search.finder, **search.options)
     labels: tuple[Label, ...] = ()
     learned: dict[str, Any] = {}
     if search.labels:
         directions, labels, learned = _label(scene, directions)
-    learned["agreement"] = {name: _agreement(scene, directions, name) for name in search.compare}
+    count = len(directions.labels)
+    learned["agreement"] = {
+        name: subspace_agreement(directions, find(min(count, limit), finder=name))
+        for name, limit in limits.items()
+    }
     return FoundDirections(directions, latent, hood, labels, learned)
 
 
@@ -158,20 +157,6 @@ def _label(scene: Scene, found: Directions) -> tuple[Directions, tuple[Label, ..
     if fresh is None:
         return found, labels, {}
     return found, labels, {"factors": read_factors(found, hood, fresh, seed=seed)}
-
-
-def _agreement(scene: Scene, found: Directions, name: str) -> dict[str, Any]:
-    """Return how well directions agree with those of another finder."""
-    other = find_directions(
-        scene.vae,
-        scene.latent,
-        scene.neighborhood,
-        min(len(found.labels), FINDERS.make(name).limit(scene)[0]),
-        finder=name,
-        seed=scene.seed,
-        progress=scene.progress,
-    )
-    return subspace_agreement(found, other)
 
 
 def save_found(
@@ -276,9 +261,9 @@ def analyze_directions(
     ('PC 1', 'PC 2')
     """
     plan = SamplingPlan(neighborhood, n_samples, region, options or {}, seed)
-    search, plan = plan_search(plan, finder, n_components, labels=labels, compare=compare)
+    search = plan_search(plan, finder, n_components, labels=labels, compare=compare)
     out = None if folder is None else Path(folder)
-    check_search(search, plan, image, out)
-    found = find_around(vae, image, search, plan, size=size, progress=progress)
+    check_search(search, image, out)
+    found = find_around(vae, image, search, size=size, progress=progress)
     walk = walk_along_all(vae, found, progress)
     return replace(found, saved=save_found(vae, found, out, command_line, walk=walk))

@@ -58,22 +58,6 @@ class SamplingPlan:
         return {**settled, **self.options}
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """Samples, and how they were drawn.
-
-    Parameters
-    ----------
-    neighborhood : Neighborhood
-    precision : for ``run.json``
-    key : under which to keep the samples; None if they are kept already or cheap to draw
-    """
-
-    neighborhood: Neighborhood
-    precision: dict[str, Any]
-    key: str | None
-
-
 def check_plan(plan: SamplingPlan, image: Any, folder: Path | None) -> None:
     """Raise the errors that can be found before a model is loaded.
 
@@ -96,20 +80,28 @@ def draw_samples(
     *,
     say: Say = be_silent,
     progress: Progress | None = None,
-) -> Drawn:
-    """Return the neighborhood, kept from an earlier run or drawn at a sufficient precision."""
+) -> tuple[Neighborhood, dict[str, Any], str | None]:
+    """Return the neighborhood, kept from an earlier run or drawn at a sufficient precision.
+
+    With it come its precision, for ``run.json``, and the key under which to keep the samples,
+    None if they are kept already or cheap to draw.
+    """
     options = plan.options_for(image)
     settings = {"region": plan.region, "seed": plan.seed, "options": options}
     key = samples_key(vae, latent, plan.neighborhood, plan.n_samples, plan.dtype, settings)
     kept = find_kept(RUNS_FOLDER, key, latent)
     if kept is not None:
         say("using the samples of an earlier run; nothing is encoded again")
-        return Drawn(*kept, None)
-    precision = _choose(vae, latent, plan, options)
+        return *kept, None
+    precision = Precision(vae, None, "asked for")
+    if plan.dtype == "auto":
+        precision = choose_precision(
+            vae, latent, plan.neighborhood, options, region=plan.region, seed=plan.seed
+        )
     if precision.floor is not None and precision.vae is vae:
         say(f"encoding in float32: {precision.reason}")
     hood = draw_neighborhood(precision.vae, latent, image, plan, progress=progress)
-    return Drawn(hood, {"asked": plan.dtype, **precision.facts()}, key)
+    return hood, {"asked": plan.dtype, **precision.facts()}, key
 
 
 def draw_neighborhood(
@@ -131,14 +123,4 @@ def draw_neighborhood(
         region=plan.region,
         progress=progress,
         **plan.options_for(image),
-    )
-
-
-def _choose(
-    vae: LatentVAE, latent: Latent, plan: SamplingPlan, options: Mapping[str, Any]
-) -> Precision:
-    if plan.dtype != "auto":
-        return Precision(vae, None, "asked for")
-    return choose_precision(
-        vae, latent, plan.neighborhood, options, region=plan.region, seed=plan.seed
     )

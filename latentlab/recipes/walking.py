@@ -10,7 +10,7 @@ from typing import Any
 from latentlab.components.pca import PCA
 from latentlab.encoding.precision import decode_precision, with_fast_decoder
 from latentlab.errors import FileError, UsageError
-from latentlab.latents import Directions, Latent, Progress
+from latentlab.latents import Directions, Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.machine.files import check_folder
 from latentlab.neighborhoods import SAMPLERS
@@ -33,7 +33,6 @@ class EarlierRun:
     ----------
     folder : Path
     found : PCA or Directions
-    latent : Latent at which they start, without its image
     model : source, revision, sha256, dtype and tile of the run's model
     dtype : str, as the run was asked for
     command : ``"pca"`` or ``"directions"``
@@ -41,7 +40,6 @@ class EarlierRun:
 
     folder: Path
     found: PCA | Directions
-    latent: Latent
     model: Mapping[str, Any]
     dtype: str
     command: str
@@ -74,9 +72,9 @@ def read_run(run: Path | None, out: Path | None = None) -> EarlierRun:
         )
     check_folder(out or folder)
     found = load_pca(folder) if command == "pca" else load_directions(folder)
-    latent = found.sampling.known_origin()
+    found.sampling.known_origin()  # raises where there is no latent to start at
     dtype = asked_dtype(folder) if command == "pca" else "auto"
-    return EarlierRun(folder, found, latent, recorded_model(folder, command), dtype, command)
+    return EarlierRun(folder, found, recorded_model(folder, command), dtype, command)
 
 
 def check_curved(neighborhood: str) -> None:
@@ -91,7 +89,6 @@ def check_curved(neighborhood: str) -> None:
 
 def walk_and_save(
     vae: LatentVAE,
-    latent: Latent,
     found: PCA | Directions,
     folder: Path,
     *,
@@ -101,27 +98,26 @@ def walk_and_save(
     curved: bool = False,
     seed: int = 0,
     dtype: str = "auto",
-    suffix: str = ".gif",
-    fps: float = 12,
-    loop: bool = True,
     command_line: list[str] | None = None,
     progress: Progress | None = None,
+    **animation: Any,
 ) -> Saved:
     """Walk along directions and save the animations: ``latentlab traverse``.
 
     Parameters
     ----------
-    vae, latent, found, n_components, span, steps : as for :func:`latentlab.traverse`; by default
-        5 directions, or all if there are fewer
+    vae, found, n_components, span, steps : as for :func:`latentlab.traverse`, from the latent
+        that the directions were found at; by default 5 directions, or all if there are fewer
     folder : for the results
     curved, seed : whether to find each direction again at every step, and the seed of that search
     dtype : ``"auto"`` decodes in bfloat16 where that is native, except on curved walks
-    suffix, fps, loop : of the animations
     command_line : for ``run.json``
     progress : called as ``progress(what, done, total)``
+    **animation : suffix, fps and loop, as for :func:`latentlab.save`
     """
     if dtype == "auto" and not curved:
         vae = with_fast_decoder(vae)
+    latent = found.sampling.known_origin()
     there_are = len(found.components if isinstance(found, PCA) else found.vectors)
     count = min(USUAL_DIRECTIONS, there_are) if n_components is None else n_components
     how: dict[str, Any] = {"n_components": count, "span": span, "steps": steps}
@@ -136,4 +132,4 @@ def walk_and_save(
     run = provenance(vae, latent, command_line, **settings)
     if latent.image is None and latent.record.get("input"):
         run["input"] = latent.record["input"]
-    return save_traversal(walk, folder, suffix=suffix, fps=fps, loop=loop, run=run)
+    return save_traversal(walk, folder, run=run, **animation)

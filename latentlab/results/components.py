@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from latentlab.components.pca import PCA
 from latentlab.latents import Spectrum
 from latentlab.layouts import TokenLayout
-from latentlab.machine.files import check_folder, write_bytes
+from latentlab.machine.files import write_bytes
 from latentlab.results.arrays import check_shapes, load_sampling, open_result, write_result
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def save_pca(
     pca: PCA,
-    folder: str | Path,
+    folder: Path,
     *,
     judgment: Judgment | None = None,
     facts: Mapping[str, Any] | None = None,
@@ -37,8 +37,6 @@ def save_pca(
     """
     from latentlab.figures.canvas import new_figure, png_bytes
 
-    folder = Path(folder)
-    check_folder(folder)
     files = []
     plots = {"cumulative_variance.png": pca.plot, "eigenvalues.png": pca.plot_eigenvalues}
     for name, plot in plots.items():

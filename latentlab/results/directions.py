@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from latentlab.directions.transfer import Transfer
 from latentlab.images.reading import save_png
 from latentlab.latents import Directions
-from latentlab.machine.files import check_folder, write_bytes
+from latentlab.machine.files import write_bytes
 from latentlab.results.arrays import check_shapes, load_sampling, open_result, write_result
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _TRANSFER_ARRAYS = (
 
 def save_directions(
     directions: Directions,
-    folder: str | Path,
+    folder: Path,
     *,
     labels: tuple[Label, ...] = (),
     walk: Traversal | None = None,
@@ -52,8 +52,6 @@ def save_directions(
     facts : added to ``directions.json``
     run : for ``run.json``, instead of what the directions record about model and image
     """
-    folder = Path(folder)
-    check_folder(folder)
     sampling = directions.sampling
     origin = sampling.origin
     described = {
@@ -115,18 +113,16 @@ def load_directions(folder: str | Path) -> Directions:
 def _check(arrays: Mapping[str, Tensor], layout: Any, count: int) -> None:
     """Raise ValueError if arrays of directions do not match one another or the layout."""
     shape = tuple(arrays["vectors"].shape[1:]) if layout is None else layout.shape
-    check_shapes(arrays, {"vectors": (count, *shape), "deviations": (count,), "shares": (count,)})
-    expected: dict[str, tuple[int, ...]] = dict.fromkeys(
-        ("strengths", "residuals", "steps"), (count,)
-    )
-    if layout is not None:
-        expected["rows"] = (count, layout.n_features)
-    check_shapes(arrays, {key: size for key, size in expected.items() if key in arrays})
+    optional = [name for name in ("strengths", "residuals", "steps") if name in arrays]
+    expected = dict.fromkeys(("deviations", "shares", *optional), (count,))
+    check_shapes(arrays, {"vectors": (count, *shape), **expected})
+    if layout is not None and "rows" in arrays:
+        check_shapes(arrays, {"rows": (count, layout.n_features)})
 
 
 def save_transfer(
     transfer: Transfer,
-    folder: str | Path,
+    folder: Path,
     *,
     facts: Mapping[str, Any] | None = None,
     run: Mapping[str, Any] | None = None,
@@ -134,8 +130,6 @@ def save_transfer(
     """Write figure, sheet, arrays, ``transfer.json`` and ``run.json``; return what was written."""
     from latentlab.figures.canvas import png_bytes
 
-    folder = Path(folder)
-    check_folder(folder)
     return write_result(
         folder,
         "transfer",

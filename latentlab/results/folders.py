@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,12 @@ def create_run(image: str, model: str, root: Path = RUNS_FOLDER) -> Path:
     """Return a new folder ``root/<image>-<model>-<n>``, n counting up from 1."""
     stem = f"{_plain(image)}-{_plain(model)}"
     check_folder(root)
-    number = 1
-    while True:
+    for number in count(1):
         folder = root / f"{stem}-{number}"
-        try:
+        with suppress(FileExistsError):
             folder.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        else:
-            return folder
+            break
+    return folder
 
 
 def _plain(name: str) -> str:
@@ -51,9 +49,8 @@ def latest_run(root: Path = RUNS_FOLDER) -> Path:
     elsewhere = root / _ELSEWHERE
     candidates = [*root.glob("*/pca.json")]
     if elsewhere.is_file():
-        candidates.append(
-            Path(elsewhere.read_text(encoding="utf-8", errors="replace")) / "pca.json"
-        )
+        noted = elsewhere.read_text(encoding="utf-8", errors="replace")
+        candidates.append(Path(noted) / "pca.json")
     runs = [path for path in candidates if path.is_file()]
     if not runs:
         raise FileError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from latentlab.images.reading import save_png
-from latentlab.machine.files import check_folder, write_bytes
+from latentlab.machine.files import write_bytes
 from latentlab.results.arrays import check_shapes, open_result, write_result
 from latentlab.results.folders import Saved
 from latentlab.walks.interpolation import Interpolation
@@ -17,7 +17,7 @@ _ARRAYS = ("positions", "latents", "frames", "changes", "drifts")
 
 def save_interpolation(
     found: Interpolation,
-    folder: str | Path,
+    folder: Path,
     *,
     linear: Interpolation | None = None,
     suffix: str = ".gif",
@@ -38,8 +38,6 @@ def save_interpolation(
     """
     from latentlab.figures.canvas import new_figure, png_bytes
 
-    folder = Path(folder)
-    check_folder(folder)
     figure = new_figure()
     others = [linear] if linear is not None and found.path != "linear" else []
     found.plot(figure.add_subplot(), others=others)

@@ -10,6 +10,7 @@ from latentlab.components.pca import PCA
 from latentlab.directions.transfer import Transfer
 from latentlab.errors import FileError, UsageError
 from latentlab.latents import Directions
+from latentlab.machine.files import check_folder
 from latentlab.results.components import load_pca, save_pca
 from latentlab.results.directions import (
     FACTS,
@@ -66,9 +67,11 @@ def save(result: Result | Traversal, folder: str | Path, **options: Any) -> list
     >>> paths[-1].name, load(folder).components.shape
     ('run.json', torch.Size([3, 4]))
     """
+    place = Path(folder)
+    check_folder(place)
     for kind, saver in _SAVERS.items():
         if isinstance(result, kind):
-            return list(saver(result, folder, **options).files)
+            return list(saver(result, place, **options).files)
     raise UsageError(
         f"a result of type {type(result).__name__}",
         f"one of {', '.join(kind.__name__ for kind in _SAVERS)}",

@@ -8,7 +8,6 @@ from typing import Any
 
 from latentlab.figures.animation import write_animation
 from latentlab.images.reading import save_png
-from latentlab.machine.files import check_folder
 from latentlab.results.arrays import write_result
 from latentlab.results.folders import Saved
 from latentlab.walks.traversal import Traversal
@@ -16,7 +15,7 @@ from latentlab.walks.traversal import Traversal
 
 def save_traversal(
     walk: Traversal,
-    folder: str | Path,
+    folder: Path,
     *,
     suffix: str = ".gif",
     fps: float = 12,
@@ -32,8 +31,6 @@ def save_traversal(
     suffix, fps, loop : of the animations: one of all directions, and one for each, in full size
     run : for ``run.json``, instead of what the traversal records about model and image
     """
-    folder = Path(folder)
-    check_folder(folder)
     files = [walk.save(folder / f"traversal{suffix}", fps=fps, loop=loop)]
     for index, path in enumerate(walk.paths, 1):
         frames = list(path.frames.numpy())

@@ -154,13 +154,12 @@ def follow(
     offsets: Tensor,
     *,
     frame: SingularDirections | None = None,
-    max_products: int = STEP_PRODUCTS,
     seed: int = 0,
 ) -> CurvedPath:
     """Return the latents at these distances along a direction that turns with the decoder.
 
     From the center outwards, each step goes straight along the current direction; then the frame,
-    the span of the directions that change the image most, is found again in a few products
+    the span of the directions that change the image most, is found again in at most 24 products
     from the last one. A direction of the frame is projected onto the new frame. That would turn
     any other direction into something else, so it continues as the direction that makes the same
     change of the image at the new place (damped least squares, in 11 products).
@@ -171,7 +170,6 @@ def follow(
     direction : Tensor, (C, h, w); its length is ignored
     offsets : Tensor, (steps,), ascending; distances from the center in model-space units
     frame : SingularDirections at the center, if known; by default the first 4
-    max_products : int, products for the frame at each step
     seed : int
 
     Raises
@@ -188,8 +186,8 @@ def follow(
     here = _Place(center.values, frame, row, _gain(center, row), 0.0, held)
     ahead = offsets[offsets > 0].tolist()
     behind = (-offsets[offsets < 0]).flip(0).tolist()
-    onward = list(_outward(center, here, ahead, max_products, seed))
-    return_way = list(_outward(center, replace(here, row=-row), behind, max_products, seed))
+    onward = list(_outward(center, here, ahead, seed))
+    return_way = list(_outward(center, replace(here, row=-row), behind, seed))
     middle = [here] * int((offsets == 0).sum())
     places = [*reversed(return_way), *middle, *onward]
     return CurvedPath(
@@ -212,7 +210,7 @@ def check_whole(layout: Layout) -> None:
 
 
 def _outward(
-    decoder: DecoderMap, place: _Place, distances: list[float], max_products: int, seed: int
+    decoder: DecoderMap, place: _Place, distances: list[float], seed: int
 ) -> Iterator[_Place]:
     """Yield the places at ascending distances from the center."""
     reached = 0.0
@@ -224,7 +222,7 @@ def _outward(
             there,
             len(place.frame.values),
             tolerance=_TOLERANCE,
-            max_products=max_products,
+            max_products=STEP_PRODUCTS,
             check_steps=0,
             start=place.frame.rows,
             seed=seed,
