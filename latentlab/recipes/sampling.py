@@ -140,5 +140,5 @@ def _choose(
     if plan.dtype != "auto":
         return Precision(vae, None, "asked for")
     return choose_precision(
-        vae, latent, plan.neighborhood, options, region=plan.region, seed=plan.seed
+        vae, latent, plan.neighborhood, region=plan.region, seed=plan.seed, **options
     )
