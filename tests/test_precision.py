@@ -57,7 +57,7 @@ def test_a_wide_neighborhood_is_encoded_in_bfloat16_and_a_narrow_one_is_not(
     assert wide.floor is not None
     assert 0 < wide.floor <= LARGEST_FLOOR
     narrow = dict.fromkeys(("shift", "rotation", "zoom", "contrast", "saturation", "hue"), 0)
-    small = choose_precision(mini, latent, "augment", {**narrow, "brightness": 0.002, "blur": 0})
+    small = choose_precision(mini, latent, "augment", **narrow, brightness=0.002, blur=0)
     assert small.vae is mini
     assert small.floor is not None
     assert small.floor > LARGEST_FLOOR

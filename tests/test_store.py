@@ -157,7 +157,7 @@ def test_a_device_that_runs_aside_gets_its_next_batch_before_the_last_is_waited_
     ahead: list[int] = []
     wait = BegunBatch.wait
 
-    def noted(begun: BegunBatch) -> torch.Tensor:
+    def noted(begun: BegunBatch) -> Posterior:
         nonlocal waited
         ahead.append(vae.encoded - waited)
         waited += len(begun.images)

@@ -14,7 +14,7 @@ Dependent rows (cells, patches, frames, crops) are drawn or left out in blocks.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import torch
@@ -121,12 +121,10 @@ def find_intervals(
     ratio = _interval_of_ratio(rows, spectrum, generator)
     with threads_for(min(matrix.shape)):
         lower, upper, reach = _band_of_curve(rows, spectrum, generator, progress)
-    bounds = (remove_sampling_bias(end, spectrum.n_samples) for end in (ratio.lower, ratio.upper))
+    corrected = (remove_sampling_bias(value, spectrum.n_samples) for value in astuple(ratio))
     return Intervals(
         participation_ratio=ratio,
-        participation_ratio_corrected=Interval(
-            remove_sampling_bias(ratio.value, spectrum.n_samples), *bounds
-        ),
+        participation_ratio_corrected=Interval(*corrected),
         k90=_interval_of_k90(spectrum, lower[:reach], upper[:reach]),
         curve_lower=_known_until(reach, lower),
         curve_upper=_known_until(reach, upper),

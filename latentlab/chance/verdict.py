@@ -11,7 +11,7 @@ from latentlab.chance.elbow import Elbow, find_elbow
 from latentlab.chance.intervals import LEVEL, Intervals, find_intervals
 from latentlab.chance.nulls import NULLS
 from latentlab.chance.nulls.base import Null
-from latentlab.chance.nulls.isotropic import isotropic_null
+from latentlab.chance.nulls.isotropic import noise_nulls
 from latentlab.errors import LatentlabError
 from latentlab.metrics.spectrum import fit_curve
 from latentlab.neighborhoods import sampler_of
@@ -19,7 +19,6 @@ from latentlab.neighborhoods import sampler_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from latentlab.figures.curves import Band
     from latentlab.latents import Neighborhood, Progress, Spectrum
     from latentlab.neighborhoods.base import Sampler
 
@@ -67,14 +66,6 @@ class Judgment:
             **_facts_of_intervals(self.intervals),
             "verdict": self.verdict,
         }
-
-    def curve_bands(self) -> list[Band]:
-        """Return the nulls' cumulative curves, for figures."""
-        return [null.curve_band() for null in self.nulls]
-
-    def eigenvalue_bands(self) -> list[Band]:
-        """Return the nulls' eigenvalues, for figures."""
-        return [null.eigenvalue_band() for null in self.nulls]
 
     @property
     def curve_interval(self) -> tuple[Tensor, Tensor] | None:
@@ -136,7 +127,7 @@ def judge(
     >>> judge(noise, fit_pca(noise).spectrum).components_above
     0
     """
-    drawn = _isotropic(spectrum)
+    drawn = noise_nulls(spectrum)
     models = [NULLS.make(name) for name in dict.fromkeys(nulls) if name != "isotropic"]
     drawn += [model.draw(samples, spectrum, seed=seed, progress=progress) for model in models]
     intervals = find_intervals(samples, spectrum, seed=seed, progress=progress) if drawn else None
@@ -153,11 +144,7 @@ def judge_stream(spectrum: Spectrum, neighborhood: str = "") -> Judgment:
     spectrum : Spectrum
     neighborhood : str, the sampler whose rows they resemble, such as ``"tokens"``
     """
-    return _judgment(spectrum, sampler_of(neighborhood), _isotropic(spectrum), streamed=True)
-
-
-def _isotropic(spectrum: Spectrum) -> list[Null]:
-    return [] if spectrum.n_samples < 3 else [isotropic_null(spectrum)]
+    return _judgment(spectrum, sampler_of(neighborhood), noise_nulls(spectrum), streamed=True)
 
 
 def _judgment(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from latentlab.chance.nulls.isotropic import isotropic_null
+from latentlab.chance.nulls.isotropic import noise_nulls
 from latentlab.components.checks import as_matrix
 from latentlab.components.summary import summarize_spectrum
 from latentlab.errors import ShapeError
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
+    from latentlab.chance.nulls.base import Null
     from latentlab.chance.verdict import Judgment
-    from latentlab.figures.curves import Band
 
 VARIANCE = "variance (model-space units²)"
 
@@ -171,7 +172,7 @@ class PCA:
         return draw_cumulative(
             self.spectrum.cumulative,
             label=self.sampling.name,
-            bands=judgment.curve_bands() if judgment else self._noise_band(),
+            bands=[null.curve_band() for null in self._nulls(judgment)],
             interval=judgment.curve_interval if judgment else None,
             complete=self.spectrum.is_complete,
             title=self.title,
@@ -185,17 +186,14 @@ class PCA:
         return draw_eigenvalues(
             self.spectrum.explained_variance,
             label=self.sampling.name,
-            bands=judgment.eigenvalue_bands() if judgment else self._noise_band(eigenvalues=True),
+            bands=[null.eigenvalue_band() for null in self._nulls(judgment)],
             threshold=judgment.threshold if judgment else None,
             title=self.title,
             ax=ax,
         )
 
-    def _noise_band(self, *, eigenvalues: bool = False) -> list[Band]:
-        if self.spectrum.n_samples <= 2:
-            return []
-        null = isotropic_null(self.spectrum)
-        return [null.eigenvalue_band() if eigenvalues else null.curve_band()]
+    def _nulls(self, judgment: Judgment | None) -> Sequence[Null]:
+        return judgment.nulls if judgment else noise_nulls(self.spectrum)
 
     def __repr__(self) -> str:
         return f"{self.description}, {len(self.components)} components kept"

@@ -57,13 +57,13 @@ def solve(rows: RowStream, n_components: int | None, solver: str, seed: int) -> 
     match chosen:
         case "covariance":
             return by_covariance(rows, n_components)
-        case "gram" if rows.world == 1:
+        case "gram" if rows.ranks.world == 1:
             return by_gram(rows, n_components)
         case "gram" if rows.whole is not None:
             return _gram_on_first(rows, rows.whole, n_components)
         case "randomized":
             return by_subspace(rows, n_components, seed)
-    ranks = f" with {rows.world} ranks" if rows.world > 1 else ""
+    ranks = f" with {rows.ranks.world} ranks" if rows.ranks.world > 1 else ""
     raise UsageError(
         f"solver={solver!r}{ranks}",
         f"one of {', '.join(SOLVERS)}" + (", without gram" if ranks else ""),
@@ -78,7 +78,7 @@ def choose_solver(rows: RowStream) -> str:
         return "gram" if n_samples <= n_features else "covariance"
     if n_features <= min(LARGEST_SIDE, n_samples):
         return "covariance"
-    if n_samples <= LARGEST_SIDE and rows.world == 1:
+    if n_samples <= LARGEST_SIDE and rows.ranks.world == 1:
         return "gram"
     if n_features <= LARGEST_SIDE:
         return "covariance"
@@ -157,8 +157,8 @@ def shared_scatter(rows: RowStream, shift: Tensor | None = None) -> tuple[Tensor
         sums[:-1] += block.sum(0)
         sums[-1] += len(block)
         add_products(scatter, block.T)
-    rows.add_up(sums, "the sums of all rows")
-    rows.add_up(scatter, "the products of all rows")
+    rows.ranks.add_up(sums, "the sums of all rows")
+    rows.ranks.add_up(scatter, "the products of all rows")
     difference = sums[:-1] / sums[-1]
     scatter.addr_(difference, difference, alpha=-float(sums[-1]))
     return shift + difference, mirror_lower(scatter)
@@ -202,7 +202,7 @@ def _covariance_times(rows: RowStream, basis: Tensor, mean: Tensor, what: str) -
     product = torch.zeros_like(basis)
     for block in rows.centered(mean):
         product.addmm_(block.T, block @ basis)
-    rows.add_up(product, what)
+    rows.ranks.add_up(product, what)
     return product / (rows.n_samples - 1)
 
 
@@ -211,21 +211,19 @@ def _gram_on_first(rows: RowStream, whole: RowStream, n_components: int | None) 
 
     An entry needs two rows, and a rank reads only its own part of them.
     """
-    assert rows.ranks is not None
     sizes = torch.zeros(2, dtype=torch.int64)
     found = None
     if rows.ranks.is_first:
         found = by_gram(whole, n_components)
         spectrum = found.spectrum
         sizes = torch.tensor([len(spectrum.explained_variance), len(found.components)])
-    known, kept = rows.add_up(sizes, "the components of rank 0").tolist()
-    parts = [
-        torch.zeros(known, dtype=torch.float64),
-        torch.zeros(kept, rows.n_features, dtype=torch.float64),
-        torch.zeros(rows.n_features, dtype=torch.float64),
-    ]
+    what = "the components of rank 0"
+    known, kept = rows.ranks.add_up(sizes, what).tolist()
     if found:
         parts = [found.spectrum.explained_variance, found.components, found.mean]
-    variances, components, mean = (rows.add_up(part, "the components of rank 0") for part in parts)
+    else:
+        shapes = (known,), (kept, rows.n_features), (rows.n_features,)
+        parts = [torch.zeros(shape, dtype=torch.float64) for shape in shapes]
+    variances, components, mean = (rows.ranks.add_up(part, what) for part in parts)
     spectrum = spectrum_of(variances, rows.n_samples, rows.n_features)
     return PCA(spectrum, components, mean, solver="gram")

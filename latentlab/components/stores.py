@@ -3,48 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from latentlab.errors import UsageError
 from latentlab.latents import Latent, Progress, Sampling
-from latentlab.layouts import Layout, TokenLayout, WholeLayout, Window
+from latentlab.layouts import LAYOUTS, Layout, Window
 from latentlab.linalg.rows import RowStream
+from latentlab.machine.distributed import Ranks
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from latentlab.machine.distributed import Ranks
     from latentlab.store.reading import Store
 
 
-@dataclass(frozen=True)
-class _Part:
-    """What one row is: its layout, the name of the rows, and what they can show."""
-
-    layout: type[Layout]
-    neighborhood: str
-    noun: str
-    statement: str
-
-
 PARTS = {
-    "whole": _Part(
-        WholeLayout,
+    "whole": Sampling(
         "store",
-        "latents",
-        "Whole latents of a data set. It shows how its images differ, mostly in what is "
+        label="latents",
+        statement="Whole latents of a data set. It shows how its images differ, mostly in what is "
         "where. Other images have other components.",
     ),
-    "tokens": _Part(
-        TokenLayout,
+    "tokens": Sampling(
         "tokens",
-        "cells",
-        "The cells of all latents of a data set, C numbers each. It shows which mixtures of "
-        "channels occur. Neighboring cells are alike, so far fewer than N are independent.",
+        label="cells",
+        statement="The cells of all latents of a data set, C numbers each. It shows which mixtures "
+        "of channels occur. Neighboring cells are alike, so far fewer than N are independent.",
     ),
 }
-"""What is one row: a whole latent, or each of its cells."""
+"""What is one row, a whole latent or each of its cells, and what such rows can show."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +42,12 @@ class StoreRows(RowStream):
     Parameters
     ----------
     store : Store
-    part : what one row is
+    part : Sampling, one of :data:`PARTS`
     layout : Layout of one latent
     """
 
     store: Store = field(kw_only=True)
-    part: _Part = field(kw_only=True)
+    part: Sampling = field(kw_only=True)
     layout: Layout = field(kw_only=True)
 
     def sampling_around(self, mean: Tensor) -> Sampling:
@@ -71,10 +59,8 @@ class StoreRows(RowStream):
             name=f"mean of {store.folder.resolve().name}",
             record={"model": {**manifest.model, "dtype": manifest.dtype}},
         )
-        label = f"{self.part.noun} of {len(store):,} images"
-        return Sampling(
-            self.part.neighborhood, self.layout, origin, label=label, statement=self.part.statement
-        )
+        label = f"{self.part.label} of {len(store):,} images"
+        return replace(self.part, layout=self.layout, origin=origin, label=label)
 
 
 def store_rows(
@@ -104,18 +90,17 @@ def store_rows(
     if parts not in PARTS:
         raise UsageError(f"parts {parts!r}", " or ".join(PARTS), "choose one of them")
     channels, height, width = store.shape
-    part = PARTS[parts]
-    layout = part.layout((channels, height, width), Window(0, 0, height, width))
+    layout = LAYOUTS[parts]((channels, height, width), Window(0, 0, height, width))
     cells = 1 if layout.grid is None else height * width
-    shared = ranks is not None and ranks.world > 1
+    ranks = ranks or Ranks()
     return StoreRows(
         _Reader(store, layout, cells, ranks, progress),
         len(store) * cells,
         layout.n_features,
         ranks=ranks,
-        whole=store_rows(store, parts, progress=progress) if shared else None,
+        whole=store_rows(store, parts, progress=progress) if ranks.world > 1 else None,
         store=store,
-        part=part,
+        part=PARTS[parts],
         layout=layout,
     )
 
@@ -127,18 +112,18 @@ class _Reader:
     store: Store
     layout: Layout
     cells: int
-    ranks: Ranks | None
+    ranks: Ranks
     progress: Progress | None
     passes: int = 0
 
     def __call__(self, rows: int) -> Iterator[Tensor]:
         self.passes += 1
-        first, every = (self.ranks.rank, self.ranks.world) if self.ranks else (0, 1)
+        rank, world = self.ranks.rank, self.ranks.world
         total, done, what = len(self.store), 0, f"pass {self.passes} over the latents"
         for latents in self.store.batches(
-            max(1, rows // self.cells), first_shard=first, every=every
+            max(1, rows // self.cells), first_shard=rank, every=world
         ):
             yield self.layout.flatten(latents)
-            done += len(latents) * every
+            done += len(latents) * world
             if self.progress:
                 self.progress(what, min(done, total), total)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 import torch
 from torch import Tensor
 
+from latentlab.components.checks import check_variance
 from latentlab.components.fitting import fit_pca
 from latentlab.components.pca import PCA, VARIANCE
-from latentlab.errors import UsageError
 from latentlab.linalg.sums import column_moments, project_rows
 
 if TYPE_CHECKING:
@@ -64,12 +64,7 @@ class Scene:
         """
         mean, variances = column_moments(self.neighborhood.samples)
         total = float(variances.sum())
-        if not total > 0:
-            raise UsageError(
-                "samples that are all identical",
-                "samples that differ",
-                "widen the neighborhood's ranges, radius or region",
-            )
+        check_variance(total)
         return mean, total
 
     @property

@@ -121,16 +121,13 @@ def label_directions(
     """
     if n_samples < 8:
         raise UsageError(f"{n_samples} samples for labels", "at least 8", "pass n_samples=64")
-    sources: list[Correlations] = []
-    if fresh is not None:
-        sources.append(factor_correlations(directions, fresh, seed=seed))
-    sources.append(
-        statistic_correlations(
-            vae, latent, directions, n_samples=n_samples, seed=seed, progress=progress
-        )
+    known = [] if fresh is None else [factor_correlations(directions, fresh, seed=seed)]
+    measured = statistic_correlations(
+        vae, latent, directions, n_samples=n_samples, seed=seed, progress=progress
     )
+    sources = [*known, measured]
     # Samples that hardly vary along a direction say little about its effect on the image.
-    naming = sources if directions.steps is None else sources[-1:]
+    naming = sources if directions.steps is None else [measured]
     return tuple(_label(name, k, sources, naming) for k, name in enumerate(directions.labels))
 
 

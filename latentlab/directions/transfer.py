@@ -189,7 +189,7 @@ def transfer_directions(
         raise UsageError(f"alpha={alpha}", "a number above 0", "pass alpha=2")
     chance = _random_like(directions, seed)
     latents = [origin, *targets]
-    seen: list[dict[str, Tensor]] = []
+    seen: list[tuple[Tensor, ...]] = []
     frames = []
     for done, latent in enumerate(latents, 1):
         changes, images = _change(vae, latent, directions, alpha)
@@ -198,20 +198,18 @@ def transfer_directions(
             statistic_correlations(vae, latent, some, n_samples=n_samples, seed=seed).rho
             for some in (directions, chance)
         )
-        found = (changes, random_changes, scores, random_scores)
-        seen.append(dict(zip(MEASURES, found, strict=True)))
+        seen.append((changes, random_changes, scores, random_scores))
         frames.append(images)
         if progress:
             progress("transfer", done, len(latents))
-    first, *others = seen
     return Transfer(
         labels=directions.labels,
         origin=origin.name,
         targets=tuple(latent.name for latent in targets),
         alpha=alpha,
         **{
-            name: torch.stack([_cosines(first[name], other[name]) for other in others])
-            for name in MEASURES
+            name: torch.stack([_cosines(first, other) for other in others])
+            for name, first, *others in zip(MEASURES, *seen, strict=True)
         },
         frames=torch.stack(frames),
         title=f"{origin.title}\n{directions.basis}",

@@ -101,15 +101,7 @@ def encode_batch(vae: LatentVAE, images: Tensor) -> Posterior:
     ------
     NonFiniteError, MemoryLimitError : as for :func:`encode`.
     """
-    parts = _run_encoder(vae, images)
-    logvars = [send_to_cpu(part.logvar) for part in parts if part.logvar is not None]
-    sent = send_to_cpu(torch.cat([part.mean for part in parts]))
-    mean = sent.wait()
-    if _overflows(vae, mean):
-        _warn_of_float16("encode", vae)
-        return encode_batch(vae.in_float32, images)
-    check_finite(mean, f"latents from {vae.spec.name} in {vae.dtype}")
-    return Posterior(mean, torch.cat([part.wait() for part in logvars]) if logvars else None)
+    return begin_batch(vae, images).wait()
 
 
 @dataclass(frozen=True)
@@ -120,26 +112,27 @@ class BegunBatch:
     ----------
     vae : LatentVAE
     images : Tensor, (b, 3, H, W) in [−1, 1]
-    sent : Sent, the mean on its way to the CPU
+    mean, logvar : Sent, on their way to the CPU; logvar None if the encoder returns none
     """
 
     vae: LatentVAE
     images: Tensor
-    sent: Sent
+    mean: Sent
+    logvar: Sent | None
 
-    def wait(self) -> Tensor:
-        """Wait for the mean (b, C, h, w) and return it, on the CPU.
+    def wait(self) -> Posterior:
+        """Wait for the posterior (b, C, h, w) and return it, on the CPU.
 
         Raises
         ------
         NonFiniteError, MemoryLimitError : as for :func:`encode`.
         """
-        mean = self.sent.wait()
+        mean = self.mean.wait()
         if _overflows(self.vae, mean):
             _warn_of_float16("encode", self.vae)
-            return encode_batch(self.vae.in_float32, self.images).mean
+            return encode_batch(self.vae.in_float32, self.images)
         check_finite(mean, f"latents from {self.vae.spec.name} in {self.vae.dtype}")
-        return mean
+        return Posterior(mean, self.logvar.wait() if self.logvar else None)
 
 
 def begin_batch(vae: LatentVAE, images: Tensor) -> BegunBatch:
@@ -150,7 +143,9 @@ def begin_batch(vae: LatentVAE, images: Tensor) -> BegunBatch:
     MemoryLimitError : as for :func:`encode`.
     """
     parts = _run_encoder(vae, images)
-    return BegunBatch(vae, images, send_to_cpu(torch.cat([part.mean for part in parts])))
+    mean = send_to_cpu(torch.cat([part.mean for part in parts]))
+    logvars = [part.logvar for part in parts if part.logvar is not None]
+    return BegunBatch(vae, images, mean, send_to_cpu(torch.cat(logvars)) if logvars else None)
 
 
 def encode_each(vae: LatentVAE, batches: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -164,7 +159,8 @@ def encode_each(vae: LatentVAE, batches: Iterable[Tensor]) -> Iterator[Tensor]:
     NonFiniteError, MemoryLimitError : as for :func:`encode`.
     """
     begun = (begin_batch(vae, images) for images in batches)
-    yield from one_ahead(begun, ahead=vae.runs_aside)
+    for posterior in one_ahead(begun, ahead=vae.runs_aside):
+        yield posterior.mean
 
 
 def decode_each(vae: LatentVAE, latents: Tensor) -> Iterator[Tensor]:

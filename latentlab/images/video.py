@@ -107,9 +107,10 @@ def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float) -> No
     target = ("-c:v", "libx264", "-crf", "14", "-pix_fmt", "yuv420p", "-movflags", "+faststart")
     command = [program, "-v", "error", "-y", *source, "-i", "-", *target, *_BT709, f"file:{path}"]
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=log)
-        with process:
-            _feed(process.stdin, even)
+        process: Any = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=log)
+        with suppress(BrokenPipeError), process:  # the log says why ffmpeg ended early
+            for frame in even:
+                process.stdin.write(frame.tobytes())
         reason = _last_line(log)
     if process.returncode:
         raise FileError(
@@ -140,15 +141,6 @@ def generate_palette(frames: list[NDArray[np.uint8]]) -> bytes | None:
     except OSError:
         return None
     return done.stdout if done.returncode == 0 and len(done.stdout) == 3 * 256 else None
-
-
-def _feed(stream: Any, frames: list[NDArray[np.uint8]]) -> None:
-    # ffmpeg may end early; its exit code and log say why. Closing flushes and may fail again.
-    with suppress(BrokenPipeError):
-        for frame in frames:
-            stream.write(frame.tobytes())
-    with suppress(BrokenPipeError):
-        stream.close()
 
 
 def _pad_to_even(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

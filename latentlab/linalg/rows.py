@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from latentlab.errors import ShapeError
 from latentlab.linalg.sums import check_finite
-
-if TYPE_CHECKING:
-    from latentlab.machine.distributed import Ranks
+from latentlab.machine.distributed import Ranks
 
 _BLOCK_BYTES = 2**25
 
@@ -29,7 +26,7 @@ class RowStream:
     n_samples : int, N, of all ranks together
     n_features : int, D
     matrix : Tensor, (N, D), if all rows are in memory
-    ranks : Ranks that share the rows, optional
+    ranks : Ranks that share the rows; by default this process reads them all
     whole : if ranks share the rows, the same rows as one process would read them
     """
 
@@ -37,17 +34,8 @@ class RowStream:
     n_samples: int
     n_features: int
     matrix: Tensor | None = None
-    ranks: Ranks | None = None
+    ranks: Ranks = field(default_factory=Ranks)
     whole: RowStream | None = None
-
-    @property
-    def world(self) -> int:
-        """Return the number of processes that share the rows."""
-        return self.ranks.world if self.ranks else 1
-
-    def add_up(self, sums: Tensor, what: str) -> Tensor:
-        """Return this process's sums added up over all ranks, in place."""
-        return self.ranks.add_up(sums, what) if self.ranks else sums
 
     @property
     def chunk(self) -> int:
@@ -92,7 +80,7 @@ def common_shift(rows: RowStream) -> Tensor:
     for chunk in rows.chunks():
         total[:-1], total[-1] = chunk.double().mean(0), 1
         break
-    rows.add_up(total, "the first rows")
+    rows.ranks.add_up(total, "the first rows")
     check_finite(total)
     return total[:-1] / total[-1]
 
@@ -113,7 +101,7 @@ def moments_of_rows(rows: RowStream) -> tuple[Tensor, float]:
     for block in rows.centered(shift):
         sums[0] += block.sum(0)
         sums[1] += block.square_().sum(0)
-    rows.add_up(sums, "the moments of all rows")
+    rows.ranks.add_up(sums, "the moments of all rows")
     check_finite(sums)
     difference = sums[0] / rows.n_samples
     squares = float((sums[1] - rows.n_samples * difference.square()).sum())

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from latentlab.loaders.registered import FAMILIES
+from latentlab.loaders.registered import FAMILIES as FAMILIES
 from latentlab.registry import lazy_names
 
 if TYPE_CHECKING:
-    from latentlab.loaders.base import LatentVAE
-    from latentlab.loaders.callables import wrap_vae
-    from latentlab.loaders.load import load_vae
-
-__all__ = ["FAMILIES", "LatentVAE", "load_vae", "wrap_vae"]
+    from latentlab.loaders.base import LatentVAE as LatentVAE
+    from latentlab.loaders.callables import wrap_vae as wrap_vae
+    from latentlab.loaders.load import load_vae as load_vae
 
 __getattr__, __dir__ = lazy_names(
     __name__, {"LatentVAE": "base", "load_vae": "load", "wrap_vae": "callables"}

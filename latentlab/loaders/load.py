@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,8 +93,7 @@ def load_vae(
     place, kind = choose_device(device), _choose_dtype(dtype)
     checkpoint = _read_local(source)
     if checkpoint is None:
-        options = {"revision": revision, "offline": offline, "progress": progress}
-        checkpoint = _fetch(str(source), options)
+        checkpoint = _fetch(str(source), revision=revision, offline=offline, progress=progress)
     elif revision is not None:
         raise UsageError(
             f"revision={revision} for {source}", "a hub repository", "leave it out for local files"
@@ -152,7 +151,7 @@ def _read_halves(parts: Sequence[str | Path]) -> Checkpoint:
     return read_pair(first, second)
 
 
-def _fetch(source: str, options: Mapping[str, Any]) -> Checkpoint:
+def _fetch(source: str, **options: Any) -> Checkpoint:
     """Return the checkpoint of a catalogue name or a hub repository, with options of ``fetch``."""
     from latentlab.loaders.catalogue import find_entry
     from latentlab.loaders.hub import fetch

@@ -6,7 +6,6 @@ for a neighborhood as wide as ``augment``, but not for a ball of radius 0.01.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,15 +44,7 @@ class Precision:
         return {"encode": dtype_name(self.vae.dtype), "floor": self.floor, "reason": self.reason}
 
 
-def choose_precision(
-    vae: LatentVAE,
-    latent: Latent,
-    name: str,
-    options: Mapping[str, Any] | None = None,
-    *,
-    region: tuple[int, int, int, int] | None = None,
-    seed: int = 0,
-) -> Precision:
+def choose_precision(vae: LatentVAE, latent: Latent, name: str, **options: Any) -> Precision:
     """Return the VAE to draw a neighborhood with: in bfloat16 if its rounding is negligible.
 
     A few samples are drawn in both precisions. If their mean square difference, the floor, exceeds
@@ -63,7 +54,7 @@ def choose_precision(
     ----------
     vae : LatentVAE, float32
     latent : Latent, encoded with it
-    name, options, region, seed : as for :func:`latentlab.neighborhood`
+    name : str, and options, such as region and seed, as for :func:`latentlab.neighborhood`
 
     Raises
     ------
@@ -78,7 +69,7 @@ def choose_precision(
     fast = vae.cast(torch.bfloat16)
     if fast is vae:
         return Precision(vae, None, "this model has one precision")
-    floor = measure_floor(vae, fast, latent, name, options, region=region, seed=seed)
+    floor = measure_floor(vae, fast, latent, name, **options)
     if floor is None:
         return Precision(vae, None, "a few samples are all alike")
     enough = floor <= LARGEST_FLOOR
@@ -89,14 +80,7 @@ def choose_precision(
 
 
 def measure_floor(
-    exact: LatentVAE,
-    fast: LatentVAE,
-    latent: Latent,
-    name: str,
-    options: Mapping[str, Any] | None = None,
-    *,
-    region: tuple[int, int, int, int] | None = None,
-    seed: int = 0,
+    exact: LatentVAE, fast: LatentVAE, latent: Latent, name: str, **options: Any
 ) -> float | None:
     """Return the mean square difference of samples drawn by two VAEs, over their variance.
 
@@ -104,9 +88,7 @@ def measure_floor(
     samples that do not vary.
     """
     drawn = [
-        neighborhood(
-            vae, latent, name, n_samples=_PILOT, seed=seed, region=region, **dict(options or {})
-        ).samples.double()
+        neighborhood(vae, latent, name, n_samples=_PILOT, **options).samples.double()
         for vae in (exact, fast)
     ]
     variance = drawn[0].var(0).sum()

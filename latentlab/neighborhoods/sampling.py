@@ -12,11 +12,11 @@ from torch import Tensor
 
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Latent, Neighborhood, Progress, Sampling
-from latentlab.layouts import Window
+from latentlab.layouts import Layout, Window
 from latentlab.loaders.base import LatentVAE
 from latentlab.machine.memory import allocate_matrix
 from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD, SAMPLERS
-from latentlab.neighborhoods.base import Sampler
+from latentlab.neighborhoods.base import Draws, Sampler
 
 
 def neighborhood(
@@ -76,7 +76,9 @@ def neighborhood(
     window = _window_of(region, latent)
     layout = sampler.layout(latent, window)
     generator = torch.Generator().manual_seed(seed)
-    rows, factors = _collect(sampler, vae, latent, layout, n_samples, generator, progress)
+    total = sampler.n_latents(n_samples)
+    draws = sampler.draw(vae, latent, total, generator)
+    rows, factors = _collect(draws, layout, total, name, progress)
     sampling = Sampling(
         name=name,
         layout=layout,
@@ -156,34 +158,27 @@ def _window_of(region: tuple[int, int, int, int] | None, latent: Latent) -> Wind
 
 
 def _collect(
-    sampler: Sampler,
-    vae: LatentVAE,
-    latent: Latent,
-    layout: Any,
-    samples: int | None,
-    generator: torch.Generator,
-    progress: Progress | None,
+    draws: Draws, layout: Layout, total: int, name: str, progress: Progress | None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return all rows (N, D), in memory allocated once, and the factors of the latents."""
-    total = sampler.n_latents(samples)
-    rows_each = len(layout.flatten(latent.values[None]))
+    rows_each = math.prod(layout.grid or ())
     matrix = allocate_matrix(total * rows_each, layout.n_features)
     done, factors = 0, defaultdict(list)
-    for latents, some in sampler.draw(vae, latent, total, generator):
+    for latents, some in draws:
         rows = layout.flatten(latents)
         matrix[done : done + len(rows)] = rows
         done += len(rows)
         for factor, values in some.items():
             factors[factor].append(values)
         if progress:
-            progress(f"sampling {sampler.name}", done // rows_each, total)
+            progress(f"sampling {name}", done // rows_each, total)
     if done < 2:
         raise UsageError(
-            f"{done} sample from {sampler.name}",
+            f"{done} sample from {name}",
             "at least 2, since one has no variance",
             "pass a larger image or region, a longer clip or a folder of more images",
         )
-    return matrix[:done], {name: torch.cat(values) for name, values in factors.items()}
+    return matrix[:done], {factor: torch.cat(values) for factor, values in factors.items()}
 
 
 def _thin(rows: Tensor, samples: int | None, generator: torch.Generator) -> Tensor:

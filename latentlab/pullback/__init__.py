@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from latentlab.pullback.registered import FEATURES
+from latentlab.pullback.registered import FEATURES as FEATURES
 from latentlab.registry import lazy_names
 
 if TYPE_CHECKING:
-    from latentlab.pullback.features import make_features
-    from latentlab.pullback.products import DecoderMap, decoder_map
-    from latentlab.pullback.singular import SingularDirections, top_singular
-    from latentlab.pullback.traces import estimate_traces
-
-__all__ = [
-    "FEATURES",
-    "DecoderMap",
-    "SingularDirections",
-    "decoder_map",
-    "estimate_traces",
-    "make_features",
-    "top_singular",
-]
+    from latentlab.pullback.features import make_features as make_features
+    from latentlab.pullback.products import DecoderMap as DecoderMap
+    from latentlab.pullback.products import decoder_map as decoder_map
+    from latentlab.pullback.singular import SingularDirections as SingularDirections
+    from latentlab.pullback.singular import top_singular as top_singular
+    from latentlab.pullback.traces import estimate_traces as estimate_traces
 
 __getattr__, __dir__ = lazy_names(
     __name__,

@@ -96,7 +96,7 @@ def draw_samples(
     precision = Precision(vae, None, "asked for")
     if plan.dtype == "auto":
         precision = choose_precision(
-            vae, latent, plan.neighborhood, options, region=plan.region, seed=plan.seed
+            vae, latent, plan.neighborhood, region=plan.region, seed=plan.seed, **options
         )
     if precision.floor is not None and precision.vae is vae:
         say(f"encoding in float32: {precision.reason}")

@@ -108,7 +108,7 @@ class ShardEncoder:
 
     def _keep(self, begun: BegunBatch, batch: Batch) -> None:
         try:
-            mean = begun.wait()
+            mean = begun.wait().mean
         except NonFiniteError as error:
             got = f"{error.got} for {', '.join(image.path for image, _ in batch)}"
             raise NonFiniteError(got, error.expected, error.advice) from error

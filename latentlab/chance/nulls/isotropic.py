@@ -58,6 +58,11 @@ def isotropic_null(spectrum: Spectrum) -> Null:
     )
 
 
+def noise_nulls(spectrum: Spectrum) -> list[Null]:
+    """Return the null of isotropic noise, or none for two samples, which have one component."""
+    return [] if spectrum.n_samples < 3 else [isotropic_null(spectrum)]
+
+
 def isotropic_largest(
     n_samples: int, n_features: int, tracy_widom: float = _TRACY_WIDOM_95
 ) -> float:
