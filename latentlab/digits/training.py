@@ -247,8 +247,7 @@ class Trainer:
                 index, _, moment = rest.partition(".")
                 moments.setdefault(int(index), {})[moment] = value
         self.model.load_state_dict(weights)
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
         self.generator.set_state(tensors["generator"])
         self.frames = list(tensors["frames"])
         self.history = list(facts["history"])

@@ -94,8 +94,7 @@ def export_page(page: Page, folder: Path) -> list[Path]:
     ------
     FileError : the folder holds other files, or cannot be written.
     """
-    target = folder.absolute()
-    target = target.resolve() if target.is_symlink() else target
+    target = folder.resolve() if folder.is_symlink() else folder.absolute()
     check_folder(target.parent)
     _refuse_foreign_files(target, folder)
     target.parent.mkdir(parents=True, exist_ok=True)
