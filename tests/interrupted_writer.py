@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from latentlab.store.encoding import EncodedShard
 from latentlab.store.writing import ShardWriter
 
 COUNT = 1000
@@ -30,7 +29,7 @@ def interrupt_writers(folder: Path, count: int) -> int:
             with ShardWriter(folder) as writer:
                 signal.setitimer(signal.ITIMER_REAL, moments.uniform(1e-4, 5e-3))
                 while True:
-                    writer.write(EncodedShard(0, latents, lines))
+                    writer.write((0, latents, lines))
         except KeyboardInterrupt:
             interrupted += 1
     return interrupted

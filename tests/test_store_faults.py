@@ -35,7 +35,7 @@ from latentlab.latents import Posterior
 from latentlab.machine.distributed import Ranks
 from latentlab.machine.files import sha256_of_file
 from latentlab.store.filling import encode_folder
-from latentlab.store.preparing import Grid, prepare
+from latentlab.store.preparing import prepare
 from latentlab.store.reading import open_store
 from latentlab.store.sources import Entry, Folder, safe_path
 from latentlab.store.verification import verify_store
@@ -496,7 +496,7 @@ def test_a_loop_of_links_leads_nowhere(photos: Path, store: Path) -> None:
     (photos / "003.png").symlink_to(photos / "003.png")
     found = verify_store(store, Folder(photos))
     assert found.problems == ("'003.png', which leads out of its folder",)
-    prepared = prepare(Folder(photos), "003.png", Grid.of(None, 4))
+    prepared = prepare(Folder(photos), None, 4, "003.png")
     assert prepared.problem == "'003.png', which leads out of its folder"
 
 

@@ -18,7 +18,6 @@ from image_folders import fill, make_folder, same_files
 
 from latentlab.errors import FileError
 from latentlab.store import shards as shards_module
-from latentlab.store.encoding import EncodedShard
 from latentlab.store.reading import open_store
 from latentlab.store.writing import ShardWriter
 
@@ -156,7 +155,7 @@ def test_an_interrupt_at_any_moment_ends_the_writer(tmp_path: Path) -> None:
 def test_an_error_in_the_writer_is_raised(tmp_path: Path) -> None:
     (tmp_path / "latents-00000.safetensors").mkdir()
     with ShardWriter(tmp_path) as writer:
-        writer.write(EncodedShard(0, {}, []))
+        writer.write((0, {}, []))
         with pytest.raises(FileError, match="cannot be written"):
             writer.wait()
 

@@ -20,7 +20,7 @@ from test_cli_bad_input import refused
 from latentlab.errors import FileError, ImageError, MissingExtraError
 from latentlab.store import hub_datasets
 from latentlab.store.opening import open_source
-from latentlab.store.preparing import Grid, prepare
+from latentlab.store.preparing import prepare
 from latentlab.store.reading import open_store
 from latentlab.store.sources import Folder
 from latentlab.store.tars import Tars
@@ -116,7 +116,7 @@ def test_a_sparse_member_is_skipped_with_its_reason(tmp_path: Path) -> None:
     subprocess.run(packed, cwd=tmp_path, check=True)
     source = open_source(tmp_path / "x.tar")
     (entry,) = source.entries()
-    assert "sparse" in prepare(source, entry.path, Grid.of(None, 4)).problem
+    assert "sparse" in prepare(source, None, 4, entry.path).problem
 
 
 def test_hidden_tar_files_are_left_out(photos: Path, tmp_path: Path) -> None:

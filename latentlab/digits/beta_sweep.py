@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,7 @@ from latentlab.digits.morphology import measure_digits
 from latentlab.digits.objective import Beta
 from latentlab.digits.training import Recipe, Trainer
 from latentlab.errors import UsageError
-
-if TYPE_CHECKING:
-    from latentlab.latents import Progress
+from latentlab.latents import Progress
 
 _LOSSES = ("reconstruction", "kl", "total", "active_units")
 _CONFIDENCE = 0.95

@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from latentlab.digits.idx import read_idx
 from latentlab.errors import FileError
+from latentlab.latents import Progress
 from latentlab.machine.files import sha256_of_file
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from latentlab.latents import Progress
 
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),

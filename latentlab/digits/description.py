@@ -15,10 +15,8 @@ from latentlab.digits.measure import center_and_spread
 from latentlab.digits.morphology import UNITS
 from latentlab.digits.traversal import measure_changes, traverse_latents
 
-_NORMALIZATION = {
-    "image": "gray values in [0, 1], ink is 1, no further scaling",
-    "z": "standard deviations of the prior N(0, 1)",
-}
+_GRAY = "gray values in [0, 1], ink is 1, no further scaling"
+_PRIOR_UNITS = "standard deviations of the prior N(0, 1)"
 _OWN_UNITS = "the encoder's own units: there is no prior, see rest and spread"
 _REACH = 3.0
 _SPAN = 2.0
@@ -51,7 +49,8 @@ def describe_model(run: DigitsRun) -> dict[str, Any]:
     """
     config, tilt = run.model.config, run.tilt_dimension
     rest, spread = center_and_spread(run.model, run.codes)
-    changes = _mean_changes(run)
+    changes = _mean_changes(run, rest, spread)
+    units = _PRIOR_UNITS if config.is_variational else _OWN_UNITS
     return {
         "format": FORMAT,
         "name": run.name,
@@ -64,22 +63,21 @@ def describe_model(run: DigitsRun) -> dict[str, Any]:
         "variational": config.is_variational,
         "tilt_dimension": tilt,
         "tilt_sign": None if tilt is None else (1 if changes["slant"][tilt] >= 0 else -1),
-        "normalization": _NORMALIZATION | ({} if config.is_variational else {"z": _OWN_UNITS}),
+        "normalization": {"image": _GRAY, "z": units},
         "rest": _rounded(rest),
         "spread": _rounded(spread),
-        "ranges": _ranges(run),
+        "ranges": _ranges(run.codes.mean, rest, spread),
         "quantiles": run.facts.get("latent", {}).get("quantiles", {}),
         "effects": _effects(changes, tilt, config.size),
     }
 
 
-def _ranges(run: DigitsRun) -> list[list[float]]:
+def _ranges(codes: Tensor, rest: Tensor, spread: Tensor) -> list[list[float]]:
     """Return the range over which each latent is worth moving, rounded to tenths.
 
     It holds the prior within 3 standard deviations and all but the outermost codes of the test set.
     """
-    rest, spread = center_and_spread(run.model, run.codes)
-    low, high = run.codes.mean.quantile(torch.tensor([0.005, 0.995]), dim=0)
+    low, high = codes.quantile(torch.tensor([0.005, 0.995]), dim=0)
     low = torch.minimum(low, rest - _REACH * spread)
     high = torch.maximum(high, rest + _REACH * spread)
     return [
@@ -88,9 +86,8 @@ def _ranges(run: DigitsRun) -> list[list[float]]:
     ]
 
 
-def _mean_changes(run: DigitsRun) -> dict[str, NDArray[np.float64]]:
+def _mean_changes(run: DigitsRun, rest: Tensor, spread: Tensor) -> dict[str, NDArray[np.float64]]:
     """Return how each factor changes from −2 to 2 (L,), mean over labels; 0 without ink."""
-    rest, spread = center_and_spread(run.model, run.codes)
     values = rest[:, None] + spread[:, None] * torch.tensor([-_SPAN, _SPAN])
     changes = measure_changes(traverse_latents(run.model, values, center=rest))
     return {name: np.nan_to_num(change).mean(0) for name, change in changes.items()}
@@ -105,14 +102,12 @@ def _effects(
     sides = {"slant": 1, "area": size**2}
     floors = np.array([_FLOORS[name] * sides.get(name, size) for name in names])
     share = np.abs(table) / np.maximum(np.abs(table).max(0), floors / _NOTICEABLE)
-    effects: list[dict[str, Any] | None] = []
+    effects: list[dict[str, Any] | None] = [None] * len(table)
     for latent, row in enumerate(share):
-        leading = names.index("slant") if latent == tilt else int(row.argmax())
-        if latent != tilt and row[leading] < _NOTICEABLE:
-            effects.append(None)
-            continue
-        change = round(float(table[latent, leading]), 3)
-        effects.append({"factor": names[leading], "change": change, "unit": UNITS[names[leading]]})
+        name = "slant" if latent == tilt else names[row.argmax()]
+        if latent == tilt or row.max() >= _NOTICEABLE:
+            change = round(float(changes[name][latent]), 3)
+            effects[latent] = {"factor": name, "change": change, "unit": UNITS[name]}
     return effects
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.error import URLError
 from urllib.request import urlopen
 
 from latentlab.errors import DownloadError
+from latentlab.latents import Progress
 from latentlab.machine.files import sha256_of_file, write_bytes
-
-if TYPE_CHECKING:
-    from latentlab.latents import Progress
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -37,8 +34,8 @@ _TIMEOUT = 30.0
 
 def mnist_cache() -> Path:
     """Return the folder where MNIST is kept, below XDG_CACHE_HOME or ``~/.cache``."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "latentlab" / "mnist"
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches, "latentlab", "mnist")
 
 
 def fetch_mnist(*, offline: bool = False, progress: Progress | None = None) -> Path:

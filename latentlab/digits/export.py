@@ -83,10 +83,9 @@ def export_onnx(run: DigitsRun, folder: Path) -> dict[str, Any]:
         ENCODER: (model.encoder, {"image": images, "label": label}, ("mean", "logvar")),
     }
     contents = {name: _to_onnx(*part, facts) for name, part in parts.items()}
-    largest = max(_difference(contents[name], *part) for name, part in parts.items())
+    facts["max_abs_diff"] = max(_difference(contents[name], *part) for name, part in parts.items())
     files = [write_bytes(folder / name, content) for name, content in contents.items()]
     sums = {path.name: {"sha256": sha256_of_file(path)} for path in files}
-    facts["max_abs_diff"] = largest
     files.append(write_json(folder / DESCRIPTION, {**facts, "files": sums}))
     return {**facts, "files": files}
 
@@ -139,8 +138,7 @@ def _finish(proto: Any, facts: Mapping[str, Any]) -> bytes:
     for key, value in facts.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         proto.metadata_props.add(key=key, value=text)
-    content: bytes = proto.SerializeToString(deterministic=True)
-    return content
+    return bytes(proto.SerializeToString(deterministic=True))
 
 
 @contextmanager
@@ -149,8 +147,7 @@ def _without_chatter() -> Iterator[None]:
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         try:
             yield
         finally:

@@ -15,7 +15,7 @@ from latentlab.digits.figures import ink
 from latentlab.digits.folders import DigitsRun
 from latentlab.digits.interpolation import LatentPath
 from latentlab.digits.measure import Codes
-from latentlab.figures.animation import write_animation
+from latentlab.figures.animation import Frame, write_animation
 from latentlab.figures.canvas import LABEL_COLORS, PALETTE, new_figure
 from latentlab.images.reading import save_png
 from latentlab.results.folders import write_json
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from latentlab.digits.training import Trainer
-    from latentlab.figures.animation import Frame
 
 _MOST_FRAMES = 120
 _HELD = 12
@@ -104,14 +103,12 @@ def plane_of(start: Tensor, end: Tensor) -> NDArray[np.float64]:
         return np.eye(2, len(start))
     # If a latent is zero or the two are parallel, any axis completes the basis.
     axes, lengths = np.linalg.qr(torch.stack((start, end), dim=1).double().numpy())
-    plane: NDArray[np.float64] = np.where(np.diag(lengths) < 0, -axes, axes).T
-    return plane
+    return np.where(np.diag(lengths) < 0, -axes, axes).T
 
 
 def project(z: Tensor, plane: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the coordinates (N, 2) of latents (N, L) in a plane of :func:`plane_of`."""
-    projected: NDArray[np.float64] = z.double().numpy() @ plane.T
-    return projected
+    return np.asarray(z.double().numpy() @ plane.T)
 
 
 class InterpolationFilm:
@@ -125,44 +122,20 @@ class InterpolationFilm:
     """
 
     def __init__(self, paths: Sequence[LatentPath], codes: Codes, *, title: str) -> None:
-        self.paths = paths
-        self.plane = plane_of(paths[0].z[0], paths[0].z[-1])
-        self.tracks = [project(path.z, self.plane) for path in paths]
+        plane = plane_of(paths[0].z[0], paths[0].z[-1])
+        cloud = project(codes.mean, plane)
         self.figure = _new_film(7.2, 3.7 * len(paths) + 0.3, title)
         panels = self.figure.subplots(len(paths), 2, squeeze=False, width_ratios=(1.15, 1))
-        self.points: list[Any] = []
-        self.tiles: list[Any] = []
-        for path, track, (left, right) in zip(paths, self.tracks, panels, strict=True):
-            self._draw_plane(left, track, codes, path.kind)
-            self.tiles.append(show_tile(right, ink(path.images)[0]))
+        self.rows: list[tuple[LatentPath, NDArray[np.float64], Any, Any]] = []
+        for path, (left, right) in zip(paths, panels, strict=True):
+            track, tile = project(path.z, plane), show_tile(right, ink(path.images)[0])
+            self.rows.append((path, track, _draw_plane(left, track, cloud, codes, path.kind), tile))
             right.set_title(" ", fontsize=9)  # reserves the line that each frame fills
         freeze_layout(self.figure)
 
-    def _draw_plane(self, ax: Axes, track: NDArray[np.float64], codes: Codes, kind: str) -> None:
-        reach = max(2.3, 1.25 * float(np.abs(track).max()))
-        colors = np.array(LABEL_COLORS)[codes.labels.numpy()]
-        x, y = project(codes.mean, self.plane).T
-        ax.scatter(x, y, s=5, lw=0, alpha=0.35, c=colors)
-        turn = np.linspace(0, 2 * np.pi, 100)
-        circle = np.stack((np.cos(turn), np.sin(turn)))
-        for radius in (1, 2):
-            ax.plot(*radius * circle, ":", lw=0.8, color=PALETTE["chance"])
-        ax.plot(*track.T, "-", lw=2, color=PALETTE["data"])
-        for point, name in ((track[0], "$z_i$"), (track[-1], "$z_e$")):
-            _mark(ax, point, name)
-        self.points.append(ax.plot(*track[0], "o", ms=9, color=PALETTE["log"], zorder=5)[0])
-        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-        names = ("along $z_i$", "across, towards $z_e$")
-        if codes.mean.shape[1] <= 2:
-            names = ("$z_0$", "$z_1$")
-        ax.set(xlabel=names[0], ylabel=names[1])
-        ax.set_title(f"{kind}; dotted: 1 and 2 σ of the prior", fontsize=9)
-        ax.grid(alpha=0.25, lw=0.5)
-
     def frame(self, step: int) -> Frame:
         """Return the frame (H, W, 3), uint8, of one step."""
-        shown = zip(self.paths, self.tracks, self.points, self.tiles, strict=True)
-        for path, track, point, tile in shown:
+        for path, track, point, tile in self.rows:
             point.set_data([track[step, 0]], [track[step, 1]])
             tile.set_data(ink(path.images[step])[0])
             weight, norm = step / (len(track) - 1), float(path.z[step].norm())
@@ -172,7 +145,33 @@ class InterpolationFilm:
 
     def all(self) -> list[Frame]:
         """Return the frames of all steps."""
-        return [self.frame(step) for step in range(len(self.tracks[0]))]
+        return [self.frame(step) for step in range(len(self.rows[0][1]))]
+
+
+def _draw_plane(
+    ax: Axes, track: NDArray[np.float64], cloud: NDArray[np.float64], codes: Codes, kind: str
+) -> Any:
+    """Draw a path (steps, 2) over the codes (N, 2); return its moving point."""
+    reach = max(2.3, 1.25 * float(np.abs(track).max()))
+    colors = np.array(LABEL_COLORS)[codes.labels.numpy()]
+    x, y = cloud.T
+    ax.scatter(x, y, s=5, lw=0, alpha=0.35, c=colors)
+    turn = np.linspace(0, 2 * np.pi, 100)
+    circle = np.stack((np.cos(turn), np.sin(turn)))
+    for radius in (1, 2):
+        ax.plot(*radius * circle, ":", lw=0.8, color=PALETTE["chance"])
+    ax.plot(*track.T, "-", lw=2, color=PALETTE["data"])
+    for point, name in ((track[0], "$z_i$"), (track[-1], "$z_e$")):
+        _mark(ax, point, name)
+    moving = ax.plot(*track[0], "o", ms=9, color=PALETTE["log"], zorder=5)[0]
+    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    names = ("along $z_i$", "across, towards $z_e$")
+    if codes.mean.shape[1] <= 2:
+        names = ("$z_0$", "$z_1$")
+    ax.set(xlabel=names[0], ylabel=names[1])
+    ax.set_title(f"{kind}; dotted: 1 and 2 σ of the prior", fontsize=9)
+    ax.grid(alpha=0.25, lw=0.5)
+    return moving
 
 
 def _mark(ax: Axes, point: NDArray[np.float64], name: str) -> None:
@@ -195,8 +194,7 @@ def show_tile(ax: Axes, tile: Frame) -> Any:
     """Draw a tile with a thin frame and no ticks; return the image, whose data may change."""
     image = ax.imshow(tile, interpolation="nearest", vmin=0, vmax=255)
     ax.set(xticks=[], yticks=[])
-    for spine in ax.spines.values():
-        spine.set(color="#bbbbbb", lw=0.5)
+    ax.spines[:].set(color="#bbbbbb", lw=0.5)
     return image
 
 

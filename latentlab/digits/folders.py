@@ -70,9 +70,7 @@ class DigitsRun:
         ------
         UsageError : the images have another size than the model's.
         """
-        data = load_data(
-            name or str(self.facts["data"]["name"]), offline=offline, progress=progress
-        )
+        data = load_data(name or self.facts["data"]["name"], offline=offline, progress=progress)
         if data.test.size != self.model.config.size:
             raise UsageError(
                 f"--data {data.name} with images of {data.test.size} px",
@@ -111,12 +109,11 @@ def describe_codes(codes: Codes) -> dict[str, Any]:
     """Return mean, standard deviation and quantiles of the posterior means, by dimension."""
     means = codes.mean.double()
     levels = torch.tensor(QUANTILES, dtype=torch.float64)
-    names = (f"{level:g}" for level in QUANTILES)
-    quantiles = means.quantile(levels, dim=0).tolist()
+    quantiles = zip(QUANTILES, means.quantile(levels, dim=0).tolist(), strict=True)
     return {
         "mean": means.mean(0).tolist(),
         "std": means.std(0).tolist(),
-        "quantiles": dict(zip(names, quantiles, strict=True)),
+        "quantiles": {f"{level:g}": values for level, values in quantiles},
     }
 
 

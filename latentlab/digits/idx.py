@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import os
 import struct
 import zlib
 from pathlib import Path
@@ -21,7 +20,7 @@ _LARGEST = 2**30
 _GZIP = b"\x1f\x8b"
 
 
-def read_idx(path: str | os.PathLike[str], what: str) -> NDArray[np.uint8]:
+def read_idx(path: Path, what: str) -> NDArray[np.uint8]:
     """Return the array, uint8, in an IDX file, gzipped or not.
 
     Parameters
@@ -42,7 +41,6 @@ def read_idx(path: str | os.PathLike[str], what: str) -> NDArray[np.uint8]:
     >>> read_idx(file, "labels").tolist()
     [7, 2, 1]
     """
-    path = Path(path)
     try:
         with _open(path) as file:
             shape = _read_header(path, file, what)

@@ -7,7 +7,6 @@ Lengths are in pixels of the image, angles in radians.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
@@ -47,8 +46,8 @@ def slant_of(images: ArrayLike) -> NDArray[np.float64]:
     >>> float(np.degrees(slant_of(slash[None])[0]).round(6))
     45.0
     """
-    gray = _as_stack(images)
-    return np.arctan(-_shear_of(gray))
+    _, _, shear = _centered(_as_stack(images))
+    return np.arctan(-shear)
 
 
 def measure_digits(images: ArrayLike) -> dict[str, NDArray[np.float64]]:
@@ -68,13 +67,14 @@ def measure_digits(images: ArrayLike) -> dict[str, NDArray[np.float64]]:
     ShapeError : an array of another shape.
     """
     gray = _as_stack(images)
-    width, height = _extents(gray)
-    parts = [
-        _measure_strokes(gray[start : start + _CHUNK]) for start in range(0, len(gray), _CHUNK)
-    ]
-    strokes = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    values = {"slant": slant_of(gray), "width": width, "height": height, **strokes}
-    return {name: values[name] for name in FACTORS}
+    rows, columns, shear = _centered(gray)
+    upright = columns[:, None, :] - shear[:, None, None] * rows[:, :, None]
+    width = [_middle(where.ravel(), ink.ravel()) for where, ink in zip(upright, gray, strict=True)]
+    height = [_middle(where, ink) for where, ink in zip(rows, gray.sum(2), strict=True)]
+    chunks = [gray[start : start + _CHUNK] for start in range(0, len(gray), _CHUNK)]
+    thickness, area, length = np.hstack([_measure_strokes(chunk) for chunk in chunks])
+    values = (np.arctan(-shear), thickness, np.array(width), np.array(height), area, length)
+    return dict(zip(FACTORS, values, strict=True))
 
 
 def _as_stack(images: ArrayLike) -> NDArray[np.float64]:
@@ -88,32 +88,16 @@ def _as_stack(images: ArrayLike) -> NDArray[np.float64]:
     return stack
 
 
-def _shear_of(gray: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return u₁₁/u₀₂ (N,)."""
-    rows, columns, mass = _centered(gray)
+def _centered(gray: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Return rows (N, H) and columns (N, W) relative to the center of mass, and u₁₁/u₀₂ (N,)."""
+    mass = gray.sum((1, 2))
+    rows, columns = (np.arange(length, dtype=np.float64) for length in gray.shape[1:])
     with np.errstate(invalid="ignore", divide="ignore"):
+        rows = rows - (gray.sum(2) @ rows / mass)[:, None]
+        columns = columns - (gray.sum(1) @ columns / mass)[:, None]
         mixed = np.einsum("nij,ni,nj->n", gray, rows, columns) / mass
         vertical = np.einsum("nij,ni->n", gray, rows**2) / mass
-        shear: NDArray[np.float64] = mixed / vertical
-    return shear
-
-
-def _centered(gray: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Return rows (N, H) and columns (N, W) relative to the center of mass, and the mass (N,)."""
-    mass = gray.sum((1, 2))
-    axes = [np.arange(length, dtype=np.float64) for length in gray.shape[1:]]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        row_center = gray.sum(2) @ axes[0] / mass
-        column_center = gray.sum(1) @ axes[1] / mass
-    return axes[0] - row_center[:, None], axes[1] - column_center[:, None], mass
-
-
-def _extents(gray: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    rows, columns, _ = _centered(gray)
-    upright = columns[:, None, :] - _shear_of(gray)[:, None, None] * rows[:, :, None]
-    widths = [_middle(where.ravel(), ink.ravel()) for where, ink in zip(upright, gray, strict=True)]
-    heights = [_middle(where, ink) for where, ink in zip(rows, gray.sum(2), strict=True)]
-    return np.array(widths), np.array(heights)
+        return rows, columns, mixed / vertical
 
 
 def _middle(where: NDArray[np.float64], ink: NDArray[np.float64]) -> float:
@@ -126,23 +110,20 @@ def _middle(where: NDArray[np.float64], ink: NDArray[np.float64]) -> float:
     return float(ends[1] - ends[0])
 
 
-def _measure_strokes(gray: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
+def _measure_strokes(gray: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return thickness, area and length (3, N)."""
     from scipy.ndimage import distance_transform_edt
 
     binary = enlarge(gray)
     skeletons = skeletonize(binary)
-    empty = ~binary.any((1, 2))
     distances = [
         distance_transform_edt(image)[line].mean() if line.any() else np.nan
         for image, line in zip(binary, skeletons, strict=True)
     ]
+    thickness = 2 * np.array(distances) / _SCALE
     area = binary.sum((1, 2)) / _SCALE**2
     length = _path_lengths(skeletons) / _SCALE
-    return {
-        "thickness": 2 * np.array(distances) / _SCALE,
-        "area": np.where(empty, np.nan, area),
-        "length": np.where(empty, np.nan, length),
-    }
+    return np.where(binary.any((1, 2)), [thickness, area, length], np.nan)
 
 
 def enlarge(gray: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -151,8 +132,7 @@ def enlarge(gray: NDArray[np.float64]) -> NDArray[np.bool_]:
     smooth = rows @ gray @ columns.T
     low, high = gray.min((1, 2)), gray.max((1, 2))
     cut = low + _THRESHOLD * (high - low)
-    binary: NDArray[np.bool_] = (smooth > cut[:, None, None]) & (high > low)[:, None, None]
-    return binary
+    return np.asarray((smooth > cut[:, None, None]) & (high > low)[:, None, None])
 
 
 @cache
@@ -162,8 +142,7 @@ def _enlargement(length: int) -> NDArray[np.float64]:
 
     splines = zoom(np.eye(length), (_SCALE, 1), order=3, mode="nearest", grid_mode=True)
     # A blur of a third of a pixel keeps the enlargement from ringing.
-    matrix: NDArray[np.float64] = gaussian_filter1d(splines, _SCALE / 3, axis=0, mode="nearest")
-    return matrix
+    return np.asarray(gaussian_filter1d(splines, _SCALE / 3, axis=0, mode="nearest"))
 
 
 def _path_lengths(skeletons: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -172,5 +151,4 @@ def _path_lengths(skeletons: NDArray[np.bool_]) -> NDArray[np.float64]:
     down = (skeletons[:, :-1] & skeletons[:, 1:]).sum((1, 2))
     falling = (skeletons[:, :-1, :-1] & skeletons[:, 1:, 1:]).sum((1, 2))
     rising = (skeletons[:, :-1, 1:] & skeletons[:, 1:, :-1]).sum((1, 2))
-    lengths: NDArray[np.float64] = right + down + np.sqrt(2) * (falling + rising)
-    return lengths
+    return np.asarray(right + down + np.sqrt(2) * (falling + rising))

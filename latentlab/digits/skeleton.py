@@ -66,18 +66,23 @@ def _codes(
     return code
 
 
-def _removable(first_pass: bool) -> NDArray[np.bool_]:
-    """Return, for each of the 256 neighborhoods, whether this pass removes its center."""
+def _neighborhoods(turn: int) -> NDArray[np.bool_]:
+    """Return the neighbors (256, 8) of each neighborhood, from above; from below if turned by 4."""
     bits = (np.arange(256)[:, None] >> np.arange(8)) & 1
+    return np.roll(bits.astype(bool), -turn, axis=1)
+
+
+def _removable(turn: int) -> NDArray[np.bool_]:
+    """Return, for each of the 256 neighborhoods, whether a pass removes its center.
+
+    The first pass; the second is the same turned by 4.
+    """
+    bits = _neighborhoods(turn)
     neighbors = bits.sum(1)
-    crossings = ((bits == 0) & (np.roll(bits, -1, axis=1) == 1)).sum(1)
-    north, east, south, west = bits[:, 0], bits[:, 2], bits[:, 4], bits[:, 6]
-    if first_pass:
-        open_sides = (north * east * south == 0) & (east * south * west == 0)
-    else:
-        open_sides = (north * east * west == 0) & (north * south * west == 0)
-    falls: NDArray[np.bool_] = (neighbors >= 2) & (neighbors <= 6) & (crossings == 1) & open_sides
-    return falls
+    crossings = (~bits & np.roll(bits, -1, axis=1)).sum(1)
+    north, east, south, west = bits[:, ::2].T
+    closed = east & south & (north | west)
+    return np.asarray((neighbors >= 2) & (neighbors <= 6) & (crossings == 1) & ~closed)
 
 
 def _corner(turn: int) -> NDArray[np.bool_]:
@@ -86,13 +91,11 @@ def _corner(turn: int) -> NDArray[np.bool_]:
     Such a pixel has one neighbor above (below, if turned by 4) and one at a side, which touch each
     other without it.
     """
-    bits = np.roll(((np.arange(256)[:, None] >> np.arange(8)) & 1).astype(bool), -turn, axis=1)
-    north, northeast, east, southeast, south, southwest, west, northwest = bits.T
+    north, northeast, east, southeast, south, southwest, west, northwest = _neighborhoods(turn).T
     right = east & ~northeast & ~southwest & (~west | ~south)
     left = west & ~northwest & ~southeast & (~east | ~south)
-    steps: NDArray[np.bool_] = north & (right | left)
-    return steps
+    return np.asarray(north & (right | left))
 
 
 _CORNERS = (_corner(0), _corner(4))
-_REMOVABLE = (_removable(True), _removable(False))
+_REMOVABLE = (_removable(0), _removable(4))

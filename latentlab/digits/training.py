@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,9 +18,7 @@ from latentlab.digits.measure import image_losses, measure_losses, reconstruct_d
 from latentlab.digits.models import DigitsConfig, DigitsModel, build_model
 from latentlab.digits.objective import OBJECTIVES, Beta, total_correlation
 from latentlab.errors import NonFiniteError, UsageError
-
-if TYPE_CHECKING:
-    from latentlab.latents import Progress
+from latentlab.latents import Progress
 
 _WATCHED = 10
 _LAST_RATE = 0.02
@@ -206,12 +205,11 @@ class Trainer:
                 "a finite loss",
                 "lower --rate or --beta",
             )
-        total = reconstruction + kl
         return {
             "epoch": self.epoch + 1,
             "beta": beta,
             "objective": objective,
-            "train": {"reconstruction": reconstruction, "kl": kl, "total": total},
+            "train": {"reconstruction": reconstruction, "kl": kl, "total": reconstruction + kl},
             "test": asdict(measure_losses(self.model, self.test, seed=self.recipe.seed)),
         }
 
@@ -249,8 +247,7 @@ class Trainer:
                 index, _, moment = rest.partition(".")
                 moments.setdefault(int(index), {})[moment] = value
         self.model.load_state_dict(weights)
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
         self.generator.set_state(tensors["generator"])
         self.frames = list(tensors["frames"])
         self.history = list(facts["history"])
@@ -258,6 +255,5 @@ class Trainer:
 
 def _one_of_each(digits: Digits) -> Digits:
     """Return the first image of each label, in the order of the labels."""
-    labels = digits.labels
-    present = sorted(set(labels.tolist()))[:_WATCHED]
-    return digits[[int((labels == label).nonzero()[0]) for label in present]]
+    _, first = np.unique(digits.labels.numpy(), return_index=True)
+    return digits[first[:_WATCHED].tolist()]

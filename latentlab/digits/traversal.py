@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,13 +18,10 @@ from latentlab.digits.measure import center_and_spread
 from latentlab.digits.models import DigitsModel
 from latentlab.digits.morphology import FACTORS, measure_digits
 from latentlab.errors import UsageError
-from latentlab.figures.animation import write_animation
+from latentlab.figures.animation import Frame, write_animation
 from latentlab.figures.sheets import compose_sheet, lay_out_sheet
 from latentlab.images.reading import save_png
 from latentlab.results.folders import write_json
-
-if TYPE_CHECKING:
-    from latentlab.figures.animation import Frame
 
 RANGES = ("sigma", "quantile")
 _MINUS = "\N{MINUS SIGN}"
@@ -77,8 +74,7 @@ def traverse_latents(
     count, steps = values.shape
     rest = torch.zeros(count) if center is None else center
     z = rest.expand(len(labels), count, steps, count).clone()
-    for latent in range(count):
-        z[:, latent, :, latent] = values[latent]
+    z.diagonal(dim1=1, dim2=3)[:] = values.T
     repeated = torch.tensor(labels)[:, None, None].expand(z.shape[:3])
     images = model.images(z.flatten(0, 2), repeated.flatten())
     return LatentTraversal(labels, values, images.reshape(*z.shape[:3], config.size, config.size))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,21 +21,8 @@ from latentlab.store.shards import Shape
 Batch = list[tuple[Prepared, int]]
 """Images of one shape, each with its position in the shard."""
 
-
-@dataclass(frozen=True)
-class EncodedShard:
-    """What is written to the files of one shard.
-
-    Parameters
-    ----------
-    number : int
-    latents : (C, h, w) → latents (n, C, h, w) in the dtype to be stored
-    lines : a dict for each image, in the order of the list, for the index
-    """
-
-    number: int
-    latents: Mapping[Shape, Tensor]
-    lines: Sequence[dict[str, Any]]
+EncodedShard = tuple[int, dict[Shape, Tensor], list[dict[str, Any]]]
+"""Number of a shard, its latents by shape, and its lines, as they are written to its files."""
 
 
 class ShardEncoder:
@@ -94,7 +79,7 @@ class ShardEncoder:
                 "bring them back and run the same command again",
             )
         latents = {shape: torch.cat(parts) for shape, parts in sorted(self._latents.items())}
-        return EncodedShard(self._shard, latents, self._lines)
+        return self._shard, latents, self._lines
 
     def _begin(self, batch: Batch) -> None:
         levels = np.stack([image.levels for image, _ in batch if image.levels is not None])

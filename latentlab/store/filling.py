@@ -6,11 +6,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from latentlab.encoding.batches import one_ahead
 from latentlab.errors import FileError, ImageError, UsageError
+from latentlab.images.cropping import target_of
 from latentlab.latents import Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.machine.distributed import Ranks
@@ -20,7 +22,7 @@ from latentlab.store.encoding import ShardEncoder
 from latentlab.store.listing import LIST, check_list, paths_by_shard, write_list
 from latentlab.store.manifest import MANIFEST, Manifest, plan, read_same, write_manifest
 from latentlab.store.opening import open_source
-from latentlab.store.preparing import Grid, Prepared
+from latentlab.store.preparing import Prepared, prepare
 from latentlab.store.shards import INDEX, is_finished, lines_of_index, remove_unfinished
 from latentlab.store.sources import Source
 from latentlab.store.workers import default_workers, prepared
@@ -211,8 +213,9 @@ def _fill(
     started = time.monotonic()
     wanted = set(missing)
     paths = (path for shard, some in listed() if shard in wanted for path in some)
-    grid = Grid.of(manifest.size, manifest.spec.multiple)
-    images = prepared(source, paths, grid, workers=workers)
+    multiple = manifest.spec.multiple
+    one = partial(prepare, source, target_of(manifest.size, multiple), multiple)
+    images = prepared(one, paths, workers=workers)
     # Writing takes time on slow disks; meanwhile the model works on the next shard.
     with closing(paths), closing(images), ShardWriter(folder) as writer:
         begun = _begin_shards(vae, manifest, missing, images, total, progress)

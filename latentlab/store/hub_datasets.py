@@ -42,8 +42,7 @@ class DatasetRows:
             raise FileError(
                 f"row {path!r}, which the data set lacks", f"a row of {self.root}", "put it back"
             )
-        content = (rows[int(path)][column] or {}).get("bytes")
-        return bytes(content or b"")
+        return bytes((rows[int(path)][column] or {}).get("bytes") or b"")
 
 
 @lru_cache(maxsize=1)

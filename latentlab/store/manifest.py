@@ -13,11 +13,12 @@ import torch
 
 from latentlab.encoding.batches import batch_size
 from latentlab.errors import FileError, LatentlabError, UsageError
+from latentlab.images.cropping import target_of
 from latentlab.latents import LatentSpec
 from latentlab.loaders.base import LatentVAE
 from latentlab.machine.files import open_durably
 from latentlab.machine.versions import library_versions
-from latentlab.store.preparing import Grid
+from latentlab.store.preparing import describe_preparing
 from latentlab.store.sources import Source
 
 FORMAT = 1
@@ -101,7 +102,7 @@ def plan(
     ------
     UsageError : an option with an invalid value.
     """
-    grid = Grid.of(size, vae.spec.multiple)
+    target = target_of(size, vae.spec.multiple)
     check_options(stored=stored, **counts)
     side = size or _USUAL_SIDE
     on_cpu = vae.device.type == "cpu"
@@ -110,7 +111,7 @@ def plan(
         spec=vae.spec,
         source=source.kind,
         size=size,
-        preprocessing=grid.preprocessing,
+        preprocessing=describe_preparing(target, vae.spec.multiple),
         dtype=str(vae.dtype).removeprefix("torch."),
         stored=stored,
         per_shard=counts["per_shard"] or PER_SHARD,

@@ -13,39 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentlab.errors import ImageError, LatentlabError
-from latentlab.images.cropping import Target, decode_levels, target_of
+from latentlab.images.cropping import Target, decode_levels
 from latentlab.store.sources import Source
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The size to which images are cropped and resized.
-
-    Parameters
-    ----------
-    target : (height, width) in pixels, or None to keep the size of each image
-    multiple : int, of which sides are multiples
-    """
-
-    target: Target
-    multiple: int
-
-    @classmethod
-    def of(cls, size: int | None, multiple: int) -> Grid:
-        """Return the grid for a size in pixels; UsageError if it is no multiple of ``multiple``."""
-        return cls(target_of(size, multiple), multiple)
-
-    @property
-    def preprocessing(self) -> str:
-        """Return in words what is done to an image."""
-        if self.target is None:
-            fit = f"centre crop to multiples of {self.multiple} pixels"
-        else:
-            height, width = self.target
-            fit = f"centre crop to a square, LANCZOS {width}×{height}"
-        return f"upright, opaque 8-bit sRGB; {fit}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +41,24 @@ class Prepared:
     retry: bool = False
 
 
-def prepare(source: Source, path: str, grid: Grid) -> Prepared:
-    """Return one image of a source on the grid; an image that cannot be read is no error."""
+def describe_preparing(target: Target, multiple: int) -> str:
+    """Return in words what is done to every image."""
+    fit = f"centre crop to multiples of {multiple} pixels"
+    if target is not None:
+        fit = f"centre crop to a square, LANCZOS {target[1]}×{target[0]}"
+    return f"upright, opaque 8-bit sRGB; {fit}"
+
+
+def prepare(source: Source, target: Target, multiple: int, path: str) -> Prepared:
+    """Return one image of a source; an image that cannot be read is no error.
+
+    Parameters
+    ----------
+    source : Source
+    target : (height, width) in pixels, or None to keep the size of each image
+    multiple : int, of which sides are multiples
+    path : str, the image's name in the source
+    """
     try:
         content = source.read(path)
     except OSError as error:
@@ -79,7 +66,7 @@ def prepare(source: Source, path: str, grid: Grid) -> Prepared:
     except LatentlabError as error:
         return Prepared(path, problem=error.got, retry=True)
     try:
-        levels = decode_levels(content, path, grid.target, grid.multiple)
+        levels = decode_levels(content, path, target, multiple)
     except LatentlabError as error:
         # The same damage gives the same line, wherever Pillow's objects are in memory.
         reason = _ADDRESS.sub("", error.got)

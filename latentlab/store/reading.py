@@ -89,9 +89,7 @@ class Store:
     def images(self) -> Iterator[dict[str, Any]]:
         """Yield path, size, sha256, shape, shard and row of every latent, in order."""
         for shard in range(self.manifest.shards):
-            for line in read_images(self.folder, shard):
-                if "skipped" not in line:
-                    yield line
+            yield from (line for line in read_images(self.folder, shard) if "skipped" not in line)
 
     def paths(self) -> Iterator[str]:
         """Return the path of every latent's image in the source, in order."""

@@ -15,13 +15,15 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, closing, suppress
 from typing import IO, Any
 
 from latentlab.machine.distributed import ranks_here
-from latentlab.store.preparing import Grid, Prepared, prepare
-from latentlab.store.sources import Source
+from latentlab.store.preparing import Prepared
+
+Prepare = Callable[[str], Prepared]
+"""Path of an image → the image; a function that can be pickled."""
 
 _AHEAD = 4
 """Paths sent to a worker ahead of its answers: few enough to fit into a pipe without waiting."""
@@ -50,22 +52,21 @@ def default_workers(*, beside_model: bool = False) -> int:
 
 
 def prepared(
-    source: Source, paths: Iterable[str], grid: Grid, *, workers: int
+    prepare: Prepare, paths: Iterable[str], *, workers: int
 ) -> Generator[Prepared, None, None]:
-    """Yield the images of a source in the order of their paths.
+    """Yield images in the order of their paths.
 
     Parameters
     ----------
-    source : Source
+    prepare : a path → Prepared; can be pickled
     paths : of the images, read only as far ahead as the workers are
-    grid : Grid
     workers : int, processes; 0 decodes in this process
     """
     if workers == 0:
-        yield from (prepare(source, path, grid) for path in paths)
+        yield from map(prepare, paths)
         return
     with ExitStack() as stack:
-        crew = [stack.enter_context(closing(_Worker(source, grid))) for _ in range(workers)]
+        crew = [stack.enter_context(closing(_Worker(prepare))) for _ in range(workers)]
         waiting: deque[_Worker] = deque()
         for number, path in enumerate(paths):
             if len(waiting) == workers * _AHEAD:
@@ -80,8 +81,8 @@ def prepared(
 class _Worker:
     """One process, and the paths that it has not answered yet."""
 
-    def __init__(self, source: Source, grid: Grid) -> None:
-        self.task = (source, grid)
+    def __init__(self, prepare: Prepare) -> None:
+        self.prepare = prepare
         self.paths: deque[str] = deque()
         self._start()
 
@@ -92,7 +93,7 @@ class _Worker:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
         )
         _widen(self.process.stdout)
-        self._write(self.task)
+        self._write(self.prepare)
 
     def _write(self, message: Any) -> None:
         assert self.process.stdin is not None
@@ -143,8 +144,8 @@ def serve() -> None:
     os.dup2(2, 1)  # what a library prints must not end up between the answers
     questions = sys.stdin.buffer
     with suppress(EOFError, BrokenPipeError):
-        source, grid = pickle.load(questions)
+        prepare = pickle.load(questions)
         while True:
-            pickle.dump(prepare(source, pickle.load(questions), grid), answers, protocol=5)
+            pickle.dump(prepare(pickle.load(questions)), answers, protocol=5)
             answers.flush()
     os._exit(0)  # skips the message about the broken pipe

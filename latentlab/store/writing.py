@@ -49,7 +49,7 @@ class ShardWriter:
     def _run(self) -> None:
         for shard in iter(self._asked.get, None):
             try:
-                write_shard(self._folder, shard.number, shard.latents, shard.lines)
+                write_shard(self._folder, *shard)
                 self._answers.put(None)
             except Exception as error:  # noqa: BLE001 - raised by the thread that waits
                 self._answers.put(error)

@@ -94,8 +94,7 @@ def export_page(page: Page, folder: Path) -> list[Path]:
     ------
     FileError : the folder holds other files, or cannot be written.
     """
-    target = folder.absolute()
-    target = target.resolve() if target.is_symlink() else target
+    target = folder.resolve() if folder.is_symlink() else folder.absolute()
     check_folder(target.parent)
     _refuse_foreign_files(target, folder)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -114,16 +113,15 @@ def export_page(page: Page, folder: Path) -> list[Path]:
 
 
 def _refuse_foreign_files(target: Path, shown: Path) -> None:
-    if not target.exists():
-        return
-    if not target.is_dir():
+    if target.exists() and not target.is_dir():
         raise FileError(f"{shown}, a file", "a folder", "choose another --export")
+    written = _recorded(target)
     for path in sorted(target.rglob("*")):
         name = path.relative_to(target).as_posix()
         if (path.is_dir() and not path.is_symlink()) or name == _RECORD:
             continue
-        written = _recorded(target).get(name)
-        if path.is_symlink() or written is None or sha256_of_file(path) != written:
+        is_foreign = path.is_symlink() or name not in written
+        if is_foreign or sha256_of_file(path) != written[name]:
             raise FileError(
                 f"{shown / name}, which latentlab did not write",
                 "a new or empty folder, or an unchanged earlier export",

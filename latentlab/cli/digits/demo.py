@@ -76,6 +76,6 @@ def _open_browser(address: str) -> None:
     """Open the page in a graphical browser; one in the terminal would cover the messages."""
     import webbrowser
 
-    has_windows = sys.platform in ("darwin", "win32") or "DISPLAY" in os.environ
-    if has_windows or "WAYLAND_DISPLAY" in os.environ:
+    displays = {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
+    if displays or sys.platform in ("darwin", "win32"):
         webbrowser.open(address)

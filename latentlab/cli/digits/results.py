@@ -8,9 +8,7 @@ from typing import Any
 
 import typer
 
-from latentlab.cli.console import print_json, table
-
-Summary = Callable[[Mapping[str, Any]], None]
+from latentlab.cli.console import print_json, print_parts, styled, table
 
 
 def results_folder(out: Path | None, what: str) -> Path:
@@ -33,7 +31,7 @@ def report(
     context: typer.Context,
     folder: Path,
     facts: Mapping[str, Any],
-    print_summary: Summary | None = None,
+    print_summary: Callable[[Mapping[str, Any]], None] | None = None,
     **settings: Any,
 ) -> None:
     """Record a command in ``run.json``, then print its facts, as ``--json`` and ``--quiet`` ask.
@@ -64,10 +62,6 @@ def print_table(
     headings: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None
 ) -> None:
     """Print a table below its title; columns with a heading are aligned to the right."""
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
-    if title:
-        console.print(title, style="bold")
     left = [index for index, heading in enumerate(headings) if not heading]
-    console.print(table([*rows], headings if any(headings) else (), left=left))
+    made = table([*rows], headings if any(headings) else (), left=left)
+    print_parts([styled(title, "bold"), made] if title else [made])
