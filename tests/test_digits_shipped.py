@@ -116,6 +116,7 @@ def test_the_evaluation_meets_its_targets(run: DigitsRun, figures: dict[str, Any
 
 
 @pytest.mark.shared
+@pytest.mark.slow
 def test_the_card_says_what_is_measured(run: DigitsRun, figures: dict[str, Any]) -> None:
     card = CARD.read_text(encoding="utf-8")
     said = (
@@ -129,6 +130,7 @@ def test_the_card_says_what_is_measured(run: DigitsRun, figures: dict[str, Any])
     assert figures["test"]["total"] == pytest.approx(run.facts["test"]["total"], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_script_trains_sorts_and_writes_a_model_that_loads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

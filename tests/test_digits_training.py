@@ -79,6 +79,7 @@ def test_latent_statistics_are_numpys(finished: Path) -> None:
     np.testing.assert_allclose(facts["quantiles"]["0.95"], np.quantile(means, 0.95, axis=0))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_files(
     finished: Path, data: DigitsData, tmp_path: Path
 ) -> None:

@@ -202,6 +202,7 @@ def whole_store(photos: Path, out: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_two_hosts_give_the_same_bytes_as_one_process(photos: Path, tmp_path: Path) -> None:
     port = free_port()
     place = ("--nnodes", 2, "--nproc-per-node", 1, "--master-addr", "127.0.0.1")
@@ -216,6 +217,7 @@ def test_two_hosts_give_the_same_bytes_as_one_process(photos: Path, tmp_path: Pa
     assert same_files(tmp_path / "s", whole_store(photos, tmp_path / "whole"))
 
 
+@pytest.mark.slow
 def test_a_killed_rank_ends_the_others_and_one_process_finishes(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "photos", 120)
     store = tmp_path / "store"
@@ -250,6 +252,7 @@ with joined_ranks() as ranks:
 
 
 @pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.slow
 def test_sums_and_failures_reach_every_rank_without_torchrun(fails: bool) -> None:
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
     ranks = [

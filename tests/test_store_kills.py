@@ -43,6 +43,7 @@ def killed(way: str, photos: Path, stores: Path) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_twenty_kills_at_random_moments_change_no_byte(photos: Path, tmp_path: Path) -> None:
     found = killed("random", photos, tmp_path)
     assert sum(store["kills"] for store in found) == 20
@@ -111,6 +112,7 @@ def start(photos: Path, out: Path, *options: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_killed_command_ends_its_workers_and_can_be_resumed(photos: Path, tmp_path: Path) -> None:
     process = start(photos, tmp_path / "store", "--workers", "2")
     wait_for(tmp_path / "store" / "latents-00000.jsonl")
@@ -144,6 +146,7 @@ def test_ctrl_c_ends_with_130_and_one_line(photos: Path, tmp_path: Path) -> None
     assert not [name for name in files_in(tmp_path / "store") if name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_an_interrupt_at_any_moment_ends_the_writer(tmp_path: Path) -> None:
     script = Path(__file__).with_name("interrupted_writer.py")
     done = subprocess.run(

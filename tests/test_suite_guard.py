@@ -33,6 +33,7 @@ def test_that_needs_a_browser():
 
 
 @pytest.mark.parametrize(("present", "code"), [(True, 4), (False, 0)])
+@pytest.mark.slow
 def test_skipping_a_shared_test_fails_the_run_where_shared_is_present(
     tmp_path: Path, present: bool, code: int
 ) -> None:
@@ -44,6 +45,7 @@ def test_skipping_a_shared_test_fails_the_run_where_shared_is_present(
 
 
 @pytest.mark.parametrize(("setting", "code"), [("true", 4), ("", 0)])
+@pytest.mark.slow
 def test_skipping_a_browser_test_fails_the_run_in_ci(
     tmp_path: Path, setting: str, code: int
 ) -> None:

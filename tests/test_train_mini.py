@@ -231,7 +231,7 @@ def test_patch_pca_agrees_with_scikit_learn(photos: np.ndarray) -> None:
     np.testing.assert_allclose(ours.deviations**2, theirs.explained_variance_, rtol=1e-3)
     back = theirs.inverse_transform(theirs.transform(rows[:1]))[0].reshape(8, 8, 3)
     levels = ((back.clip(-1, 1) + 1) * 127.5).round()
-    np.testing.assert_array_equal(mini_linear.decode(ours, photos[:1])[0, :8, :8], levels)
+    np.testing.assert_array_equal(mini_linear.reconstruct(ours, photos[:1])[0, :8, :8], levels)
 
 
 def test_the_encoder_starts_as_the_whitened_patch_pca(photos: np.ndarray) -> None:
