@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from latentlab.chance.elbow import Elbow, find_elbow
 from latentlab.chance.intervals import LEVEL, Intervals, find_intervals
@@ -13,19 +13,28 @@ from latentlab.chance.nulls import NULLS
 from latentlab.chance.nulls.base import Null
 from latentlab.chance.nulls.isotropic import noise_nulls
 from latentlab.errors import LatentlabError
+from latentlab.latents import Spectrum
 from latentlab.metrics.spectrum import fit_curve
 from latentlab.neighborhoods import sampler_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from latentlab.latents import Neighborhood, Progress, Spectrum
+    from latentlab.latents import Neighborhood, Progress
     from latentlab.neighborhoods.base import Sampler
 
 DEFAULT_NULLS = ("parallel",)
 _LOG_LIKE = 0.95
 _SIGNIFICANT = 0.05
 _MANY = "This says how many directions vary, not whether they are disentangled"
+
+
+class Fitted(Protocol):
+    """What has a spectrum, such as a PCA."""
+
+    @property
+    def spectrum(self) -> Spectrum:
+        """Return the spectrum."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -90,7 +99,7 @@ class Judgment:
 
 def judge(
     samples: Neighborhood | Tensor,
-    spectrum: Spectrum,
+    fitted: Fitted | Spectrum,
     *,
     nulls: Sequence[str] = DEFAULT_NULLS,
     seed: int = 0,
@@ -102,7 +111,7 @@ def judge(
     Parameters
     ----------
     samples : Neighborhood or Tensor, (n_samples, n_features), that was fitted
-    spectrum : Spectrum of these samples, such as ``pca.spectrum``; model-space units squared
+    fitted : PCA or Spectrum of these samples; model-space units squared
     nulls : names of null models, such as parallel, signflip, stationary; isotropic costs nothing
         and is always included
     seed : int
@@ -124,9 +133,10 @@ def judge(
     >>> import torch
     >>> from latentlab import fit_pca
     >>> noise = torch.randn(60, 200, generator=torch.Generator().manual_seed(0))
-    >>> judge(noise, fit_pca(noise).spectrum).components_above
+    >>> judge(noise, fit_pca(noise)).components_above
     0
     """
+    spectrum = fitted if isinstance(fitted, Spectrum) else fitted.spectrum
     drawn = noise_nulls(spectrum)
     models = [NULLS.make(name) for name in dict.fromkeys(nulls) if name != "isotropic"]
     drawn += [model.draw(samples, spectrum, seed=seed, progress=progress) for model in models]

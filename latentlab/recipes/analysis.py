@@ -200,4 +200,4 @@ def _judge(
         nulls, left_out = affordable_nulls(hood, pca.spectrum, seconds)
         for name, reason in left_out.items():
             say(f"the {name} null is left out: {reason}")
-    return judge(hood, pca.spectrum, nulls=nulls, seed=seed, progress=progress, left_out=left_out)
+    return judge(hood, pca, nulls=nulls, seed=seed, progress=progress, left_out=left_out)
