@@ -78,6 +78,7 @@ def call(program: Path, folder: Path, *arguments: str, **variables: str) -> dict
 def test_the_wheel_holds_the_models_and_nothing_of_the_tests(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     models = {f"latentlab/models/{path}" for path in ("SHA256SUMS", "mini/MODEL_CARD.md")}
+    models.add("latentlab/loaders/catalogue.toml")
     for name in ("mini", "linear", "linear32"):
         folder = f"latentlab/models/{name}"
         models |= {f"{folder}/config.json", f"{folder}/diffusion_pytorch_model.safetensors"}
