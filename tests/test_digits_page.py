@@ -365,7 +365,7 @@ def test_whoever_has_the_focus_can_be_seen(opened: Browser, selector: str) -> No
     opened.run("document.querySelector(arguments[0]).scrollIntoView({block: 'center'})", selector)
     shown = []
     for _ in range(2):
-        shown.append(opened.image())
+        shown.append(opened.screenshot())
         opened.press(selector, "\ue00c")  # Escape: focus from the keyboard, and nothing else
         opened.run(SETTLE)
     changed = np.abs(np.int16(shown[0]) - shown[1]).max(2) > 60
