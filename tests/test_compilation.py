@@ -70,6 +70,7 @@ def compiler(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
         ("TAESD", "float32"),
     ],
 )
+@pytest.mark.slow
 def test_traced_code_computes_the_same(family: str, dtype: str, tmp_path: Path) -> None:
     graphs: list[torch.fx.GraphModule] = []
 

@@ -86,6 +86,7 @@ def test_an_interrupted_command_says_so_and_leaves_a_checkpoint(
     assert latentlab("digits", "train", "--out", "nowhere", "--resume").code == 3
 
 
+@pytest.mark.slow
 def test_resume_ends_with_the_same_weights_and_refuses_other_options(
     latentlab: CommandLine, trained: Path, tmp_path: Path
 ) -> None:

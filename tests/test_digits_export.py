@@ -102,6 +102,7 @@ def test_a_file_says_nothing_of_the_place_it_was_made_in(exported: list[Path]) -
             assert trace not in content, trace
 
 
+@pytest.mark.slow
 def test_the_same_model_gives_the_same_bytes(exported: list[Path], tmp_path: Path) -> None:
     again = export_onnx(sheared_run(), tmp_path)
     for first, second in zip(exported[:2], again["files"][:2], strict=True):

@@ -29,7 +29,7 @@ from latentlab.models.shipped import MODELS_FOLDER
 from latentlab.web.pages import Page
 from latentlab.web.serving import TYPES, PageServer
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SETTLE = "await new Promise((go) => setTimeout(go, 450));"
 TEXT = "return document.getElementById(arguments[0]).textContent;"

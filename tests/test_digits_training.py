@@ -88,6 +88,7 @@ def test_the_same_seed_gives_the_same_files(
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_resumes_to_the_same_files(
     finished: Path, data: DigitsData, tmp_path: Path
 ) -> None:

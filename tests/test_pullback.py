@@ -195,7 +195,7 @@ def test_singular_values_of_a_linear_decoder_are_those_of_its_matrix(linear_late
     assert channels[:, 1].numpy() == pytest.approx(np.ones(8), abs=1e-3)
 
 
-@pytest.mark.parametrize("block", [1, 3, 8])
+@pytest.mark.parametrize("block", [pytest.param(1, marks=pytest.mark.slow), 3, 8])
 def test_values_are_those_of_the_dense_jacobian(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +229,7 @@ def dense_32(vae: LatentVAE, latent: Latent) -> tuple[np.ndarray, np.ndarray, np
 
 
 @pytest.mark.shared
+@pytest.mark.slow
 def test_taef2_agrees_with_scipys_lanczos_in_float64(shared: Path) -> None:
     vae = load_vae(str(shared / "models" / "taef2"), device="cpu", dtype="float32")
     latent = encode(vae, str(shared / "data" / "photos" / "n02510455_giant_panda.jpg"), size=32)

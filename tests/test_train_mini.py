@@ -81,6 +81,7 @@ def weights(run: object) -> dict[str, torch.Tensor]:
     return trained | {f"averaged.{k}": v for k, v in run.averaged.state_dict().items()}
 
 
+@pytest.mark.slow
 def test_an_interrupted_and_resumed_run_ends_in_the_same_bits(
     tmp_path: Path, photos: np.ndarray, started: object
 ) -> None:
@@ -309,6 +310,7 @@ def test_all_shared_photos_can_be_read(shared: Path) -> None:
     assert (len(read.names), read.skipped) == (20, ())
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_models_that_the_package_takes(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
