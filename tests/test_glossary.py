@@ -24,8 +24,8 @@ COMMANDS = (
     ("pca", "store", "--randomized", "--components", "1", "--out", "of_store", "--quiet"),
 )
 # Their keys are names of settings, factors and statistics, or of ends of a rectangle.
-FREE = {"options", "neighborhood", "layout.window", "nulls_left_out", "record"}
-FREE |= {"labels.factors", "labels.statistics", "tiles", "seams"}
+FREE = {"options", "neighborhood", "layout.window", "nulls_left_out"}
+FREE |= {"labels.factors", "labels.statistics"}
 # One entry for each null model or finder: the keys of the entries are explained.
 BY_NAME = {"null", "agreement"}
 ELBOW = {"elbow.index", "elbow.strength", "elbow.drop"}

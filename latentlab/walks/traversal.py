@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -202,10 +203,12 @@ def decode_paths(
     alphas : Tensor, (steps,), evenly spaced
     progress : called as ``progress("decoding", done, total)``
     """
-    images = _decode_once(vae, latents, progress)
+    keys = [_key(latent) for path in latents for latent in path]
+    different = dict(zip(keys, chain(*latents), strict=True))
+    images = _decode_once(vae, keys, different, progress)
     step = float(alphas[1] - alphas[0])
     paths = tuple(_decode_path(vae, images, path, found, k, step) for k, path in enumerate(latents))
-    return paths, len({_key(latent) for path in latents for latent in path})
+    return paths, len(different)
 
 
 def traversal_title(latent: Latent, found: Directions) -> str:
@@ -256,12 +259,12 @@ def plan_walk(
 
 
 def _decode_once(
-    vae: LatentVAE, paths: Sequence[Tensor], progress: Progress | None
+    vae: LatentVAE,
+    keys: Sequence[bytes],
+    different: Mapping[bytes, Tensor],
+    progress: Progress | None,
 ) -> Iterator[Tensor]:
-    """Yield the image (3, H, W) of each latent of the paths, in order; equal ones decoded once."""
-    latents = [latent for path in paths for latent in path]
-    keys = [_key(latent) for latent in latents]
-    different = dict(zip(keys, latents, strict=True))
+    """Yield the image (3, H, W) for each key, in order; each latent (C, h, w) is decoded once."""
     decoded = decode_each(vae, torch.stack([*different.values()]))
     left, kept, done = Counter(keys), dict[bytes, Tensor](), 0
     for key in keys:
