@@ -110,7 +110,7 @@ class Transfer:
                     self.cosines,
                     self.random_cosines,
                 ),
-                "what is moved: correlations with image statistics": (
+                "correlations with image statistics": (
                     self.label_cosines,
                     self.random_label_cosines,
                 ),

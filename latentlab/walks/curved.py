@@ -143,7 +143,7 @@ def traverse_curved(
             progress("following", k + 1, n_components)
     latents = [curve.latents for curve in curves]
     paths, decodes = decode_paths(vae, latents, found, alphas, progress=progress)
-    title = f"{traversal_title(latent, found)}, followed as it turns"
+    title = f"{traversal_title(latent, found)}, along curved paths"
     unit = found.step_unit
     return CurvedTraversal(paths, alphas, decodes, title, unit, latent.record, tuple(curves))
 
