@@ -114,7 +114,7 @@ def test_a_linear_decoder_is_walked_straight(linear_vae: LinearVAE, linear_laten
     assert facts["curved"] is True
     assert facts["products"] == sum(curve.products for curve in curved.curves) > 0
     assert [len(component["turning"]) for component in facts["components"]] == [3, 3]
-    assert curved.title.endswith("followed as it turns")
+    assert curved.title.endswith("along curved paths")
 
 
 def test_a_region_keeps_the_rest_of_the_latent(
