@@ -113,6 +113,18 @@ def test_every_array_and_every_fact_comes_back(
     assert differences(results[kind], latentlab.load(folder)) == []
 
 
+def test_what_the_recipes_save_comes_back(vae: LinearVAE, tmp_path: Path) -> None:
+    image = Image(0.5 * smooth_image(), name="smooth")
+    how: dict[str, Any] = {"n_samples": 12, "seed": 3, "options": {"rotation": 9.0}}
+    analysis = latentlab.analyze(vae, image, folder=tmp_path / "pca", nulls=[], **how)
+    assert differences(analysis.pca, latentlab.load(tmp_path / "pca")) == []
+    found = latentlab.analyze_directions(
+        vae, image, finder="ica", n_components=2, folder=tmp_path / "directions", **how
+    )
+    assert found.directions.sampling.statement.startswith("Copies of the image")
+    assert differences(found.directions, latentlab.load(tmp_path / "directions")) == []
+
+
 def test_the_comparison_sees_every_field(results: dict[str, Result]) -> None:
     for kind, result in results.items():
         assert differences(result, result) == []

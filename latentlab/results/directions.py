@@ -80,6 +80,7 @@ def _describe(directions: Directions) -> dict[str, Any]:
         "directions": list(directions.labels),
         "explained_variance_ratio": _listed(directions.shares),
         "sampler": sampling.name,
+        "sampler_statement": sampling.statement,
     }
 
 
@@ -96,7 +97,9 @@ def load_directions(folder: str | Path) -> Directions:
     """
     with open_result(folder, "directions") as (facts, arrays, record):
         name = str(facts.get("sampler") or facts.get("neighborhood", {}).get("name", "matrix"))
-        sampling = load_sampling(facts, arrays, name, record)
+        # A finder's own statement may stand under "statement".
+        statement = facts.get("sampler_statement", facts.get("statement", ""))
+        sampling = load_sampling({**facts, "statement": statement}, arrays, name, record)
         _check(arrays, sampling.layout, len(facts["directions"]))
         known: dict[str, Any] = {name: arrays.get(name) for name in _ARRAYS}
         return Directions(
