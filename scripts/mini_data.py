@@ -12,6 +12,7 @@ from PIL import Image
 from latentlab.errors import FileError, ImageError
 from latentlab.images.arrays import from_uint8, to_uint8
 from latentlab.images.cropping import decode_levels, fit_image
+from latentlab.images.fit import Fit
 from latentlab.metrics.fidelity import psnr
 
 SIDE = 256
@@ -30,7 +31,7 @@ class PhotoFolder:
 
 def square(pixels: np.ndarray, side: int = SIDE) -> np.ndarray:
     """Center square of a uint8 image (H, W, 3), resized as latentlab does: (side, side, 3)."""
-    return np.asarray(fit_image(Image.fromarray(pixels), (side, side), 1)[0])
+    return np.asarray(fit_image(Image.fromarray(pixels), Fit(1, (side, side)))[0])
 
 
 def read_folder(folder: Path, *, limit: int | None = None) -> PhotoFolder:
@@ -45,7 +46,7 @@ def read_folder(folder: Path, *, limit: int | None = None) -> PhotoFolder:
     files = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else []
     for file in files[:limit]:
         try:
-            pixels.append(decode_levels(file.read_bytes(), file.name, (SIDE, SIDE), 1))
+            pixels.append(decode_levels(file.read_bytes(), file.name, Fit(1, (SIDE, SIDE))))
             names.append(file.name)
         except (ImageError, OSError):
             skipped.append(file.name)

@@ -21,8 +21,8 @@ from PIL import ImageCms, ImageOps
 
 from latentlab.errors import FileError, ImageError, MissingExtraError, ShapeError, UsageError
 from latentlab.images.arrays import from_uint8, to_uint8
+from latentlab.images.fit import MAX_PIXELS
 from latentlab.images.image import Image
-from latentlab.images.pillow import MAX_PIXELS
 from latentlab.images.reading import list_images, read_frames, read_image, save_png
 from latentlab.machine.files import replace_when_done, sha256_of_file
 

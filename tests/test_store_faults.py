@@ -31,6 +31,7 @@ from latentlab.errors import (
     NonFiniteError,
     UsageError,
 )
+from latentlab.images.fit import Fit
 from latentlab.latents import Posterior
 from latentlab.machine.distributed import Ranks
 from latentlab.machine.files import sha256_of_file
@@ -496,7 +497,7 @@ def test_a_loop_of_links_leads_nowhere(photos: Path, store: Path) -> None:
     (photos / "003.png").symlink_to(photos / "003.png")
     found = verify_store(store, Folder(photos))
     assert found.problems == ("'003.png', which leads out of its folder",)
-    prepared = prepare(Folder(photos), None, 4, "003.png")
+    prepared = prepare(Folder(photos), Fit(4), "003.png")
     assert prepared.problem == "'003.png', which leads out of its folder"
 
 

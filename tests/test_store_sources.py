@@ -18,6 +18,7 @@ from image_folders import fill, make_folder
 from test_cli_bad_input import refused
 
 from latentlab.errors import FileError, ImageError, MissingExtraError
+from latentlab.images.fit import Fit
 from latentlab.store import hub_datasets
 from latentlab.store.opening import open_source
 from latentlab.store.preparing import prepare
@@ -116,7 +117,7 @@ def test_a_sparse_member_is_skipped_with_its_reason(tmp_path: Path) -> None:
     subprocess.run(packed, cwd=tmp_path, check=True)
     source = open_source(tmp_path / "x.tar")
     (entry,) = source.entries()
-    assert "sparse" in prepare(source, None, 4, entry.path).problem
+    assert "sparse" in prepare(source, Fit(4), entry.path).problem
 
 
 def test_hidden_tar_files_are_left_out(photos: Path, tmp_path: Path) -> None:

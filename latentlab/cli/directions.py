@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.console import progress_bar, shown, styled, table
+from latentlab.cli.console import progress_bar, say, shown, styled, table
 from latentlab.cli.grouping import grouped
 from latentlab.cli.machine import Machine, say_tiling
-from latentlab.cli.options import Output, Samples, parse_names
+from latentlab.cli.options import Output, Samples, parse_names, parse_size
 
 
 @grouped
@@ -58,7 +59,14 @@ def directions(
     check_search(search, image, output.out)
     vae = machine.load(quiet=output.quiet)
     with progress_bar(quiet=output.quiet) as progress:
-        found = find_around(vae, image, search, size=samples.size, progress=progress)
+        found = find_around(
+            vae,
+            image,
+            search,
+            size=parse_size(samples.size),
+            say=partial(say, quiet=output.quiet),
+            progress=progress,
+        )
         walk = walk_along_all(vae, found, progress)
     say_tiling(vae, quiet=output.quiet)
     saved = save_found(vae, found, output.out, context.obj, walk=walk)

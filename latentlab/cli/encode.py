@@ -12,6 +12,7 @@ from latentlab.cli import options
 from latentlab.cli.console import print_json, progress_bar
 from latentlab.cli.grouping import grouped
 from latentlab.cli.machine import Machine, say_tiling
+from latentlab.images.fit import AUTO
 
 
 @grouped
@@ -21,7 +22,7 @@ def encode(
     ],
     out: Annotated[Path, typer.Option(help="The store: a new folder, or one to resume.")],
     machine: Machine,
-    size: options.Size = None,
+    size: options.Size = AUTO,
     store_dtype: Annotated[
         str, typer.Option(help="Dtype of the stored latents: float16, bfloat16 or float32.")
     ] = "float16",
@@ -58,6 +59,7 @@ def encode(
     from latentlab.store.manifest import check_options
     from latentlab.store.opening import open_source
 
+    side = options.parse_size(size)
     counts = {"per_shard": per_shard, "batch": batch, "threads": threads}
     check_options(stored=store_dtype, **counts)
     open_source(images)
@@ -72,7 +74,7 @@ def encode(
                 vae,
                 images,
                 out,
-                size=size,
+                size=side,
                 store_dtype=store_dtype,
                 **counts,
                 workers=workers,

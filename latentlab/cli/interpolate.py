@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.console import progress_bar, shown, table
+from latentlab.cli.console import progress_bar, say, shown, table
 from latentlab.cli.grouping import grouped
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Animation, Output
+from latentlab.images.fit import AUTO
 
 
 @grouped
 def interpolate(
     context: typer.Context,
     first: Annotated[str, typer.Argument(help="An image file, sample:flower or sample:china.")],
-    last: Annotated[str, typer.Argument(help="Another image of the same size; see --size.")],
+    last: Annotated[
+        str,
+        typer.Argument(help="Another image. Without --size it gets the shape of the first."),
+    ],
     machine: Machine,
     output: Output,
     animation: Animation,
@@ -27,12 +32,11 @@ def interpolate(
         typer.Option(help="Path through latent space; arc changes the image in even steps."),
     ] = "linear",
     steps: Annotated[int, typer.Option(help="Number of frames, both ends included.")] = 24,
-    size: options.Size = None,
+    size: options.Size = AUTO,
 ) -> None:
     """Interpolate between two images in latent space and plot how evenly they change."""
-    from latentlab import encode
     from latentlab.machine.files import check_folder
-    from latentlab.recipes.comparing import analyze_interpolation
+    from latentlab.recipes.comparing import analyze_interpolation, encode_alike
     from latentlab.results.folders import RUNS_FOLDER
     from latentlab.walks.interpolation import check_interpolation
 
@@ -40,7 +44,9 @@ def interpolate(
     how = animation.checked()
     check_folder(output.out or RUNS_FOLDER)
     vae = machine.load(quiet=output.quiet)
-    ends = [encode(vae, image, size) for image in (first, last)]
+    ends = encode_alike(
+        vae, (first, last), options.parse_size(size), partial(say, quiet=output.quiet)
+    )
     with progress_bar(quiet=output.quiet) as progress:
         saved = analyze_interpolation(
             vae,

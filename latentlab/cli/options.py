@@ -11,14 +11,19 @@ import typer
 
 from latentlab.cli.console import print_json, print_parts, styled
 from latentlab.errors import UsageError
+from latentlab.images.fit import AUTO, NATIVE
 from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD
 
 if TYPE_CHECKING:
     from latentlab.recipes.sampling import SamplingPlan
 
 Size = Annotated[
-    int | None,
-    typer.Option(help="Center-crop to a square and resize to SIZE pixels. Default: keep its size."),
+    str,
+    typer.Option(
+        metavar="PIXELS",
+        help="Center-crop to a square and resize to PIXELS, such as 256; or native, to keep its "
+        "size. Default: keep its shape, but shrink it if a side is above 512 (1024 on a GPU).",
+    ),
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of all random numbers.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -77,7 +82,7 @@ class Output:
 class Samples:
     """What is sampled around an image."""
 
-    size: Size = None
+    size: Size = AUTO
     neighborhood: Annotated[str, typer.Option("--neighborhood", "-k", help="{neighborhoods}.")] = (
         DEFAULT_NEIGHBORHOOD
     )
@@ -116,6 +121,24 @@ def given_options(context: typer.Context, names: Collection[str]) -> list[str]:
         if parameter.name in names
         and getattr(context.get_parameter_source(parameter.name), "name", "") == "COMMANDLINE"
     ]
+
+
+def parse_size(size: str) -> Any:
+    """Return ``--size`` as a number of pixels, (height, width) for WIDTHxHEIGHT, or a word.
+
+    Raises
+    ------
+    UsageError : neither a number nor native.
+    """
+    if size in (AUTO, NATIVE):
+        return size
+    sides = size.lower().replace("×", "x").removesuffix("px").split("x")
+    if len(sides) <= 2 and all(side.strip().isdecimal() for side in sides):
+        numbers = [int(side) for side in sides]
+        return numbers[0] if len(numbers) == 1 else (numbers[1], numbers[0])
+    raise UsageError(
+        f"--size {size}", "a number of pixels or native", "write --size 256, or --size native"
+    )
 
 
 def parse_names(option: str, text: str | None) -> list[str] | None:

@@ -11,7 +11,7 @@ import typer
 from latentlab.cli.console import progress_bar, say, shown, styled, table, tiling
 from latentlab.cli.grouping import grouped
 from latentlab.cli.machine import Machine
-from latentlab.cli.options import Output, Samples, given_options, parse_names
+from latentlab.cli.options import Output, Samples, given_options, parse_names, parse_size
 from latentlab.errors import UsageError
 from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD
 
@@ -90,7 +90,7 @@ def analyze_image(
         return vae, analyze(
             vae,
             image,
-            size=samples.size,
+            size=parse_size(samples.size),
             **vars(plan),
             nulls=nulls,
             folder=output.out,

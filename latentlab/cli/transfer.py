@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.console import progress_bar, table
+from latentlab.cli.console import progress_bar, say, table
 from latentlab.cli.grouping import grouped
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Output, Samples
@@ -51,7 +52,8 @@ def transfer(
             images,
             search,
             alpha=alpha,
-            size=samples.size,
+            size=options.parse_size(samples.size),
+            say=partial(say, quiet=output.quiet),
             folder=output.out,
             command_line=context.obj,
             progress=progress,

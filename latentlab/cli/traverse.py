@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -14,7 +15,7 @@ from latentlab.cli.console import progress_bar, say, shown, table
 from latentlab.cli.defaults import ChosenModel
 from latentlab.cli.grouping import grouped
 from latentlab.cli.machine import Machine, say_tiling
-from latentlab.cli.options import Animation, Output, Samples, given_options
+from latentlab.cli.options import Animation, Output, Samples, given_options, parse_size
 from latentlab.cli.pca import analyze_image
 from latentlab.errors import UsageError
 
@@ -161,7 +162,14 @@ def _start_from_finder(
     check_search(search, image, output.out)
     vae = machine.load(quiet=output.quiet)
     with progress_bar(quiet=output.quiet) as progress:
-        found = find_around(vae, image, search, size=samples.size, progress=progress)
+        found = find_around(
+            vae,
+            image,
+            search,
+            size=parse_size(samples.size),
+            say=partial(say, quiet=output.quiet),
+            progress=progress,
+        )
     saved = save_found(vae, found, output.out, context.obj)
     for note in found.directions.notes:
         say(note, quiet=output.quiet)

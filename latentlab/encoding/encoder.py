@@ -20,6 +20,7 @@ from latentlab.encoding.batches import (
     send_to_cpu,
 )
 from latentlab.encoding.precision import dtype_name
+from latentlab.encoding.sizes import longest_side
 from latentlab.errors import NonFiniteError
 from latentlab.images.reading import read_image
 from latentlab.latents import Latent, Posterior
@@ -27,18 +28,21 @@ from latentlab.loaders.base import LatentVAE
 from latentlab.machine.memory import available_memory, check_memory
 
 if TYPE_CHECKING:
+    from latentlab.images.fit import Size
     from latentlab.images.image import Image
 
 
-def encode(vae: LatentVAE, image: Any, size: int | None = None) -> Latent:
+def encode(vae: LatentVAE, image: Any, size: Size | None = None) -> Latent:
     """Return the latent of one image: the posterior's mean, and its log-variance if any.
 
     Parameters
     ----------
     vae : LatentVAE
     image : path, PIL image, array, Tensor (3, H, W) in [−1, 1] or Image
-    size : int, optional; center-crop to a square, then resize to size×size pixels. By default
-        the image keeps its size and is cropped to multiples of ``vae.spec.multiple``.
+    size : int, optional; center-crop to a square, then resize to size×size pixels. By default,
+        or with ``"native"``, the image keeps its size and is cropped to multiples of
+        ``vae.spec.multiple``. ``"auto"``: an image with a side above 512 px (1,024 on a GPU) is
+        shrunk to that, as commands do.
 
     Returns
     -------
@@ -58,11 +62,16 @@ def encode(vae: LatentVAE, image: Any, size: int | None = None) -> Latent:
     >>> latent.values.shape, latent.name
     (torch.Size([16, 8, 8]), 'flower')
     """
-    loaded: Image = read_image(image, size=size, multiple=vae.spec.multiple)
+    loaded = read_for(vae, image, size)
     posterior = encode_batch(vae, loaded.pixels[None])
     logvar = None if posterior.logvar is None else posterior.logvar[0]
     record = {"model": describe_model(vae), "input": describe_input(loaded)}
     return Latent(posterior.mean[0], vae.spec, logvar, loaded, loaded.name, record)
+
+
+def read_for(vae: LatentVAE, image: Any, size: Size | None = None) -> Image:
+    """Return an image on the grid of a model; see :func:`encode` for its size."""
+    return read_image(image, size=size, longest=longest_side(vae), multiple=vae.spec.multiple)
 
 
 def describe_model(vae: LatentVAE) -> dict[str, Any]:

@@ -6,44 +6,18 @@ No torch here: worker processes that only decode images start without it.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from latentlab.errors import ImageError, UsageError
-from latentlab.images.pillow import MAX_PIXELS, decoding, load_upright, to_srgb
+from latentlab.errors import ImageError
+from latentlab.images.pillow import decoding, load_upright, to_srgb
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Target: TypeAlias = tuple[int, int] | None
-"""Height and width to resize to, or None to keep the image's own."""
-
-
-def target_of(size: int | tuple[int, int] | None, multiple: int) -> Target:
-    """Return the (height, width) of a size, checked; None for no size."""
-    if multiple < 1:
-        raise UsageError(f"multiple={multiple}", "at least 1 pixel", "pass the model's multiple")
-    if size is None:
-        return None
-    height, width = (size, size) if isinstance(size, int) else size
-    for side in (height, width):
-        _check_side(side, multiple)
-    return height, width
-
-
-def _check_side(side: int, multiple: int) -> None:
-    if not isinstance(side, int):
-        raise UsageError(f"size={side!r}", "a whole number of pixels", "pass, say, size=256")
-    if 0 < side <= MAX_PIXELS**0.5 and side % multiple == 0:
-        return
-    most = int(MAX_PIXELS**0.5) // multiple * multiple
-    below = min(max(side // multiple * multiple, 0), most)
-    near = [str(side) for side in (below, below + multiple) if 0 < side <= most]
-    raise UsageError(
-        f"--size {side}", f"a positive multiple of {multiple}", f"pass --size {' or '.join(near)}"
-    )
+    from latentlab.images.fit import Fit, Target
 
 
 def crop_box(width: int, height: int, target: Target, multiple: int) -> tuple[int, int, int, int]:
@@ -77,24 +51,25 @@ def grid_notes(box: tuple[int, int, int, int], whole: tuple[int, int], target: T
     return notes
 
 
-def fit_image(image: Image.Image, target: Target, multiple: int) -> tuple[Image.Image, list[str]]:
-    """Return an RGB image on the grid, and what was done to it."""
+def fit_image(image: Image.Image, fit: Fit) -> tuple[Image.Image, list[str], tuple[int, int]]:
+    """Return an RGB image on the grid, what was done to it, and its (width, height) before."""
     upright, load_notes = load_upright(image)
-    box = crop_box(*upright.size, target, multiple)
+    target = fit.target(*upright.size)
+    box = crop_box(*upright.size, target, fit.multiple)
     rgb, color_notes = to_srgb(upright.crop(box))
     if target is not None:
         rgb = rgb.resize(target[::-1], Image.Resampling.LANCZOS)
-    return rgb, load_notes + color_notes + grid_notes(box, upright.size, target)
+    return rgb, load_notes + color_notes + grid_notes(box, upright.size, target), upright.size
 
 
-def decode_levels(content: bytes, name: str, target: Target, multiple: int) -> NDArray[np.uint8]:
+def decode_levels(content: bytes, name: str, fit: Fit) -> NDArray[np.uint8]:
     """Return the levels (H, W, 3) of an image file's bytes, as ``read_image`` sees them.
 
     Parameters
     ----------
     content : bytes of the file
     name : str, for messages
-    target, multiple : the grid, as for :func:`fit_image`
+    fit : Fit
 
     Raises
     ------
@@ -104,5 +79,5 @@ def decode_levels(content: bytes, name: str, target: Target, multiple: int) -> N
     if not content:
         raise ImageError(f"{name} with 0 bytes", "an image file", "copy or download it again")
     with decoding(name), Image.open(io.BytesIO(content)) as image:
-        rgb, _ = fit_image(image, target, multiple)
+        rgb = fit_image(image, fit)[0]
     return np.array(rgb)

@@ -19,12 +19,14 @@ class Image:
     name : str, the file's stem, for titles and folders
     sha256 : str, of the file's bytes, or of the pixels if there was no file
     preprocessing : str, how the pixels were made from the file
+    native : (width, height) of the image before it was cropped and resized; None if unknown
     """
 
     pixels: Tensor
     name: str = "image"
     sha256: str = ""
     preprocessing: str = ""
+    native: tuple[int, int] | None = None
 
     def __repr__(self) -> str:
         shape = "×".join(map(str, self.pixels.shape))

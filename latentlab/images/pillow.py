@@ -14,15 +14,13 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from latentlab.errors import ImageError, MemoryLimitError
+from latentlab.images.fit import MAX_PIXELS
 
 IMAGE_SUFFIXES = (
     *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm"),
     *(".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
 )
 """Suffixes of image files."""
-
-MAX_PIXELS = 178_000_000
-"""Largest image that is read, in pixels; just below Pillow's own limit."""
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -20,8 +20,9 @@ from PIL import Image as Pillow
 
 from latentlab.errors import ImageError, ShapeError
 from latentlab.images.arrays import channels_last, from_uint8, image_of, pixels_of
-from latentlab.images.cropping import Target, crop_box, fit_image, grid_notes, target_of
+from latentlab.images.cropping import crop_box, fit_image, grid_notes
 from latentlab.images.examples import PREFIX, sample_path
+from latentlab.images.fit import Fit, Size, fit_of
 from latentlab.images.image import Image
 from latentlab.images.pillow import IMAGE_SUFFIXES, decoding
 from latentlab.images.video import read_video
@@ -37,7 +38,8 @@ VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".web
 def read_image(
     source: str | os.PathLike[str] | Pillow.Image | NDArray[Any] | Tensor | Image,
     *,
-    size: int | tuple[int, int] | None = None,
+    size: Size | None = None,
+    longest: int | None = None,
     multiple: int = 1,
 ) -> Image:
     """Return an image (3, H, W), float32 in [−1, 1], upright, opaque sRGB, on the model's grid.
@@ -56,10 +58,12 @@ def read_image(
           3 channels, float in [0, 1];
         * a tensor (3, H, W) or (1, H, W): uint8, or float in **[−1, 1]**;
         * a :class:`Image`, which keeps its name and hash.
-    size : int, or (height, width), optional
+    size : int, (height, width), ``"native"`` or ``"auto"``, optional
         Crop to the centered square, then Pillow's LANCZOS to size×size; smaller images are
         enlarged. (height, width): the centered part of that shape instead of a square. By
-        default the image is cropped, centered, to multiples of ``multiple``.
+        default, or with ``"native"``, the image is cropped, centered, to multiples of
+        ``multiple``. ``"auto"``: the same, but an image with a side above ``longest`` is shrunk.
+    longest : int, optional; longest side in pixels for ``size="auto"``
     multiple : int, optional
         Sides are multiples of this many pixels (``LatentSpec.multiple``).
 
@@ -79,13 +83,13 @@ def read_image(
     >>> image.pixels.shape, image.preprocessing
     (torch.Size([3, 64, 96]), 'centre crop 96×64')
     """
-    target = target_of(size, multiple)
+    fit = fit_of(size, multiple, longest)
     if isinstance(source, str) and source.startswith(PREFIX):
         source = sample_path(source)
     if isinstance(source, str | os.PathLike):
-        return _read_file(Path(source), target, multiple)
+        return _read_file(Path(source), fit)
     if isinstance(source, Image):
-        return _refit(source, target, multiple)
+        return _refit(source, fit)
     if isinstance(source, torch.Tensor) and source.dtype == torch.uint8:
         source = channels_last(source)
     if isinstance(source, np.ndarray) and source.dtype == np.uint8:
@@ -93,15 +97,16 @@ def read_image(
     if isinstance(source, Pillow.Image):
         name = Path(getattr(source, "filename", "") or "image").stem
         with decoding(name):
-            rgb, notes = fit_image(source, target, multiple)
-        return _image(rgb, notes, name)
-    return _refit(Image(pixels_of(source)), target, multiple)
+            rgb, notes, native = fit_image(source, fit)
+        return _image(rgb, notes, name, native=native)
+    return _refit(Image(pixels_of(source)), fit)
 
 
 def read_frames(
     path: str | os.PathLike[str],
     *,
-    size: int | tuple[int, int] | None = None,
+    size: Size | None = None,
+    longest: int | None = None,
     multiple: int = 1,
     limit: int | None = None,
 ) -> Iterator[Image]:
@@ -113,7 +118,7 @@ def read_frames(
     Parameters
     ----------
     path : file; a still image has one frame
-    size, multiple : as in :func:`read_image`
+    size, longest, multiple : as in :func:`read_image`
     limit : int, optional; stop after this many frames
 
     Raises
@@ -121,11 +126,11 @@ def read_frames(
     MissingExtraError : a video file without the extra ``video``.
     ImageError : as in :func:`read_image`; damage may be found only at a later frame.
     """
-    target = target_of(size, multiple)
+    fit = fit_of(size, multiple, longest)
     file = Path(path)
     _check_file(file)
     frames = read_video(file) if file.suffix.lower() in VIDEO_SUFFIXES else _still_frames(file)
-    return _images_of(frames, file, target, multiple, limit)
+    return _images_of(frames, file, fit, limit)
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
@@ -172,22 +177,28 @@ def save_png(path: str | os.PathLike[str], array: NDArray[np.uint8]) -> Path:
     return Path(path)
 
 
-def _read_file(path: Path, target: Target, multiple: int) -> Image:
+def _read_file(path: Path, fit: Fit) -> Image:
     _check_file(path)
     if path.suffix.lower() in VIDEO_SUFFIXES:
-        image = next(_images_of(read_video(path), path, target, multiple, 1))
+        image = next(_images_of(read_video(path), path, fit, 1))
         return replace(image, name=path.stem, sha256=sha256_of_file(path))
     with decoding(path), Pillow.open(path) as opened:
         frames = getattr(opened, "n_frames", 1)
-        rgb, notes = fit_image(opened, target, multiple)
+        rgb, notes, native = fit_image(opened, fit)
     if frames > 1:
         notes = [f"first of {frames} frames", *notes]
-    return _image(rgb, notes, path.stem, sha256_of_file(path))
+    return _image(rgb, notes, path.stem, sha256_of_file(path), native)
 
 
-def _image(rgb: Pillow.Image, notes: list[str], name: str, sha256: str | None = None) -> Image:
+def _image(
+    rgb: Pillow.Image,
+    notes: list[str],
+    name: str,
+    sha256: str | None = None,
+    native: tuple[int, int] | None = None,
+) -> Image:
     pixels = from_uint8(torch.from_numpy(np.array(rgb))).contiguous()
-    return Image(pixels, name, sha256 or _sha256(pixels), "; ".join(notes) or "unchanged")
+    return Image(pixels, name, sha256 or _sha256(pixels), "; ".join(notes) or "unchanged", native)
 
 
 def _sha256(pixels: Tensor) -> str:
@@ -208,12 +219,12 @@ def _check_file(path: Path) -> None:
 
 
 def _images_of(
-    frames: Iterator[Pillow.Image], path: Path, target: Target, multiple: int, limit: int | None
+    frames: Iterator[Pillow.Image], path: Path, fit: Fit, limit: int | None
 ) -> Iterator[Image]:
     for index, frame in enumerate(itertools.islice(frames, limit)):
         with decoding(path):
-            rgb, notes = fit_image(frame, target, multiple)
-        yield _image(rgb, [f"frame {index}", *notes], f"{path.stem}-{index}")
+            rgb, notes, native = fit_image(frame, fit)
+        yield _image(rgb, [f"frame {index}", *notes], f"{path.stem}-{index}", native=native)
 
 
 def _still_frames(path: Path) -> Iterator[Pillow.Image]:
@@ -233,11 +244,12 @@ def _still_frames(path: Path) -> Iterator[Pillow.Image]:
 # Arrays and tensors, which keep their precision
 
 
-def _refit(image: Image, target: Target, multiple: int) -> Image:
+def _refit(image: Image, fit: Fit) -> Image:
     """Return an image cropped and resized in float, clamped because LANCZOS overshoots."""
     pixels = image.pixels
     height, width = pixels.shape[-2:]
-    left, top, right, bottom = box = crop_box(width, height, target, multiple)
+    target = fit.target(width, height)
+    left, top, right, bottom = box = crop_box(width, height, target, fit.multiple)
     notes = grid_notes(box, (width, height), target)
     pixels = pixels[:, top:bottom, left:right].contiguous()
     if target is not None and tuple(pixels.shape[1:]) != target:
@@ -245,4 +257,5 @@ def _refit(image: Image, target: Target, multiple: int) -> Image:
         scaled = [np.array(band.resize(target[::-1], Pillow.Resampling.LANCZOS)) for band in bands]
         pixels = torch.from_numpy(np.stack(scaled)).clamp(-1, 1)
     done = "; ".join([image.preprocessing, *notes] if image.preprocessing else notes)
-    return Image(pixels, image.name, image.sha256 or _sha256(pixels), done or "unchanged")
+    native = image.native or (width, height)
+    return Image(pixels, image.name, image.sha256 or _sha256(pixels), done or "unchanged", native)

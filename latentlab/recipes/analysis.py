@@ -12,18 +12,20 @@ from latentlab.chance.nulls import NULLS
 from latentlab.chance.verdict import Judgment, affordable_nulls, judge
 from latentlab.components.fitting import fit_pca
 from latentlab.components.pca import PCA
-from latentlab.encoding.encoder import decode, encode
-from latentlab.images.reading import read_image
+from latentlab.encoding.encoder import decode
+from latentlab.images.fit import AUTO, Size
 from latentlab.latents import Neighborhood, Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.tiles import describe_tiles
 from latentlab.metrics.fidelity import psnr
+from latentlab.neighborhoods.base import encoded_image
 from latentlab.recipes.sampling import (
     SamplingPlan,
     Say,
     be_silent,
     check_plan,
     draw_samples,
+    encode_fitting,
 )
 from latentlab.results.components import save_pca
 from latentlab.results.folders import RUNS_FOLDER, Saved, create_run, remember_run
@@ -83,7 +85,7 @@ def analyze(
     vae: LatentVAE,
     image: Any,
     *,
-    size: int | None = None,
+    size: Size = AUTO,
     neighborhood: str = SamplingPlan.neighborhood,
     n_samples: int | None = None,
     region: tuple[int, int, int, int] | None = None,
@@ -109,7 +111,8 @@ def analyze(
     ----------
     vae : LatentVAE
     image : path, PIL image, array or tensor, as for :func:`latentlab.encode`
-    size : int, optional; side of the square in pixels
+    size : int, optional; side of the square in pixels. By default the image keeps its shape and
+        is shrunk if a side is above 512 px (1,024 on a GPU); ``"native"`` keeps its size.
     neighborhood, n_samples, region, seed : as for :func:`latentlab.neighborhood`
     options : of the sampler, such as ``{"rotation": 20}``
     n_components, solver : as for :func:`latentlab.fit_pca`
@@ -149,10 +152,9 @@ def analyze(
     plan = SamplingPlan(neighborhood, n_samples, region, dict(options or {}), seed, dtype)
     out = None if folder is None else Path(folder)
     check_analysis(plan, image, nulls, out)
-    loaded = read_image(image, size=size, multiple=vae.spec.multiple)
-    latent = encode(vae, loaded)
+    latent = encode_fitting(vae, image, size, say)
     # Decoding before the long part lets a broken decoder fail early.
-    quality = psnr(loaded.pixels, decode(vae, latent))
+    quality = psnr(encoded_image(latent, "analyze").pixels, decode(vae, latent))
     hood, precision, key = draw_samples(vae, latent, image, plan, say=say, progress=progress)
     pca = fit_pca(hood, n_components, solver, seed=seed)
     keep(RUNS_FOLDER, key, hood, precision)

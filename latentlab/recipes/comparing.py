@@ -7,15 +7,41 @@ from pathlib import Path
 from typing import Any
 
 from latentlab.directions.transfer import check_targets, transfer_directions
-from latentlab.encoding.encoder import describe_input, encode
+from latentlab.encoding.encoder import describe_input
+from latentlab.images.fit import AUTO, NATIVE, Size
 from latentlab.latents import Latent, Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.recipes.finding import Search, find_around, save_found
+from latentlab.recipes.sampling import Say, be_silent, encode_fitting
 from latentlab.results.directions import save_transfer
 from latentlab.results.folders import Saved, create_run
 from latentlab.results.interpolations import save_interpolation
 from latentlab.results.provenance import provenance
 from latentlab.walks.interpolation import interpolate
+
+
+def encode_alike(
+    vae: LatentVAE, images: Sequence[Any], size: Size = AUTO, say: Say = be_silent
+) -> list[Latent]:
+    """Return the latents of several images in one shape.
+
+    Without a size the first image decides: the others are cropped, centered, to its shape and
+    resized to its size. ``"native"`` leaves each as it is.
+    """
+    first = encode_fitting(vae, images[0], size, say)
+    if size == NATIVE:
+        return [first, *(encode_fitting(vae, image, size) for image in images[1:])]
+    height, width = (side * vae.spec.stride for side in first.values.shape[-2:])
+    rest = [encode_fitting(vae, image, (height, width)) for image in images[1:]]
+    for latent in rest if size == AUTO else ():
+        had = latent.image.native if latent.image else None
+        if had and had != (width, height):
+            shown = "×".join(map(str, had))
+            say(
+                f"{latent.name}: {shown} px, cropped and resized to {width}×{height} px, the size "
+                f"of {first.name}"
+            )
+    return [first, *rest]
 
 
 def analyze_transfer(
@@ -24,7 +50,8 @@ def analyze_transfer(
     search: Search,
     *,
     alpha: float = 2.0,
-    size: int | None = None,
+    size: Size = AUTO,
+    say: Say = be_silent,
     folder: Path | None = None,
     command_line: list[str] | None = None,
     progress: Progress | None = None,
@@ -35,7 +62,7 @@ def analyze_transfer(
     :func:`latentlab.analyze_directions` and
     :func:`latentlab.directions.transfer.transfer_directions`.
     """
-    origin, *targets = [encode(vae, image, size) for image in images]
+    origin, *targets = encode_alike(vae, images, size, say)
     check_targets(origin, targets)
     found = find_around(vae, images[0], search, size=size, progress=progress)
     how: dict[str, Any] = {"alpha": alpha, "seed": search.plan.seed}

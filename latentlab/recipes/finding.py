@@ -14,13 +14,19 @@ from latentlab.directions.base import Scene
 from latentlab.directions.factor_table import read_factors
 from latentlab.directions.finding import find_directions
 from latentlab.directions.labels import Label, label_directions, with_labels
-from latentlab.encoding.encoder import encode
 from latentlab.errors import UsageError
-from latentlab.images.reading import read_image
+from latentlab.images.fit import AUTO, Size
 from latentlab.latents import Directions, Latent, Neighborhood, Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods.sampling import resample
-from latentlab.recipes.sampling import SamplingPlan, check_plan, draw_neighborhood
+from latentlab.recipes.sampling import (
+    SamplingPlan,
+    Say,
+    be_silent,
+    check_plan,
+    draw_neighborhood,
+    encode_fitting,
+)
 from latentlab.registry import option_types
 from latentlab.results.directions import save_directions
 from latentlab.results.folders import Saved, create_run
@@ -125,11 +131,12 @@ def find_around(
     image: Any,
     search: Search,
     *,
-    size: int | None = None,
+    size: Size = AUTO,
+    say: Say = be_silent,
     progress: Progress | None = None,
 ) -> FoundDirections:
     """Encode, sample, find, label and compare; nothing is saved."""
-    latent = encode(vae, read_image(image, size=size, multiple=vae.spec.multiple))
+    latent = encode_fitting(vae, image, size, say)
     hood = draw_neighborhood(vae, latent, image, search.plan, progress=progress)
     scene = Scene(vae, latent, hood, search.plan.seed, progress)
     # Raises if a finder cannot use this neighborhood.
@@ -210,13 +217,14 @@ def analyze_directions(
     options: Mapping[str, Any] | None = None,
     labels: bool = True,
     compare: Sequence[str] | None = None,
-    size: int | None = None,
+    size: Size = AUTO,
     neighborhood: str = SamplingPlan.neighborhood,
     n_samples: int | None = None,
     region: tuple[int, int, int, int] | None = None,
     seed: int = 0,
     folder: str | Path | None = None,
     command_line: list[str] | None = None,
+    say: Say = be_silent,
     progress: Progress | None = None,
 ) -> FoundDirections:
     """Return directions around an image, labelled and saved: ``latentlab directions``.
@@ -232,6 +240,7 @@ def analyze_directions(
     size, neighborhood, n_samples, region, seed : as for :func:`latentlab.analyze`
     folder : for the results; by default ``latentlab-runs/<image>-<model>-<n>``
     command_line : for ``run.json``
+    say : called with messages
     progress : called as ``progress(what, done, total)``
 
     Returns
@@ -264,6 +273,6 @@ def analyze_directions(
     search = plan_search(plan, finder, n_components, labels=labels, compare=compare)
     out = None if folder is None else Path(folder)
     check_search(search, image, out)
-    found = find_around(vae, image, search, size=size, progress=progress)
+    found = find_around(vae, image, search, size=size, say=say, progress=progress)
     walk = walk_along_all(vae, found, progress)
     return replace(found, saved=save_found(vae, found, out, command_line, walk=walk))

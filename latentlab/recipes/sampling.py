@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentlab.components.checks import check_room
+from latentlab.encoding.encoder import encode, read_for
+from latentlab.encoding.sizes import describe_shrinking
 from latentlab.errors import UsageError
+from latentlab.images.fit import AUTO
 from latentlab.machine.files import check_folder
 from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD, SAMPLERS
 from latentlab.neighborhoods.base import DEFAULT_SAMPLES
@@ -18,6 +21,7 @@ from latentlab.results.folders import RUNS_FOLDER
 from latentlab.results.kept_samples import find_kept, samples_key
 
 if TYPE_CHECKING:
+    from latentlab.images.fit import Size
     from latentlab.latents import Latent, Neighborhood, Progress
     from latentlab.loaders.base import LatentVAE
 
@@ -70,6 +74,16 @@ def check_plan(plan: SamplingPlan, image: Any, folder: Path | None) -> None:
         raise UsageError(f"--samples {plan.n_samples}", "at least 2 samples", "raise --samples")
     SAMPLERS.make(plan.neighborhood, plan.options_for(image))
     check_folder(folder or RUNS_FOLDER)
+
+
+def encode_fitting(
+    vae: LatentVAE, image: Any, size: Size | None = AUTO, say: Say = be_silent
+) -> Latent:
+    """Return the latent of an image, and say if it was shrunk because nobody asked for a size."""
+    loaded = read_for(vae, image, size)
+    if shrunk := describe_shrinking(loaded, size):
+        say(shrunk)
+    return encode(vae, loaded)
 
 
 def draw_samples(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from latentlab.encoding.batches import one_ahead
 from latentlab.errors import FileError, ImageError, UsageError
-from latentlab.images.cropping import target_of
+from latentlab.images.fit import AUTO
 from latentlab.latents import Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.machine.distributed import Ranks
@@ -55,7 +55,7 @@ def encode_folder(
     path: str | Path | Source,
     out: str | Path,
     *,
-    size: int | None = None,
+    size: int | str = AUTO,
     store_dtype: str = "float16",
     per_shard: int | None = None,
     batch: int | None = None,
@@ -79,7 +79,8 @@ def encode_folder(
         that Hugging Face's ``datasets`` wrote. Or a Source of your own.
     out : str or Path; the store: a new folder, or a store that was begun with the same settings
     size : int, optional; center-crop to a square, then resize to size×size pixels. By default
-        images keep their size and are cropped to multiples of ``vae.spec.multiple`` pixels.
+        images keep their shape, those with a side above 512 px (1,024 on a GPU) are shrunk to that,
+        and all are cropped to multiples of ``vae.spec.multiple`` pixels. ``"native"`` shrinks none.
     store_dtype : ``"float16"``, ``"bfloat16"`` or ``"float32"``; dtype of the stored latents
     per_shard : int, optional; images in one shard. By default 256, or that of the store.
     batch : int, optional; images in one call of the model. By default chosen for the device, or
@@ -138,11 +139,11 @@ def encode_folder(
             stack.enter_context(locked(folder))
             remove_unfinished(folder)
             if (folder / MANIFEST).exists():
-                check_list(folder, read_same(folder, planned, counts), source)
+                check_list(folder, read_same(folder, planned, counts, size), source)
             else:
                 begin(folder, planned, source, progress)
         ranks.wait("the list of images")
-        manifest = read_same(folder, planned, counts)
+        manifest = read_same(folder, planned, counts, size)
         with fixed_threads(manifest.threads):
             filled = _fill(vae, source, folder, manifest, ranks, workers, progress)
         ranks.wait("the last shard")
@@ -213,8 +214,7 @@ def _fill(
     started = time.monotonic()
     wanted = set(missing)
     paths = (path for shard, some in listed() if shard in wanted for path in some)
-    multiple = manifest.spec.multiple
-    one = partial(prepare, source, target_of(manifest.size, multiple), multiple)
+    one = partial(prepare, source, manifest.fit)
     images = prepared(one, paths, workers=workers)
     # Writing takes time on slow disks; meanwhile the model works on the next shard.
     with closing(paths), closing(images), ShardWriter(folder) as writer:

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from latentlab.encoding.batches import batch_size
+from latentlab.encoding.sizes import longest_side
 from latentlab.errors import FileError, LatentlabError, UsageError
-from latentlab.images.cropping import target_of
+from latentlab.images.fit import AUTO, NATIVE, Fit, fit_of
 from latentlab.latents import LatentSpec
 from latentlab.loaders.base import LatentVAE
 from latentlab.machine.files import open_durably
@@ -30,7 +31,7 @@ _COMPUTED_DTYPES = (*STORED_DTYPES, "float64")
 _USUAL_SIDE = 256
 """Side in pixels for which the batch is chosen when images keep their own size."""
 _MOST = {
-    **dict.fromkeys(("per_shard", "batch", "size", "tile"), 2**31),
+    **dict.fromkeys(("per_shard", "batch", "size", "tile", "longest"), 2**31),
     "threads": 1024,
     "pictures": sys.maxsize,
 }
@@ -46,7 +47,7 @@ class Manifest:
     model : name, source, family, revision, sha256 and normalization of the encoder
     spec : LatentSpec
     source : str, kind of source, such as ``"folder"``
-    size : int, side of the square images in pixels, or None if each kept its own size
+    size : int, side of the square images in pixels, or None if each kept its own shape
     preprocessing : str, in words
     dtype : str, precision of the model's computations
     stored : str, dtype of the stored latents
@@ -57,6 +58,7 @@ class Manifest:
     pictures : int, length of the list, including images that were skipped
     list_sha256 : str, of ``pictures.jsonl``
     versions : library → version when the store was begun
+    longest : int, longest side in pixels that images were shrunk to, or None if they were not
     """
 
     model: Mapping[str, Any]
@@ -74,11 +76,18 @@ class Manifest:
     pictures: int = 0
     list_sha256: str = ""
     versions: Mapping[str, str] | None = None
+    longest: int | None = None
 
     @property
     def shards(self) -> int:
         """Return how many shards the images fill."""
         return -(-self.pictures // self.per_shard)
+
+    @property
+    def fit(self) -> Fit:
+        """Return how images come onto the model's grid."""
+        shape = None if self.size is None else (self.size, self.size)
+        return Fit(self.spec.multiple, shape, self.longest)
 
     def count(self, shards: Iterable[int]) -> int:
         """Return how many images of the list belong to some shards."""
@@ -86,7 +95,7 @@ class Manifest:
 
 
 def plan(
-    vae: LatentVAE, source: Source, size: int | None, stored: str, counts: Mapping[str, int | None]
+    vae: LatentVAE, source: Source, size: int | str, stored: str, counts: Mapping[str, int | None]
 ) -> Manifest:
     """Return the manifest of a store to be filled, without its list of images.
 
@@ -94,7 +103,8 @@ def plan(
     ----------
     vae : LatentVAE
     source : Source
-    size : int, side of the square images in pixels, or None to keep the size of each
+    size : int, side of the square images in pixels; ``"native"`` keeps the size of each, and
+        ``"auto"`` shrinks those that are larger than :func:`longest_side`
     stored : str, dtype of the stored latents
     counts : ``per_shard``, ``batch`` and ``threads``; None is replaced by a default
 
@@ -102,16 +112,21 @@ def plan(
     ------
     UsageError : an option with an invalid value.
     """
-    target = target_of(size, vae.spec.multiple)
+    fit = fit_of(size, vae.spec.multiple, longest_side(vae))
     check_options(stored=stored, **counts)
-    side = size or _USUAL_SIDE
+    if fit.shape and fit.shape[0] != fit.shape[1]:
+        height, width = fit.shape
+        raise UsageError(
+            f"--size {width}x{height} for a store", "the side of a square", f"write --size {width}"
+        )
+    side = fit.shape[0] if fit.shape else _USUAL_SIDE
     on_cpu = vae.device.type == "cpu"
     return Manifest(
         model={"name": vae.spec.name, **asdict(vae.origin)},
         spec=vae.spec,
         source=source.kind,
-        size=size,
-        preprocessing=describe_preparing(target, vae.spec.multiple),
+        size=fit.shape[0] if fit.shape else None,
+        preprocessing=describe_preparing(fit),
         dtype=str(vae.dtype).removeprefix("torch."),
         stored=stored,
         per_shard=counts["per_shard"] or PER_SHARD,
@@ -120,6 +135,7 @@ def plan(
         tile=vae.tiling["tile"] if vae.tiling else None,
         compiled=vae.is_compiled,
         versions=library_versions(),
+        longest=fit.longest,
     )
 
 
@@ -169,7 +185,7 @@ def _check(manifest: Manifest) -> None:
     """Raise ValueError for values that no written manifest has."""
     for name, most in _MOST.items():
         number = getattr(manifest, name)
-        is_absent = number is None and name in ("size", "tile", "threads")
+        is_absent = number is None and name in ("size", "tile", "threads", "longest")
         if not is_absent and (type(number) is not int or not 1 <= number <= most):
             raise ValueError(f"{name} {number!r}")
     texts = (manifest.source, manifest.preprocessing, manifest.list_sha256, manifest.dtype)
@@ -187,7 +203,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         file.write(json.dumps(facts, indent=1, allow_nan=False).encode("ascii") + b"\n")
 
 
-def read_same(folder: Path, planned: Manifest, counts: Mapping[str, int | None]) -> Manifest:
+def read_same(
+    folder: Path, planned: Manifest, counts: Mapping[str, int | None], size: int | str = NATIVE
+) -> Manifest:
     """Return the manifest of a store that was begun with the planned settings.
 
     Parameters
@@ -195,6 +213,7 @@ def read_same(folder: Path, planned: Manifest, counts: Mapping[str, int | None])
     folder : of the store
     planned : Manifest
     counts : as for :func:`plan`; for those that are None the store's own settings are kept
+    size : as for :func:`plan`; with ``"auto"`` the store's own longest side is kept
 
     Raises
     ------
@@ -202,6 +221,9 @@ def read_same(folder: Path, planned: Manifest, counts: Mapping[str, int | None])
     """
     begun = read_manifest(folder)
     free = {name: getattr(begun, name) for name, count in counts.items() if count is None}
+    if size == AUTO and begun.size is None:
+        # Another device would choose another longest side.
+        free |= {"longest": begun.longest, "preprocessing": begun.preprocessing}
     planned = replace(planned, **free)
     for name, had, wanted in _differences(begun, planned):
         raise FileError(

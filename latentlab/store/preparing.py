@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentlab.errors import ImageError, LatentlabError
-from latentlab.images.cropping import Target, decode_levels
+from latentlab.images.cropping import decode_levels
+from latentlab.images.fit import Fit
 from latentlab.store.sources import Source
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -41,22 +42,23 @@ class Prepared:
     retry: bool = False
 
 
-def describe_preparing(target: Target, multiple: int) -> str:
+def describe_preparing(fit: Fit) -> str:
     """Return in words what is done to every image."""
-    fit = f"centre crop to multiples of {multiple} pixels"
-    if target is not None:
-        fit = f"centre crop to a square, LANCZOS {target[1]}×{target[0]}"
-    return f"upright, opaque 8-bit sRGB; {fit}"
+    words = f"centre crop to multiples of {fit.multiple} pixels"
+    if fit.shape is not None:
+        words = f"centre crop to a square, LANCZOS {fit.shape[1]}×{fit.shape[0]}"
+    elif fit.longest is not None:
+        words += f", LANCZOS where a side is longer than {fit.longest}"
+    return f"upright, opaque 8-bit sRGB; {words}"
 
 
-def prepare(source: Source, target: Target, multiple: int, path: str) -> Prepared:
+def prepare(source: Source, fit: Fit, path: str) -> Prepared:
     """Return one image of a source; an image that cannot be read is no error.
 
     Parameters
     ----------
     source : Source
-    target : (height, width) in pixels, or None to keep the size of each image
-    multiple : int, of which sides are multiples
+    fit : Fit, how images come onto the model's grid
     path : str, the image's name in the source
     """
     try:
@@ -66,7 +68,7 @@ def prepare(source: Source, target: Target, multiple: int, path: str) -> Prepare
     except LatentlabError as error:
         return Prepared(path, problem=error.got, retry=True)
     try:
-        levels = decode_levels(content, path, target, multiple)
+        levels = decode_levels(content, path, fit)
     except LatentlabError as error:
         # The same damage gives the same line, wherever Pillow's objects are in memory.
         reason = _ADDRESS.sub("", error.got)

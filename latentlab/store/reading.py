@@ -25,7 +25,7 @@ from latentlab.store.shards import (
     tensor_name,
 )
 
-_SHOWN = ("per_shard", "batch", "threads", "tile", "compiled")
+_SHOWN = ("longest", "per_shard", "batch", "threads", "tile", "compiled")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
