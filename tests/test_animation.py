@@ -13,7 +13,7 @@ from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
 from latentlab.errors import FileError, MissingExtraError, ShapeError, UsageError
-from latentlab.figures.animation import bounce, write_animation
+from latentlab.figures.animation import bounce, shrink_frames, write_animation
 from latentlab.figures.sheets import compose_sheet, lay_out_sheet
 from latentlab.images.arrays import to_uint8
 from latentlab.images.reading import read_frames
@@ -309,3 +309,11 @@ def test_sheets_refuse_what_does_not_fit() -> None:
         compose_sheet([[tile.astype(float)]], row_labels=["a"])
     with pytest.raises(ShapeError, match="larger sheet"):
         lay_out_sheet((100, 100), row_labels=["a"], columns=1).draw([[tile, tile]])
+
+
+def test_frames_are_shrunk_to_the_longest_side_and_never_enlarged() -> None:
+    wide = [np.full((60, 100, 3), 77, np.uint8)] * 2
+    assert [frame.shape for frame in shrink_frames(wide, 50)] == [(30, 50, 3)] * 2
+    assert shrink_frames(wide, 50)[0].min() == shrink_frames(wide, 50)[0].max() == 77
+    assert shrink_frames(wide, 100)[0] is wide[0]
+    assert shrink_frames(wide, None)[0] is wide[0]

@@ -23,9 +23,30 @@ def test_a_log_gets_a_line_for_each_interval_with_the_time_left(
             now += 20.0
     captured = capsys.readouterr()
     assert captured.out == ""
-    lines = captured.err.splitlines()
+    told, *lines = captured.err.splitlines()
+    assert told.startswith("sampling: about 2.7 min for the remaining 8, ")
     assert len(lines) == 4
-    assert lines[0] == "sampling: 3 of 10, about 93 s left"  # 40 s for 3
+    assert lines[0] == "sampling: 3 of 10, about 2.3 min left"  # 20 s each, seven to go
+
+
+def test_a_first_report_gives_no_estimate_and_a_very_long_step_says_how_to_shorten_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    with console.progress_bar(shorten="lower --size") as progress:
+        assert progress is not None
+        now = 40.0  # a slow first sample, which holds the warm-up
+        progress("sampling", 1, 256)
+        assert capsys.readouterr().err == ""
+        for done in (2, 3):
+            now += 10.0
+            progress("sampling", done, 256)
+            told = capsys.readouterr().err
+            assert "0 s" not in told.split()
+            if done == 2:
+                assert told.startswith("sampling: about 42 min for the remaining 254, ")
+                assert told.splitlines()[0].endswith(" so far; to shorten it, lower --size")
 
 
 def test_quiet_has_no_progress() -> None:

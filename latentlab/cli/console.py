@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from latentlab.latents import Progress
 
 _PIPE_WIDTH = 1000
+SHORTEN_SAMPLING = "lower --size (half the side takes a quarter of the time) or --samples"
 
 
 def say(message: str, *, quiet: bool = False) -> None:
@@ -93,10 +94,19 @@ def tiling(tiles: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def progress_bar(*, quiet: bool = False, in_bytes: bool = False) -> Iterator[Progress | None]:
+def progress_bar(
+    *, quiet: bool = False, in_bytes: bool = False, shorten: str = ""
+) -> Iterator[Progress | None]:
     """Yield a callable that draws progress and the time left on stderr; None when quiet.
 
-    If stderr is not a terminal, a line about long work is printed every half minute.
+    Once a long step has been measured, a line says how long it will take. If stderr is not a
+    terminal, another line follows every half minute.
+
+    Parameters
+    ----------
+    quiet : bool, whether nothing is printed
+    in_bytes : bool, whether what is counted are bytes
+    shorten : str, how users can shorten the work, such as ``"lower --steps"``
     """
     from rich import progress as bars
     from rich.console import Console
@@ -106,7 +116,7 @@ def progress_bar(*, quiet: bool = False, in_bytes: bool = False) -> Iterator[Pro
         yield None
         return
     if not console.is_terminal:
-        yield _Diary()
+        yield _Diary() if in_bytes else _Teller(_Diary(), shorten)
         return
     columns = (
         bars.TextColumn("{task.description}"),
@@ -124,7 +134,67 @@ def progress_bar(*, quiet: bool = False, in_bytes: bool = False) -> Iterator[Pro
                 tasks[what] = shown_bars.add_task(what, total=total)
             shown_bars.update(tasks[what], completed=done, total=total)
 
-        yield show
+        yield show if in_bytes else _Teller(show, shorten)
+
+
+class _Pace:
+    """How fast one step of the work is, measured from its first report on."""
+
+    def __init__(self, now: float, done: int) -> None:
+        self.begun, self.before = now, done
+
+    def seconds_left(self, now: float, done: int, total: int) -> float | None:
+        """Return the time that the rest will take; None before a second report."""
+        if done <= self.before:
+            return None
+        return (now - self.begun) / (done - self.before) * (total - done)
+
+
+class _Teller:
+    """Progress that also says, once for each long step, how long it will take and how much memory.
+
+    The first report ends the step's first sample, which may include a warm-up; the next ones are
+    what is measured.
+    """
+
+    long, very_long, measured = 60.0, 600.0, 0.5
+
+    def __init__(self, inner: Progress, shorten: str) -> None:
+        self.inner, self.shorten = inner, shorten
+        self.paces: dict[str, _Pace] = {}
+        self.told: set[str] = set()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        pace = self.paces.setdefault(what, _Pace(now, done))
+        left = pace.seconds_left(now, done, total)
+        if left is not None and what not in self.told and now - pace.begun >= self.measured:
+            self.told.add(what)
+            if left >= self.long:
+                self._tell(what, left, total - done)
+        self.inner(what, done, total)
+
+    def _tell(self, what: str, left: float, rest: int) -> None:
+        from latentlab.machine.memory import peak_memory
+
+        memory = f"{peak_memory() / 1e9:.1f} GB of memory so far"
+        line = f"{what}: about {duration(left)} for the remaining {rest:,}, {memory}"
+        if left >= self.very_long and self.shorten:
+            line += f"; to shorten it, {self.shorten}"
+        say(line)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words.
+
+    Examples
+    --------
+    >>> duration(41.2), duration(150), duration(7300)
+    ('41 s', '2.5 min', '2.0 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.2g} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class _Diary:
@@ -133,14 +203,13 @@ class _Diary:
     interval = 30.0
 
     def __init__(self) -> None:
-        self.started: dict[str, float] = {}
+        self.paces: dict[str, _Pace] = {}
         self.said = time.monotonic()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        begun = self.started.setdefault(what, now)
-        if now - self.said < self.interval or not 0 < done < total:
+        left = self.paces.setdefault(what, _Pace(now, done)).seconds_left(now, done, total)
+        if now - self.said < self.interval or left is None or done >= total:
             return
         self.said = now
-        left = (now - begun) / done * (total - done)
-        say(f"{what}: {done} of {total}, about {left:.0f} s left")
+        say(f"{what}: {done} of {total}, about {duration(left)} left")

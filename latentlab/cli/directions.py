@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.console import progress_bar, say, shown, styled, table
+from latentlab.cli.console import SHORTEN_SAMPLING, progress_bar, say, shown, styled, table
 from latentlab.cli.grouping import grouped
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Output, Samples, parse_names, parse_size
@@ -58,7 +58,7 @@ def directions(
     )
     check_search(search, image, output.out)
     vae = machine.load(quiet=output.quiet)
-    with progress_bar(quiet=output.quiet) as progress:
+    with progress_bar(quiet=output.quiet, shorten=SHORTEN_SAMPLING) as progress:
         found = find_around(
             vae,
             image,

@@ -69,7 +69,7 @@ def encode(
         vae = machine.load(quiet=quiet, device=ranks.device(machine.device), **how)
         if how["dtype"] == "auto":
             vae = for_data_set(vae)
-        with progress_bar(quiet=quiet) as progress:
+        with progress_bar(quiet=quiet, shorten="lower --size") as progress:
             filled = encode_folder(
                 vae,
                 images,

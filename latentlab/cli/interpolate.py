@@ -47,7 +47,7 @@ def interpolate(
     ends = encode_alike(
         vae, (first, last), options.parse_size(size), partial(say, quiet=output.quiet)
     )
-    with progress_bar(quiet=output.quiet) as progress:
+    with progress_bar(quiet=output.quiet, shorten="lower --size or --steps") as progress:
         saved = analyze_interpolation(
             vae,
             ends,

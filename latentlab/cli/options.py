@@ -46,14 +46,29 @@ class Animation:
     ] = "gif"
     fps: Annotated[float, typer.Option(help="Frames per second.")] = 12
     loop: Annotated[bool, typer.Option(help="Play back and forth forever, or once.")] = True
+    frame_size: Annotated[
+        str,
+        typer.Option(
+            metavar="PIXELS",
+            help="Longest side of a frame; larger frames are shrunk. native keeps their size.",
+        ),
+    ] = "512"
 
     def checked(self) -> dict[str, Any]:
-        """Return suffix, fps and loop; UsageError if the file format cannot have them."""
+        """Return suffix, fps, loop and longest; UsageError if they are invalid."""
         from latentlab.figures.animation import check_format
 
         suffix = f".{self.format}"
         check_format(suffix, self.fps)
-        return {"suffix": suffix, "fps": self.fps, "loop": self.loop}
+        longest = parse_size(self.frame_size)
+        if longest != NATIVE and not (isinstance(longest, int) and longest > 0):
+            raise UsageError(
+                f"--frame-size {self.frame_size}",
+                "a number of pixels or native",
+                "write --frame-size 512",
+            )
+        how = {"suffix": suffix, "fps": self.fps, "loop": self.loop}
+        return {**how, "longest": None if longest == NATIVE else longest}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentlab.cli.console import progress_bar, say, shown, styled, table, tiling
+from latentlab.cli.console import SHORTEN_SAMPLING, progress_bar, say, shown, styled, table, tiling
 from latentlab.cli.grouping import grouped
 from latentlab.cli.machine import Machine
 from latentlab.cli.options import Output, Samples, given_options, parse_names, parse_size
@@ -86,7 +86,7 @@ def analyze_image(
     plan = samples.plan(machine.dtype)
     check_analysis(plan, image, nulls, output.out)
     vae = machine.load(quiet=output.quiet)
-    with progress_bar(quiet=output.quiet) as progress:
+    with progress_bar(quiet=output.quiet, shorten=SHORTEN_SAMPLING) as progress:
         return vae, analyze(
             vae,
             image,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.console import progress_bar, say, table
+from latentlab.cli.console import SHORTEN_SAMPLING, progress_bar, say, table
 from latentlab.cli.grouping import grouped
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Output, Samples
@@ -46,7 +46,7 @@ def transfer(
     )
     check_search(search, images[0], output.out)
     vae = machine.load(quiet=output.quiet)
-    with progress_bar(quiet=output.quiet) as progress:
+    with progress_bar(quiet=output.quiet, shorten=SHORTEN_SAMPLING) as progress:
         saved = analyze_transfer(
             vae,
             images,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.console import progress_bar, say, shown, table
+from latentlab.cli.console import SHORTEN_SAMPLING, progress_bar, say, shown, table
 from latentlab.cli.defaults import ChosenModel
 from latentlab.cli.grouping import grouped
 from latentlab.cli.machine import Machine, say_tiling
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     _Start: TypeAlias = tuple[LatentVAE, PCA | Directions, Path, str]
     """Where a walk begins: model, directions, the folder for the results, and a dtype."""
 
+_SHORTEN = "lower --size (half the side takes a quarter of the time), --steps or --components"
 _COLUMNS = (
     ("explained_variance_ratio", "variance", ".1%"),
     ("pixel_change", "change/σ", ".4f"),
@@ -90,7 +91,7 @@ def traverse(
             check_curved(samples.neighborhood)
         begin = _start_from_finder if finder or labels or features else _start_from_pca
         vae, found, folder, dtype = begin(image, machine, samples, output, context)
-    with progress_bar(quiet=output.quiet) as progress:
+    with progress_bar(quiet=output.quiet, shorten=_SHORTEN) as progress:
         saved = walk_and_save(
             vae,
             found,
@@ -161,7 +162,7 @@ def _start_from_finder(
     )
     check_search(search, image, output.out)
     vae = machine.load(quiet=output.quiet)
-    with progress_bar(quiet=output.quiet) as progress:
+    with progress_bar(quiet=output.quiet, shorten=SHORTEN_SAMPLING) as progress:
         found = find_around(
             vae,
             image,

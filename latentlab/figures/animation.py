@@ -49,10 +49,29 @@ _PILLOW: dict[str, tuple[str, int, dict[str, Any]]] = {
     ".png": ("PNG", 1000, {}),
     ".apng": ("PNG", 1000, {}),
 }
+LONGEST_SIDE = 512
+"""Longest side of an animation's frames, in pixels, unless another one is asked for."""
 _PALETTE_SAMPLES = 20_000
 _DITHER_SPREAD = 8
 # Pillow looks colors up in cells of four levels by the cell's lowest corner.
 _CELL_CENTER = 1.5
+
+
+def shrink_frames(frames: Sequence[Frame], longest: int | None) -> list[Frame]:
+    """Return frames (H, W, 3) with no side above ``longest`` pixels (LANCZOS); None keeps all.
+
+    Examples
+    --------
+    >>> shrink_frames([np.zeros((768, 1024, 3), np.uint8)], 512)[0].shape
+    (384, 512, 3)
+    """
+    height, width = frames[0].shape[:2]
+    if longest is None or max(height, width) <= longest:
+        return list(frames)
+    scale = longest / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    shrunk = (Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS) for frame in frames)
+    return [np.asarray(frame) for frame in shrunk]
 
 
 def write_animation(

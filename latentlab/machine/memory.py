@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,19 @@ def available_memory() -> int:
             "set it to 8, for example",
         )
     return min(free, int(allowed * 1e9))
+
+
+def peak_memory() -> int:
+    """Return the most bytes that this process has had in memory so far."""
+    import psutil
+
+    process = psutil.Process()
+    try:
+        import resource
+    except ImportError:  # Windows
+        return int(getattr(process.memory_info(), "peak_wset", process.memory_info().rss))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def allocate_matrix(rows: int, columns: int) -> Tensor:

@@ -95,7 +95,7 @@ def analyze_interpolation(
     """Interpolate between two latents, compare with the straight line, and save everything.
 
     This is ``latentlab interpolate``. Parameters and errors as for :func:`latentlab.interpolate`;
-    suffix, fps and loop of the animation as for :func:`latentlab.save`.
+    suffix, fps, loop and longest of the animation as for :func:`latentlab.save`.
     """
     first, last = ends
     found = interpolate(vae, first, last, path=path, steps=steps, progress=progress)

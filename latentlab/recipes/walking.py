@@ -113,7 +113,7 @@ def walk_and_save(
     dtype : ``"auto"`` decodes in bfloat16 where that is native, except on curved walks
     command_line : for ``run.json``
     progress : called as ``progress(what, done, total)``
-    **animation : suffix, fps and loop, as for :func:`latentlab.save`
+    **animation : suffix, fps, loop and longest, as for :func:`latentlab.save`
     """
     if dtype == "auto" and not curved:
         vae = with_fast_decoder(vae)

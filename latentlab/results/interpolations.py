@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from latentlab.figures.animation import LONGEST_SIDE
 from latentlab.images.reading import save_png
 from latentlab.machine.files import write_bytes
 from latentlab.results.arrays import check_shapes, open_result, write_result
@@ -23,6 +24,7 @@ def save_interpolation(
     suffix: str = ".gif",
     fps: float = 12,
     loop: bool = True,
+    longest: int | None = LONGEST_SIDE,
     run: Mapping[str, Any] | None = None,
 ) -> Saved:
     """Write animation, sheet, figure, arrays and facts; return what was written.
@@ -32,7 +34,7 @@ def save_interpolation(
     found : Interpolation
     folder : created where missing; files of the same name are replaced
     linear : Interpolation on the straight line in latent space, drawn beside it; optional
-    suffix, fps, loop : of the animation
+    suffix, fps, loop, longest : of the animation, as for :meth:`Interpolation.save`
     run : for ``run.json``, instead of what the interpolation records about model
         and images
     """
@@ -45,7 +47,7 @@ def save_interpolation(
         folder,
         "interpolation",
         files=[
-            found.save(folder / f"interpolation{suffix}", fps=fps, loop=loop),
+            found.save(folder / f"interpolation{suffix}", fps=fps, loop=loop, longest=longest),
             save_png(folder / "sheet.png", found.sheet()),
             write_bytes(folder / "change.png", png_bytes(figure)),
         ],

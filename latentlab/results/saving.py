@@ -51,7 +51,7 @@ def save(result: Result | Traversal, folder: str | Path, **options: Any) -> list
     result : PCA, Directions, Transfer, Interpolation or Traversal
     folder : created where missing; an earlier result of the same kind is replaced
     **options : for this kind of result: ``judgment=`` for a PCA; ``labels=`` and ``walk=`` for
-        directions; ``suffix=``, ``fps=`` and ``loop=`` for what is animated
+        directions; ``suffix=``, ``fps=``, ``loop=`` and ``longest=`` for what is animated
 
     Raises
     ------

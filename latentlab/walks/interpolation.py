@@ -16,7 +16,7 @@ from torch import Tensor
 from latentlab.directions.transfer import check_targets
 from latentlab.encoding.encoder import decode_each, encode_batch
 from latentlab.errors import ShapeError, UsageError
-from latentlab.figures.animation import write_animation
+from latentlab.figures.animation import LONGEST_SIDE, shrink_frames, write_animation
 from latentlab.figures.paths import draw_changes, frames_sheet
 from latentlab.images.arrays import to_uint8
 from latentlab.latents import Latent, Progress
@@ -95,9 +95,20 @@ class Interpolation:
             "decodes": self.decodes,
         }
 
-    def save(self, path: str | Path, *, fps: float = 12, loop: bool = True) -> Path:
-        """Write the frames as an animation; the format follows the suffix. Return its path."""
-        return write_animation(path, self.frames.numpy(), fps=fps, loop=loop, ping_pong=loop)
+    def save(
+        self,
+        path: str | Path,
+        *,
+        fps: float = 12,
+        loop: bool = True,
+        longest: int | None = LONGEST_SIDE,
+    ) -> Path:
+        """Write the frames as an animation; the format follows the suffix. Return its path.
+
+        Frames with a side above ``longest`` pixels are shrunk; None keeps their size.
+        """
+        frames = shrink_frames(list(self.frames.numpy()), longest)
+        return write_animation(path, frames, fps=fps, loop=loop, ping_pong=loop)
 
     def plot(self, ax: Axes | None = None, *, others: Sequence[Interpolation] = ()) -> Axes:
         """Draw how much the image changes per frame, here and on other paths; return the axes."""
