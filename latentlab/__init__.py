@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from latentlab.directions.transfer import transfer_directions as transfer_directions
     from latentlab.encoding.encoder import decode as decode
     from latentlab.encoding.encoder import encode as encode
+    from latentlab.encoding.reconstruction import reconstruct as reconstruct
     from latentlab.errors import LatentlabError as LatentlabError
     from latentlab.latents import Latent as Latent
     from latentlab.loaders.base import LatentVAE as LatentVAE
@@ -63,6 +64,7 @@ _HOMES = {
     "load_vae": "loaders.load",
     "neighborhood": "neighborhoods.sampling",
     "open_store": "store.reading",
+    "reconstruct": "encoding.reconstruction",
     "save": "results.saving",
     "transfer_directions": "directions.transfer",
     "traverse": "walks.traversal",

@@ -37,7 +37,7 @@ WITHOUT = {
     "latents": HEAVY - {"torch", "matplotlib"},
     "models": HEAVY,
     "loaders": {"matplotlib", "sklearn", "PIL"},
-    "encoding": {"diffusers", "matplotlib", "sklearn", "PIL", "huggingface_hub"},
+    "encoding": {"diffusers", "sklearn", "PIL", "huggingface_hub"},
     "neighborhoods": {"diffusers", "matplotlib", "sklearn", "PIL", "huggingface_hub"},
     "pullback": {"diffusers", "matplotlib", "sklearn", "PIL", "huggingface_hub"},
     "store": {"diffusers", "matplotlib", "sklearn", "PIL", "huggingface_hub"},

@@ -25,7 +25,7 @@ from latentlab.errors import FileError
 from latentlab.loaders import load_vae
 
 PCA_FILES = {
-    *("cumulative_variance.png", "eigenvalues.png"),
+    *("cumulative_variance.png", "eigenvalues.png", "reconstruction.png"),
     *("pca.safetensors", "pca.json", "run.json"),
 }
 PCA_TYPES: dict[str, type] = {

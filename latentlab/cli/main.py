@@ -20,6 +20,7 @@ from latentlab.cli.grouping import ListingCommand
 from latentlab.cli.interpolate import interpolate
 from latentlab.cli.models import models
 from latentlab.cli.pca import pca
+from latentlab.cli.reconstruct import reconstruct
 from latentlab.cli.store import store
 from latentlab.cli.transfer import transfer
 from latentlab.cli.traverse import traverse
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # drawing the help with rich would double the time of --help
 )
-for command in (pca, traverse, directions, transfer, interpolate, encode, models):
+for command in (*(pca, traverse, directions, transfer, interpolate, reconstruct, encode, models),):
     app.command(command.__name__, cls=ListingCommand)(command)
 app.add_typer(store, name="store")
 app.add_typer(digits, name="digits")

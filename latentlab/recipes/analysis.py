@@ -12,13 +12,11 @@ from latentlab.chance.nulls import NULLS
 from latentlab.chance.verdict import Judgment, affordable_nulls, judge
 from latentlab.components.fitting import fit_pca
 from latentlab.components.pca import PCA
-from latentlab.encoding.encoder import decode
+from latentlab.encoding.reconstruction import reconstruct
 from latentlab.images.fit import AUTO, Size
 from latentlab.latents import Neighborhood, Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.tiles import describe_tiles
-from latentlab.metrics.fidelity import psnr
-from latentlab.neighborhoods.base import encoded_image
 from latentlab.recipes.sampling import (
     SamplingPlan,
     Say,
@@ -154,7 +152,7 @@ def analyze(
     check_analysis(plan, image, nulls, out)
     latent = encode_fitting(vae, image, size, say)
     # Decoding before the long part lets a broken decoder fail early.
-    quality = psnr(encoded_image(latent, "analyze").pixels, decode(vae, latent))
+    reconstruction = reconstruct(vae, latent)
     hood, precision, key = draw_samples(vae, latent, image, plan, say=say, progress=progress)
     pca = fit_pca(hood, n_components, solver, seed=seed)
     keep(RUNS_FOLDER, key, hood, precision)
@@ -170,7 +168,8 @@ def analyze(
         pca,
         out,
         judgment=judgment,
-        facts={"reconstruction_psnr": quality, **describe_tiles(vae)},
+        reconstruction=reconstruction,
+        facts={"reconstruction_psnr": reconstruction.psnr, **describe_tiles(vae)},
         run=provenance(vae, latent, command_line, **settings),
     )
     remember_run(out)

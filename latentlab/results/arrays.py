@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Version of the JSON files; files without one count as version 0."""
 
-_COMMANDS = {"interpolation": "interpolate", "traversal": "traverse"}
+_COMMANDS = {
+    "interpolation": "interpolate",
+    "reconstruction": "reconstruct",
+    "traversal": "traverse",
+}
 """Stem of a result's files → the command that writes them, where the two differ."""
 
 _FACTOR = "factor."

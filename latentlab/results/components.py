@@ -11,9 +11,11 @@ from latentlab.latents import Spectrum
 from latentlab.layouts import TokenLayout
 from latentlab.machine.files import write_bytes
 from latentlab.results.arrays import check_shapes, load_sampling, open_result, write_result
+from latentlab.results.reconstructions import save_comparison
 
 if TYPE_CHECKING:
     from latentlab.chance.verdict import Judgment
+    from latentlab.encoding.reconstruction import Reconstruction
     from latentlab.results.folders import Saved
 
 
@@ -22,6 +24,7 @@ def save_pca(
     folder: Path,
     *,
     judgment: Judgment | None = None,
+    reconstruction: Reconstruction | None = None,
     facts: Mapping[str, Any] | None = None,
     run: Mapping[str, Any] | None = None,
 ) -> Saved:
@@ -32,6 +35,7 @@ def save_pca(
     pca : PCA
     folder : created where missing; files of the same name are replaced
     judgment : Judgment, optional; the null models, for the figures and ``pca.json``
+    reconstruction : Reconstruction of the image, to be shown beside it; optional
     facts : added to ``pca.json``
     run : for ``run.json``, instead of what the PCA records about model and image
     """
@@ -47,6 +51,8 @@ def save_pca(
     # The mean latent of a store whose rows are cells has one color everywhere.
     if isinstance(pca.sampling.layout, TokenLayout) and origin is not None and origin.varies:
         files.append(write_bytes(folder / "latent_rgb.png", origin.png()))
+    if reconstruction is not None:
+        files.append(save_comparison(reconstruction, folder))
     arrays = {
         "components": pca.components,
         "mean": pca.mean,

@@ -8,6 +8,7 @@ from typing import Any
 
 from latentlab.components.pca import PCA
 from latentlab.directions.transfer import Transfer
+from latentlab.encoding.reconstruction import Reconstruction
 from latentlab.errors import FileError, UsageError
 from latentlab.latents import Directions
 from latentlab.machine.files import check_folder
@@ -20,6 +21,7 @@ from latentlab.results.directions import (
     save_transfer,
 )
 from latentlab.results.interpolations import load_interpolation, save_interpolation
+from latentlab.results.reconstructions import save_reconstruction
 from latentlab.results.walks import save_traversal
 from latentlab.walks.interpolation import Interpolation
 from latentlab.walks.traversal import Traversal
@@ -31,6 +33,7 @@ _SAVERS: dict[type, Callable[..., Any]] = {
     Transfer: save_transfer,
     Interpolation: save_interpolation,
     Traversal: save_traversal,
+    Reconstruction: save_reconstruction,
 }
 _LOADERS: dict[str, Callable[[Path], Result]] = {
     "pca.json": load_pca,
@@ -40,7 +43,9 @@ _LOADERS: dict[str, Callable[[Path], Result]] = {
 }
 
 
-def save(result: Result | Traversal, folder: str | Path, **options: Any) -> list[Path]:
+def save(
+    result: Result | Traversal | Reconstruction, folder: str | Path, **options: Any
+) -> list[Path]:
     """Write a result into a folder: figures, arrays, facts and ``run.json``; return their paths.
 
     The folder can be loaded with :func:`load`. A PCA or directions of a neighborhood can also be
@@ -48,7 +53,7 @@ def save(result: Result | Traversal, folder: str | Path, **options: Any) -> list
 
     Parameters
     ----------
-    result : PCA, Directions, Transfer, Interpolation or Traversal
+    result : PCA, Directions, Transfer, Interpolation, Traversal or Reconstruction
     folder : created where missing; an earlier result of the same kind is replaced
     **options : for this kind of result: ``judgment=`` for a PCA; ``labels=`` and ``walk=`` for
         directions; ``suffix=``, ``fps=``, ``loop=`` and ``longest=`` for what is animated

@@ -1,0 +1,51 @@
+"""An image, its reconstruction and where they differ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latentlab.figures.canvas import draw_pixels, new_figure, set_title
+from latentlab.images.arrays import to_uint8
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
+    from torch import Tensor
+
+_SMALLEST_SCALE = 2.0
+"""Smallest end of the color scale, in % of the range: below it an error map would show rounding."""
+
+
+def draw_reconstruction(
+    image: Tensor, decoded: Tensor, errors: ArrayLike, *, titles: tuple[str, str], title: str
+) -> Figure:
+    """Draw an image, its reconstruction and the error of each pixel side by side.
+
+    Parameters
+    ----------
+    image, decoded : Tensor, (3, H, W) in [−1, 1]
+    errors : array (H, W), share of the range from black to white
+    titles : of the image and of the reconstruction
+    title : str, of the figure
+
+    Returns
+    -------
+    Figure : the scale of the errors ends at their 99.5th percentile, or at 2 % of the range
+    """
+    percent = 100 * np.asarray(errors)
+    height, width = percent.shape
+    figure = new_figure(10.2, max(1.8, 3.1 * height / width + 0.75))
+    axes = figure.subplots(1, 3)
+    for ax, pixels, name in zip(axes, (image, decoded), titles, strict=False):
+        draw_pixels(ax, to_uint8(pixels).numpy(), name)
+    largest = max(float(np.quantile(percent, 0.995)), _SMALLEST_SCALE)
+    shown = axes[2].imshow(percent, cmap="inferno", vmin=0, vmax=largest, interpolation="nearest")
+    set_title(axes[2], "error")
+    axes[2].set_axis_off()
+    bar = figure.colorbar(shown, ax=axes[2], fraction=0.05, pad=0.03, extend="max")
+    bar.set_label("% of the range", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    figure.suptitle(title, fontsize=10, parse_math=False)
+    return figure
