@@ -70,6 +70,8 @@ def smaller(arguments: list[str]) -> list[str]:
     """Return a command of the README that does the same with less."""
     name = " ".join(arguments[: 2 if arguments[0] in ("digits", "store") else 1])
     fewer = {"256": "64", "mnist": "digits"} if name != "pca" else {}
+    # A download, and a photo that only readers have.
+    fewer = {**fewer, "flux1": "mini", "photo.jpg": "sample:china"}
     kept = [fewer.get(word, word) for word in arguments]
     for option in SMALLER[name][::2]:
         if option in kept:
