@@ -255,10 +255,11 @@ def test_fewer_samples_than_directions_are_refused(search: Any) -> None:
     assert "6 samples for 5-fold cross-validation" in called.error
 
 
-def test_images_of_different_size_are_refused_until_size_makes_them_equal(
-    cli: CommandLine, place: Path
-) -> None:
-    called = cli("transfer", cli.image, place / "other.png", "-m", cli.model, "-n", 12)
+def test_images_of_different_native_size_are_refused(cli: CommandLine, place: Path) -> None:
+    called = cli(
+        *("transfer", cli.image, place / "other.png", "-m", cli.model, "-n", 12),
+        *("--size", "native"),
+    )
     assert called.code == 2
     assert "images of different size" in called.error
     assert "--size" in called.error

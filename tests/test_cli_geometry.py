@@ -65,8 +65,13 @@ def test_interpolate_prints_a_summary_and_takes_other_formats(
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
 
 
-def test_images_of_different_size_are_refused_with_advice(cli: CommandLine, place: Path) -> None:
-    refused(between(cli, place, "--json"), 2, "images of different size", "--size 256")
+def test_images_of_different_native_size_are_refused(cli: CommandLine, place: Path) -> None:
+    refused(
+        between(cli, place, "--json", "--size", "native"),
+        2,
+        "images of different size",
+        "--size 256",
+    )
     assert not Path("latentlab-runs").exists()
 
 

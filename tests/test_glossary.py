@@ -24,7 +24,7 @@ COMMANDS = (
     ("pca", "store", "--randomized", "--components", "1", "--out", "of_store", "--quiet"),
 )
 # Their keys are names of settings, factors and statistics, or of ends of a rectangle.
-FREE = {"options", "neighborhood", "layout.window", "nulls_left_out"}
+FREE = {"options", "extremes", "neighborhood", "layout.window", "nulls_left_out"}
 FREE |= {"labels.factors", "labels.statistics"}
 # One entry for each null model or finder: the keys of the entries are explained.
 BY_NAME = {"null", "agreement"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,7 +149,7 @@ def parse_size(size: str) -> Any:
     if size in (AUTO, NATIVE):
         return size
     sides = size.lower().replace("×", "x").removesuffix("px").split("x")
-    if len(sides) <= 2 and all(side.strip().isdecimal() for side in sides):
+    if len(sides) <= 2 and all(re.fullmatch(r"\s*-?\d{1,9}\s*", side) for side in sides):
         numbers = [int(side) for side in sides]
         return numbers[0] if len(numbers) == 1 else (numbers[1], numbers[0])
     raise UsageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -41,6 +42,12 @@ def pca(
         int | None,
         typer.Option(help="Number of components to keep. Default: 64, or the rank if smaller."),
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="With a store: the folder of its images, to show those with extreme scores."
+        ),
+    ] = None,
     randomized: Annotated[
         bool, typer.Option("--randomized", help="Approximate the leading components only.")
     ] = False,
@@ -63,8 +70,11 @@ def pca(
     saved: Saved | None
     if is_store(image):
         _refuse_image_options(context)
+        fit["images"] = images
         saved = _of_store(image, _PARTS[samples.neighborhood], samples.seed, output, fit)
     else:
+        if images is not None:
+            raise UsageError("--images with an image", "a store", "leave --images out")
         names = parse_names("--nulls", nulls)
         saved = analyze_image(image, machine, samples, output, nulls=names, **fit)[1].saved
     if saved:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from latentlab.errors import ShapeError
 from latentlab.figures.animation import Frame
@@ -144,6 +144,14 @@ def compose_sheet(
     columns = max(map(len, rows))
     sheet = lay_out_sheet(rows[0][0].shape, row_labels=row_labels, columns=columns, **options)
     return sheet.draw(rows)
+
+
+def square_tile(pixels: Frame | None, side: int) -> Frame:
+    """Return an image (h, w, 3) fitted into a white square of ``side`` pixels; empty for None."""
+    if pixels is None:
+        return np.full((side, side, 3), 255, np.uint8)
+    image = Image.fromarray(pixels)
+    return np.asarray(ImageOps.pad(image, (side, side), color="white"))
 
 
 def _tile_size(height: int, width: int, tile: int | None) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from latentlab.chance.nulls import NULLS
 from latentlab.chance.verdict import Judgment, affordable_nulls, judge
 from latentlab.components.fitting import fit_pca
 from latentlab.components.pca import PCA
+from latentlab.encoding.precision import with_fast_decoder
 from latentlab.encoding.reconstruction import reconstruct
 from latentlab.images.fit import AUTO, Size
 from latentlab.latents import Neighborhood, Progress
@@ -25,6 +26,7 @@ from latentlab.recipes.sampling import (
     draw_samples,
     encode_fitting,
 )
+from latentlab.recipes.scoring import save_sample_scores
 from latentlab.results.components import save_pca
 from latentlab.results.folders import RUNS_FOLDER, Saved, create_run, remember_run
 from latentlab.results.kept_samples import keep
@@ -164,9 +166,11 @@ def analyze(
         "precision": precision,
     }
     out = out or create_run(latent.name, vae.spec.name)
+    scores = save_sample_scores(with_fast_decoder(vae), hood, pca, out)
     saved = save_pca(
         pca,
         out,
+        more=scores.files,
         judgment=judgment,
         reconstruction=reconstruction,
         facts={"reconstruction_psnr": reconstruction.psnr, **describe_tiles(vae)},

@@ -10,8 +10,10 @@ from latentlab.components.fitting import fit_pca
 from latentlab.components.stores import store_rows
 from latentlab.machine.files import check_folder
 from latentlab.recipes.analysis import Analysis
+from latentlab.recipes.scoring import save_store_scores
 from latentlab.results.components import save_pca
 from latentlab.results.folders import RUNS_FOLDER, create_run, remember_run
+from latentlab.store.opening import open_source
 from latentlab.store.reading import open_store
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ def analyze_store(
     solver: str = "auto",
     seed: int = 0,
     folder: str | Path | None = None,
+    images: str | Path | None = None,
     command_line: list[str] | None = None,
     ranks: Ranks | None = None,
     progress: Progress | None = None,
@@ -41,6 +44,7 @@ def analyze_store(
     parts : "whole", a row for each latent, or "tokens", one for each cell
     n_components, solver, seed : as for :func:`latentlab.fit_pca`
     folder : for the results; by default ``latentlab-runs/<store>-<model>-<n>``
+    images : folder or tar file of the images that were encoded, to show some; optional
     command_line : for ``run.json``
     ranks : Ranks that share the reading, optional
     progress : called as ``progress("pass 1 over the latents", done, total)``
@@ -72,6 +76,8 @@ def analyze_store(
     128
     """
     out = None if folder is None else Path(folder)
+    if images is not None:
+        open_source(images)
     check_folder(out or RUNS_FOLDER)
     store = open_store(path)
     rows = store_rows(store, parts, ranks=ranks, progress=progress)
@@ -81,14 +87,19 @@ def analyze_store(
     out = out or create_run(Path(path).resolve().name, store.spec.name)
     judgment = judge_stream(pca.spectrum, pca.sampling.name)
     bounds = pca.error_bounds
-    facts = {
+    facts: dict[str, Any] = {
         "reconstruction_psnr": None,
         "store": str(store.folder),
         "method": pca.solver,
         "eigenvalue_error_bounds": None if bounds is None else bounds.tolist(),
     }
     run = _record(store, pca, command_line, seed)
-    saved = save_pca(pca, out, judgment=judgment, facts=facts, run=run)
+    more: tuple[Path, ...] = ()
+    if parts == "whole":
+        every = store_rows(store, parts, progress=progress)
+        scores = save_store_scores(every, pca, out, None if images is None else Path(images))
+        more, facts = scores.files, {**facts, **scores.facts}
+    saved = save_pca(pca, out, judgment=judgment, more=more, facts=facts, run=run)
     remember_run(out)
     return Analysis(pca, judgment, None, saved)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ def save_pca(
     *,
     judgment: Judgment | None = None,
     reconstruction: Reconstruction | None = None,
+    more: Sequence[Path] = (),
     facts: Mapping[str, Any] | None = None,
     run: Mapping[str, Any] | None = None,
 ) -> Saved:
@@ -36,6 +37,7 @@ def save_pca(
     folder : created where missing; files of the same name are replaced
     judgment : Judgment, optional; the null models, for the figures and ``pca.json``
     reconstruction : Reconstruction of the image, to be shown beside it; optional
+    more : files that are already in the folder and belong to the run
     facts : added to ``pca.json``
     run : for ``run.json``, instead of what the PCA records about model and image
     """
@@ -53,6 +55,7 @@ def save_pca(
         files.append(write_bytes(folder / "latent_rgb.png", origin.png()))
     if reconstruction is not None:
         files.append(save_comparison(reconstruction, folder))
+    files += more
     arrays = {
         "components": pca.components,
         "mean": pca.mean,
