@@ -111,5 +111,9 @@ def test_pca_of_a_store_names_the_images(cli: CommandLine, tmp_path: Path) -> No
     ends = called.facts["extremes"]["PC 1"]
     assert {ends["lowest"][0], ends["highest"][0]} == {"0.png", "1.png"}
     assert {"scores.png", "extremes.png"} <= {Path(file).name for file in called.facts["files"]}
+    # The sheet runs from the lowest to the highest: in gray levels, either way.
+    with Image.open(out / "extremes.png") as sheet:
+        levels = np.asarray(sheet.convert("L"))[100, 200:700:132].astype(int)
+    assert (np.diff(levels) >= 0).all() or (np.diff(levels) <= 0).all()
     facts = json.loads((out / "pca.json").read_text())
     assert facts["extremes"] == called.facts["extremes"]

@@ -41,15 +41,18 @@ class Extremes:
     ----------
     n_components : int, components that are watched
     count : int, rows to keep at each end
+    seen : int, rows so far
     """
 
     n_components: int
     count: int = 6
+    seen: int = 0
     lowest: dict[int, list[tuple[float, int, str]]] = field(default_factory=dict)
     highest: dict[int, list[tuple[float, int, str]]] = field(default_factory=dict)
 
     def add(self, scores: Tensor, start: int, names: list[str]) -> None:
         """Take the scores (n, k) of the rows ``start`` … ``start + n − 1``, and their names."""
+        self.seen = start + len(scores)
         for component in range(min(self.n_components, scores.shape[1])):
             column = scores[:, component]
             keep = min(self.count, len(column))
@@ -61,11 +64,15 @@ class Extremes:
                 ends[component] = nlargest(self.count, pool, key=lambda one: (one[0], -one[1]))
 
     def names(self) -> dict[str, dict[str, list[str]]]:
-        """Return component → names of its extreme rows, from the most extreme on."""
+        """Return component → names of its extreme rows, from the most extreme on.
+
+        Of few rows, at most half are called lowest and half highest.
+        """
+        most = max(1, self.seen // 2)
         return {
             f"PC {component + 1}": {
-                "lowest": [name for *_, name in self.lowest[component]],
-                "highest": [name for *_, name in self.highest[component]],
+                "lowest": [name for *_, name in self.lowest[component][:most]],
+                "highest": [name for *_, name in self.highest[component][:most]],
             }
             for component in sorted(self.lowest)
         }

@@ -126,12 +126,8 @@ def _save_extremes(
     """Write the extreme images of each component as a sheet: the lowest, then the highest."""
     ends = scored.extremes.names()
     count = max((len(one["lowest"]) for one in ends.values()), default=0)
-    rows = [
-        [square_tile(show(name), _TILE) for name in (*reversed(one["highest"]), *one["lowest"])][
-            ::-1
-        ]
-        for one in ends.values()
-    ]
+    ordered = [[*one["lowest"], *reversed(one["highest"])] for one in ends.values()]
+    rows = [[square_tile(show(name), _TILE) for name in names] for names in ordered]
     if not count:
         return []
     labels = ["lowest", *[""] * (count - 1), *[""] * (count - 1), "highest"]
