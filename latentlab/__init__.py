@@ -3,13 +3,46 @@
 An image becomes a latent, a latent gets a neighborhood, a neighborhood gets directions, a
 direction becomes images; every number is shown against what chance alone produces.
 
-Names are imported when they are first used, so that ``import latentlab`` costs nothing.
+A first look, in the order of the way::
+
+    import latentlab
+
+    vae = latentlab.load_vae("mini")
+    z = latentlab.encode(vae, "photo.jpg", size=256)
+    hood = latentlab.neighborhood(vae, z, "augment", n_samples=64)
+    pca = latentlab.fit_pca(hood)
+    print(latentlab.judge(hood, pca).verdict)
+    latentlab.traverse(vae, z, pca, n_components=5).save("traversal.gif")
+
+Models
+    ``load_vae`` opens one by name, hub id, folder or file; ``wrap_vae`` takes your own functions;
+    ``LatentVAE`` is what both return.
+Images and latents
+    ``encode``, ``decode`` and ``reconstruct`` one image; a ``Latent`` is in model space.
+Neighborhoods and components
+    ``neighborhood`` samples around a latent, ``fit_pca`` returns a ``PCA``, ``judge`` compares it
+    with null models.
+Directions
+    ``find_directions`` with any finder, ``label_directions`` with what they correlate with,
+    ``transfer_directions`` to other images.
+Walks
+    ``traverse`` along directions, ``interpolate`` between two latents.
+Folders of images
+    ``encode_folder`` fills a store, ``open_store`` reads one.
+What the commands do
+    ``analyze`` an image, ``analyze_directions``, ``analyze_store``; ``save`` any result into a
+    folder and ``load`` it again.
+Errors
+    Everything raised on purpose is a ``LatentlabError``: what was found, expected, and what to do.
+
+Types live in ``latentlab.latents``, errors in ``latentlab.errors``. Names are imported when they
+are first used, so that ``import latentlab`` costs nothing.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from latentlab.registry import lazy_names
 
@@ -71,4 +104,12 @@ _HOMES = {
     "wrap_vae": "loaders.callables",
 }
 __all__ = sorted(_HOMES)
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+_find, __dir__ = lazy_names(__name__, _HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("latentlab")
+    return _find(name)

@@ -53,6 +53,10 @@ class FileError(LatentlabError):
     exit_code = 3
 
 
+class StoreIndexError(UsageError, IndexError):
+    """A store has no latent with this number (exit code 2)."""
+
+
 class ImageError(FileError):
     """An image cannot be read or is too small to encode (exit code 3)."""
 

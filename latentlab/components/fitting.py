@@ -12,6 +12,7 @@ from torch import Tensor
 
 from latentlab.components.checks import as_matrix, check_matrix_shape, check_room
 from latentlab.components.pca import PCA
+from latentlab.components.shares import count_for_share, count_or_share, leading_share
 from latentlab.components.solvers import leading_components, shared_scatter, solve
 from latentlab.components.stores import StoreRows, store_rows
 from latentlab.errors import UsageError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def fit_pca(
-    x: Rows, n_components: int | None = None, solver: str = "auto", *, seed: int = 0
+    x: Rows, n_components: float | None = None, solver: str = "auto", *, seed: int = 0
 ) -> PCA:
     """Return the principal components of rows: centered, not scaled, sums in float64.
 
@@ -43,8 +44,9 @@ def fit_pca(
           in memory that does not depend on N;
         * an iterator of tensors (n_i, n_features), which is read once.
     n_components : int, optional; how many components to keep, at most the rank of the centered
-        rows. Default: 64, or the rank if smaller. The spectrum is complete unless the solver is
-        randomized.
+        rows. Default: 64, or the rank if smaller. Or a float between 0 and 1: as many as it takes
+        for their share of the variance to exceed it, as in scikit-learn. The spectrum is complete
+        unless the solver is randomized.
     solver : str
 
         * ``"gram"``: exact, through the N×N Gram matrix;
@@ -74,15 +76,22 @@ def fit_pca(
     >>> bool((pca.inverse_transform(pca.transform(rows)) - rows).abs().max() < 1e-5)
     True
     """
+    count, share = count_or_share(n_components)
     sampling = x.sampling if isinstance(x, Neighborhood) else Sampling()
     if isinstance(x, Iterator):
-        found = _solve_once(x, n_components, solver)
+        found = _solve_once(x, count, solver)
     else:
         rows = _rows_of(x)
         check_matrix_shape(rows.n_samples, rows.n_features)
-        found = solve(rows, n_components, solver, seed)
+        found = solve(rows, count, solver, seed)
+        if share is not None:
+            count = count_for_share(found.spectrum, share)
+            if count > len(found.components):
+                found = solve(rows, count, solver, seed)
         if isinstance(rows, StoreRows):
             sampling = rows.sampling_around(found.mean)
+    if share is not None:
+        found = leading_share(found, share)
     components = fix_signs(found.components).float().cpu()
     return replace(found, components=components, mean=found.mean.float().cpu(), sampling=sampling)
 

@@ -90,7 +90,7 @@ def analyze(
     n_samples: int | None = None,
     region: tuple[int, int, int, int] | None = None,
     options: Mapping[str, Any] | None = None,
-    n_components: int | None = None,
+    n_components: float | None = None,
     solver: str = "auto",
     nulls: Sequence[str] | None = None,
     seed: int = 0,

@@ -27,7 +27,7 @@ def analyze_store(
     path: str | Path,
     *,
     parts: str = "whole",
-    n_components: int | None = None,
+    n_components: float | None = None,
     solver: str = "auto",
     seed: int = 0,
     folder: str | Path | None = None,

@@ -19,7 +19,7 @@ class LatentPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     Parameters
     ----------
-    n_components : int, optional; by default 64 or the rank
+    n_components : int, or a share of the variance between 0 and 1; by default 64 or the rank
     solver : ``"auto"``, ``"gram"``, ``"covariance"`` or ``"randomized"``
     random_state : int, seed of the randomized solver
 
@@ -39,7 +39,7 @@ class LatentPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     """
 
     def __init__(
-        self, n_components: int | None = None, *, solver: str = "auto", random_state: int = 0
+        self, n_components: float | None = None, *, solver: str = "auto", random_state: int = 0
     ) -> None:
         self.n_components = n_components
         self.solver = solver

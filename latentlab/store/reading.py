@@ -11,7 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from latentlab.errors import ShapeError, UsageError
-from latentlab.latents import LatentSpec
+from latentlab.latents import Latent, LatentSpec
+from latentlab.store.items import index_of, latent_at, latents_in_order, table_of
 from latentlab.store.lines import damaged
 from latentlab.store.listing import LIST
 from latentlab.store.manifest import MANIFEST, STORED_DTYPES, Manifest, read_manifest
@@ -50,6 +51,37 @@ class Store:
     def __len__(self) -> int:
         """Return the number of latents."""
         return sum(self.shapes.values())
+
+    def __getitem__(self, number: int) -> Latent:
+        """Return one latent, float32, by its number from 0, or from the end if negative.
+
+        Raises
+        ------
+        StoreIndexError : there is no such latent.
+        """
+        return latent_at(self.folder, self.manifest, number)
+
+    def __iter__(self) -> Iterator[Latent]:
+        """Yield every latent, one at a time, whatever their shapes."""
+        return latents_in_order(self.folder, self.manifest)
+
+    def index(self, path: str) -> int:
+        """Return the number of the latent of an image, by its path in the source.
+
+        Raises
+        ------
+        FileError : no image has this path, or it was skipped.
+        """
+        return index_of(self.images(), path, self.folder)
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame: path, shard, row, shape, size and sha256 of every latent.
+
+        Raises
+        ------
+        MissingExtraError : pandas is not installed.
+        """
+        return table_of(self.images())
 
     def __repr__(self) -> str:
         shapes = ", ".join("×".join(map(str, shape)) for shape in self.shapes)
@@ -180,8 +212,9 @@ def open_store(path: str | Path) -> Store:
 
     Returns
     -------
-    Store : ``len(store)`` latents; ``store.batches(rows)`` yields them as tensors (n, C, h, w) and
-        ``store.paths()`` the paths of their images, both in the order of the list
+    Store : ``len(store)`` latents; ``store[0]`` is the first one, ``store.batches(rows)`` yields
+        them as tensors (n, C, h, w) and ``store.paths()`` the paths of their images, in the order
+        of the list; ``store.index(path)`` is the number of one
 
     Raises
     ------

@@ -1,0 +1,132 @@
+"""What people try first in Python works, or is answered with the name of what does."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from linear_vae import LinearVAE
+from PIL import Image as Pillow
+from sklearn import decomposition
+
+import latentlab
+from latentlab.errors import FileError, LatentlabError, MissingExtraError, ShapeError, UsageError
+from latentlab.latents import Latent
+from latentlab.store.reading import Store
+
+
+def rows(n: int, d: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, d, generator=generator) * torch.logspace(0, -1.5, d)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 0.99, 0.999999])
+@pytest.mark.parametrize(("n", "d"), [(40, 12), (30, 200), (300, 150)])
+def test_a_share_keeps_as_many_components_as_in_scikit_learn(n: int, d: int, share: float) -> None:
+    matrix = rows(n, d)
+    theirs = decomposition.PCA(n_components=share, svd_solver="full").fit(matrix.double().numpy())
+    ours = latentlab.fit_pca(matrix, n_components=share)
+    assert len(ours.components) == theirs.n_components_
+    np.testing.assert_allclose(
+        ours.explained_variance_ratio, theirs.explained_variance_ratio_, rtol=1e-6
+    )
+    if len(ours.components) <= 64:  # of rows that are read once, no more are kept
+        chunks = latentlab.fit_pca(iter(matrix.split(9)), n_components=share)
+        assert len(chunks.components) == theirs.n_components_
+
+
+@pytest.mark.parametrize("count", [0.0, 1.0, 1.5, -0.5, True, "mle", float("nan")])
+def test_other_numbers_of_components_are_refused_with_both_ways(count: object) -> None:
+    with pytest.raises(UsageError, match=r"n_components=5 .*n_components=0\.9"):
+        latentlab.fit_pca(rows(20, 5), n_components=count)  # type: ignore[arg-type]
+
+
+def test_a_share_that_some_eigenvalues_do_not_reach_is_refused() -> None:
+    flat = torch.randn(400, 300, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(UsageError, match="gram"):
+        latentlab.fit_pca(flat, n_components=0.99, solver="randomized")
+    with pytest.raises(ShapeError, match="n_components="):
+        latentlab.fit_pca(iter(flat.split(100)), n_components=0.99)
+
+
+@pytest.mark.parametrize(
+    ("guess", "meant"),
+    [
+        ({"random_state": 0}, "seed=0"),
+        ({"samples": 8}, "n_samples=64"),
+        ({"num_samples": 8}, "n_samples=64"),
+        ({"n_components": 3}, "n_components=8"),
+        ({"size": 64}, "size=256"),
+        ({"rotaton": 3}, "did you mean rotation"),
+    ],
+)
+def test_guesses_are_not_taken_for_settings(guess: dict[str, object], meant: str) -> None:
+    vae = LinearVAE()
+    latent = latentlab.encode(vae, "sample:flower", 32)
+    with pytest.raises(UsageError, match="(?i)" + meant):
+        latentlab.neighborhood(vae, latent, "augment", **guess)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Return a store of five images of two shapes, one of which cannot be read."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index in range(6):
+        image = Pillow.new("RGB", (32 + 8 * (index % 2), 32), (40 * index, 99, 7))
+        image.save(photos / f"{index}.png")
+    (photos / "2.png").write_bytes(b"no image")
+    how = {"workers": 0, "per_shard": 2, "store_dtype": "float32"}
+    latentlab.encode_folder(LinearVAE(), photos, tmp_path / "store", **how)
+    return latentlab.open_store(tmp_path / "store")
+
+
+def test_a_store_is_a_sequence_of_latents(store: Store, tmp_path: Path) -> None:
+    vae, paths = LinearVAE(), [*store.paths()]
+    assert len(store) == len([*store]) == 5
+    for number, latent in enumerate(store):
+        expected = latentlab.encode(vae, tmp_path / "photos" / paths[number]).values
+        for found in (latent, store[number], store[number - 5]):
+            assert isinstance(found, Latent)
+            torch.testing.assert_close(found.values, expected)
+            assert found.name == Path(paths[number]).stem
+        assert store.index(paths[number]) == number
+    for wrong in (5, -6):
+        with pytest.raises(IndexError, match="0 to 4"):
+            store[wrong]
+    with pytest.raises(FileError, match="inside the folder"):
+        store.index("nowhere.png")
+
+
+def test_a_store_is_a_table(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = store.to_frame()
+    assert [*frame.path] == [*store.paths()]
+    assert [*frame.width] == [latent.values.shape[2] for latent in store]
+    assert [*frame.columns] == [
+        *("path", "shard", "row", "channels", "height", "width", "size", "sha256")
+    ]
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingExtraError, match="pip install pandas"):
+        store.to_frame()
+
+
+def test_a_latent_of_a_store_can_be_walked_from(store: Store) -> None:
+    vae = LinearVAE()
+    hood = latentlab.neighborhood(vae, store[0], "gaussian", n_samples=8)
+    walk = latentlab.traverse(vae, store[0], latentlab.fit_pca(hood), n_components=1, steps=3)
+    assert len(walk.paths) == 1
+
+
+def test_the_version_and_the_first_page_of_the_manual() -> None:
+    assert latentlab.__version__.count(".") == 2
+    manual = latentlab.__doc__ or ""
+    for name in latentlab.__all__:
+        assert f"``{name}``" in manual, name
+
+
+def test_errors_of_a_store_are_ours_too(store: Store) -> None:
+    with pytest.raises(LatentlabError):
+        store[99]
