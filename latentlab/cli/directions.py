@@ -37,6 +37,7 @@ def directions(
         ),
     ] = None,
     features: options.Features = None,
+    figure_format: options.FigureFormat = "png",
 ) -> None:
     """Find directions around an image and say what each of them changes."""
     from latentlab.recipes.finding import (
@@ -61,6 +62,7 @@ def directions(
         found = find_around(vae, image, search, size=samples.size, progress=progress)
         walk = walk_along_all(vae, found, progress)
     say_tiling(vae, quiet=output.quiet)
+    options.say_sheet_stays_png(figure_format, quiet=output.quiet)
     saved = save_found(vae, found, output.out, context.obj, walk=walk)
     output.show(saved.printed(), _summarize)
 

@@ -28,6 +28,7 @@ def interpolate(
     ] = "linear",
     steps: Annotated[int, typer.Option(help="Number of frames, both ends included.")] = 24,
     size: options.Size = None,
+    figure_format: options.FigureFormatBesideAnimations = "png",
 ) -> None:
     """Interpolate between two images in latent space and plot how evenly they change."""
     from latentlab import encode
@@ -50,6 +51,7 @@ def interpolate(
             **how,
             folder=output.out,
             command_line=context.obj,
+            figure_format=figure_format,
             progress=progress,
         )
     say_tiling(vae, quiet=output.quiet)

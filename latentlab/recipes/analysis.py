@@ -13,6 +13,7 @@ from latentlab.chance.verdict import Judgment, affordable_nulls, judge
 from latentlab.components.fitting import fit_pca
 from latentlab.components.pca import PCA
 from latentlab.encoding.encoder import decode, encode
+from latentlab.figures.canvas import check_figure_format
 from latentlab.images.reading import read_image
 from latentlab.latents import Neighborhood, Progress
 from latentlab.loaders.base import LatentVAE
@@ -95,6 +96,7 @@ def analyze(
     dtype: str = "auto",
     folder: str | Path | None = None,
     command_line: list[str] | None = None,
+    figure_format: str = "png",
     say: Say = be_silent,
     progress: Progress | None = None,
 ) -> Analysis:
@@ -117,6 +119,7 @@ def analyze(
     dtype : ``"auto"``, or anything else to encode in the VAE's own precision
     folder : for the results; by default ``latentlab-runs/<image>-<model>-<n>``
     command_line : for ``run.json``
+    figure_format : ``"png"``, ``"pdf"`` or ``"svg"``
     say : called with messages
     progress : called as ``progress(what, done, total)``
 
@@ -149,6 +152,7 @@ def analyze(
     plan = SamplingPlan(neighborhood, n_samples, region, dict(options or {}), seed, dtype)
     out = None if folder is None else Path(folder)
     check_analysis(plan, image, nulls, out)
+    check_figure_format(figure_format)
     loaded = read_image(image, size=size, multiple=vae.spec.multiple)
     latent = encode(vae, loaded)
     # Decoding before the long part lets a broken decoder fail early.
@@ -170,6 +174,7 @@ def analyze(
         judgment=judgment,
         facts={"reconstruction_psnr": quality, **describe_tiles(vae)},
         run=provenance(vae, latent, command_line, **settings),
+        figure_format=figure_format,
     )
     remember_run(out)
     return Analysis(pca, judgment, hood, saved)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from latentlab.chance.verdict import judge_stream
 from latentlab.components.fitting import fit_pca
 from latentlab.components.stores import store_rows
+from latentlab.figures.canvas import check_figure_format
 from latentlab.machine.files import check_folder
 from latentlab.recipes.analysis import Analysis
 from latentlab.results.components import save_pca
@@ -30,6 +31,7 @@ def analyze_store(
     seed: int = 0,
     folder: str | Path | None = None,
     command_line: list[str] | None = None,
+    figure_format: str = "png",
     ranks: Ranks | None = None,
     progress: Progress | None = None,
 ) -> Analysis | None:
@@ -42,6 +44,7 @@ def analyze_store(
     n_components, solver, seed : as for :func:`latentlab.fit_pca`
     folder : for the results; by default ``latentlab-runs/<store>-<model>-<n>``
     command_line : for ``run.json``
+    figure_format : ``"png"``, ``"pdf"`` or ``"svg"``
     ranks : Ranks that share the reading, optional
     progress : called as ``progress("pass 1 over the latents", done, total)``
 
@@ -73,6 +76,7 @@ def analyze_store(
     """
     out = None if folder is None else Path(folder)
     check_folder(out or RUNS_FOLDER)
+    check_figure_format(figure_format)
     store = open_store(path)
     rows = store_rows(store, parts, ranks=ranks, progress=progress)
     pca = fit_pca(rows, n_components, solver, seed=seed)
@@ -88,7 +92,7 @@ def analyze_store(
         "eigenvalue_error_bounds": None if bounds is None else bounds.tolist(),
     }
     run = _record(store, pca, command_line, seed)
-    saved = save_pca(pca, out, judgment=judgment, facts=facts, run=run)
+    saved = save_pca(pca, out, judgment=judgment, facts=facts, run=run, figure_format=figure_format)
     remember_run(out)
     return Analysis(pca, judgment, None, saved)
 

@@ -20,7 +20,7 @@ from latentlab.machine.files import check_folder, replace_when_done
 
 RUNS_FOLDER = Path("latentlab-runs")
 _ELSEWHERE = ".latest"
-_RESULTS = {".png", ".gif", ".webp", ".apng", ".mp4", ".json", ".safetensors"}
+_RESULTS = {".png", ".pdf", ".svg", ".gif", ".webp", ".apng", ".mp4", ".json", ".safetensors"}
 
 
 def create_run(image: str, model: str, root: Path = RUNS_FOLDER) -> Path:

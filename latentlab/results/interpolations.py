@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from latentlab.images.reading import save_png
-from latentlab.machine.files import write_bytes
 from latentlab.results.arrays import check_shapes, open_result, write_result
 from latentlab.results.folders import Saved
 from latentlab.walks.interpolation import Interpolation
@@ -24,6 +23,7 @@ def save_interpolation(
     fps: float = 12,
     loop: bool = True,
     run: Mapping[str, Any] | None = None,
+    figure_format: str = "png",
 ) -> Saved:
     """Write animation, sheet, figure, arrays and facts; return what was written.
 
@@ -35,8 +35,9 @@ def save_interpolation(
     suffix, fps, loop : of the animation
     run : for ``run.json``, instead of what the interpolation records about model
         and images
+    figure_format : ``"png"``, ``"pdf"`` or ``"svg"``; the sheet is made of pixels and stays PNG
     """
-    from latentlab.figures.canvas import new_figure, png_bytes
+    from latentlab.figures.canvas import new_figure, write_figure
 
     figure = new_figure()
     others = [linear] if linear is not None and found.path != "linear" else []
@@ -47,7 +48,7 @@ def save_interpolation(
         files=[
             found.save(folder / f"interpolation{suffix}", fps=fps, loop=loop),
             save_png(folder / "sheet.png", found.sheet()),
-            write_bytes(folder / "change.png", png_bytes(figure)),
+            write_figure(folder, "change", figure, figure_format),
         ],
         arrays={name: getattr(found, name) for name in _ARRAYS},
         facts={
