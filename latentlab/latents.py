@@ -15,6 +15,7 @@ from latentlab.errors import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from torch import Tensor
 
     from latentlab.images.image import Image
@@ -124,12 +125,24 @@ class Latent:
         """Return whether the cells differ from one another."""
         return bool((self.values != self.values[:, :1, :1]).any())
 
-    def png(self) -> bytes:
-        """Return a PNG of the image, if it is known, beside the latent as colors."""
+    def draw(self, *, width: float | None = None) -> Figure:
+        """Draw the image, if it is known, beside the latent as colors; return the figure.
+
+        Parameters
+        ----------
+        width : float, optional; of the figure, in inches
+        """
         from latentlab.figures.latents import draw_latent_beside
 
         pixels = None if self.image is None else self.image.pixels
-        return draw_latent_beside(self.values, pixels, titles=(self.name, self.colors_title))
+        titles = (self.name, self.colors_title)
+        return draw_latent_beside(self.values, pixels, titles=titles, width=width)
+
+    def png(self) -> bytes:
+        """Return a PNG of the image, if it is known, beside the latent as colors."""
+        from latentlab.figures.canvas import png_bytes
+
+        return png_bytes(self.draw())
 
     def _repr_png_(self) -> bytes:
         return self.png()

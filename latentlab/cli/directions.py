@@ -38,6 +38,7 @@ def directions(
         ),
     ] = None,
     features: options.Features = None,
+    figure_format: options.FigureFormat = "png",
 ) -> None:
     """Find directions around an image and say what each of them changes."""
     from latentlab.recipes.finding import (
@@ -69,6 +70,7 @@ def directions(
         )
         walk = walk_along_all(vae, found, progress)
     say_tiling(vae, quiet=output.quiet)
+    options.say_sheet_stays_png(figure_format, quiet=output.quiet)
     saved = save_found(vae, found, output.out, context.obj, walk=walk)
     output.show(saved.printed(), _summarize)
 

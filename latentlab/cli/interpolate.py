@@ -33,6 +33,7 @@ def interpolate(
     ] = "linear",
     steps: Annotated[int, typer.Option(help="Number of frames, both ends included.")] = 24,
     size: options.Size = AUTO,
+    figure_format: options.FigureFormatBesideAnimations = "png",
 ) -> None:
     """Interpolate between two images in latent space and plot how evenly they change."""
     from latentlab.machine.files import check_folder
@@ -56,6 +57,7 @@ def interpolate(
             **how,
             folder=output.out,
             command_line=context.obj,
+            figure_format=figure_format,
             progress=progress,
         )
     say_tiling(vae, quiet=output.quiet)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from latentlab.cli.console import print_json, print_parts, styled
+from latentlab.cli.console import print_json, print_parts, say, styled
 from latentlab.errors import UsageError
 from latentlab.images.fit import AUTO, NATIVE
 from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD
@@ -31,6 +31,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no messages.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …")]
+_FigureFormats = Literal["png", "pdf", "svg"]
+FigureFormat = Annotated[
+    _FigureFormats,
+    typer.Option(
+        "--figure-format", "--format", help="File format of the figures; sheets stay png."
+    ),
+]
+FigureFormatBesideAnimations = Annotated[
+    _FigureFormats,
+    typer.Option(
+        help="File format of the figures; sheets stay png, and --format is for animations."
+    ),
+]
 FinderName = Annotated[str, typer.Option(help="{finders}.")]
 Features = Annotated[
     str | None,
@@ -127,6 +140,15 @@ class Samples:
         region = parse_region(self.region)
         options = parse_settings(self.settings)
         return SamplingPlan(self.neighborhood, self.samples, region, options, self.seed, dtype)
+
+
+def say_sheet_stays_png(figure_format: str, *, quiet: bool) -> None:
+    """Say that a command which draws nothing but a sheet has no figure in another format."""
+    if figure_format != "png":
+        say(
+            f"no figure to write as {figure_format}: the sheet is made of pixels and stays png",
+            quiet=quiet,
+        )
 
 
 def given_options(context: typer.Context, names: Collection[str]) -> list[str]:

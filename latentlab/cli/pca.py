@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latentlab.cli import options
 from latentlab.cli.console import SHORTEN_SAMPLING, progress_bar, say, shown, styled, table, tiling
 from latentlab.cli.grouping import grouped
 from latentlab.cli.machine import Machine
@@ -58,6 +59,7 @@ def pca(
             "Default: parallel, if it takes little time.",
         ),
     ] = None,
+    figure_format: options.FigureFormat = "png",
 ) -> None:
     """Plot the cumulative explained variance around an image, or of a whole store."""
     from latentlab.store.manifest import is_store
@@ -66,6 +68,7 @@ def pca(
         "n_components": components,
         "solver": "randomized" if randomized else "auto",
         "command_line": context.obj,
+        "figure_format": figure_format,
     }
     saved: Saved | None
     if is_store(image):

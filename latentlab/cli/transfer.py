@@ -32,6 +32,7 @@ def transfer(
         typer.Option(help="Step in both directions, in standard deviations of the neighborhood."),
     ] = 2.0,
     features: options.Features = None,
+    figure_format: options.FigureFormat = "png",
 ) -> None:
     """Compare what directions change at one image with what they change at others."""
     from latentlab.recipes.comparing import analyze_transfer
@@ -56,6 +57,7 @@ def transfer(
             say=partial(say, quiet=output.quiet),
             folder=output.out,
             command_line=context.obj,
+            figure_format=figure_format,
             progress=progress,
         )
     say_tiling(vae, quiet=output.quiet)

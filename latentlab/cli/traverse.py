@@ -74,6 +74,7 @@ def traverse(
         ),
     ] = None,
     features: options.Features = None,
+    figure_format: options.FigureFormatBesideAnimations = "png",
 ) -> None:
     """Step along the top components, or other directions, and write decoded animations."""
     from latentlab.recipes.walking import USUAL_DIRECTIONS, check_curved, walk_and_save
@@ -83,6 +84,7 @@ def traverse(
     how = animation.checked()
     if image is None:
         _refuse_image_options(context)
+        options.say_sheet_stays_png(figure_format, quiet=output.quiet)
         vae, found, folder, dtype = _resume(run, machine, output)
     elif run is not None:
         raise UsageError("IMAGE and --run", "one of the two", "leave one of them out")
@@ -140,7 +142,11 @@ def _start_from_pca(
 
     count = context.params["components"]
     kept = count if count and count > KEPT_COMPONENTS else None
-    how = {"n_components": kept, "command_line": context.obj}
+    how = {
+        "n_components": kept,
+        "command_line": context.obj,
+        "figure_format": context.params["figure_format"],
+    }
     vae, found = analyze_image(image, machine, samples, output, **how)
     return vae, found.pca, found.folder, machine.dtype
 
@@ -172,6 +178,7 @@ def _start_from_finder(
             progress=progress,
         )
     saved = save_found(vae, found, output.out, context.obj)
+    options.say_sheet_stays_png(asked["figure_format"], quiet=output.quiet)
     for note in found.directions.notes:
         say(note, quiet=output.quiet)
     return vae, found.directions, saved.folder, machine.dtype

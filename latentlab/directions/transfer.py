@@ -98,8 +98,13 @@ class Transfer:
             for name, (found, chance) in measures.items()
         }
 
-    def plot(self) -> Figure:
-        """Draw the cosines of every direction beside those of random ones; return the figure."""
+    def plot(self, *, width: float | None = None) -> Figure:
+        """Draw the cosines of every direction beside those of random ones; return the figure.
+
+        Parameters
+        ----------
+        width : float, optional; of the figure, in inches. Below 6 the panels are stacked.
+        """
         from latentlab.figures.transfer import draw_transfer
 
         return draw_transfer(
@@ -117,6 +122,7 @@ class Transfer:
             },
             origin=self.origin,
             title=self.title,
+            width=width,
         )
 
     def sheet(self) -> NDArray[np.uint8]:

@@ -1,9 +1,14 @@
-"""What all figures share: colors, empty canvases, titles, pixels, PNG bytes."""
+"""What all figures share: colors, empty canvases, titles, pixels, files."""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latentlab.errors import UsageError
+from latentlab.figures.fonts import dress
+from latentlab.machine.files import write_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +37,18 @@ LABEL_COLORS = (
     "#AA4499",
     "#777777",
 )
+# Distinct on one axis: the order in which several curves take them.
+CURVE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+FIGURE_FORMATS = ("png", "pdf", "svg")
 _DPI = 160
+# The same figure has the same bytes every day and after an upgrade: no date, no version.
+_METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+    "svg": {"Creator": None, "Date": None},
+}
+# Text stays text, which can be searched, edited and set in the fonts of a paper.
+_SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "latentlab", "pdf.fonttype": 42}
 
 
 def new_figure(width: float = 6.8, height: float = 4.6) -> Figure:
@@ -45,12 +61,46 @@ def new_figure(width: float = 6.8, height: float = 4.6) -> Figure:
     return figure
 
 
+def check_figure_format(format: str) -> None:
+    """Raise UsageError if figures cannot be written in a format."""
+    if format not in FIGURE_FORMATS:
+        raise UsageError(
+            f"figure_format {format!r}",
+            f"one of {', '.join(FIGURE_FORMATS)}",
+            "choose one of these formats",
+        )
+
+
+def figure_bytes(figure: Figure, format: str = "png") -> bytes:
+    """Return a figure as the bytes of a PNG, PDF or SVG file, the same ones every time.
+
+    Raises
+    ------
+    UsageError : another format.
+    """
+    import matplotlib
+
+    check_figure_format(format)
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(_SETTINGS):
+        figure.savefig(buffer, format=format, dpi=_DPI, metadata=_METADATA[format])
+    return buffer.getvalue()
+
+
 def png_bytes(figure: Figure) -> bytes:
     """Return a figure as the bytes of a PNG file."""
-    buffer = io.BytesIO()
-    # Without the software's version the same result has the same bytes after an upgrade.
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
-    return buffer.getvalue()
+    return figure_bytes(figure)
+
+
+def write_figure(folder: Path, stem: str, figure: Figure, format: str = "png") -> Path:
+    """Write a figure as ``<stem>.<format>`` into a folder; return its path.
+
+    Raises
+    ------
+    UsageError : another format than png, pdf or svg.
+    FileError : the file cannot be written.
+    """
+    return write_bytes(folder / f"{stem}.{format}", figure_bytes(figure, format))
 
 
 def axes_on_screen(ax: Axes | None) -> Axes:
@@ -65,14 +115,16 @@ def axes_on_screen(ax: Axes | None) -> Axes:
 
 def set_title(ax: Axes, title: str) -> None:
     """Write a title as it is, whatever an image's name holds."""
-    # An image's name may hold dollar signs, which are no formula, and bytes that are no text.
-    shown = title.encode("utf-8", "replace").decode("utf-8")
-    ax.set_title(shown, fontsize=10, parse_math=False)
+    ax.title.set_fontsize(10)
+    dress(ax.title, title)
 
 
 def draw_pixels(ax: Axes, pixels: NDArray[np.uint8], title: str) -> Axes:
-    """Draw pixels (H, W, 3), uint8, without axis lines; return the axes."""
-    ax.imshow(pixels, interpolation="nearest")
+    """Draw pixels (H, W, 3), uint8, without axis lines; return the axes.
+
+    Vector formats get the pixels as they are, neither enlarged nor smoothed.
+    """
+    ax.imshow(pixels, interpolation="none")
     set_title(ax, title)
     ax.set_axis_off()
     return ax

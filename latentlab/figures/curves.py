@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentlab.figures.canvas import PALETTE, axes_on_screen, set_title
+from latentlab.figures.canvas import CURVE_COLORS, PALETTE, axes_on_screen, set_title
 from latentlab.metrics.spectrum import components_for, fit_curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
+
+_ROUNDS: tuple[Any, ...] = ("-", "-.", (0, (5, 1)))
+_NULL_STYLES: tuple[Any, ...] = ("--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +39,23 @@ class Band:
     upper: ArrayLike | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class _Series:
+    """One curve with all that belongs to it; the arguments of the functions below."""
+
+    values: NDArray[np.float64]
+    label: str
+    title: str
+    bands: Sequence[Band] = ()
+    interval: tuple[ArrayLike, ArrayLike] | None = None
+    complete: bool = True
+    threshold: tuple[float, str] | None = None
+
+    @property
+    def k(self) -> NDArray[np.int64]:
+        return np.arange(1, len(self.values) + 1)
+
+
 def draw_cumulative(
     cumulative: ArrayLike,
     *,
@@ -46,6 +67,10 @@ def draw_cumulative(
     ax: Axes | None = None,
 ) -> Axes:
     """Draw a cumulative explained variance over bands, with its linear and log fits.
+
+    Several on one axis get colors of their own, one legend and the title that they share. Fits
+    and the lines at k90 are left out then: the legend says k90, and each null is dashed in the
+    color of its curve.
 
     Parameters
     ----------
@@ -61,30 +86,11 @@ def draw_cumulative(
     -------
     Axes : x counts components, y is the share of the total variance
     """
+    from latentlab.figures.overlays import join
+
     ax = axes_on_screen(ax)
     shares = np.asarray(cumulative)
-    k = np.arange(1, len(shares) + 1)
-    for band in bands:
-        _draw_band(ax, band)
-    if complete:
-        _draw_fits(ax, shares)
-    if interval is not None:
-        lower, upper = map(np.asarray, interval)
-        ax.fill_between(k, lower, upper, color=PALETTE["data"], alpha=0.2, lw=0)
-        label += " (shaded: 95 % interval)"
-    marker = "o-" if len(k) <= 64 else "-"
-    ax.plot(k, shares, marker, ms=3, lw=2, color=PALETTE["data"], label=label)
-    _mark_k90(ax, shares)
-    ax.set(
-        xlabel="number of components k",
-        ylabel="cumulative share of variance",
-        xlim=(0, len(k) + 1),
-        ylim=(0, 1.04),
-    )
-    set_title(ax, title)
-    ax.grid(alpha=0.25, lw=0.5)
-    # The curve of a partial spectrum may end below, where the legend of a complete one is.
-    ax.legend(fontsize=8, loc="lower right" if complete else "upper left", framealpha=0.9)
+    join(ax, "cumulative", _Series(shares, label, title, bands, interval, complete), _cumulative)
     return ax
 
 
@@ -99,26 +105,140 @@ def draw_eigenvalues(
 ) -> Axes:
     """Draw eigenvalues on log–log axes over the bands of null models; return the axes.
 
+    Several on one axis are told apart as by :func:`draw_cumulative`.
+
     Parameters
     ----------
     eigenvalues : array (n,), descending; values below 1e-12 of the first are left out
     label, bands, title, ax : as for :func:`draw_cumulative`
     threshold : what an eigenvalue must exceed, and what to call that line; optional
     """
+    from latentlab.figures.overlays import join
+
     ax = axes_on_screen(ax)
     values = np.asarray(eigenvalues)
-    positive = values > values[0] * 1e-12
-    k = np.arange(1, len(values) + 1)
-    for band in bands:
-        _draw_band(ax, band)
-    if threshold is not None:
-        ax.axhline(threshold[0], ls=":", lw=1, color=PALETTE["mark"], label=threshold[1])
-    ax.loglog(k[positive], values[positive], "o-", ms=3, lw=1, color=PALETTE["data"], label=label)
-    ax.set(xlabel="component k", ylabel="eigenvalue (variance, model-space units²)")
-    set_title(ax, title)
-    ax.grid(alpha=0.25, lw=0.5, which="both")
-    ax.legend(fontsize=8, loc="lower left")
+    series = _Series(values, label, title, bands, threshold=threshold)
+    join(ax, "eigenvalues", series, _eigenvalues)
     return ax
+
+
+def _cumulative(ax: Axes, series: Sequence[_Series]) -> None:
+    from latentlab.figures.fitting import fit
+
+    if len(series) == 1:
+        _one_cumulative(ax, series[0])
+    else:
+        _several(ax, series, _k90_of)
+    longest = max(len(one.values) for one in series)
+    ax.set(
+        xlabel="number of components k",
+        ylabel="cumulative share of variance",
+        xlim=(0, longest + 1),
+        ylim=(0, 1.04),
+    )
+    ax.grid(alpha=0.25, lw=0.5)
+    fit(ax)
+
+
+def _eigenvalues(ax: Axes, series: Sequence[_Series]) -> None:
+    from latentlab.figures.fitting import fit
+    from latentlab.figures.log_axes import label_plainly
+
+    ax.loglog()
+    if len(series) == 1:
+        _one_set_of_eigenvalues(ax, series[0])
+    else:
+        _several(ax, series, _threshold_of)
+    ax.set(xlabel="component k", ylabel="eigenvalue (variance, model-space units²)")
+    label_plainly(ax.xaxis, whole=True)
+    label_plainly(ax.yaxis)
+    ax.grid(alpha=0.25, lw=0.5, which="both")
+    fit(ax, first=["lower left"])
+
+
+def _one_cumulative(ax: Axes, one: _Series) -> None:
+    """Draw a curve with its interval, fits and k90 over its nulls."""
+    label = one.label
+    for band in one.bands:
+        _draw_band(ax, band)
+    if one.complete:
+        _draw_fits(ax, one.values)
+    if one.interval is not None:
+        _shade(ax, one, PALETTE["data"])
+        label += " (shaded: 95 % interval)"
+    marker = "o-" if len(one.k) <= 64 else "-"
+    ax.plot(one.k, one.values, marker, ms=3, lw=2, color=PALETTE["data"], label=label)
+    _mark_k90(ax, one.values)
+    set_title(ax, one.title)
+
+
+def _one_set_of_eigenvalues(ax: Axes, one: _Series) -> None:
+    for band in one.bands:
+        _draw_band(ax, band)
+    if one.threshold is not None:
+        value, label = one.threshold
+        ax.axhline(value, ls=":", lw=1, color=PALETTE["mark"], label=label)
+    shown = one.values > one.values[0] * 1e-12
+    ax.plot(
+        one.k[shown], one.values[shown], "o-", ms=3, lw=1, color=PALETTE["data"], label=one.label
+    )
+    set_title(ax, one.title)
+
+
+def _several(ax: Axes, series: Sequence[_Series], remark: Callable[[_Series], str | None]) -> None:
+    """Draw curves in colors of their own; the legend has a remark on each."""
+    from latentlab.figures.overlays import tell_apart
+
+    title, labels = tell_apart([one.title for one in series], [one.label for one in series])
+    rounds = [(color, style) for style in _ROUNDS for color in CURVE_COLORS]
+    styles = list(zip(series, labels, cycle(rounds), strict=False))
+    _draw_nulls(ax, [(one, color) for one, _, (color, _) in styles])
+    for one, label, (color, style) in styles:
+        shown = one.values > one.values[0] * 1e-12
+        label = ", ".join(filter(None, (label, remark(one))))
+        if one.interval is not None:
+            _shade(ax, one, color)
+        if one.threshold is not None:
+            ax.axhline(one.threshold[0], ls=":", lw=1, color=color)
+        marker = "o" if len(one.k) <= 64 else ""
+        drawn = ax.plot(one.k[shown], one.values[shown], ls=style, lw=1.6, color=color)[0]
+        drawn.set(marker=marker, markersize=3, label=label)
+    set_title(ax, title)
+
+
+def _draw_nulls(ax: Axes, series: Sequence[tuple[_Series, str]]) -> None:
+    """Draw the middle of each null in the color of its curve, or once in gray if all agree."""
+    found: dict[str, list[tuple[NDArray[np.float64], str]]] = {}
+    for one, color in series:
+        for band in one.bands:
+            name = band.label.partition(" (")[0]
+            found.setdefault(name, []).append((np.asarray(band.middle), color))
+    for (name, nulls), style in zip(found.items(), cycle(_NULL_STYLES), strict=False):
+        first = nulls[0][0]
+        agree = all(len(one) == len(first) and np.allclose(one, first) for one, _ in nulls)
+        if not agree:
+            for middle, color in nulls:
+                ax.plot(np.arange(1, len(middle) + 1), middle, ls=style, lw=1, color=color)
+        label = name if agree else f"{name}, in the color of each curve"
+        middle = first if agree else np.array([])
+        k = np.arange(1, len(middle) + 1)
+        ax.plot(k, middle, ls=style, lw=1, color=PALETTE["chance"], label=label)
+
+
+def _k90_of(one: _Series) -> str | None:
+    k90 = components_for(one.values, 0.9)
+    return None if k90 is None else f"k90 = {k90}"
+
+
+def _threshold_of(one: _Series) -> str | None:
+    return None if one.threshold is None else one.threshold[1].partition(" (")[0]
+
+
+def _shade(ax: Axes, one: _Series, color: str) -> None:
+    """Shade the interval of a curve."""
+    assert one.interval is not None
+    lower, upper = map(np.asarray, one.interval)
+    ax.fill_between(one.k, lower, upper, color=color, alpha=0.2, lw=0)
 
 
 def _draw_band(ax: Axes, band: Band) -> None:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentlab.figures.canvas import axes_on_screen, draw_pixels, new_figure, png_bytes
+from latentlab.figures.canvas import axes_on_screen, draw_pixels, new_figure
 from latentlab.images.arrays import to_uint8
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from numpy.typing import ArrayLike, NDArray
     from torch import Tensor
 
@@ -46,26 +47,42 @@ def latent_rgb(values: ArrayLike) -> NDArray[np.uint8]:
 
 def draw_latent(values: ArrayLike, *, title: str = "", ax: Axes | None = None) -> Axes:
     """Draw a latent (C, h, w), its first three components as colors; return the axes."""
-    return draw_pixels(axes_on_screen(ax), latent_rgb(values), title)
+    from latentlab.figures.fitting import fit
+
+    ax = draw_pixels(axes_on_screen(ax), latent_rgb(values), title)
+    fit(ax)
+    return ax
 
 
 def draw_latent_beside(
-    values: ArrayLike, pixels: Tensor | None = None, *, titles: tuple[str, str] = ("", "")
-) -> bytes:
-    """Return a PNG of an image, where there is one, beside its latent as colors.
+    values: ArrayLike,
+    pixels: Tensor | None = None,
+    *,
+    titles: tuple[str, str] = ("", ""),
+    width: float | None = None,
+) -> Figure:
+    """Draw an image, where there is one, beside its latent as colors; return the figure.
 
     Parameters
     ----------
     values : array (C, h, w)
     pixels : Tensor, (3, H, W) in [−1, 1], optional
     titles : of the image and of the latent
+    width : float, optional; of the figure, in inches
     """
+    from latentlab.figures.fitting import fit_title
+
     latent = np.asarray(values)
     known = pixels is not None
-    height, width = latent.shape[-2:]
-    figure = new_figure(3.6 * (1 + known) + 0.2, 3.6 * height / width + 0.35)
+    height, side = latent.shape[-2:]
+    width = width or 3.6 * (1 + known) + 0.2
+    panel = (width - 0.2) / (1 + known)
+    figure = new_figure(width, panel * height / side + 0.35)
     panels = np.ravel(figure.subplots(1, 1 + known))
     if pixels is not None:
         draw_pixels(panels[0], to_uint8(pixels).numpy(), titles[0])
-    draw_latent(latent, title=titles[1], ax=panels[-1])
-    return png_bytes(figure)
+    draw_pixels(panels[-1], latent_rgb(latent), titles[1])
+    figure.draw_without_rendering()
+    for ax in panels:
+        fit_title(ax)
+    return figure

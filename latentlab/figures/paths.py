@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,9 +32,13 @@ def draw_changes(
     title : str
     ax : Axes, optional; by default those of a new figure
     """
+    from matplotlib.ticker import MaxNLocator
+
+    from latentlab.figures.fitting import fit
+
     ax = axes_on_screen(ax)
     curves = {label: np.asarray(values) for label, values in changes.items()}
-    for color, (label, values) in zip(_COLORS, curves.items(), strict=False):
+    for color, (label, values) in zip(cycle(_COLORS), curves.items(), strict=False):
         k = np.arange(1, len(values) + 1)
         ax.plot(k, values, "o-", ms=3.5, lw=1.5, color=color, label=label)
     even = straight / max(map(len, curves.values()))
@@ -41,12 +46,13 @@ def draw_changes(
     top = max(float(values.max()) for values in curves.values())
     ax.set(
         xlabel="frame",
-        ylabel="RMS change per frame, pixel values in [−1, 1]",
-        ylim=(0, 1.35 * max(top, even, 1e-9)),
+        ylabel="RMS change per frame\n(pixel values in [−1, 1])",
+        ylim=(0, 1.15 * max(top, even, 1e-9)),
     )
+    ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     set_title(ax, title)
     ax.grid(alpha=0.25, lw=0.5)
-    ax.legend(fontsize=8, loc="upper center", framealpha=0.9)
+    fit(ax, first=["upper center"])
     return ax
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _MARKERS = "osD^vP*X<>"
 _TILE = 144
+_NARROW = 6.0
 
 
 def draw_transfer(
@@ -28,6 +29,7 @@ def draw_transfer(
     *,
     origin: str,
     title: str,
+    width: float | None = None,
 ) -> Figure:
     """Draw every direction's cosines over the range of random directions, one panel a measure.
 
@@ -38,19 +40,23 @@ def draw_transfer(
     panels : title → cosines (t, k) and those of random directions (t, r)
     origin : name of the image that the directions were found at
     title : str
+    width : float, optional; of the figure, in inches. In narrow figures the panels are stacked.
     """
-    figure = new_figure(max(8.4, 2.4 + 0.9 * len(labels)), 4.2)
-    axes = np.ravel(figure.subplots(1, len(panels), sharey=True))
-    names = [_plain(label) for label in labels]
+    from latentlab.figures.fitting import fit_figure
+
+    width = width or max(8.4, 2.4 + 0.9 * len(labels))
+    stacked = width < _NARROW
+    figure = new_figure(width, 3.2 * len(panels) if stacked else 4.2)
+    grid = (len(panels), 1) if stacked else (1, len(panels))
+    axes = np.ravel(figure.subplots(*grid, sharex=stacked, sharey=True))
     for ax, (panel, (cosines, chance)) in zip(axes, panels.items(), strict=True):
         _draw_cosines(ax, targets, np.asarray(cosines), np.asarray(chance))
-        ax.set_xticks(range(len(labels)), names, rotation=30, ha="right", fontsize=8)
+        ax.set_xticks(range(len(labels)), labels, rotation=30, ha="right", fontsize=8)
         set_title(ax, panel)
-    axes[0].set_ylabel(f"cosine with {origin}")
-    figure.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8
-    )
-    figure.suptitle(title, fontsize=10, parse_math=False)
+    for ax in axes if stacked else axes[:1]:
+        ax.set_ylabel(f"cosine with {origin}")
+    figure.suptitle(title, fontsize=10)
+    fit_figure(figure, axes[0])
     return figure
 
 
@@ -64,14 +70,9 @@ def _draw_cosines(
     ax.axhline(float(chance.mean()), color=gray, lw=1, ls="--", label="their mean")
     colors = [PALETTE["data"], PALETTE["log"], PALETTE["linear"], PALETTE["mark"]]
     for name, row, marker, color in zip(targets, cosines, cycle(_MARKERS), cycle(colors)):
-        ax.plot(range(len(row)), row, marker, color=color, ms=5, label=_plain(name))
+        ax.plot(range(len(row)), row, marker, color=color, ms=5, label=name)
     ax.set(ylim=(-1.05, 1.05), xlim=(-0.5, cosines.shape[1] - 0.5))
     ax.grid(alpha=0.25, lw=0.5)
-
-
-def _plain(name: str) -> str:
-    """Return a name whose dollar signs are no formula."""
-    return name.replace("$", r"\$")
 
 
 def transfer_sheet(

@@ -14,6 +14,7 @@ from latentlab.components.fitting import fit_pca
 from latentlab.components.pca import PCA
 from latentlab.encoding.precision import with_fast_decoder
 from latentlab.encoding.reconstruction import reconstruct
+from latentlab.figures.canvas import check_figure_format
 from latentlab.images.fit import AUTO, Size
 from latentlab.latents import Neighborhood, Progress
 from latentlab.loaders.base import LatentVAE
@@ -97,6 +98,7 @@ def analyze(
     dtype: str = "auto",
     folder: str | Path | None = None,
     command_line: list[str] | None = None,
+    figure_format: str = "png",
     say: Say = be_silent,
     progress: Progress | None = None,
 ) -> Analysis:
@@ -120,6 +122,7 @@ def analyze(
     dtype : ``"auto"``, or anything else to encode in the VAE's own precision
     folder : for the results; by default ``latentlab-runs/<image>-<model>-<n>``
     command_line : for ``run.json``
+    figure_format : ``"png"``, ``"pdf"`` or ``"svg"``
     say : called with messages
     progress : called as ``progress(what, done, total)``
 
@@ -152,6 +155,7 @@ def analyze(
     plan = SamplingPlan(neighborhood, n_samples, region, dict(options or {}), seed, dtype)
     out = None if folder is None else Path(folder)
     check_analysis(plan, image, nulls, out)
+    check_figure_format(figure_format)
     latent = encode_fitting(vae, image, size, say)
     # Decoding before the long part lets a broken decoder fail early.
     reconstruction = reconstruct(vae, latent)
@@ -166,7 +170,7 @@ def analyze(
         "precision": precision,
     }
     out = out or create_run(latent.name, vae.spec.name)
-    scores = save_sample_scores(with_fast_decoder(vae), hood, pca, out)
+    scores = save_sample_scores(with_fast_decoder(vae), hood, pca, out, figure_format)
     saved = save_pca(
         pca,
         out,
@@ -175,6 +179,7 @@ def analyze(
         reconstruction=reconstruction,
         facts={"reconstruction_psnr": reconstruction.psnr, **describe_tiles(vae)},
         run=provenance(vae, latent, command_line, **settings),
+        figure_format=figure_format,
     )
     remember_run(out)
     return Analysis(pca, judgment, hood, saved)

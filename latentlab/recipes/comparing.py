@@ -8,6 +8,7 @@ from typing import Any
 
 from latentlab.directions.transfer import check_targets, transfer_directions
 from latentlab.encoding.encoder import describe_input
+from latentlab.figures.canvas import check_figure_format
 from latentlab.images.fit import AUTO, NATIVE, Size
 from latentlab.latents import Latent, Progress
 from latentlab.loaders.base import LatentVAE
@@ -54,14 +55,17 @@ def analyze_transfer(
     say: Say = be_silent,
     folder: Path | None = None,
     command_line: list[str] | None = None,
+    figure_format: str = "png",
     progress: Progress | None = None,
 ) -> Saved:
     """Find directions at the first image, transfer them to the others, and save everything.
 
     This is ``latentlab transfer``. Parameters and errors as for
     :func:`latentlab.analyze_directions` and
-    :func:`latentlab.directions.transfer.transfer_directions`.
+    :func:`latentlab.directions.transfer.transfer_directions`; figure_format as for
+    :func:`latentlab.save`.
     """
+    check_figure_format(figure_format)
     origin, *targets = encode_alike(vae, images, size, say)
     check_targets(origin, targets)
     found = find_around(vae, images[0], search, size=size, progress=progress)
@@ -76,6 +80,7 @@ def analyze_transfer(
         written.folder,
         facts={"finder": found.directions.finder},
         run=provenance(vae, found.latent, command_line, images=sources, **how),
+        figure_format=figure_format,
     )
     files = (*written.files[:-1], *saved.files)
     return Saved(saved.folder, files, saved.facts)
@@ -89,14 +94,17 @@ def analyze_interpolation(
     steps: int = 24,
     folder: Path | None = None,
     command_line: list[str] | None = None,
+    figure_format: str = "png",
     progress: Progress | None = None,
     **animation: Any,
 ) -> Saved:
     """Interpolate between two latents, compare with the straight line, and save everything.
 
     This is ``latentlab interpolate``. Parameters and errors as for :func:`latentlab.interpolate`;
-    suffix, fps, loop and longest of the animation as for :func:`latentlab.save`.
+    figure_format, and suffix, fps, loop and longest of the animation, as for
+    :func:`latentlab.save`.
     """
+    check_figure_format(figure_format)
     first, last = ends
     found = interpolate(vae, first, last, path=path, steps=steps, progress=progress)
     straight = None
@@ -109,5 +117,6 @@ def analyze_interpolation(
         folder or create_run(f"{first.name}-{last.name}", vae.spec.name),
         linear=straight,
         run=run,
+        figure_format=figure_format,
         **animation,
     )

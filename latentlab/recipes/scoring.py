@@ -14,13 +14,12 @@ import torch
 from latentlab.components.pca import PCA
 from latentlab.components.scores import spread_out
 from latentlab.encoding.encoder import decode_each
-from latentlab.figures.canvas import new_figure, png_bytes
+from latentlab.figures.canvas import new_figure, write_figure
 from latentlab.figures.scatter import draw_scatter
 from latentlab.figures.sheets import compose_sheet, square_tile
 from latentlab.images.arrays import to_uint8
 from latentlab.images.reading import save_png
 from latentlab.layouts import WholeLayout
-from latentlab.machine.files import write_bytes
 from latentlab.results.scores import NAME, Scored, write_scores
 from latentlab.store.opening import open_source
 from latentlab.store.preparing import prepare
@@ -47,7 +46,9 @@ class SavedScores:
     facts: Mapping[str, Any]
 
 
-def save_sample_scores(vae: LatentVAE, hood: Neighborhood, pca: PCA, folder: Path) -> SavedScores:
+def save_sample_scores(
+    vae: LatentVAE, hood: Neighborhood, pca: PCA, folder: Path, figure_format: str = "png"
+) -> SavedScores:
     """Write ``scores.csv`` and ``scores.png`` of a neighborhood; some samples are decoded."""
     names = (str(row) for row in range(hood.n_samples))
     factors = {} if hood.layout.grid else hood.factors
@@ -61,7 +62,7 @@ def save_sample_scores(vae: LatentVAE, hood: Neighborhood, pca: PCA, folder: Pat
         latents = latents.reshape(len(chosen), *hood.origin.values.shape)
         images = (to_uint8(image).numpy() for image in decode_each(vae, latents))
         shown = dict(zip(chosen, images, strict=True))
-    return SavedScores((scored.path, *_save_scatter(pca, scored, shown, folder)), {})
+    return SavedScores((scored.path, *_save_scatter(pca, scored, shown, folder, figure_format)), {})
 
 
 def _is_whole(hood: Neighborhood) -> bool:
@@ -71,7 +72,11 @@ def _is_whole(hood: Neighborhood) -> bool:
 
 
 def save_store_scores(
-    rows: StoreRows, pca: PCA, folder: Path, images: Path | None = None
+    rows: StoreRows,
+    pca: PCA,
+    folder: Path,
+    images: Path | None = None,
+    figure_format: str = "png",
 ) -> SavedScores:
     """Write ``scores.csv``, ``scores.png`` and the names of the extreme images of a store.
 
@@ -94,7 +99,7 @@ def save_store_scores(
         found = {point: show(scored.names[point]) for point in chosen}
         shown = {point: pixels for point, pixels in found.items() if pixels is not None}
         files += _save_extremes(pca, scored, show, folder)
-    files += _save_scatter(pca, scored, shown, folder)
+    files += _save_scatter(pca, scored, shown, folder, figure_format)
     return SavedScores(tuple(files), {"extremes": scored.extremes.names()})
 
 
@@ -104,7 +109,7 @@ def _read(images: Path, rows: StoreRows, name: str) -> Pixels | None:
 
 
 def _save_scatter(
-    pca: PCA, scored: Scored, shown: Mapping[int, Pixels], folder: Path
+    pca: PCA, scored: Scored, shown: Mapping[int, Pixels], folder: Path, figure_format: str
 ) -> list[Path]:
     if scored.points.shape[1] < 2:
         return []
@@ -117,7 +122,7 @@ def _save_scatter(
         title=pca.title,
         ax=figure.add_subplot(),
     )
-    return [write_bytes(folder / "scores.png", png_bytes(figure))]
+    return [write_figure(folder, "scores", figure, figure_format)]
 
 
 def _save_extremes(

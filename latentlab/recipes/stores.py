@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from latentlab.chance.verdict import judge_stream
 from latentlab.components.fitting import fit_pca
 from latentlab.components.stores import store_rows
+from latentlab.figures.canvas import check_figure_format
 from latentlab.machine.files import check_folder
 from latentlab.recipes.analysis import Analysis
 from latentlab.recipes.scoring import save_store_scores
@@ -33,6 +34,7 @@ def analyze_store(
     folder: str | Path | None = None,
     images: str | Path | None = None,
     command_line: list[str] | None = None,
+    figure_format: str = "png",
     ranks: Ranks | None = None,
     progress: Progress | None = None,
 ) -> Analysis | None:
@@ -46,6 +48,7 @@ def analyze_store(
     folder : for the results; by default ``latentlab-runs/<store>-<model>-<n>``
     images : folder or tar file of the images that were encoded, to show some; optional
     command_line : for ``run.json``
+    figure_format : ``"png"``, ``"pdf"`` or ``"svg"``
     ranks : Ranks that share the reading, optional
     progress : called as ``progress("pass 1 over the latents", done, total)``
 
@@ -79,6 +82,7 @@ def analyze_store(
     if images is not None:
         open_source(images)
     check_folder(out or RUNS_FOLDER)
+    check_figure_format(figure_format)
     store = open_store(path)
     rows = store_rows(store, parts, ranks=ranks, progress=progress)
     pca = fit_pca(rows, n_components, solver, seed=seed)
@@ -95,11 +99,13 @@ def analyze_store(
     }
     run = _record(store, pca, command_line, seed)
     more: tuple[Path, ...] = ()
+    how: dict[str, Any] = {"figure_format": figure_format}
     if parts == "whole":
         every = store_rows(store, parts, progress=progress)
-        scores = save_store_scores(every, pca, out, None if images is None else Path(images))
+        source = None if images is None else Path(images)
+        scores = save_store_scores(every, pca, out, source, **how)
         more, facts = scores.files, {**facts, **scores.facts}
-    saved = save_pca(pca, out, judgment=judgment, more=more, facts=facts, run=run)
+    saved = save_pca(pca, out, judgment=judgment, more=more, facts=facts, run=run, **how)
     remember_run(out)
     return Analysis(pca, judgment, None, saved)
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from latentlab.components.pca import PCA
 from latentlab.latents import Spectrum
 from latentlab.layouts import TokenLayout
-from latentlab.machine.files import write_bytes
 from latentlab.results.arrays import check_shapes, load_sampling, open_result, write_result
 from latentlab.results.reconstructions import save_comparison
 
@@ -28,6 +27,7 @@ def save_pca(
     more: Sequence[Path] = (),
     facts: Mapping[str, Any] | None = None,
     run: Mapping[str, Any] | None = None,
+    figure_format: str = "png",
 ) -> Saved:
     """Write figures, ``pca.safetensors``, ``pca.json`` and ``run.json``; return what was written.
 
@@ -40,21 +40,22 @@ def save_pca(
     more : files that are already in the folder and belong to the run
     facts : added to ``pca.json``
     run : for ``run.json``, instead of what the PCA records about model and image
+    figure_format : ``"png"``, ``"pdf"`` or ``"svg"``
     """
-    from latentlab.figures.canvas import new_figure, png_bytes
+    from latentlab.figures.canvas import new_figure, write_figure
 
     files = []
-    plots = {"cumulative_variance.png": pca.plot, "eigenvalues.png": pca.plot_eigenvalues}
-    for name, plot in plots.items():
+    plots = {"cumulative_variance": pca.plot, "eigenvalues": pca.plot_eigenvalues}
+    for stem, plot in plots.items():
         figure = new_figure()
         plot(figure.add_subplot(), judgment=judgment)
-        files.append(write_bytes(folder / name, png_bytes(figure)))
+        files.append(write_figure(folder, stem, figure, figure_format))
     origin = pca.origin
     # The mean latent of a store whose rows are cells has one color everywhere.
     if isinstance(pca.sampling.layout, TokenLayout) and origin is not None and origin.varies:
-        files.append(write_bytes(folder / "latent_rgb.png", origin.png()))
+        files.append(write_figure(folder, "latent_rgb", origin.draw(), figure_format))
     if reconstruction is not None:
-        files.append(save_comparison(reconstruction, folder))
+        files.append(save_comparison(reconstruction, folder, figure_format))
     files += more
     arrays = {
         "components": pca.components,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from latentlab.directions.transfer import Transfer
 from latentlab.images.reading import save_png
 from latentlab.latents import Directions
-from latentlab.machine.files import write_bytes
 from latentlab.results.arrays import check_shapes, load_sampling, open_result, write_result
 
 if TYPE_CHECKING:
@@ -129,15 +128,25 @@ def save_transfer(
     *,
     facts: Mapping[str, Any] | None = None,
     run: Mapping[str, Any] | None = None,
+    figure_format: str = "png",
 ) -> Saved:
-    """Write figure, sheet, arrays, ``transfer.json`` and ``run.json``; return what was written."""
-    from latentlab.figures.canvas import png_bytes
+    """Write figure, sheet, arrays, ``transfer.json`` and ``run.json``; return what was written.
+
+    Parameters
+    ----------
+    transfer : Transfer
+    folder : created where missing; an earlier result in it is replaced
+    facts : added to ``transfer.json``
+    run : for ``run.json``, instead of what the transfer records about model and image
+    figure_format : ``"png"``, ``"pdf"`` or ``"svg"``; the sheet is made of pixels and stays PNG
+    """
+    from latentlab.figures.canvas import write_figure
 
     return write_result(
         folder,
         "transfer",
         files=[
-            write_bytes(folder / "transfer.png", png_bytes(transfer.plot())),
+            write_figure(folder, "transfer", transfer.plot(), figure_format),
             save_png(folder / "transfer_sheet.png", transfer.sheet()),
         ],
         arrays={name: getattr(transfer, name) for name in _TRANSFER_ARRAYS},

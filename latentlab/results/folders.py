@@ -20,7 +20,10 @@ from latentlab.machine.files import check_folder, replace_when_done
 
 RUNS_FOLDER = Path("latentlab-runs")
 _ELSEWHERE = ".latest"
-_RESULTS = {".png", ".csv", ".gif", ".webp", ".apng", ".mp4", ".json", ".safetensors"}
+_RESULTS = {
+    *(".png", ".pdf", ".svg", ".csv", ".json", ".safetensors"),
+    *(".gif", ".webp", ".apng", ".mp4"),
+}
 
 
 def create_run(image: str, model: str, root: Path = RUNS_FOLDER) -> Path:

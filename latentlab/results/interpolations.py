@@ -8,7 +8,6 @@ from typing import Any
 
 from latentlab.figures.animation import LONGEST_SIDE
 from latentlab.images.reading import save_png
-from latentlab.machine.files import write_bytes
 from latentlab.results.arrays import check_shapes, open_result, write_result
 from latentlab.results.folders import Saved
 from latentlab.walks.interpolation import Interpolation
@@ -26,6 +25,7 @@ def save_interpolation(
     loop: bool = True,
     longest: int | None = LONGEST_SIDE,
     run: Mapping[str, Any] | None = None,
+    figure_format: str = "png",
 ) -> Saved:
     """Write animation, sheet, figure, arrays and facts; return what was written.
 
@@ -37,8 +37,9 @@ def save_interpolation(
     suffix, fps, loop, longest : of the animation, as for :meth:`Interpolation.save`
     run : for ``run.json``, instead of what the interpolation records about model
         and images
+    figure_format : ``"png"``, ``"pdf"`` or ``"svg"``; the sheet is made of pixels and stays PNG
     """
-    from latentlab.figures.canvas import new_figure, png_bytes
+    from latentlab.figures.canvas import new_figure, write_figure
 
     figure = new_figure()
     others = [linear] if linear is not None and found.path != "linear" else []
@@ -49,7 +50,7 @@ def save_interpolation(
         files=[
             found.save(folder / f"interpolation{suffix}", fps=fps, loop=loop, longest=longest),
             save_png(folder / "sheet.png", found.sheet()),
-            write_bytes(folder / "change.png", png_bytes(figure)),
+            write_figure(folder, "change", figure, figure_format),
         ],
         arrays={name: getattr(found, name) for name in _ARRAYS},
         facts={

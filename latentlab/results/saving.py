@@ -35,6 +35,7 @@ _SAVERS: dict[type, Callable[..., Any]] = {
     Traversal: save_traversal,
     Reconstruction: save_reconstruction,
 }
+_WITH_FIGURES = (PCA, Transfer, Interpolation, Reconstruction)
 _LOADERS: dict[str, Callable[[Path], Result]] = {
     "pca.json": load_pca,
     "transfer.json": load_transfer,
@@ -44,7 +45,11 @@ _LOADERS: dict[str, Callable[[Path], Result]] = {
 
 
 def save(
-    result: Result | Traversal | Reconstruction, folder: str | Path, **options: Any
+    result: Result | Traversal | Reconstruction,
+    folder: str | Path,
+    *,
+    figure_format: str = "png",
+    **options: Any,
 ) -> list[Path]:
     """Write a result into a folder: figures, arrays, facts and ``run.json``; return their paths.
 
@@ -55,12 +60,13 @@ def save(
     ----------
     result : PCA, Directions, Transfer, Interpolation, Traversal or Reconstruction
     folder : created where missing; an earlier result of the same kind is replaced
+    figure_format : ``"png"``, ``"pdf"`` or ``"svg"``; sheets are made of pixels and stay PNG
     **options : for this kind of result: ``judgment=`` for a PCA; ``labels=`` and ``walk=`` for
         directions; ``suffix=``, ``fps=``, ``loop=`` and ``longest=`` for what is animated
 
     Raises
     ------
-    UsageError : a result of another type.
+    UsageError : a result of another type, or another figure format.
     FileError : the folder cannot be written.
 
     Examples
@@ -72,8 +78,13 @@ def save(
     >>> paths[-1].name, load(folder).components.shape
     ('run.json', torch.Size([3, 4]))
     """
+    from latentlab.figures.canvas import check_figure_format
+
     place = Path(folder)
+    check_figure_format(figure_format)
     check_folder(place)
+    if isinstance(result, _WITH_FIGURES):
+        options["figure_format"] = figure_format
     for kind, saver in _SAVERS.items():
         if isinstance(result, kind):
             return list(saver(result, place, **options).files)
