@@ -26,6 +26,7 @@ from latentlab.loaders import load_vae
 
 PCA_FILES = {
     *("cumulative_variance.png", "eigenvalues.png", "reconstruction.png"),
+    *("scores.csv", "scores.png"),
     *("pca.safetensors", "pca.json", "run.json"),
 }
 PCA_TYPES: dict[str, type] = {

@@ -263,14 +263,15 @@ def test_commands_compile_when_asked(
     called = cli.pca("-k", "posterior", "--out", "run", "--compile")
     assert called.code == 0
     assert "compiling small: the first images take longer" in called.err
-    assert compiler.runs == 2
+    # The image, its reconstruction, and the samples of the scatter in one batch.
+    assert compiler.runs == 3
     walked = cli(
         *("traverse", "--run", "run", "--components", 1, "--steps", 3, "--compile"),
         *("--tile", 128),
     )
     assert walked.code == 0, walked.err
     # Three frames in one batch, and the two ends encoded again.
-    assert compiler.runs == 2 + 1 + 2
+    assert compiler.runs == 3 + 1 + 2
     assert compiler.modes == ["default"] * 4
 
 

@@ -170,7 +170,8 @@ def analyze(
         "precision": precision,
     }
     out = out or create_run(latent.name, vae.spec.name)
-    scores = save_sample_scores(with_fast_decoder(vae), hood, pca, out, figure_format)
+    decoder = with_fast_decoder(vae) if dtype == "auto" else vae
+    scores = save_sample_scores(decoder, hood, pca, out, figure_format)
     saved = save_pca(
         pca,
         out,
