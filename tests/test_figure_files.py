@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from command_line import SIZE, Called, CommandLine, save_image
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from linear_vae import LinearVAE
@@ -135,6 +136,58 @@ def test_a_walk_takes_the_option_and_keeps_its_sheet(
     walk = latentlab.traverse(linear_vae, linear_latent, pca, n_components=1, steps=3)
     names = {path.name for path in latentlab.save(walk, tmp_path, figure_format="pdf")}
     assert "sheet.png" in names
+
+
+# Commands
+
+
+def names_of(called: Called) -> set[str]:
+    """Return the names of the files that a command wrote, all of which exist."""
+    files = [Path(file) for file in called.facts["files"]]
+    assert all(file.is_file() for file in files)
+    return {file.name for file in files}
+
+
+def test_pca_writes_the_format_asked_for_and_replaces_the_other(cli: CommandLine) -> None:
+    first = names_of(cli.pca("-k", "tokens", "--out", "run"))
+    assert {"cumulative_variance.png", "eigenvalues.png", "latent_rgb.png"} < first
+    second = names_of(cli.pca("-k", "tokens", "--out", "run", "--format", "pdf"))
+    assert {"cumulative_variance.pdf", "eigenvalues.pdf", "latent_rgb.pdf"} < second
+    assert {path.name for path in Path("run").iterdir()} == second
+    assert names_of(cli.pca("-k", "tokens", "--out", "run", "--figure-format", "svg")) > {
+        "eigenvalues.svg"
+    }
+
+
+def test_other_commands_take_a_figure_format(cli: CommandLine, place: Path) -> None:
+    save_image(place / "other.png", 80, 64)
+    both = (cli.image, place / "other.png", "-m", cli.model, "--size", SIZE, "--json")
+    few = ("-n", 6, "--components", 1)
+    moved = names_of(cli("transfer", *both, *few, "--format", "svg"))
+    assert {"transfer.svg", "transfer_sheet.png"} < moved
+    path = names_of(cli("interpolate", *both, "--steps", 3, "--figure-format", "pdf"))
+    assert {"change.pdf", "sheet.png", "interpolation.gif"} < path
+    one = (cli.image, *both[2:], *few)
+    walk = cli("traverse", *one, "--steps", 3, "--figure-format", "pdf", "--format", "webp")
+    assert {"traversal.webp", "sheet.png"} < names_of(walk)
+    run = Path(walk.facts["files"][0]).parent
+    assert {path.name for path in run.glob("*.pdf")} == {
+        "cumulative_variance.pdf",
+        "eigenvalues.pdf",
+    }
+
+
+def test_a_command_without_figures_says_that_its_sheet_stays_png(cli: CommandLine) -> None:
+    options = (cli.image, "-m", cli.model, "--size", SIZE, "-n", 6, "--components", 1)
+    called = cli("directions", *options, "--format", "pdf", "--no-labels", "--compare", "none")
+    assert called.code == 0
+    assert "sheet is made of pixels and stays png" in called.err
+
+
+def test_a_figure_format_that_is_none_is_refused(cli: CommandLine) -> None:
+    called = cli.pca("--figure-format", "eps")
+    assert called.code == 2
+    assert "svg" in called.err
 
 
 # Several curves on one axis
