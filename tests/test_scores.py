@@ -95,6 +95,7 @@ def test_pca_of_an_image_keeps_its_scores(cli: CommandLine, tmp_path: Path) -> N
     assert abs(first.mean()) < 1e-3 * first.std()
 
 
+@pytest.mark.filterwarnings("default:.*cannot be read in")
 def test_pca_of_a_store_names_the_images(cli: CommandLine, tmp_path: Path) -> None:
     from PIL import Image
 
@@ -115,5 +116,10 @@ def test_pca_of_a_store_names_the_images(cli: CommandLine, tmp_path: Path) -> No
     with Image.open(out / "extremes.png") as sheet:
         levels = np.asarray(sheet.convert("L"))[100, 200:700:132].astype(int)
     assert (np.diff(levels) >= 0).all() or (np.diff(levels) <= 0).all()
+    (tmp_path / "elsewhere").mkdir()
+    wrong = cli("pca", store, "--out", out, "--images", tmp_path / "elsewhere")
+    assert wrong.code == 0
+    assert "cannot be read in" in wrong.err
+    assert "--images" in wrong.err
     facts = json.loads((out / "pca.json").read_text())
     assert facts["extremes"] == called.facts["extremes"]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _BESIDE = 0.08
+_NARROW = 7.0
 
 
 def save_sweep(facts: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -34,11 +35,20 @@ def save_sweep(facts: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {**facts, "files": files}
 
 
-def draw_sweep(facts: Mapping[str, Any]) -> Figure:
-    """Draw losses, disentanglement and active units against β, with intervals over seeds."""
+def draw_sweep(facts: Mapping[str, Any], *, width: float | None = None) -> Figure:
+    """Draw losses, disentanglement and active units against β, with intervals over seeds.
+
+    Parameters
+    ----------
+    facts : of :func:`latentlab.digits.beta_sweep.sweep_betas`
+    width : float, optional; of the figure, in inches. In narrow figures the panels are stacked.
+    """
+    from latentlab.figures.fitting import fit, fit_main_title
+
     model, seeds = facts["model"], len(facts["seeds"])
-    figure = new_figure(10.2, 4.2)
-    losses, scores, active = figure.subplots(1, 3)
+    stacked = width is not None and width < _NARROW
+    figure = new_figure(width or 10.2, 8.4 if stacked else 4.2)
+    losses, scores, active = figure.subplots(*(3, 1) if stacked else (1, 3))
     data, green, red, gray = (PALETTE[key] for key in ("data", "linear", "log", "chance"))
     _draw(
         losses,
@@ -58,15 +68,14 @@ def draw_sweep(facts: Mapping[str, Any]) -> Figure:
         ("rotated_mig", "MIG, latents rotated", gray, "^--"),
     )
     scores.set(ylabel="score (0 to 1)", ylim=(0, 1))
-    _draw(active, facts["betas"], ("active_units", "active units", data, "o-"))
+    _draw(active, facts["betas"], ("active_units", "", data, "o-"))
     active.set(ylabel="active units", ylim=(0, model["latent"] + 0.5))
-    for ax in (losses, scores):
-        ax.legend(
-            fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False
-        )
     interval = f"mean and 95 % interval of {seeds} seeds" if seeds > 1 else "one seed: no interval"
     title = f"{model['model']}, {model['latent']} latents, {facts['epochs']} epochs; {interval}"
-    figure.suptitle(title, fontsize=10, parse_math=False)
+    figure.suptitle(title, fontsize=10)
+    fit_main_title(figure)
+    for ax in (losses, scores, active):
+        fit(ax)
     return figure
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from latentlab.digits.data import Digits
 from latentlab.digits.measure import Codes, draw_latents, reconstruct_digits
 from latentlab.digits.models import CLASSES, DigitsModel
-from latentlab.figures.canvas import LABEL_COLORS, PALETTE
+from latentlab.figures.canvas import LABEL_COLORS, PALETTE, set_title
 from latentlab.figures.sheets import compose_sheet
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ def draw_samples(model: DigitsModel, codes: Codes, *, title: str, seed: int = 0)
 
 def draw_codes(codes: Codes, *, title: str, ax: Axes) -> Axes:
     """Draw the posterior means of the two widest latents as points colored by label."""
+    from latentlab.figures.fitting import fit_title
+
     dimensions = widest_dimensions(codes)
     means = codes.mean[:_SHOWN_POINTS, list(dimensions)].numpy()
     labels = codes.labels[:_SHOWN_POINTS].numpy()
@@ -79,9 +81,10 @@ def draw_codes(codes: Codes, *, title: str, ax: Axes) -> Axes:
         ax.scatter(x, y, s=7, lw=0, alpha=0.75, color=color, label=str(label))
     names = [f"$z_{{{index}}}$ (posterior mean)" for index in dimensions]
     ax.set(xlabel=names[0], ylabel=names[1])
-    ax.set_title(title, fontsize=10, parse_math=False)
+    set_title(ax, title)
     ax.grid(alpha=0.25, lw=0.5)
     ax.legend(title="label", fontsize=8, markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5))
+    fit_title(ax)
     return ax
 
 
@@ -102,6 +105,8 @@ def widest_dimensions(codes: Codes) -> tuple[int, int]:
 
 def draw_losses(history: Sequence[dict[str, Any]], *, unit: str, title: str, ax: Axes) -> Axes:
     """Draw the losses on training and test set by epoch: total, reconstruction and KL."""
+    from latentlab.figures.fitting import fit
+
     epochs = [entry["epoch"] for entry in history]
     has_kl = any(entry[part]["kl"] for entry in history for part in ("train", "test"))
     parts = [("total", "total", "data")]
@@ -112,7 +117,7 @@ def draw_losses(history: Sequence[dict[str, Any]], *, unit: str, title: str, ax:
             values = [entry[data][name] for entry in history]
             ax.plot(epochs, values, style, color=PALETTE[key], lw=1.4, label=f"{label}, {data}")
     ax.set(xlabel="epoch", ylabel=f"loss ({unit})", ylim=(0, None))
-    ax.set_title(title, fontsize=10, parse_math=False)
+    set_title(ax, title)
     ax.grid(alpha=0.25, lw=0.5)
-    ax.legend(fontsize=8, loc="center right")
+    fit(ax, first=["upper right"])
     return ax

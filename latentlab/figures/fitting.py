@@ -42,14 +42,17 @@ def fit(ax: Axes, *, first: Sequence[str] = ()) -> None:
     first : places of the legend to try first, such as ``"lower left"``
     """
     figure = _figure_of(ax)
+    title = ax.title.get_text()
     _suit_width(ax)
-    figure.draw_without_rendering()
     fit_title(ax)
     figure.draw_without_rendering()
     _place_legend(ax, first)
     figure.draw_without_rendering()
     for label, length in ((ax.xaxis.label, ax.bbox.width), (ax.yaxis.label, ax.bbox.height)):
         wrap_text(label, length, _LABEL_LINES)
+    # Wrapped labels take more room beside the axis, which has moved away from the middle.
+    ax.title.set_text(title)
+    fit_title(ax)
 
 
 def _place_legend(ax: Axes, first: Sequence[str]) -> None:
@@ -85,6 +88,7 @@ def _is_narrow(ax: Axes) -> bool:
 def fit_title(ax: Axes) -> None:
     """Break the title of an axis so that it neither leaves the figure nor meets a neighbor."""
     figure = _figure_of(ax)
+    figure.draw_without_rendering()
     width = 2 * _half_width(ax) if len(figure.axes) == 1 else ax.bbox.width
     wrap_text(ax.title, width, _TITLE_LINES)
 
@@ -94,13 +98,16 @@ def fit_figure(figure: Figure, shown: Axes) -> None:
     for ax in figure.axes:
         for text in (*ax.get_xticklabels(), *ax.get_yticklabels(), ax.xaxis.label, ax.yaxis.label):
             dress(text, text.get_text())
+        fit_title(ax)
+    fit_main_title(figure)
+    _put_one_legend_below(figure, shown)
     figure.draw_without_rendering()
     for ax in figure.axes:
-        fit_title(ax)
         wrap_text(ax.yaxis.label, ax.bbox.height, _LABEL_LINES)
-    for text in figure.texts:
-        dress(text, text.get_text())
-        wrap_text(text, figure.bbox.width - 2 * _AIR * _pixels(figure), _TITLE_LINES)
+
+
+def _put_one_legend_below(figure: Figure, shown: Axes) -> None:
+    """Put a legend below all panels, in as many columns as fit."""
     handles, labels = shown.get_legend_handles_labels()
     for columns in (3, 2, 1):
         legend = figure.legend(
@@ -113,6 +120,13 @@ def fit_figure(figure: Figure, shown: Axes) -> None:
         if columns == 1 or not any("\n" in text.get_text() for text in legend.get_texts()):
             return
         legend.remove()
+
+
+def fit_main_title(figure: Figure) -> None:
+    """Break the title of a whole figure so that it stays within."""
+    for text in figure.texts:
+        dress(text, text.get_text())
+        wrap_text(text, figure.bbox.width - 2 * _AIR * _pixels(figure), _TITLE_LINES)
 
 
 def wrap_text(text: Text, width: float, most: int) -> None:

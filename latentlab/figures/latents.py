@@ -82,7 +82,6 @@ def draw_latent_beside(
     if pixels is not None:
         draw_pixels(panels[0], to_uint8(pixels).numpy(), titles[0])
     draw_pixels(panels[-1], latent_rgb(latent), titles[1])
-    figure.draw_without_rendering()
     for ax in panels:
         fit_title(ax)
     return figure

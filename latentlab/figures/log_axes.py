@@ -43,6 +43,8 @@ class PlainLogLocator(Locator):
         low, high = sorted((vmin, vmax))
         if not 0 < low < high:
             return np.array([])
+        if self.whole and high - low < _MOST:
+            return np.arange(math.ceil(low), math.floor(high) + 1.0)
         choices = [_decades(low, high, steps) for steps in _STEPS]
         nice = MaxNLocator(5, integer=self.whole, steps=[1, 2, 5, 10])
         close = np.asarray(nice.tick_values(low, high))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latentlab.figures.canvas import PALETTE, axes_on_screen, set_title
-from latentlab.figures.sheets import compose_sheet
+from latentlab.figures.sheets import compose_sheet, thin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _COLORS = (PALETTE["data"], PALETTE["chance"], PALETTE["log"], PALETTE["linear"])
 _COLUMNS = 6
+_ROWS = 8
 _TILE = 192
 
 
@@ -59,7 +60,9 @@ def draw_changes(
 def frames_sheet(
     frames: Sequence[NDArray[np.uint8]], positions: Sequence[float], *, title: str
 ) -> NDArray[np.uint8]:
-    """Return all frames (H, W, 3) as a labelled grid (H, W, 3), in reading order.
+    """Return a labelled grid (H, W, 3) of frames (H, W, 3) in reading order, at most 48 of them.
+
+    Of more frames both ends and evenly spaced ones are shown, and the title says how many.
 
     Parameters
     ----------
@@ -67,15 +70,15 @@ def frames_sheet(
     positions : where on the path each lies, 0 to 1
     title : str
     """
-    columns = min(_COLUMNS, len(frames))
-    starts = range(0, len(frames), columns)
-    ends = [min(start + columns, len(frames)) for start in starts]
-    rows = list(zip(starts, ends, strict=True))
+    shown = thin(len(frames), _COLUMNS * _ROWS)
+    rows = [shown[start : start + _COLUMNS] for start in range(0, len(shown), _COLUMNS)]
+    if len(shown) < len(frames):
+        title = f"{title}\n{len(shown)} of {len(frames)} frames".strip()
     return compose_sheet(
-        [frames[start:end] for start, end in rows],
+        [[frames[index] for index in row] for row in rows],
         row_labels=[
-            f"frames {start}–{end - 1}\nt = {positions[start]:.2f}–{positions[end - 1]:.2f}"
-            for start, end in rows
+            f"frames {row[0]}–{row[-1]}\nt = {positions[row[0]]:.2f}–{positions[row[-1]]:.2f}"
+            for row in rows
         ],
         title=title,
         tile=_TILE,

@@ -14,12 +14,19 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from torch import Tensor
 
+_NARROW = 6.0
 _SMALLEST_SCALE = 2.0
 """Smallest end of the color scale, in % of the range: below it an error map would show rounding."""
 
 
 def draw_reconstruction(
-    image: Tensor, decoded: Tensor, errors: ArrayLike, *, titles: tuple[str, str], title: str
+    image: Tensor,
+    decoded: Tensor,
+    errors: ArrayLike,
+    *,
+    titles: tuple[str, str],
+    title: str,
+    width: float | None = None,
 ) -> Figure:
     """Draw an image, its reconstruction and the error of each pixel side by side.
 
@@ -29,15 +36,20 @@ def draw_reconstruction(
     errors : array (H, W), share of the range from black to white
     titles : of the image and of the reconstruction
     title : str, of the figure
+    width : float, optional; of the figure, in inches. Below 6 the panels are stacked.
 
     Returns
     -------
     Figure : the scale of the errors ends at their 99.5th percentile, or at 2 % of the range
     """
+    from latentlab.figures.fitting import fit_main_title, fit_title
+
     percent = 100 * np.asarray(errors)
-    height, width = percent.shape
-    figure = new_figure(10.2, max(1.8, 3.1 * height / width + 0.75))
-    axes = figure.subplots(1, 3)
+    aspect, width = percent.shape[0] / percent.shape[1], width or 10.2
+    stacked = width < _NARROW
+    across = width if stacked else 0.3 * width
+    figure = new_figure(width, max(1.8, (3 if stacked else 1) * (across * aspect + 0.35) + 0.5))
+    axes = np.ravel(figure.subplots(*((3, 1) if stacked else (1, 3))))
     for ax, pixels, name in zip(axes, (image, decoded), titles, strict=False):
         draw_pixels(ax, to_uint8(pixels).numpy(), name)
     largest = max(float(np.quantile(percent, 0.995)), _SMALLEST_SCALE)
@@ -47,5 +59,8 @@ def draw_reconstruction(
     bar = figure.colorbar(shown, ax=axes[2], fraction=0.05, pad=0.03, extend="max")
     bar.set_label("% of the range", fontsize=8)
     bar.ax.tick_params(labelsize=8)
-    figure.suptitle(title, fontsize=10, parse_math=False)
+    figure.suptitle(title, fontsize=10)
+    fit_main_title(figure)
+    for ax in axes:
+        fit_title(ax)
     return figure

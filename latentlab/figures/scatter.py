@@ -37,6 +37,8 @@ def draw_scatter(
     """
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
+    from latentlab.figures.fitting import fit
+
     ax = axes_on_screen(ax)
     points = np.asarray(scores, np.float64)
     ax.scatter(points[:, 0], points[:, 1], s=10, color=PALETTE["data"], alpha=0.6, lw=0)
@@ -49,4 +51,5 @@ def draw_scatter(
     ax.margins(0.12)
     ax.grid(alpha=0.25, lw=0.5)
     set_title(ax, title)
+    fit(ax)
     return ax

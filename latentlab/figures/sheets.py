@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from latentlab.errors import ShapeError
 from latentlab.figures.animation import Frame
+from latentlab.figures.lettering import text_height, wrap_line, write
 
 _PAPER = (255, 255, 255)
-_INK = (32, 32, 32)
 _GUTTER = 4
 _MARGIN = 10
 _LABEL_WIDTH = 132
 _SMALL_TILE = 96
+_TITLE_LINES = 5
+MOST_COLUMNS = 16
+"""More would make a sheet too wide for a page or a screen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,24 @@ class Sheet:
             for left, tile in zip(self.lefts, row, strict=False):
                 sheet[top : top + height, left : left + width] = _scale(tile, (height, width))
         return sheet
+
+
+def thin(count: int, most: int = MOST_COLUMNS) -> list[int]:
+    """Return which of so many steps to show: both ends, evenly spaced ones, and the middle step.
+
+    The steps are symmetric about the middle, and an odd number keeps its middle step, where a walk
+    stands at zero.
+
+    Examples
+    --------
+    >>> thin(5), thin(61, most=5), thin(60, most=4)
+    ([0, 1, 2, 3, 4], [0, 15, 30, 45, 60], [0, 20, 39, 59])
+    """
+    if count <= most:
+        return list(range(count))
+    shown = most - (most % 2 != count % 2)
+    first = [round(index * (count - 1) / (shown - 1)) for index in range((shown + 1) // 2)]
+    return sorted({*first, *(count - 1 - index for index in first)})
 
 
 def lay_out_sheet(
@@ -99,27 +118,27 @@ def lay_out_sheet(
             "pass labels that match the tiles",
         )
     height, width = _tile_size(tile_shape[0], tile_shape[1], tile)
-    label_lines = [_wrap(label, 13, _LABEL_WIDTH, 6) for label in row_labels]
+    label_lines = [wrap_line(label, 13, _LABEL_WIDTH, 6) for label in row_labels]
     first_left = _MARGIN + (_LABEL_WIDTH + _MARGIN if any(row_labels) else 0)
     lefts = tuple(first_left + index * (width + _GUTTER) for index in range(columns))
     sheet_width = lefts[-1] + width + _MARGIN
-    title_lines = _wrap(title or "", 15, sheet_width - 2 * _MARGIN, 3)
-    head_lines = [_wrap(label, 12, width, 2) for label in column_labels or ()]
+    title_lines = wrap_line(title or "", 15, sheet_width - 2 * _MARGIN, _TITLE_LINES)
+    head_lines = [wrap_line(label, 12, width - _GUTTER, 2) for label in column_labels or ()]
 
-    title_bottom = _MARGIN + _text_height(title_lines, 15)
-    head_height = max((_text_height(lines, 12) for lines in head_lines), default=0)
+    title_bottom = _MARGIN + text_height(title_lines, 15)
+    head_height = max((text_height(lines, 12) for lines in head_lines), default=0)
     first_top = title_bottom + head_height + (_GUTTER if head_height else 0)
     tops = tuple(first_top + index * (height + _GUTTER) for index in range(len(row_labels)))
     canvas = Image.new("RGB", (sheet_width, tops[-1] + height + _MARGIN), _PAPER)
 
     pen = ImageDraw.Draw(canvas)
-    _write(pen, title_lines, 15, (_MARGIN, _MARGIN), "la")
+    write(pen, title_lines, 15, (_MARGIN, _MARGIN), "la")
     for left, lines in zip(lefts, head_lines, strict=False):
-        at = (left + width // 2, first_top - _GUTTER - _text_height(lines, 12))
-        _write(pen, lines, 12, at, "ma")
+        at = (left + width // 2, first_top - _GUTTER - text_height(lines, 12))
+        write(pen, lines, 12, at, "ma")
     for top, lines in zip(tops, label_lines, strict=True):
-        at = (_MARGIN, top + (height - _text_height(lines, 13)) // 2)
-        _write(pen, lines, 13, at, "la")
+        at = (_MARGIN, top + (height - text_height(lines, 13)) // 2)
+        write(pen, lines, 13, at, "la")
     return Sheet(np.array(canvas), (height, width), tops, lefts)
 
 
@@ -176,54 +195,3 @@ def _scale(tile: Frame, size: tuple[int, int]) -> Frame:
     shrink = tile.shape[0] > size[0] or tile.shape[1] > size[1]
     kernel = Image.Resampling.LANCZOS if shrink else Image.Resampling.NEAREST
     return np.asarray(Image.fromarray(tile).resize(size[::-1], kernel))
-
-
-# Text
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    import matplotlib
-
-    file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(str(file), size, layout_engine=ImageFont.Layout.BASIC)
-
-
-def _text_height(lines: Sequence[str], size: int) -> int:
-    return len(lines) * round(1.35 * size) + (4 if lines else 0)
-
-
-def _write(
-    pen: ImageDraw.ImageDraw, lines: Sequence[str], size: int, at: tuple[int, int], anchor: str
-) -> None:
-    for index, line in enumerate(lines):
-        below = (at[0], at[1] + index * round(1.35 * size))
-        pen.text(below, line, fill=_INK, font=_font(size), anchor=anchor)
-
-
-def _wrap(text: str, size: int, width: int, most: int) -> list[str]:
-    """Return at most so many lines of words, none wider than ``width`` pixels; … where cut."""
-    font = _font(size)
-    lines: list[str] = []
-    for paragraph in text.splitlines():
-        line = ""
-        for word in paragraph.split():
-            longer = f"{line} {word}".strip()
-            if line and font.getlength(longer) > width:
-                lines.append(line)
-                line = word
-            else:
-                line = longer
-        lines.append(line)
-    if len(lines) > most:
-        lines = [*lines[: most - 1], lines[most - 1] + "…"]
-    return [_cut(line, font, width) for line in lines]
-
-
-def _cut(line: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    if font.getlength(line) <= width:
-        return line
-    line = line.rstrip("…")
-    while line and font.getlength(line + "…") > width:
-        line = line[:-1]
-    return line + "…"

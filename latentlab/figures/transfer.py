@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latentlab.figures.canvas import PALETTE, new_figure, set_title
-from latentlab.figures.sheets import compose_sheet
+from latentlab.figures.sheets import MOST_COLUMNS, compose_sheet
 from latentlab.figures.walks import sigma_label
+from latentlab.figures.words import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _MARKERS = "osD^vP*X<>"
 _TILE = 144
 _NARROW = 6.0
+_LONGEST_NAME = 24
 
 
 def draw_transfer(
@@ -44,6 +46,7 @@ def draw_transfer(
     """
     from latentlab.figures.fitting import fit_figure
 
+    names = [shorten(label, len, _LONGEST_NAME) for label in labels]
     width = width or max(8.4, 2.4 + 0.9 * len(labels))
     stacked = width < _NARROW
     figure = new_figure(width, 3.2 * len(panels) if stacked else 4.2)
@@ -51,13 +54,30 @@ def draw_transfer(
     axes = np.ravel(figure.subplots(*grid, sharex=stacked, sharey=True))
     for ax, (panel, (cosines, chance)) in zip(axes, panels.items(), strict=True):
         _draw_cosines(ax, targets, np.asarray(cosines), np.asarray(chance))
-        ax.set_xticks(range(len(labels)), labels, rotation=30, ha="right", fontsize=8)
+        ax.set_xticks(range(len(labels)), names, fontsize=8)
         set_title(ax, panel)
     for ax in axes if stacked else axes[:1]:
         ax.set_ylabel(f"cosine with {origin}")
     figure.suptitle(title, fontsize=10)
+    figure.draw_without_rendering()
+    for ax in axes:
+        _turn_names_that_meet(ax)
     fit_figure(figure, axes[0])
     return figure
+
+
+def _turn_names_that_meet(ax: Axes) -> None:
+    """Turn the names below an axis where they are too long or too many to stand side by side."""
+    names = ax.get_xticklabels()
+    boxes = [name.get_window_extent() for name in names]
+    room = ax.bbox.width / max(1, len(names))
+    if all(box.width < 0.9 * room for box in boxes):
+        return
+    # At 30° the lines of text are half as far apart as the ticks.
+    crowded = any(box.height > 0.45 * room for box in boxes)
+    for name in names:
+        name.set(rotation=90 if crowded else 30, rotation_mode="anchor", ha="right")
+        name.set_verticalalignment("center" if crowded else "top")
 
 
 def _draw_cosines(
@@ -83,7 +103,7 @@ def transfer_sheet(
     step: tuple[float, str],
     title: str,
 ) -> NDArray[np.uint8]:
-    """Return images at both ends of each direction as one grid (H, W, 3).
+    """Return images at both ends of each direction as one grid (H, W, 3), of eight images at most.
 
     Parameters
     ----------
@@ -93,12 +113,15 @@ def transfer_sheet(
     step : length and unit
     title : str
     """
-    by_direction = np.asarray(frames).swapaxes(0, 1)
+    shown = MOST_COLUMNS // 2
+    if len(names) > shown:
+        title = f"{title}\nthe first {shown} of {len(names)} images".strip()
+    by_direction = np.asarray(frames)[:shown].swapaxes(0, 1)
     ends = [sigma_label(sign * step[0], step[1]) for sign in (-1, 1)]
     return compose_sheet(
         [[*row.reshape(-1, *row.shape[2:])] for row in by_direction],
         row_labels=row_labels,
-        column_labels=[f"{name}\n{end}" for name in names for end in ends],
+        column_labels=[f"{name}\n{end}" for name in names[:shown] for end in ends],
         title=title,
         tile=_TILE,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentlab.figures.animation import write_animation
-from latentlab.figures.sheets import compose_sheet, lay_out_sheet
+from latentlab.figures.sheets import compose_sheet, lay_out_sheet, thin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,12 +47,20 @@ class WalkFrames:
 
 
 def walk_sheet(walk: WalkFrames) -> NDArray[np.uint8]:
-    """Return all frames as one labelled grid (H, W, 3): directions by steps."""
+    """Return a labelled grid (H, W, 3) of frames: directions by steps, at most 16 of them.
+
+    Of more steps both ends, the one at zero and evenly spaced ones are shown, and the title says
+    how many.
+    """
+    shown = thin(len(walk.alphas))
+    title = walk.title
+    if len(shown) < len(walk.alphas):
+        title = f"{title}\n{len(shown)} of {len(walk.alphas)} steps".strip()
     return compose_sheet(
-        [list(frames) for frames in walk.frames],
+        [[frames[step] for step in shown] for frames in walk.frames],
         row_labels=walk.captions,
-        column_labels=walk.steps,
-        title=walk.title,
+        column_labels=[walk.steps[step] for step in shown],
+        title=title,
         tile=_TILE,
     )
 

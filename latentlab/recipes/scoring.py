@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from latentlab.components.stores import StoreRows
+    from latentlab.images.fit import Fit
     from latentlab.latents import Neighborhood
     from latentlab.loaders.base import LatentVAE
+    from latentlab.store.sources import Source
 
     Pixels = NDArray[np.uint8]
-    Show = Callable[[int, str], Pixels | None]
+    Show = Callable[[str], Pixels | None]
 
 _THUMBNAILS = 12
 _TILE = 128
@@ -92,20 +95,26 @@ def save_store_scores(
         first="path",
     )
     files = [scored.path]
-    show = partial(_read, images, rows) if images else None
+    show = partial(_read, open_source(images), rows.store.manifest.fit) if images else None
     shown: dict[int, Pixels] = {}
     if show is not None:
         chosen = spread_out(scored.points, _THUMBNAILS) if scored.points.shape[1] > 1 else []
         found = {point: show(scored.names[point]) for point in chosen}
         shown = {point: pixels for point, pixels in found.items() if pixels is not None}
+        if missing := [scored.names[point] for point in found if point not in shown]:
+            warnings.warn(
+                f"{len(missing)} of the {len(found)} images to be shown cannot be read in "
+                f"{images}, such as {missing[0]}: pass the folder that was encoded as --images",
+                stacklevel=2,
+            )
         files += _save_extremes(pca, scored, show, folder)
     files += _save_scatter(pca, scored, shown, folder, figure_format)
     return SavedScores(tuple(files), {"extremes": scored.extremes.names()})
 
 
-def _read(images: Path, rows: StoreRows, name: str) -> Pixels | None:
+def _read(source: Source, fit: Fit, name: str) -> Pixels | None:
     """Return an image of the source as it was encoded; None if it cannot be read any more."""
-    return prepare(open_source(images), rows.store.manifest.fit, name).levels
+    return prepare(source, fit, name).levels
 
 
 def _save_scatter(
@@ -125,9 +134,7 @@ def _save_scatter(
     return [write_figure(folder, "scores", figure, figure_format)]
 
 
-def _save_extremes(
-    pca: PCA, scored: Scored, show: Callable[[str], Pixels | None], folder: Path
-) -> list[Path]:
+def _save_extremes(pca: PCA, scored: Scored, show: Show, folder: Path) -> list[Path]:
     """Write the extreme images of each component as a sheet: the lowest, then the highest."""
     ends = scored.extremes.names()
     count = max((len(one["lowest"]) for one in ends.values()), default=0)
