@@ -116,3 +116,22 @@ def test_the_figure_and_the_sheet_show_every_direction_and_target(linear_vae: Li
     height, width, _ = moved.sheet().shape
     assert width > 6 * _SMALL_TILE
     assert height > 4 * 32
+
+
+def test_progress_counts_every_decoded_image(linear_vae: LinearVAE) -> None:
+    first, other = (latent_of(linear_vae, seed) for seed in range(2))
+    found = without_first_channel(linear_vae, first, 3)
+    reports: list[tuple[int, int]] = []
+    before = linear_vae.decoded
+    transfer_directions(
+        linear_vae,
+        first,
+        found,
+        [other],
+        n_samples=16,
+        progress=lambda _, done, total: reports.append((done, total)),
+    )
+    counts = [done for done, _ in reports]
+    assert counts == sorted(counts)
+    assert {total for _, total in reports} == {counts[-1]} == {linear_vae.decoded - before}
+    assert len(reports) > 50

@@ -173,7 +173,7 @@ def transfer_directions(
     alpha : float, above 0; step in standard deviations
     n_samples : int, mixes for the label scores
     seed : int
-    progress : called as ``progress("transfer", done, total)``
+    progress : called as ``progress("transfer", done, total)``, in decoded images
 
     Raises
     ------
@@ -197,17 +197,19 @@ def transfer_directions(
     latents = [origin, *targets]
     seen: list[tuple[Tensor, ...]] = []
     frames = []
-    for done, latent in enumerate(latents, 1):
-        changes, images = _change(vae, latent, directions, alpha)
-        random_changes, _ = _change(vae, latent, chance, alpha)
-        scores, random_scores = (
-            statistic_correlations(vae, latent, some, n_samples=n_samples, seed=seed).rho
-            for some in (directions, chance)
-        )
-        seen.append((changes, random_changes, scores, random_scores))
+    moved = len(directions.vectors) + len(chance.vectors)
+    decoded = _Decoded(2 * (moved + n_samples + 1) * len(latents), progress)
+    for latent in latents:
+        changes, images = _change(vae, latent, directions, alpha, decoded)
+        random_changes, _ = _change(vae, latent, chance, alpha, decoded)
+        scores = []
+        for some in (directions, chance):
+            how: dict[str, Any] = {"n_samples": n_samples, "seed": seed}
+            found = statistic_correlations(vae, latent, some, **how, progress=decoded.within)
+            scores.append(found.rho)
+            decoded.add(n_samples + 1)  # the mixes and their center
+        seen.append((changes, random_changes, *scores))
         frames.append(images)
-        if progress:
-            progress("transfer", done, len(latents))
     return Transfer(
         labels=directions.labels,
         origin=origin.name,
@@ -253,8 +255,26 @@ def bootstrap_interval(values: Tensor, *, seed: int = 0, level: float = 0.95) ->
     return interval
 
 
+@dataclass
+class _Decoded:
+    """How many images were decoded, of how many, as progress of the whole transfer."""
+
+    total: int
+    progress: Progress | None
+    done: int = 0
+
+    def add(self, images: int) -> None:
+        self.done += images
+        self.within("", 0, 0)
+
+    def within(self, _what: str, done: int, _total: int) -> None:
+        """Report the progress of a step that has decoded ``done`` images."""
+        if self.progress:
+            self.progress("transfer", self.done + done, self.total)
+
+
 def _change(
-    vae: LatentVAE, latent: Latent, directions: Directions, alpha: float
+    vae: LatentVAE, latent: Latent, directions: Directions, alpha: float, decoded: _Decoded
 ) -> tuple[Tensor, Tensor]:
     """Return half the differences (k, pixels) of images at ±alpha, and those (k, 2, H, W, 3)."""
     changes, frames = [], []
@@ -263,6 +283,7 @@ def _change(
         low, high = decode_each(vae, torch.stack([latent.values - step, latent.values + step]))
         changes.append(((high - low) / 2).flatten())
         frames.append(torch.stack([to_uint8(low), to_uint8(high)]))
+        decoded.add(2)
     return torch.stack(changes), torch.stack(frames)
 
 
