@@ -41,7 +41,7 @@ def photo(path: Path, width: int, height: int) -> Path:
         (512, 300, None),  # no larger than the limit: kept, and cropped to the grid
     ],
 )
-def test_the_longer_side_becomes_512_and_the_shape_is_kept(
+def test_the_longer_side_becomes_the_longest_and_the_shape_is_kept(
     width: int, height: int, target: tuple[int, int] | None
 ) -> None:
     assert Fit(8, longest=512).target(width, height) == target
@@ -70,10 +70,10 @@ def test_every_target_lies_on_the_grid_within_the_limit(
 def test_a_photo_keeps_its_sides_left_and_right(tmp_path: Path) -> None:
     vae = LinearVAE()
     image = read_for(vae, photo(tmp_path / "a.jpg", 1200, 900), "auto")
-    assert image.pixels.shape == (3, 384, 512)
+    assert image.pixels.shape == (3, 288, 384)
     assert image.native == (1200, 900)
-    assert "LANCZOS 512×384" in image.preprocessing
-    assert image.pixels[..., :250].max() < -0.6 < 0.6 < image.pixels[..., 262:].min()
+    assert "LANCZOS 384×288" in image.preprocessing
+    assert image.pixels[..., :187].max() < -0.6 < 0.6 < image.pixels[..., 197:].min()
 
 
 def test_native_and_small_images_keep_their_size(tmp_path: Path) -> None:
@@ -104,8 +104,8 @@ def test_what_is_compared_gets_the_shape_of_the_first(tmp_path: Path) -> None:
     first, second = encode_alike(LinearVAE(), paths, say=said.append)
     assert first.values.shape == second.values.shape
     assert said == [
-        "a: 1024×512 px, analyzed at 512×256 px; --size native keeps its size",
-        "b: 300×400 px, cropped and resized to 512×256 px, the size of a",
+        "a: 1024×512 px, analyzed at 384×192 px; --size native keeps its size",
+        "b: 300×400 px, cropped and resized to 384×192 px, the size of a",
     ]
     native = encode_alike(LinearVAE(), paths, "native")
     assert native[0].values.shape != native[1].values.shape
@@ -115,9 +115,9 @@ def test_the_command_says_it_once_and_native_says_nothing(cli: CommandLine, tmp_
     path = photo(tmp_path / "a.jpg", 640, 320)
     how = ["-m", "linear", "-k", "tokens", "--nulls", "none", "--json"]
     done = cli("pca", path, *how)
-    line = "a: 640×320 px, analyzed at 512×256 px; --size native keeps its size"
+    line = "a: 640×320 px, analyzed at 384×192 px; --size native keeps its size"
     assert done.err.splitlines().count(line) == 1
-    assert done.facts["n_samples"] == 64 * 32
+    assert done.facts["n_samples"] == 48 * 24
     native = cli("pca", path, *how, "--size", "native")
     assert native.facts["n_samples"] == 80 * 40
     assert "native" not in native.err
@@ -145,13 +145,13 @@ def test_a_folder_of_large_images_is_shrunk_and_a_store_keeps_its_own_size(tmp_p
     latentlab.encode_folder(vae, photos, store, workers=0)
     found = latentlab.open_store(store)
     assert {shape[1:]: count for shape, count in found.shapes.items()} == {
-        (64, 128): 2,
+        (48, 96): 2,
         (50, 75): 1,
     }
     expected = latentlab.encode(vae, photos / "0.png", "auto").values
     line = next(found.images())
     assert line["shape"] == list(expected.shape)
-    assert read_manifest(store).longest == 512
+    assert read_manifest(store).longest == 384
     latentlab.encode_folder(vae, photos, native, size="native", workers=0)
     assert set(latentlab.open_store(native).shapes) == {(6, 100, 200), (6, 50, 75)}
     # The same call resumes both, whatever this machine would choose.
@@ -160,5 +160,5 @@ def test_a_folder_of_large_images_is_shrunk_and_a_store_keeps_its_own_size(tmp_p
 
 
 def test_an_image_in_memory_is_not_touched_unless_it_is_too_large() -> None:
-    pixels = torch.zeros(3, 512, 256)
+    pixels = torch.zeros(3, 384, 192)
     assert torch.equal(read_for(LinearVAE(), Image(pixels), "auto").pixels, pixels)

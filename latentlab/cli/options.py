@@ -23,7 +23,7 @@ Size = Annotated[
     typer.Option(
         metavar="PIXELS",
         help="Center-crop to a square and resize to PIXELS, such as 256; or native, to keep its "
-        "size. Default: keep its shape, but shrink it if a side is above 512 (1024 on a GPU).",
+        "size. Default: keep its shape, but shrink it if a side is above 384 (1024 on a GPU).",
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of all random numbers.")]

@@ -41,7 +41,7 @@ def encode(vae: LatentVAE, image: Any, size: Size | None = None) -> Latent:
     image : path, PIL image, array, Tensor (3, H, W) in [−1, 1] or Image
     size : int, optional; center-crop to a square, then resize to size×size pixels. By default,
         or with ``"native"``, the image keeps its size and is cropped to multiples of
-        ``vae.spec.multiple``. ``"auto"``: an image with a side above 512 px (1,024 on a GPU) is
+        ``vae.spec.multiple``. ``"auto"``: an image with a side above 384 px (1,024 on a GPU) is
         shrunk to that, as commands do.
 
     Returns

@@ -45,14 +45,23 @@ def fit(ax: Axes, *, first: Sequence[str] = ()) -> None:
     title = ax.title.get_text()
     _suit_width(ax)
     fit_title(ax)
-    figure.draw_without_rendering()
+    settle(figure)
     _place_legend(ax, first)
-    figure.draw_without_rendering()
+    settle(figure)
     for label, length in ((ax.xaxis.label, ax.bbox.width), (ax.yaxis.label, ax.bbox.height)):
         wrap_text(label, length, _LABEL_LINES)
     # Wrapped labels take more room beside the axis, which has moved away from the middle.
     ax.title.set_text(title)
     fit_title(ax)
+
+
+def settle(figure: Figure) -> None:
+    """Lay a figure out as drawing it would, in half the time: nothing is drawn."""
+    engine = figure.get_layout_engine()
+    if engine is None:
+        figure.draw_without_rendering()
+    else:
+        engine.execute(figure)
 
 
 def _place_legend(ax: Axes, first: Sequence[str]) -> None:
@@ -88,7 +97,7 @@ def _is_narrow(ax: Axes) -> bool:
 def fit_title(ax: Axes) -> None:
     """Break the title of an axis so that it neither leaves the figure nor meets a neighbor."""
     figure = _figure_of(ax)
-    figure.draw_without_rendering()
+    settle(figure)
     width = 2 * _half_width(ax) if len(figure.axes) == 1 else ax.bbox.width
     wrap_text(ax.title, width, _TITLE_LINES)
 
@@ -101,7 +110,7 @@ def fit_figure(figure: Figure, shown: Axes) -> None:
         fit_title(ax)
     fit_main_title(figure)
     _put_one_legend_below(figure, shown)
-    figure.draw_without_rendering()
+    settle(figure)
     for ax in figure.axes:
         wrap_text(ax.yaxis.label, ax.bbox.height, _LABEL_LINES)
 

@@ -56,7 +56,9 @@ def draw_reconstruction(
     shown = axes[2].imshow(percent, cmap="inferno", vmin=0, vmax=largest, interpolation="nearest")
     set_title(axes[2], "error")
     axes[2].set_axis_off()
-    bar = figure.colorbar(shown, ax=axes[2], fraction=0.05, pad=0.03, extend="max")
+    # Inside the panel's own box, the bar is as tall as the image whatever its aspect.
+    beside = axes[2].inset_axes((1.03, 0, 0.05, 1))
+    bar = figure.colorbar(shown, cax=beside, extend="max", extendfrac=0.03, extendrect=True)
     bar.set_label("% of the range", fontsize=8)
     bar.ax.tick_params(labelsize=8)
     figure.suptitle(title, fontsize=10)

@@ -64,16 +64,19 @@ def thin(count: int, most: int = MOST_COLUMNS) -> list[int]:
     """Return which of so many steps to show: both ends, evenly spaced ones, and the middle step.
 
     The steps are symmetric about the middle, and an odd number keeps its middle step, where a walk
-    stands at zero.
+    stands at zero. Their spacing is even where that leaves more than half of ``most``; elsewhere
+    it differs by one.
 
     Examples
     --------
-    >>> thin(5), thin(61, most=5), thin(60, most=4)
-    ([0, 1, 2, 3, 4], [0, 15, 30, 45, 60], [0, 20, 39, 59])
+    >>> thin(5), thin(61, most=5), thin(60, most=4), thin(21)
+    ([0, 1, 2, 3, 4], [0, 15, 30, 45, 60], [0, 20, 39, 59], [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20])
     """
     if count <= most:
         return list(range(count))
     shown = most - (most % 2 != count % 2)
+    even = (fewer for fewer in range(shown, most // 2, -2) if (count - 1) % (fewer - 1) == 0)
+    shown = next(even, shown)
     first = [round(index * (count - 1) / (shown - 1)) for index in range((shown + 1) // 2)]
     return sorted({*first, *(count - 1 - index for index in first)})
 
