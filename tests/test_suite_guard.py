@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import conftest
+import guard
 import pytest
 
 HERE = Path(__file__).parent
@@ -32,8 +34,12 @@ def test_that_needs_a_browser():
 """
 
 
+def test_this_suite_has_the_hooks_that_are_tried_here() -> None:
+    for hook in ("collection_modifyitems", "runtest_logreport", "sessionfinish"):
+        assert getattr(conftest, f"pytest_{hook}") is getattr(guard, f"pytest_{hook}")
+
+
 @pytest.mark.parametrize(("present", "code"), [(True, 4), (False, 0)])
-@pytest.mark.slow
 def test_skipping_a_shared_test_fails_the_run_where_shared_is_present(
     tmp_path: Path, present: bool, code: int
 ) -> None:
@@ -45,7 +51,6 @@ def test_skipping_a_shared_test_fails_the_run_where_shared_is_present(
 
 
 @pytest.mark.parametrize(("setting", "code"), [("true", 4), ("", 0)])
-@pytest.mark.slow
 def test_skipping_a_browser_test_fails_the_run_in_ci(
     tmp_path: Path, setting: str, code: int
 ) -> None:
@@ -56,8 +61,8 @@ def test_skipping_a_browser_test_fails_the_run_in_ci(
 
 def run_suite(tests: Path, suite: str, **settings: str) -> subprocess.CompletedProcess[str]:
     tests.mkdir(parents=True)
-    for name in ("conftest", "command_line", "linear_vae", "tiny_models", "webdriver"):
-        shutil.copy(HERE / f"{name}.py", tests)
+    shutil.copy(HERE / "guard.py", tests / "conftest.py")
+    shutil.copy(HERE / "webdriver.py", tests)
     (tests / "test_suite.py").write_text(suite)
     markers = "    shared: needs ../shared\n    browser: needs Chromium\n"
     (tests.parent / "pytest.ini").write_text(f"[pytest]\nmarkers =\n{markers}")
