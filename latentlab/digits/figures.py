@@ -71,7 +71,7 @@ def draw_samples(model: DigitsModel, codes: Codes, *, title: str, seed: int = 0)
 
 def draw_codes(codes: Codes, *, title: str, ax: Axes) -> Axes:
     """Draw the posterior means of the two widest latents as points colored by label."""
-    from latentlab.figures.fitting import fit_title
+    from latentlab.figures.fitting import figure_of, fit_titles
 
     dimensions = widest_dimensions(codes)
     means = codes.mean[:_SHOWN_POINTS, list(dimensions)].numpy()
@@ -84,7 +84,7 @@ def draw_codes(codes: Codes, *, title: str, ax: Axes) -> Axes:
     set_title(ax, title)
     ax.grid(alpha=0.25, lw=0.5)
     ax.legend(title="label", fontsize=8, markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5))
-    fit_title(ax)
+    fit_titles(figure_of(ax))
     return ax
 
 

@@ -207,7 +207,9 @@ def _new_film(width: float, height: float, title: str) -> Figure:
 
 def freeze_layout(figure: Figure) -> None:
     """Lay out a figure once for all frames: a new layout would take most of a frame's time."""
-    figure.draw_without_rendering()
+    from latentlab.figures.fitting import settle
+
+    settle(figure)
     figure.set_layout_engine("none")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,9 +84,24 @@ def figure_bytes(figure: Figure, format: str = "png") -> bytes:
 
     check_figure_format(format)
     buffer = io.BytesIO()
-    with matplotlib.rc_context(_SETTINGS):
+    with matplotlib.rc_context(_SETTINGS), frozen(figure):
         figure.savefig(buffer, format=format, dpi=_DPI, metadata=_METADATA[format])
     return buffer.getvalue()
+
+
+@contextmanager
+def frozen(figure: Figure) -> Iterator[None]:
+    """Lay a figure out once and keep that while it is written, which would do it twice."""
+    engine = figure.get_layout_engine()
+    if engine is None:
+        yield
+        return
+    engine.execute(figure)
+    figure.set_layout_engine("none")
+    try:
+        yield
+    finally:
+        figure.set_layout_engine(engine)
 
 
 def png_bytes(figure: Figure) -> bytes:

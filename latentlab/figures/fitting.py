@@ -41,18 +41,20 @@ def fit(ax: Axes, *, first: Sequence[str] = ()) -> None:
     ax : Axes, drawn, without a legend
     first : places of the legend to try first, such as ``"lower left"``
     """
-    figure = _figure_of(ax)
+    figure = figure_of(ax)
     title = ax.title.get_text()
     _suit_width(ax)
-    fit_title(ax)
     settle(figure)
-    _place_legend(ax, first)
+    _fit_title(ax)
     settle(figure)
-    for label, length in ((ax.xaxis.label, ax.bbox.width), (ax.yaxis.label, ax.bbox.height)):
-        wrap_text(label, length, _LABEL_LINES)
-    # Wrapped labels take more room beside the axis, which has moved away from the middle.
-    ax.title.set_text(title)
-    fit_title(ax)
+    lengths = ((ax.xaxis.label, ax.bbox.width), (ax.yaxis.label, ax.bbox.height))
+    moved = _place_legend(ax, first)
+    moved += sum([wrap_text(label, length, _LABEL_LINES) for label, length in lengths])
+    if moved:
+        # What takes more room beside the axis has moved it away from the middle.
+        settle(figure)
+        ax.title.set_text(title)
+        _fit_title(ax)
 
 
 def settle(figure: Figure) -> None:
@@ -64,17 +66,19 @@ def settle(figure: Figure) -> None:
         engine.execute(figure)
 
 
-def _place_legend(ax: Axes, first: Sequence[str]) -> None:
+def _place_legend(ax: Axes, first: Sequence[str]) -> bool:
+    """Give an axis its legend; return whether that stands beside the axis, not on it."""
     handles, labels = ax.get_legend_handles_labels()
     if not handles:
-        return
-    figure = _figure_of(ax)
+        return False
+    figure = figure_of(ax)
     for place in dict.fromkeys((*first, *_CORNERS, *_TOUCHES)):
         legend = _legend(ax, handles, labels, loc=place)
         box = _padded(legend.get_window_extent(), _AIR * _pixels(figure))
         if _lies_within(box, ax.bbox) and not any(_meets(box, ax)):
-            return
+            return False
     _put_below(ax, handles, labels)
+    return True
 
 
 def _suit_width(ax: Axes) -> None:
@@ -90,14 +94,19 @@ def _suit_width(ax: Axes) -> None:
 
 def _is_narrow(ax: Axes) -> bool:
     box = ax.get_position()
-    figure = _figure_of(ax)
+    figure = figure_of(ax)
     return bool(box.width * figure.get_figwidth() < _NARROW)
 
 
-def fit_title(ax: Axes) -> None:
-    """Break the title of an axis so that it neither leaves the figure nor meets a neighbor."""
-    figure = _figure_of(ax)
+def fit_titles(figure: Figure) -> None:
+    """Break the titles of all axes so that they neither leave the figure nor meet a neighbor."""
     settle(figure)
+    for ax in figure.axes:
+        _fit_title(ax)
+
+
+def _fit_title(ax: Axes) -> None:
+    figure = figure_of(ax)
     width = 2 * _half_width(ax) if len(figure.axes) == 1 else ax.bbox.width
     wrap_text(ax.title, width, _TITLE_LINES)
 
@@ -107,8 +116,8 @@ def fit_figure(figure: Figure, shown: Axes) -> None:
     for ax in figure.axes:
         for text in (*ax.get_xticklabels(), *ax.get_yticklabels(), ax.xaxis.label, ax.yaxis.label):
             dress(text, text.get_text())
-        fit_title(ax)
     fit_main_title(figure)
+    fit_titles(figure)
     _put_one_legend_below(figure, shown)
     settle(figure)
     for ax in figure.axes:
@@ -138,8 +147,8 @@ def fit_main_title(figure: Figure) -> None:
         wrap_text(text, figure.bbox.width - 2 * _AIR * _pixels(figure), _TITLE_LINES)
 
 
-def wrap_text(text: Text, width: float, most: int) -> None:
-    """Break a text into at most so many lines of a width in pixels."""
+def wrap_text(text: Text, width: float, most: int) -> bool:
+    """Break a text into at most so many lines of a width in pixels; return whether it changed."""
     content = text.get_text()
 
     def measure(line: str) -> float:
@@ -148,12 +157,13 @@ def wrap_text(text: Text, width: float, most: int) -> None:
         return float(box.height if text.get_rotation() == 90 else box.width)
 
     text.set_text("\n".join(wrap(content, measure, width, most)))
+    return text.get_text() != content
 
 
 def _legend(ax: Axes, handles: Sequence[Artist], labels: Sequence[str], **place: Any) -> Legend:
     size = _SMALL - 0.5 if _is_narrow(ax) else _LEGEND_SIZE
     legend = ax.legend(handles, labels, fontsize=size, framealpha=0.9, **place)
-    room = 2 * _half_width(ax) - _HANDLE * _pixels(_figure_of(ax))
+    room = 2 * _half_width(ax) - _HANDLE * _pixels(figure_of(ax))
     for text in legend.get_texts():
         dress(text, text.get_text())
         wrap_text(text, room / place.get("ncols", 1), _LABEL_LINES)
@@ -162,7 +172,7 @@ def _legend(ax: Axes, handles: Sequence[Artist], labels: Sequence[str], **place:
 
 def _put_below(ax: Axes, handles: Sequence[Artist], labels: Sequence[str]) -> None:
     """Put the legend below the axis and its label, in as many columns as fit."""
-    figure = _figure_of(ax)
+    figure = figure_of(ax)
     x_axis = ax.xaxis.get_tightbbox(figure.canvas.get_renderer())  # type: ignore[attr-defined]
     under = 0.0 if x_axis is None else ax.bbox.y0 - x_axis.y0
     down = ScaledTranslation(0, -under / figure.dpi, figure.dpi_scale_trans)
@@ -179,7 +189,7 @@ def _put_below(ax: Axes, handles: Sequence[Artist], labels: Sequence[str]) -> No
 
 def _make_room(ax: Axes, legend: Legend) -> None:
     """Shorten an axis whose legend would leave the figure, where no layout engine does that."""
-    figure = _figure_of(ax)
+    figure = figure_of(ax)
     beyond = figure.bbox.y0 + _AIR * _pixels(figure) - legend.get_window_extent().y0
     if figure.get_layout_engine() is None and beyond > 0:
         box = ax.get_position()
@@ -211,7 +221,8 @@ def _overlaps(area: Collection, box: Bbox) -> bool:
     )
 
 
-def _figure_of(ax: Axes) -> Figure:
+def figure_of(ax: Axes) -> Figure:
+    """Return the whole figure that an axis is part of."""
     # A subfigure's figure is the one that it is part of; a figure's own is itself.
     figure: Any = ax.figure
     return getattr(figure, "figure", None) or figure  # type: ignore[no-any-return]
@@ -224,7 +235,7 @@ def _pixels(figure: Figure) -> float:
 
 def _half_width(ax: Axes) -> float:
     """Return how far the nearer side of the figure is from the middle of an axis, in pixels."""
-    figure = _figure_of(ax)
+    figure = figure_of(ax)
     middle = (ax.bbox.x0 + ax.bbox.x1) / 2
     return float(min(middle - figure.bbox.x0, figure.bbox.x1 - middle)) - _AIR * _pixels(figure)
 

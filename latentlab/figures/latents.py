@@ -70,7 +70,7 @@ def draw_latent_beside(
     titles : of the image and of the latent
     width : float, optional; of the figure, in inches
     """
-    from latentlab.figures.fitting import fit_title
+    from latentlab.figures.fitting import fit_titles
 
     latent = np.asarray(values)
     known = pixels is not None
@@ -82,6 +82,5 @@ def draw_latent_beside(
     if pixels is not None:
         draw_pixels(panels[0], to_uint8(pixels).numpy(), titles[0])
     draw_pixels(panels[-1], latent_rgb(latent), titles[1])
-    for ax in panels:
-        fit_title(ax)
+    fit_titles(figure)
     return figure

@@ -42,7 +42,7 @@ def draw_reconstruction(
     -------
     Figure : the scale of the errors ends at their 99.5th percentile, or at 2 % of the range
     """
-    from latentlab.figures.fitting import fit_main_title, fit_title
+    from latentlab.figures.fitting import fit_main_title, fit_titles
 
     percent = 100 * np.asarray(errors)
     aspect, width = percent.shape[0] / percent.shape[1], width or 10.2
@@ -63,6 +63,5 @@ def draw_reconstruction(
     bar.ax.tick_params(labelsize=8)
     figure.suptitle(title, fontsize=10)
     fit_main_title(figure)
-    for ax in axes:
-        fit_title(ax)
+    fit_titles(figure)
     return figure
