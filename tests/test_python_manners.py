@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -101,16 +102,59 @@ def test_a_store_is_a_sequence_of_latents(store: Store, tmp_path: Path) -> None:
         store.index("nowhere.png")
 
 
+@pytest.mark.parametrize(
+    "chosen", [slice(2, 5), slice(None), slice(None, None, -2), slice(4, 1), slice(-2, 99)]
+)
+def test_slices_of_a_store_are_those_of_a_list(store: Store, chosen: slice) -> None:
+    expected = [*store][chosen]
+    found = store[chosen]
+    assert [latent.name for latent in found] == [latent.name for latent in expected]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert torch.equal(ours.values, theirs.values)
+
+
+def test_one_latent_costs_one_index_and_no_other_head(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    opened = Path.open
+
+    def noting(path: Path, *args: object, **kwargs: object) -> object:
+        read.append(path.name)
+        return opened(path, *args, **kwargs)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", noting)
+    assert store[4].name == "5"
+    assert read == ["latents-00002.jsonl"]
+
+
 def test_a_store_is_a_table(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = store.to_frame()
-    assert [*frame.path] == [*store.paths()]
-    assert [*frame.width] == [latent.values.shape[2] for latent in store]
     assert [*frame.columns] == [
-        *("path", "shard", "row", "channels", "height", "width", "size", "sha256")
+        *("path", "number", "shard", "row", "channels", "height", "width", "size", "sha256"),
+        "skipped",
     ]
+    assert [*frame.path] == [f"{index}.png" for index in range(6)]
+    lost = frame[frame.skipped.notna()]
+    assert [*lost.path] == ["2.png"]
+    assert isinstance(lost.skipped.iloc[0], str)
+    assert lost[["number", "row", "channels", "sha256"]].isna().all(axis=None)
+    kept = frame[frame.skipped.isna()]
+    for row in kept.itertuples():
+        latent = store[row.number]
+        assert latent.name == Path(row.path).stem
+        assert latent.values.shape == (row.channels, row.height, row.width)
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(MissingExtraError, match="pip install pandas"):
         store.to_frame()
+
+
+def test_a_table_takes_names_that_are_not_text(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    Pillow.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(tmp_path / name)
+    latentlab.encode_folder(LinearVAE(), tmp_path, tmp_path / "store", workers=0)
+    assert [*latentlab.open_store(tmp_path / "store").to_frame().path] == [name]
 
 
 def test_a_latent_of_a_store_can_be_walked_from(store: Store) -> None:

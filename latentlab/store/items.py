@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
-from itertools import accumulate
+from itertools import accumulate, count
 from operator import index as as_int
 from pathlib import Path, PurePath
 from typing import Any
@@ -13,39 +14,56 @@ from latentlab.errors import FileError, MissingExtraError, StoreIndexError
 from latentlab.latents import Latent
 from latentlab.store.lines import damaged
 from latentlab.store.manifest import STORED_DTYPES, Manifest
-from latentlab.store.shards import latents_path, read_head, read_images, tensor_name
+from latentlab.store.shards import latents_path, read_images, tensor_name
+
+_SIDES = ("channels", "height", "width")
+_NUMBERS = ("number", "shard", "row", *_SIDES, "size")
+_COLUMNS = ["path", *_NUMBERS, "sha256", "skipped"]
 
 
-def latent_at(folder: Path, manifest: Manifest, number: int) -> Latent:
-    """Return one latent of a store; only its shard's index and its own row are read.
+def position_of(number: int, count: int) -> int:
+    """Return a number counted from 0, given one that may count from the end.
+
+    Raises
+    ------
+    StoreIndexError : the store has no such latent; it is an IndexError too.
+    """
+    position = as_int(number) + (count if number < 0 else 0)
+    if not 0 <= position < count:
+        raise StoreIndexError(
+            f"latent {number} of a store of {count:,}",
+            f"a number from 0 to {count - 1:,}" if count else "a store with latents",
+            "count from 0, or pass a path to index(path)",
+        )
+    return position
+
+
+def latents_at(
+    folder: Path, manifest: Manifest, counts: Sequence[int], positions: Sequence[int]
+) -> list[Latent]:
+    """Return some latents of a store; only the indexes of their shards and their rows are read.
 
     Parameters
     ----------
     folder : of the store
     manifest : Manifest of the store
-    number : int, from 0, or negative from the end
+    counts : number of latents in each shard
+    positions : numbers of latents from 0, in any order
 
     Raises
     ------
-    StoreIndexError : the store has no such latent; it is an IndexError too.
     FileError : a shard is missing or damaged.
     """
-    shards = range(manifest.shards)
-    before = [0, *accumulate(read_head(folder, shard).pictures for shard in shards)]
-    position = as_int(number) + (before[-1] if number < 0 else 0)
-    if not 0 <= position < before[-1]:
-        raise StoreIndexError(
-            f"latent {number} of a store of {before[-1]:,}",
-            f"a number from 0 to {before[-1] - 1:,}",
-            "count from 0, or pass a path to index(path)",
-        )
-    shard = next(shard for shard in shards if position < before[shard + 1])
-    lines = (line for line in read_images(folder, shard) if "skipped" not in line)
-    wanted = position - before[shard]
-    line = next((line for k, line in enumerate(lines) if k == wanted), None)
-    if line is None:
-        raise damaged(f"shard {shard} of {folder} with fewer latents than it says")
-    return _read(folder, manifest, shard, line)
+    ends, found = [*accumulate(counts)], {}
+    wanted = {position: bisect_right(ends, position) for position in positions}
+    for shard in sorted(set(wanted.values())):
+        lines = [line for line in read_images(folder, shard) if "skipped" not in line]
+        if len(lines) != counts[shard]:
+            raise damaged(f"shard {shard} of {folder} with other latents than when it was opened")
+        first = ends[shard] - counts[shard]
+        for position in (one for one, place in wanted.items() if place == shard):
+            found[position] = _read(folder, manifest, shard, lines[position - first])
+    return [found[position] for position in positions]
 
 
 def latents_in_order(folder: Path, manifest: Manifest) -> Iterator[Latent]:
@@ -74,7 +92,7 @@ def index_of(lines: Iterable[Mapping[str, Any]], path: str, folder: Path) -> int
 
 
 def table_of(lines: Iterable[Mapping[str, Any]]) -> Any:
-    """Return a pandas DataFrame with a row for each latent: path, shard, row, shape, size, sha256.
+    """Return a pandas DataFrame with a row for each line of the index; see ``Store.to_frame``.
 
     Raises
     ------
@@ -86,12 +104,14 @@ def table_of(lines: Iterable[Mapping[str, Any]]) -> Any:
         raise MissingExtraError(
             "to_frame() without pandas", "pandas", "run pip install pandas"
         ) from error
-    columns = ["path", "shard", "row", "channels", "height", "width", "size", "sha256"]
-    rows = (
-        (line["path"], line["shard"], line["row"], *line["shape"], line["size"], line["sha256"])
-        for line in lines
-    )
-    return pandas.DataFrame(rows, columns=columns)
+    numbers, rows = count(), []
+    for line in lines:
+        shape = dict(zip(_SIDES, line.get("shape", ()), strict=False))
+        rows.append({**line, **shape, "number": None if "skipped" in line else next(numbers)})
+    # Paths may hold bytes that are not text, which columns of strings refuse.
+    frame = pandas.DataFrame(rows, columns=_COLUMNS, dtype=object)
+    # Columns with gaps would otherwise become float.
+    return frame.astype(dict.fromkeys(_NUMBERS, "Int64"))
 
 
 def _read(folder: Path, manifest: Manifest, shard: int, line: Mapping[str, Any]) -> Latent:

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from torch import Tensor
 
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Latent, LatentSpec
-from latentlab.store.items import index_of, latent_at, latents_in_order, table_of
+from latentlab.store.items import index_of, latents_at, latents_in_order, position_of, table_of
 from latentlab.store.lines import damaged
 from latentlab.store.listing import LIST
 from latentlab.store.manifest import MANIFEST, STORED_DTYPES, Manifest, read_manifest
@@ -40,6 +40,7 @@ class Store:
     shapes : (C, h, w) → number of latents
     skipped : int, images of the list that could not be encoded
     bytes : int, size of all files of latents
+    counts : number of latents in each shard
     """
 
     folder: Path
@@ -47,19 +48,31 @@ class Store:
     shapes: Mapping[Shape, int]
     skipped: int
     bytes: int
+    counts: tuple[int, ...]
 
     def __len__(self) -> int:
         """Return the number of latents."""
         return sum(self.shapes.values())
 
-    def __getitem__(self, number: int) -> Latent:
-        """Return one latent, float32, by its number from 0, or from the end if negative.
+    @overload
+    def __getitem__(self, number: int) -> Latent: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Latent]: ...
+    def __getitem__(self, number: int | slice) -> Latent | list[Latent]:
+        """Return one latent, float32, by its number, or those of a slice, as sequences do.
+
+        A slice is read at once; ``batches`` reads any number of latents in constant memory.
 
         Raises
         ------
         StoreIndexError : there is no such latent.
+        FileError : a shard is missing or damaged.
         """
-        return latent_at(self.folder, self.manifest, number)
+        if isinstance(number, slice):
+            positions = range(*number.indices(len(self)))
+            return latents_at(self.folder, self.manifest, self.counts, positions)
+        position = position_of(number, len(self))
+        return latents_at(self.folder, self.manifest, self.counts, [position])[0]
 
     def __iter__(self) -> Iterator[Latent]:
         """Yield every latent, one at a time, whatever their shapes."""
@@ -75,13 +88,17 @@ class Store:
         return index_of(self.images(), path, self.folder)
 
     def to_frame(self) -> Any:
-        """Return a pandas DataFrame: path, shard, row, shape, size and sha256 of every latent.
+        """Return a pandas DataFrame with a row for each image of the list, in its order.
+
+        ``path``; ``number``, so that ``store[number]`` is the latent; ``shard`` and ``row``;
+        ``channels``, ``height`` and ``width`` of the latent; ``size`` in bytes and ``sha256`` of
+        the image; ``skipped``, why it has no latent. What is unknown is missing (``isna()``).
 
         Raises
         ------
         MissingExtraError : pandas is not installed.
         """
-        return table_of(self.images())
+        return table_of(self._lines())
 
     def __repr__(self) -> str:
         shapes = ", ".join("×".join(map(str, shape)) for shape in self.shapes)
@@ -119,9 +136,12 @@ class Store:
         yield self.folder / INDEX
 
     def images(self) -> Iterator[dict[str, Any]]:
-        """Yield path, size, sha256, shape, shard and row of every latent, in order."""
+        """Return path, size, sha256, shape, shard and row of every latent, in order."""
+        return (line for line in self._lines() if "skipped" not in line)
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
         for shard in range(self.manifest.shards):
-            yield from (line for line in read_images(self.folder, shard) if "skipped" not in line)
+            yield from read_images(self.folder, shard)
 
     def paths(self) -> Iterator[str]:
         """Return the path of every latent's image in the source, in order."""
@@ -212,9 +232,9 @@ def open_store(path: str | Path) -> Store:
 
     Returns
     -------
-    Store : ``len(store)`` latents; ``store[0]`` is the first one, ``store.batches(rows)`` yields
-        them as tensors (n, C, h, w) and ``store.paths()`` the paths of their images, in the order
-        of the list; ``store.index(path)`` is the number of one
+    Store : ``len(store)`` latents; ``store[0]`` is the first one and ``store[2:5]`` a list;
+        ``store.batches(rows)`` yields them as tensors (n, C, h, w) and ``store.paths()`` the
+        paths of their images, in the order of the list; ``store.index(path)`` is the number of one
 
     Raises
     ------
@@ -241,13 +261,14 @@ def open_store(path: str | Path) -> Store:
     if not all(there):
         raise damaged(f"{folder} with {sum(there):,} of {len(there):,} shards", "a finished store")
     shapes: Counter[Shape] = Counter()
-    skipped = size = 0
+    counts, skipped, size = [], 0, 0
     for shard in range(manifest.shards):
         head, latents = read_head(folder, shard), latents_path(folder, shard)
         found = latents.stat().st_size if latents.is_file() else 0
         if found != head.bytes:
             raise damaged(f"{latents} with {found:,} bytes", f"{head.bytes:,} as its index says")
         shapes.update(head.shapes)
+        counts.append(head.pictures)
         skipped += head.skipped
         size += head.bytes
-    return Store(folder, manifest, dict(sorted(shapes.items())), skipped, size)
+    return Store(folder, manifest, dict(sorted(shapes.items())), skipped, size, tuple(counts))
