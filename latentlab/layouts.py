@@ -81,6 +81,21 @@ class Layout(ABC):
     def _spread(self, vector: Tensor) -> Tensor:
         """Return a feature vector (n_features,) spread over the window (C, height, width)."""
 
+    def rows_of(self, latents: Tensor) -> Tensor:
+        """Return the feature vectors (n, n_features) of latents (B, C, h, w) of this shape.
+
+        Raises
+        ------
+        ShapeError : latents of another shape.
+        """
+        if tuple(latents.shape[1:]) != self.shape:
+            raise ShapeError(
+                f"latents of shape {tuple(latents.shape)}",
+                f"(n, {', '.join(map(str, self.shape))})",
+                "encode images with the model and size of those that were fitted",
+            )
+        return self.flatten(latents)
+
     def lift(self, direction: Tensor) -> Tensor:
         """Return a direction (n_features,) as a change (C, h, w) of the whole latent.
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from linear_vae import LinearVAE
+from linear_vae import LinearVAE, smooth_image
 from PIL import Image as Pillow
 from sklearn import decomposition
 
 import latentlab
 from latentlab.errors import FileError, LatentlabError, MissingExtraError, ShapeError, UsageError
 from latentlab.latents import Latent
+from latentlab.loaders.base import LatentVAE
+from latentlab.results.provenance import recorded_model
 from latentlab.store.reading import Store
 
 
@@ -174,3 +177,63 @@ def test_the_version_and_the_first_page_of_the_manual() -> None:
 def test_errors_of_a_store_are_ours_too(store: Store) -> None:
     with pytest.raises(LatentlabError):
         store[99]
+
+
+def latents_of(vae: LatentVAE, count: int = 12) -> torch.Tensor:
+    images = (smooth_image(seed=seed) for seed in range(count))
+    return torch.stack([latentlab.encode(vae, image).values for image in images])
+
+
+@pytest.mark.parametrize("kind", ["tensor", "array", "read-only", "latents"])
+def test_latents_are_fitted_as_scikit_learn_fits_them(kind: str) -> None:
+    vae = LinearVAE()
+    latents = latents_of(vae)
+    given: Any = latents
+    if kind != "tensor":
+        given = latents.numpy().copy()
+        given.flags.writeable = kind != "read-only"
+    if kind == "latents":
+        given = [latentlab.Latent(values, vae.spec) for values in latents]
+    ours = latentlab.fit_pca(given, n_components=3, vae=None if kind == "latents" else vae)
+    flat = latents.flatten(1).double().numpy()
+    theirs = decomposition.PCA(n_components=3, svd_solver="full").fit(flat)
+    np.testing.assert_allclose(ours.explained_variance, theirs.explained_variance_, rtol=1e-6)
+    np.testing.assert_allclose(ours.mean, theirs.mean_, atol=1e-6)
+    cosines = (ours.components.double().numpy() * theirs.components_).sum(1)
+    np.testing.assert_allclose(np.abs(cosines), 1, atol=1e-6)
+    scores = np.abs(ours.transform(given).numpy())
+    np.testing.assert_allclose(scores, np.abs(theirs.transform(flat)), atol=1e-5)
+    np.testing.assert_allclose(ours.center.values.flatten(), theirs.mean_, atol=1e-6)
+
+
+def test_the_pca_of_latents_is_saved_loaded_and_walked(tmp_path: Path) -> None:
+    vae = LinearVAE()
+    pca = latentlab.fit_pca(latents_of(vae), vae=vae)
+    latentlab.save(pca, tmp_path)
+    again = latentlab.load(tmp_path)
+    assert isinstance(again, latentlab.PCA)
+    assert torch.equal(again.components, pca.components)
+    assert torch.equal(again.center.values, pca.center.values)
+    assert again.title == pca.title
+    assert "mean of 12 latents · linear" in pca.title
+    assert recorded_model(tmp_path)["source"] == vae.origin.source
+    walks = [latentlab.traverse(vae, one.center, one, n_components=2) for one in (pca, again)]
+    for path, same in zip(walks[0].paths, walks[1].paths, strict=True):
+        assert torch.equal(path.frames, same.frames)
+
+
+def test_latents_that_do_not_fit_are_refused() -> None:
+    vae = LinearVAE()
+    latents = latents_of(vae, 3)
+    with pytest.raises(ShapeError, match=r"vae=vae"):
+        latentlab.fit_pca(latents)
+    with pytest.raises(ShapeError, match=r"\(N, 6, h, w\) for linear"):
+        latentlab.fit_pca(latents.movedim(1, 3), vae=vae)
+    with pytest.raises(ShapeError, match="same model and size"):
+        latentlab.fit_pca([latentlab.Latent(latents[0, :, :k], vae.spec) for k in (4, 5)])
+    with pytest.raises(UsageError, match="Leave vae out"):
+        latentlab.fit_pca(latents.flatten(1), vae=vae)
+    with pytest.raises(ShapeError, match=r"\(n, 6, 8, 10\)"):
+        latentlab.fit_pca(latents, vae=vae).transform(latents[..., :5])
+    with pytest.raises(ShapeError, match="at least two"):
+        latentlab.fit_pca(latents[:1], vae=vae)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -16,19 +16,29 @@ from latentlab.components.shares import count_for_share, count_or_share, leading
 from latentlab.components.solvers import leading_components, shared_scatter, solve
 from latentlab.components.stores import StoreRows, store_rows
 from latentlab.errors import UsageError
-from latentlab.latents import Neighborhood, Sampling
+from latentlab.latents import Latent, Neighborhood, Sampling
 from latentlab.linalg.bases import fix_signs
 from latentlab.linalg.rows import RowStream
+from latentlab.neighborhoods.given import are_latents, given_neighborhood
 from latentlab.store.reading import Store
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    Rows = Neighborhood | Tensor | ArrayLike | RowStream | Store | Iterator[Tensor]
+    from latentlab.loaders.base import LatentVAE
+
+    Rows = (
+        Neighborhood | Sequence[Latent] | Tensor | ArrayLike | RowStream | Store | Iterator[Tensor]
+    )
 
 
 def fit_pca(
-    x: Rows, n_components: float | None = None, solver: str = "auto", *, seed: int = 0
+    x: Rows,
+    n_components: float | None = None,
+    solver: str = "auto",
+    *,
+    seed: int = 0,
+    vae: LatentVAE | None = None,
 ) -> PCA:
     """Return the principal components of rows: centered, not scaled, sums in float64.
 
@@ -42,6 +52,8 @@ def fit_pca(
         * a Store, whose latents are the rows, or :func:`latentlab.components.stores.store_rows`
           for its cells; a :class:`latentlab.linalg.rows.RowStream`; these are read several times,
           in memory that does not depend on N;
+        * latents: an array (N, C, h, w) with ``vae``, or Latents, such as ``store[:100]``. Walks
+          then start at their mean;
         * an iterator of tensors (n_i, n_features), which is read once.
     n_components : int, optional; how many components to keep, at most the rank of the centered
         rows. Default: 64, or the rank if smaller. Or a float between 0 and 1: as many as it takes
@@ -55,6 +67,7 @@ def fit_pca(
           (Halko, Martinsson, Tropp, 0909.4061); the total variance is exact;
         * ``"auto"``: the cheaper exact one; randomized for streams with min(N, D) above 20,000.
     seed : int, of the randomized solver
+    vae : LatentVAE that an array of latents belongs to
 
     Returns
     -------
@@ -64,7 +77,7 @@ def fit_pca(
     ------
     ShapeError : fewer than two rows, rows of different lengths, or more components than the rank.
     NonFiniteError : NaN or infinity among the rows.
-    UsageError : all rows are identical, or the solver is unknown.
+    UsageError : all rows are identical, the solver is unknown, or latents lack their model.
     MemoryLimitError : the solver's matrix does not fit into memory.
 
     Examples
@@ -77,6 +90,14 @@ def fit_pca(
     True
     """
     count, share = count_or_share(n_components)
+    if are_latents(x):
+        x = given_neighborhood(x, vae)
+    elif vae is not None:
+        raise UsageError(
+            f"vae={vae.spec.name} beside a {type(x).__name__}",
+            "latents, an array (N, C, h, w), of that model",
+            "leave vae out, or pass latents",
+        )
     sampling = x.sampling if isinstance(x, Neighborhood) else Sampling()
     if isinstance(x, Iterator):
         found = _solve_once(x, count, solver)

@@ -14,6 +14,7 @@ from latentlab.components.checks import as_matrix
 from latentlab.components.summary import summarize_spectrum
 from latentlab.errors import ShapeError
 from latentlab.latents import Directions, Latent, Neighborhood, Sampling, Spectrum
+from latentlab.neighborhoods.given import are_latents, latent_values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,17 +113,21 @@ class PCA:
             baseline_strength=self.spectrum.total_variance / self.spectrum.n_features,
         )
 
-    def transform(self, samples: Neighborhood | ArrayLike) -> Tensor:
+    def transform(self, samples: Neighborhood | Sequence[Latent] | ArrayLike) -> Tensor:
         """Return the scores (n, n_components), float64, of samples along the components.
 
         Parameters
         ----------
-        samples : Neighborhood, or Tensor or array (n, n_features)
+        samples : Neighborhood, or Tensor or array (n, n_features); or latents, as an array
+            (n, C, h, w) or Latents, for a PCA of latents
 
         Raises
         ------
         ShapeError : samples with a different number of features.
         """
+        layout = self.sampling.layout
+        if layout is not None and are_latents(samples):
+            samples = layout.rows_of(latent_values(samples))
         rows = self._of_width(samples, self.spectrum.n_features)
         return (rows.double() - self.mean.double()) @ self.components.double().T
 
@@ -138,7 +143,7 @@ class PCA:
         rows = self._of_width(scores, len(self.components))
         return rows.double() @ self.components.double() + self.mean.double()
 
-    def _of_width(self, rows: Neighborhood | ArrayLike, width: int) -> Tensor:
+    def _of_width(self, rows: Any, width: int) -> Tensor:
         matrix = as_matrix(rows)
         if matrix.shape[1] != width:
             raise ShapeError(
