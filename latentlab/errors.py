@@ -107,3 +107,7 @@ class MemoryLimitError(LatentlabError):
     """The work does not fit into memory, or onto the disk used in its place (exit code 5)."""
 
     exit_code = 5
+
+
+class ValueRangeWarning(UserWarning):
+    """Pixels were read in a range that they may not have; ``value_range=`` states it."""

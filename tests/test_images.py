@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import struct
 import sys
+import warnings
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +21,14 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image as Pillow
 from PIL import ImageCms, ImageOps
 
-from latentlab.errors import FileError, ImageError, MissingExtraError, ShapeError, UsageError
+from latentlab.errors import (
+    FileError,
+    ImageError,
+    MissingExtraError,
+    ShapeError,
+    UsageError,
+    ValueRangeWarning,
+)
 from latentlab.images.arrays import from_uint8, to_uint8
 from latentlab.images.fit import MAX_PIXELS
 from latentlab.images.image import Image
@@ -496,6 +505,75 @@ def test_grey_arrays_become_three_equal_channels() -> None:
 def test_values_out_of_range_and_foreign_types_are_refused(source: object) -> None:
     with pytest.raises(UsageError, match="expected"):
         read_image(source)  # type: ignore[arg-type]
+
+
+def unit_tensor() -> torch.Tensor:
+    return torch.rand(3, 16, 24, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("scale", "value_range"), [(1, (0, 1)), (255, (0, 255)), (2, (0, 2)), (1, (0.0, 1.0))]
+)
+@pytest.mark.parametrize("kind", ["tensor", "array", "half"])
+def test_a_value_range_says_what_is_black_and_what_is_white(
+    kind: str, scale: float, value_range: tuple[float, float]
+) -> None:
+    unit = unit_tensor()
+    values = unit * scale
+    source: object = values.movedim(0, -1).numpy() if kind == "array" else values
+    if kind == "half":
+        source = values.half()
+    image = read_image(source, value_range=value_range)  # type: ignore[arg-type]
+    expected = np.interp(values.numpy(), value_range, (-1, 1))
+    np.testing.assert_allclose(image.pixels, expected, atol=2e-3 if kind == "half" else 1e-6)
+    assert image.preprocessing.startswith(f"values from 0 to {value_range[1]:g}")
+
+
+def test_a_tensor_that_looks_like_unit_range_is_said_once_and_recorded() -> None:
+    with pytest.warns(ValueRangeWarning, match=r"value_range=\(0, 1\)") as caught:
+        image = read_image(unit_tensor())
+    assert len(caught) == 1
+    assert torch.equal(image.pixels, unit_tensor())
+    assert image.preprocessing == "values from -1 to 1 assumed"
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("default")
+        for gain in (0.5, 0.7, 0.9):
+            read_image(unit_tensor() * gain)
+    assert len(said) == 1
+    confirmed = read_image(unit_tensor(), value_range=(-1, 1))
+    assert torch.equal(confirmed.pixels, unit_tensor())
+    for clear in (unit_tensor() - 0.5, torch.ones(3, 8, 8), (unit_tensor() * 255).byte()):
+        read_image(clear)
+
+
+def test_integers_need_a_range_and_arrays_may_have_another() -> None:
+    counts = np.arange(192).reshape(8, 8, 3)
+    image = read_image(counts, value_range=(0, 255))
+    np.testing.assert_allclose(image.pixels.movedim(0, -1), counts / 127.5 - 1, atol=1e-6)
+    symmetric = unit_tensor().numpy().transpose(1, 2, 0) * 2 - 1
+    pixels = read_image(symmetric, value_range=(-1, 1)).pixels
+    assert np.array_equal(pixels.movedim(0, -1), symmetric)
+
+
+@pytest.mark.parametrize(
+    ("source", "value_range", "message"),
+    [
+        (np.zeros((8, 8, 3), np.uint8), (0, 1), "leave value_range out"),
+        (torch.zeros(3, 8, 8, dtype=torch.uint8), (0, 1), "leave value_range out"),
+        ("sample:flower", (0, 255), "leave value_range out"),
+        (torch.zeros(3, 8, 8), (1, 0), "value_range=(0, 1)"),
+        (torch.zeros(3, 8, 8), (0, float("inf")), "value_range=(0, 1)"),
+        (torch.zeros(3, 8, 8), (0, 1, 2), "value_range=(0, 1)"),
+        (torch.zeros(3, 8, 8), "unit", "value_range=(0, 1)"),
+        (torch.full((3, 8, 8), 200.0), None, "value_range=(0, 255)"),
+        (np.full((8, 8, 3), -0.5), None, "from 0 to 1"),
+    ],
+)
+def test_ranges_that_make_no_sense_are_refused(
+    source: object, value_range: object, message: str
+) -> None:
+    with pytest.raises(UsageError, match="(?i)" + re.escape(message)):
+        read_image(source, value_range=value_range)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -237,3 +237,22 @@ def test_latents_that_do_not_fit_are_refused() -> None:
         latentlab.fit_pca(latents, vae=vae).transform(latents[..., :5])
     with pytest.raises(ShapeError, match="at least two"):
         latentlab.fit_pca(latents[:1], vae=vae)
+
+
+def test_every_function_that_takes_an_array_takes_its_range(tmp_path: Path) -> None:
+    vae, pixels = LinearVAE(), smooth_image()
+    unit = (pixels + 1) / 2
+    expected = latentlab.encode(vae, pixels).values
+    how: dict[str, Any] = {"value_range": (0, 1)}
+    small: dict[str, Any] = {**how, "n_samples": 8, "neighborhood": "gaussian", "size": "native"}
+    latents = [
+        latentlab.encode(vae, unit, **how),
+        latentlab.reconstruct(vae, unit, **how).latent,
+        latentlab.analyze(vae, unit, **small, nulls=(), folder=tmp_path / "a").pca.center,
+        latentlab.analyze_directions(
+            vae, unit, **small, labels=False, compare=(), folder=tmp_path / "b"
+        ).latent,
+    ]
+    for latent in latents:
+        torch.testing.assert_close(latent.values, expected, atol=1e-5, rtol=0)
+        assert latent.record["input"]["preprocessing"].startswith("values from 0 to 1")

@@ -28,21 +28,30 @@ from latentlab.loaders.base import LatentVAE
 from latentlab.machine.memory import available_memory, check_memory
 
 if TYPE_CHECKING:
+    from latentlab.images.arrays import ValueRange
     from latentlab.images.fit import Size
     from latentlab.images.image import Image
 
 
-def encode(vae: LatentVAE, image: Any, size: Size | None = None) -> Latent:
+def encode(
+    vae: LatentVAE,
+    image: Any,
+    size: Size | None = None,
+    *,
+    value_range: ValueRange | None = None,
+) -> Latent:
     """Return the latent of one image: the posterior's mean, and its log-variance if any.
 
     Parameters
     ----------
     vae : LatentVAE
-    image : path, PIL image, array, Tensor (3, H, W) in [−1, 1] or Image
+    image : path, PIL image, NumPy array (H, W, 3), uint8 or float in [0, 1], Tensor (3, H, W),
+        uint8 or float in [−1, 1], or Image
     size : int, optional; center-crop to a square, then resize to size×size pixels. By default,
         or with ``"native"``, the image keeps its size and is cropped to multiples of
         ``vae.spec.multiple``. ``"auto"``: an image with a side above 384 px (1,024 on a GPU) is
         shrunk to that, as commands do.
+    value_range : values of black and white in a float array or tensor, such as ``(0, 1)``, optional
 
     Returns
     -------
@@ -51,7 +60,7 @@ def encode(vae: LatentVAE, image: Any, size: Size | None = None) -> Latent:
     Raises
     ------
     ImageError : the image cannot be read or is too small for the model.
-    UsageError : size is not a multiple of ``vae.spec.multiple``.
+    UsageError : size is not a multiple of ``vae.spec.multiple``, or values outside their range.
     NonFiniteError : the model returned NaN, as float16 does for some families.
     MemoryLimitError : the image is too large for this machine.
 
@@ -62,16 +71,24 @@ def encode(vae: LatentVAE, image: Any, size: Size | None = None) -> Latent:
     >>> latent.values.shape, latent.name
     (torch.Size([16, 8, 8]), 'flower')
     """
-    loaded = read_for(vae, image, size)
+    loaded = read_for(vae, image, size, value_range)
     posterior = encode_batch(vae, loaded.pixels[None])
     logvar = None if posterior.logvar is None else posterior.logvar[0]
     record = {"model": describe_model(vae), "input": describe_input(loaded)}
     return Latent(posterior.mean[0], vae.spec, logvar, loaded, loaded.name, record)
 
 
-def read_for(vae: LatentVAE, image: Any, size: Size | None = None) -> Image:
-    """Return an image on the grid of a model; see :func:`encode` for its size."""
-    return read_image(image, size=size, longest=longest_side(vae), multiple=vae.spec.multiple)
+def read_for(
+    vae: LatentVAE, image: Any, size: Size | None = None, value_range: ValueRange | None = None
+) -> Image:
+    """Return an image on the grid of a model; see :func:`encode` for its size and values."""
+    return read_image(
+        image,
+        size=size,
+        longest=longest_side(vae),
+        multiple=vae.spec.multiple,
+        value_range=value_range,
+    )
 
 
 def describe_model(vae: LatentVAE) -> dict[str, Any]:

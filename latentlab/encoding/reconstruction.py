@@ -16,6 +16,7 @@ from latentlab.metrics.fidelity import psnr
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from latentlab.images.arrays import ValueRange
     from latentlab.images.fit import Size
 
 
@@ -78,7 +79,13 @@ class Reconstruction:
         return png_bytes(self.plot())
 
 
-def reconstruct(vae: LatentVAE, image: Any, size: Size | None = None) -> Reconstruction:
+def reconstruct(
+    vae: LatentVAE,
+    image: Any,
+    size: Size | None = None,
+    *,
+    value_range: ValueRange | None = None,
+) -> Reconstruction:
     """Return an image with its reconstruction: encoded, decoded, clamped to [−1, 1].
 
     Parameters
@@ -86,7 +93,7 @@ def reconstruct(vae: LatentVAE, image: Any, size: Size | None = None) -> Reconst
     vae : LatentVAE
     image : path, PIL image, array or tensor, as for :func:`latentlab.encode`, or a Latent with its
         image
-    size : as for :func:`latentlab.encode`
+    size, value_range : as for :func:`latentlab.encode`
 
     Returns
     -------
@@ -109,7 +116,9 @@ def reconstruct(vae: LatentVAE, image: Any, size: Size | None = None) -> Reconst
     >>> found.decoded.shape, found.errors.shape, found.psnr > 20
     (torch.Size([3, 64, 64]), torch.Size([64, 64]), True)
     """
-    latent = image if isinstance(image, Latent) else encode(vae, image, size)
+    latent = (
+        image if isinstance(image, Latent) else encode(vae, image, size, value_range=value_range)
+    )
     if latent.image is None:
         raise UsageError(
             "a latent without its image", "an image to compare with", "pass the image instead"

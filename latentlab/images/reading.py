@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from PIL import Image as Pillow
 
-from latentlab.errors import ImageError, ShapeError
-from latentlab.images.arrays import channels_last, from_uint8, image_of, pixels_of
+from latentlab.errors import ImageError, ShapeError, UsageError
+from latentlab.images.arrays import ValueRange, channels_last, from_uint8, image_of, pixels_of
 from latentlab.images.cropping import crop_box, fit_image, grid_notes
 from latentlab.images.examples import PREFIX, sample_path
 from latentlab.images.fit import Fit, Size, fit_of
@@ -41,6 +41,7 @@ def read_image(
     size: Size | None = None,
     longest: int | None = None,
     multiple: int = 1,
+    value_range: ValueRange | None = None,
 ) -> Image:
     """Return an image (3, H, W), float32 in [−1, 1], upright, opaque sRGB, on the model's grid.
 
@@ -66,12 +67,18 @@ def read_image(
     longest : int, optional; longest side in pixels for ``size="auto"``
     multiple : int, optional
         Sides are multiples of this many pixels (``LatentSpec.multiple``).
+    value_range : values of black and white in a float array or tensor, such as ``(0, 1)``, optional
+
+    Warns
+    -----
+    ValueRangeWarning : a float tensor without negative values and without ``value_range``.
 
     Raises
     ------
     ImageError : the file is missing, empty, damaged, not an image, or larger than ``MAX_PIXELS``;
         or, without ``size``, a side is smaller than ``multiple``.
-    UsageError : ``size`` is not a positive multiple of ``multiple``, or the source type is unknown.
+    UsageError : ``size`` is not a positive multiple of ``multiple``, the source type is unknown, or
+        values lie outside their range.
     ShapeError : an array has the wrong shape.
     MemoryLimitError : the image does not fit into memory.
 
@@ -84,6 +91,12 @@ def read_image(
     (torch.Size([3, 64, 96]), 'centre crop 96×64')
     """
     fit = fit_of(size, multiple, longest)
+    if value_range is not None and not _is_of_numbers(source):
+        raise UsageError(
+            f"value_range={value_range} for a {type(source).__name__}",
+            "an array or tensor of numbers other than uint8",
+            "leave value_range out: files and 8-bit images have their own",
+        )
     if isinstance(source, str) and source.startswith(PREFIX):
         source = sample_path(source)
     if isinstance(source, str | os.PathLike):
@@ -99,7 +112,13 @@ def read_image(
         with decoding(name):
             rgb, notes, native = fit_image(source, fit)
         return _image(rgb, notes, name, native=native)
-    return _refit(Image(pixels_of(source)), fit)
+    pixels, note = pixels_of(source, value_range)
+    return _refit(Image(pixels, preprocessing=note), fit)
+
+
+def _is_of_numbers(source: Any) -> bool:
+    is_array = isinstance(source, np.ndarray | torch.Tensor)
+    return is_array and source.dtype not in (np.uint8, torch.uint8)
 
 
 def read_frames(

@@ -36,6 +36,8 @@ from latentlab.results.provenance import provenance
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from latentlab.images.arrays import ValueRange
+
 # A null is drawn by default if it takes less than this share of the run, or less than a few
 # seconds: by its share alone, the choice would depend on how busy the machine is.
 _AFFORDABLE = 0.2
@@ -87,6 +89,7 @@ def analyze(
     image: Any,
     *,
     size: Size = AUTO,
+    value_range: ValueRange | None = None,
     neighborhood: str = SamplingPlan.neighborhood,
     n_samples: int | None = None,
     region: tuple[int, int, int, int] | None = None,
@@ -115,6 +118,7 @@ def analyze(
     image : path, PIL image, array or tensor, as for :func:`latentlab.encode`
     size : int, optional; side of the square in pixels. By default the image keeps its shape and
         is shrunk if a side is above 512 px (1,024 on a GPU); ``"native"`` keeps its size.
+    value_range : as for :func:`latentlab.encode`
     neighborhood, n_samples, region, seed : as for :func:`latentlab.neighborhood`
     options : of the sampler, such as ``{"rotation": 20}``
     n_components, solver : as for :func:`latentlab.fit_pca`
@@ -156,7 +160,7 @@ def analyze(
     out = None if folder is None else Path(folder)
     check_analysis(plan, image, nulls, out)
     check_figure_format(figure_format)
-    latent = encode_fitting(vae, image, size, say)
+    latent = encode_fitting(vae, image, size, say, value_range)
     # Decoding before the long part lets a broken decoder fail early.
     reconstruction = reconstruct(vae, latent)
     hood, precision, key = draw_samples(vae, latent, image, plan, say=say, progress=progress)

@@ -15,6 +15,7 @@ from latentlab.directions.factor_table import read_factors
 from latentlab.directions.finding import find_directions
 from latentlab.directions.labels import Label, label_directions, with_labels
 from latentlab.errors import UsageError
+from latentlab.images.arrays import ValueRange
 from latentlab.images.fit import AUTO, Size
 from latentlab.latents import Directions, Latent, Neighborhood, Progress
 from latentlab.loaders.base import LatentVAE
@@ -132,11 +133,12 @@ def find_around(
     search: Search,
     *,
     size: Size = AUTO,
+    value_range: ValueRange | None = None,
     say: Say = be_silent,
     progress: Progress | None = None,
 ) -> FoundDirections:
     """Encode, sample, find, label and compare; nothing is saved."""
-    latent = encode_fitting(vae, image, size, say)
+    latent = encode_fitting(vae, image, size, say, value_range)
     hood = draw_neighborhood(vae, latent, image, search.plan, progress=progress)
     scene = Scene(vae, latent, hood, search.plan.seed, progress)
     # Raises if a finder cannot use this neighborhood.
@@ -218,6 +220,7 @@ def analyze_directions(
     labels: bool = True,
     compare: Sequence[str] | None = None,
     size: Size = AUTO,
+    value_range: ValueRange | None = None,
     neighborhood: str = SamplingPlan.neighborhood,
     n_samples: int | None = None,
     region: tuple[int, int, int, int] | None = None,
@@ -237,7 +240,7 @@ def analyze_directions(
     options : of the finder and of the sampler
     labels : bool, whether to say what each direction correlates with
     compare : finders to measure the overlap with; by default pca and random
-    size, neighborhood, n_samples, region, seed : as for :func:`latentlab.analyze`
+    size, value_range, neighborhood, n_samples, region, seed : as for :func:`latentlab.analyze`
     folder : for the results; by default ``latentlab-runs/<image>-<model>-<n>``
     command_line : for ``run.json``
     say : called with messages
@@ -273,6 +276,7 @@ def analyze_directions(
     search = plan_search(plan, finder, n_components, labels=labels, compare=compare)
     out = None if folder is None else Path(folder)
     check_search(search, image, out)
-    found = find_around(vae, image, search, size=size, say=say, progress=progress)
+    how: dict[str, Any] = {"size": size, "value_range": value_range, "say": say}
+    found = find_around(vae, image, search, **how, progress=progress)
     walk = walk_along_all(vae, found, progress)
     return replace(found, saved=save_found(vae, found, out, command_line, walk=walk))

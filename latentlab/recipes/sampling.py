@@ -21,6 +21,7 @@ from latentlab.results.folders import RUNS_FOLDER
 from latentlab.results.kept_samples import find_kept, samples_key
 
 if TYPE_CHECKING:
+    from latentlab.images.arrays import ValueRange
     from latentlab.images.fit import Size
     from latentlab.latents import Latent, Neighborhood, Progress
     from latentlab.loaders.base import LatentVAE
@@ -77,10 +78,14 @@ def check_plan(plan: SamplingPlan, image: Any, folder: Path | None) -> None:
 
 
 def encode_fitting(
-    vae: LatentVAE, image: Any, size: Size | None = AUTO, say: Say = be_silent
+    vae: LatentVAE,
+    image: Any,
+    size: Size | None = AUTO,
+    say: Say = be_silent,
+    value_range: ValueRange | None = None,
 ) -> Latent:
     """Return the latent of an image, and say if it was shrunk because nobody asked for a size."""
-    loaded = read_for(vae, image, size)
+    loaded = read_for(vae, image, size, value_range)
     if shrunk := describe_shrinking(loaded, size):
         say(shrunk)
     return encode(vae, loaded)
