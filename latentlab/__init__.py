@@ -112,4 +112,6 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("latentlab")
-    return _find(name)
+    from latentlab.arguments import naming_arguments
+
+    return naming_arguments(_find(name))

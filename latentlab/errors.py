@@ -43,6 +43,10 @@ class UsageError(LatentlabError):
     exit_code = 2
 
 
+class ArgumentError(UsageError, TypeError):
+    """A function or a named choice has no argument of this name (exit code 2)."""
+
+
 class ShapeError(UsageError):
     """An array has the wrong shape, or more was asked for than its shape allows (exit code 2)."""
 

@@ -4,24 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Generic, TypeVar
 
+from latentlab.arguments import unknown_argument
 from latentlab.errors import UsageError
-
-_SEED = "pass seed=0 (--seed 0) beside the settings"
-_COUNT = "pass n_samples=64 (--samples 64) beside the settings"
-_MEANT = {
-    **dict.fromkeys(("random_state", "random_seed", "rng", "seed"), _SEED),
-    **dict.fromkeys(("samples", "n_samples", "num_samples", "n"), _COUNT),
-    **dict.fromkeys(
-        ("components", "n_components", "num_components", "k"),
-        "pass n_components=8 (--components 8) to what finds the components",
-    ),
-    "size": "pass size=256 to latentlab.encode or latentlab.analyze (--size 256)",
-}
-"""Names that other libraries use, with what does the same here."""
 
 Entry = TypeVar("Entry")
 Kind = TypeVar("Kind", bound=type)
@@ -90,16 +77,14 @@ class Registry(Mapping[str, type[Entry]], Generic[Entry]):
 
         Raises
         ------
-        UsageError : unknown name or option, or a value of the wrong type.
+        UsageError : unknown name, or a value of the wrong type.
+        ArgumentError : unknown option.
         """
         known = option_types(self[name])
         for option in options or {}:
             if option not in known:
-                raise UsageError(
-                    f"option {option!r} for {self.kind} {name!r}",
-                    f"one of {', '.join(known)}" if known else "no option",
-                    _MEANT.get(option) or _closest(option, known) or "remove or correct it",
-                )
+                got = f"option {option!r} for {self.kind} {name!r}"
+                raise unknown_argument(option, known, got)
         values = {key: _convert(key, value, known[key]) for key, value in (options or {}).items()}
         return self[name](**values)
 
@@ -125,12 +110,6 @@ class Registry(Mapping[str, type[Entry]], Generic[Entry]):
 
     def __len__(self) -> int:
         return len(self.names())
-
-
-def _closest(option: str, known: Mapping[str, Any]) -> str:
-    """Return advice with the known option of a similar name; "" if there is none."""
-    found = get_close_matches(option, known, n=1)
-    return f"did you mean {found[0]}?" if found else ""
 
 
 def lazy_names(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import pickle
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,15 @@ from PIL import Image as Pillow
 from sklearn import decomposition
 
 import latentlab
-from latentlab.errors import FileError, LatentlabError, MissingExtraError, ShapeError, UsageError
+from latentlab.arguments import _CALLED
+from latentlab.errors import (
+    ArgumentError,
+    FileError,
+    LatentlabError,
+    MissingExtraError,
+    ShapeError,
+    UsageError,
+)
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
 from latentlab.results.provenance import recorded_model
@@ -70,8 +81,80 @@ def test_a_share_that_some_eigenvalues_do_not_reach_is_refused() -> None:
 def test_guesses_are_not_taken_for_settings(guess: dict[str, object], meant: str) -> None:
     vae = LinearVAE()
     latent = latentlab.encode(vae, "sample:flower", 32)
-    with pytest.raises(UsageError, match="(?i)" + meant):
+    with pytest.raises(ArgumentError, match="(?i)" + meant):
         latentlab.neighborhood(vae, latent, "augment", **guess)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "guess", "meant"),
+    [
+        ("fit_pca", "k", "n_components=8"),
+        ("fit_pca", "n_component", "did you mean n_components"),
+        ("fit_pca", "svd_solver", 'solver="randomized"'),
+        ("fit_pca", "random_state", "seed=0"),
+        ("fit_pca", "n_iter", "six passes"),
+        ("fit_pca", "whiten", "explained_variance.sqrt"),
+        ("fit_pca", "num_samples", "n_samples=64 (--samples 64) to latentlab.neighborhood"),
+        ("load_vae", "torch_dtype", 'dtype="bfloat16"'),
+        ("load_vae", "device_map", 'device="cuda"'),
+        ("load_vae", "local_files_only", "offline=True"),
+        ("load_vae", "subfolder", "owner/name:subfolder"),
+        ("load_vae", "token", "HF_TOKEN"),
+        ("load_vae", "nonsense", "remove or correct it"),
+        ("encode", "resolution", "size=256"),
+        ("encode", "dtype", "to latentlab.load_vae"),
+        ("encode", "batch_size", "for the memory there is"),
+        ("encode_folder", "batch_size", "batch=8"),
+        ("encode_folder", "num_workers", "workers=2"),
+        ("traverse", "n_steps", "steps=16"),
+        ("traverse", "frames", "steps=16"),
+        ("interpolate", "mode", 'path="slerp"'),
+        ("judge", "null_model", 'nulls=["parallel"]'),
+        ("analyze", "output_dir", 'folder="run"'),
+        ("analyze", "verbose", "progress=print"),
+    ],
+)
+def test_guesses_are_answered_with_our_names(name: str, guess: str, meant: str) -> None:
+    message = "(?i)" + re.escape(f"argument {guess!r} for latentlab.{name}") + ".*"
+    with pytest.raises(ArgumentError, match=message + re.escape(meant)) as raised:
+        getattr(latentlab, name)(**{guess: 1})
+    assert isinstance(raised.value, TypeError)
+    assert isinstance(raised.value, UsageError)
+
+
+def test_saving_answers_guesses_too(tmp_path: Path) -> None:
+    pca = latentlab.fit_pca(rows(9, 4))
+    with pytest.raises(ArgumentError, match=r"'format' for latentlab\.save of PCA.*figure_format"):
+        latentlab.save(pca, tmp_path, format="svg")
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("name", latentlab.__all__)
+def test_public_names_stay_what_they_are(name: str) -> None:
+    found = getattr(latentlab, name)
+    assert found is getattr(latentlab, name)
+    assert pickle.loads(pickle.dumps(found)) is found
+    if not isinstance(found, type):
+        inner = inspect.unwrap(found)
+        assert inspect.signature(found) == inspect.signature(inner)
+        assert found.__doc__ == inner.__doc__
+
+
+def test_every_name_that_is_advised_exists() -> None:
+    taken: set[str] = set()
+    for name in latentlab.__all__:
+        taken |= {*inspect.signature(getattr(latentlab, name)).parameters}
+    assert taken | {"fps"} >= set(_CALLED)
+    for own, (others, example, where) in _CALLED.items():
+        assert example.startswith(f"{own}=")
+        assert own not in others.split()
+        for function in where.removeprefix("latentlab.").replace(" or ", ", ").split(", "):
+            assert not function or own in signature_of(function), (own, function)
+
+
+def signature_of(name: str) -> set[str]:
+    names = {*inspect.signature(getattr(latentlab, name)).parameters}
+    return names | {"fps", "folder"} if name == "save" else names
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from latentlab.arguments import check_arguments
 from latentlab.components.pca import PCA
 from latentlab.directions.transfer import Transfer
 from latentlab.encoding.reconstruction import Reconstruction
@@ -66,7 +67,7 @@ def save(
 
     Raises
     ------
-    UsageError : a result of another type, or another figure format.
+    UsageError : a result of another type, another figure format, or (ArgumentError) another option.
     FileError : the folder cannot be written.
 
     Examples
@@ -87,6 +88,7 @@ def save(
         options["figure_format"] = figure_format
     for kind, saver in _SAVERS.items():
         if isinstance(result, kind):
+            check_arguments(saver, options, f"latentlab.save of {kind.__name__}")
             return list(saver(result, place, **options).files)
     raise UsageError(
         f"a result of type {type(result).__name__}",
