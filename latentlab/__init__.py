@@ -3,16 +3,17 @@
 An image becomes a latent, a latent gets a neighborhood, a neighborhood gets directions, a
 direction becomes images; every number is shown against what chance alone produces.
 
-A first look, in the order of the way::
+A first look, in the order of the way:
 
-    import latentlab
-
-    vae = latentlab.load_vae("mini")
-    z = latentlab.encode(vae, "photo.jpg", size=256)
-    hood = latentlab.neighborhood(vae, z, "augment", n_samples=64)
-    pca = latentlab.fit_pca(hood)
-    print(latentlab.judge(hood, pca).verdict)
-    latentlab.traverse(vae, z, pca, n_components=5).save("traversal.gif")
+>>> import latentlab
+>>> vae = latentlab.load_vae("mini")
+>>> z = latentlab.encode(vae, "sample:flower", size=64)  # or your photo.jpg
+>>> hood = latentlab.neighborhood(vae, z, "augment", n_samples=32)
+>>> pca = latentlab.fit_pca(hood)
+>>> print(latentlab.judge(hood, pca).verdict)
+6 components rise above chance. ...
+>>> walk = latentlab.traverse(vae, z, pca, n_components=2)
+>>> walk.save("traversal.gif")  # doctest: +SKIP
 
 Models
     ``load_vae`` opens one by name, hub id, folder or file; ``wrap_vae`` takes your own functions;
