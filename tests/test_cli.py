@@ -145,7 +145,7 @@ def test_without_json_a_summary_goes_to_stdout_and_messages_to_stderr(cli: Comma
     assert called.code == 0
     assert "k for 50, 90, 95, 99 %" in called.out
     assert "cumulative_variance.png" in called.out
-    assert called.err == f"loading {cli.model} (chosen by --model)\n"
+    assert called.err == ""
 
 
 def test_quiet_says_nothing(cli: CommandLine) -> None:

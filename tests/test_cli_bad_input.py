@@ -259,7 +259,7 @@ def test_values_that_make_no_sense_are_wrong_usage(options: str, cli: CommandLin
     ("arguments", "words"),
     [
         ("pca", "image"),
-        ("pca photo.png more.png", "more.png"),
+        ("traverse photo.png more.png", "more.png"),
         ("pca photo.png --nonsense", "--nonsense"),
         ("pca photo.png --seed 1.5", "--seed"),
         ("pca photo.png --seed -1", "--seed"),

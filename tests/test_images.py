@@ -30,9 +30,10 @@ from latentlab.errors import (
     ValueRangeWarning,
 )
 from latentlab.images.arrays import from_uint8, to_uint8
+from latentlab.images.checking import list_images
 from latentlab.images.fit import MAX_PIXELS
 from latentlab.images.image import Image
-from latentlab.images.reading import list_images, read_frames, read_image, save_png
+from latentlab.images.reading import read_frames, read_image, save_png
 from latentlab.machine.files import replace_when_done, sha256_of_file
 
 PHOTO = (

@@ -22,7 +22,7 @@ from latentlab.components.stores import store_rows
 from latentlab.errors import ShapeError, UsageError
 from latentlab.results.components import load_pca
 from latentlab.store.filling import encode_folder
-from latentlab.store.manifest import is_store
+from latentlab.store.opening import is_store
 from latentlab.store.reading import Store, open_store
 
 IMAGES = 24

@@ -93,9 +93,7 @@ def test_pca_and_traverse_run_from_an_empty_folder_with_no_network(
     assert {model["name"] for model in sources["built_in"]} == {"mini", "linear", "linear32"}
     found = call(program, tmp_path, "pca", "sample:flower", "--size", "64", "--samples", "8")
     assert found["model"] == "mini"
-    assert (
-        "loading mini, the default; for another, --model flux1 (downloads 168 MB" in found["stderr"]
-    )
+    assert "loading mini, the default; for another, see `latentlab models`" in found["stderr"]
     walk = call(program, tmp_path, "traverse", "--components", "2", "--steps", "3")
     assert all((tmp_path / file).stat().st_size > 0 for file in found["files"] + walk["files"])
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from latentlab.errors import UsageError
-from latentlab.loaders.catalogue import find_entry
 
 DEFAULT_MODEL = "mini"
 MODEL_VARIABLE = "LATENTLAB_MODEL"
@@ -29,15 +28,13 @@ class ChosenModel:
     chosen_by: str
 
     def announce(self) -> str:
-        """Return the line that says which model is used and how to choose another."""
-        if self.chosen_by != "default":
-            return f"loading {self.name} (chosen by {self.chosen_by})"
-        larger = find_entry("flux1")
-        return (
-            f"loading {self.name}, the default; for another, --model {larger.name} (downloads "
-            f"{larger.size_mb:g} MB; see `latentlab models`), {MODEL_VARIABLE}, or model = "
-            f'"{larger.name}" under [tool.latentlab] in pyproject.toml or in {_user_file()}'
-        )
+        """Return a line on the model that is used; empty if the command line itself names it."""
+        match self.chosen_by:
+            case "--model":
+                return ""
+            case "default":
+                return f"loading {self.name}, the default; for another, see `latentlab models`"
+        return f"loading {self.name} (chosen by {self.chosen_by})"
 
 
 def choose_model(asked: str | None = None, folder: Path | None = None) -> ChosenModel:

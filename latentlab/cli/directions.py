@@ -11,6 +11,7 @@ import typer
 from latentlab.cli import options
 from latentlab.cli.console import SHORTEN_SAMPLING, progress_bar, say, shown, styled, table
 from latentlab.cli.grouping import grouped
+from latentlab.cli.inputs import check_image
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Output, Samples, parse_names, parse_size
 
@@ -41,6 +42,7 @@ def directions(
     figure_format: options.FigureFormat = "png",
 ) -> None:
     """Find directions around an image and say what each of them changes."""
+    check_image(image)
     from latentlab.recipes.finding import (
         check_search,
         find_around,

@@ -11,6 +11,7 @@ import typer
 from latentlab.cli import options
 from latentlab.cli.console import print_json, progress_bar
 from latentlab.cli.grouping import grouped
+from latentlab.cli.inputs import check_source
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.images.fit import AUTO
 
@@ -20,7 +21,9 @@ def encode(
     images: Annotated[
         Path, typer.Argument(help="A folder of images, with its subfolders, or a tar file.")
     ],
-    out: Annotated[Path, typer.Option(help="The store: a new folder, or one to resume.")],
+    out: Annotated[
+        Path, typer.Option(*options.OUT, help="The store: a new folder, or one to resume.")
+    ],
     machine: Machine,
     size: options.Size = AUTO,
     store_dtype: Annotated[
@@ -52,17 +55,16 @@ def encode(
     quiet: options.Quiet = False,
 ) -> None:
     """Encode every image of a folder. An interrupted run resumes where it stopped."""
+    check_source(images)
     from latentlab.encoding.precision import for_data_set
     from latentlab.machine.distributed import joined_ranks
     from latentlab.recipes.encoding import describe_filled, loading_options
     from latentlab.store.filling import encode_folder
     from latentlab.store.manifest import check_options
-    from latentlab.store.opening import open_source
 
     side = options.parse_size(size)
     counts = {"per_shard": per_shard, "batch": batch, "threads": threads}
     check_options(stored=store_dtype, **counts)
-    open_source(images)
     with joined_ranks() as ranks:
         quiet = quiet or not ranks.is_first  # one process speaks for all
         how = loading_options(out, machine.dtype, machine.tile, machine.compiled)

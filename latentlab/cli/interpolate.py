@@ -11,6 +11,7 @@ import typer
 from latentlab.cli import options
 from latentlab.cli.console import progress_bar, say, shown, table
 from latentlab.cli.grouping import grouped
+from latentlab.cli.inputs import check_images
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Animation, Output
 from latentlab.images.fit import AUTO
@@ -36,6 +37,7 @@ def interpolate(
     figure_format: options.FigureFormatBesideAnimations = "png",
 ) -> None:
     """Interpolate between two images in latent space and plot how evenly they change."""
+    check_images((first, last))
     from latentlab.machine.files import check_folder
     from latentlab.recipes.comparing import analyze_interpolation, encode_alike
     from latentlab.results.folders import RUNS_FOLDER

@@ -70,7 +70,7 @@ class Machine:
         chosen = chosen or choose_model(self.model)
         names = ("device", "dtype", "tile", "compiled", "offline")
         how = {**{name: getattr(self, name) for name in names}, **instead}
-        say(chosen.announce(), quiet=quiet)
+        say(chosen.announce(), quiet=quiet or not chosen.announce())
         with progress_bar(quiet=quiet, in_bytes=True) as progress:
             vae = load_vae(chosen.name, progress=progress, **how)
         if how["compiled"]:

@@ -16,6 +16,7 @@ from latentlab.cli.console import say
 from latentlab.cli.digits import digits
 from latentlab.cli.directions import directions
 from latentlab.cli.encode import encode
+from latentlab.cli.failures import explain
 from latentlab.cli.grouping import ListingCommand
 from latentlab.cli.interpolate import interpolate
 from latentlab.cli.models import models
@@ -24,16 +25,14 @@ from latentlab.cli.reconstruct import reconstruct
 from latentlab.cli.store import store
 from latentlab.cli.transfer import transfer
 from latentlab.cli.traverse import traverse
-from latentlab.errors import LatentlabError
 
 INTERRUPTED = 130
-OUT_OF_MEMORY = 5
-_NO_MEMORY = "Out of memory. Lower --size, --samples or --steps."
 
 app = typer.Typer(
     name="latentlab",
     help="Look into the latent space around an image, for latent-diffusion VAEs.",
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # drawing the help with rich would double the time of --help
 )
@@ -96,7 +95,7 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:  # noqa: BLE001 (the last line of defense against a traceback)
-        message, code = _explain(error)
+        message, code = explain(error, given)
         if debug:
             traceback.print_exception(error)
         say(f"error: {message}")
@@ -104,40 +103,6 @@ def run(arguments: Sequence[str]) -> int:
     if code == INTERRUPTED:
         say("error: interrupted; files with their final names are complete")
     return code
-
-
-_PLAINER = {
-    "Input should be a valid integer, unable to parse string as an integer": "not a whole number",
-    "Input should be a valid number, unable to parse string as a number": "not a number",
-    "Input should be greater than or equal to": "expected at least",
-    "Input should be less than or equal to": "expected at most",
-    "Value error, ": "",
-}
-"""Wording of the command-line parser → ours."""
-
-
-def _explain(error: Exception) -> tuple[str, int]:
-    """Return an error's message, in one line, and its exit code."""
-    first = (str(error).splitlines() or [""])[0]
-    match error:
-        case LatentlabError():
-            return str(error), error.exit_code
-        case typer.TyperException():
-            told = " ".join(error.format_message().split()).rstrip(".")
-            for theirs, ours in _PLAINER.items():
-                told = told.replace(theirs, ours)
-            context = getattr(error, "ctx", None)
-            command = context.command_path if context else "latentlab"
-            return f"{told}. See `{command} --help`.", error.exit_code
-        case MemoryError():
-            return _NO_MEMORY, OUT_OF_MEMORY
-        case RuntimeError() if "out of memory" in first or "allocate memory" in first:
-            return _NO_MEMORY, OUT_OF_MEMORY
-        case OSError():
-            advice = "Check the path, its permissions and the free space."
-            return f"A file could not be read or written: {first}. {advice}", 1
-    name = type(error).__name__
-    return f"Unexpected {name}: {first}. Run again with --debug and report it.", 1
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -18,6 +18,9 @@ from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD
 if TYPE_CHECKING:
     from latentlab.recipes.sampling import SamplingPlan
 
+OUT = ("--out", "--output", "-o")
+"""Names of the option that says where results go."""
+
 Size = Annotated[
     str,
     typer.Option(
@@ -91,7 +94,9 @@ class Output:
 
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the results. Default: latentlab-runs/<image>-<model>-<n>."),
+        typer.Option(
+            *OUT, help="Folder for the results. Default: latentlab-runs/<image>-<model>-<n>."
+        ),
     ] = None
     json: Json = False
     quiet: Quiet = False

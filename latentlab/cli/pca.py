@@ -12,6 +12,7 @@ import typer
 from latentlab.cli import options
 from latentlab.cli.console import SHORTEN_SAMPLING, progress_bar, say, shown, styled, table, tiling
 from latentlab.cli.grouping import grouped
+from latentlab.cli.inputs import check_image
 from latentlab.cli.machine import Machine
 from latentlab.cli.options import Output, Samples, given_options, parse_names, parse_size
 from latentlab.errors import UsageError
@@ -62,8 +63,10 @@ def pca(
     figure_format: options.FigureFormat = "png",
 ) -> None:
     """Plot the cumulative explained variance around an image, or of a whole store."""
-    from latentlab.store.manifest import is_store
+    from latentlab.store.opening import is_store
 
+    if not is_store(image):
+        check_image(image)
     fit: dict[str, Any] = {
         "n_components": components,
         "solver": "randomized" if randomized else "auto",

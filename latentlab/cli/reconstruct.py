@@ -12,6 +12,7 @@ import typer
 from latentlab.cli import options
 from latentlab.cli.console import print_json, print_parts, progress_bar, say, shown, table
 from latentlab.cli.grouping import grouped
+from latentlab.cli.inputs import check_images
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Output
 from latentlab.images.fit import AUTO
@@ -28,6 +29,7 @@ def reconstruct(
     size: options.Size = AUTO,
 ) -> None:
     """Encode images, decode them again, and show what was lost."""
+    check_images(images)
     from latentlab.machine.files import check_folder
     from latentlab.recipes.reconstructing import analyze_reconstruction
     from latentlab.results.folders import RUNS_FOLDER

@@ -9,6 +9,7 @@ import typer
 
 from latentlab.cli import options
 from latentlab.cli.console import print_json, progress_bar, say
+from latentlab.cli.inputs import check_store
 
 store = typer.Typer(
     help="Inspect, verify and export stores of latents that `latentlab encode` wrote.",
@@ -21,6 +22,7 @@ DAMAGED = 3
 @store.command("info")
 def info(folder: Folder, json: options.Json = False) -> None:
     """Print what a store holds and how it was made."""
+    check_store(folder)
     from latentlab.store.reading import open_store
 
     facts = open_store(folder).summary()
@@ -49,6 +51,7 @@ def verify(
     quiet: options.Quiet = False,
 ) -> None:
     """Check every byte of a store and its images; exit with code 3 if anything is wrong."""
+    check_store(folder)
     from latentlab.store.opening import open_source
     from latentlab.store.verification import verify_store
 
@@ -70,12 +73,13 @@ def verify(
 @store.command("export")
 def export(
     folder: Folder,
-    out: Annotated[Path, typer.Option(help="A file in .safetensors, .npy or .npz.")],
+    out: Annotated[Path, typer.Option(*options.OUT, help="A file in .safetensors, .npy or .npz.")],
     dtype: Annotated[str, typer.Option(help="stored or float32.")] = "stored",
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Write all latents of a store as one array, with the paths of their images."""
+    check_store(folder)
     from latentlab.store.exporting import export_store
     from latentlab.store.reading import open_store
 

@@ -11,6 +11,7 @@ import typer
 from latentlab.cli import options
 from latentlab.cli.console import SHORTEN_SAMPLING, progress_bar, say, table
 from latentlab.cli.grouping import grouped
+from latentlab.cli.inputs import check_images
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Output, Samples
 from latentlab.errors import UsageError
@@ -35,11 +36,12 @@ def transfer(
     figure_format: options.FigureFormat = "png",
 ) -> None:
     """Compare what directions change at one image with what they change at others."""
+    check_images(images)
+    if len(images) < 2:
+        raise UsageError(f"one image, {images[0]}", "at least two images", "pass A.jpg B.jpg …")
     from latentlab.recipes.comparing import analyze_transfer
     from latentlab.recipes.finding import check_search, plan_search
 
-    if len(images) < 2:
-        raise UsageError(f"one image, {images[0]}", "at least two images", "pass A.jpg B.jpg …")
     if not 0 < alpha <= 1e6:
         raise UsageError(f"--alpha {alpha:g}", "a number above 0", "pass --alpha 2")
     search = plan_search(

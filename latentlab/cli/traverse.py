@@ -14,6 +14,7 @@ from latentlab.cli import options
 from latentlab.cli.console import SHORTEN_SAMPLING, progress_bar, say, shown, table
 from latentlab.cli.defaults import ChosenModel
 from latentlab.cli.grouping import grouped
+from latentlab.cli.inputs import check_image, check_run
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Animation, Output, Samples, given_options, parse_size
 from latentlab.cli.pca import analyze_image
@@ -77,17 +78,21 @@ def traverse(
     figure_format: options.FigureFormatBesideAnimations = "png",
 ) -> None:
     """Step along the top components, or other directions, and write decoded animations."""
+    if image is None:
+        _refuse_image_options(context)
+        check_run(run)
+    elif run is not None:
+        raise UsageError("IMAGE and --run", "one of the two", "leave one of them out")
+    else:
+        check_image(image)
     from latentlab.recipes.walking import USUAL_DIRECTIONS, check_curved, walk_and_save
     from latentlab.walks.traversal import check_steps
 
     check_steps(USUAL_DIRECTIONS if components is None else components, span, steps)
     how = animation.checked()
     if image is None:
-        _refuse_image_options(context)
         options.say_sheet_stays_png(figure_format, quiet=output.quiet)
         vae, found, folder, dtype = _resume(run, machine, output)
-    elif run is not None:
-        raise UsageError("IMAGE and --run", "one of the two", "leave one of them out")
     else:
         if curved:
             check_curved(samples.neighborhood)

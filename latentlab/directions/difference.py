@@ -14,7 +14,8 @@ from latentlab.directions.base import Finder, Found, Scene
 from latentlab.directions.ridge import FOLDS, fold_of
 from latentlab.encoding.encoder import encode_batch
 from latentlab.errors import UsageError
-from latentlab.images.reading import list_images, read_image
+from latentlab.images.checking import list_images
+from latentlab.images.reading import read_image
 
 _METHODS = ("means", "discriminant")
 

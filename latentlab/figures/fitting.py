@@ -48,9 +48,9 @@ def fit(ax: Axes, *, first: Sequence[str] = ()) -> None:
     _fit_title(ax)
     settle(figure)
     lengths = ((ax.xaxis.label, ax.bbox.width), (ax.yaxis.label, ax.bbox.height))
-    moved = _place_legend(ax, first)
-    moved += sum([wrap_text(label, length, _LABEL_LINES) for label, length in lengths])
-    if moved:
+    moved = [_place_legend(ax, first)]
+    moved += [wrap_text(label, length, _LABEL_LINES) for label, length in lengths]
+    if any(moved):
         # What takes more room beside the axis has moved it away from the middle.
         settle(figure)
         ax.title.set_text(title)

@@ -77,6 +77,12 @@ def _too_large(what: str) -> ImageError:
     return ImageError(what, f"at most {MAX_PIXELS // 1_000_000} million pixels", "shrink it first")
 
 
+def check_pixels(image: Image.Image) -> None:
+    """Raise ImageError for more than ``MAX_PIXELS`` by the header; nothing is decoded."""
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_large(f"an image of {image.width}×{image.height} pixels")
+
+
 def load_upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
     """Return the decoded image, upright by its EXIF orientation, and what was done to it.
 
@@ -84,8 +90,7 @@ def load_upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
     ------
     ImageError : more than ``MAX_PIXELS`` by its header; nothing is decoded.
     """
-    if image.width * image.height > MAX_PIXELS:
-        raise _too_large(f"an image of {image.width}×{image.height} pixels")
+    check_pixels(image)
     # Pillow keeps the high byte of 16-bit color and drops the mode once the data are loaded.
     deep = any(";16" in str(tile[3]) for tile in getattr(image, "tile", []))
     notes = ["16 to 8 bit"] if deep else []

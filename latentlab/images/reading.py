@@ -18,21 +18,20 @@ import numpy as np
 import torch
 from PIL import Image as Pillow
 
-from latentlab.errors import ImageError, ShapeError, UsageError
+from latentlab.errors import ShapeError, UsageError
 from latentlab.images.arrays import ValueRange, channels_last, from_uint8, image_of, pixels_of
+from latentlab.images.checking import check_file
 from latentlab.images.cropping import crop_box, fit_image, grid_notes
 from latentlab.images.examples import PREFIX, sample_path
 from latentlab.images.fit import Fit, Size, fit_of
 from latentlab.images.image import Image
-from latentlab.images.pillow import IMAGE_SUFFIXES, decoding
-from latentlab.images.video import read_video
+from latentlab.images.pillow import decoding
+from latentlab.images.video import VIDEO_SUFFIXES, read_video
 from latentlab.machine.files import replace_when_done, sha256_of_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
-
-VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 
 
 def read_image(
@@ -147,33 +146,9 @@ def read_frames(
     """
     fit = fit_of(size, multiple, longest)
     file = Path(path)
-    _check_file(file)
+    check_file(file)
     frames = read_video(file) if file.suffix.lower() in VIDEO_SUFFIXES else _still_frames(file)
     return _images_of(frames, file, fit, limit)
-
-
-def list_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """Return the image files of a folder, by suffix, sorted by name; hidden files are skipped.
-
-    Raises
-    ------
-    ImageError : the folder does not exist, or has no image in it.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        raise ImageError(f"{root}, which is no folder", "a folder of images", "check the path")
-    found = sorted(
-        path
-        for path in root.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    )
-    if not found:
-        raise ImageError(
-            f"{root} without an image in it",
-            f"files ending in {', '.join(IMAGE_SUFFIXES)}",
-            "name the folder that holds the images themselves",
-        )
-    return found
 
 
 def save_png(path: str | os.PathLike[str], array: NDArray[np.uint8]) -> Path:
@@ -197,7 +172,7 @@ def save_png(path: str | os.PathLike[str], array: NDArray[np.uint8]) -> Path:
 
 
 def _read_file(path: Path, fit: Fit) -> Image:
-    _check_file(path)
+    check_file(path)
     if path.suffix.lower() in VIDEO_SUFFIXES:
         image = next(_images_of(read_video(path), path, fit, 1))
         return replace(image, name=path.stem, sha256=sha256_of_file(path))
@@ -222,19 +197,6 @@ def _image(
 
 def _sha256(pixels: Tensor) -> str:
     return hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest()
-
-
-def _check_file(path: Path) -> None:
-    if path.is_dir():
-        raise ImageError(
-            f"{path}, a folder",
-            "one image file",
-            "name an image inside it, or encode all of them with `latentlab encode`",
-        )
-    if not path.exists():
-        raise ImageError(f"{path}, which does not exist", "an image file", "check the path")
-    if path.stat().st_size == 0:
-        raise ImageError(f"{path} with 0 bytes", "an image file", "copy or download it again")
 
 
 def _images_of(

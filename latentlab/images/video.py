@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentlab.errors import FileError, ImageError, MissingExtraError
+
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 
 # Players guess BT.709 or BT.601 for untagged video by its size, so colors would shift.
 _BT709 = (
@@ -43,7 +45,7 @@ def ffmpeg_program() -> str:
     return found
 
 
-def read_video(path: Path) -> Iterator[Image.Image]:
+def read_video(path: Path) -> Generator[Image.Image, None, None]:
     """Return an iterator over the RGB frames of a video file, decoded one at a time.
 
     Raises
@@ -56,7 +58,7 @@ def read_video(path: Path) -> Iterator[Image.Image]:
     return _ppm_frames([*command, "-f", "image2pipe", "-c:v", "ppm", "-"], path)
 
 
-def _ppm_frames(command: list[str], path: Path) -> Iterator[Image.Image]:
+def _ppm_frames(command: list[str], path: Path) -> Generator[Image.Image, None, None]:
     count = 0
     with (
         tempfile.TemporaryFile() as log,

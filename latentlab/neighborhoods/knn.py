@@ -11,8 +11,9 @@ from torch import Generator, Tensor
 
 from latentlab.encoding.encoder import encode_batch
 from latentlab.errors import ImageError, UsageError
+from latentlab.images.checking import list_images
 from latentlab.images.examples import PREFIX
-from latentlab.images.reading import list_images, read_image
+from latentlab.images.reading import read_image
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods import SAMPLERS

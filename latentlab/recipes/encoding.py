@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentlab.store.manifest import MANIFEST, read_manifest
+from latentlab.store.manifest import read_manifest
+from latentlab.store.opening import MANIFEST
 from latentlab.store.reading import open_store
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from latentlab.machine.files import check_folder, locked, open_durably
 from latentlab.machine.threads import fixed_threads
 from latentlab.store.encoding import ShardEncoder
 from latentlab.store.listing import LIST, check_list, paths_by_shard, write_list
-from latentlab.store.manifest import MANIFEST, Manifest, plan, read_same, write_manifest
-from latentlab.store.opening import open_source
+from latentlab.store.manifest import Manifest, plan, read_same, write_manifest
+from latentlab.store.opening import MANIFEST, open_source
 from latentlab.store.preparing import Prepared, prepare
 from latentlab.store.shards import INDEX, is_finished, lines_of_index, remove_unfinished
 from latentlab.store.sources import Source

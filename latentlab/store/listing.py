@@ -14,7 +14,8 @@ from latentlab.errors import FileError
 from latentlab.latents import Progress
 from latentlab.machine.files import open_durably, sha256_of_file
 from latentlab.store.lines import damaged, line_of, read_lines
-from latentlab.store.manifest import MANIFEST, Manifest
+from latentlab.store.manifest import Manifest
+from latentlab.store.opening import MANIFEST
 from latentlab.store.sources import Entry, Source
 
 LIST = "pictures.jsonl"

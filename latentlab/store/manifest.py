@@ -19,11 +19,11 @@ from latentlab.latents import LatentSpec
 from latentlab.loaders.base import LatentVAE
 from latentlab.machine.files import open_durably
 from latentlab.machine.versions import library_versions
+from latentlab.store.opening import MANIFEST
 from latentlab.store.preparing import describe_preparing
 from latentlab.store.sources import Source
 
 FORMAT = 1
-MANIFEST = "store.json"
 PER_SHARD = 256
 STORED_DTYPES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32"}
 """Dtype that latents can be stored in → its name in safetensors."""
@@ -246,8 +246,3 @@ def _differences(begun: Manifest, planned: Manifest) -> Iterator[tuple[str, Any,
         wanted = getattr(planned, name)
         if name not in {"model", "spec", *later} and had != wanted:
             yield name.replace("stored", "store_dtype"), had, wanted
-
-
-def is_store(path: str | Path) -> bool:
-    """Return whether a path is a folder with a store's ``store.json``."""
-    return (Path(path) / MANIFEST).is_file()

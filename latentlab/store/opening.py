@@ -1,4 +1,4 @@
-"""Which kind of source is at a path."""
+"""What is at a path: a store, or which kind of source. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ from latentlab.errors import ImageError
 from latentlab.store.hub_datasets import MARK_OF_SPLITS, MARKS, DatasetRows
 from latentlab.store.sources import Folder, Source
 from latentlab.store.tars import Tars
+
+MANIFEST = "store.json"
+"""The file with the settings of a store."""
+
+
+def is_store(path: str | Path) -> bool:
+    """Return whether a path is a folder with a store's ``store.json``."""
+    return (Path(path) / MANIFEST).is_file()
 
 
 def open_source(path: str | Path) -> Source:

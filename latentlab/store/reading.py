@@ -15,7 +15,8 @@ from latentlab.latents import Latent, LatentSpec
 from latentlab.store.items import index_of, latents_at, latents_in_order, position_of, table_of
 from latentlab.store.lines import damaged
 from latentlab.store.listing import LIST
-from latentlab.store.manifest import MANIFEST, STORED_DTYPES, Manifest, read_manifest
+from latentlab.store.manifest import STORED_DTYPES, Manifest, read_manifest
+from latentlab.store.opening import MANIFEST
 from latentlab.store.shards import (
     INDEX,
     Shape,

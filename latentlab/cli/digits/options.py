@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from latentlab.cli.console import progress_bar
+from latentlab.cli.options import OUT
 from latentlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ RunData = Annotated[
 ]
 Out = Annotated[
     Path | None,
-    typer.Option(help="Folder for the results. Default: latentlab-runs/digits-<what>-<n>."),
+    typer.Option(*OUT, help="Folder for the results. Default: latentlab-runs/digits-<what>-<n>."),
 ]
 Latent = Annotated[int, typer.Option(help="Number of latent dimensions.")]
 Network = Annotated[str, typer.Option(help="mlp or conv.")]

@@ -1,0 +1,201 @@
+"""Options and commands that people try because other tools have them, and what to write here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from latentlab.errors import UsageError
+
+_MODEL = "pass --model NAME; see `latentlab models`"
+_DTYPE = "pass --dtype, such as --dtype bfloat16"
+_FILES = "open the files of the run folder; every run writes its figures there"
+_KEPT = "leave it out: results go into a new folder, and --out replaces those of an earlier run"
+_OPTIONS: Mapping[str, Sequence[str]] = {
+    "n-components num-components ncomponents n-comp n-directions k rank dim dims": (
+        "pass --components",
+    ),
+    "random-state random-seed rng manual-seed": ("pass --seed",),
+    "n-samples num-samples n nsamples count n-images": ("pass --samples",),
+    "output-dir output-folder output-path outdir out-dir save save-dir save-to dest d": (
+        "pass --out",
+    ),
+    "svd-solver solver approximate fast": ("pass --randomized",),
+    "whiten scale standardize normalize center": (
+        "leave it out: samples are centered and never scaled, so variances keep the latent's units",
+    ),
+    "model-name model-id model-path checkpoint ckpt weights vae autoencoder pretrained "
+    "pretrained-model-name-or-path repo repo-id": (_MODEL,),
+    "revision": (
+        "leave it out: a model is fetched at its latest revision, which run.json records",
+    ),
+    "subfolder": ("write it behind the hub id: --model owner/name:subfolder",),
+    "trust-remote-code": ("leave it out: code of a repository is never run",),
+    "token hf-token": ("set the variable HF_TOKEN, or run `hf auth login`",),
+    "cache-dir": ("set the variable HF_HOME",),
+    "local-files-only no-download no-network": ("pass --offline",),
+    "image images input input-image img file path i": (
+        "pass the image without an option, such as `latentlab pca photo.jpg`",
+    ),
+    "input-dir data-dir folder directory dir": (
+        "pass the folder without an option, such as `latentlab encode photos --out STORE`",
+    ),
+    "resolution res image-size img-size width height shape resize max-size": (
+        "pass --size, such as --size 256 or --size 640x480",
+    ),
+    "batch-size bs b": ("pass --batch", "leave it out: batches are as large as the memory allows"),
+    "num-workers n-workers jobs j n-jobs processes": (
+        "pass --workers",
+        "leave it out: one image needs no worker processes",
+    ),
+    "gpu cuda use-cuda": ("pass --device cuda",),
+    "cpu no-cuda no-gpu": ("pass --device cpu",),
+    "mps": ("pass --device mps",),
+    "precision fp16 float16 half bf16 bfloat16 fp32 float32 mixed-precision torch-dtype": (_DTYPE,),
+    "tiled tiling tile-size vae-tiling enable-tiling": ("pass --tile PIXELS, such as --tile 512",),
+    "torch-compile": ("pass --compile",),
+    "verbose v vv log-level progress": (
+        "leave it out: progress is shown anyway, and --quiet turns it off",
+    ),
+    "silent no-progress s": ("pass --quiet",),
+    "version v": ("run `latentlab --version`",),
+    "force overwrite f exist-ok yes y": (_KEPT,),
+    "radius epsilon eps sigma noise std rotation strength hue zoom shift": (
+        "write it as a setting, such as --set radius=0.1; each neighborhood has its own",
+    ),
+    "method algorithm type kind mode": (
+        "pass --finder, --neighborhood or --path",
+        "pass --finder for directions, or --neighborhood for what is sampled",
+        "pass --neighborhood for what is sampled",
+        "pass --path",
+    ),
+    "sampler sampling neighbourhood": ("pass --neighborhood",),
+    "null baseline permutations n-permutations n-perm bootstrap": ("pass --nulls NAME",),
+    "no-nulls no-null": ("pass --nulls none",),
+    "n-steps num-steps frames n-frames num-frames": ("pass --steps",),
+    "range alpha scale-range sigma-range extent max": ("pass --span",),
+    "duration framerate frame-rate speed": ("pass --fps",),
+    "gif mp4 webp": ("pass --format gif, webp, apng or mp4",),
+    "pdf svg png figure-type fig-format dpi": ("pass --figure-format pdf, or svg",),
+    "plot show figure view open no-plot": (_FILES,),
+    "crop roi mask box bbox": ("pass --region x,y,width,height",),
+    "label annotate": ("pass --labels",),
+    "output-format": ("pass --json", "pass --format"),
+    "lr learning-rate": ("pass --rate",),
+    "latent-dim latent-dims latent-size z-dim": ("pass --latent",),
+    "n-epochs num-epochs max-epochs": ("pass --epochs",),
+    "dataset": ("pass --data",),
+    "as-json to-json": ("pass --json",),
+    "load run-dir resume-from": ("pass --run FOLDER",),
+    "download pull fetch": ("run `latentlab models --download NAME`",),
+}
+"""Names, without their hyphens → sentences; the first whose options the command has is said."""
+
+_COMMANDS: Mapping[str, str] = {
+    "analyze analyse analysis fit run components spectrum explain umap tsne": (
+        "run `latentlab pca IMAGE`"
+    ),
+    "walk traversal explore sweep edit animate": "run `latentlab traverse`, after `latentlab pca`",
+    "direction find label labels finders": "run `latentlab directions IMAGE`",
+    "morph blend slerp lerp": "run `latentlab interpolate A B`",
+    "decode roundtrip reconstruction psnr": "run `latentlab reconstruct IMAGE`",
+    "embed latents extract batch": "run `latentlab encode FOLDER --out STORE`",
+    "list ls model": "run `latentlab models`",
+    "download pull fetch": "run `latentlab models --download NAME`",
+    "info verify export": "run `latentlab store` with this word and a store",
+    "train demo factors mnist serve": "run `latentlab digits train` or `latentlab digits demo`",
+    "version": "run `latentlab --version`",
+    "help": "run `latentlab --help`, or `latentlab pca --help`",
+    "compare": "run `latentlab transfer A B`",
+    "plot show open": _FILES,
+    "init config": "run `latentlab pca sample:flower`; nothing needs to be configured",
+}
+"""Names → what to run."""
+
+_EXTRA = {
+    "encode": "pass the folder that holds the images",
+    "interpolate": "pass two images, and run it again for another pair",
+    "traverse": "pass one image, and run it again for another",
+    "models": "run `latentlab models --download NAME` for one of them",
+    "store": "pass one store",
+}
+"""Command → what to do with arguments that are too many."""
+
+
+def answer(error: Any, arguments: Sequence[str]) -> UsageError | None:
+    """Return the error that answers a wrong guess on the command line; None if it is none.
+
+    Parameters
+    ----------
+    error : TyperException, what the parser found
+    arguments : the command line
+    """
+    context, message = getattr(error, "ctx", None), error.format_message()
+    if context is None:
+        return None
+    if message.startswith("No such option"):
+        return _of_option(error.option_name, context, arguments)
+    if named := re.match("No such command '(.*?)'", message):
+        return _of_command(named[1])
+    if extra := re.match(r"Got unexpected extra argument.*? \((.*)\)", message):
+        path = context.command_path.split()
+        advice = next((_EXTRA[word] for word in path[1:] if word in _EXTRA), "leave it out")
+        return UsageError(extra[1], "fewer arguments", advice)
+    return None
+
+
+def _of_option(option: str, context: Any, arguments: Sequence[str]) -> UsageError | None:
+    known = [name for parameter in context.command.params for name in parameter.opts]
+    if len(option) == 2:  # -size is read as -s -i -z -e
+        long = [word for word in arguments if word.startswith(option) and len(word) > 2]
+        option = long[0] if long else option
+    plain = re.sub("[_ ]", "-", option.partition("=")[0].lstrip("-").lower())
+    advice = (
+        (f"write --{plain}" if f"--{plain}" in known else "")
+        or _sentence(plain, known)
+        or _elsewhere(plain, context)
+        or _similar(plain, known)
+    )
+    return UsageError(option, f"an option of `{context.command_path}`", advice) if advice else None
+
+
+def _sentence(plain: str, known: Collection[str]) -> str:
+    """Return what the table says about an option, where the command has what it says."""
+    for names, sentences in _OPTIONS.items():
+        if plain in names.split():
+            for sentence in sentences:
+                named = re.findall("--[a-z-]+", re.sub("`.*?`", "", sentence))
+                if set(named) <= set(known):
+                    return sentence
+    return ""
+
+
+def _similar(plain: str, known: Sequence[str]) -> str:
+    near = get_close_matches(f"--{plain}", [name for name in known if name[:2] == "--"], n=1)
+    return f"the closest option is {near[0]}" if near and plain else ""
+
+
+def _elsewhere(plain: str, context: Any) -> str:
+    """Return which other commands have an option of this name."""
+    root = context.find_root()
+    having = [
+        name
+        for name, command in root.command.commands.items()
+        if any(f"--{plain}" in parameter.opts for parameter in command.params)
+    ]
+    commands = ", ".join(f"`latentlab {name}`" for name in having)
+    return f"leave it out here; it belongs to {commands}" if having else ""
+
+
+def _of_command(word: str) -> UsageError | None:
+    got = word, "a command"
+    plain = word.lower().replace("_", "-")
+    for names, advice in _COMMANDS.items():
+        if plain in names.split():
+            return UsageError(*got, advice)
+    if Path(word).exists() or re.match(r"\w+://|sample:", word):
+        return UsageError(*got, f"write the command first, such as `latentlab pca {word}`")
+    return None
