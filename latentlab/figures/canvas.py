@@ -97,7 +97,8 @@ def frozen(figure: Figure) -> Iterator[None]:
         yield
         return
     engine.execute(figure)
-    figure.set_layout_engine("none")
+    # With None, unlike "none", a figure is not drawn a first time to be laid out.
+    figure.set_layout_engine(None)
     try:
         yield
     finally:
