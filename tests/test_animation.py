@@ -276,6 +276,16 @@ def test_long_labels_stay_inside_their_column(label: str) -> None:
     assert (sheet.canvas[sheet.tops[0] :, sheet.lefts[0] - 8 :] == 255).all()
 
 
+def test_labels_of_flat_tiles_do_not_run_into_each_other() -> None:
+    label = "PC 1\n16.9 % of variance\nrotation"
+    one = lay_out_sheet((12, 400), row_labels=[label], columns=1)
+    two = lay_out_sheet((12, 400), row_labels=[label, label], columns=1)
+    row = one.canvas[one.tops[0] : -10]
+    assert (row < 255).any((1, 2)).sum() > 24
+    for top in two.tops:
+        assert np.array_equal(two.canvas[top : top + len(row)], row)
+
+
 @pytest.mark.parametrize(
     ("shape", "tile", "size"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -131,8 +132,10 @@ def lay_out_sheet(
     title_bottom = _MARGIN + text_height(title_lines, 15)
     head_height = max((text_height(lines, 12) for lines in head_lines), default=0)
     first_top = title_bottom + head_height + (_GUTTER if head_height else 0)
-    tops = tuple(first_top + index * (height + _GUTTER) for index in range(len(row_labels)))
-    canvas = Image.new("RGB", (sheet_width, tops[-1] + height + _MARGIN), _PAPER)
+    # A flat tile leaves its row the room that the label needs.
+    rows = [max(height, text_height(lines, 13)) + _GUTTER for lines in label_lines]
+    tops = tuple(accumulate(rows[:-1], initial=first_top))
+    canvas = Image.new("RGB", (sheet_width, tops[-1] + rows[-1] - _GUTTER + _MARGIN), _PAPER)
 
     pen = ImageDraw.Draw(canvas)
     write(pen, title_lines, 15, (_MARGIN, _MARGIN), "la")
@@ -140,7 +143,7 @@ def lay_out_sheet(
         at = (left + width // 2, first_top - _GUTTER - text_height(lines, 12))
         write(pen, lines, 12, at, "ma")
     for top, lines in zip(tops, label_lines, strict=True):
-        at = (_MARGIN, top + (height - text_height(lines, 13)) // 2)
+        at = (_MARGIN, top + max(0, height - text_height(lines, 13)) // 2)
         write(pen, lines, 13, at, "la")
     return Sheet(np.array(canvas), (height, width), tops, lefts)
 
