@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,15 +12,27 @@ import typer
 from latentlab.cli import options
 from latentlab.cli.console import SHORTEN_SAMPLING, progress_bar, say, shown, styled, table
 from latentlab.cli.grouping import grouped
-from latentlab.cli.inputs import check_image
+from latentlab.cli.inputs import expand
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Output, Samples, parse_names, parse_size
+from latentlab.cli.several import RunOne, run_each
+
+_COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "directions": lambda facts: str(len(facts["directions"])),
+    "strongest": lambda facts: shown(facts["strengths"][0], ".3g"),
+    "random": lambda facts: shown(facts["baseline_strength"], ".3g"),
+    "correlates with": lambda facts: (facts["meanings"] or [""])[0] or "–",
+}
+"""Heading → cell, in the table of several images; the strongest direction is the first."""
 
 
 @grouped
 def directions(
     context: typer.Context,
-    image: Annotated[str, typer.Argument(help="An image file, sample:flower or sample:china.")],
+    image: Annotated[
+        list[str],
+        typer.Argument(help="Image files, sample:flower or sample:china, each by itself."),
+    ],
     machine: Machine,
     samples: Samples,
     output: Output,
@@ -42,39 +55,35 @@ def directions(
     figure_format: options.FigureFormat = "png",
 ) -> None:
     """Find directions around an image and say what each of them changes."""
-    check_image(image)
-    from latentlab.recipes.finding import (
-        check_search,
-        find_around,
-        plan_search,
-        save_found,
-        walk_along_all,
-    )
+    how: dict[str, Any] = {
+        "features": features,
+        "labels": labels,
+        "compare": parse_names("--compare", compare),
+    }
+    size, quiet = parse_size(samples.size), output.quiet
 
-    search = plan_search(
-        samples.plan(),
-        finder,
-        components,
-        features=features,
-        labels=labels,
-        compare=parse_names("--compare", compare),
-    )
-    check_search(search, image, output.out)
-    vae = machine.load(quiet=output.quiet)
-    with progress_bar(quiet=output.quiet, shorten=SHORTEN_SAMPLING) as progress:
-        found = find_around(
-            vae,
-            image,
-            search,
-            size=parse_size(samples.size),
-            say=partial(say, quiet=output.quiet),
-            progress=progress,
-        )
-        walk = walk_along_all(vae, found, progress)
-    say_tiling(vae, quiet=output.quiet)
-    options.say_sheet_stays_png(figure_format, quiet=output.quiet)
-    saved = save_found(vae, found, output.out, context.obj, walk=walk)
-    output.show(saved.printed(), _summarize)
+    def begin(first: str) -> RunOne:
+        from latentlab.recipes import finding
+
+        search = finding.plan_search(samples.plan(), finder, components, **how)
+        finding.check_search(search, first, output.out)
+        vae = machine.load(quiet=quiet)
+        options.say_sheet_stays_png(figure_format, quiet=quiet)
+        tell = partial(say, quiet=quiet)
+
+        def run(image: str, folder: Path | None) -> Mapping[str, Any]:
+            with progress_bar(quiet=quiet, shorten=SHORTEN_SAMPLING) as progress:
+                found = finding.find_around(
+                    vae, image, search, size=size, say=tell, progress=progress
+                )
+                walk = finding.walk_along_all(vae, found, progress)
+            say_tiling(vae, quiet=quiet)
+            return finding.save_found(vae, found, folder, context.obj, walk=walk).printed()
+
+        return run
+
+    show = partial(output.show, summarize=_summarize)
+    run_each(context, expand(image), output, begin, show, _COLUMNS)
 
 
 def _summarize(facts: Mapping[str, Any]) -> list[Any]:

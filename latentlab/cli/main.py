@@ -91,7 +91,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            code = int(app(given, prog_name="latentlab", obj=given, standalone_mode=False) or 0)
+            how: dict[str, Any] = {"prog_name": "latentlab", "standalone_mode": False}
+            code = int(app(["--debug"] * debug + given, obj=given, **how) or 0)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:  # noqa: BLE001 (the last line of defense against a traceback)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,9 +12,10 @@ import typer
 from latentlab.cli import options
 from latentlab.cli.console import SHORTEN_SAMPLING, progress_bar, say, shown, styled, table, tiling
 from latentlab.cli.grouping import grouped
-from latentlab.cli.inputs import check_image
+from latentlab.cli.inputs import expand
 from latentlab.cli.machine import Machine
 from latentlab.cli.options import Output, Samples, given_options, parse_names, parse_size
+from latentlab.cli.several import RunOne, run_each
 from latentlab.errors import UsageError
 from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD
 
@@ -31,11 +32,26 @@ _ABOUT_IMAGES = (
 """Parameters that a store does not take."""
 
 
+_COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "PC 1": lambda facts: f"{facts['explained_variance_ratio'][0]:.1%}",
+    "k90": lambda facts: shown(facts["k90"], "d"),
+    "participation ratio": lambda facts: shown(facts["participation_ratio"], ".1f"),
+    "above chance": lambda facts: _count(facts),
+    "log fit R²": lambda facts: shown(facts["log_fit_r2"], ".3f"),
+    "reconstruction": lambda facts: f"{shown(facts['reconstruction_psnr'], '.2f')} dB",
+}
+"""Heading → cell, in the table of several images."""
+
+
 @grouped
 def pca(
     context: typer.Context,
     image: Annotated[
-        str, typer.Argument(help="An image, sample:flower, sample:china, or a store of latents.")
+        list[str],
+        typer.Argument(
+            help="Images, sample:flower or sample:china, each analyzed by itself; or a store of "
+            "latents."
+        ),
     ],
     machine: Machine,
     samples: Samples,
@@ -65,55 +81,59 @@ def pca(
     """Plot the cumulative explained variance around an image, or of a whole store."""
     from latentlab.store.opening import is_store
 
-    if not is_store(image):
-        check_image(image)
+    given = expand(image)
     fit: dict[str, Any] = {
         "n_components": components,
         "solver": "randomized" if randomized else "auto",
         "command_line": context.obj,
         "figure_format": figure_format,
     }
-    saved: Saved | None
-    if is_store(image):
+    if len(given) == 1 and is_store(given[0]):
         _refuse_image_options(context)
         fit["images"] = images
-        saved = _of_store(image, _PARTS[samples.neighborhood], samples.seed, output, fit)
-    else:
-        if images is not None:
-            raise UsageError("--images with an image", "a store", "leave --images out")
-        names = parse_names("--nulls", nulls)
-        saved = analyze_image(image, machine, samples, output, nulls=names, **fit)[1].saved
-    if saved:
-        output.show(saved.printed(), _summarize)
+        saved = _of_store(given[0], _PARTS[samples.neighborhood], samples.seed, output, fit)
+        if saved:
+            output.show(saved.printed(), _summarize)
+        return
+    if images is not None:
+        raise UsageError("--images with an image", "a store", "leave --images out")
+    names = parse_names("--nulls", nulls)
+
+    def begin(first: str) -> RunOne:
+        _, run = begin_analysis(first, machine, samples, output, nulls=names, **fit)
+        return lambda image, folder: run(image, folder).saved.printed()
+
+    show = partial(output.show, summarize=_summarize)
+    run_each(context, given, output, begin, show, _COLUMNS)
 
 
-def analyze_image(
-    image: str,
+def begin_analysis(
+    first: str,
     machine: Machine,
     samples: Samples,
     output: Output,
     *,
     nulls: list[str] | None = None,
     **fit: Any,
-) -> tuple[LatentVAE, Analysis]:
-    """Return the model and the analysis of an image, as the options ask for it."""
+) -> tuple[LatentVAE, Callable[[str, Path | None], Analysis]]:
+    """Return the model, and what analyzes an image into a folder, as the options ask for it.
+
+    What can be wrong with the options is found with the first image, before the model is loaded.
+    """
     from latentlab.recipes.analysis import analyze, check_analysis
 
     plan = samples.plan(machine.dtype)
-    check_analysis(plan, image, nulls, output.out)
+    check_analysis(plan, first, nulls, output.out)
+    how = {**fit, **vars(plan), "nulls": nulls, "size": parse_size(samples.size)}
     vae = machine.load(quiet=output.quiet)
-    with progress_bar(quiet=output.quiet, shorten=SHORTEN_SAMPLING) as progress:
-        return vae, analyze(
-            vae,
-            image,
-            size=parse_size(samples.size),
-            **vars(plan),
-            nulls=nulls,
-            folder=output.out,
-            say=partial(say, quiet=output.quiet),
-            progress=progress,
-            **fit,
-        )
+
+    def run(image: str, folder: Path | None) -> Analysis:
+        quiet = output.quiet
+        with progress_bar(quiet=quiet, shorten=SHORTEN_SAMPLING) as progress:
+            tell = partial(say, quiet=quiet)
+            return analyze(vae, image, folder=folder, say=tell, progress=progress, **how)
+
+    return vae, run
 
 
 def _of_store(

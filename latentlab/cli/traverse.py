@@ -17,7 +17,7 @@ from latentlab.cli.grouping import grouped
 from latentlab.cli.inputs import check_image, check_run
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Animation, Output, Samples, given_options, parse_size
-from latentlab.cli.pca import analyze_image
+from latentlab.cli.pca import begin_analysis
 from latentlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -152,7 +152,8 @@ def _start_from_pca(
         "command_line": context.obj,
         "figure_format": context.params["figure_format"],
     }
-    vae, found = analyze_image(image, machine, samples, output, **how)
+    vae, analyze = begin_analysis(image, machine, samples, output, **how)
+    found = analyze(image, output.out)
     return vae, found.pca, found.folder, machine.dtype
 
 
