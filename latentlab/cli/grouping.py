@@ -1,19 +1,11 @@
-"""Options declared once as dataclasses for several commands, and help that lists names."""
+"""Options declared once as dataclasses for several commands."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from copy import copy
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
-
-from typer.core import TyperCommand
-
-from latentlab.chance.nulls import NULLS
-from latentlab.directions import FINDERS
-from latentlab.neighborhoods import SAMPLERS
-from latentlab.pullback import FEATURES
 
 
 def grouped(function: Callable[..., None]) -> Callable[..., None]:
@@ -52,31 +44,3 @@ def grouped(function: Callable[..., None]) -> Callable[..., None]:
     command.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
     return command
-
-
-class ListingCommand(TyperCommand):
-    """A command whose help lists what is registered at the time.
-
-    ``{neighborhoods}``, ``{finders}``, ``{nulls}`` and ``{features}`` in a help text become the
-    names.
-    """
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help with the names filled in."""
-        names = {
-            "neighborhoods": ", ".join(SAMPLERS.names()),
-            "finders": ", ".join(FINDERS.names()),
-            "nulls": ", ".join(name for name in NULLS.names() if name != "isotropic"),
-            "features": ", ".join(FEATURES.names()),
-        }
-        shown = copy(self)
-        shown.params = [_fill_in(parameter, names) for parameter in self.params]
-        super(ListingCommand, shown).format_help(ctx, formatter)
-
-
-def _fill_in(parameter: Any, names: Mapping[str, str]) -> Any:
-    filled = copy(parameter)
-    for name, listed in names.items():
-        if getattr(filled, "help", None):
-            filled.help = filled.help.replace(f"{{{name}}}", listed)
-    return filled

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentlab.cli import options
+from latentlab.cli.completion import model_names, names_of
 from latentlab.cli.console import progress_bar, say, tiling
 from latentlab.cli.defaults import ChosenModel, choose_model
 
@@ -22,7 +23,7 @@ class Machine:
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", "-m",
+            "--model", "-m", autocompletion=names_of(model_names),
             help="Name (see `latentlab models`), hub id, folder or file. Default: "
             "LATENTLAB_MODEL, else [tool.latentlab] in pyproject.toml, else mini.",
         ),

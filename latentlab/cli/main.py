@@ -12,12 +12,13 @@ from typing import Annotated, Any
 
 import typer
 
+from latentlab.cli.completion import completion
 from latentlab.cli.console import say
 from latentlab.cli.digits import digits
 from latentlab.cli.directions import directions
 from latentlab.cli.encode import encode
 from latentlab.cli.failures import explain
-from latentlab.cli.grouping import ListingCommand
+from latentlab.cli.help import GroupedCommand
 from latentlab.cli.interpolate import interpolate
 from latentlab.cli.models import models
 from latentlab.cli.pca import pca
@@ -31,13 +32,14 @@ INTERRUPTED = 130
 app = typer.Typer(
     name="latentlab",
     help="Look into the latent space around an image, for latent-diffusion VAEs.",
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # drawing the help with rich would double the time of --help
 )
-for command in (*(pca, traverse, directions, transfer, interpolate, reconstruct, encode, models),):
-    app.command(command.__name__, cls=ListingCommand)(command)
+for command in (
+    *(pca, traverse, directions, transfer, interpolate, reconstruct, encode, models, completion),
+):
+    app.command(command.__name__, cls=GroupedCommand)(command)
 app.add_typer(store, name="store")
 app.add_typer(digits, name="digits")
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from latentlab.cli.completion import names_of
 from latentlab.cli.console import print_json, print_parts, say, styled
+from latentlab.directions import FINDERS
 from latentlab.errors import UsageError
 from latentlab.images.fit import AUTO, NATIVE
-from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD
+from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD, SAMPLERS
 
 if TYPE_CHECKING:
     from latentlab.recipes.sampling import SamplingPlan
@@ -47,7 +49,7 @@ FigureFormatBesideAnimations = Annotated[
         help="File format of the figures; sheets stay png, and --format is for animations."
     ),
 ]
-FinderName = Annotated[str, typer.Option(help="{finders}.")]
+FinderName = Annotated[str, typer.Option(autocompletion=names_of(FINDERS.names), help="{finders}.")]
 Features = Annotated[
     str | None,
     typer.Option(help="Features in which the finder jacobian measures change: {features}."),
@@ -117,9 +119,14 @@ class Samples:
     """What is sampled around an image."""
 
     size: Size = AUTO
-    neighborhood: Annotated[str, typer.Option("--neighborhood", "-k", help="{neighborhoods}.")] = (
-        DEFAULT_NEIGHBORHOOD
-    )
+    neighborhood: Annotated[
+        str,
+        typer.Option(
+            *("--neighborhood", "-k"),
+            autocompletion=names_of(SAMPLERS.names),
+            help="{neighborhoods}.",
+        ),
+    ] = DEFAULT_NEIGHBORHOOD
     samples: Annotated[
         int | None,
         typer.Option(

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latentlab.chance.nulls import NULLS
 from latentlab.cli import options
+from latentlab.cli.completion import names_of
 from latentlab.cli.console import SHORTEN_SAMPLING, progress_bar, say, shown, styled, table, tiling
 from latentlab.cli.grouping import grouped
 from latentlab.cli.inputs import expand
@@ -72,6 +74,7 @@ def pca(
     nulls: Annotated[
         str | None,
         typer.Option(
+            autocompletion=names_of(NULLS.names),
             help="Null models to compare with: {nulls}, several separated by commas, or none. "
             "Default: parallel, if it takes little time.",
         ),

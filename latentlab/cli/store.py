@@ -9,6 +9,7 @@ import typer
 
 from latentlab.cli import options
 from latentlab.cli.console import print_json, progress_bar, say
+from latentlab.cli.help import GroupedCommand
 from latentlab.cli.inputs import check_store
 
 store = typer.Typer(
@@ -19,7 +20,7 @@ Folder = Annotated[Path, typer.Argument(help="A store.")]
 DAMAGED = 3
 
 
-@store.command("info")
+@store.command("info", cls=GroupedCommand)
 def info(folder: Folder, json: options.Json = False) -> None:
     """Print what a store holds and how it was made."""
     check_store(folder)
@@ -41,7 +42,7 @@ def _shown(value: Any) -> str:
     return "–" if value is None else str(value)
 
 
-@store.command("verify")
+@store.command("verify", cls=GroupedCommand)
 def verify(
     folder: Folder,
     pictures: Annotated[
@@ -70,7 +71,7 @@ def verify(
         print(f"as they were written: shards: {found.shards:,}{checked}")
 
 
-@store.command("export")
+@store.command("export", cls=GroupedCommand)
 def export(
     folder: Folder,
     out: Annotated[Path, typer.Option(*options.OUT, help="A file in .safetensors, .npy or .npz.")],

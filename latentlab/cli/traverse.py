@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from latentlab.cli import options
+from latentlab.cli.completion import names_of
 from latentlab.cli.console import SHORTEN_SAMPLING, progress_bar, say, shown, table
 from latentlab.cli.defaults import ChosenModel
 from latentlab.cli.grouping import grouped
@@ -18,6 +19,7 @@ from latentlab.cli.inputs import check_image, check_run
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Animation, Output, Samples, given_options, parse_size
 from latentlab.cli.pca import begin_analysis
+from latentlab.directions import FINDERS
 from latentlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,7 +67,10 @@ def traverse(
     ] = False,
     finder: Annotated[
         str | None,
-        typer.Option(help="Walk along the directions of this finder: {finders}. Default: pca."),
+        typer.Option(
+            autocompletion=names_of(FINDERS.names),
+            help="Walk along the directions of this finder: {finders}. Default: pca.",
+        ),
     ] = None,
     labels: Annotated[
         bool | None,

@@ -11,10 +11,11 @@ from latentlab.cli.digits.interpolate import interpolate
 from latentlab.cli.digits.sweep import sweep
 from latentlab.cli.digits.train import train
 from latentlab.cli.digits.traverse import traverse
+from latentlab.cli.help import GroupedCommand
 
 digits = typer.Typer(
     help="Handwritten digits: train small autoencoders and explore their latent spaces.",
     rich_markup_mode=None,
 )
 for command in (train, interpolate, traverse, factors, sweep, export, demo):
-    digits.command()(command)
+    digits.command(cls=GroupedCommand)(command)

@@ -1,0 +1,128 @@
+"""Help in groups, and what shells complete."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import CommandLine
+
+from latentlab.cli.main import run
+from latentlab.directions import FINDERS
+from latentlab.neighborhoods import SAMPLERS
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+def completed(
+    words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> list[str]:
+    """Return what bash is offered for the last word of a command line."""
+    monkeypatch.setenv("_LATENTLAB_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    with pytest.raises(SystemExit):
+        run([])
+    return capsys.readouterr().out.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("latentlab tra", ["traverse", "transfer"]),
+        ("latentlab store v", ["verify"]),
+        ("latentlab pca --fi", ["--figure-format"]),
+        ("latentlab pca --figure-format ", ["png", "pdf", "svg"]),
+        ("latentlab pca --model lin", ["linear", "linear32"]),
+        ("latentlab pca -k ", list(SAMPLERS)),
+        ("latentlab pca --nulls para", ["parallel"]),
+        ("latentlab directions --finder ", list(FINDERS)),
+        ("latentlab completion ", list(SHELLS)),
+        ("latentlab pca ", []),  # the shell then offers files
+    ],
+)
+def test_commands_options_and_names_are_completed(
+    words: str,
+    offered: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert completed(words, monkeypatch, capsys) == offered
+
+
+def test_descriptions_list_the_names(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_LATENTLAB_COMPLETE", "complete_fish")
+    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", "latentlab directions --find")
+    with pytest.raises(SystemExit):
+        run([])
+    option, told = capsys.readouterr().out.rstrip("\n").split("\t")
+    assert option == "--finder"
+    assert told.startswith("pca, jacobian, ")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_every_shell_gets_its_script(shell: str, cli: CommandLine) -> None:
+    called = cli("completion", shell)
+    assert (called.code, called.err) == (0, "")
+    assert f"_LATENTLAB_COMPLETE=complete_{shell}" in called.out
+    if program := shutil.which(shell):
+        subprocess.run([program, "-n"], input=called.out, text=True, check=True)
+
+
+def test_another_shell_is_wrong_usage(cli: CommandLine) -> None:
+    called = cli("completion", "tcsh")
+    assert called.code == 2
+    assert "'bash', 'zsh', 'fish'" in called.error
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_bash_completes_with_the_script(cli: CommandLine, tmp_path: Path) -> None:
+    program = tmp_path / "latentlab"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m latentlab "$@"\n')
+    program.chmod(0o755)
+    (tmp_path / "script").write_text(cli("completion", "bash").out)
+    code = (
+        "source ./script; COMP_WORDS=(latentlab digits tr); COMP_CWORD=2\n"
+        '_latentlab_completion latentlab; echo "${COMPREPLY[*]}"'
+    )
+    place = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "--norc", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **place},
+    )
+    assert done.stdout.split() == ["train", "traverse"]
+
+
+def test_help_has_its_own_options_first_and_the_shared_ones_in_groups(cli: CommandLine) -> None:
+    def headings(*command: str) -> list[str]:
+        lines = cli(*command, "-h").out.splitlines()
+        return [line.rstrip(":") for line in lines if line[:1].isalpha() and line[-1] == ":"]
+
+    assert headings("pca") == ["Arguments", "Options", "Sampling", "Model", "Output"]
+    everything = ["Arguments", "Options", "Sampling", "Model", "Animations", "Output"]
+    assert headings("traverse") == everything
+    assert headings("models") == ["Options", "Output"]
+    assert headings("digits", "export") == ["Arguments", "Options", "Output"]
+    assert headings() == ["Options", "Commands"]
+
+
+def test_no_option_is_lost_in_a_group(cli: CommandLine) -> None:
+    from typer.main import get_command
+
+    from latentlab.cli.main import app
+
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        if not getattr(command, "commands", None):
+            shown = cli(name, "--help").out
+            options = [each for each in command.params if each.param_type_name == "option"]
+            assert [each.opts[0] for each in options if each.opts[0] not in shown] == []
