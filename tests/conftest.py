@@ -57,6 +57,12 @@ def cli(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> CommandLine:
-    """Return a caller of commands in an empty working folder."""
+    """Return a caller of commands in an empty working folder.
+
+    Its figures are drafts: laying out their texts takes longer than all else that a small run does.
+    test_figures_fit.py lays out every one, and README's commands and the wheel's do as users see it.
+    """
+    monkeypatch.setattr("latentlab.figures.fitting.settle", lambda _figure: None)
+    monkeypatch.setattr("latentlab.figures.canvas._DPI", 40)
     monkeypatch.chdir(tmp_path)
     return CommandLine(place / "small", place / "photo.png", capfd)

@@ -92,11 +92,13 @@ def figure_bytes(figure: Figure, format: str = "png") -> bytes:
 @contextmanager
 def frozen(figure: Figure) -> Iterator[None]:
     """Lay a figure out once and keep that while it is written, which would do it twice."""
+    from latentlab.figures.fitting import settle
+
     engine = figure.get_layout_engine()
     if engine is None:
         yield
         return
-    engine.execute(figure)
+    settle(figure)
     # With None, unlike "none", a figure is not drawn a first time to be laid out.
     figure.set_layout_engine(None)
     try:
