@@ -59,8 +59,8 @@ def cli(
 ) -> CommandLine:
     """Return a caller of commands in an empty working folder.
 
-    Its figures are drafts: laying out their texts takes longer than all else that a small run does.
-    test_figures_fit.py lays out every one, and README's commands and the wheel's do as users see it.
+    Its figures are drafts: to lay out their texts takes longer than all else that a small run does.
+    test_figures_fit.py lays out every one, and README's commands and the wheel write real ones.
     """
     monkeypatch.setattr("latentlab.figures.fitting.settle", lambda _figure: None)
     monkeypatch.setattr("latentlab.figures.canvas._DPI", 40)
