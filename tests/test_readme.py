@@ -110,6 +110,7 @@ def test_every_command_and_neighborhood_is_in_the_readme() -> None:
 def registries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget afterwards what a test registers."""
     for registry in (SAMPLERS, FINDERS, NULLS, FEATURES, FAMILIES):
+        list(registry.values())  # what comes with latentlab registers once, when it is imported
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any, get_type_hints
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    # Several commands share a dataclass, and annotations that are text take long to evaluate.
+    return get_type_hints(kind, include_extras=True)
 
 
 def grouped(function: Callable[..., None]) -> Callable[..., None]:
@@ -22,7 +29,7 @@ def grouped(function: Callable[..., None]) -> Callable[..., None]:
             flat.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
             continue
         groups[parameter.name] = kind
-        hints = get_type_hints(kind, include_extras=True)
+        hints = _hints(kind)  # type: ignore[arg-type]
         flat += [
             parameter.replace(
                 name=field.name,
