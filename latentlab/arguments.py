@@ -22,7 +22,7 @@ _CALLED = {
         "latentlab.neighborhood or analyze",
     ),
     "n_components": (
-        "components num_components n_comp k q rank n_directions num_directions",
+        "components num_components ncomponents n_comp k q rank n_directions num_directions",
         "n_components=8 (--components 8)",
         "latentlab.fit_pca, find_directions or traverse",
     ),
@@ -32,7 +32,7 @@ _CALLED = {
         "latentlab.fit_pca or analyze",
     ),
     "size": (
-        "image_size resolution resize height width side",
+        "image_size img_size resolution res resize height width side",
         "size=256 (--size 256)",
         "latentlab.encode or analyze",
     ),
@@ -144,6 +144,21 @@ def unknown_argument(name: str, known: Collection[str], got: str) -> ArgumentErr
     """
     expected = f"one of {', '.join(known)}" if known else "none"
     return ArgumentError(got, expected, _advice(name, known))
+
+
+def option_for(name: str, options: Collection[str]) -> str:
+    """Return the option for what others call ``name``, with an example; "" if there is none.
+
+    Examples
+    --------
+    >>> option_for("random_state", ["--seed", "--size"])
+    '--seed 0'
+    """
+    for own, (others, example, _) in _CALLED.items():
+        shown = example.partition("(--")[2].rstrip(")")
+        if name in (own, *others.split()) and f"--{shown.split(' ')[0]}" in options:
+            return f"--{shown}"
+    return ""
 
 
 def _advice(name: str, known: Collection[str]) -> str:

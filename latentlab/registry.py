@@ -88,12 +88,16 @@ class Registry(Mapping[str, type[Entry]], Generic[Entry]):
         values = {key: _convert(key, value, known[key]) for key, value in (options or {}).items()}
         return self[name](**values)
 
-    def __getitem__(self, name: str) -> type[Entry]:
-        if name not in self._entries and name in self._modules:
-            import_module(f"{self._package}.{self._modules[name]}")
-        if name not in self._entries:
+    def check(self, name: str) -> None:
+        """Raise UsageError for an unknown name; nothing is imported."""
+        if name not in self:
             choices = ", ".join(sorted(self.names()))
             raise UsageError(f"{self.kind} {name!r}", f"one of {choices}", "choose one of them")
+
+    def __getitem__(self, name: str) -> type[Entry]:
+        self.check(name)
+        if name not in self._entries:
+            import_module(f"{self._package}.{self._modules[name]}")
         return self._entries[name]
 
     def get(self, name: str, default: Any = None) -> Any:

@@ -20,21 +20,21 @@ from latentlab.errors import ImageError, LatentlabError
 
 # Words after `latentlab` → words of the answer.
 OPTIONS = {
-    "pca photo.png --n-components 3": "Pass --components.",
-    "pca photo.png --n_components=3": "Pass --components.",
-    "pca photo.png --random-state 0": "Pass --seed.",
-    "pca photo.png --random_state 0": "Pass --seed.",
-    "pca photo.png --n_samples 64": "Pass --samples.",
+    "pca photo.png --n-components 3": "Pass --components 8.",
+    "pca photo.png --n_components=3": "Pass --components 8.",
+    "pca photo.png --random-state 0": "Pass --seed 0.",
+    "pca photo.png --random_state 0": "Pass --seed 0.",
+    "pca photo.png --n_samples 64": "Pass --samples 64.",
     "pca photo.png --svd-solver randomized": "Pass --randomized.",
     "pca photo.png --whiten": "centered and never scaled",
-    "pca photo.png --output-dir here": "Pass --out.",
+    "pca photo.png --output-dir here": "Pass --out run.",
     "pca photo.png --image-size 256": "--size 256",
     "pca photo.png --resolution 256": "--size 256",
     "pca photo.png -size 256": "Write --size.",
     "pca photo.png --figure_format pdf": "Write --figure-format.",
     "pca photo.png --model-id flux1": "latentlab models",
     "pca photo.png --checkpoint x.safetensors": "--model NAME",
-    "pca photo.png --fp16": "--dtype bfloat16",
+    "pca photo.png --fp16": "Pass --dtype bfloat16.",
     "pca photo.png --gpu": "Pass --device cuda.",
     "pca photo.png --no-cuda": "Pass --device cpu.",
     "pca photo.png --batch-size 8": "as large as the memory allows",
@@ -53,11 +53,11 @@ OPTIONS = {
     "pca photo.png --steps 3": "it belongs to `latentlab traverse`",
     "pca --image photo.png": "latentlab pca photo.jpg",
     "pca photo.png --plot": "writes its figures there",
-    "traverse --num-frames 9": "Pass --steps.",
+    "traverse --num-frames 9": "Pass --steps 16.",
     "traverse --range 3": "Pass --span.",
-    "traverse --duration 3": "Pass --fps.",
+    "traverse --duration 3": "Pass --fps 12.",
     "directions photo.png --method ica": "Pass --finder",
-    "directions photo.png --n_directions 4": "Pass --components.",
+    "directions photo.png --n_directions 4": "Pass --components 8.",
     "reconstruct photo.png --samples 9": "it belongs to `latentlab pca`",
     "encode photos --out store --batch-size 8": "Pass --batch.",
     "encode photos --out store --num_workers 2": "Pass --workers.",
@@ -202,13 +202,18 @@ def test_wrong_inputs_are_found_without_torch(mess: Path) -> None:
     calls = [["pca", "photos"], ["pca", "half.png"], ["encode", "empty", "--out", "new"]]
     calls += [["traverse"], ["reconstruct", "phto.png"], ["store", "info", "photos"]]
     calls += [["directions", "256"], ["interpolate", "photo.png", "flux1"], ["transfer", "a", "b"]]
+    calls += [["digits", "factors", "nowhere"], ["digits", "demo", "photo.png"]]
+    options = ["-k nonsense", "--nulls nonsense", "--size big", "--region 1,2", "--set rotation"]
+    wrong = [["pca", "photo.png", *words.split()] for words in options]
+    wrong += [["directions", "photo.png", "--finder", "icca"], ["pca", "photo.png", "--steps", "3"]]
+    wrong += [["traverse", "photo.png", "--finder", "icca"]]
     code = (
         "import sys; from latentlab.cli.main import run\n"
-        f"codes = [run(call) for call in {calls}]\n"
+        f"codes = [run(call) for call in {calls + wrong}]\n"
         "print(codes, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == f"{[3] * len(calls)} False"
+    assert done.stdout.strip() == f"{[3] * len(calls) + [2] * len(wrong)} False"
 
 
 def test_every_sentence_names_options_that_some_command_has() -> None:

@@ -16,6 +16,7 @@ from latentlab.cli.inputs import expand
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Output, Samples, parse_names, parse_size
 from latentlab.cli.several import RunOne, run_each
+from latentlab.directions import FINDERS
 
 _COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "directions": lambda facts: str(len(facts["directions"])),
@@ -63,9 +64,12 @@ def directions(
     size, quiet = parse_size(samples.size), output.quiet
 
     def begin(first: str) -> RunOne:
+        for name in (finder, *(how["compare"] or ())):
+            FINDERS.check(name)
+        plan = samples.plan()
         from latentlab.recipes import finding
 
-        search = finding.plan_search(samples.plan(), finder, components, **how)
+        search = finding.plan_search(plan, finder, components, **how)
         finding.check_search(search, first, output.out)
         vae = machine.load(quiet=quiet)
         options.say_sheet_stays_png(figure_format, quiet=quiet)

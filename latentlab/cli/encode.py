@@ -56,13 +56,13 @@ def encode(
 ) -> None:
     """Encode every image of a folder. An interrupted run resumes where it stopped."""
     check_source(images)
+    side = options.parse_size(size)
     from latentlab.encoding.precision import for_data_set
     from latentlab.machine.distributed import joined_ranks
     from latentlab.recipes.encoding import describe_filled, loading_options
     from latentlab.store.filling import encode_folder
     from latentlab.store.manifest import check_options
 
-    side = options.parse_size(size)
     counts = {"per_shard": per_shard, "batch": batch, "threads": threads}
     check_options(stored=store_dtype, **counts)
     with joined_ranks() as ranks:

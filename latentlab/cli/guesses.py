@@ -8,22 +8,17 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from latentlab.arguments import option_for
 from latentlab.errors import UsageError
 
 _MODEL = "pass --model NAME; see `latentlab models`"
-_DTYPE = "pass --dtype, such as --dtype bfloat16"
 _FILES = "open the files of the run folder; every run writes its figures there"
 _KEPT = "leave it out: results go into a new folder, and --out replaces those of an earlier run"
+_SETTING = "write it as a setting, such as --set radius=0.1; each neighborhood has its own"
+_COMPLETION = "run `latentlab completion bash`, or zsh, or fish"
 _OPTIONS: Mapping[str, Sequence[str]] = {
-    "n-components num-components ncomponents n-comp n-directions k rank dim dims": (
-        "pass --components",
-    ),
-    "random-state random-seed rng manual-seed": ("pass --seed",),
-    "n-samples num-samples n nsamples count n-images": ("pass --samples",),
-    "output-dir output-folder output-path outdir out-dir save save-dir save-to dest d": (
-        "pass --out",
-    ),
-    "svd-solver solver approximate fast": ("pass --randomized",),
+    "outdir save save-to dest d": ("pass --out",),
+    "approximate fast": ("pass --randomized",),
     "whiten scale standardize normalize center": (
         "leave it out: samples are centered and never scaled, so variances keep the latent's units",
     ),
@@ -36,64 +31,55 @@ _OPTIONS: Mapping[str, Sequence[str]] = {
     "trust-remote-code": ("leave it out: code of a repository is never run",),
     "token hf-token": ("set the variable HF_TOKEN, or run `hf auth login`",),
     "cache-dir": ("set the variable HF_HOME",),
-    "local-files-only no-download no-network": ("pass --offline",),
-    "image images input input-image img file path i": (
+    "no-download no-network": ("pass --offline",),
+    "image images i input input-image img file path": (
         "pass the image without an option, such as `latentlab pca photo.jpg`",
     ),
     "input-dir data-dir folder directory dir": (
         "pass the folder without an option, such as `latentlab encode photos --out STORE`",
-    ),
-    "resolution res image-size img-size width height shape resize max-size": (
-        "pass --size, such as --size 256 or --size 640x480",
     ),
     "batch-size bs b": ("pass --batch", "leave it out: batches are as large as the memory allows"),
     "num-workers n-workers jobs j n-jobs processes": (
         "pass --workers",
         "leave it out: one image needs no worker processes",
     ),
-    "gpu cuda use-cuda": ("pass --device cuda",),
     "cpu no-cuda no-gpu": ("pass --device cpu",),
     "mps": ("pass --device mps",),
-    "precision fp16 float16 half bf16 bfloat16 fp32 float32 mixed-precision torch-dtype": (_DTYPE,),
-    "tiled tiling tile-size vae-tiling enable-tiling": ("pass --tile PIXELS, such as --tile 512",),
-    "torch-compile": ("pass --compile",),
+    "float16 bfloat16 fp32 float32 mixed-precision": ("pass --dtype, such as --dtype bfloat16",),
     "verbose v vv log-level progress": (
         "leave it out: progress is shown anyway, and --quiet turns it off",
     ),
     "silent no-progress s": ("pass --quiet",),
     "version v": ("run `latentlab --version`",),
     "force overwrite f exist-ok yes y": (_KEPT,),
-    "radius epsilon eps sigma noise std rotation strength hue zoom shift": (
-        "write it as a setting, such as --set radius=0.1; each neighborhood has its own",
-    ),
+    "radius epsilon eps noise rotation strength hue zoom shift": (_SETTING,),
+    "sigma std": ("pass --span 3", _SETTING),
     "method algorithm type kind mode": (
-        "pass --finder, --neighborhood or --path",
         "pass --finder for directions, or --neighborhood for what is sampled",
         "pass --neighborhood for what is sampled",
         "pass --path",
     ),
-    "sampler sampling neighbourhood": ("pass --neighborhood",),
-    "null baseline permutations n-permutations n-perm bootstrap": ("pass --nulls NAME",),
+    "baseline permutations n-permutations n-perm bootstrap": ("pass --nulls NAME",),
     "no-nulls no-null": ("pass --nulls none",),
-    "n-steps num-steps frames n-frames num-frames": ("pass --steps",),
-    "range alpha scale-range sigma-range extent max": ("pass --span",),
-    "duration framerate frame-rate speed": ("pass --fps",),
+    "range alpha extent max": ("pass --span",),
     "gif mp4 webp": ("pass --format gif, webp, apng or mp4",),
-    "pdf svg png figure-type fig-format dpi": ("pass --figure-format pdf, or svg",),
+    "pdf svg png": ("pass --figure-format pdf, or svg",),
     "plot show figure view open no-plot": (_FILES,),
     "crop roi mask box bbox": ("pass --region x,y,width,height",),
     "label annotate": ("pass --labels",),
-    "output-format": ("pass --json", "pass --format"),
+    "output-format as-json to-json": ("pass --json",),
+    "load run-dir resume-from": ("pass --run FOLDER",),
+    "download pull fetch": ("run `latentlab models --download NAME`",),
     "lr learning-rate": ("pass --rate",),
     "latent-dim latent-dims latent-size z-dim": ("pass --latent",),
     "n-epochs num-epochs max-epochs": ("pass --epochs",),
     "dataset": ("pass --data",),
-    "generate-shell-completion completion": ("run `latentlab completion bash`, or zsh, or fish",),
-    "as-json to-json": ("pass --json",),
-    "load run-dir resume-from": ("pass --run FOLDER",),
-    "download pull fetch": ("run `latentlab models --download NAME`",),
+    "generate-shell-completion completion": (_COMPLETION,),
 }
-"""Names, without their hyphens → sentences; the first whose options the command has is said."""
+"""Names, without their hyphens → sentences; the first whose options the command has is said.
+
+Names that mean an argument in Python too are in :mod:`latentlab.arguments`.
+"""
 
 _COMMANDS: Mapping[str, str] = {
     "analyze analyse analysis fit run components spectrum explain umap tsne": (
@@ -110,7 +96,7 @@ _COMMANDS: Mapping[str, str] = {
     "train demo factors mnist serve": "run `latentlab digits train` or `latentlab digits demo`",
     "version": "run `latentlab --version`",
     "help": "run `latentlab --help`, or `latentlab pca --help`",
-    "completions generate-shell-completion": "run `latentlab completion bash`, or zsh, or fish",
+    "completions generate-shell-completion": _COMPLETION,
     "compare": "run `latentlab transfer A B`",
     "plot show open": _FILES,
     "init config": "run `latentlab pca sample:flower`; nothing needs to be configured",
@@ -158,6 +144,7 @@ def _of_option(option: str, context: Any, arguments: Sequence[str]) -> UsageErro
     advice = (
         (f"write --{plain}" if f"--{plain}" in known else "")
         or _sentence(plain, known)
+        or _called_otherwise(plain, known)
         or _elsewhere(plain, context)
         or _similar(plain, known)
     )
@@ -173,6 +160,11 @@ def _sentence(plain: str, known: Collection[str]) -> str:
                 if set(named) <= set(known):
                     return sentence
     return ""
+
+
+def _called_otherwise(plain: str, known: Collection[str]) -> str:
+    example = option_for(plain.replace("-", "_"), known)
+    return f"pass {example}" if example else ""
 
 
 def _similar(plain: str, known: Sequence[str]) -> str:

@@ -38,6 +38,7 @@ def interpolate(
 ) -> None:
     """Interpolate between two images in latent space and plot how evenly they change."""
     check_images((first, last))
+    side = options.parse_size(size)
     from latentlab.machine.files import check_folder
     from latentlab.recipes.comparing import analyze_interpolation, encode_alike
     from latentlab.results.folders import RUNS_FOLDER
@@ -47,9 +48,7 @@ def interpolate(
     how = animation.checked()
     check_folder(output.out or RUNS_FOLDER)
     vae = machine.load(quiet=output.quiet)
-    ends = encode_alike(
-        vae, (first, last), options.parse_size(size), partial(say, quiet=output.quiet)
-    )
+    ends = encode_alike(vae, (first, last), side, partial(say, quiet=output.quiet))
     with progress_bar(quiet=output.quiet, shorten="lower --size or --steps") as progress:
         saved = analyze_interpolation(
             vae,

@@ -146,11 +146,12 @@ class Samples:
     seed: Seed = 0
 
     def plan(self, dtype: str = "auto") -> SamplingPlan:
-        """Return these options, parsed; UsageError if they cannot be parsed."""
+        """Return these options, parsed; UsageError, before torch is imported, if they cannot be."""
+        parse_size(self.size)
+        SAMPLERS.check(self.neighborhood)
+        region, options = parse_region(self.region), parse_settings(self.settings)
         from latentlab.recipes.sampling import SamplingPlan
 
-        region = parse_region(self.region)
-        options = parse_settings(self.settings)
         return SamplingPlan(self.neighborhood, self.samples, region, options, self.seed, dtype)
 
 

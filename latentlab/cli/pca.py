@@ -101,6 +101,8 @@ def pca(
     if images is not None:
         raise UsageError("--images with an image", "a store", "leave --images out")
     names = parse_names("--nulls", nulls)
+    for name in names or ():
+        NULLS.check(name)
 
     def begin(first: str) -> RunOne:
         _, run = begin_analysis(first, machine, samples, output, nulls=names, **fit)
@@ -123,9 +125,9 @@ def begin_analysis(
 
     What can be wrong with the options is found with the first image, before the model is loaded.
     """
+    plan = samples.plan(machine.dtype)
     from latentlab.recipes.analysis import analyze, check_analysis
 
-    plan = samples.plan(machine.dtype)
     check_analysis(plan, first, nulls, output.out)
     how = {**fit, **vars(plan), "nulls": nulls, "size": parse_size(samples.size)}
     vae = machine.load(quiet=output.quiet)

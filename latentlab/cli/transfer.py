@@ -11,9 +11,10 @@ import typer
 from latentlab.cli import options
 from latentlab.cli.console import SHORTEN_SAMPLING, progress_bar, say, table
 from latentlab.cli.grouping import grouped
-from latentlab.cli.inputs import check_images
+from latentlab.cli.inputs import check_images, expand
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Output, Samples
+from latentlab.directions import FINDERS
 from latentlab.errors import UsageError
 
 
@@ -36,7 +37,10 @@ def transfer(
     figure_format: options.FigureFormat = "png",
 ) -> None:
     """Compare what directions change at one image with what they change at others."""
+    images = expand(images)
     check_images(images)
+    FINDERS.check(finder)
+    plan = samples.plan()
     if len(images) < 2:
         raise UsageError(f"one image, {images[0]}", "at least two images", "pass A.jpg B.jpg …")
     from latentlab.recipes.comparing import analyze_transfer
@@ -44,9 +48,7 @@ def transfer(
 
     if not 0 < alpha <= 1e6:
         raise UsageError(f"--alpha {alpha:g}", "a number above 0", "pass --alpha 2")
-    search = plan_search(
-        samples.plan(), finder, components, features=features, labels=False, compare=()
-    )
+    search = plan_search(plan, finder, components, features=features, labels=False, compare=())
     check_search(search, images[0], output.out)
     vae = machine.load(quiet=output.quiet)
     with progress_bar(quiet=output.quiet, shorten=SHORTEN_SAMPLING) as progress:

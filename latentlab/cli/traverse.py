@@ -90,6 +90,8 @@ def traverse(
         raise UsageError("IMAGE and --run", "one of the two", "leave one of them out")
     else:
         check_image(image)
+        FINDERS.check(finder or "pca")
+        samples.plan()
     from latentlab.recipes.walking import USUAL_DIRECTIONS, check_curved, walk_and_save
     from latentlab.walks.traversal import check_steps
 

@@ -11,6 +11,7 @@ import typer
 
 from latentlab.cli import options
 from latentlab.cli.console import print_json, say
+from latentlab.cli.digits.options import check_run
 
 if TYPE_CHECKING:
     from latentlab.web.pages import Page
@@ -20,8 +21,9 @@ def demo(
     run: Annotated[
         str | None,
         typer.Argument(
+            callback=check_run,
             help="Folder that `digits train` or `digits export` wrote. Default: the model that "
-            "comes with latentlab."
+            "comes with latentlab.",
         ),
     ] = None,
     export: Annotated[

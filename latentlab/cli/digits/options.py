@@ -9,17 +9,33 @@ import typer
 
 from latentlab.cli.console import progress_bar
 from latentlab.cli.options import OUT
-from latentlab.errors import UsageError
+from latentlab.errors import FileError, UsageError
 
 if TYPE_CHECKING:
     from latentlab.digits.data import DigitsData
 
 Number = TypeVar("Number", int, float)
 
+
+def check_run(source: str | None) -> str | None:
+    """Return the folder of a model; FileError, before torch is imported, if there is none."""
+    from latentlab.digits.exported import locate_model
+
+    folder, shipped = locate_model(source)
+    if not shipped and not folder.is_dir():
+        raise FileError(
+            f"{folder}, which is no folder",
+            "a folder that `latentlab digits train` wrote",
+            "pass one, or none for the model that comes with latentlab",
+        )
+    return source
+
+
 Run = Annotated[
     str | None,
     typer.Argument(
-        help="Folder that `digits train` wrote. Default: the model that comes with latentlab."
+        callback=check_run,
+        help="Folder that `digits train` wrote. Default: the model that comes with latentlab.",
     ),
 ]
 Data = Annotated[
