@@ -46,7 +46,7 @@ def test_the_table_comes_last_and_failures_are_in_it(three: CommandLine) -> None
     assert fourth.split()[0] == "missing.png"
     assert third.endswith("failed, code 3")
     assert called.err.count("error: ") == 2
-    assert "error: c.png: Got c.png, which is no image" in called.err
+    assert "error: Got c.png, which is no image" in called.err
     assert "image 2 of 4: a.png" in called.err
 
 

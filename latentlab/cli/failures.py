@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import typer
 
 from latentlab.cli.guesses import answer
@@ -21,20 +19,14 @@ _PLAINER = {
 """Wording of the command-line parser → ours."""
 
 
-def explain(error: Exception, arguments: Sequence[str] = ()) -> tuple[str, int]:
-    """Return an error's message, in one line, and its exit code.
-
-    Parameters
-    ----------
-    error : Exception
-    arguments : the command line, which shows what was meant by an unknown option
-    """
+def explain(error: Exception) -> tuple[str, int]:
+    """Return an error's message, in one line, and its exit code."""
     first = (str(error).splitlines() or [""])[0]
     match error:
         case LatentlabError():
             return str(error), error.exit_code
         case typer.TyperException():
-            told = str(answer(error, arguments) or " ".join(error.format_message().split()))
+            told = str(answer(error) or " ".join(error.format_message().split()))
             for theirs, ours in _PLAINER.items():
                 told = told.replace(theirs, ours)
             context = getattr(error, "ctx", None)

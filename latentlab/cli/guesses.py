@@ -113,19 +113,18 @@ _EXTRA = {
 """Command → what to do with arguments that are too many."""
 
 
-def answer(error: Any, arguments: Sequence[str]) -> UsageError | None:
+def answer(error: Any) -> UsageError | None:
     """Return the error that answers a wrong guess on the command line; None if it is none.
 
     Parameters
     ----------
     error : TyperException, what the parser found
-    arguments : the command line
     """
     context, message = getattr(error, "ctx", None), error.format_message()
     if context is None:
         return None
     if message.startswith("No such option"):
-        return _of_option(error.option_name, context, arguments)
+        return _of_option(error.option_name, context)
     if named := re.match("No such command '(.*?)'", message):
         return _of_command(named[1])
     if extra := re.match(r"Got unexpected extra argument.*? \((.*)\)", message):
@@ -135,20 +134,40 @@ def answer(error: Any, arguments: Sequence[str]) -> UsageError | None:
     return None
 
 
-def _of_option(option: str, context: Any, arguments: Sequence[str]) -> UsageError | None:
+def _of_option(option: str, context: Any) -> UsageError | None:
     known = [name for parameter in context.command.params for name in parameter.opts]
-    if len(option) == 2:  # -size is read as -s -i -z -e
-        long = [word for word in arguments if word.startswith(option) and len(word) > 2]
-        option = long[0] if long else option
-    plain = re.sub("[_ ]", "-", option.partition("=")[0].lstrip("-").lower())
-    advice = (
-        (f"write --{plain}" if f"--{plain}" in known else "")
-        or _sentence(plain, known)
-        or _called_otherwise(plain, known)
-        or _elsewhere(plain, context)
-        or _similar(plain, known)
-    )
-    return UsageError(option, f"an option of `{context.command_path}`", advice) if advice else None
+    plain = _plain(option)
+    advice = _exact(plain, known) or _elsewhere(plain, context) or _similar(plain, known)
+    return _wrong_option(option, advice, context) if advice else None
+
+
+def check_hyphens(arguments: Sequence[str], context: Any) -> None:
+    """Raise UsageError for a long option with one hyphen: -out would be read as -o ut."""
+    known = [name for parameter in context.command.params for name in parameter.opts]
+    for word in arguments:
+        if word == "--":
+            return
+        long = re.fullmatch("-[a-zA-Z][a-zA-Z_-]+(=.*)?", word)
+        if long and (advice := _exact(_plain(word), known)):
+            raise _wrong_option(word, advice, context)
+
+
+def _wrong_option(option: str, advice: str, context: Any) -> UsageError:
+    return UsageError(option, f"an option of `{context.command_path}`", advice)
+
+
+def _plain(option: str) -> str:
+    return option.partition("=")[0].lstrip("-").lower().replace("_", "-")
+
+
+def _exact(plain: str, known: Collection[str]) -> str:
+    """Return what to write for an option that is known under this name here or elsewhere."""
+    if f"--{plain}" in known:
+        return f"write --{plain}"
+    if told := _sentence(plain, known):
+        return told
+    example = option_for(plain.replace("-", "_"), known)
+    return f"pass {example}" if example else ""
 
 
 def _sentence(plain: str, known: Collection[str]) -> str:
@@ -160,11 +179,6 @@ def _sentence(plain: str, known: Collection[str]) -> str:
                 if set(named) <= set(known):
                     return sentence
     return ""
-
-
-def _called_otherwise(plain: str, known: Collection[str]) -> str:
-    example = option_for(plain.replace("-", "_"), known)
-    return f"pass {example}" if example else ""
 
 
 def _similar(plain: str, known: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from typer.core import TyperCommand
 
 from latentlab.chance.nulls import NULLS
+from latentlab.cli.guesses import check_hyphens
 from latentlab.directions import FINDERS
 from latentlab.neighborhoods import SAMPLERS
 from latentlab.pullback import FEATURES
@@ -28,6 +29,11 @@ class GroupedCommand(TyperCommand):
     ``{neighborhoods}``, ``{finders}``, ``{nulls}`` and ``{features}`` in a help text become the
     names that are registered at the time.
     """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line, which may hold no long option with a single hyphen."""
+        check_hyphens(args, ctx)
+        return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help with the names filled in."""

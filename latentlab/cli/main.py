@@ -98,7 +98,7 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:  # noqa: BLE001 (the last line of defense against a traceback)
-        message, code = explain(error, given)
+        message, code = explain(error)
         if debug:
             traceback.print_exception(error)
         say(f"error: {message}")

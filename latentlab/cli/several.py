@@ -105,7 +105,7 @@ class _Failures:
             message, code = explain(error)
             if self._debug:
                 traceback.print_exception(error)
-            say(f"error: {image}: {message}")
+            say(f"error: {message}" if image in message else f"error: {image}: {message}")
             self.failed.append({"image": image, "error": message, "code": code})
 
     def passes(self, image: str) -> bool:
