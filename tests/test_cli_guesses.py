@@ -128,25 +128,32 @@ def commands() -> list[Any]:
     return found
 
 
-@pytest.fixture
-def mess(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in a folder with one thing of every kind."""
-    monkeypatch.chdir(tmp_path)
-    photo = save_image(tmp_path / "photo.png")
-    (tmp_path / "half.png").write_bytes(photo.read_bytes()[: photo.stat().st_size // 2])
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with one thing of every kind."""
+    place = tmp_path_factory.mktemp("everything")
+    photo = save_image(place / "photo.png")
+    (place / "half.png").write_bytes(photo.read_bytes()[: photo.stat().st_size // 2])
     for name in ("notes.txt", "scan.pdf", "array.npy", "vae.safetensors"):
-        (tmp_path / name).write_text("text")
+        (place / name).write_text("text")
     for name in ("photos.zip", "photos.tar", "nothing.png"):
-        (tmp_path / name).touch()
+        (place / name).touch()
     marks = {"store": "store.json", "run": "pca.json", "walks": "run.json", "model": "config.json"}
     for folder, mark in marks.items():
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / mark).write_text("{}")
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "photos").mkdir()
+        (place / folder).mkdir()
+        (place / folder / mark).write_text("{}")
+    (place / "empty").mkdir()
+    (place / "photos").mkdir()
     for name in ("a.png", "b.png"):
-        save_image(tmp_path / "photos" / name)
-    return tmp_path
+        save_image(place / "photos" / name)
+    return place
+
+
+@pytest.fixture
+def mess(everything: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in that folder, in which no test may leave a run."""
+    monkeypatch.chdir(everything)
+    return everything
 
 
 @pytest.mark.parametrize("words", [*OPTIONS, *COMMANDS])

@@ -92,7 +92,7 @@ _COMMANDS: Mapping[str, str] = {
     "embed latents extract batch": "run `latentlab encode FOLDER --out STORE`",
     "list ls model": "run `latentlab models`",
     "download pull fetch": "run `latentlab models --download NAME`",
-    "info verify export": "run `latentlab store` with this word and a store",
+    "info verify export": "run `latentlab store info STORE`, or verify, or export",
     "train demo factors mnist serve": "run `latentlab digits train` or `latentlab digits demo`",
     "version": "run `latentlab --version`",
     "help": "run `latentlab --help`, or `latentlab pca --help`",
@@ -161,7 +161,7 @@ def _plain(option: str) -> str:
 
 
 def _exact(plain: str, known: Collection[str]) -> str:
-    """Return what to write for an option that is known under this name here or elsewhere."""
+    """Return what to write for an option that this command has under this or another name."""
     if f"--{plain}" in known:
         return f"write --{plain}"
     if told := _sentence(plain, known):
