@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from latentlab.chance.verdict import judge as judge
     from latentlab.components.fitting import fit_pca as fit_pca
     from latentlab.components.pca import PCA as PCA
-    from latentlab.directions.finding import find_directions as find_directions
     from latentlab.directions.labels import label_directions as label_directions
     from latentlab.directions.transfer import transfer_directions as transfer_directions
     from latentlab.encoding.encoder import decode as decode
@@ -65,13 +64,14 @@ if TYPE_CHECKING:
     from latentlab.neighborhoods.sampling import neighborhood as neighborhood
     from latentlab.recipes.analysis import analyze as analyze
     from latentlab.recipes.finding import analyze_directions as analyze_directions
+    from latentlab.recipes.starting import find_directions as find_directions
+    from latentlab.recipes.starting import traverse as traverse
     from latentlab.recipes.stores import analyze_store as analyze_store
     from latentlab.results.saving import load as load
     from latentlab.results.saving import save as save
     from latentlab.store.filling import encode_folder as encode_folder
     from latentlab.store.reading import open_store as open_store
     from latentlab.walks.interpolation import interpolate as interpolate
-    from latentlab.walks.traversal import traverse as traverse
 
 # torch reads this variable with its first tensor and then uses pages of 2 MB. Otherwise Linux takes
 # back the memory of tensors above 32 MB at once and maps it again page by page, which costs a fifth
@@ -89,7 +89,7 @@ _HOMES = {
     "decode": "encoding.encoder",
     "encode": "encoding.encoder",
     "encode_folder": "store.filling",
-    "find_directions": "directions.finding",
+    "find_directions": "recipes.starting",
     "fit_pca": "components.fitting",
     "interpolate": "walks.interpolation",
     "judge": "chance.verdict",
@@ -101,7 +101,7 @@ _HOMES = {
     "reconstruct": "encoding.reconstruction",
     "save": "results.saving",
     "transfer_directions": "directions.transfer",
-    "traverse": "walks.traversal",
+    "traverse": "recipes.starting",
     "wrap_vae": "loaders.callables",
 }
 __all__ = sorted(_HOMES)

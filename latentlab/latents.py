@@ -164,6 +164,7 @@ class Sampling:
     label : str, the name and the settings that matter, such as ``"gaussian, radius 0.1"``
     factors : name → Tensor (n_samples,), ground truth of each sample, if known
     statement : str, what these samples can and cannot show
+    n_samples : int, number of rows, to draw them again; None if unknown
     """
 
     name: str = "matrix"
@@ -174,6 +175,7 @@ class Sampling:
     label: str = ""
     factors: Mapping[str, Tensor] = field(default_factory=dict)
     statement: str = ""
+    n_samples: int | None = None
 
     def describe(self, n_samples: int, n_features: int) -> str:
         """Return what was sampled, for titles: a neighborhood, unless the label says otherwise.
@@ -209,7 +211,7 @@ def _known(value: Known | None) -> Known:
         raise UsageError(
             "rows of a plain matrix",
             "samples of a neighborhood, whose rows become latents again",
-            "pass the result of latentlab.neighborhood instead of a matrix",
+            "pass the result of latentlab.neighborhood, or latents (N, C, h, w) with vae=vae",
         )
     return value
 

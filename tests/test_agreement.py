@@ -11,10 +11,10 @@ from linear_vae import LinearVAE
 from scipy.linalg import subspace_angles
 
 from latentlab.directions.agreement import subspace_agreement
-from latentlab.directions.finding import find_directions
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Latent, Neighborhood
 from latentlab.neighborhoods.sampling import neighborhood
+from latentlab.recipes.starting import find_directions
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from latentlab.layouts import TokenLayout, WholeLayout, Window
 from latentlab.loaders import LatentVAE, wrap_vae
 from latentlab.neighborhoods.sampling import neighborhood
 from latentlab.pullback import decoder_map
+from latentlab.recipes.starting import traverse
 from latentlab.walks.curved import follow, traverse_curved
-from latentlab.walks.traversal import traverse
 
 
 def row_vae(gray: object, name: str) -> LatentVAE:

@@ -11,13 +11,13 @@ from PIL import Image
 
 from latentlab.directions import FINDERS
 from latentlab.directions.base import Finder, Found, Scene
-from latentlab.directions.finding import find_directions
 from latentlab.errors import NonFiniteError, ShapeError, UsageError
 from latentlab.images.arrays import to_uint8
 from latentlab.latents import Latent, Neighborhood
 from latentlab.linalg.bases import random_rows, unit_rows
 from latentlab.neighborhoods import SAMPLERS
 from latentlab.neighborhoods.sampling import neighborhood
+from latentlab.recipes.starting import find_directions
 from latentlab.registry import option_types
 
 SAMPLES = 40

@@ -19,7 +19,7 @@ from latentlab.figures.canvas import new_figure
 from latentlab.figures.latents import latent_rgb
 from latentlab.latents import Latent, Posterior, Spectrum
 from latentlab.neighborhoods.sampling import neighborhood
-from latentlab.walks.traversal import traverse
+from latentlab.recipes.starting import traverse
 
 
 @pytest.fixture

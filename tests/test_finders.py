@@ -16,7 +16,6 @@ from torch import Tensor
 from latentlab.directions import FINDERS
 from latentlab.directions.base import Scene
 from latentlab.directions.factor_table import read_factors
-from latentlab.directions.finding import find_directions
 from latentlab.directions.ridge import fit_ridge, fold_of
 from latentlab.directions.sparse_pca import _sparse_components
 from latentlab.directions.supervised import standardized_factors
@@ -27,6 +26,7 @@ from latentlab.latents import Directions, Latent, Neighborhood
 from latentlab.layouts import WholeLayout, Window
 from latentlab.loaders import load_vae
 from latentlab.neighborhoods.sampling import neighborhood, resample
+from latentlab.recipes.starting import find_directions
 
 
 def planted(samples: Tensor, vae: LinearVAE, **factors: Tensor) -> tuple[Latent, Neighborhood]:

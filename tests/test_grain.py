@@ -7,11 +7,11 @@ import torch
 from linear_vae import LinearVAE
 from torch import Tensor
 
-from latentlab.directions.finding import find_directions
 from latentlab.directions.grain import alternation, note_on_grain
 from latentlab.latents import Latent
 from latentlab.layouts import Window
 from latentlab.neighborhoods.sampling import neighborhood
+from latentlab.recipes.starting import find_directions
 
 WINDOW = Window(0, 0, 8, 10)
 

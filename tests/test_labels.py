@@ -13,7 +13,7 @@ from latentlab.directions.amounts import STATISTICS
 from latentlab.directions.base import Scene
 from latentlab.directions.correlations import factor_correlations, statistic_correlations
 from latentlab.directions.factor_table import read_factors
-from latentlab.directions.finding import directions_from_rows, find_directions
+from latentlab.directions.finding import directions_from_rows
 from latentlab.directions.labels import label_directions, with_labels
 from latentlab.encoding.encoder import encode
 from latentlab.errors import UsageError
@@ -25,6 +25,7 @@ from latentlab.neighborhoods.amounts import Amount
 from latentlab.neighborhoods.augment import Augment
 from latentlab.neighborhoods.crops import Crops
 from latentlab.neighborhoods.sampling import neighborhood, resample
+from latentlab.recipes.starting import find_directions
 
 
 @pytest.fixture

@@ -136,6 +136,7 @@ def test_the_comparison_sees_every_field(results: dict[str, Result]) -> None:
         "result.components",
         *(f"result.sampling.{name}" for name in ("name", "layout", "origin", "seed")),
         *(f"result.sampling.{name}" for name in ("options", "label", "factors", "statement")),
+        "result.sampling.n_samples",
         "result.solver",
     ]
 

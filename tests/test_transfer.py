@@ -8,7 +8,6 @@ import torch
 from linear_vae import LinearVAE, smooth_image
 from torch import Tensor
 
-from latentlab.directions.finding import find_directions
 from latentlab.directions.transfer import bootstrap_interval, transfer_directions
 from latentlab.encoding.encoder import encode
 from latentlab.errors import ShapeError, UsageError
@@ -16,6 +15,7 @@ from latentlab.figures.sheets import _SMALL_TILE
 from latentlab.images.image import Image
 from latentlab.latents import Directions, Latent
 from latentlab.neighborhoods.sampling import neighborhood
+from latentlab.recipes.starting import find_directions
 
 
 class TurningVAE(LinearVAE):

@@ -18,7 +18,7 @@ from latentlab.latents import Directions, Latent
 from latentlab.metrics.fidelity import psnr
 from latentlab.metrics.walks import score_path
 from latentlab.neighborhoods.sampling import neighborhood
-from latentlab.walks.traversal import traverse
+from latentlab.recipes.starting import traverse
 
 
 @pytest.fixture

@@ -92,7 +92,8 @@ def traverse(
         check_image(image)
         FINDERS.check(finder or "pca")
         samples.plan()
-    from latentlab.recipes.walking import USUAL_DIRECTIONS, check_curved, walk_and_save
+    from latentlab.recipes.starting import USUAL_DIRECTIONS
+    from latentlab.recipes.walking import check_curved, walk_and_save
     from latentlab.walks.traversal import check_steps
 
     check_steps(USUAL_DIRECTIONS if components is None else components, span, steps)

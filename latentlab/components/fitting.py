@@ -113,8 +113,12 @@ def fit_pca(
             sampling = rows.sampling_around(found.mean)
     if share is not None:
         found = leading_share(found, share)
-    components = fix_signs(found.components).float().cpu()
-    return replace(found, components=components, mean=found.mean.float().cpu(), sampling=sampling)
+    return replace(
+        found,
+        components=fix_signs(found.components).float().cpu(),
+        mean=found.mean.float().cpu(),
+        sampling=replace(sampling, n_samples=found.spectrum.n_samples),
+    )
 
 
 def _rows_of(x: Any) -> RowStream:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from latentlab.errors import UsageError
-from latentlab.latents import Latent, Progress, Sampling
+from latentlab.latents import Latent, Neighborhood, Progress, Sampling
 from latentlab.layouts import LAYOUTS, Layout, Window
 from latentlab.linalg.rows import RowStream
+from latentlab.linalg.sums import column_moments
 from latentlab.machine.distributed import Ranks
+from latentlab.machine.memory import allocate_matrix
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,14 +55,23 @@ class StoreRows(RowStream):
     def sampling_around(self, mean: Tensor) -> Sampling:
         """Return how these rows were drawn, around the latent that their mean (D,) stands for."""
         store, manifest = self.store, self.store.manifest
+        folder = store.folder.resolve()
         origin = Latent(
             self.layout.lift(mean.float()),
             store.spec,
-            name=f"mean of {store.folder.resolve().name}",
-            record={"model": {**manifest.model, "dtype": manifest.dtype}},
+            name=f"mean of {folder.name}",
+            record={
+                "model": {**manifest.model, "dtype": manifest.dtype},
+                "input": {
+                    **store.summary(),
+                    "store": str(folder),
+                    "list_sha256": manifest.list_sha256,
+                },
+            },
         )
         label = f"{self.part.label} of {len(store):,} images"
-        return replace(self.part, layout=self.layout, origin=origin, label=label)
+        drawn = replace(self.part, layout=self.layout, origin=origin, label=label)
+        return replace(drawn, n_samples=self.n_samples)
 
 
 def store_rows(
@@ -103,6 +114,26 @@ def store_rows(
         part=PARTS[parts],
         layout=layout,
     )
+
+
+def store_neighborhood(
+    store: Store, parts: str = "whole", *, progress: Progress | None = None
+) -> Neighborhood:
+    """Return the rows of a store around their mean, in memory, for finders.
+
+    Parameters and errors as for :func:`store_rows`.
+
+    Raises
+    ------
+    MemoryLimitError : the rows fit neither into memory nor onto disk.
+    """
+    rows = store_rows(store, parts, progress=progress)
+    matrix, done = allocate_matrix(rows.n_samples, rows.n_features), 0
+    for chunk in rows.chunks():
+        matrix[done : done + len(chunk)] = chunk
+        done += len(chunk)
+    mean, _ = column_moments(matrix)
+    return Neighborhood(matrix, rows.sampling_around(mean))
 
 
 @dataclass

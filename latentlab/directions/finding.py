@@ -21,7 +21,7 @@ BASELINE_DIRECTIONS = 16
 _BASELINE_SEED = 7_368_787
 
 
-def find_directions(
+def search_directions(
     vae: LatentVAE,
     latent: Latent,
     neighborhood: Neighborhood,
@@ -32,39 +32,9 @@ def find_directions(
     progress: Progress | None = None,
     **options: Any,
 ) -> Directions:
-    """Return directions around a latent, with their strengths and that of random directions.
+    """Return directions around a latent; everything as for :func:`latentlab.find_directions`.
 
-    Parameters
-    ----------
-    vae : LatentVAE
-    latent : Latent
-    neighborhood : Neighborhood of the latent; its features are the space that is searched, and
-        its standard deviations the steps of walks
-    n_components : int, optional; number of directions. Default: 8, or all if there are fewer.
-    finder : str, a registered finder: pca, jacobian, ica, sparse-pca, supervised, difference,
-        random; or a Finder
-    seed : int
-    progress : called as ``progress(what, done, total)``
-    **options : the finder's own, such as ``other="B.jpg"``
-
-    Returns
-    -------
-    Directions : vectors (k, C, h, w) of unit length; strengths in the unit of ``strength_name``
-
-    Raises
-    ------
-    UsageError : unknown finder or option, or a neighborhood that the finder cannot use.
-    ShapeError : more directions than there can be, or a neighborhood of another shape.
-    NonFiniteError : NaN or infinity in the samples or in what the model returns.
-
-    Examples
-    --------
-    >>> from latentlab import encode, load_vae, neighborhood
-    >>> vae = load_vae("linear")
-    >>> z = encode(vae, "sample:flower", size=64)
-    >>> found = find_directions(vae, z, neighborhood(vae, z, "tokens"), n_components=2)
-    >>> found, bool(found.strengths[0] > 3 * found.baseline_strength)
-    (Directions(2 by pca: PC 1, PC 2 …), True)
+    That function finds the latent and the neighborhood of stores, results and folders, too.
     """
     chosen = finder if isinstance(finder, Finder) else FINDERS.make(finder, options)
     _check_fit(latent, neighborhood)

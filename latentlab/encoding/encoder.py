@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -114,6 +114,7 @@ def describe_input(image: Image | None, name: str = "") -> dict[str, Any]:
         "name": image.name,
         "sha256": image.sha256,
         "preprocessing": image.preprocessing,
+        **({"path": image.path, "fit": asdict(image.fit)} if image.fit else {}),
     }
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from latentlab.images.fit import Fit
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Image:
@@ -20,6 +22,9 @@ class Image:
     sha256 : str, of the file's bytes, or of the pixels if there was no file
     preprocessing : str, how the pixels were made from the file
     native : (width, height) of the image before it was cropped and resized; None if unknown
+    path : str, of the file, absolute, or a sample's name; empty if reading it with ``fit`` would
+        give other pixels
+    fit : Fit, how the file came onto the grid; None without a path
     """
 
     pixels: Tensor
@@ -27,6 +32,8 @@ class Image:
     sha256: str = ""
     preprocessing: str = ""
     native: tuple[int, int] | None = None
+    path: str = ""
+    fit: Fit | None = None
 
     def __repr__(self) -> str:
         shape = "×".join(map(str, self.pixels.shape))

@@ -97,9 +97,10 @@ def read_image(
             "leave value_range out: files and 8-bit images have their own",
         )
     if isinstance(source, str) and source.startswith(PREFIX):
-        source = sample_path(source)
+        return replace(_read_file(Path(sample_path(source)), fit), path=source, fit=fit)
     if isinstance(source, str | os.PathLike):
-        return _read_file(Path(source), fit)
+        path = Path(source)
+        return replace(_read_file(path, fit), path=str(path.absolute()), fit=fit)
     if isinstance(source, Image):
         return _refit(source, fit)
     if isinstance(source, torch.Tensor) and source.dtype == torch.uint8:
@@ -238,5 +239,11 @@ def _refit(image: Image, fit: Fit) -> Image:
         scaled = [np.array(band.resize(target[::-1], Pillow.Resampling.LANCZOS)) for band in bands]
         pixels = torch.from_numpy(np.stack(scaled)).clamp(-1, 1)
     done = "; ".join([image.preprocessing, *notes] if image.preprocessing else notes)
-    native = image.native or (width, height)
-    return Image(pixels, image.name, image.sha256 or _sha256(pixels), done or "unchanged", native)
+    again = replace(
+        image,
+        pixels=pixels,
+        sha256=image.sha256 or _sha256(pixels),
+        preprocessing=done or "unchanged",
+        native=image.native or (width, height),
+    )
+    return replace(again, path="", fit=None) if notes else again

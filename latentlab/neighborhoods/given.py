@@ -72,7 +72,12 @@ def given_neighborhood(latents: Any, vae: LatentVAE | None = None) -> Neighborho
         record={"model": model} if model else {},
     )
     sampling = Sampling(
-        "latents", layout, origin, label=f"latents of {spec.name}", statement=_STATEMENT
+        "latents",
+        layout,
+        origin,
+        label=f"latents of {spec.name}",
+        statement=_STATEMENT,
+        n_samples=count,
     )
     return Neighborhood(layout.flatten(values), sampling)
 

@@ -79,6 +79,7 @@ def neighborhood(
     total = sampler.n_latents(n_samples)
     draws = sampler.draw(vae, latent, total, generator)
     rows, factors = _collect(draws, layout, total, name, progress)
+    rows = _thin(rows, n_samples, generator)
     sampling = Sampling(
         name=name,
         layout=layout,
@@ -88,8 +89,33 @@ def neighborhood(
         label=_label(sampler, region),
         factors=factors,
         statement=sampler.statement,
+        n_samples=len(rows),
     )
-    return Neighborhood(_thin(rows, n_samples, generator), sampling)
+    return Neighborhood(rows, sampling)
+
+
+def draw_again(
+    vae: LatentVAE,
+    sampling: Sampling,
+    latent: Latent,
+    *,
+    n_samples: int | None,
+    seed: int,
+    progress: Progress | None = None,
+) -> Neighborhood:
+    """Return a neighborhood of a latent with the sampler and the settings of another."""
+    options = dict(sampling.options)
+    region = options.pop("region", None)
+    return neighborhood(
+        vae,
+        latent,
+        sampling.name,
+        n_samples=n_samples,
+        seed=seed,
+        region=tuple(region) if region else None,
+        progress=progress,
+        **options,
+    )
 
 
 def resample(
@@ -104,17 +130,9 @@ def resample(
     """
     if not hood.factors:
         return None
-    options = dict(hood.sampling.options)
-    region = options.pop("region", None)
-    fresh = neighborhood(
-        vae,
-        hood.origin,
-        hood.name,
-        n_samples=n_samples,
-        seed=(hood.sampling.seed + 1) % 2**63,
-        region=tuple(region) if region else None,
-        progress=progress,
-        **options,
+    seed = (hood.sampling.seed + 1) % 2**63
+    fresh = draw_again(
+        vae, hood.sampling, hood.origin, n_samples=n_samples, seed=seed, progress=progress
     )
     seen = hood.samples[: fresh.n_samples]
     return None if torch.equal(fresh.samples[: len(seen)], seen) else fresh

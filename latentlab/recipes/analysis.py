@@ -115,7 +115,8 @@ def analyze(
     Parameters
     ----------
     vae : LatentVAE
-    image : path, PIL image, array or tensor, as for :func:`latentlab.encode`
+    image : path, PIL image, array or tensor, as for :func:`latentlab.encode`, or a Latent with its
+        image
     size : int, optional; side of the square in pixels. By default the image keeps its shape and
         is shrunk if a side is above 512 px (1,024 on a GPU); ``"native"`` keeps its size.
     value_range : as for :func:`latentlab.encode`

@@ -12,7 +12,7 @@ from latentlab.directions import FINDERS
 from latentlab.directions.agreement import subspace_agreement
 from latentlab.directions.base import Scene
 from latentlab.directions.factor_table import read_factors
-from latentlab.directions.finding import find_directions
+from latentlab.directions.finding import search_directions
 from latentlab.directions.labels import Label, label_directions, with_labels
 from latentlab.errors import UsageError
 from latentlab.images.arrays import ValueRange
@@ -28,11 +28,12 @@ from latentlab.recipes.sampling import (
     draw_neighborhood,
     encode_fitting,
 )
+from latentlab.recipes.starting import is_start, open_start, samples_of
 from latentlab.registry import option_types
 from latentlab.results.directions import save_directions
 from latentlab.results.folders import Saved, create_run
 from latentlab.results.provenance import provenance
-from latentlab.walks.traversal import Traversal, traverse
+from latentlab.walks.traversal import Traversal, walk_along
 
 _COMPARED = ("pca", "random")
 _SPAN = 3.0
@@ -137,13 +138,21 @@ def find_around(
     say: Say = be_silent,
     progress: Progress | None = None,
 ) -> FoundDirections:
-    """Encode, sample, find, label and compare; nothing is saved."""
-    latent = encode_fitting(vae, image, size, say, value_range)
-    hood = draw_neighborhood(vae, latent, image, search.plan, progress=progress)
+    """Encode, sample, find, label and compare; nothing is saved.
+
+    A store, a result or its folder instead of an image brings its own latent and samples.
+    """
+    if is_start(image):
+        _refuse_sampling(search.plan, size, value_range)
+        hood = samples_of(vae, open_start(image, vae), progress=progress)
+        latent = hood.origin
+    else:
+        latent = encode_fitting(vae, image, size, say, value_range)
+        hood = draw_neighborhood(vae, latent, image, search.plan, progress=progress)
     scene = Scene(vae, latent, hood, search.plan.seed, progress)
     # Raises if a finder cannot use this neighborhood.
     limits = {name: FINDERS.make(name).limit(scene)[0] for name in search.compare}
-    find = partial(find_directions, vae, latent, hood, seed=scene.seed, progress=progress)
+    find = partial(search_directions, vae, latent, hood, seed=scene.seed, progress=progress)
     directions = find(search.n_components, finder=search.finder, **search.options)
     labels: tuple[Label, ...] = ()
     learned: dict[str, Any] = {}
@@ -155,6 +164,19 @@ def find_around(
         for name, limit in limits.items()
     }
     return FoundDirections(directions, latent, hood, labels, learned)
+
+
+def _refuse_sampling(plan: SamplingPlan, size: Size, value_range: ValueRange | None) -> None:
+    """Raise UsageError for what has no effect on a store or a result, which has its samples."""
+    asked = {**vars(plan), "size": size, "value_range": value_range}
+    usual = {**vars(SamplingPlan(seed=plan.seed, dtype=plan.dtype)), "size": AUTO}
+    wrong = [f"{name}={value!r}" for name, value in asked.items() if value != usual.get(name)]
+    if wrong:
+        raise UsageError(
+            f"{', '.join(wrong)} with a store or an earlier result",
+            "one of these alone, which has its own samples",
+            "leave it out, or pass an image",
+        )
 
 
 def _label(scene: Scene, found: Directions) -> tuple[Directions, tuple[Label, ...], dict[str, Any]]:
@@ -199,7 +221,7 @@ def walk_along_all(
     vae: LatentVAE, found: FoundDirections, progress: Progress | None = None
 ) -> Traversal:
     """Return a short walk along every direction, for the sheet of a directions run."""
-    return traverse(
+    return walk_along(
         vae,
         found.latent,
         found.directions,
@@ -235,7 +257,9 @@ def analyze_directions(
     Parameters
     ----------
     vae : LatentVAE
-    image : path, PIL image, array or tensor, as for :func:`latentlab.encode`
+    image : path, PIL image, array or tensor, as for :func:`latentlab.encode`, or a Latent. Or a
+        Neighborhood, a store, a saved result or the folder of one, with its own latent and
+        samples, as for :func:`latentlab.find_directions`.
     finder, n_components : as for :func:`latentlab.find_directions`
     options : of the finder and of the sampler
     labels : bool, whether to say what each direction correlates with

@@ -12,6 +12,7 @@ from latentlab.encoding.encoder import encode, read_for
 from latentlab.encoding.sizes import describe_shrinking
 from latentlab.errors import UsageError
 from latentlab.images.fit import AUTO
+from latentlab.latents import Latent
 from latentlab.machine.files import check_folder
 from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD, SAMPLERS
 from latentlab.neighborhoods.base import DEFAULT_SAMPLES
@@ -23,7 +24,7 @@ from latentlab.results.kept_samples import find_kept, samples_key
 if TYPE_CHECKING:
     from latentlab.images.arrays import ValueRange
     from latentlab.images.fit import Size
-    from latentlab.latents import Latent, Neighborhood, Progress
+    from latentlab.latents import Neighborhood, Progress
     from latentlab.loaders.base import LatentVAE
 
 Say = Callable[[str], None]
@@ -84,7 +85,12 @@ def encode_fitting(
     say: Say = be_silent,
     value_range: ValueRange | None = None,
 ) -> Latent:
-    """Return the latent of an image, and say if it was shrunk because nobody asked for a size."""
+    """Return the latent of an image, and say if it was shrunk because nobody asked for a size.
+
+    A Latent is returned as it is.
+    """
+    if isinstance(image, Latent):
+        return image
     loaded = read_for(vae, image, size, value_range)
     if shrunk := describe_shrinking(loaded, size):
         say(shrunk)

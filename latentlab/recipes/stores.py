@@ -18,10 +18,8 @@ from latentlab.store.opening import open_source
 from latentlab.store.reading import open_store
 
 if TYPE_CHECKING:
-    from latentlab.components.pca import PCA
     from latentlab.latents import Progress
     from latentlab.machine.distributed import Ranks
-    from latentlab.store.reading import Store
 
 
 def analyze_store(
@@ -97,7 +95,8 @@ def analyze_store(
         "method": pca.solver,
         "eigenvalue_error_bounds": None if bounds is None else bounds.tolist(),
     }
-    run = _record(store, pca, command_line, seed)
+    record = pca.sampling.known_origin().record
+    run = {"command_line": command_line, **record, "seed": seed, "method": pca.solver}
     more: tuple[Path, ...] = ()
     how: dict[str, Any] = {"figure_format": figure_format}
     if parts == "whole":
@@ -108,17 +107,3 @@ def analyze_store(
     saved = save_pca(pca, out, judgment=judgment, more=more, facts=facts, run=run, **how)
     remember_run(out)
     return Analysis(pca, judgment, None, saved)
-
-
-def _record(store: Store, pca: PCA, command_line: list[str] | None, seed: int) -> dict[str, Any]:
-    return {
-        "command_line": command_line,
-        "model": {**store.manifest.model, "dtype": store.manifest.dtype},
-        "input": {
-            **store.summary(),
-            "store": str(store.folder.resolve()),
-            "list_sha256": store.manifest.list_sha256,
-        },
-        "seed": seed,
-        "method": pca.solver,
-    }

@@ -14,15 +14,12 @@ from latentlab.latents import Directions, Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.machine.files import check_folder
 from latentlab.neighborhoods import SAMPLERS
-from latentlab.results.components import load_pca
-from latentlab.results.directions import FACTS, load_directions
+from latentlab.recipes.starting import command_of, load_found, usual_count
 from latentlab.results.folders import Saved, latest_run
 from latentlab.results.provenance import asked_dtype, provenance, recorded_model
 from latentlab.results.walks import save_traversal
 from latentlab.walks.curved import traverse_curved
-from latentlab.walks.traversal import traverse
-
-USUAL_DIRECTIONS = 5
+from latentlab.walks.traversal import walk_along
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,16 +59,9 @@ def read_run(run: Path | None, out: Path | None = None) -> EarlierRun:
     FileError : no run, a damaged one, or a folder that cannot be written.
     """
     folder = latest_run() if run is None else run
-    names = {"pca": "pca.json", "directions": FACTS}
-    command = next((key for key, name in names.items() if (folder / name).is_file()), None)
-    if command is None:
-        raise FileError(
-            f"--run {folder}",
-            f"a folder with a pca.json or {FACTS}",
-            "pass a folder that `latentlab pca` or `latentlab directions` wrote",
-        )
+    command = command_of(folder)
     check_folder(out or folder)
-    found = load_pca(folder) if command == "pca" else load_directions(folder)
+    found = load_found(folder)
     found.sampling.known_origin()  # raises where there is no latent to start at
     dtype = asked_dtype(folder) if command == "pca" else "auto"
     return EarlierRun(folder, found, recorded_model(folder, command), dtype, command)
@@ -118,18 +108,15 @@ def walk_and_save(
     if dtype == "auto" and not curved:
         vae = with_fast_decoder(vae)
     latent = found.sampling.known_origin()
-    there_are = len(found.components if isinstance(found, PCA) else found.vectors)
-    count = min(USUAL_DIRECTIONS, there_are) if n_components is None else n_components
+    count = usual_count(found) if n_components is None else n_components
     how: dict[str, Any] = {"n_components": count, "span": span, "steps": steps}
     if curved:
         how["seed"] = seed
-    walk = (traverse_curved if curved else traverse)(vae, latent, found, progress=progress, **how)
+    walk = (traverse_curved if curved else walk_along)(vae, latent, found, progress=progress, **how)
     settings = {
         "alphas": walk.alphas.tolist(),
         "components": len(walk.paths),
         "precision": decode_precision(vae),
     }
     run = provenance(vae, latent, command_line, **settings)
-    if latent.image is None and latent.record.get("input"):
-        run["input"] = latent.record["input"]
     return save_traversal(walk, folder, run=run, **animation)

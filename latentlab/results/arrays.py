@@ -149,6 +149,7 @@ def sampling_facts(sampling: Sampling) -> dict[str, Any]:
     layout = sampling.layout
     facts: dict[str, Any] = {
         "seed": sampling.seed,
+        "n_samples": sampling.n_samples,
         "options": dict(sampling.options),
         "label": sampling.label,
         "statement": sampling.statement,
@@ -210,4 +211,5 @@ def load_sampling(
             if key.startswith(_FACTOR)
         },
         statement=str(facts.get("statement", "")),
+        n_samples=facts.get("n_samples"),
     )

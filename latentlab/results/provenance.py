@@ -46,9 +46,15 @@ def provenance(
         "command_line": command_line,
         "model": describe_model(vae),
         **describe_tiles(vae),
-        "input": describe_input(latent.image, latent.name),
+        "input": _input_of(latent),
         **settings,
     }
+
+
+def _input_of(latent: Latent) -> dict[str, Any]:
+    """Return the entry of a latent's image: from the image, else as it was recorded."""
+    recorded = latent.record.get("input") if latent.image is None else None
+    return dict(recorded) if recorded else describe_input(latent.image, latent.name)
 
 
 def record_of_folder(folder: Path, command: str) -> dict[str, Any]:

@@ -129,51 +129,19 @@ class Traversal:
         return walk_html(self._drawn)
 
 
-def traverse(
+def walk_along(
     vae: LatentVAE,
     latent: Latent,
     directions: PCA | Directions,
     *,
-    n_components: int = 5,
+    n_components: int,
     span: float = 3.0,
     steps: int = 16,
     progress: Progress | None = None,
 ) -> Traversal:
-    """Return the frames along the first directions, from −span to +span standard deviations.
+    """Return the frames along the first directions; everything as for :func:`latentlab.traverse`.
 
-    The latents are z + α σ_k v_k. σ_k is the neighborhood's standard deviation along direction k,
-    so that spans are comparable between directions; some finders define ``steps`` instead. Latents
-    are decoded in batches, and equal ones once: with an odd number of steps all directions share
-    the center frame.
-
-    Parameters
-    ----------
-    vae : LatentVAE
-    latent : Latent, where the walk passes at α = 0
-    directions : PCA of a neighborhood, or Directions
-    n_components : int, how many directions
-    span : float, above 0, in standard deviations
-    steps : int, at least 2
-    progress : called as ``progress("decoding", done, total)``
-
-    Returns
-    -------
-    Traversal : frames (steps, H, W, 3), uint8, with scores
-
-    Raises
-    ------
-    UsageError : a span or number of steps that makes no sense.
-    ShapeError : more directions than there are, or directions of another model or size.
-    NonFiniteError, MemoryLimitError : as for :func:`latentlab.encode`.
-
-    Examples
-    --------
-    >>> import latentlab
-    >>> vae = latentlab.load_vae("linear")
-    >>> z = latentlab.encode(vae, "sample:flower", size=64)
-    >>> pca = latentlab.fit_pca(latentlab.neighborhood(vae, z, n_samples=16))
-    >>> traverse(vae, z, pca, n_components=2, steps=5).decodes  # the center frame is shared
-    9
+    That function finds the latent and the directions of stores, results and folders, too.
     """
     found, alphas = plan_walk(latent, directions, n_components, span, steps)
     latents = [
