@@ -6,13 +6,16 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import entropy as scipy_entropy
 from sklearn.metrics import mutual_info_score
 
+from latentlab.digits.objective import total_correlation
+from latentlab.errors import UsageError
 from latentlab.metrics.beta_vae import beta_vae_score
 from latentlab.metrics.dci import DCI, completeness_of, dci, disentanglement_of
 from latentlab.metrics.factor_vae import factor_vae_score
-from latentlab.metrics.mig import information_gaps, mig
+from latentlab.metrics.mig import corrected_gaps, information_gaps, mig
 from latentlab.metrics.modularity import modularity, modularity_of
 from latentlab.metrics.mutual_information import discretize, entropy, mutual_information
 from latentlab.metrics.sap import sap
@@ -153,3 +156,67 @@ def test_continuous_factors_are_read_by_regression() -> None:
     assert found.disentanglement > 0.9
     assert found.completeness > 0.9
     assert found.informativeness > 0.9
+
+
+def test_a_factor_that_never_varies_is_left_out_of_every_score(
+    identity: np.ndarray, factors: np.ndarray, aligned: dict[str, float]
+) -> None:
+    with_constant = np.hstack((factors, np.full((len(factors), 1), 3)))
+    assert np.isnan(information_gaps(identity, with_constant)[3])
+    for name, score in all_scores(identity, with_constant).items():
+        assert score == pytest.approx(aligned[name], abs=0.02), name
+    noise = np.random.default_rng(8).normal(size=(1500, 4))
+    floats = np.hstack((noise[:, :3] + 1e5, np.full((1500, 1), 0.1)))
+    assert mig(noise, floats) == pytest.approx(mig(noise, floats[:, :3]))
+    assert sap(noise, floats) == pytest.approx(sap(noise, floats[:, :3]))
+    for metric in (mig, sap, modularity, factor_vae_score, beta_vae_score):
+        with pytest.raises(UsageError, match="never vary"):
+            metric(noise, floats[:, 3:])
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 1e4])
+def test_the_unit_of_a_code_does_not_matter(
+    scale: float, identity: np.ndarray, factors: np.ndarray
+) -> None:
+    votes = {"train": 300, "test": 200}
+    expected = factor_vae_score(identity, factors, **votes)
+    assert factor_vae_score(scale * identity, factors, **votes) == expected
+
+
+def test_a_latent_of_noise_is_empty_in_modularity(
+    identity: np.ndarray, factors: np.ndarray
+) -> None:
+    noise = np.random.default_rng(9).normal(size=(len(identity), 3))
+    assert modularity(np.hstack((identity, noise)), factors) == pytest.approx(0.5, abs=0.01)
+    named = [
+        modularity(noise[:200], np.random.default_rng(seed).permutation(factors)[:200]) > 0
+        for seed in range(20)
+    ]
+    assert sum(named) <= 4  # 5 % expected
+
+
+def test_corrected_gaps_of_few_samples_are_those_of_many() -> None:
+    rng = np.random.default_rng(10)
+
+    def planted(count: int) -> tuple[np.ndarray, np.ndarray]:
+        values = rng.uniform(size=(count, 3))
+        codes = values + 0.1 * rng.normal(size=(count, 3))
+        return np.hstack((codes, rng.normal(size=(count, 1)))), values
+
+    truth = mig(*planted(50_000))
+    few = [planted(200) for _ in range(6)]
+    corrected = np.mean([corrected_gaps(*one).mean() for one in few])
+    assert corrected == pytest.approx(truth, rel=0.12)
+    assert np.mean([mig(*one) for one in few]) < 0.75 * truth
+
+
+@pytest.mark.parametrize(("deviation", "batch"), [(1.0, 1), (1e-4, 128)])
+def test_the_total_correlation_of_independent_latents_is_the_constant_that_is_documented(
+    deviation: float, batch: int
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    mean = (1 - deviation**2) ** 0.5 * torch.randn(128, 4, generator=generator)
+    z = mean + deviation * torch.randn(128, 4, generator=generator)
+    logvar = torch.full_like(mean, 2 * math.log(deviation))
+    found = float(total_correlation(z, mean, logvar, 60_000))
+    assert found == pytest.approx(3 * math.log(batch * 60_000), rel=0.002)

@@ -94,8 +94,10 @@ def kl_nats(mean: Tensor, logvar: Tensor) -> Tensor:
 def total_correlation(z: Tensor, mean: Tensor, logvar: Tensor, count: int) -> Tensor:
     """Return an estimate, in nats, of KL(q(z) ‖ Πⱼ q(zⱼ)) from one batch.
 
-    Minibatch-weighted sampling, equation 10 of Chen et al. 2018 (β-TCVAE). It is biased low by a
-    constant of about log(count) for each dimension that is known well.
+    Minibatch-weighted sampling, equation 10 of Chen et al. 2018 (β-TCVAE). It serves training
+    and is no measurement: for independent dimensions, where the truth is 0, it is (L − 1) ln(count)
+    if the posteriors are the prior, and rises to (L − 1) ln(B · count) as they narrow. With L = 4
+    and 60,000 images, 33 to 48 nats. A constant has no gradient.
 
     Parameters
     ----------

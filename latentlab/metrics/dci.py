@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from latentlab.metrics.varying import keep_varying, varying
+
 
 @dataclass(frozen=True)
 class DCI:
@@ -35,16 +37,23 @@ def dci(
 ) -> DCI:
     """Return the scores of gradient-boosted trees that read each factor from the latents.
 
+    Factors that never vary in the training rows are left out.
+
     Parameters
     ----------
     codes, test_codes : array, (N, L) and (M, L)
     factors, test_factors : array, (N, K) and (M, K); whole numbers are classes
     seed : int, of the trees
     trees : int, in each ensemble
+
+    Raises
+    ------
+    UsageError : no factor varies.
     """
     from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
 
-    z, v, test_z, test_v = map(np.asarray, (codes, factors, test_codes, test_factors))
+    z, test_z = np.asarray(codes), np.asarray(test_codes)
+    v, test_v = keep_varying(factors), np.asarray(test_factors)[:, varying(factors)]
     classes = np.issubdtype(v.dtype, np.integer)
     kind = GradientBoostingClassifier if classes else GradientBoostingRegressor
     importance, scores = np.empty((z.shape[1], v.shape[1])), []

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from latentlab.metrics.fixed_factor import agreeing_batches
 from latentlab.metrics.mutual_information import discretize
+from latentlab.metrics.varying import keep_varying, varying
 
 _STILL = 0.05
 
@@ -22,8 +23,8 @@ def factor_vae_score(
     """Return how often the latent of least relative variance names the fixed factor, in [0, 1].
 
     Each vote is a batch of 64 rows that agree in one factor; the vote of a latent goes to the
-    factor it meant most often in training. Latents with a standard deviation under 0.05 do not
-    vote; 0 where none is left.
+    factor it meant most often in training. Latents with less than 0.05 of the largest
+    standard deviation do not vote, nor does a factor that never varies; 0 if no latent varies.
 
     Parameters
     ----------
@@ -37,8 +38,10 @@ def factor_vae_score(
     >>> factor_vae_score(grid, grid, train=200, test=100)
     1.0
     """
-    z, classes = np.asarray(codes, float), discretize(factors)
-    lively = z.std(0) >= _STILL
+    z, classes = np.asarray(codes, float), discretize(keep_varying(factors))
+    spread = z.std(0)
+    # Relative: a code in other units has the same score.
+    lively = varying(z) & (spread >= _STILL * spread.max())
     if not lively.any():
         return 0.0
     z = z[:, lively]

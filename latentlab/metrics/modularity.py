@@ -5,16 +5,31 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latentlab.metrics.mutual_information import BINS, discretize, mutual_information
+from latentlab.metrics.mutual_information import (
+    BINS,
+    discretize,
+    informative,
+    mutual_information,
+)
+from latentlab.metrics.varying import keep_varying
 
 
-def modularity(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS) -> float:
+def modularity(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS, seed: int = 0) -> float:
     """Return the mean over latents of 1 − Σ_{k≠best} I² / (I²_best (K − 1)), in [0, 1].
+
+    I is the mutual information beyond its mean with the factors' rows shuffled. A latent counts 0
+    if its largest one is within what shuffled rows give: information estimated from counts is
+    never exactly zero. Factors that never vary are left out.
 
     Parameters
     ----------
     codes : array, (N, L)
     factors : array, (N, K); floats are binned, whole numbers are classes
+    seed : int, of the shuffles
+
+    Raises
+    ------
+    UsageError : no factor varies.
 
     Examples
     --------
@@ -22,9 +37,10 @@ def modularity(codes: ArrayLike, factors: ArrayLike, *, bins: int = BINS) -> flo
     >>> modularity(grid, grid)
     1.0
     """
-    return modularity_of(
-        mutual_information(discretize(codes, bins=bins), discretize(factors, bins=bins))
-    )
+    z, v = discretize(codes, bins=bins), discretize(keep_varying(factors), bins=bins)
+    tells, by_chance = informative(z, v, seed=seed)
+    beyond = (mutual_information(z, v) - by_chance).clip(0)
+    return modularity_of(beyond * tells[:, None])
 
 
 def modularity_of(information: NDArray[np.float64]) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -46,7 +48,34 @@ def mutual_information(codes: NDArray[np.int64], factors: NDArray[np.int64]) -> 
     >>> float(mutual_information(coin, coin)[0, 0].round(4))
     0.6931
     """
-    return np.array([[_of_pair(code, factor) for factor in factors.T] for code in codes.T])
+    return _information(codes, factors, _of_counts)
+
+
+def corrected_information(
+    codes: NDArray[np.int64], factors: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the mutual information (L, K) from entropies that count the bins not seen yet.
+
+    Chao and Shen 2003: the share of the distribution that the N samples have not seen is the share
+    of values that occur once. With 20 bins and N = 200, nearly without bias for dependent pairs.
+    """
+    return _information(codes, factors, _of_counts_corrected)
+
+
+def informative(
+    codes: NDArray[np.int64], factors: NDArray[np.int64], *, permutations: int = 100, seed: int = 0
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return which codes (L,) tell about any factor, and the information (L, K) by chance.
+
+    Rows of the factors are shuffled; a code counts if its largest information is above the 95 %
+    quantile of the largest of all pairs. Of 20 runs with codes of noise, one names a code.
+    """
+    rng = np.random.default_rng(seed)
+    shuffled = np.stack(
+        [mutual_information(codes, rng.permutation(factors)) for _ in range(permutations)]
+    )
+    threshold = np.quantile(shuffled.max((1, 2)), 0.95)
+    return mutual_information(codes, factors).max(1) > threshold, shuffled.mean(0)
 
 
 def entropy(classes: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -57,17 +86,42 @@ def entropy(classes: NDArray[np.int64]) -> NDArray[np.float64]:
     >>> entropy(np.array([[0, 1], [1, 1]])).round(4).tolist()
     [0.6931, 0.0]
     """
-    return np.array([_of_shares(np.bincount(column) / len(column)) for column in classes.T])
+    return np.array([_of_counts(np.bincount(column)) for column in classes.T])
 
 
-def _of_pair(code: NDArray[np.int64], factor: NDArray[np.int64]) -> float:
+def corrected_entropy(classes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the entropy (K,) with the correction of :func:`corrected_information`."""
+    return np.array([_of_counts_corrected(np.bincount(column)) for column in classes.T])
+
+
+Entropy = Callable[[NDArray[np.int64]], float]
+
+
+def _information(
+    codes: NDArray[np.int64], factors: NDArray[np.int64], of_counts: Entropy
+) -> NDArray[np.float64]:
+    return np.array(
+        [[_of_pair(code, factor, of_counts) for factor in factors.T] for code in codes.T]
+    )
+
+
+def _of_pair(code: NDArray[np.int64], factor: NDArray[np.int64], of_counts: Entropy) -> float:
     width = int(factor.max()) + 1
     joint = np.bincount(code * width + factor, minlength=(int(code.max()) + 1) * width)
-    shares = joint.reshape(-1, width) / len(code)
-    parts = _of_shares(shares.sum(1)) + _of_shares(shares.sum(0)) - _of_shares(shares.ravel())
+    table = joint.reshape(-1, width)
+    parts = of_counts(table.sum(1)) + of_counts(table.sum(0)) - of_counts(joint)
     return max(0.0, parts)
 
 
-def _of_shares(shares: NDArray[np.float64]) -> float:
-    positive = shares[shares > 0]
-    return float(-(positive * np.log(positive)).sum()) + 0.0
+def _of_counts(counts: NDArray[np.int64]) -> float:
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum()) + 0.0
+
+
+def _of_counts_corrected(counts: NDArray[np.int64]) -> float:
+    seen, total = counts[counts > 0], counts.sum()
+    # Where every value occurs once, nothing can be said about the rest: one is taken as repeated.
+    once = min((seen == 1).sum(), total - 1)
+    shares = (1 - once / total) * seen / total
+    # 1 − (1 − p)ⁿ is the chance that a value was seen at all.
+    return float(-(shares * np.log(shares) / -np.expm1(total * np.log1p(-shares))).sum()) + 0.0

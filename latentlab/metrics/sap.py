@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from latentlab.metrics.varying import keep_varying, varying
+
 _SVM_WEIGHT = 0.01
 
 
@@ -18,6 +20,8 @@ def sap(
 ) -> float:
     """Return how far the best latent is ahead of the second in predicting a factor, on average.
 
+    Factors that never vary are left out.
+
     A continuous factor is predicted with r², the squared correlation; classes (whole numbers)
     with the accuracy of a linear support vector classifier (C = 0.01) on the test rows.
 
@@ -26,16 +30,20 @@ def sap(
     codes, test_codes : array, (N, L) and (M, L); without test rows the training rows are used
     factors, test_factors : array, (N, K) and (M, K)
 
+    Raises
+    ------
+    UsageError : no factor varies.
+
     Examples
     --------
     >>> z = np.random.default_rng(0).normal(size=(1000, 2))
     >>> sap(z, z) > 0.95, sap(np.hstack((z, z)), z)
     (True, 0.0)
     """
-    z, v = np.asarray(codes), np.asarray(factors)
+    z, v = np.asarray(codes), keep_varying(factors)
     if np.issubdtype(v.dtype, np.integer):
         test_z = z if test_codes is None else np.asarray(test_codes)
-        test_v = v if test_factors is None else np.asarray(test_factors)
+        test_v = v if test_factors is None else np.asarray(test_factors)[:, varying(factors)]
         scores = _accuracies((z, v), (test_z, test_v), seed)
     else:
         scores = _squared_correlations(z, v)
