@@ -15,6 +15,7 @@ from latentlab.digits.measure import encode_digits, measure_losses
 from latentlab.digits.models import DigitsModel
 from latentlab.digits.morphology import slant_of
 from latentlab.digits.tilt import find_tilt
+from latentlab.errors import UsageError
 
 REACH = 2.0
 """A tilt is judged from −REACH to +REACH."""
@@ -52,6 +53,8 @@ def evaluate_tilt(
     """
     codes = encode_digits(model, data.test)
     tilt = find_tilt(codes, data.test.images)
+    if tilt.dimension is None:
+        raise UsageError("a model without a tilt", "a latent that leans digits", "train it longer")
     others = [rho for index, rho in enumerate(tilt.rho) if index != tilt.dimension]
     classifier = teach_classifier(data.train[:taught])
     frames = move_latent(model, tilt.dimension)

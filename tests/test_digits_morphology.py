@@ -28,7 +28,7 @@ from latentlab.digits.measure import Codes, encode_digits
 from latentlab.digits.models import DigitsConfig, build_model
 from latentlab.digits.morphology import FACTORS, enlarge, measure_digits, slant_of
 from latentlab.digits.skeleton import skeletonize
-from latentlab.digits.tilt import find_tilt, within_class_spearman
+from latentlab.digits.tilt import find_tilt, tilt_of, within_class_spearman
 from latentlab.errors import ShapeError, UsageError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
@@ -230,6 +230,47 @@ def test_mutual_information_with_factors_is_scikit_learns(facts: dict[str, Any])
     assert found == pytest.approx(mutual_info_score(*classes), rel=0.02)
 
 
+def test_a_factor_that_never_varies_within_a_label_is_left_out_by_name() -> None:
+    codes, values = planted(300)
+    labels = codes.labels.numpy()
+    whole = compare_factors(codes, values)
+    found = compare_factors(codes, values | {"height": labels / 7 + 0.1})
+    assert found["constant_factors"] == ["height"]
+    assert "height" not in found["gaps"]
+    assert found["dimensions"][0]["rho"]["height"] is None
+    moving = [gap for name, gap in whole["gaps"].items() if name != "height"]
+    assert found["mig"] == pytest.approx(np.mean(moving))
+    with pytest.raises(UsageError, match="alike"):
+        compare_factors(codes, dict.fromkeys(FACTORS, np.ones(len(labels))))
+
+
+def test_collapsed_latents_are_no_tilt_and_take_no_part_in_rotations() -> None:
+    codes, values = planted(300)
+    dead = torch.randn(300, 5, generator=torch.Generator().manual_seed(0)) * 1e-3
+    mean = torch.cat([codes.mean, dead], 1)
+    padded = Codes(mean, torch.full_like(mean, -2.0), codes.labels)
+    found = compare_factors(padded, values)
+    assert found["active"] == [True] * 3 + [False] * 5
+    assert found["tilt_dimension"] == 1
+    # Latents of noise that are not scaled up leave the control as it is without them.
+    control = compare_factors(codes, values)["rotation_control"]["mig"]["mean"]
+    assert found["rotation_control"]["mig"]["mean"] == pytest.approx(control, abs=0.03)
+    assert found["rotation_control"]["mig"]["mean"] < found["mig"]
+    # Scaled so far down that the posterior hardly moves, the code has collapsed.
+    tiny = Codes(mean * 1e-3, torch.zeros_like(mean), codes.labels)
+    assert tilt_of(tiny, values["slant"]).dimension is None
+
+
+def test_a_latent_is_called_the_tilt_by_chance_in_one_of_twenty() -> None:
+    rng = np.random.default_rng(5)
+    named = 0
+    for seed in range(60):
+        mean = torch.from_numpy(rng.normal(size=(200, 8)))
+        codes = Codes(mean, torch.zeros_like(mean), torch.arange(200) % 10)
+        named += tilt_of(codes, rng.normal(size=200), seed=seed).dimension is not None
+    assert named <= 8  # 3 expected
+
+
 def test_the_tilt_is_named_with_its_sign() -> None:
     rng = np.random.default_rng(3)
     images = torch.tensor(np.stack([np.roll(bar(20, 3), 0, 0) for _ in range(200)]))
@@ -253,9 +294,10 @@ def test_sorting_puts_the_tilt_where_it_is_asked_for_and_leaning_to_the_right() 
     before = find_tilt(encode_digits(model, some), some.images)
     turned = sort_latents(model, some, tilt_at=3)
     after = find_tilt(encode_digits(turned, some), some.images)
-    assert after.dimension == 3
-    assert after.sign == 1
-    assert after.rho[3] == pytest.approx(before.rho[before.dimension], abs=1e-6)
+    assert after.rho[3] == max(after.rho) == pytest.approx(max(before.rho), abs=1e-6)
+    slant = slant_of(some.images.numpy())
+    rho = within_class_spearman(encode_digits(turned, some), {"slant": slant})
+    assert rho[:, 3].mean() > 0
     codes = encode_digits(turned, some)
     kl = (0.5 * (codes.mean**2 + codes.logvar.exp() - 1 - codes.logvar)).mean(0)
     rest = kl[[0, 1, 2, 4]].tolist()

@@ -33,7 +33,8 @@ def describe_model(run: DigitsRun) -> dict[str, Any]:
     Returns
     -------
     dict with ``format``, ``name``, ``model``, ``network``, ``latent``, ``size``; ``labels``;
-    ``sees_label`` and ``variational``; ``tilt_dimension`` and ``tilt_sign`` (+1 if a larger
+    ``sees_label`` and ``variational``; ``active`` (L,), false for latents that have collapsed;
+    ``tilt_dimension`` and ``tilt_sign`` (+1 if a larger
     value leans further to the right), null if unknown; ``normalization``; ``rest`` and
     ``spread`` (L,), the default of each latent and the standard deviation to draw it with;
     ``ranges`` (L, 2); ``quantiles`` of the test set's codes; ``effects`` (L,), the factor that each
@@ -61,6 +62,7 @@ def describe_model(run: DigitsRun) -> dict[str, Any]:
         "labels": list(range(config.classes)),
         "sees_label": config.sees_label,
         "variational": config.is_variational,
+        "active": run.active,
         "tilt_dimension": tilt,
         "tilt_sign": None if tilt is None else (1 if changes["slant"][tilt] >= 0 else -1),
         "normalization": {"image": _GRAY, "z": units},

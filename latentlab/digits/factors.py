@@ -14,20 +14,24 @@ from latentlab.digits.data import Digits
 from latentlab.digits.folders import DigitsRun
 from latentlab.digits.measure import Codes, encode_digits
 from latentlab.digits.morphology import FACTORS, measure_digits
-from latentlab.digits.objective import kl_nats
-from latentlab.digits.tilt import within_class_spearman
+from latentlab.digits.objective import active_latents, kl_nats
+from latentlab.digits.tilt import Tilt, tilt_of, within_class_spearman
 from latentlab.digits.traversal import measure_changes, traversal_values, traverse_latents
 from latentlab.errors import UsageError
 from latentlab.metrics.dci import dci
-from latentlab.metrics.mig import information_gaps
-from latentlab.metrics.mutual_information import discretize, mutual_information
+from latentlab.metrics.mig import corrected_gaps, information_gaps
+from latentlab.metrics.mutual_information import (
+    discretize,
+    mutual_information,
+    shuffled_information,
+)
 from latentlab.metrics.sap import sap
+from latentlab.metrics.varying import varying
 from latentlab.results.folders import write_json
 
 ROTATIONS = 5
 """How many random rotations the control is averaged over."""
 
-_SLANT = FACTORS.index("slant")
 _TAUGHT = 2 / 3
 _TREE_ROWS = 3000
 _FEWEST = 100
@@ -53,47 +57,73 @@ def compare_factors(codes: Codes, values: Factors, *, seed: int = 0) -> dict[str
     dict with ``dimensions``, for each latent its ``index``; ``kl`` in nats; ``rho`` by factor,
     |Spearman| within a label, mean over labels; ``rho_chance``, the same with images shuffled
     within their labels; ``rho_slant_worst``, the lowest ρ with the slant over labels, positive if
-    its sign is the mean's; and ``mutual_information`` in nats, by factor. ``tilt_dimension`` is the
-    latent that correlates most with the slant. The scores are those of :func:`score`;
-    ``rotation_control`` has their mean and standard deviation over random rotations of the
-    latents, whose axes have no meaning, and ``shuffled_control`` the scores with the factors
-    shuffled over all images
+    its sign is the mean's; ``mutual_information`` in nats, by factor, and
+    ``mutual_information_chance``, its mean with the factors shuffled; and ``active``, false if it
+    has collapsed. ``tilt_dimension`` is the active latent that correlates most with the slant, None
+    if all have collapsed or none is above ``tilt_threshold``, see
+    :class:`latentlab.digits.tilt.Tilt`. ``constant_factors`` never vary within a label; they are
+    None above and left out of the scores. The scores are those of :func:`score`;
+    ``rotation_control`` has their mean and standard deviation over random rotations of the active
+    latents among themselves, whose axes have no meaning, and ``shuffled_control`` the scores with
+    the factors shuffled over all images
 
     Raises
     ------
-    UsageError : too few images.
+    UsageError : too few images, or images of which no factor varies.
     """
     if len(codes.labels) < _FEWEST:
         raise UsageError(f"{len(codes.labels)} images", f"at least {_FEWEST}", "pass more data")
+    z, ranks, names = _ranked(codes, values)
+    varied = {name: values[name] for name in names}
+    tilt = _tilt(codes, varied, seed)
+    active = active_latents(codes.mean)
+    rng = np.random.default_rng(seed)
+    turned = [score(some, ranks, names, seed=seed) for some in _rotations(z, active.numpy(), rng)]
+    return {
+        "dimensions": _describe_latents(codes, varied, z, ranks, seed),
+        "active": active.tolist(),
+        "constant_factors": [name for name in FACTORS if name not in names],
+        "tilt_dimension": tilt.dimension if tilt else None,
+        "tilt_threshold": tilt.threshold if tilt else None,
+        **score(z, ranks, names, seed=seed),
+        "rotation_control": _describe_control(turned),
+        "shuffled_control": score(z, rng.permutation(ranks), names, seed=seed),
+    }
+
+
+def _tilt(codes: Codes, values: Factors, seed: int) -> Tilt | None:
+    return tilt_of(codes, values["slant"], seed=seed) if "slant" in values else None
+
+
+def _describe_latents(
+    codes: Codes,
+    values: Factors,
+    z: NDArray[np.float64],
+    ranks: NDArray[np.float64],
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Return the correlations and the information of each latent, by factor, beside chance."""
     rho = within_class_spearman(codes, values)
-    mean = np.abs(rho).mean(0)
-    chance = np.abs(_shuffled_rho(codes, values, seed)).mean(0)
-    slant = rho[:, :, _SLANT]
+    tables = {
+        "rho": np.abs(rho).mean(0),
+        "rho_chance": np.abs(_shuffled_rho(codes, values, seed)).mean(0),
+    }
+    classes = discretize(z), discretize(ranks)
+    tables["mutual_information"] = mutual_information(*classes)
+    tables["mutual_information_chance"] = shuffled_information(*classes, seed=seed).mean(0)
+    slant = rho[:, :, [*values].index("slant")] if "slant" in values else np.zeros(rho.shape[:2])
     worst = (np.sign(slant.mean(0)) * slant).min(0)
     kl = kl_nats(codes.mean, codes.logvar).double().mean(0).tolist()
-    z, ranks = _ranked(codes, values)
-    information = mutual_information(discretize(z), discretize(ranks))
-    rng = np.random.default_rng(seed)
-    dimensions = [
+    unknown: dict[str, float | None] = dict.fromkeys(FACTORS)
+    return [
         {
             "index": latent,
             "kl": kl[latent],
-            "rho": _by_factor(mean[latent]),
-            "rho_chance": _by_factor(chance[latent]),
             "rho_slant_worst": float(worst[latent]),
-            "mutual_information": _by_factor(information[latent]),
+            **{name: unknown | _by_factor([*values], of[latent]) for name, of in tables.items()},
         }
         for latent in range(len(kl))
     ]
-    return {
-        "dimensions": dimensions,
-        "tilt_dimension": int(mean[:, _SLANT].argmax()),
-        **score(z, ranks, seed=seed),
-        "rotation_control": _describe_control(
-            [score(turned, ranks, seed=seed) for turned in _rotations(z, rng)]
-        ),
-        "shuffled_control": score(z, rng.permutation(ranks), seed=seed),
-    }
 
 
 def summarize_factors(codes: Codes, values: Factors, *, seed: int = 0) -> dict[str, float]:
@@ -105,37 +135,53 @@ def summarize_factors(codes: Codes, values: Factors, *, seed: int = 0) -> dict[s
     ``tilt_rho_chance``, the same with images shuffled; ``mig``; ``disentanglement`` of DCI; and
     ``rotated_mig``, of randomly rotated latents
     """
-    rho = within_class_spearman(codes, values)
-    chance = _shuffled_rho(codes, values, seed)
-    z, ranks = _ranked(codes, values)
-    scores = score(z, ranks, seed=seed)
-    turned = _rotations(z, np.random.default_rng(seed))
+    slant = {"slant": values["slant"]}
+    rho = within_class_spearman(codes, slant)
+    chance = _shuffled_rho(codes, slant, seed)
+    z, ranks, names = _ranked(codes, values)
+    scores = score(z, ranks, names, seed=seed)
+    turned = _rotations(z, active_latents(codes.mean).numpy(), np.random.default_rng(seed))
     return {
-        "tilt_rho": float(np.abs(rho[:, :, _SLANT]).mean(0).max()),
-        "tilt_rho_chance": float(np.abs(chance[:, :, _SLANT]).mean(0).max()),
+        "tilt_rho": float(np.abs(rho).mean(0).max()),
+        "tilt_rho_chance": float(np.abs(chance).mean(0).max()),
         "mig": scores["mig"],
         "disentanglement": scores["dci"]["disentanglement"],
         "rotated_mig": float(np.mean([information_gaps(some, ranks).mean() for some in turned])),
     }
 
 
-def _ranked(codes: Codes, values: Factors) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return latents (N, L) and the factors' ranks within their label (N, F), without NaN."""
+def _ranked(
+    codes: Codes, values: Factors
+) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
+    """Return latents (N, L), ranks within a label (N, F) of factors that vary, and their names.
+
+    Images with a factor that is NaN are left out.
+    """
     columns = np.stack([values[name] for name in FACTORS], axis=1)
     whole = np.isfinite(columns).all(1)
-    ranks = ranks_within(columns[whole], codes.labels.numpy()[whole])
-    return codes.mean.double().numpy()[whole], ranks
+    columns, labels = columns[whole], codes.labels.numpy()[whole]
+    moves = np.any([varying(columns[labels == label]) for label in np.unique(labels)], axis=0)
+    if not moves.any():
+        raise UsageError("images that are alike", "digits that differ", "pass other data")
+    names = [name for name, moved in zip(FACTORS, moves, strict=True) if moved]
+    return codes.mean.double().numpy()[whole], ranks_within(columns[:, moves], labels), names
 
 
-def _rotations(z: NDArray[np.float64], rng: np.random.Generator) -> Iterator[NDArray[np.float64]]:
-    """Yield the latents (N, L), each scaled to variance 1, in several random rotations.
+def _rotations(
+    z: NDArray[np.float64], active: NDArray[np.bool_], rng: np.random.Generator
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the latents (N, L) with the active ones rotated at random among themselves.
 
-    The rotations are uniform over all of them: QR of a normal matrix.
+    They keep their scale: a collapsed latent that was scaled up would add noise, and one scaled
+    to unit variance would be a code that the model does not have. The rotations are uniform over
+    all of them: QR of a normal matrix.
     """
-    scaled = (z - z.mean(0)) / np.maximum(z.std(0), 1e-12)
+    centered = z[:, active] - z[:, active].mean(0)
     for _ in range(ROTATIONS):
-        q, r = np.linalg.qr(rng.normal(size=(z.shape[1], z.shape[1])))
-        yield scaled @ (q * np.sign(np.diag(r)))
+        q, r = np.linalg.qr(rng.normal(size=(centered.shape[1],) * 2))
+        turned = z.copy()
+        turned[:, active] = centered @ (q * np.sign(np.diag(r)))
+        yield turned
 
 
 def _shuffled_rho(codes: Codes, values: Factors, seed: int) -> NDArray[np.float64]:
@@ -164,14 +210,22 @@ def ranks_within(values: NDArray[np.float64], labels: NDArray[np.int64]) -> NDAr
     return ranks
 
 
-def score(z: NDArray[np.float64], ranks: NDArray[np.float64], *, seed: int = 0) -> dict[str, Any]:
-    """Return how disentangled latents (N, L) are with respect to factors (N, F).
+def score(
+    z: NDArray[np.float64],
+    ranks: NDArray[np.float64],
+    names: Sequence[str] = FACTORS,
+    *,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return how disentangled latents (N, L) are with respect to factors (N, F) of these names.
 
     Returns
     -------
-    dict with ``gaps``, (I₁ − I₂) / H by factor, and ``mig``, their mean; ``dci``: disentanglement,
-    completeness and informativeness (R²), with trees that are trained on two thirds of the rows and
-    tested on the rest; and ``sap``, the gap in r² between the best latent and the second
+    dict with ``gaps``, (I₁ − I₂) / H by factor, and ``mig``, their mean, which is biased low for
+    few images; ``mig_corrected``, see :func:`latentlab.metrics.mig.corrected_gaps`; ``dci``:
+    disentanglement, completeness and informativeness (R²), with trees that are trained on two
+    thirds of the rows and tested on the rest; and ``sap``, the gap in r² between the best latent
+    and the second
     """
     order = np.random.default_rng(seed).permutation(len(z))
     split = int(_TAUGHT * len(z))
@@ -180,14 +234,15 @@ def score(z: NDArray[np.float64], ranks: NDArray[np.float64], *, seed: int = 0) 
     gaps = information_gaps(z, ranks)
     return {
         "mig": float(gaps.mean()),
-        "gaps": _by_factor(gaps),
+        "mig_corrected": float(corrected_gaps(z, ranks).mean()),
+        "gaps": _by_factor(names, gaps),
         "dci": asdict(dci(z[few], ranks[few], z[fewer], ranks[fewer], seed=seed, trees=50)),
         "sap": sap(z, ranks),
     }
 
 
-def _by_factor(values: NDArray[np.float64]) -> dict[str, float]:
-    return dict(zip(FACTORS, values.tolist(), strict=True))
+def _by_factor(names: Sequence[str], values: NDArray[np.float64]) -> dict[str, float]:
+    return dict(zip(names, values.tolist(), strict=True))
 
 
 def _describe_control(scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -199,7 +254,8 @@ def _describe_control(scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "rotations": len(scores),
         "mig": both([found["mig"] for found in scores]),
-        "slant_gap": both([found["gaps"]["slant"] for found in scores]),
+        "mig_corrected": both([found["mig_corrected"] for found in scores]),
+        "slant_gap": both([found["gaps"].get("slant", 0.0) for found in scores]),
         "dci": {name: both([found["dci"][name] for found in scores]) for name in scores[0]["dci"]},
         "sap": both([found["sap"] for found in scores]),
     }

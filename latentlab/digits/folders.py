@@ -16,6 +16,7 @@ from latentlab.digits.data import DigitsData, load_data
 from latentlab.digits.exported import locate_model
 from latentlab.digits.measure import Codes
 from latentlab.digits.models import DigitsModel, build_model, config_from
+from latentlab.digits.objective import active_latents
 from latentlab.errors import FileError, UsageError
 from latentlab.latents import Progress
 from latentlab.machine.files import check_folder, write_bytes
@@ -55,9 +56,15 @@ class DigitsRun:
 
     @property
     def tilt_dimension(self) -> int | None:
-        """The latent that is the tilt, counting from zero; None if that was not measured."""
+        """The latent that is the tilt, counting from zero; None if unknown or if it collapsed."""
         found = self.facts.get("tilt_dimension")
-        return None if found is None else int(found)
+        return int(found) if found is not None and self.active[int(found)] else None
+
+    @property
+    def active(self) -> list[bool]:
+        """Whether each latent varies with the image; one that does not has collapsed."""
+        active: list[bool] = active_latents(self.codes.mean).tolist()
+        return active
 
     def read_data(
         self, name: str | None = None, *, offline: bool = False, progress: Progress | None = None

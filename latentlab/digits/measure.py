@@ -68,7 +68,7 @@ def measure_losses(model: DigitsModel, digits: Digits, *, seed: int = 0) -> Loss
     means, _, _, nats, divergences = columns
     reconstruction, per_dimension = float(nats.mean()), divergences.mean(0).tolist()
     kl = sum(per_dimension)
-    active = objective.count_active(means.var(0))
+    active = int(objective.active_latents(means).sum())
     return Losses(reconstruction, kl, reconstruction + kl, per_dimension, active)
 
 

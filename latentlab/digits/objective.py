@@ -119,6 +119,6 @@ def sample_posterior(mean: Tensor, logvar: Tensor, generator: torch.Generator) -
     return mean + (0.5 * logvar).exp() * noise.to(mean)
 
 
-def count_active(mean_variance: Tensor) -> int:
-    """Return how many latents are active, given the variances (L,) of the posterior means."""
-    return int((mean_variance > ACTIVE_VARIANCE).sum())
+def active_latents(means: Tensor) -> Tensor:
+    """Return which latents (L,) are active, given posterior means (N, L); the rest collapsed."""
+    return means.var(0) > ACTIVE_VARIANCE

@@ -11,7 +11,10 @@ from torch import Tensor
 
 from latentlab.digits.measure import Codes
 from latentlab.digits.morphology import slant_of
-from latentlab.metrics.correlation import spearman
+from latentlab.digits.objective import active_latents
+from latentlab.metrics.correlation import spearman, unit_ranks
+
+_SHUFFLES = 200
 
 
 @dataclass(frozen=True)
@@ -20,25 +23,55 @@ class Tilt:
 
     Parameters
     ----------
-    dimension : int, counting from zero; the latent with the highest ``rho``
+    dimension : int, counting from zero; the active latent with the highest ``rho``. None if all
+        latents have collapsed, or if that ``rho`` is not above ``threshold``
     rho : for each latent, |Spearman| with the slant within a label, averaged over labels
     worst : float, the lowest ρ of ``dimension`` over labels, positive if its sign is the mean's
     sign : +1 if a larger z leans further to the right, else −1
+    threshold : float, 95 % of codes whose images were shuffled within labels have a largest ``rho``
+        below it
     """
 
-    dimension: int
+    dimension: int | None
     rho: tuple[float, ...]
     worst: float
     sign: int
+    threshold: float
 
 
 def find_tilt(codes: Codes, images: Tensor) -> Tilt:
     """Return the tilt, given images (N, 1, H, W) in [0, 1] and their codes."""
-    rho = within_class_spearman(codes, {"slant": slant_of(images.numpy())})[:, :, 0]
+    return tilt_of(codes, slant_of(images.numpy()))
+
+
+def tilt_of(codes: Codes, slant: NDArray[np.float64], *, seed: int = 0) -> Tilt:
+    """Return the tilt, given the slant (N,) of the images and their codes."""
+    rho = within_class_spearman(codes, {"slant": slant})[:, :, 0]
     mean = np.abs(rho).mean(0)
-    dimension = int(mean.argmax())
-    sign = 1 if rho[:, dimension].mean() >= 0 else -1
-    return Tilt(dimension, tuple(mean.tolist()), float((sign * rho[:, dimension]).min()), sign)
+    threshold = _threshold(codes, slant, seed)
+    best = int(np.where(active_latents(codes.mean).numpy(), mean, -1).argmax())
+    sign = 1 if rho[:, best].mean() >= 0 else -1
+    worst = float((sign * rho[:, best]).min())
+    named = active_latents(codes.mean)[best] and mean[best] > threshold
+    return Tilt(best if named else None, tuple(mean.tolist()), worst, sign, threshold)
+
+
+def _threshold(codes: Codes, slant: NDArray[np.float64], seed: int) -> float:
+    """Return the 95 % quantile of the largest mean |ρ| with the slant shuffled within labels."""
+    generator = torch.Generator().manual_seed(seed)
+    active, known = active_latents(codes.mean), torch.from_numpy(np.isfinite(slant))
+    if not active.any():
+        return 0.0
+    total = torch.zeros(_SHUFFLES, int(active.sum()), dtype=torch.float64)
+    labels = sorted(set(codes.labels[known].tolist()))
+    for label in labels:
+        ranks = unit_ranks(codes.mean[known & (codes.labels == label)][:, active])
+        order = unit_ranks(torch.arange(len(ranks))[:, None])[:, 0]
+        shuffled = torch.stack(
+            [order[torch.randperm(len(ranks), generator=generator)] for _ in range(_SHUFFLES)]
+        )
+        total += (shuffled @ ranks).abs()
+    return float((total / len(labels)).amax(1).quantile(0.95))
 
 
 def within_class_spearman(

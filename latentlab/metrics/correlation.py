@@ -21,7 +21,7 @@ def spearman(first: Tensor, second: Tensor) -> Tensor:
     >>> spearman(x[:, None], torch.stack([x.exp(), -x, 0 * x], 1)).tolist()
     [[1.0, -1.0, 0.0]]
     """
-    return _unit_ranks(first).T @ _unit_ranks(second)
+    return unit_ranks(first).T @ unit_ranks(second)
 
 
 def chance_threshold(
@@ -41,16 +41,16 @@ def chance_threshold(
     """
     import torch
 
-    ranks = _unit_ranks(columns)
+    ranks = unit_ranks(columns)
     n = len(columns)
-    order = _unit_ranks(torch.arange(n, dtype=torch.float64)[:, None])[:, 0]
+    order = unit_ranks(torch.arange(n, dtype=torch.float64)[:, None])[:, 0]
     shuffled = torch.stack(
         [order[torch.randperm(n, generator=generator)] for _ in range(permutations)]
     )
     return float((shuffled @ ranks).abs().amax(1).quantile(level))
 
 
-def _unit_ranks(columns: Tensor) -> Tensor:
+def unit_ranks(columns: Tensor) -> Tensor:
     """Return the columns' ranks (n, k), float64, centered and of unit length, or 0."""
     import torch
     from scipy.stats import rankdata

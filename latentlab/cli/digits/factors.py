@@ -45,25 +45,39 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
     _print_latents(facts, "rho", f"|Spearman| within a label, mean over labels, {pictures}")
     title = "mutual information with the rank within a label, nats"
     _print_latents(facts, "mutual_information", title)
+    print(_name_tilt(facts))
+    if left_out := facts["constant_factors"]:
+        print(f"left out, since it never varies within a label: {', '.join(left_out)}")
+    _print_scores(facts)
+
+
+def _name_tilt(facts: Mapping[str, Any]) -> str:
     tilt = facts["tilt_dimension"]
+    if not any(facts["active"]):
+        return "no latent is the tilt: all have collapsed"
+    if tilt is None:
+        return "no latent is the tilt: none correlates with the slant above chance"
     found = facts["dimensions"][tilt]
-    print(
+    return (
         f"z{tilt} is the tilt: |ρ| with the slant {found['rho']['slant']:.3f} on average, "
         f"{found['rho_slant_worst']:.3f} for the worst label, "
         f"{found['rho_chance']['slant']:.3f} by chance"
     )
-    _print_scores(facts)
 
 
 def _print_latents(facts: Mapping[str, Any], what: str, title: str) -> None:
-    names = list(facts["dimensions"][0][what])
+    names = [name for name in facts["dimensions"][0][what] if name not in facts["constant_factors"]]
     rows = []
     for entry in facts["dimensions"]:
         cells = [f"{entry[what][name]:.2f}" for name in names]
         rows.append([f"z{entry['index']}", f"{entry['kl']:.2f}", *cells])
         if what == "rho":
             rows[-1].append(f"{degrees(entry['change']['slant']):+.0f}°")
-    print_table(["", "KL", *names, *["turns by"] * (what == "rho")], rows, title)
+        elif what == "mutual_information":
+            beside = max(entry[f"{what}_chance"][name] for name in names)
+            rows[-1].append(f"{beside:.2f}")
+    last = "turns by" if what == "rho" else "by chance"
+    print_table(["", "KL", *names, last], rows, title)
 
 
 def _print_scores(facts: Mapping[str, Any]) -> None:
@@ -73,10 +87,14 @@ def _print_scores(facts: Mapping[str, Any]) -> None:
         spread = f"{control['mean']:.3f} ± {control['std']:.3f}"
         return [name, f"{found:.3f}", spread, f"{chance:.3f}"]
 
-    slant = facts["gaps"]["slant"], rotated["slant_gap"], shuffled["gaps"]["slant"]
     rows = [
         row("MIG", facts["mig"], rotated["mig"], shuffled["mig"]),
-        row("MIG of the slant", *slant),
+        row("MIG, corrected for N", *(of["mig_corrected"] for of in (facts, rotated, shuffled))),
+        *(
+            row("MIG of the slant", found["slant"], rotated["slant_gap"], shuffled["gaps"]["slant"])
+            for found in [facts["gaps"]]
+            if "slant" in found
+        ),
         *(
             row(f"DCI {name}", value, rotated["dci"][name], shuffled["dci"][name])
             for name, value in facts["dci"].items()

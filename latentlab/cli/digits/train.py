@@ -101,6 +101,13 @@ def _folder_to_resume(context: typer.Context, out: Path | None) -> Path:
     return out
 
 
+def _tilt(tilt: int | None, facts: Mapping[str, Any]) -> str:
+    if tilt is not None:
+        return f"z{tilt}, |ρ| {facts['tilt_rho'][tilt]:.2f} within a label"
+    collapsed = facts["test"]["active_units"] == 0
+    return "none: all latents have collapsed" if collapsed else "none above chance"
+
+
 def _print_summary(facts: Mapping[str, Any]) -> None:
     test, unit, tilt = facts["test"], facts["unit"], facts["tilt_dimension"]
     rows = [("reconstruction", f"{test['reconstruction']:.2f} {unit}")]
@@ -113,6 +120,6 @@ def _print_summary(facts: Mapping[str, Any]) -> None:
         ]
     rows += [
         ("active units", f"{test['active_units']} of {facts['model']['latent']}"),
-        ("the tilt", f"z{tilt}, |ρ| {facts['tilt_rho'][tilt]:.2f} within a label"),
+        ("the tilt", _tilt(tilt, facts)),
     ]
     print_table(["", ""], rows, title="on the test set, after training")

@@ -52,13 +52,17 @@ async function open() {
 
 function describe(model) {
   const tilt = model.tilt_dimension;
+  const collapsed = (model.active ?? [true]).every((active) => !active);
   const turns = tilt !== null && Math.abs(model.effects[tilt].change) >= TURN;
   if (turns) find("headline").textContent = "One number turns the digit";
   find("lead").textContent = turns
     ? `This network draws digits from ${model.latent} numbers. Nobody told it what a slant is, ` +
       `yet ${latentName(tilt)} has learned to lean them to the left and to the right.`
-    : `This network draws digits from ${model.latent} numbers. Move them and see what each has ` +
-      "learned to do.";
+    : collapsed
+      ? `This network was to draw digits from ${model.latent} numbers, but all of them have ` +
+        "collapsed: whatever they are, the digit hardly changes."
+      : `This network draws digits from ${model.latent} numbers. Move them and see what each has ` +
+        "learned to do.";
   const kinds = { cvae: "Conditional β-VAE", vae: "β-VAE", autoencoder: "Autoencoder" };
   find("facts").textContent =
     `${kinds[model.model]}, ${model.latent} latents, ${model.size} × ${model.size} pixels. ` +
