@@ -290,9 +290,9 @@ class _Words:
             return f"{shape})."
         above = self.smooth.chance_of_curve(self.spectrum) < _SIGNIFICANT
         where = (
-            "rises above what stationary fields of the same cross-spectrum give"
+            "rises above what stationary fields of the same covariance give"
             if above
-            else "shows no more than stationary fields of the same cross-spectrum do"
+            else "shows no more than stationary fields of the same covariance do"
         )
         label = self.smooth.model.label
         return f"{shape}, {label} {_short(self.smooth.log_fit_r2)}) and {where}."
@@ -307,7 +307,7 @@ class _Words:
         if not self.sampler.whole:
             return (
                 f"A drop {after} is no elbow by itself: stationary fields with the same "
-                "cross-spectrum have this very spectrum."
+                "autocovariance have this very spectrum."
             )
         both = "both nulls: --nulls parallel,stationary"
         needed = "more than the isotropic null" if self.streamed else both

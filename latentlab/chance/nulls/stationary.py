@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,23 +18,22 @@ from latentlab.layouts import WholeLayout
 from latentlab.linalg.sums import column_moments, rows_in_block
 from latentlab.machine.memory import check_memory
 
+_LARGEST_BLOCK = 1536  # its eigenvalues take about a second
+
 
 @NULLS.register("stationary")
 @dataclass(frozen=True)
 class Stationary(ScrambledNull):
-    """Gaussian fields with the cross-spectrum of the samples' deviations and no other structure.
+    """Gaussian fields with the autocovariance of the samples' deviations and no other structure.
 
-    The deviations from the mean are fields over the window. At every spatial frequency the
-    surrogates have the same C×C cross-spectrum: the same smoothness and the same mixtures of
-    channels, but no special place in the image.
+    The deviations from the mean are fields over the window. The surrogates' covariance depends
+    only on channels and on the offset between two places, as the samples' does on average: the
+    same smoothness and the same mixtures of channels, but no special place in the image. Opposite
+    edges of the window are not neighbors.
 
-    A stationary covariance on the torus is diagonal in frequency, so the eigenvalues of the
-    cross-spectra are the variances of independent Gaussian numbers, and N of each give a
-    surrogate's Gram matrix without a Fourier transform. Opposite edges of the window count
-    as neighbors. Cross-spectra estimated from N samples are a little more uneven than the true
-    ones, more so with more channels. The null is therefore conservative: pure noise lies a little
-    below it. Source: for series, Prichard and Theiler 1994,
-    comp-gas/9405002.
+    The autocovariance is estimated from N samples, so the null is a little more uneven than the
+    true fields, more so with more channels, and therefore conservative. Source: for series,
+    Prichard and Theiler 1994, comp-gas/9405002; here with a block-Toeplitz covariance.
     """
 
     label = "stationary fields"
@@ -62,33 +62,87 @@ class _Surrogate(Scramble):
 def stationary_variances(samples: Neighborhood | Tensor, spectrum: Spectrum) -> Tensor:
     """Return the D eigenvalues, descending, float64, of the nearest stationary covariance.
 
-    They are the eigenvalues of the cross-spectra at all frequencies and sum to the total variance.
+    The sample covariance averaged over all pairs of places with the same offset is block-Toeplitz.
+    Its eigenvalues are those of its leading block in the basis of cosines (DCT-II), which nearly
+    diagonalizes smooth Toeplitz covariances, and of C×C blocks for the other frequencies. They are
+    moved to the nearest ones that are not negative and sum to the total variance.
 
     Raises
     ------
     UsageError : the samples are not fields, or are parts of one, whose spectrum depends only on
-        the cross-spectrum.
+        the autocovariance.
     """
     layout = _field_layout(samples)
     matrix = matrix_of(samples, spectrum)
+    lags = _autocovariance(matrix, layout) / (spectrum.n_samples - 1)
+    height, width = layout.window.height, layout.window.width
+    down, across = _cosines(height), _cosines(width)
+    side = max(1, math.isqrt(_LARGEST_BLOCK // layout.shape[0]))
+    rows, columns = min(side, height), min(side, width)
+    leading = _in_basis(lags, down[:rows], across[:columns])
+    single = torch.einsum(
+        "cdyx,yk,xl->klcd", lags, _offsets(down, diagonal=True), _offsets(across, diagonal=True)
+    )
+    outside = torch.ones(height, width, dtype=torch.bool)
+    outside[:rows, :columns] = False
+    values = [torch.linalg.eigvalsh(part).flatten() for part in (leading, single[outside])]
+    return _nearest_variances(torch.cat(values).double(), spectrum.total_variance)
+
+
+def _autocovariance(matrix: Tensor, layout: WholeLayout) -> Tensor:
+    """Return Σ z_c(x + τ) z_d(x), averaged over the places x, for all offsets τ.
+
+    (C, C, 2·height − 1, 2·width − 1), float32, from the most negative offset on, summed over
+    samples.
+    """
     channels, height, width = layout.shape[0], layout.window.height, layout.window.width
-    half = width // 2 + 1
+    size = (2 * height, 2 * width)
     check_memory(
-        3 * 8 * height * half * channels**2,
-        f"the cross-spectra of {channels} channels at {height * half:,} frequencies",
+        4 * 8 * size[0] * (width + 1) * channels**2,
+        f"the cross-spectra of {channels} channels at {size[0] * (width + 1):,} frequencies",
         "choose a smaller --size or a --region, or leave the stationary null out",
     )
     mean = column_moments(matrix)[0].float()
-    cross = torch.zeros(height, half, channels, channels, dtype=torch.complex64)
-    for rows in torch.split(matrix, rows_in_block(matrix.shape[1])):
-        fields = layout.fields(rows.float() - mean)
-        waves = torch.fft.rfft2(fields, norm="ortho").permute(2, 3, 0, 1)
+    cross = torch.zeros(size[0], width + 1, channels, channels, dtype=torch.complex64)
+    for rows in torch.split(matrix, rows_in_block(4 * matrix.shape[1])):
+        # Padding with zeros keeps opposite edges apart.
+        waves = torch.fft.rfft2(layout.fields(rows.float() - mean), s=size).permute(2, 3, 0, 1)
         cross += waves.mT @ waves.conj()
-    powers = torch.linalg.eigvalsh(cross).clamp_min(0).double() / (spectrum.n_samples - 1)
-    # Frequencies to the right of the middle mirror those to its left.
-    mirrored = powers[:, 1 : (width + 1) // 2]
-    variances = torch.cat([powers.flatten(), mirrored.flatten()]).sort(descending=True).values
-    return variances * (spectrum.total_variance / variances.sum())
+    sums: Tensor = torch.fft.irfft2(cross.permute(2, 3, 0, 1), s=size)
+    sums = sums.roll((height - 1, width - 1), (2, 3))[..., :-1, :-1]
+    pairs = [side - torch.arange(1 - side, side).abs() for side in (height, width)]
+    return sums / torch.outer(*pairs)
+
+
+def _cosines(length: int) -> Tensor:
+    """Return the orthonormal cosines (length, length) of the DCT-II, the slowest first."""
+    place = torch.arange(length, dtype=torch.float64) + 0.5
+    basis: Tensor = torch.cos(math.pi / length * torch.outer(torch.arange(length), place))
+    return (basis / basis.norm(dim=1, keepdim=True)).float()
+
+
+def _offsets(basis: Tensor, *, diagonal: bool = False) -> Tensor:
+    """Return Σ_x b_k(x + τ) b_l(x), (offsets, k, l), or (offsets, k) for l = k alone."""
+    padded = torch.fft.rfft(basis, 2 * basis.shape[1])
+    pairs = padded * padded.conj() if diagonal else padded[:, None] * padded.conj()
+    sums: Tensor = torch.fft.irfft(pairs, 2 * basis.shape[1]).roll(basis.shape[1] - 1, -1)
+    return sums[..., :-1].movedim(-1, 0)
+
+
+def _in_basis(lags: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """Return a block-Toeplitz covariance in a basis of products of cosines and channels."""
+    half = torch.einsum("cdyx,xlm->cdylm", lags, _offsets(across))
+    whole: Tensor = torch.einsum("cdylm,yjk->cjldkm", half, _offsets(down))
+    side = lags.shape[0] * len(down) * len(across)
+    return whole.reshape(side, side)
+
+
+def _nearest_variances(values: Tensor, total: float) -> Tensor:
+    """Return the nearest numbers, descending, that are not negative and have this sum."""
+    ordered = values.sort(descending=True).values
+    excess = (ordered.cumsum(0) - total) / torch.arange(1, len(ordered) + 1)
+    kept = int((ordered > excess).sum())
+    return (ordered - excess[kept - 1]).clamp_min(0)
 
 
 def _field_layout(samples: Neighborhood | Tensor) -> WholeLayout:
@@ -101,7 +155,7 @@ def _field_layout(samples: Neighborhood | Tensor) -> WholeLayout:
     if not isinstance(samples.layout, WholeLayout):
         raise UsageError(
             f"the stationary null for {samples.layout.kind}",
-            "whole latents: the spectrum of parts of one latent follows from its cross-spectrum "
+            "whole latents: the spectrum of parts of one latent follows from its autocovariance "
             "alone, so stationary fields have it too",
             "leave the stationary null out",
         )
