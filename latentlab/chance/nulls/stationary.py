@@ -111,7 +111,8 @@ def _autocovariance(matrix: Tensor, layout: WholeLayout) -> Tensor:
     sums: Tensor = torch.fft.irfft2(cross.permute(2, 3, 0, 1), s=size)
     sums = sums.roll((height - 1, width - 1), (2, 3))[..., :-1, :-1]
     pairs = [side - torch.arange(1 - side, side).abs() for side in (height, width)]
-    return sums / torch.outer(*pairs)
+    averages: Tensor = sums / torch.outer(*pairs)
+    return averages
 
 
 def _cosines(length: int) -> Tensor:
