@@ -111,15 +111,14 @@ def _autocovariance(matrix: Tensor, layout: WholeLayout) -> Tensor:
     sums: Tensor = torch.fft.irfft2(cross.permute(2, 3, 0, 1), s=size)
     sums = sums.roll((height - 1, width - 1), (2, 3))[..., :-1, :-1]
     pairs = [side - torch.arange(1 - side, side).abs() for side in (height, width)]
-    averages: Tensor = sums / torch.outer(*pairs)
-    return averages
+    return sums / torch.outer(*pairs)
 
 
 def _cosines(length: int) -> Tensor:
     """Return the orthonormal cosines (length, length) of the DCT-II, the slowest first."""
     place = torch.arange(length, dtype=torch.float64) + 0.5
     basis: Tensor = torch.cos(math.pi / length * torch.outer(torch.arange(length), place))
-    return (basis / basis.norm(dim=1, keepdim=True)).float()
+    return torch.nn.functional.normalize(basis, dim=1).float()
 
 
 def _offsets(basis: Tensor, *, diagonal: bool = False) -> Tensor:
@@ -127,7 +126,7 @@ def _offsets(basis: Tensor, *, diagonal: bool = False) -> Tensor:
     padded = torch.fft.rfft(basis, 2 * basis.shape[1])
     pairs = padded * padded.conj() if diagonal else padded[:, None] * padded.conj()
     sums: Tensor = torch.fft.irfft(pairs, 2 * basis.shape[1]).roll(basis.shape[1] - 1, -1)
-    return sums[..., :-1].movedim(-1, 0)
+    return torch.movedim(sums[..., :-1], -1, 0)
 
 
 def _in_basis(lags: Tensor, down: Tensor, across: Tensor) -> Tensor:
