@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 from safetensors.torch import save_file
+from tiny_families import OPTIONS, tiny
 from torch import nn
 
 from latentlab.loaders.linear import PatchTransform
@@ -147,6 +149,10 @@ def tiny_patches() -> nn.Module:
     return module.eval()
 
 
+def tiny_shaken(family: str, **options: Any) -> nn.Module:
+    return shake(tiny(family, **options))
+
+
 TINY: dict[str, Callable[..., nn.Module]] = {
     "AutoencoderKL": tiny_kl,
     "AutoencoderKLFlux2": tiny_flux2,
@@ -156,6 +162,7 @@ TINY: dict[str, Callable[..., nn.Module]] = {
     "AutoencoderKLWan": tiny_wan,
     "PatchTransform": tiny_patches,
     "TAESD": tiny_taesd,
+    **{family: partial(tiny_shaken, family) for family in OPTIONS},
 }
 
 

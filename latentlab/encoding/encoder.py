@@ -100,6 +100,7 @@ def describe_model(vae: LatentVAE) -> dict[str, Any]:
         "revision": vae.origin.revision,
         "sha256": dict(vae.origin.sha256),
         "normalization": vae.origin.normalization,
+        **({"notes": list(vae.origin.notes)} if vae.origin.notes else {}),
         "dtype": dtype_name(vae.dtype),
         "device": str(vae.device),
         "compiled": vae.is_compiled,

@@ -32,6 +32,7 @@ class ModelOrigin:
     revision : str, commit of the hub repository, or None for local files
     sha256 : file name → SHA-256 of the weights
     normalization : str, the formula of the map to model space, with its numbers
+    notes : what the family does to images or latents beyond that, one sentence each
     """
 
     source: str
@@ -39,6 +40,7 @@ class ModelOrigin:
     revision: str | None = None
     sha256: Mapping[str, str] = field(default_factory=dict)
     normalization: str = Affine().describe()
+    notes: tuple[str, ...] = ()
 
 
 class LatentVAE(ABC):
@@ -80,6 +82,7 @@ class LatentVAE(ABC):
         """
         advice = "crop or pad the images, or call latentlab.encode, which crops them"
         self._check_batch("images", images, 3, self.spec.multiple, advice)
+        self._check_side("images", images, self.only_side)
         mean, logvar = self._encode(self._place(images, self.image_dtype))
         return Posterior(mean.float(), None if logvar is None else logvar.float())
 
@@ -98,6 +101,7 @@ class LatentVAE(ABC):
         cells = self.spec.multiple // self.spec.stride
         advice = "pass a latent that this model encoded"
         self._check_batch("latents", latents, self.spec.channels, cells, advice)
+        self._check_side("latents", latents, (self.only_side or 0) // self.spec.stride)
         return self._decode(self._place(latents, self.dtype)).float()
 
     @property
@@ -109,6 +113,11 @@ class LatentVAE(ABC):
     def runs_aside(self) -> bool:
         """Return whether the device computes asynchronously, as CUDA does."""
         return self.device.type == "cuda"
+
+    @property
+    def only_side(self) -> int | None:
+        """Return the side, in pixels, of the only images that the model takes; None for any."""
+        return None
 
     @property
     def tiling(self) -> dict[str, Any] | None:
@@ -181,6 +190,14 @@ class LatentVAE(ABC):
                 f"(B, {channels}, height, width) with height and width multiples of {multiple} "
                 f"for {self.spec.name}",
                 advice,
+            )
+
+    def _check_side(self, kind: str, batch: Tensor, side: int | None) -> None:
+        if side and tuple(batch.shape[2:]) != (side, side):
+            raise ShapeError(
+                f"{kind} of shape {tuple(batch.shape)}",
+                f"{side}×{side}, the only size that {self.spec.name} takes",
+                f"pass size={self.only_side} (--size {self.only_side})",
             )
 
     def __repr__(self) -> str:

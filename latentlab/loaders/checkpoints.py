@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from torch import Tensor
@@ -19,12 +20,14 @@ from latentlab.loaders.families import Checkpoint
 from latentlab.loaders.hub_cache import WEIGHT_SUFFIXES, choose_files, find_flaw, is_complete
 from latentlab.loaders.ldm import read_kl_config, rename_ldm
 from latentlab.loaders.recognize import describe_weights, guess_family
+from latentlab.loaders.refused import REFUSED
 from latentlab.loaders.registered import FAMILIES
 from latentlab.loaders.scales import choose_normalization
 from latentlab.loaders.taesd import join_halves, rename_tiny
 from latentlab.loaders.weights import damaged, hash_file, read_tensors
 
 _PREFIXES = ("", "first_stage_model.", "vae.", "model.", "module.", "taesd_")
+EXAMPLES = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderKLWan")
 _TRAINING_ONLY = ("loss.", "model_ema.")
 
 
@@ -125,11 +128,7 @@ def _read_diffusers(home: Path) -> Checkpoint:
     config = json.loads(path.read_bytes())
     family = config.get("_class_name")
     if not isinstance(family, str) or family not in FAMILIES:
-        raise WeightsError(
-            f"{home / 'config.json'} for {family or 'no _class_name'}",
-            f"one of {', '.join(sorted(FAMILIES))}",
-            "choose the folder of a VAE",
-        )
+        raise _refuse_class(path, family)
     names = sorted(path.name for path in home.iterdir() if path.suffix in WEIGHT_SUFFIXES)
     chosen = choose_files(names)
     if not is_complete(chosen):
@@ -142,6 +141,14 @@ def _read_diffusers(home: Path) -> Checkpoint:
     for path in files:
         tensors |= read_tensors(path)
     return Checkpoint(family, config, tensors, str(home), _digests(*files), home.name, str(home))
+
+
+def _refuse_class(path: Path, family: object) -> WeightsError:
+    kind = REFUSED.get(str(family))
+    got = f"{path} for {family or 'no _class_name'}" + (f", {kind}" if kind else "")
+    near = get_close_matches(str(family), FAMILIES, n=3)
+    expected = f"an image autoencoder, such as {', '.join(near or EXAMPLES)}"
+    return WeightsError(got, expected, "choose the folder of a VAE for images")
 
 
 def _read_kl(

@@ -7,7 +7,7 @@ Model space is (z − shift)·scale, and (z − mean)·scale/std if the configur
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from inspect import signature
 from typing import Any, ClassVar
@@ -28,17 +28,24 @@ _OLD_ATTENTION = (
 )
 
 
+_RATIO = "spatial_compression_ratio"
+
+
 class DiffusersVAE(ModuleVAE):
     """A family of diffusers, whose class there has the family's name.
 
     Attributes
     ----------
     levels : str, option that lists one value per resolution, each half the one before
+    channels : str, option that is the number of latent channels
+    colors : options that count the channels of images
     has_logvar : bool, whether the encoder returns a log-variance
     ignored_options : options that diffusers writes into config.json but does not read back
     """
 
     levels: ClassVar[str] = "block_out_channels"
+    channels: ClassVar[str] = "latent_channels"
+    colors: ClassVar[Sequence[str]] = ("in_channels", "out_channels", "input_channels", "out_ch")
     has_logvar: ClassVar[bool] = False
     ignored_options: ClassVar[frozenset[str]] = frozenset()
 
@@ -46,7 +53,7 @@ class DiffusersVAE(ModuleVAE):
     def build_module(cls, config: Mapping[str, Any]) -> nn.Module:
         """Return diffusers' module; raises ValueError for images without three colors."""
         colors = cls.count_colors(config)
-        for option in ("in_channels", "out_channels", "input_channels"):
+        for option in cls.colors:
             if config.get(option, colors) != colors:
                 raise ValueError(f"{option} = {config[option]} where images have {colors}")
         diffusers_class = getattr(import_module("diffusers"), cls.family)
@@ -60,26 +67,42 @@ class DiffusersVAE(ModuleVAE):
 
     @classmethod
     def read_spec(cls, module: Any, name: str) -> LatentSpec:
-        """Return channels from the configuration, and a factor of two per level after the first."""
-        config = module.config
-        stride = 2 ** (len(config[cls.levels]) - 1)
-        return LatentSpec(name, config.latent_channels, stride, has_logvar=cls.has_logvar)
+        """Return channels from the configuration and the stride."""
+        channels = module.config[cls.channels]
+        return LatentSpec(name, channels, cls.read_stride(module), has_logvar=cls.has_logvar)
+
+    @classmethod
+    def read_stride(cls, module: Any) -> int:
+        """Return the compression that the module states, or a factor of two after each level."""
+        stated = vars(module).get(_RATIO) or module.config.get(_RATIO)
+        return int(stated or 2 ** (len(module.config[cls.levels]) - 1))
 
     @classmethod
     def read_normalization(cls, module: Any) -> Affine:
         """Return shift and scale, or means and standard deviations, of the configuration."""
         config = module.config
-        scale = config.get("scaling_factor", 1.0)
+        scale = config.get("scaling_factor") or 1.0
         means, deviations = config.get("latents_mean"), config.get("latents_std")
         if means is not None and deviations is not None:
             return Affine(tuple(means), tuple(scale / std for std in deviations))
         return Affine((config.get("shift_factor") or 0.0,), (scale,))
 
+    @classmethod
+    def read_assumption(cls, module: Any) -> str:
+        """Return that model space is the encoder's own space, if no scale is published."""
+        if any(module.config.get(option) for option in ("scaling_factor", "latents_mean")):
+            return ""
+        return (
+            f"{cls.family} without a published scale of its latents: model space is the encoder's "
+            "own space, whose standard deviation may be far from 1"
+        )
+
     def _run_encoder(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         encoded = self.module.encode(images)
-        if self.has_logvar:
-            return encoded.latent_dist.mean, encoded.latent_dist.logvar
-        return encoded[0], None
+        posterior = getattr(encoded, "latent_dist", None)
+        if posterior is None:
+            return encoded[0], None
+        return posterior.mode(), posterior.logvar if self.has_logvar else None
 
     def _run_decoder(self, latents: Tensor) -> Tensor:
         images: Tensor = self.module.decode(latents).sample

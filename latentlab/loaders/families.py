@@ -7,6 +7,7 @@ without memory, and its keys and shapes are compared with the weights: any misma
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from copy import deepcopy
@@ -26,8 +27,8 @@ from latentlab.loaders.recognize import describe_weights
 from latentlab.loaders.registered import FAMILIES
 from latentlab.loaders.weights import DAMAGE, check_finite, damaged
 
-LARGEST_NUMBER = 65_536
-"""Far above every dimension in the configuration of a real VAE."""
+LARGEST_NUMBER = 1_048_576
+"""Above every dimension in the configuration of a real VAE; VidTok's codebook has 262,144 codes."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class ModuleVAE(LatentVAE):
         dtype: torch.dtype,
     ) -> None:
         super().__init__(spec, origin, device=device, dtype=dtype)
-        first = first_convolution(module)
+        first = self.first_layer(module)
         exact = first if dtype.itemsize == 2 else None
         self.module: Any = _place_module(module, device, dtype, exact=exact)
         self.image_dtype = dtype if exact is None else torch.float32
@@ -135,6 +136,21 @@ class ModuleVAE(LatentVAE):
         """Return the map from the loaded module's latents to model space, here the identity."""
         return Affine()
 
+    @classmethod
+    def first_layer(cls, module: Any) -> nn.Module | None:
+        """Return the layer that takes the image and computes in float32; None without one."""
+        return first_convolution(module)
+
+    @classmethod
+    def read_assumption(cls, module: Any) -> str:
+        """Return what had to be assumed about the normalization; empty if nothing."""
+        return ""
+
+    @classmethod
+    def read_notes(cls, module: Any) -> tuple[str, ...]:
+        """Return what this family does to images or latents beyond the formula."""
+        return ()
+
     @abstractmethod
     def _run_encoder(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the module's own mean and log-variance (B, C, h, w), before normalization."""
@@ -157,15 +173,19 @@ def build_vae(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) 
     tensors = adapter.rename_keys(checkpoint.tensors)
     _check_fit(module, tensors, checkpoint)
     check_finite(tensors, checkpoint.where)
+    if _computes_constants(module):
+        module = adapter.build_module(checkpoint.config)
     module.load_state_dict(dict(tensors), assign=True)
     normalization = adapter.read_normalization(module)
     formula = normalization.describe()
+    assumption = checkpoint.assumption or _say_assumption(adapter.read_assumption(module))
     origin = ModelOrigin(
         source=checkpoint.source,
         family=checkpoint.family,
         revision=checkpoint.revision,
         sha256=checkpoint.sha256,
-        normalization=f"{formula} ({checkpoint.assumption})" if checkpoint.assumption else formula,
+        normalization=f"{formula} ({assumption})" if assumption else formula,
+        notes=adapter.read_notes(module),
     )
     spec = adapter.read_spec(module, checkpoint.name)
     return adapter(module, spec, origin, normalization=normalization, device=device, dtype=dtype)
@@ -183,6 +203,17 @@ def _build_empty(adapter: type[ModuleVAE], checkpoint: Checkpoint) -> nn.Module:
         f"{checkpoint.where}, from which no {checkpoint.family} can be built ({problem})",
         "complete weights, with the config.json that belongs to them if there is one",
     )
+
+
+def _computes_constants(module: nn.Module) -> bool:
+    """Return whether a module has buffers that its weights do not contain, as wavelets are."""
+    return bool(dict(module.named_buffers()).keys() - module.state_dict().keys())
+
+
+def _say_assumption(assumption: str) -> str:
+    if assumption:
+        warnings.warn(assumption, stacklevel=4)
+    return assumption
 
 
 def _unreasonable(config: Mapping[str, Any]) -> str:

@@ -66,3 +66,8 @@ class Flux2VAE(KLVAE):
         deviation = (module.bn.running_var.double() + module.config.batch_norm_eps).sqrt()
         shift = module.bn.running_mean.double()
         return PatchAffine(tuple(shift.tolist()), tuple((1 / deviation).tolist()))
+
+    @classmethod
+    def read_assumption(cls, module: Any) -> str:
+        """Return nothing: the statistics are among the weights."""
+        return ""

@@ -1,9 +1,10 @@
-"""AutoencoderKLQwenImage and AutoencoderKLWan: video models applied to one frame.
+"""Qwen-Image's and Wan's autoencoders: video models applied to one frame.
 
 Inside they are 5-D, (B, C, T, H, W) with T = 1. Their causal convolutions are padded with zeros
 before the first frame, so encoder and decoder run without the cache of earlier frames. This also
 skips the clamp to [−1, 1] at the end of diffusers' ``decode``, so that gradients do not vanish
-outside that range. Model space is (z − latents_mean) / latents_std, channel by channel.
+outside that range. Model space is (z − latents_mean) / latents_std, channel by channel. Models with
+an alpha channel encode images as opaque, and their decoded alpha is left out.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from latentlab.latents import LatentSpec
@@ -31,8 +33,15 @@ class QwenImageVAE(DiffusersVAE):
 
     @classmethod
     def count_colors(cls, config: Mapping[str, Any]) -> int:
-        """Return three for each pixel of a patch."""
-        return 3 * _patch_size(config) ** 2
+        """Return three for each pixel of a patch, or four with an alpha channel."""
+        pixels = _patch_size(config) ** 2
+        return (4 if _colors(config) == 4 * pixels else 3) * pixels
+
+    @classmethod
+    def read_notes(cls, module: Any) -> tuple[str, ...]:
+        """Return what happens to the alpha channel, if there is one."""
+        note = "images are encoded as opaque, and the decoded alpha is left out"
+        return (note,) if _has_alpha(module.config) else ()
 
     @classmethod
     def read_spec(cls, module: Any, name: str) -> LatentSpec:
@@ -45,6 +54,8 @@ class QwenImageVAE(DiffusersVAE):
         from diffusers.models.autoencoders.autoencoder_kl_wan import patchify
         from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
+        if _has_alpha(self.module.config):
+            images = torch.cat([images, torch.ones_like(images[:, :1])], 1)
         frames = patchify(images.unsqueeze(2), _patch_size(self.module.config))
         moments = self.module.quant_conv(self.module.encoder(frames))
         posterior = DiagonalGaussianDistribution(moments.squeeze(2))
@@ -56,7 +67,7 @@ class QwenImageVAE(DiffusersVAE):
         hidden = self.module.post_quant_conv(latents.unsqueeze(2))
         frames = self.module.decoder(hidden, **self.decoder_options)
         images: Tensor = unpatchify(frames, _patch_size(self.module.config)).squeeze(2)
-        return images
+        return images[:, :3]
 
 
 @FAMILIES.register("AutoencoderKLWan")
@@ -64,6 +75,20 @@ class WanVAE(QwenImageVAE):
     """Wan 2.1, (16, H/8, W/8), and Wan 2.2 with its 2×2 pixel patches, (48, H/16, W/16)."""
 
     decoder_options: ClassVar[Mapping[str, bool]] = {"first_chunk": True}
+
+
+@FAMILIES.register("AutoencoderKLQwenImage21")
+class QwenImage21VAE(WanVAE):
+    """Qwen-Image 2.1 with an alpha channel: (64, H/16, W/16)."""
+
+
+def _colors(config: Mapping[str, Any]) -> int:
+    """Return the channels of an image, or of its patches."""
+    return int(config.get("input_channels") or config.get("in_channels") or 3)
+
+
+def _has_alpha(config: Mapping[str, Any]) -> bool:
+    return _colors(config) == 4 * _patch_size(config) ** 2
 
 
 def _patch_size(config: Mapping[str, Any]) -> int:
