@@ -32,6 +32,10 @@ class Window:
         columns = slice(self.left, self.left + self.width)
         return latents[..., rows, columns]
 
+    def scaled(self, stride: int) -> Window:
+        """Return the same part of the image, in pixels."""
+        return Window(*(stride * side for side in (self.top, self.left, self.height, self.width)))
+
 
 @dataclass(frozen=True)
 class Layout(ABC):

@@ -25,7 +25,7 @@ COMMANDS = (
 )
 # Their keys are names of settings, factors and statistics, or of ends of a rectangle.
 FREE = {"options", "extremes", "neighborhood", "layout.window", "nulls_left_out"}
-FREE |= {"labels.factors", "labels.statistics"}
+FREE |= {"labels.factors", "labels.statistics", "labels.effects"}
 # One entry for each null model or finder: the keys of the entries are explained.
 BY_NAME = {"null", "agreement"}
 ELBOW = {"elbow.index", "elbow.strength", "elbow.drop"}

@@ -43,7 +43,8 @@ def directions(
         typer.Option(help="Number of directions. Default: 8, or one for each factor."),
     ] = None,
     labels: Annotated[
-        bool, typer.Option(help="Say what each direction correlates with; decodes 64 more images.")
+        bool,
+        typer.Option(help="Say what each direction changes; decodes about 100 images."),
     ] = True,
     compare: Annotated[
         str | None,
@@ -136,8 +137,13 @@ def _remarks(facts: Mapping[str, Any]) -> list[str]:
         for name, one in facts["agreement"].items()
     ]
     for first in facts["labels"][:1]:
-        lines.append(f"labels: by chance the largest |ρ| stays below {first['threshold']:.2f}")
-        if first["baseline"] is not None:
-            lines[-1] += f"; for random directions it is {first['baseline']:.2f} on average"
-        lines[-1] += "; ± is the change for one step; invisible changes get no label"
+        lines.append(
+            f"labels: by chance the largest |ρ| of all stays below {first['threshold']:.2f}"
+        )
+        if any(one["baseline"] is not None for one in facts["labels"]):
+            lines[-1] += ", and those of factors exceed 95 % of random directions"
+        lines[-1] += (
+            "; ± is what one step changes in the decoded image, and what only reads a factor "
+            "does not change it visibly"
+        )
     return lines

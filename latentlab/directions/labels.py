@@ -3,11 +3,14 @@
 There are two sources, each compared with chance. *Factors*: held-out samples of the neighborhood
 are projected onto each direction, and their scores are correlated with each factor.
 *Statistics*: images of random mixes of the directions are measured, and each direction's weight
-in the mixes is correlated with brightness, contrast and so on.
+in the mixes is correlated with brightness, contrast and so on. A correlation counts if it exceeds
+the 95 % quantile of the largest of all directions with all names when nothing is related, and with
+a factor also that of random directions with the same factor.
 
-A correlation alone would give the label "x position" to a direction that moves the light by a
-thousandth of the width. A label therefore also says how much changes for one step, and is given
-only if that is visible (:mod:`latentlab.directions.amounts`).
+A score that reads a factor is not yet a direction that changes it. A label therefore also says how
+much changes, measured on the decoded images one step either way
+(:mod:`latentlab.directions.effects`), and is given only if that is visible
+(:mod:`latentlab.directions.amounts`). Otherwise the direction is said to *read* the factor.
 """
 
 from __future__ import annotations
@@ -21,12 +24,16 @@ from latentlab.directions.correlations import (
     Association,
     Correlations,
     factor_correlations,
+    is_above,
+    is_visible,
     statistic_correlations,
 )
+from latentlab.directions.effects import decode_steps, factor_effects, statistic_effects
 from latentlab.errors import UsageError
 from latentlab.latents import Directions, Latent, Neighborhood, Progress
 from latentlab.loaders.base import LatentVAE
 
+_FALSE = 0.05
 _MEASURED = {"factor": "", "statistic": "measured "}
 
 
@@ -40,23 +47,25 @@ class Label:
     factor : str, the factor or statistic with the largest |ρ|, among those that change visibly if
         there are any
     rho : float, its Spearman correlation, with its sign
-    effect : float, how much it changes for one step along the direction, with its sign, in
-        ``unit``
+    effect : float, how much one step along the direction changes it, with its sign, in ``unit``,
+        measured on the decoded images; None if it cannot be measured
     unit : str, such as ``"% of white"``, ``"°"``
     visible : float, the smallest effect that counts
     source : ``"factor"`` (held-out samples), ``"statistic"`` (images of random mixes)
-    threshold : float, 95 % of unrelated directions have a largest |ρ| below it
-    baseline : float, mean over random directions of their largest |ρ| with the same factors,
-        which is large where few factors carry most of the variance; None for statistics
-    text : str, what to write beside the direction; with the baseline if that exceeds |ρ|
+    threshold : float; if nothing is related, the largest |ρ| of all directions with all names is
+        below it in 95 % of the cases, in 97.5 % if there are two sources
+    baseline : float, 95 % of random directions have a smaller |ρ| with this factor, which is large
+        where few factors carry most of the variance; None for statistics
+    text : str, what to write beside the direction
     factors : factor → ρ, empty where the neighborhood knows none
     statistics : statistic → ρ
+    effects : factor or ``"measured "`` and statistic → effect of one step, as far as measured
     """
 
     direction: str
     factor: str
     rho: float
-    effect: float
+    effect: float | None
     unit: str
     visible: float
     source: str
@@ -65,11 +74,13 @@ class Label:
     text: str
     factors: Mapping[str, float] = field(default_factory=dict)
     statistics: Mapping[str, float] = field(default_factory=dict)
+    effects: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_known(self) -> bool:
-        """Return whether the correlation exceeds the threshold and the change is visible."""
-        return abs(self.rho) > self.threshold and abs(self.effect) >= self.visible
+        """Return whether the correlation is above chance and the change visible, if measured."""
+        above = is_above(self.rho, self.threshold, self.baseline or 0)
+        return above and is_visible(self.rho, self.effect, self.visible)
 
     def describe(self) -> dict[str, Any]:
         """Return the label as JSON-ready facts."""
@@ -89,11 +100,11 @@ def label_directions(
     """Return what each direction correlates with on held-out samples, or that nothing is known.
 
     With fresh samples, a label names the factor with the largest |ρ| to their scores along the
-    direction, among the factors that exceed the threshold and change visibly. Without such a
-    factor, and for finders that do not look at samples, it names the image statistic with the
-    largest |ρ| to the direction's weight in random mixes, under the same two conditions. A
-    correlation above the threshold is not yet a meaning: where few factors carry most of the
-    variance, random directions correlate with them as well (``baseline``).
+    direction, among the factors that are above chance and change visibly. Without such a factor,
+    and for finders that do not look at samples, it names the image statistic with the largest |ρ|
+    to the direction's weight in random mixes, under the same two conditions. A factor that is above
+    chance but does not change visibly is only read: "reads rotation". If nothing is related, at
+    least one direction gets a label in at most 5 % of the cases.
 
     Parameters
     ----------
@@ -102,7 +113,8 @@ def label_directions(
     directions : Directions
     fresh : Neighborhood of held-out samples, optional; see
         :func:`latentlab.neighborhoods.sampling.resample`. Without it only statistics are used.
-    n_samples : int, number of mixes
+    n_samples : int, number of mixes; besides, two images a direction, and for known factors two to
+        eight a factor, are decoded
     seed : int
     progress : called as ``progress("labelling", done, total)``
 
@@ -121,13 +133,19 @@ def label_directions(
     """
     if n_samples < 8:
         raise UsageError(f"{n_samples} samples for labels", "at least 8", "pass n_samples=64")
-    known = [] if fresh is None else [factor_correlations(directions, fresh, seed=seed)]
-    measured = statistic_correlations(
-        vae, latent, directions, n_samples=n_samples, seed=seed, progress=progress
-    )
-    sources = [*known, measured]
     # Samples that hardly vary along a direction say little about its effect on the image.
-    naming = sources if directions.steps is None else [measured]
+    reads = fresh is not None and directions.steps is None
+    level = 1 - _FALSE / (2 if reads else 1)
+    images = decode_steps(vae, latent, directions)
+    measured = statistic_correlations(
+        vae, latent, directions, n_samples=n_samples, seed=seed, level=level, progress=progress
+    )
+    sources = [replace(measured, effects=statistic_effects(images, [*measured.amounts]))]
+    if fresh is not None:
+        read = factor_correlations(directions, fresh, seed=seed, level=level)
+        effects = factor_effects(vae, latent, images, fresh, [*read.amounts])
+        sources.insert(0, replace(read, effects=effects))
+    naming = sources if reads else sources[-1:]
     return tuple(_label(name, k, sources, naming) for k, name in enumerate(directions.labels))
 
 
@@ -140,18 +158,19 @@ def _label(
     direction: str, k: int, sources: list[Correlations], naming: list[Correlations]
 ) -> Label:
     """Return the first naming source's best name that passes, else the next's, else none."""
-    rhos = {source.source: source.of(k) for source in sources}
     ranked = [(source, one) for source in naming for one in source.ranked(k)]
-    regular = [(source, one) for source, one in ranked if abs(one.rho) > source.threshold]
+    regular = [(source, one) for source, one in ranked if source.is_above_chance(one)]
     visible = [(source, one) for source, one in regular if one.is_visible]
-    source, one = (visible or ranked)[0]
+    source, one = (visible or regular or ranked)[0]
     if visible:
-        text = _say(source, one)
+        text = f"≈ {_name(source, one)} ({_say(one)})"
+    elif regular and source.source == "factor":
+        text = f"reads {_name(source, one)} ({_say(one)})"
     elif regular:
         text = "no measured statistic changes visibly"
     else:
-        measured = _MEASURED[source.source] + one.name
-        text = f"no known factor (largest ρ {short(one.rho)}, {measured})"
+        text = f"no known factor (largest ρ {short(one.rho)}, {_name(source, one)})"
+    rhos = {source.source: source.of(k) for source in sources}
     return Label(
         direction,
         one.name,
@@ -161,19 +180,26 @@ def _label(
         one.amount.visible,
         source.source,
         source.threshold,
-        source.baseline,
+        None if source.random is None else one.random,
         text,
         rhos.get("factor", {}),
         rhos.get("statistic", {}),
+        _effects(sources, k),
     )
 
 
-def _say(source: Correlations, one: Association) -> str:
-    # Readers should know where a random direction does as well.
-    exceeded = source.baseline is not None and abs(one.rho) < source.baseline
-    beside = f", random {short(source.baseline or 0)}" if exceeded else ""
-    size = one.amount.write(one.effect)
-    return f"≈ {_MEASURED[source.source]}{one.name} (ρ {short(one.rho)}{beside}, {size})"
+def _effects(sources: list[Correlations], k: int) -> dict[str, float]:
+    found = {_name(source, one): one.effect for source in sources for one in source.ranked(k)}
+    return {name: effect for name, effect in found.items() if effect is not None}
+
+
+def _name(source: Correlations, one: Association) -> str:
+    return _MEASURED[source.source] + one.name
+
+
+def _say(one: Association) -> str:
+    size = "size not measured" if one.effect is None else one.amount.write(one.effect)
+    return f"ρ {short(one.rho)}, {size}"
 
 
 def short(rho: float) -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from latentlab.directions.correlations import LABEL_SAMPLES, statistic_correlations
+from latentlab.directions.amounts import STATISTICS
+from latentlab.directions.correlations import LABEL_SAMPLES, Correlations, statistic_correlations
 from latentlab.encoding.encoder import decode_each
 from latentlab.errors import ShapeError, UsageError
 from latentlab.images.arrays import to_uint8
@@ -195,20 +196,22 @@ def transfer_directions(
         raise UsageError(f"alpha={alpha}", "a number above 0", "pass alpha=2")
     chance = _random_like(directions, seed)
     latents = [origin, *targets]
-    seen: list[tuple[Tensor, ...]] = []
+    seen: list[tuple[Tensor, Tensor]] = []
+    read: list[tuple[Correlations, ...]] = []
     frames = []
     moved = len(directions.vectors) + len(chance.vectors)
     decoded = _Decoded(2 * (moved + n_samples + 1) * len(latents), progress)
     for latent in latents:
         changes, images = _change(vae, latent, directions, alpha, decoded)
         random_changes, _ = _change(vae, latent, chance, alpha, decoded)
-        scores = []
+        scores: list[Correlations] = []
         for some in (directions, chance):
             how: dict[str, Any] = {"n_samples": n_samples, "seed": seed}
             found = statistic_correlations(vae, latent, some, **how, progress=decoded.within)
-            scores.append(found.rho)
+            scores.append(found)
             decoded.add(n_samples + 1)  # the mixes and their center
-        seen.append((changes, random_changes, *scores))
+        seen.append((changes, random_changes))
+        read.append(tuple(scores))
         frames.append(images)
     return Transfer(
         labels=directions.labels,
@@ -217,7 +220,7 @@ def transfer_directions(
         alpha=alpha,
         **{
             name: torch.stack([_cosines(first, other) for other in others])
-            for name, first, *others in zip(MEASURES, *seen, strict=True)
+            for name, first, *others in zip(MEASURES, *_rows(seen, read), strict=True)
         },
         frames=torch.stack(frames),
         title=f"{origin.title}\n{directions.basis}",
@@ -309,6 +312,22 @@ def _random_like(directions: Directions, seed: int) -> Directions:
         labels=tuple(f"random {index}" for index in range(1, count + 1)),
         rows=rows,
     )
+
+
+def _rows(
+    seen: Sequence[tuple[Tensor, Tensor]], read: Sequence[tuple[Correlations, ...]]
+) -> list[tuple[Tensor, ...]]:
+    """Return changes and correlations of each image, with statistics that all images have.
+
+    A gray image has no hue.
+    """
+    common = [
+        name for name in STATISTICS if all(name in one.amounts for two in read for one in two)
+    ]
+    return [
+        (*changes, *(one.rho[:, [[*one.amounts].index(name) for name in common]] for one in two))
+        for changes, two in zip(seen, read, strict=True)
+    ]
 
 
 def _cosines(first: Tensor, other: Tensor) -> Tensor:

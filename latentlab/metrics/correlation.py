@@ -24,30 +24,36 @@ def spearman(first: Tensor, second: Tensor) -> Tensor:
     return unit_ranks(first).T @ unit_ranks(second)
 
 
-def chance_threshold(
-    columns: Tensor, *, generator: torch.Generator, level: float = 0.95, permutations: int = 1000
+def largest_by_chance(
+    first: Tensor,
+    second: Tensor,
+    *,
+    generator: torch.Generator,
+    level: float = 0.95,
+    permutations: int = 1000,
 ) -> float:
-    """Return what the largest |Spearman| between these columns and an unrelated one stays below.
+    """Return what the largest |Spearman| between any two columns stays below if all are unrelated.
 
-    This is the ``level`` quantile, over random orders of n samples, of the largest absolute
-    correlation with any of the columns (n, m). It grows with m.
+    This is the ``level`` quantile, over random orders of the second columns' rows, of the largest
+    absolute correlation of a column (n, k) with a column (n, m). It grows with k and m, so that in
+    1 − ``level`` of the cases at least one of the k · m pairs is called related by mistake.
 
     Parameters
     ----------
-    columns : Tensor, (n, m)
+    first : Tensor, (n, k)
+    second : Tensor, (n, m)
     generator : torch.Generator
     level : float in (0, 1)
     permutations : int
     """
     import torch
 
-    ranks = unit_ranks(columns)
-    n = len(columns)
-    order = unit_ranks(torch.arange(n, dtype=torch.float64)[:, None])[:, 0]
-    shuffled = torch.stack(
-        [order[torch.randperm(n, generator=generator)] for _ in range(permutations)]
-    )
-    return float((shuffled @ ranks).abs().amax(1).quantile(level))
+    ours, theirs = unit_ranks(first), unit_ranks(second)
+    largest = [
+        (ours[torch.randperm(len(ours), generator=generator)].T @ theirs).abs().max()
+        for _ in range(permutations)
+    ]
+    return float(torch.stack(largest).quantile(level))
 
 
 def unit_ranks(columns: Tensor) -> Tensor:

@@ -10,6 +10,9 @@ from latentlab.images.colors import to_yiq
 if TYPE_CHECKING:
     from torch import Tensor
 
+GRAY = 0.03
+"""Mean chroma under which an image has no hue. One level of 255 in one channel turns it by 5°."""
+
 
 def measure_images(images: Tensor) -> dict[str, Tensor]:
     """Return name → values (n,), float64, of every image statistic.
@@ -27,8 +30,12 @@ def measure_images(images: Tensor) -> dict[str, Tensor]:
     >>> round(float(statistics["brightness"]), 6), float(statistics["x position"])
     (0.5, 0.5)
     """
-    yiq = to_yiq((images.double().clamp(-1, 1) + 1) / 2)
+    yiq = _to_yiq(images)
     return {name: statistic(yiq) for name, statistic in _STATISTICS.items()}
+
+
+def _to_yiq(images: Tensor) -> Tensor:
+    return to_yiq((images.double().clamp(-1, 1) + 1) / 2)
 
 
 def brightness(yiq: Tensor) -> Tensor:
@@ -48,11 +55,35 @@ def saturation(yiq: Tensor) -> Tensor:
 
 
 def hue(yiq: Tensor) -> Tensor:
-    """Return the angle (n,) of the mean chroma in degrees, −180 to 180; 0 for a gray image."""
+    """Return the angle (n,) of the mean chroma in degrees, −180 to 180; 0 for a gray image.
+
+    Near gray it says nothing: changes are measured with :func:`turn_of_hue`.
+    """
     import torch
 
-    first, second = yiq[:, 1:].mean((2, 3)).unbind(1)
+    first, second = mean_chroma(yiq).unbind(1)
     return torch.rad2deg(torch.atan2(second, first))
+
+
+def mean_chroma(yiq: Tensor) -> Tensor:
+    """Return the mean chroma (n, 2) of images (n, 3, H, W) in YIQ."""
+    return yiq[:, 1:].mean((2, 3))
+
+
+def turn_of_hue(images: Tensor, center: Tensor) -> Tensor:
+    """Return how far the hue of images (n, 3, H, W) is turned from that of one image, in degrees.
+
+    It is the change of the mean chroma across that of the image (3, H, W), over its length: the
+    angle for small turns, but finite where an image passes gray. NaN if the image is nearly gray.
+    """
+    import torch
+
+    (start,) = mean_chroma(_to_yiq(center[None]))
+    across = torch.stack([-start[1], start[0]])
+    length = float(start.norm())
+    if length < GRAY:
+        return torch.full((len(images),), torch.nan, dtype=torch.float64)
+    return torch.rad2deg(mean_chroma(_to_yiq(images)) @ across / length**2)
 
 
 def sharpness(yiq: Tensor) -> Tensor:

@@ -91,15 +91,25 @@ class Augment(Sampler):
     def draw_factors(self, samples: int, generator: Generator) -> dict[str, Tensor]:
         """Return name → values (samples,) of every factor whose range is not 0."""
         uniform = torch.rand(len(self.amounts), samples, generator=generator)
-        factors = {}
+        ranges, factors = self.ranges(), {}
         for row, (name, amount) in zip(uniform, self.amounts.items(), strict=True):
-            largest = getattr(self, name.partition("_")[0])
-            high = math.log1p(largest) if amount.gain else largest
-            low = 0.0 if name == "blur" else -high
-            if low < high:
+            if name in ranges:
+                low, high = ranges[name]
                 values = low + (high - low) * row
                 factors[name] = values.exp() if amount.gain else values
         return factors
+
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        found = {}
+        for name, amount in self.amounts.items():
+            largest = getattr(self, name.partition("_")[0])
+            high = math.log1p(largest) if amount.gain else largest
+            if high > 0:
+                found[name] = (0.0 if name == "blur" else -high, high)
+        return found
+
+    def render(self, latent: Latent, factors: Mapping[str, Tensor]) -> Tensor:
+        return change_image(encoded_image(latent, self.name).pixels, factors)
 
 
 def change_image(pixels: Tensor, factors: Mapping[str, Tensor]) -> Tensor:

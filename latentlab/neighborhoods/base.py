@@ -66,6 +66,21 @@ class Sampler(ABC):
         """Return how many latents to draw for this number of samples (None: the default)."""
         return DEFAULT_SAMPLES if samples is None else samples
 
+    def ranges(self) -> Mapping[str, tuple[float, float]]:
+        """Return factor → lowest and highest value that is drawn, gains as logarithms.
+
+        Only factors that :meth:`render` knows.
+        """
+        return {}
+
+    def render(self, latent: Latent, factors: Mapping[str, Tensor]) -> Tensor:
+        """Return the images (b, 3, H, W), in [−1, 1], that these values (b,) of factors give.
+
+        Factors that are missing stay as they are in the image. A sampler that knows how makes the
+        effects of directions measurable in the units of its factors.
+        """
+        raise NotImplementedError
+
     @classmethod
     def groups(cls, hood: Neighborhood) -> RowGroups:
         """Return the groups of rows that can be taken as independent.
