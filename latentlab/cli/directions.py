@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,10 @@ from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Output, Samples, parse_names, parse_size
 from latentlab.cli.several import RunOne, run_each
 from latentlab.directions import FINDERS
+
+if TYPE_CHECKING:
+    from latentlab.loaders import LatentVAE
+    from latentlab.recipes.finding import FoundDirections
 
 _COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "directions": lambda facts: str(len(facts["directions"])),
@@ -62,33 +66,56 @@ def directions(
         "labels": labels,
         "compare": parse_names("--compare", compare),
     }
-    size, quiet = parse_size(samples.size), output.quiet
+    quiet = output.quiet
 
     def begin(first: str) -> RunOne:
-        for name in (finder, *(how["compare"] or ())):
-            FINDERS.check(name)
-        plan = samples.plan()
-        from latentlab.recipes import finding
+        vae, find = begin_search(first, machine, samples, output, finder, components, **how)
+        from latentlab.recipes.finding import save_found, walk_along_all
 
-        search = finding.plan_search(plan, finder, components, **how)
-        finding.check_search(search, first, output.out)
-        vae = machine.load(quiet=quiet)
         options.say_sheet_stays_png(figure_format, quiet=quiet)
-        tell = partial(say, quiet=quiet)
 
         def run(image: str, folder: Path | None) -> Mapping[str, Any]:
+            found = find(image)
             with progress_bar(quiet=quiet, shorten=SHORTEN_SAMPLING) as progress:
-                found = finding.find_around(
-                    vae, image, search, size=size, say=tell, progress=progress
-                )
-                walk = finding.walk_along_all(vae, found, progress)
+                walk = walk_along_all(vae, found, progress)
             say_tiling(vae, quiet=quiet)
-            return finding.save_found(vae, found, folder, context.obj, walk=walk).printed()
+            return save_found(vae, found, folder, context.obj, walk=walk).printed()
 
         return run
 
     show = partial(output.show, summarize=_summarize)
     run_each(context, expand(image), output, begin, show, _COLUMNS)
+
+
+def begin_search(
+    first: str,
+    machine: Machine,
+    samples: Samples,
+    output: Output,
+    finder: str,
+    components: int | None,
+    **how: Any,
+) -> tuple[LatentVAE, Callable[[str], FoundDirections]]:
+    """Return the model, and what finds directions around an image, as the options ask for it.
+
+    What can be wrong with the options is found with the first image, before the model is loaded.
+    """
+    for name in (finder, *(how["compare"] or ())):
+        FINDERS.check(name)
+    plan = samples.plan()
+    # torch is imported here, after what can be checked without it.
+    from latentlab.recipes.finding import check_search, find_around, plan_search
+
+    search = plan_search(plan, finder, components, **how)
+    check_search(search, first, output.out)
+    size, tell = parse_size(samples.size), partial(say, quiet=output.quiet)
+    vae = machine.load(quiet=output.quiet)
+
+    def find(image: str) -> FoundDirections:
+        with progress_bar(quiet=output.quiet, shorten=SHORTEN_SAMPLING) as progress:
+            return find_around(vae, image, search, size=size, say=tell, progress=progress)
+
+    return vae, find
 
 
 def _summarize(facts: Mapping[str, Any]) -> list[Any]:

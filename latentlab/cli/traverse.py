@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -12,12 +11,13 @@ import typer
 
 from latentlab.cli import options
 from latentlab.cli.completion import names_of
-from latentlab.cli.console import SHORTEN_SAMPLING, progress_bar, say, shown, table
+from latentlab.cli.console import progress_bar, say, shown, table
 from latentlab.cli.defaults import ChosenModel
+from latentlab.cli.directions import begin_search
 from latentlab.cli.grouping import grouped
 from latentlab.cli.inputs import check_image, check_run
 from latentlab.cli.machine import Machine, say_tiling
-from latentlab.cli.options import Animation, Output, Samples, given_options, parse_size
+from latentlab.cli.options import Animation, Output, Samples, given_options
 from latentlab.cli.pca import begin_analysis
 from latentlab.directions import FINDERS
 from latentlab.errors import UsageError
@@ -169,28 +169,13 @@ def _start_from_finder(
     image: str, machine: Machine, samples: Samples, output: Output, context: typer.Context
 ) -> _Start:
     """Return the start at a new directions run."""
-    from latentlab.recipes.finding import check_search, find_around, plan_search, save_found
+    from latentlab.recipes.finding import save_found
 
     asked = context.params
-    search = plan_search(
-        samples.plan(),
-        asked["finder"] or "pca",
-        asked["components"],
-        features=asked["features"],
-        labels=asked["labels"] is not False,
-        compare=(),
-    )
-    check_search(search, image, output.out)
-    vae = machine.load(quiet=output.quiet)
-    with progress_bar(quiet=output.quiet, shorten=SHORTEN_SAMPLING) as progress:
-        found = find_around(
-            vae,
-            image,
-            search,
-            size=parse_size(samples.size),
-            say=partial(say, quiet=output.quiet),
-            progress=progress,
-        )
+    how = {"features": asked["features"], "labels": asked["labels"] is not False, "compare": ()}
+    finder = asked["finder"] or "pca"
+    vae, find = begin_search(image, machine, samples, output, finder, asked["components"], **how)
+    found = find(image)
     saved = save_found(vae, found, output.out, context.obj)
     options.say_sheet_stays_png(asked["figure_format"], quiet=output.quiet)
     for note in found.directions.notes:
