@@ -305,6 +305,18 @@ def test_the_pca_of_latents_is_saved_loaded_and_walked(tmp_path: Path) -> None:
         assert torch.equal(path.frames, same.frames)
 
 
+def test_what_can_be_fitted_can_be_judged() -> None:
+    vae = LinearVAE()
+    latents = latents_of(vae)
+    pca = latentlab.fit_pca(latents, vae=vae)
+    expected = latentlab.judge(latents.flatten(1), pca)
+    same = [latentlab.Latent(values, vae.spec) for values in latents]
+    for samples in (latents, latents.numpy(), same, latents.flatten(1).numpy()):
+        found = latentlab.judge(samples, pca)
+        assert found.verdict == expected.verdict
+        assert found.components_above == expected.components_above
+
+
 def test_latents_that_do_not_fit_are_refused() -> None:
     vae = LinearVAE()
     latents = latents_of(vae, 3)

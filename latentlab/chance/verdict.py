@@ -7,20 +7,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+import torch
+
 from latentlab.chance.elbow import Elbow, find_elbow
 from latentlab.chance.intervals import LEVEL, Intervals, find_intervals
 from latentlab.chance.nulls import NULLS
 from latentlab.chance.nulls.base import Null
 from latentlab.chance.nulls.isotropic import noise_nulls
 from latentlab.errors import LatentlabError
-from latentlab.latents import Spectrum
+from latentlab.latents import Neighborhood, Spectrum
 from latentlab.metrics.spectrum import fit_curve
 from latentlab.neighborhoods import sampler_of
+from latentlab.neighborhoods.given import are_latents, latent_values
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
     from torch import Tensor
 
-    from latentlab.latents import Neighborhood, Progress
+    from latentlab.latents import Latent, Progress
     from latentlab.neighborhoods.base import Sampler
 
 DEFAULT_NULLS = ("parallel",)
@@ -98,7 +103,7 @@ class Judgment:
 
 
 def judge(
-    samples: Neighborhood | Tensor,
+    samples: Neighborhood | Sequence[Latent] | Tensor | ArrayLike,
     fitted: Fitted | Spectrum,
     *,
     nulls: Sequence[str] = DEFAULT_NULLS,
@@ -110,7 +115,8 @@ def judge(
 
     Parameters
     ----------
-    samples : Neighborhood or Tensor, (n_samples, n_features), that was fitted
+    samples : Neighborhood, Tensor or array, (n_samples, n_features), or latents (N, C, h, w), that
+        was fitted
     fitted : PCA or Spectrum of these samples; model-space units squared
     nulls : names of null models, such as parallel, signflip, stationary; isotropic costs nothing
         and is always included
@@ -137,11 +143,20 @@ def judge(
     0
     """
     spectrum = fitted if isinstance(fitted, Spectrum) else fitted.spectrum
+    samples = _rows(samples)
     drawn = noise_nulls(spectrum)
     models = [NULLS.make(name) for name in dict.fromkeys(nulls) if name != "isotropic"]
     drawn += [model.draw(samples, spectrum, seed=seed, progress=progress) for model in models]
     intervals = find_intervals(samples, spectrum, seed=seed, progress=progress) if drawn else None
     return _judgment(spectrum, sampler_of(samples), drawn, intervals, left_out)
+
+
+def _rows(samples: Any) -> Neighborhood | Tensor:
+    if isinstance(samples, Neighborhood):
+        return samples
+    if are_latents(samples):
+        return latent_values(samples).flatten(1)
+    return samples if isinstance(samples, torch.Tensor) else torch.tensor(np.asarray(samples))
 
 
 def judge_stream(spectrum: Spectrum, neighborhood: str = "") -> Judgment:
