@@ -8,12 +8,13 @@ import torch
 from linear_vae import LinearVAE, smooth_image
 from torch import Tensor
 
-from latentlab.directions.transfer import bootstrap_interval, transfer_directions
+from latentlab.directions.transfer import transfer_directions
 from latentlab.encoding.encoder import encode
 from latentlab.errors import ShapeError, UsageError
 from latentlab.figures.sheets import _SMALL_TILE
 from latentlab.images.image import Image
 from latentlab.latents import Directions, Latent
+from latentlab.metrics.two_way import two_way_interval
 from latentlab.neighborhoods.sampling import neighborhood
 from latentlab.recipes.starting import find_directions
 
@@ -77,14 +78,36 @@ def test_frames_are_the_decoded_steps(linear_vae: LinearVAE) -> None:
     assert torch.equal(moved.frames[1, 2, 1], expected)
 
 
-def test_the_interval_is_that_of_scipys_bootstrap() -> None:
-    from scipy.stats import bootstrap
+def test_the_interval_is_students_where_there_is_one_way() -> None:
+    from scipy.stats import t
 
     values = torch.rand(12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    low, high = bootstrap_interval(values)
-    said = bootstrap((values.numpy(),), np.mean, method="percentile", random_state=0)
-    assert low == pytest.approx(said.confidence_interval.low, abs=0.02)
-    assert high == pytest.approx(said.confidence_interval.high, abs=0.02)
+    half = t.ppf(0.975, 11) * float(values.std()) / 12**0.5
+    expected = [float(values.mean()) - half, float(values.mean()) + half]
+    assert two_way_interval(values[None]) == pytest.approx(expected, abs=1e-3)
+    assert two_way_interval(values[:, None]) == pytest.approx(expected, abs=1e-3)
+    assert two_way_interval(torch.ones(1, 1)) is None
+    assert two_way_interval(torch.ones(3, 4)) == [1, 1]
+
+
+@pytest.mark.parametrize(("images", "directions"), [(2, 5), (5, 3), (10, 8)])
+def test_intervals_hold_the_mean_of_all_images_and_directions(images: int, directions: int) -> None:
+    generator, runs = torch.Generator().manual_seed(0), 400
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    held = paired = 0
+    for _ in range(runs):
+        of_image = normal(images, 1)
+        found = 0.5 + 0.2 * of_image + 0.1 * normal(directions) + 0.1 * normal(images, directions)
+        chance = 0.4 + 0.2 * of_image + 0.02 * normal(16) + 0.1 * normal(images, 16)
+        low, high = two_way_interval(found) or (0, 0)
+        held += low <= 0.5 <= high
+        low, high = two_way_interval(found, chance) or (0, 0)
+        paired += low <= 0.1 <= high
+    assert 0.90 <= held / runs <= 0.99
+    assert 0.90 <= paired / runs <= 0.99
 
 
 def test_what_makes_no_sense_is_refused(linear_vae: LinearVAE) -> None:

@@ -16,6 +16,7 @@ from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Output, Samples
 from latentlab.directions import FINDERS
 from latentlab.errors import UsageError
+from latentlab.metrics.two_way import write_interval
 
 
 @grouped
@@ -70,22 +71,29 @@ def transfer(
 
 def _summarize(facts: Mapping[str, Any]) -> list[Any]:
     several = len(facts["pairs"]) > 1
+    columns = (
+        ("picture_change", "difference", "difference_interval"),
+        ("label_scores", "difference", "difference_interval"),
+        ("picture_change", "cosine", "interval"),
+        ("picture_change", "random", "random_interval"),
+        ("label_scores", "cosine", "interval"),
+        ("label_scores", "random", "random_interval"),
+    )
+    entries = [*facts["pairs"], *([{**facts, "target": "all"}] if several else [])]
     rows = [
-        (
-            pair["target"],
-            *(
-                _with_interval(pair[measure][mean], pair[measure][interval])
-                for measure in ("picture_change", "label_scores")
-                for mean, interval in (("cosine", "interval"), ("random", "random_interval"))
-            ),
-        )
-        for pair in [*facts["pairs"], *([{**facts, "target": "all"}] if several else [])]
+        (entry["target"], *(_cell(entry[of], *names) for of, *names in columns))
+        for entry in entries
     ]
-    headings = ("", "image change", "random, image", "label scores", "random, labels")
-    heading = f"cosine with the change at {facts['origin']}, mean (95 % interval)"
+    headings = (
+        *("", "found − random, image", "found − random, labels"),
+        *("image change", "random, image", "label scores", "random, labels"),
+    )
+    heading = (
+        f"cosine with the change at {facts['origin']}, mean (95 % interval for other directions"
+        f"{', in the last line also for other images' if several else ' at this image'})"
+    )
     return [heading, table(rows, headings)]
 
 
-def _with_interval(mean: float, interval: list[float]) -> str:
-    low, high = interval
-    return f"{mean:.2f} ({low:.2f} to {high:.2f})"
+def _cell(facts: Mapping[str, Any], mean: str, interval: str) -> str:
+    return write_interval(facts[mean], facts[interval])

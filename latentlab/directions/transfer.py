@@ -17,6 +17,7 @@ from latentlab.images.arrays import to_uint8
 from latentlab.latents import Directions, Latent, Progress
 from latentlab.linalg.bases import random_rows
 from latentlab.loaders.base import LatentVAE
+from latentlab.metrics.two_way import two_way_interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 MEASURES = ("cosines", "random_cosines", "label_cosines", "random_label_cosines")
 RANDOM_DIRECTIONS = 16
-_RESAMPLES = 2000
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,7 +45,7 @@ class Transfer:
     frames : Tensor, (1 + t, k, 2, H, W, 3), uint8; each image at −alpha and +alpha
     title : str
     unit : str, of alpha, such as ``"σ"`` of the origin's neighborhood along each direction
-    seed : int, of the bootstrap
+    seed : int, of the random directions
     record : what ``run.json`` says of model and images, JSON-ready
     """
 
@@ -84,17 +84,23 @@ class Transfer:
         }
 
     def _compare(self, targets: slice) -> dict[str, Any]:
-        """Return the means over directions and these targets, with 95 % intervals."""
+        """Return the means over directions and these targets, with 95 % intervals.
+
+        The difference of found and random directions is the headline: it is paired over images,
+        and the cosines alone are large for any direction where a decoder is nearly linear.
+        """
         measures = {
             "picture_change": (self.cosines, self.random_cosines),
             "label_scores": (self.label_cosines, self.random_label_cosines),
         }
         return {
             name: {
+                "difference": float(found[targets].mean() - chance[targets].mean()),
+                "difference_interval": two_way_interval(found[targets], chance[targets]),
                 "cosine": float(found[targets].mean()),
-                "interval": bootstrap_interval(found[targets].mean(0), seed=self.seed),
+                "interval": _within(two_way_interval(found[targets])),
                 "random": float(chance[targets].mean()),
-                "random_interval": bootstrap_interval(chance[targets].mean(0), seed=self.seed),
+                "random_interval": _within(two_way_interval(chance[targets])),
             }
             for name, (found, chance) in measures.items()
         }
@@ -142,8 +148,9 @@ class Transfer:
         )
 
     def __repr__(self) -> str:
-        mean = float(self.cosines.mean())
-        return f"Transfer({self.origin!r} to {len(self.targets)} images: cosine {mean:.2f})"
+        found, chance = float(self.cosines.mean()), float(self.random_cosines.mean())
+        what = f"cosine {found:.2f}, random {chance:.2f}"
+        return f"Transfer({self.origin!r} to {len(self.targets)} images: {what})"
 
 
 def transfer_directions(
@@ -243,21 +250,6 @@ def check_targets(origin: Latent, targets: Sequence[Latent]) -> None:
             )
 
 
-def bootstrap_interval(values: Tensor, *, seed: int = 0, level: float = 0.95) -> list[float]:
-    """Return the interval [low, high] of the mean of values (n,), by resampling them.
-
-    Examples
-    --------
-    >>> bootstrap_interval(torch.tensor([1.0, 1.0, 1.0]))
-    [1.0, 1.0]
-    """
-    generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randint(len(values), (_RESAMPLES, len(values)), generator=generator)
-    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=values.dtype)
-    interval: list[float] = values[chosen].mean(1).quantile(tails).tolist()
-    return interval
-
-
 @dataclass
 class _Decoded:
     """How many images were decoded, of how many, as progress of the whole transfer."""
@@ -328,6 +320,11 @@ def _rows(
         (*changes, *(one.rho[:, [[*one.amounts].index(name) for name in common]] for one in two))
         for changes, two in zip(seen, read, strict=True)
     ]
+
+
+def _within(interval: list[float] | None) -> list[float] | None:
+    """Return an interval of cosines inside [−1, 1]."""
+    return interval and [max(-1.0, min(1.0, end)) for end in interval]
 
 
 def _cosines(first: Tensor, other: Tensor) -> Tensor:
