@@ -115,6 +115,7 @@ class Loudest(Finder):
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the three, and take them out again after the test."""
     for registry in (SAMPLERS, NULLS, FINDERS):
+        list(registry.values())  # what comes with latentlab registers once, when it is imported
         monkeypatch.setattr(registry, "_entries", {**registry._entries})
     SAMPLERS.register("dimmed")(Dimmed)
     NULLS.register("permuted")(Permuted)
