@@ -170,7 +170,7 @@ def test_directions_finds_labels_and_compares(cli: CommandLine) -> None:
     assert facts["statement"] == Loudest.statement
     assert facts["strengths"][0] >= facts["strengths"][1] > 0
     assert facts["agreement"].keys() == {"pca"}
-    assert {label["factor"] for label in facts["labels"]} == {"light"}
+    assert facts["labels"][0]["factor"] == "light"
     assert facts["labels"][0]["unit"] == "% of white"
     folder = Path(facts["files"][0]).parent
     walked = cli("traverse", "--run", folder, "--components", 1, "--steps", 3, "--json").facts
