@@ -19,8 +19,8 @@ from latentlab.digits.measure import encode_digits, measure_losses, reconstruct_
 from latentlab.digits.models import DigitsConfig, DigitsModel, build_model, config_from
 from latentlab.digits.objective import (
     Beta,
+    active_latents,
     bernoulli_nats,
-    count_active,
     kl_nats,
     sample_posterior,
     squared_error,
@@ -180,7 +180,9 @@ def test_losses_of_data_equal_a_plain_loop(model: DigitsModel) -> None:
 
 
 def test_active_units_follow_burdas_threshold() -> None:
-    assert count_active(torch.tensor([0.0, 0.009, 0.011, 1.0])) == 2
+    codes = torch.tensor([[-1.0], [1.0]]) * torch.tensor([0.0, 0.009, 0.011, 1.0]).sqrt()
+    means = codes.repeat(500, 1)  # of these variances, but for 1000/999
+    assert active_latents(means).tolist() == [False, False, True, True]
 
 
 def test_beta_warms_up_anneals_or_stays() -> None:
