@@ -20,6 +20,10 @@ from latentlab.errors import ImageError, LatentlabError
 
 # Words after `latentlab` → words of the answer.
 OPTIONS = {
+    "pca": "expected an image. Pass one, such as photo.jpg, or sample:flower",
+    "reconstruct": "sample:flower",
+    "interpolate a.jpg": "Got one image, but expected two images.",
+    "encode photos": "Pass --out NAME.",
     "pca photo.png --n-components 3": "Pass --components 8.",
     "pca photo.png --n_components=3": "Pass --components 8.",
     "pca photo.png --random-state 0": "Pass --seed 0.",

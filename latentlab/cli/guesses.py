@@ -113,6 +113,17 @@ _EXTRA = {
 """Command → what to do with arguments that are too many."""
 
 
+_TRY = "such as photo.jpg, or sample:flower for a first try"
+_MISSING = {
+    "image": ("no image", "an image", f"pass one, {_TRY}"),
+    "images": ("no image", "one or more", f"pass them, {_TRY}"),
+    "first": ("no image", "two images", "pass both, such as a.jpg b.jpg"),
+    "last": ("one image", "two images", "pass another one behind it"),
+    "out": ("no --out", "the folder to write", "pass --out NAME"),
+}
+"""Argument that is missing → what to do."""
+
+
 def answer(error: Any) -> UsageError | None:
     """Return the error that answers a wrong guess on the command line; None if it is none.
 
@@ -131,6 +142,9 @@ def answer(error: Any) -> UsageError | None:
         path = context.command_path.split()
         advice = next((_EXTRA[word] for word in path[1:] if word in _EXTRA), "leave it out")
         return UsageError(extra[1], "fewer arguments", advice)
+    if (missing := getattr(error, "param", None)) and message.startswith("Missing"):
+        said = _MISSING.get(missing.name)
+        return UsageError(*said) if said else None
     return None
 
 
