@@ -25,7 +25,8 @@ Neighborhoods and components
     with null models.
 Directions
     ``find_directions`` with any finder, ``label_directions`` with what they correlate with,
-    ``transfer_directions`` to other images.
+    ``transfer_directions`` to other images. ``factor_model`` is how much of a neighborhood its
+    known factors explain, and what each of them changes.
 Walks
     ``traverse`` along directions, ``interpolate`` between two latents.
 Folders of images
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from latentlab.chance.verdict import judge as judge
     from latentlab.components.fitting import fit_pca as fit_pca
     from latentlab.components.pca import PCA as PCA
+    from latentlab.directions.factor_model import factor_model as factor_model
     from latentlab.directions.labels import label_directions as label_directions
     from latentlab.directions.transfer import transfer_directions as transfer_directions
     from latentlab.encoding.encoder import decode as decode
@@ -105,7 +107,13 @@ _HOMES = {
     "wrap_vae": "loaders.callables",
 }
 __all__ = sorted(_HOMES)
-_find, __dir__ = lazy_names(__name__, _HOMES)
+# Named where the directions are explained, and no part of the short list.
+_MORE = {"factor_model": "directions.factor_model"}
+_find, _ = lazy_names(__name__, _HOMES | _MORE)
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

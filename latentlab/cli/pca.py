@@ -192,6 +192,7 @@ def _summary_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         (f"variance of PC 1–{len(shares)}", ", ".join(f"{share:.1%}" for share in shares)),
         ("k for 50, 90, 95, 99 %", ", ".join(shown(facts[f"k{p}"], "d") for p in (50, 90, 95, 99))),
         *_effective_dimension(facts),
+        *_additivity(facts),
         ("components above chance", _count(facts)),
         ("R² of the log fit", fit),
         *_how_exact(facts),
@@ -222,6 +223,18 @@ def _effective_dimension(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     unbiased = shown(facts["participation_ratio_corrected"], ".1f")
     ratio = shown(facts["participation_ratio"], ".1f")
     return [("participation ratio", f"{ratio}{interval}, bias-corrected {unbiased}")]
+
+
+def _additivity(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what the known factors explain of left-out samples, if any are known."""
+    if not facts.get("additivity"):
+        return []
+    said = {"linear": "linearly", "cubic": "with cubes", "pairwise": "with products of pairs"}
+    parts = [
+        f"{one['value']:.0%} ({one['lower']:.0%}–{one['upper']:.0%}) {said[one['model']]}"
+        for one in facts["additivity"]["shares"]
+    ]
+    return [(f"explained by the {len(facts['additivity']['factors'])} factors", ", ".join(parts))]
 
 
 def _count(facts: Mapping[str, Any]) -> str:

@@ -40,6 +40,8 @@ class Augment(Sampler):
     blur : float, largest standard deviation in pixels
     """
 
+    is_rendered = True
+
     shift: float = 0.015
     rotation: float = 3.0
     zoom: float = 0.06

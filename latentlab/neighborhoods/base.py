@@ -40,6 +40,7 @@ class Sampler(ABC):
     noise : a sentence on the spectrum if the samples are added noise; else empty
     correlated : why rows are dependent, such as ``"crops overlap"``; else empty
     amounts : factor → Amount, for the factors that are drawn
+    is_rendered : whether :meth:`render` knows these factors, which cause all that varies
     """
 
     name: ClassVar[str] = "matrix"
@@ -50,6 +51,7 @@ class Sampler(ABC):
     noise: ClassVar[str] = ""
     correlated: ClassVar[str] = ""
     amounts: ClassVar[Mapping[str, Amount]] = {}
+    is_rendered: ClassVar[bool] = False
 
     @abstractmethod
     def draw(self, vae: LatentVAE, latent: Latent, samples: int, generator: Generator) -> Draws:

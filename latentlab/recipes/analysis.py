@@ -12,6 +12,7 @@ from latentlab.chance.nulls import NULLS
 from latentlab.chance.verdict import Judgment, affordable_nulls, judge
 from latentlab.components.fitting import fit_pca
 from latentlab.components.pca import PCA
+from latentlab.directions.factor_model import explain_factors
 from latentlab.encoding.precision import with_fast_decoder
 from latentlab.encoding.reconstruction import reconstruct
 from latentlab.figures.canvas import check_figure_format
@@ -168,6 +169,7 @@ def analyze(
     pca = fit_pca(hood, n_components, solver, seed=seed)
     keep(RUNS_FOLDER, key, hood, precision)
     judgment = _judge(hood, pca, nulls, seed, started, say, progress)
+    model = explain_factors(hood, seed=seed)
     settings = {
         **hood.sampling.facts(),
         "n_samples": hood.n_samples,
@@ -183,7 +185,11 @@ def analyze(
         more=scores.files,
         judgment=judgment,
         reconstruction=reconstruction,
-        facts={"reconstruction_psnr": reconstruction.psnr, **describe_tiles(vae)},
+        facts={
+            "reconstruction_psnr": reconstruction.psnr,
+            "additivity": model.summary() if model else None,
+            **describe_tiles(vae),
+        },
         run=provenance(vae, latent, command_line, **settings),
         figure_format=figure_format,
     )

@@ -1,0 +1,271 @@
+"""How much of a neighborhood its known factors explain, and what each of them changes.
+
+A regression of the samples on the factors, the other way around than a finder of directions: its
+coefficients are the *pattern* of each factor, along which the samples change with it (Haufe et
+al. 2014). The weights that read a factor off a sample are a filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentlab.directions.ridge import fit_ridge
+from latentlab.directions.supervised import varying_factors
+from latentlab.errors import ShapeError
+from latentlab.latents import Directions, Neighborhood
+from latentlab.linalg.sums import column_moments, combine_rows, gram_matrix, project_rows
+from latentlab.neighborhoods import sampler_of
+
+MODELS = ("linear", "cubic", "pairwise")
+"""Linear terms; with squares and cubes; with those and the products of all pairs."""
+
+_FEWEST = 8
+_PENALTIES = torch.cat([torch.zeros(1), torch.logspace(-4, 1, 11)]).double()
+
+
+@dataclass(frozen=True)
+class Share:
+    """The share of the variance of left-out samples that a regression explains.
+
+    Parameters
+    ----------
+    value : float, at most 1; negative if the regression predicts worse than the mean
+    lower, upper : float, 95 % interval over samples
+    terms : int, how many terms the regression has
+    """
+
+    value: float
+    lower: float
+    upper: float
+    terms: int
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FactorModel:
+    """A neighborhood as a sum of what its factors do.
+
+    Parameters
+    ----------
+    names : m factors that vary
+    shares : ``"linear"``, ``"cubic"``, ``"pairwise"`` → Share, each on samples left out of the fit
+    patterns : Directions, (m, C, h, w); what one standard deviation of each factor changes in the
+        latent, others held fixed. Walk along them with :func:`latentlab.traverse`.
+    mean : Tensor, (n_features,), float64, of the samples
+    weights : Tensor, (m, n_features), float32, unit rows that read each factor off a sample
+    scales, offsets : Tensor, (m,), float64; a factor is read as scale · score + offset
+    gains : whether each factor is a gain, which is read as a logarithm
+    constant : factors that are known but never vary, left out
+    """
+
+    names: tuple[str, ...]
+    shares: Mapping[str, Share]
+    patterns: Directions
+    mean: Tensor
+    weights: Tensor
+    scales: Tensor
+    offsets: Tensor
+    gains: tuple[bool, ...]
+    constant: tuple[str, ...] = ()
+
+    def transform(self, rows: Tensor) -> Tensor:
+        """Return the factors (n, m), float64, read off rows (n, n_features), in their own units.
+
+        Ridge regression shrinks what it reads toward the mean.
+
+        Raises
+        ------
+        ShapeError : rows of another length.
+        """
+        if rows.ndim != 2 or rows.shape[1] != len(self.mean):
+            raise ShapeError(
+                f"rows of shape {tuple(rows.shape)}",
+                f"(n, {len(self.mean)})",
+                "pass samples of the same neighborhood",
+            )
+        read = self.scales * project_rows(rows, self.mean, self.weights.double().T) + self.offsets
+        gains = torch.tensor(self.gains)
+        return torch.where(gains, read.exp(), read)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the shares and the factors, JSON-ready: ``additivity`` in ``pca.json``."""
+        return {
+            "factors": list(self.names),
+            "constant_factors": list(self.constant),
+            "shares": [{"model": name, **asdict(share)} for name, share in self.shares.items()],
+        }
+
+    def describe(self) -> str:
+        """Return the shares in one sentence."""
+        linear, cubic, pairwise = (self.shares[name] for name in MODELS)
+        return (
+            f"The {len(self.names)} factors that were varied explain {linear.value:.0%} of the "
+            f"variance of left-out samples as a sum of linear terms "
+            f"(95 % interval {linear.lower:.0%}–{linear.upper:.0%}), {cubic.value:.0%} with "
+            f"squares and cubes, and {pairwise.value:.0%} with products of pairs too."
+        )
+
+    def __repr__(self) -> str:
+        shares = ", ".join(f"{name} {share.value:.0%}" for name, share in self.shares.items())
+        return f"FactorModel({len(self.names)} factors explain {shares} of left-out variance)"
+
+
+def factor_model(hood: Neighborhood, *, seed: int = 0) -> FactorModel:
+    """Return how much of a neighborhood its factors explain, and the pattern of each.
+
+    The samples are regressed on the factors: linearly, with squares and cubes, and with the
+    products of all pairs. Shares are those of the variance of each sample by the fit without it
+    (leave one out, exact), with the ridge penalty that leaves the least error. They say how far
+    the latents add up from known causes, which no spectrum can tell. With few samples they are
+    lower than with many, above all those of many terms.
+
+    Parameters
+    ----------
+    hood : Neighborhood with known factors, of at least 8 samples, such as ``augment``; rows
+        (n, n_features) in model-space units
+    seed : int, of the folds that choose how weights are shrunk
+
+    Returns
+    -------
+    FactorModel : ``shares``, ``patterns``, ``transform``
+
+    Raises
+    ------
+    UsageError : no factor is known, or none varies.
+    ShapeError : too few samples, or more than one row from a latent.
+
+    Examples
+    --------
+    >>> import latentlab
+    >>> vae = latentlab.load_vae("linear")
+    >>> z = latentlab.encode(vae, "sample:flower", size=64)
+    >>> hood = latentlab.neighborhood(vae, z, n_samples=64, blur=0, shift=0, rotation=0, zoom=0)
+    >>> model = latentlab.factor_model(hood)
+    >>> model.names, round(model.shares["cubic"].value, 1)
+    (('brightness', 'contrast', 'saturation', 'hue'), 1.0)
+    """
+    names, values = varying_factors(hood)
+    if len(values) != hood.n_samples or hood.n_samples < _FEWEST:
+        raise ShapeError(
+            f"{hood.n_samples} rows with {len(values)} values of each factor",
+            f"at least {_FEWEST} rows, one for each value",
+            "choose a neighborhood of whole latents and raise the number of samples",
+        )
+    generator = torch.Generator().manual_seed(seed)
+    factors = (values - values.mean(0)) / values.std(0)
+    mean, gram = gram_matrix(hood.samples)
+    shares = {name: _share(gram, _terms(factors, name)) for name in MODELS}
+    dual, _, _ = fit_ridge(gram, values, generator=generator)
+    weights = combine_rows(dual.T, hood.samples, mean)
+    # Unit rows lose the length of the weights; the fitted values bring it back.
+    scores, fitted = project_rows(hood.samples, mean, weights.double().T), gram @ dual
+    scales = (scores * fitted).sum(0) / scores.square().sum(0)
+    amounts = sampler_of(hood).amounts
+    return FactorModel(
+        names=names,
+        shares=shares,
+        patterns=_patterns(hood, names, factors, mean, gram),
+        mean=mean,
+        weights=weights,
+        scales=scales,
+        offsets=values.mean(0),
+        gains=tuple(name in amounts and amounts[name].gain for name in names),
+        constant=tuple(name for name in hood.factors if name not in names),
+    )
+
+
+def explain_factors(hood: Neighborhood, *, seed: int = 0) -> FactorModel | None:
+    """Return the factor model of a neighborhood whose factors can be rendered; None for others."""
+    known = sampler_of(hood).is_rendered and hood.factors and hood.layout.grid is None
+    return factor_model(hood, seed=seed) if known and hood.n_samples >= _FEWEST else None
+
+
+def pattern_weights(factors: Tensor) -> Tensor:
+    """Return weights (m, n) of the samples whose sums are the patterns of factors (n, m).
+
+    Least squares of the samples on the standardized factors: (FᵀF)⁻¹ Fᵀ.
+    """
+    weights: Tensor = torch.linalg.pinv(factors)
+    return weights
+
+
+def _patterns(
+    hood: Neighborhood, names: tuple[str, ...], factors: Tensor, mean: Tensor, gram: Tensor
+) -> Directions:
+    """Return unit directions whose step is the change for one deviation of a factor."""
+    weights = pattern_weights(factors)
+    rows = combine_rows(weights, hood.samples, mean)
+    lengths = (weights @ gram * weights).sum(1).clamp_min(0).sqrt()
+    _, variances = column_moments(hood.samples)
+    scores = project_rows(hood.samples, mean, rows.double().T)
+    return Directions(
+        vectors=torch.stack([hood.layout.lift(row) for row in rows]),
+        deviations=scores.std(0),
+        shares=lengths.square() / float(variances.sum()),
+        labels=names,
+        finder="factor-model",
+        basis=f"patterns of factors in the {hood.description}",
+        rows=rows,
+        sampling=hood.sampling,
+        steps=lengths,
+        step_unit="σ of the factor",
+    )
+
+
+def _terms(factors: Tensor, model: str) -> Tensor:
+    """Return the terms (n, p) of a regression on standardized factors (n, m), standardized."""
+    columns = [factors]
+    if model != "linear":
+        columns += [factors.square(), factors.pow(3)]
+    if model == "pairwise":
+        pairs = [factors[:, i] * factors[:, j] for i, j in combinations(range(factors.shape[1]), 2)]
+        columns += [column[:, None] for column in pairs]
+    terms = torch.cat(columns, 1)
+    return (terms - terms.mean(0)) / terms.std(0).clamp_min(torch.finfo(terms.dtype).tiny)
+
+
+def _share(gram: Tensor, terms: Tensor) -> Share:
+    """Return the share that a ridge regression on these terms explains, leaving one out.
+
+    The error of a sample that was left out is its residual over 1 − h, where h is its leverage
+    (Allen 1974); that of the mean alone is its distance from the mean over 1 − 1/n.
+    """
+    n, p = terms.shape
+    basis, values, _ = torch.linalg.svd(terms, full_matrices=False)
+    basis = basis[:, values > 1e-9 * values[0]]
+    values = values[values > 1e-9 * values[0]]
+    left = gram.diagonal() / (1 - 1 / n) ** 2
+    projected = gram @ basis
+    inner = basis.T @ projected
+    best = None
+    for penalty in _PENALTIES * n:
+        shrunk = values.square() / (values.square() + penalty)
+        leverage = (basis.square() * shrunk).sum(1) + 1 / n
+        if float(leverage.max()) > 1 - 1e-6:
+            continue
+        # ‖x − Hx‖² of every sample through inner products alone.
+        hat = basis * shrunk
+        residual = gram.diagonal() - 2 * (hat * projected).sum(1) + ((hat @ inner) * hat).sum(1)
+        errors = residual.clamp_min(0) / (1 - leverage).square()
+        if best is None or float(errors.sum()) < float(best.sum()):
+            best = errors
+    errors = left if best is None else best
+    lower, upper = _interval(errors, left)
+    return Share(1 - float(errors.sum() / left.sum()), lower, upper, p)
+
+
+def _interval(errors: Tensor, whole: Tensor) -> tuple[float, float]:
+    """Return the 95 % interval of 1 − Σ errors / Σ whole over samples, by the jackknife's t."""
+    from scipy.stats import t
+
+    n = len(errors)
+    without = 1 - (errors.sum() - errors) / (whole.sum() - whole)
+    value = 1 - float(errors.sum() / whole.sum())
+    deviation = float((without - without.mean()).square().sum() * (n - 1) / n) ** 0.5
+    half = float(t.ppf(0.975, n - 1)) * deviation
+    return value - half, value + half
