@@ -27,7 +27,7 @@ COMMANDS = (
 FREE = {"options", "extremes", "neighborhood", "layout.window", "nulls_left_out"}
 FREE |= {"labels.factors", "labels.statistics", "labels.effects"}
 # One entry for each null model or finder: the keys of the entries are explained.
-BY_NAME = {"null", "agreement"}
+BY_NAME = {"null", "agreement", "controls"}
 ELBOW = {"elbow.index", "elbow.strength", "elbow.drop"}
 
 

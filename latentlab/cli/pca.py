@@ -193,6 +193,7 @@ def _summary_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("k for 50, 90, 95, 99 %", ", ".join(shown(facts[f"k{p}"], "d") for p in (50, 90, 95, 99))),
         *_effective_dimension(facts),
         *_additivity(facts),
+        *_controls(facts),
         ("components above chance", _count(facts)),
         ("R² of the log fit", fit),
         *_how_exact(facts),
@@ -235,6 +236,17 @@ def _additivity(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         for one in facts["additivity"]["shares"]
     ]
     return [(f"explained by the {len(facts['additivity']['factors'])} factors", ", ".join(parts))]
+
+
+def _controls(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what the same copies show without the VAE, where there are copies."""
+    rows = []
+    for name, found in facts.get("controls", {}).items():
+        shares = ", ".join(f"{one['value']:.0%}" for one in found["additivity"])
+        ratio = shown(found["participation_ratio"], ".1f")
+        parts = f"participation ratio {ratio}, k90 {found['k90']}, factors explain {shares}"
+        rows.append((f"same copies as {name}", parts))
+    return rows
 
 
 def _count(facts: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from latentlab.chance.nulls.base import Null
     from latentlab.chance.verdict import Judgment
+    from latentlab.figures.curves import Band
 
 VARIANCE = "variance (model-space units²)"
 
@@ -167,8 +168,14 @@ class PCA:
             **summarize_spectrum(spectrum),
         }
 
-    def plot(self, ax: Axes | None = None, *, judgment: Judgment | None = None) -> Axes:
-        """Draw the cumulative variance over isotropic noise, or over a judgment's nulls.
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        judgment: Judgment | None = None,
+        controls: Sequence[Band] = (),
+    ) -> Axes:
+        """Draw the cumulative variance over isotropic noise, or a judgment's nulls and controls.
 
         Return the axes.
         """
@@ -177,7 +184,7 @@ class PCA:
         return draw_cumulative(
             self.spectrum.cumulative,
             label=self.sampling.name,
-            bands=[null.curve_band() for null in self._nulls(judgment)],
+            bands=[*(null.curve_band() for null in self._nulls(judgment)), *controls],
             interval=judgment.curve_interval if judgment else None,
             complete=self.spectrum.is_complete,
             title=self.title,

@@ -159,7 +159,7 @@ def factor_model(hood: Neighborhood, *, seed: int = 0) -> FactorModel:
     generator = torch.Generator().manual_seed(seed)
     factors = (values - values.mean(0)) / values.std(0)
     mean, gram = gram_matrix(hood.samples)
-    shares = {name: _share(gram, _terms(factors, name)) for name in MODELS}
+    shares = _shares(gram, factors)
     dual, _, _ = fit_ridge(gram, values, generator=generator)
     weights = combine_rows(dual.T, hood.samples, mean)
     # Unit rows lose the length of the weights; the fitted values bring it back.
@@ -177,6 +177,16 @@ def factor_model(hood: Neighborhood, *, seed: int = 0) -> FactorModel:
         gains=tuple(name in amounts and amounts[name].gain for name in names),
         constant=tuple(name for name in hood.factors if name not in names),
     )
+
+
+def explained_shares(samples: Tensor, hood: Neighborhood) -> dict[str, Share]:
+    """Return the shares of :func:`factor_model` for other rows (n, p), drawn with these factors."""
+    _, values = varying_factors(hood)
+    return _shares(gram_matrix(samples)[1], (values - values.mean(0)) / values.std(0))
+
+
+def _shares(gram: Tensor, factors: Tensor) -> dict[str, Share]:
+    return {name: _share(gram, _terms(factors, name)) for name in MODELS}
 
 
 def explain_factors(hood: Neighborhood, *, seed: int = 0) -> FactorModel | None:

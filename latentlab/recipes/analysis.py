@@ -20,6 +20,7 @@ from latentlab.images.fit import AUTO, Size
 from latentlab.latents import Neighborhood, Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.tiles import describe_tiles
+from latentlab.recipes.controls import Control, draw_controls
 from latentlab.recipes.sampling import (
     SamplingPlan,
     Say,
@@ -55,12 +56,14 @@ class Analysis:
     judgment : Judgment
     neighborhood : Neighborhood that was fitted; None for a store
     saved : Saved, what was written
+    controls : the same copies without the VAE; empty where nothing was copied
     """
 
     pca: PCA
     judgment: Judgment
     neighborhood: Neighborhood | None
     saved: Saved
+    controls: tuple[Control, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -79,7 +82,8 @@ class Analysis:
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the cumulative explained variance over the null models; return the axes."""
-        return self.pca.plot(ax, judgment=self.judgment)
+        controls = [control.band() for control in self.controls]
+        return self.pca.plot(ax, judgment=self.judgment, controls=controls)
 
     def __repr__(self) -> str:
         return f"{self.pca.title}\n{self.judgment.verdict}\n{self.folder}"
@@ -170,6 +174,7 @@ def analyze(
     keep(RUNS_FOLDER, key, hood, precision)
     judgment = _judge(hood, pca, nulls, seed, started, say, progress)
     model = explain_factors(hood, seed=seed)
+    controls = draw_controls(latent, hood, image, plan, say=say, progress=progress)
     settings = {
         **hood.sampling.facts(),
         "n_samples": hood.n_samples,
@@ -184,17 +189,19 @@ def analyze(
         out,
         more=scores.files,
         judgment=judgment,
+        controls=[control.band() for control in controls],
         reconstruction=reconstruction,
         facts={
             "reconstruction_psnr": reconstruction.psnr,
             "additivity": model.summary() if model else None,
+            "controls": {control.name: control.facts() for control in controls},
             **describe_tiles(vae),
         },
         run=provenance(vae, latent, command_line, **settings),
         figure_format=figure_format,
     )
     remember_run(out)
-    return Analysis(pca, judgment, hood, saved)
+    return Analysis(pca, judgment, hood, saved, controls)
 
 
 def check_analysis(

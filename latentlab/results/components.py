@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from latentlab.results.reconstructions import save_comparison
 if TYPE_CHECKING:
     from latentlab.chance.verdict import Judgment
     from latentlab.encoding.reconstruction import Reconstruction
+    from latentlab.figures.curves import Band
     from latentlab.results.folders import Saved
 
 
@@ -23,6 +25,7 @@ def save_pca(
     folder: Path,
     *,
     judgment: Judgment | None = None,
+    controls: Sequence[Band] = (),
     reconstruction: Reconstruction | None = None,
     more: Sequence[Path] = (),
     facts: Mapping[str, Any] | None = None,
@@ -36,6 +39,7 @@ def save_pca(
     pca : PCA
     folder : created where missing; files of the same name are replaced
     judgment : Judgment, optional; the null models, for the figures and ``pca.json``
+    controls : curves of the same copies without the VAE
     reconstruction : Reconstruction of the image, to be shown beside it; optional
     more : files that are already in the folder and belong to the run
     facts : added to ``pca.json``
@@ -45,7 +49,10 @@ def save_pca(
     from latentlab.figures.canvas import new_figure, write_figure
 
     files = []
-    plots = {"cumulative_variance": pca.plot, "eigenvalues": pca.plot_eigenvalues}
+    plots: dict[str, Callable[..., Any]] = {
+        "cumulative_variance": partial(pca.plot, controls=controls),
+        "eigenvalues": pca.plot_eigenvalues,
+    }
     for stem, plot in plots.items():
         figure = new_figure()
         plot(figure.add_subplot(), judgment=judgment)
