@@ -9,7 +9,7 @@ import pytest
 import torch
 from linear_vae import LinearVAE, smooth_image
 from PIL import Image
-from planted import hood_of
+from planted import hood_of, noise, whole
 from scipy.stats import spearmanr
 from torch import Tensor
 
@@ -338,7 +338,7 @@ def test_ica_that_does_not_converge_says_so(
 ) -> None:
     monkeypatch.setattr("latentlab.directions.ica._ITERATIONS", 1)
     latent, hood = planted(torch.randn(60, 96, generator=generator), linear_vae)
-    (note,) = find_directions(linear_vae, latent, hood, 4, finder="ica").notes
+    note, _ = find_directions(linear_vae, latent, hood, 4, finder="ica").notes
     assert "did not converge" in note
 
 
@@ -502,3 +502,15 @@ def test_sides_that_are_too_small_or_alike_are_refused(
         search(negative=str(lonely), positive=str(dark))
     with pytest.raises(UsageError, match="two identical sides"):
         search(negative=str(dark), positive=str(dark))
+
+
+def test_ica_of_gaussian_samples_is_no_less_gaussian_than_its_baseline() -> None:
+    hood = whole(noise(120, 48).reshape(120, 3, 4, 4))
+    scene = Scene(load_vae("linear"), hood.origin, hood)
+    finder = FINDERS.make("ica", {"leading": 6})
+    found = finder.search(scene, 6)
+    assert found.notes[-1].startswith("0 of 6 components are less Gaussian")
+    strength = float(found.strengths.mean())
+    assert finder.baseline(scene, found.rows) == pytest.approx(strength, rel=0.5)
+    # What random directions have is far less, though nothing is there to be found.
+    assert float(finder.measure(scene, noise(16, 48)).mean()) < 0.6 * strength

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,6 +20,8 @@ from latentlab.metrics.fidelity import psnr
 from latentlab.metrics.walks import score_path
 from latentlab.neighborhoods.sampling import neighborhood
 from latentlab.recipes.starting import traverse
+from latentlab.walks.chance import walk_at_random
+from latentlab.walks.traversal import walk_along
 
 
 @pytest.fixture
@@ -149,3 +152,28 @@ def test_psnr_equals_scikit_images() -> None:
     expected = peak_signal_noise_ratio(first.numpy(), other.numpy(), data_range=2)
     assert psnr(first, other) == pytest.approx(expected, rel=1e-6)
     assert psnr(first, first) == math.inf
+
+
+def test_random_walks_change_the_image_as_much_and_flicker_as_a_line_does_not(
+    linear_vae: LinearVAE, linear_latent: Latent
+) -> None:
+    hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=20)
+    found = fit_pca(hood).leading(3)
+    walk = walk_along(linear_vae, linear_latent, found, n_components=3, span=1.0, steps=5)
+    ends = torch.stack([path.frames[[0, -1]] for path in walk.paths])
+    scores = [path.scores for path in walk.paths]
+    random = walk_at_random(linear_vae, linear_latent, found, ends, scores, walk.alphas)
+    assert random is not None
+    assert random.directions == 5
+    # A linear decoder draws straight lines in any direction.
+    assert random.flicker == pytest.approx(0, abs=1e-4)
+    assert random.monotonicity == pytest.approx(1)
+    change = (ends[:, 1].double() - ends[:, 0].double()).abs().mean() / 255
+    assert random.image_change == pytest.approx(float(change))
+    rough = [replace(one, flicker=1.0) for one in scores]
+    worse = walk_at_random(linear_vae, linear_latent, found, ends, rough, walk.alphas)
+    assert worse is not None
+    assert worse.flickers_less == 0
+    assert worse.p_of_flicker == pytest.approx(2 / 56)  # of 8 ranks, all 3 the largest
+    still = walk_at_random(linear_vae, linear_latent, found, ends[:, [0, 0]], rough, walk.alphas)
+    assert still is None

@@ -204,4 +204,17 @@ def _summarize(facts: Mapping[str, Any]) -> list[Any]:
         headings.append("turned")
         for row, cells in zip(facts["components"], rows, strict=True):
             cells.append(f"{sum(row['turning']):.2f} rad")
-    return [table(rows, headings)]
+    return [table(rows, headings), *_by_chance(facts.get("random"))]
+
+
+def _by_chance(random: Mapping[str, Any] | None) -> list[str]:
+    if random is None:
+        return []
+    p_value = random["p_of_flicker"]
+    sure = "" if p_value is None else f", p {p_value:.2g}"
+    return [
+        f"{random['directions']} random directions at the same change of the image "
+        f"({random['image_change']:.1%}): monotonicity {random['monotonicity']:.2f}, "
+        f"flicker {random['flicker']:.2f}; the directions flicker less in "
+        f"{random['flickers_less']:.0%} of the pairs{sure}"
+    ]

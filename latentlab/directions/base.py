@@ -148,6 +148,10 @@ class Finder(ABC):
         """Return the strength (k,), float64, of any unit rows (k, n_features)."""
         return scene.variances(rows)
 
+    def baseline(self, scene: Scene, rows: Tensor) -> float:
+        """Return the strength that chance gives: by default the mean of random rows (r, D)."""
+        return float(self.measure(scene, rows).mean())
+
     def steps(self, scene: Scene, found: Found) -> tuple[Tensor, str] | None:
         """Return the step lengths (k,) of walks and their unit; None means deviations, in σ."""
         return None

@@ -49,7 +49,7 @@ def search_directions(
         basis=f"{chosen.name} {directions.basis}",
         strengths=found.strengths,
         strength_name=chosen.strength_name,
-        baseline_strength=float(chosen.measure(scene, baseline_rows(scene)).mean()),
+        baseline_strength=chosen.baseline(scene, baseline_rows(scene)),
         residuals=found.residuals,
         matvecs=found.matvecs,
         notes=(*found.notes, *grain),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from latentlab.components.pca import PCA
 from latentlab.encoding.precision import decode_precision, with_fast_decoder
 from latentlab.errors import FileError, UsageError
-from latentlab.latents import Directions, Progress
+from latentlab.latents import Directions, Latent, Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.machine.files import check_folder
 from latentlab.neighborhoods import SAMPLERS
@@ -18,8 +20,9 @@ from latentlab.recipes.starting import command_of, load_found, usual_count
 from latentlab.results.folders import Saved, latest_run
 from latentlab.results.provenance import asked_dtype, provenance, recorded_model
 from latentlab.results.walks import save_traversal
+from latentlab.walks.chance import walk_at_random
 from latentlab.walks.curved import traverse_curved
-from latentlab.walks.traversal import walk_along
+from latentlab.walks.traversal import Traversal, walk_along
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +116,8 @@ def walk_and_save(
     if curved:
         how["seed"] = seed
     walk = (traverse_curved if curved else walk_along)(vae, latent, found, progress=progress, **how)
+    if not curved:
+        walk = _with_random_walks(vae, latent, found, walk, seed, progress)
     settings = {
         "alphas": walk.alphas.tolist(),
         "components": len(walk.paths),
@@ -120,3 +125,26 @@ def walk_and_save(
     }
     run = provenance(vae, latent, command_line, **settings)
     return save_traversal(walk, folder, run=run, **animation)
+
+
+def _with_random_walks(
+    vae: LatentVAE,
+    latent: Latent,
+    found: PCA | Directions,
+    walk: Traversal,
+    seed: int,
+    progress: Progress | None,
+) -> Traversal:
+    """Return the walk with the scores of random directions that change the image as much."""
+    directions = found.leading(len(walk.paths)) if isinstance(found, PCA) else found
+    random = walk_at_random(
+        vae,
+        latent,
+        directions,
+        torch.stack([path.frames[[0, -1]] for path in walk.paths]),
+        [path.scores for path in walk.paths],
+        walk.alphas,
+        seed=seed,
+        progress=progress,
+    )
+    return replace(walk, random=random)

@@ -21,6 +21,7 @@ from latentlab.images.arrays import to_uint8
 from latentlab.latents import Directions, Latent, Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.metrics.walks import PathScores, score_path
+from latentlab.walks.chance import RandomWalks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,6 +70,7 @@ class Traversal:
     title : str, image, model and finder, for sheets
     unit : str, of the alphas
     record : what ``run.json`` says of model and image, JSON-ready
+    random : RandomWalks with the scores of random directions, if they were walked
     """
 
     paths: tuple[TraversalPath, ...]
@@ -77,6 +79,7 @@ class Traversal:
     title: str
     unit: str = "σ"
     record: Mapping[str, Any] = field(default_factory=dict)
+    random: RandomWalks | None = field(default=None, kw_only=True)
 
     def summary(self) -> dict[str, Any]:
         """Return the contents of ``traversal.json``."""
@@ -96,6 +99,7 @@ class Traversal:
                 }
                 for index, path in enumerate(self.paths, 1)
             ],
+            "random": self.random.describe() if self.random else None,
             "decodes": self.decodes,
         }
 
