@@ -43,7 +43,7 @@ def shake(module: nn.Module, seed: int = 0) -> nn.Module:
     """Return the module with random norms and biases, so that none of them is left untested."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for tensor in [*module.parameters(), *module.buffers()]:
+        for tensor in module.state_dict().values():
             if tensor.ndim == 1 and tensor.is_floating_point():
                 tensor.add_(0.3 * torch.rand(tensor.shape, generator=generator))
     return module.eval()

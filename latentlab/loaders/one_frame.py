@@ -262,7 +262,8 @@ class VidTokVAE(OneFrameVAE):
         """Return the module; raises ValueError if it takes no clip of one latent frame."""
         if not config.get("is_causal", True):
             raise ValueError("is_causal = False, whose decoder takes no single frame")
-        return super().build_module(config)
+        with torch.device("cpu"):  # the codebook of FSQ reads its own numbers
+            return super().build_module(config)
 
     @classmethod
     def read_spec(cls, module: Any, name: str) -> LatentSpec:
@@ -278,11 +279,19 @@ class VidTokVAE(OneFrameVAE):
 
     def _encode_clip(self, clip: Tensor) -> tuple[Tensor, Tensor | None]:
         if self.spec.has_logvar:
-            return super()._encode_clip(clip)
-        return self.module._encode(clip), None
+            encoded = super()._encode_clip(clip)
+        else:
+            encoded = self.module._encode(clip), None
+        self._forget()
+        return encoded
 
     def _decode_clip(self, latents: Tensor) -> Tensor:
         if not self.spec.has_logvar:
             latents, _ = self.module.regularization(latents)
         images: Tensor = self.module.decode(latents)
+        self._forget()
         return images
+
+    def _forget(self) -> None:
+        """Empty the cache of frames, with whose gradients the module could not be copied."""
+        self.module._empty_causal_cached(self.module)
