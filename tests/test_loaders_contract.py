@@ -28,7 +28,10 @@ INEXACT = {
 """Families without a first layer that computes in float32."""
 ONLY_SIDE = {"AutoencoderRAE": 16}
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*published scale:UserWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*published scale:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*scale latents differently:UserWarning"),
+]
 
 
 def test_every_family_has_a_tiny_model() -> None:

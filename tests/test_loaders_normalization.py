@@ -119,7 +119,8 @@ def case(
     family, options, normalize = CASES[request.param]
     folder = tmp_path_factory.mktemp("normalization")
     theirs = save_tiny(family, folder, **options)
-    return load_vae(folder, device="cpu"), theirs, normalize
+    stated = "sdxl" if options is SDXL_MEANS else None
+    return load_vae(folder, device="cpu", normalization=stated), theirs, normalize
 
 
 def images() -> Tensor:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import textwrap
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -18,12 +20,17 @@ from typing import Any, NoReturn
 import diffusers
 import pytest
 import torch
-from tiny_families import OPTIONS, UNSCALED
+from tiny_families import DEVIATIONS, MEANS, OPTIONS, UNSCALED
 from tiny_models import save_tiny
 from torch import Tensor
 
-from latentlab.loaders import LatentVAE, load_vae
+from latentlab.encoding.encoder import describe_model, encode
+from latentlab.errors import ShapeError, UsageError
+from latentlab.loaders import FAMILIES, LatentVAE, load_vae
+from latentlab.loaders.base import ModelOrigin
+from latentlab.loaders.checkpoints import read_folder
 from latentlab.loaders.image_families import VQVAE
+from latentlab.loaders.normalization import Affine
 
 FLAT = {
     *("AsymmetricAutoencoderKL", "AutoencoderKLHunyuanImage", "AutoencoderKLKVAE"),
@@ -84,9 +91,11 @@ def inline(pipeline: str, start: str, theirs: Any, latents: Tensor) -> Tensor:
     first = max(index for index in range(last + 1) if lines[index].strip().startswith(start))
     code = whole_statements(lines[first:], last - first + 1)
     seen = {"self": stub(theirs), "latents": latents, "torch": torch, "vae_dtype": torch.float32}
-    seen |= {"generator": None, "condition_kwargs": {}}
+    seen |= {"generator": None, "condition_kwargs": {}, "timestep": None}
+    seen |= {"get_module_execution_device": lambda _: "cpu"}
     seen["self"]._restore_image_tokens_order = lambda given: given
-    return caught(lambda: exec(code, {**seen, "timestep": None}))
+    around = vars(import_module(getattr(diffusers, pipeline).__module__))
+    return caught(lambda: exec(code, {**around, **seen}))
 
 
 def method(pipeline: str, name: str, theirs: Any, latents: Tensor, **options: Any) -> Tensor:
@@ -223,7 +232,8 @@ def case(
             ours = load_vae(folder, device="cpu")
         assert "without a published scale" in ours.origin.normalization
     else:
-        ours = load_vae(folder, device="cpu")
+        stated = "ldm" if family == "VQModel" else None
+        ours = load_vae(folder, device="cpu", normalization=stated)
     return ours, theirs, UNDO[family]
 
 
@@ -310,9 +320,25 @@ def test_kandinskys_codebook_and_scale_are_skipped(tmp_path: Path) -> None:
         torch.testing.assert_close(ours.decode(found), expected, rtol=1e-5, atol=1e-5)
 
 
+@torch.no_grad()
+def test_an_alpha_channel_is_encoded_as_opaque_and_left_out(tmp_path: Path) -> None:
+    theirs: Any = save_tiny("AutoencoderKLQwenImage", tmp_path, input_channels=4)
+    ours = load_vae(tmp_path, device="cpu")
+    opaque = torch.cat([images(), torch.ones(2, 1, 16, 16)], 1)[:, :, None]
+    pipeline = diffusers.QwenImageLayeredPipeline
+    empty = SimpleNamespace(vae=theirs, latent_channels=4)
+    expected = pipeline._encode_vae_image(empty, opaque, None)
+    found = ours.encode(images()).mean
+    torch.testing.assert_close(found, expected[:, :, 0], rtol=1e-5, atol=1e-5)
+    raw = ours.normalization.from_model(found)  # type: ignore[attr-defined]
+    decoded = theirs.decode(raw[:, :, None]).sample[:, :3, 0]
+    torch.testing.assert_close(ours.decode(found).clamp(-1, 1), decoded, rtol=1e-5, atol=1e-5)
+    assert "opaque" in ours.origin.notes[0]
+
+
 def test_codes_are_the_nearest_entries_of_the_codebook(tmp_path: Path) -> None:
     theirs: Any = save_tiny("VQModel", tmp_path)
-    ours = load_vae(tmp_path, device="cpu")
+    ours = load_vae(f"{tmp_path}@ldm", device="cpu")
     assert isinstance(ours, VQVAE)
     with torch.no_grad():
         codes = ours.code_indices(ours.encode(images()).mean)
@@ -347,4 +373,168 @@ def test_notes_say_what_is_done_besides(tmp_path: Path) -> None:
     }
     for family, words in noted.items():
         save_tiny(family, tmp_path / family)
-        assert words in " ".join(load_vae(tmp_path / family, device="cpu").origin.notes)
+        stated = "none" if family == "VQModel" else None
+        vae = load_vae(tmp_path / family, device="cpu", normalization=stated)
+        assert words in " ".join(vae.origin.notes)
+        assert words in " ".join(describe_model(vae)["notes"])
+
+
+FORK = {"latents_mean": MEANS, "latents_std": DEVIATIONS, "scaling_factor": 0.5}
+
+
+def save_pipeline(folder: Path, pipeline: str, family: str, **options: Any) -> Any:
+    """Write a pipeline with nothing but its VAE, and return that."""
+    folder.mkdir()
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
+    return save_tiny(family, folder / "vae", **options)
+
+
+@pytest.mark.parametrize("decided_by", ["pipeline", "argument", "suffix"])
+@pytest.mark.parametrize(
+    ("family", "way", "pipeline", "start", "options"),
+    [
+        ("AutoencoderKL", "glm-image", "GlmImagePipeline", "latents_mean = (", FORK),
+        ("AutoencoderKL", "sdxl", "StableDiffusionXLPipeline", "has_latents_mean =", FORK),
+        ("VQModel", "ldm", "LDMPipeline", "latents = latents / self.vqvae", {}),
+        ("VQModel", "ldm-super-resolution", "LDMSuperResolutionPipeline", "image = self.vqvae", {}),
+    ],
+)
+@torch.no_grad()
+def test_the_pipeline_decides_where_two_scale_differently(
+    tmp_path: Path,
+    decided_by: str,
+    family: str,
+    way: str,
+    pipeline: str,
+    start: str,
+    options: dict[str, Any],
+) -> None:
+    known = pipeline if decided_by == "pipeline" else "OtherPipeline"
+    theirs = save_pipeline(tmp_path / "m", known, family, **options)
+    stated = way if decided_by == "argument" else None
+    suffix = f"@{way}" if decided_by == "suffix" else ""
+    ours = load_vae(f"{tmp_path / 'm'}{suffix}", device="cpu", normalization=stated)
+    found = ours.encode(images()).mean
+    raw = inline(pipeline, start, theirs, found)
+    encoded = theirs.encode(images())
+    mean = encoded.latents if family == "VQModel" else encoded.latent_dist.mode()
+    torch.testing.assert_close(raw, mean, rtol=1e-5, atol=1e-5)
+    assert f"({way}, " in ours.origin.normalization
+    assert ours.origin.source.endswith(f"@{way}") == (decided_by != "pipeline")
+
+
+def test_the_repository_decides_where_two_scale_differently(tmp_path: Path) -> None:
+    save_tiny("AutoencoderKL", tmp_path, **FORK)
+    for repo, way in {"zai-org/GLM-Image": "glm-image", "a/stable-diffusion-xl-b": "sdxl"}.items():
+        found = read_folder(tmp_path, repo=repo)
+        assert found.assumption == f"{way}, known by the repository ({repo})"
+        assert found.config["scaling_factor"] == (1 if way == "glm-image" else 0.5)
+
+
+def test_without_evidence_the_first_pipeline_is_assumed_aloud(tmp_path: Path) -> None:
+    save_tiny("AutoencoderKL", tmp_path, **FORK)
+    with pytest.warns(UserWarning, match="assumed sdxl; pass normalization='glm-image'"):
+        vae = load_vae(tmp_path, device="cpu")
+    assert vae.origin.normalization.endswith("(sdxl, assumed; it could be glm-image)")
+
+
+@torch.no_grad()
+def test_none_leaves_the_latents_of_any_model_as_they_are(tmp_path: Path) -> None:
+    for family in ("AutoencoderKL", "AutoencoderKLFlux2", "AutoencoderKLKVAE"):
+        theirs: Any = save_tiny(family, tmp_path / family)
+        ours = load_vae(tmp_path / family, device="cpu", normalization="none")
+        mean = theirs.encode(images()).latent_dist.mode()
+        torch.testing.assert_close(ours.encode(images()).mean, mean, rtol=1e-5, atol=1e-5)
+        assert ours.origin.normalization.endswith("own latents are model space (as asked for)")
+
+
+def test_other_normalizations_of_a_folder_are_refused(tmp_path: Path) -> None:
+    save_tiny("AutoencoderKL", tmp_path / "m")
+    with pytest.raises(
+        UsageError, match=r"normalization=sd15 for .* expected one of none, because"
+    ):
+        load_vae(tmp_path / "m", normalization="sd15")
+    with pytest.raises(UsageError, match=r"normalization=sdxl for .*m@none, but expected one norm"):
+        load_vae(f"{tmp_path / 'm'}@none", normalization="sdxl")
+
+
+LEVELS4: dict[str, Any] = {
+    "AsymmetricAutoencoderKL": {
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "down_block_out_channels": (128, 256, 512, 512),
+        "up_block_out_channels": (192, 384, 768, 768),
+    },
+    "AutoencoderKLHunyuanImage": {
+        "in_channels": 3,
+        "out_channels": 3,
+        "latent_channels": 64,
+        "layers_per_block": 2,
+        "spatial_compression_ratio": 32,
+        "sample_size": 384,
+        "scaling_factor": 0.75,
+        "block_out_channels": (128, 256, 512, 512, 1024, 1024),
+    },
+    "AutoencoderKLTemporalDecoder": {
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "block_out_channels": (128, 256, 512, 512),
+    },
+    "VQModel": {
+        "down_block_types": ("DownEncoderBlock2D",) * 3,
+        "up_block_types": ("UpDecoderBlock2D",) * 3,
+        "block_out_channels": (128, 256, 512),
+    },
+}
+PUBLISHED = {
+    "AsymmetricAutoencoderKL": (4, 8),
+    "AutoencoderKLAllegro": (4, 8),
+    "AutoencoderKLCogVideoX": (16, 8),
+    "AutoencoderKLCosmos": (16, 8),
+    "AutoencoderKLHunyuanImage": (64, 32),
+    "AutoencoderKLHunyuanImageRefiner": (32, 16),
+    "AutoencoderKLHunyuanVideo": (16, 8),
+    "AutoencoderKLHunyuanVideo15": (32, 16),
+    "AutoencoderKLKVAE": (16, 8),
+    "AutoencoderKLKVAEVideo": (16, 8),
+    "AutoencoderKLLTX2Video": (128, 32),
+    "AutoencoderKLLTXVideo": (128, 32),
+    "AutoencoderKLMagvit": (16, 8),
+    "AutoencoderKLMochi": (12, 8),
+    "AutoencoderKLQwenImage21": (64, 16),
+    "AutoencoderKLTemporalDecoder": (4, 8),
+    "AutoencoderRAE": (768, 16),
+    "AutoencoderVidTok": (4, 8),
+    "ConsistencyDecoderVAE": (4, 8),
+    "Kandinsky6SRVAE": (64, 16),
+    "VQModel": (3, 4),
+}
+"""Channels and stride of the published models, whose options are mostly the classes' defaults."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", sorted(PUBLISHED))
+def test_published_architectures_have_these_latents(family: str) -> None:
+    device = torch.device("meta")
+    with device:
+        module = FAMILIES[family].build_module(LEVELS4.get(family, {})).to(device)
+    spec = FAMILIES[family].read_spec(module, family)
+    assert (spec.channels, spec.stride) == PUBLISHED[family]
+    origin = ModelOrigin(family, family)
+    vae = FAMILIES[family](
+        module, spec, origin, normalization=Affine(), device=device, dtype=torch.float32
+    )
+    side = vae.only_side or 2 * spec.stride
+    with torch.no_grad(), device:
+        mean = vae.encode(torch.zeros(1, 3, side, side)).mean
+        assert mean.shape == (1, spec.channels, side // spec.stride, side // spec.stride)
+        if family != "ConsistencyDecoderVAE":  # its schedule needs numbers
+            assert vae.decode(mean).shape == (1, 3, side, side)
+
+
+def test_a_model_of_one_size_gets_it_by_default_and_refuses_others(tmp_path: Path) -> None:
+    save_tiny("AutoencoderRAE", tmp_path)
+    vae = load_vae(tmp_path, device="cpu")
+    photo = torch.rand(3, 40, 24, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    assert encode(vae, photo, size="auto").values.shape == (64, 4, 4)
+    with pytest.raises(ShapeError, match=r"16×16, the only size that .* Pass size=16 \(--size 16"):
+        encode(vae, photo, size=32)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from latentlab.errors import UsageError, WeightsError
 from latentlab.loaders.families import Checkpoint
+from latentlab.loaders.forks import NONE, choose_fork
 from latentlab.loaders.hub_cache import WEIGHT_SUFFIXES, choose_files, find_flaw, is_complete
 from latentlab.loaders.ldm import read_kl_config, rename_ldm
 from latentlab.loaders.recognize import describe_weights, guess_family
@@ -31,31 +32,44 @@ EXAMPLES = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderKLWan")
 _TRAINING_ONLY = ("loss.", "model_ema.")
 
 
-def read_folder(folder: Path, *, only: Collection[str] | None = None) -> Checkpoint:
+def read_folder(
+    folder: Path,
+    *,
+    only: Collection[str] | None = None,
+    repo: str = "",
+    normalization: str | None = None,
+) -> Checkpoint:
     """Return the checkpoint in a folder.
 
     Parameters
     ----------
     folder : Path
     only : names of the files to consider if there is no config.json; all of them by default
+    repo : hub repository that the folder comes from
+    normalization : name of the normalization, if the user states it
 
     Raises
     ------
     WeightsError : there is no checkpoint, there are several, or it is damaged.
+    UsageError : ``normalization`` does not fit the weights.
     """
     name = folder.parent.name if folder.name == "vae" else folder.name
-    return replace(_read_contents(folder, only), name=name, source=str(folder))
+    found = _read_contents(folder, only, repo, normalization)
+    return replace(found, name=name, source=str(folder))
 
 
-def _read_contents(folder: Path, only: Collection[str] | None) -> Checkpoint:
+def _read_contents(
+    folder: Path, only: Collection[str] | None, repo: str, normalization: str | None
+) -> Checkpoint:
     for home in (folder, folder / "vae"):
         if (home / "config.json").is_file():
-            return _read_diffusers(home)
+            return _read_diffusers(home, repo, normalization)
     files = _weights_files(folder, only)
     if len(files) == 2:
+        _refuse_normalization(folder, normalization)
         return read_pair(files[0], files[1])
     if len(files) == 1:
-        return read_file(files[0])
+        return read_file(files[0], normalization=normalization)
     raise WeightsError(
         f"{folder} with {_list_names([path.name for path in files])}",
         "a config.json, one weights file, or the two halves of a TAESD checkpoint",
@@ -72,7 +86,8 @@ def read_file(path: Path, *, normalization: str | None = None) -> Checkpoint:
     Parameters
     ----------
     path : Path
-    normalization : key of ``NORMALIZATIONS``, if the user knows which one the file needs
+    normalization : key of ``NORMALIZATIONS``, if the user knows which one the file needs, or
+        ``"none"``
 
     Raises
     ------
@@ -120,7 +135,7 @@ def read_pair(first: Path, second: Path) -> Checkpoint:
     return _taesd(joined, (first, second), name=first.parent.name)
 
 
-def _read_diffusers(home: Path) -> Checkpoint:
+def _read_diffusers(home: Path, repo: str, normalization: str | None) -> Checkpoint:
     path = home / "config.json"
     flaw = find_flaw(path)
     if flaw is not None:
@@ -140,7 +155,9 @@ def _read_diffusers(home: Path) -> Checkpoint:
     tensors: dict[str, Tensor] = {}
     for path in files:
         tensors |= read_tensors(path)
-    return Checkpoint(family, config, tensors, str(home), _digests(*files), home.name, str(home))
+    config, reason = choose_fork(home, config, repo=repo, wanted=normalization)
+    where = str(home)
+    return Checkpoint(family, config, tensors, where, _digests(*files), home.name, where, reason)
 
 
 def _refuse_class(path: Path, family: object) -> WeightsError:
@@ -175,16 +192,16 @@ def _read_kl(
         )
         family = "AutoencoderKL"
         config |= {"scaling_factor": affine.scale[0], "shift_factor": affine.shift[0]}
-    source = f"{path}@{normalization}" if normalization else str(path)
-    return Checkpoint(family, config, renamed, str(path), digests, path.stem, source, reason)
+    where = str(path)
+    return Checkpoint(family, config, renamed, where, digests, path.stem, where, reason)
 
 
 def _refuse_normalization(path: Path, normalization: str | None) -> None:
-    if normalization is not None:
+    if normalization not in (None, NONE):
         raise UsageError(
             f"@{normalization} for {path}",
             "a normalization only for files that do not determine it, as for SD and FLUX.1",
-            f"leave out @{normalization}",
+            f"leave out @{normalization}, or pass @{NONE} for the model's own latents",
         )
 
 

@@ -46,6 +46,7 @@ class Checkpoint:
     source : str, what the user has to ask for to get this checkpoint
     assumption : str, what had to be assumed because the file does not say it; empty if nothing
     revision : str, commit of the hub repository, or None for local files
+    normalization : Affine that the user states instead of the family's own; None for that
     """
 
     family: str
@@ -57,6 +58,7 @@ class Checkpoint:
     source: str
     assumption: str = ""
     revision: str | None = None
+    normalization: Affine | None = None
 
 
 class ModuleVAE(LatentVAE):
@@ -176,7 +178,7 @@ def build_vae(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) 
     if _computes_constants(module):
         module = adapter.build_module(checkpoint.config)
     module.load_state_dict(dict(tensors), assign=True)
-    normalization = adapter.read_normalization(module)
+    normalization = checkpoint.normalization or adapter.read_normalization(module)
     formula = normalization.describe()
     assumption = checkpoint.assumption or _say_assumption(adapter.read_assumption(module))
     origin = ModelOrigin(

@@ -19,7 +19,9 @@ from latentlab.loaders.checkpoints import read_file, read_folder, read_pair
 from latentlab.loaders.compilation import compile_vae
 from latentlab.loaders.device import choose_device
 from latentlab.loaders.families import Checkpoint, build_vae
+from latentlab.loaders.forks import FORKS, NONE
 from latentlab.loaders.hub_cache import WEIGHT_SUFFIXES
+from latentlab.loaders.normalization import NORMALIZATIONS, Affine
 from latentlab.loaders.tiles import tiled
 from latentlab.models.shipped import shipped_folder
 
@@ -33,6 +35,8 @@ DTYPES = {
     "float64": torch.float64,
 }
 
+_KNOWN = {NONE, *NORMALIZATIONS, *(name for ways in FORKS.values() for name in ways)}
+
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?::(?P<subfolder>[\w./-]+))?")
 
 
@@ -44,6 +48,7 @@ def load_vae(
     revision: str | None = None,
     offline: bool = False,
     progress: Progress | None = None,
+    normalization: str | None = None,
     tile: int | None = None,
     compiled: bool = False,
 ) -> LatentVAE:
@@ -61,13 +66,16 @@ def load_vae(
         - a folder: of diffusers, of a pipeline with ``vae/``, or with TAESD's two files;
         - a weights file. Files of SD1.x and SDXL look alike, as do those of FLUX.1 and SD3. If
           nothing in the file decides, the first is assumed with a warning;
-          ``"file.safetensors@sdxl"`` (``sd15``, ``sdxl``, ``flux1``, ``sd3``) states it;
         - TAESD's two files, as a tuple or as ``"encoder.pth,decoder.pth"``.
     device : "auto" is CUDA if available, otherwise MPS, otherwise the CPU
     dtype : dtype of the weights; "auto" is float32
     revision : branch, tag or commit of a hub repository
     offline : never use the network
     progress : called as ``progress(what, done, total)``, in bytes, during a download
+    normalization : name of the map to model space, which ``"SOURCE@name"`` states, too: ``sd15``,
+        ``sdxl``, ``flux1`` or ``sd3`` for a weights file; ``sdxl`` or ``glm-image`` for a folder
+        with means and a scale; ``none`` for the model's own latents. By default it is known from
+        the file, its pipeline or its repository, or assumed with a warning
     tile : side in pixels of the tiles that images are encoded and decoded in, for images too
         large for memory; by default images are processed whole. See
         :func:`latentlab.loaders.tiles.tiled`.
@@ -91,14 +99,17 @@ def load_vae(
     LatentSpec(name='mini', channels=16, stride=8, multiple=8, has_logvar=True)
     """
     place, kind = choose_device(device), _choose_dtype(dtype)
-    checkpoint = _read_local(source)
+    source, wanted = _split_normalization(source, normalization)
+    checkpoint = _read_local(source, wanted)
     if checkpoint is None:
-        checkpoint = _fetch(str(source), revision=revision, offline=offline, progress=progress)
+        checkpoint = _fetch(
+            str(source), wanted, revision=revision, offline=offline, progress=progress
+        )
     elif revision is not None:
         raise UsageError(
             f"revision={revision} for {source}", "a hub repository", "leave it out for local files"
         )
-    vae: LatentVAE = build_vae(checkpoint, place, kind)
+    vae: LatentVAE = build_vae(_state(checkpoint, wanted), place, kind)
     if compiled:
         compile_vae(vae)
     if tile is not None:
@@ -106,22 +117,44 @@ def load_vae(
     return vae
 
 
-def _read_local(source: Source) -> Checkpoint | None:
+def _split_normalization(source: Source, stated: str | None) -> tuple[Source, str | None]:
+    """Return a source without ``@name``, and the normalization that is stated, if any."""
+    if not isinstance(source, str) or _absolute(source).exists():
+        return source, stated
+    plain, _, name = source.rpartition("@")
+    if not plain or not (name in _KNOWN or _absolute(plain).is_file()):
+        return source, stated
+    if stated not in (None, name):
+        raise UsageError(
+            f"normalization={stated} for {source}", "one normalization", "leave out one of them"
+        )
+    return plain, name
+
+
+def _state(checkpoint: Checkpoint, wanted: str | None) -> Checkpoint:
+    """Return a checkpoint that records the normalization asked for."""
+    if wanted is None:
+        return checkpoint
+    source = f"{checkpoint.source}@{wanted}"
+    if wanted != NONE:
+        return replace(checkpoint, source=source)
+    return replace(checkpoint, source=source, normalization=Affine(), assumption="as asked for")
+
+
+def _read_local(source: Source, normalization: str | None) -> Checkpoint | None:
     """Return the checkpoint of a source on this disk; None for names and repositories."""
     if isinstance(source, tuple | list):
         return _read_halves(source)
     path = _absolute(source)
     if path.is_dir():
-        return read_folder(path)
+        return read_folder(path, normalization=normalization)
     if path.exists():
-        return read_file(path)
+        return read_file(path, normalization=normalization)
     if isinstance(source, Path):
         raise _missing(source)
     if source in BUILT_IN:
-        return replace(read_folder(shipped_folder(source)), source=source)
-    plain, _, normalization = source.rpartition("@")
-    if plain and _absolute(plain).is_file():
-        return read_file(_absolute(plain), normalization=normalization)
+        found = read_folder(shipped_folder(source), normalization=normalization)
+        return replace(found, source=source)
     parts = source.split(",")
     if len(parts) == 2:
         return _read_halves(parts)
@@ -151,7 +184,7 @@ def _read_halves(parts: Sequence[str | Path]) -> Checkpoint:
     return read_pair(first, second)
 
 
-def _fetch(source: str, **options: Any) -> Checkpoint:
+def _fetch(source: str, normalization: str | None, **options: Any) -> Checkpoint:
     """Return the checkpoint of a catalogue name or a hub repository, with options of ``fetch``."""
     from latentlab.loaders.catalogue import find_entry
     from latentlab.loaders.hub import fetch
@@ -165,7 +198,7 @@ def _fetch(source: str, **options: Any) -> Checkpoint:
         entry = find_entry(source)
         name, repo, subfolder, files = entry.name, entry.repo, entry.subfolder, entry.files
     fetched = fetch(repo, subfolder=subfolder, files=files, **options)
-    checkpoint = read_folder(fetched.folder, only=files)
+    checkpoint = read_folder(fetched.folder, only=files, repo=repo, normalization=normalization)
     return replace(checkpoint, name=name, source=source, revision=fetched.revision)
 
 

@@ -8,6 +8,7 @@ become one frame of the latent.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import torch
@@ -262,7 +263,8 @@ class VidTokVAE(OneFrameVAE):
         """Return the module; raises ValueError if it takes no clip of one latent frame."""
         if not config.get("is_causal", True):
             raise ValueError("is_causal = False, whose decoder takes no single frame")
-        with torch.device("cpu"):  # the codebook of FSQ reads its own numbers
+        # The codebook of FSQ reads its own numbers.
+        with torch.device("cpu") if config.get("regularizer") == "fsq" else nullcontext():
             return super().build_module(config)
 
     @classmethod

@@ -13,6 +13,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from latentlab.errors import UsageError
+from latentlab.loaders.forks import NONE
 from latentlab.loaders.normalization import NORMALIZATIONS, Affine
 from latentlab.loaders.weights import read_metadata
 
@@ -61,20 +62,20 @@ def choose_normalization(
     keys : names of all its tensors, including those of a diffusion model
     sha256 : SHA-256 of the file
     channels : latent channels
-    wanted : key of ``NORMALIZATIONS`` that the user asks for
+    wanted : key of ``NORMALIZATIONS`` that the user asks for, or ``"none"``
 
     Raises
     ------
     UsageError : the normalization asked for belongs to other latent channels.
     """
     candidates = CANDIDATES.get(channels, ())
+    if wanted == NONE:
+        return Affine(), ""
     if wanted is not None:
         if wanted not in candidates:
             raise UsageError(
                 f"@{wanted} for {path} with {channels} latent channels",
-                f"@{' or @'.join(candidates)}"
-                if candidates
-                else "no @ for this number of channels",
+                f"@{' or @'.join((*candidates, NONE))} for this number of channels",
                 "choose the normalization that belongs to the weights",
             )
         return NORMALIZATIONS[wanted], f"{wanted}, as asked for"
