@@ -30,7 +30,8 @@ Directions
 Walks
     ``traverse`` along directions, ``interpolate`` between two latents.
 Folders of images
-    ``encode_folder`` fills a store, ``open_store`` reads one.
+    ``encode_folder`` fills a store, ``open_store`` reads one. ``open_latents`` reads those that
+    other programs wrote.
 What the commands do
     ``analyze`` an image, ``analyze_directions``, ``analyze_store``; ``save`` any result into a
     folder and ``load`` it again.
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from latentlab.results.saving import load as load
     from latentlab.results.saving import save as save
     from latentlab.store.filling import encode_folder as encode_folder
+    from latentlab.store.foreign import open_latents as open_latents
     from latentlab.store.reading import open_store as open_store
     from latentlab.walks.interpolation import interpolate as interpolate
 
@@ -107,9 +109,9 @@ _HOMES = {
     "wrap_vae": "loaders.callables",
 }
 __all__ = sorted(_HOMES)
-# Named where the directions are explained, and no part of the short list.
-_MORE = {"factor_model": "directions.factor_model"}
-_find, _ = lazy_names(__name__, _HOMES | _MORE)
+# Reachable, but beyond the 24 names that a newcomer has to look through.
+_ALSO = {"factor_model": "directions.factor_model", "open_latents": "store.foreign"}
+_find, _ = lazy_names(__name__, _HOMES | _ALSO)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""``latentlab store``: inspect, verify and export a store of latents."""
+"""``latentlab store``: import, inspect, verify and export stores of latents."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import typer
 
 from latentlab.cli import options
 from latentlab.cli.console import print_json, progress_bar, say
+from latentlab.cli.foreign import Key, Layout, Links, Model, Space, open_foreign
 from latentlab.cli.help import GroupedCommand
 from latentlab.cli.inputs import check_store
 
 store = typer.Typer(
-    help="Inspect, verify and export stores of latents that `latentlab encode` wrote.",
+    help="Import, inspect, verify and export stores of latents.",
     rich_markup_mode=None,
 )
 Folder = Annotated[Path, typer.Argument(help="A store.")]
@@ -90,3 +91,41 @@ def export(
         print_json({"pictures": len(opened), "shape": [len(opened), *opened.shape], "files": files})
     elif not quiet:
         print(*files, sep="\n")
+
+
+@store.command("import", cls=GroupedCommand)
+def import_(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A file, folder or tar file of latents: .npy, .npz, .pt, .safetensors."
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(help="The store: a new folder.")],
+    key: Key = None,
+    layout: Layout = None,
+    space: Space = None,
+    model: Model = None,
+    follow_links: Links = False,
+    store_dtype: Annotated[
+        str | None,
+        typer.Option(help="Dtype of the stored latents. Default: as they are, else float32."),
+    ] = None,
+    per_shard: Annotated[int, typer.Option(min=1, help="Latents in one file.")] = 256,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Copy latents that another program wrote into a store, with their labels and sizes."""
+    from latentlab.store.importing import import_latents
+
+    found = open_foreign(source, key, layout, space, model, follow_links=follow_links, quiet=quiet)
+    with progress_bar(quiet=quiet) as progress:
+        made = import_latents(
+            found, out, store_dtype=store_dtype, per_shard=per_shard, progress=progress
+        )
+    facts = made.summary()
+    if json:
+        print_json(facts)
+    elif not quiet:
+        print(f"latents: {len(made):,}, skipped: {made.skipped:,}, space: {facts['space']}")
+        print(made.folder)

@@ -59,6 +59,8 @@ class Manifest:
     list_sha256 : str, of ``pictures.jsonl``
     versions : library → version when the store was begun
     longest : int, longest side in pixels that images were shrunk to, or None if they were not
+    space : str, ``"model"``; of imported latents also ``"raw"``, or ``"unstated"``
+    layouts : how imported latents lay in their files
     """
 
     model: Mapping[str, Any]
@@ -77,6 +79,8 @@ class Manifest:
     list_sha256: str = ""
     versions: Mapping[str, str] | None = None
     longest: int | None = None
+    space: str = "model"
+    layouts: tuple[str, ...] = ()
 
     @property
     def shards(self) -> int:
@@ -170,7 +174,9 @@ def read_manifest(folder: Path) -> Manifest:
         facts = json.loads(path.read_text(encoding="ascii"))
         if facts.pop("format") != FORMAT:
             raise ValueError("another format")
-        manifest = Manifest(**{**facts, "spec": LatentSpec(**facts["spec"])})
+        layouts = tuple(map(str, facts.get("layouts", ())))
+        spec = LatentSpec(**facts["spec"])
+        manifest = Manifest(**{**facts, "spec": spec, "layouts": layouts})
         _check(manifest)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, LatentlabError) as error:
         got = f"{path}, which cannot be used ({error})"
@@ -190,7 +196,7 @@ def _check(manifest: Manifest) -> None:
             raise ValueError(f"{name} {number!r}")
     texts = (manifest.source, manifest.preprocessing, manifest.list_sha256, manifest.dtype)
     named = [manifest.model.get(name) for name in ("name", "family", "normalization")]
-    if not all(isinstance(text, str) for text in (*texts, *named)):
+    if not all(isinstance(text, str) for text in (*texts, manifest.space, *named)):
         raise ValueError("values that are not text")
     if manifest.stored not in STORED_DTYPES or manifest.dtype not in _COMPUTED_DTYPES:
         raise ValueError(f"dtype {manifest.dtype!r}, stored {manifest.stored!r}")

@@ -117,10 +117,11 @@ class Store:
             "store": str(self.folder),
             "pictures": len(self),
             "skipped": self.skipped,
-            "shards": manifest.shards,
+            "shards": len(self.counts),
             "bytes": self.bytes,
             "shapes": {"x".join(map(str, shape)): count for shape, count in self.shapes.items()},
             "model": manifest.model["name"],
+            "space": manifest.space,
             "normalization": manifest.model["normalization"],
             "size": manifest.size,
             "preprocessing": manifest.preprocessing,
@@ -141,8 +142,12 @@ class Store:
         return (line for line in self._lines() if "skipped" not in line)
 
     def _lines(self) -> Iterator[dict[str, Any]]:
-        for shard in range(self.manifest.shards):
-            yield from read_images(self.folder, shard)
+        for shard in range(len(self.counts)):
+            yield from self.lines_of(shard)
+
+    def lines_of(self, shard: int) -> Iterator[dict[str, Any]]:
+        """Yield the line of each image of a shard, including those that were skipped."""
+        return read_images(self.folder, shard)
 
     def paths(self) -> Iterator[str]:
         """Return the path of every latent's image in the source, in order."""
@@ -195,7 +200,7 @@ class Store:
                 "rows and every of at least 1, first_shard of at least 0",
                 "raise them",
             )
-        shape, shards = self.shape, range(first_shard, self.manifest.shards, every)
+        shape, shards = self.shape, range(first_shard, len(self.counts), every)
         return (latents for shard in shards for latents in self._read(shard, shape, rows))
 
     def _read(self, shard: int, shape: Shape, rows: int) -> Iterator[Tensor]:

@@ -1,0 +1,96 @@
+"""Options for latents that other programs wrote, and the one call that opens them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latentlab.cli.completion import model_names, names_of
+from latentlab.cli.console import progress_bar, say
+
+if TYPE_CHECKING:
+    from latentlab.store.reading import Store
+
+Key = Annotated[
+    str | None,
+    typer.Option("--key", help="The array of a file that holds the latents. Default: recognized."),
+]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        "--layout",
+        help="How latents lie in an array: chw, nchw, nhwc, cthw, ncthw, ntchw, packed, "
+        "packed=HxW, sequence, vectors, or moments. Default: recognized.",
+    ),
+]
+Space = Annotated[
+    str | None,
+    typer.Option(
+        "--space", help="What the numbers are: raw, as the VAE returns them, or model space."
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        *("--model", "-m"), autocompletion=names_of(model_names),
+        help="The model that the latents belong to; raw ones get its normalization.",
+    ),
+]  # fmt: skip
+Links = Annotated[
+    bool, typer.Option("--follow-links", help="Follow links that lead out of the folder.")
+]
+_SHOWN = 10
+_SUFFIXES = (".npy", ".npz", ".pt", ".pth", ".safetensors")
+
+
+def holds_latents(path: str) -> bool:
+    """Return whether a path is a file of latents, or a folder or tar file with some in it."""
+    place = Path(path)
+    if place.is_dir():
+        marks = ("pca.json", "directions.json", "run.json", "config.json", "model_index.json")
+        if any((place / mark).exists() for mark in marks):
+            return False
+        return any(file.suffix.lower() in _SUFFIXES for file in place.rglob("[!.]*"))
+    if place.suffix.lower() == ".tar" and place.is_file():
+        from latentlab.store.places import places_at
+
+        return bool(places_at(place).places)
+    return place.is_file() and place.suffix.lower() in _SUFFIXES
+
+
+def open_foreign(
+    path: Path,
+    key: str | None,
+    layout: str | None,
+    space: str | None,
+    model: str | None,
+    *,
+    follow_links: bool,
+    quiet: bool,
+) -> Store:
+    """Return the latents at a path; what was recognized and left out is printed once."""
+    from latentlab import load_vae
+    from latentlab.store.foreign import ForeignLatents, open_latents
+
+    vae: Any = None
+    if model is not None:
+        with progress_bar(quiet=quiet, in_bytes=True) as progress:
+            vae = load_vae(model, progress=progress)
+    found = open_latents(
+        path, key=key, layout=layout, space=space, vae=vae, follow_links=follow_links
+    )
+    if isinstance(found, ForeignLatents):
+        say_faults(found, quiet=quiet)
+        say(found.statement, quiet=quiet)
+    return found
+
+
+def say_faults(found: Any, *, quiet: bool, before: int = 0) -> None:
+    """Print why files and latents are left out, the first ten of those after ``before``."""
+    faults = [*found.faults.items()][before:]
+    for name, why in faults[:_SHOWN]:
+        say(f"{name}: {why}", quiet=quiet)
+    if len(faults) > _SHOWN:
+        say(f"… and {len(faults) - _SHOWN:,} more", quiet=quiet)

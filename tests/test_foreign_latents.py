@@ -1,0 +1,311 @@
+"""Latents that other programs wrote: what is recognized, asked for, refused and kept."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import CommandLine
+from safetensors.torch import save_file
+
+import latentlab
+from latentlab.errors import FileError, LatentlabError, UsageError
+from latentlab.store.foreign import ForeignLatents, open_latents
+from latentlab.store.importing import import_latents
+from latentlab.store.reading import open_store
+
+
+def drawn(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def read(path: Path, **how: object) -> np.ndarray:
+    found = open_latents(path, **how)  # type: ignore[arg-type]
+    return np.concatenate([np.asarray(block) for block in found.batches(3)])
+
+
+def test_arrays_of_numpy_torch_and_safetensors_are_read_bit_for_bit(tmp_path: Path) -> None:
+    values = drawn(5, 16, 6, 4)
+    np.save(tmp_path / "a.npy", values)
+    np.save(tmp_path / "big_endian.npy", values.astype(">f4"))
+    np.save(tmp_path / "fortran.npy", np.asfortranarray(values))
+    np.savez(tmp_path / "b.npz", latents=values, labels=np.arange(5))
+    np.savez_compressed(tmp_path / "c.npz", z=values)
+    torch.save(torch.from_numpy(values), tmp_path / "d.pt")
+    torch.save({"latents": torch.from_numpy(values), "step": 3}, tmp_path / "e.pth")
+    torch.save([*torch.from_numpy(values)], tmp_path / "list.pt")
+    torch.save(torch.from_numpy(values), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    tensors = {"latents": torch.from_numpy(values), "latents_flip": torch.zeros(5, 16, 6, 4)}
+    save_file({**tensors, "labels": torch.arange(5)}, tmp_path / "f.safetensors")
+    for path in sorted(tmp_path.iterdir()):
+        np.testing.assert_array_equal(read(path), values, err_msg=path.name)
+    whole = latentlab.open_latents(tmp_path)
+    assert len(whole) == 50
+    np.testing.assert_array_equal(whole[7].values, values[2])
+    assert [one.values.shape for one in whole][-1] == (16, 6, 4)
+    assert "open_latents" not in latentlab.__all__
+
+
+def test_bfloat16_and_float16_keep_their_dtype(tmp_path: Path) -> None:
+    values = torch.from_numpy(drawn(3, 4, 2, 2))
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        save_file({"latents": values.to(dtype)}, tmp_path / "a.safetensors")
+        name = str(dtype).removeprefix("torch.")
+        made = import_latents(open_latents(tmp_path / "a.safetensors"), tmp_path / name)
+        assert made.manifest.stored == name
+        assert torch.equal(torch.cat([*made.batches(2)]), values.to(dtype).float())
+
+
+def test_kohya_and_lightning_are_known_to_be_raw_and_their_fields_are_kept(tmp_path: Path) -> None:
+    kohya = {"latents": drawn(4, 8, 12), "original_size": np.array([96, 64])}
+    np.savez(tmp_path / "k.npz", **kohya, crop_ltrb=np.array([0, 0, 96, 64]))
+    found = open_latents(tmp_path / "k.npz")
+    assert found.manifest.space == "raw"
+    made = import_latents(found, tmp_path / "kohya")
+    (line,) = made.images()
+    assert line["fields"] == {"original_size": [96, 64], "crop_ltrb": [0, 0, 96, 64]}
+    tensors = {"latents": torch.zeros(3, 32, 4, 4), "latents_flip": torch.zeros(3, 32, 4, 4)}
+    save_file({**tensors, "labels": torch.tensor([7, 8, 9])}, tmp_path / "l.safetensors")
+    found = open_latents(tmp_path / "l.safetensors")
+    assert found.manifest.space == "raw"
+    made = import_latents(found, tmp_path / "lightning")
+    assert [line["fields"]["labels"] for line in made.images()] == [7, 8, 9]
+    assert made.skipped == 1
+    assert "latents_flip" in (made.folder / "index.jsonl").read_text()
+
+
+def test_several_buckets_of_one_file_are_several_shapes(tmp_path: Path) -> None:
+    arrays = {f"latents_{h}x{w}": drawn(4, h, w) for h, w in ((8, 6), (6, 8))}
+    sizes = {f"original_size_{h}x{w}": np.array([w, h]) for h, w in ((8, 6), (6, 8))}
+    np.savez(tmp_path / "k.npz", **arrays, **sizes)
+    made = import_latents(open_latents(tmp_path / "k.npz"), tmp_path / "store")
+    assert made.shapes == {(4, 6, 8): 1, (4, 8, 6): 1}
+    assert [line["fields"]["original_size"] for line in made.images()] == [[6, 8], [8, 6]]
+    assert [*made.paths()] == ["k.npz:latents_8x6", "k.npz:latents_6x8"]
+
+
+def test_packed_tokens_are_unpacked_as_flux_packs_them(tmp_path: Path) -> None:
+    latent = drawn(16, 8, 12)
+    tokens = np.zeros((1, 24, 64), np.float32)
+    for row in range(4):
+        for column in range(6):
+            block = latent[:, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+            tokens[0, 6 * row + column] = block.reshape(64)  # channel, row, column
+    np.save(tmp_path / "packed.npy", tokens)
+    with pytest.raises(UsageError, match="packed=HxW"):
+        open_latents(tmp_path / "packed.npy")
+    found = open_latents(tmp_path / "packed.npy", layout="packed=4x6")
+    np.testing.assert_array_equal(found[0].values, latent)
+    assert "unpacked from 4×6 tokens" in found.statement
+    with pytest.raises(UsageError, match="rows × columns that make 24"):
+        open_latents(tmp_path / "packed.npy", layout="packed=4x5")
+    np.save(tmp_path / "square.npy", drawn(1, 16, 64))
+    assert open_latents(tmp_path / "square.npy").shape == (16, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout", "latent", "count"),
+    [
+        ((4, 64, 64), "chw", (4, 64, 64), 1),
+        ((2, 4096, 64), "packed", (16, 128, 128), 2),
+        ((5, 10, 6, 4), "nhwc", (4, 10, 6), 5),
+        ((2, 16, 3, 4, 6), "ncthw", (16, 4, 6), 6),
+        ((2, 4, 16, 4, 6), "", (), 0),
+        ((2, 5, 16, 4, 6), "ntchw", (16, 4, 6), 10),
+        ((16, 1, 6, 6), "cthw", (16, 6, 6), 1),
+        ((9, 7), "vectors", (7, 1, 1), 9),
+        ((9, 64), "", (), 0),
+        ((16, 21, 6, 6), "", (), 0),
+        ((8, 256, 64), "", (), 0),
+        ((500, 16, 10), "", (), 0),
+        ((2, 16, 16, 4, 6), "", (), 0),
+    ],
+)
+def test_shapes_are_recognized_or_asked_for(
+    tmp_path: Path, shape: tuple[int, ...], layout: str, latent: tuple[int, ...], count: int
+) -> None:
+    path = tmp_path / "a.npy"
+    values = drawn(*shape)
+    np.save(path, values)
+    if not count:
+        with pytest.raises(UsageError, match="--layout"):
+            open_latents(path)
+        return
+    found = open_latents(path)
+    assert (found.shape, len(found)) == (latent, count)
+    assert f"Layout {layout} " in f"{found.statement} "  # type: ignore[attr-defined]
+    axes = {"ncthw": (0, 2, 1, 3, 4), "nhwc": (0, 3, 1, 2), "cthw": (1, 0, 2, 3)}
+    if layout != "packed":
+        moved = values.transpose(axes.get(layout, tuple(range(values.ndim))))
+        np.testing.assert_array_equal(read(path), moved.reshape(-1, *latent))
+
+
+def test_moments_are_asked_for_and_their_means_are_taken(tmp_path: Path) -> None:
+    means, logvar = drawn(3, 4, 5, 5), -12 + drawn(3, 4, 5, 5, seed=1)
+    np.save(tmp_path / "m.npy", np.concatenate([means, logvar], 1))
+    with pytest.raises(UsageError, match="--layout moments"):
+        open_latents(tmp_path / "m.npy")
+    np.testing.assert_array_equal(read(tmp_path / "m.npy", layout="moments"), means)
+    np.savez(tmp_path / "n.npz", moments=np.concatenate([means, logvar], 1))
+    np.testing.assert_array_equal(read(tmp_path / "n.npz"), means)
+    assert open_latents(tmp_path / "n.npz").manifest.space == "raw"
+    assert read(tmp_path / "m.npy", layout="nchw").shape == (3, 8, 5, 5)
+
+
+def test_raw_latents_get_the_normalization_of_their_model(tmp_path: Path, cli: CommandLine) -> None:
+    vae = latentlab.load_vae(cli.model)
+    raw = drawn(3, vae.spec.channels, 4, 4)
+    np.save(tmp_path / "raw.npy", raw)
+    with pytest.raises(UsageError, match="--space raw or --space model"):
+        open_latents(tmp_path / "raw.npy", vae=vae)
+    found = open_latents(tmp_path / "raw.npy", vae=vae, space="raw")
+    assert found.manifest.space == "model"
+    expected = vae.normalization.to_model(torch.from_numpy(raw))  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(torch.cat([*found.batches(8)]), expected)
+    np.testing.assert_array_equal(read(tmp_path / "raw.npy", vae=vae, space="model"), raw)
+    np.save(tmp_path / "other.npy", drawn(3, 3, 4, 4))
+    with pytest.raises(FileError, match="3 channels in other"):
+        open_latents(tmp_path / "other.npy", vae=vae, space="raw")
+    both = open_latents(tmp_path, vae=vae, space="raw")
+    assert len(both) == 3
+    assert "3 channels" in both.faults["other.npy"]  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module")
+def bad_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of good latents and one file for each kind of fault."""
+    folder = tmp_path_factory.mktemp("latents")
+    np.save(folder / "a.npy", drawn(2, 4, 6, 6))
+    np.save(folder / "b.npy", drawn(1, 4, 6, 8))
+    np.savez(folder / "whole.npz", latents=drawn(4, 6, 6))
+    content = (folder / "whole.npz").read_bytes()
+    (folder / "truncated.npz").write_bytes(content[:300])
+    (folder / "cut.npy").write_bytes((folder / "a.npy").read_bytes()[:-8])
+    flipped = bytearray(content)
+    flipped[200] ^= 255
+    (folder / "flipped.npz").write_bytes(flipped)
+    np.save(folder / "objects.npy", np.array([{}, None]), allow_pickle=True)
+    torch.save(torch.nn.Linear(1, 1), folder / "pickle.pt")
+    with zipfile.ZipFile(folder / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        head = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            head, {"descr": "<f4", "fortran_order": False, "shape": (10, 4, 1000, 500)}
+        )
+        archive.writestr("latents.npy", head.getvalue() + bytes(80_000_000))
+    torch.save(torch.zeros(1).expand(10**9, 4, 8, 8), folder / "expanded.pt")
+    np.savez(folder / "collide.npz", latents=drawn(4, 6, 6), latents_6x6=drawn(4, 6, 6))
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("latents.npy", (folder / "a.npy").read_bytes())
+        archive.writestr("latents_npy", (folder / "a.npy").read_bytes())
+    twice = content.getvalue().replace(b"latents_npy", b"latents.npy")
+    (folder / "twice.npz").write_bytes(twice)
+    np.savez(folder / "several.npz", first=drawn(4, 6, 6), second=drawn(4, 6, 6))
+    np.save(folder / "sixteen.npy", drawn(16, 6, 6))
+    infinite = drawn(3, 4, 6, 6).astype(np.float16)
+    infinite[1, 2, 3, 4] = np.inf
+    np.save(folder / "infinite.npy", infinite)
+    (folder / "empty.npy").touch()
+    (folder / "photo.heic").write_bytes(b"x")
+    (folder / "caption.txt").write_text("a cat")
+    (folder / "nowhere.npy").symlink_to("/nonexistent")
+    return folder
+
+
+REASONS = {
+    "truncated.npz": "cannot be read",
+    "cut.npy": "is truncated",
+    "flipped.npz": "Bad CRC",
+    "objects.npy": "Python objects",
+    "pickle.pt": "wants to run code",
+    "bomb.npz": "zip bomb",
+    "expanded.pt": "claims more values",
+    "collide.npz": "both latents and latents_6x6",
+    "twice.npz": "two arrays named latents.npy",
+    "several.npz": "first 4×6×6, second 4×6×6",
+    "sixteen.npy": "16 channels",
+    "infinite.npy#1": "NaN or infinite values",
+    "empty.npy": "is empty",
+    "*.heic": "1 of an unknown kind",
+    "nowhere.npy": "leads out of the folder",
+}
+
+
+def test_each_fault_is_one_sentence_and_the_rest_is_read(
+    bad_folder: Path, tmp_path: Path, cli: CommandLine
+) -> None:
+    folder = bad_folder
+    called = cli("store", "import", folder, tmp_path / "store", "--json")
+    assert called.facts["shapes"] == {"4x6x6": 5, "4x6x8": 1}
+    lines = (tmp_path / "store" / "index.jsonl").read_text().splitlines()
+    skipped = {
+        line["path"]: line["skipped"] for line in map(json.loads, lines) if "skipped" in line
+    }
+    assert skipped.keys() == REASONS.keys()
+    for name, reason in REASONS.items():
+        assert reason in skipped[name], name
+        assert "\n" not in skipped[name]
+    assert cli("store", "verify", tmp_path / "store").code == 0
+    found = open_latents(folder)
+    assert isinstance(found, ForeignLatents)
+    checked = found.finite()
+    assert (len(found), len(checked)) == (7, 6)
+    assert {*checked.faults} == {*REASONS}
+    assert len([*checked]) == 6
+    assert torch.isfinite(torch.cat([one.values.flatten() for one in checked])).all()
+
+
+@pytest.mark.parametrize("name", sorted({*REASONS} - {"sixteen.npy", "infinite.npy#1", "*.heic"}))
+def test_nothing_readable_is_an_error_without_a_store(
+    bad_folder: Path, tmp_path: Path, cli: CommandLine, name: str
+) -> None:
+    called = cli("store", "import", bad_folder / name, tmp_path / "store", "-q")
+    asked = name in ("collide.npz", "several.npz")
+    assert called.code == (2 if asked else 3), called.err
+    assert called.error
+    assert not (tmp_path / "store").exists()
+    assert {path.name for path in tmp_path.iterdir()} == set()
+
+
+def test_all_infinite_is_an_error_too(tmp_path: Path, cli: CommandLine) -> None:
+    np.save(tmp_path / "a.npy", np.full((2, 4, 3, 3), np.inf))
+    assert cli("store", "import", tmp_path / "a.npy", tmp_path / "store", "-q").code == 3
+    with pytest.raises(LatentlabError, match="NaN or infinite"):
+        open_latents(tmp_path / "a.npy").finite()  # type: ignore[attr-defined]
+
+
+def test_tar_files_folders_and_links(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    (folder / "sub").mkdir(parents=True)
+    elsewhere.mkdir()
+    np.save(elsewhere / "a.npy", drawn(4, 5, 5))
+    torch.save({"latents": torch.from_numpy(drawn(4, 5, 5, seed=1))}, elsewhere / "b.pt")
+    save_file({"latents": torch.from_numpy(drawn(2, 4, 5, 5))}, elsewhere / "c.safetensors")
+    np.savez(elsewhere / "d.npz", latents=drawn(4, 5, 5))
+    with tarfile.open(folder / "sub" / "x.tar", "w") as archive:
+        for path in sorted(elsewhere.iterdir()):
+            archive.add(path, path.name)
+    (folder / "link.npy").symlink_to(elsewhere / "a.npy")
+    found = open_latents(folder)
+    names = ["sub/x.tar/a.npy", "sub/x.tar/b.pt"]
+    assert [*found.paths()][:2] == names
+    assert len(found) == 5
+    assert [*found.faults] == ["link.npy"]  # type: ignore[attr-defined]
+    assert len(open_latents(folder, follow_links=True)) == 6
+    np.testing.assert_array_equal(found[1].values, drawn(4, 5, 5, seed=1))
+    assert len(open_latents(folder / "sub" / "x.tar")) == 5
+
+
+def test_out_is_never_overwritten(tmp_path: Path, cli: CommandLine) -> None:
+    np.save(tmp_path / "a.npy", drawn(2, 4, 3, 3))
+    (tmp_path / "store").mkdir()
+    assert cli("store", "import", tmp_path / "a.npy", tmp_path / "store").code == 0
+    assert len(open_store(tmp_path / "store")) == 2
+    assert cli("store", "import", tmp_path / "a.npy", tmp_path / "store").code == 3
+    assert cli("store", "import", tmp_path / "store", tmp_path / "b").code == 2
