@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from command_line import CommandLine
 from linear_vae import LinearVAE, smooth_image
-from sklearn.decomposition import PCA as SklearnPCA
+from sklearn import decomposition
 
 import latentlab
 from latentlab.directions.factor_model import explained_shares
@@ -32,7 +32,7 @@ def drawn() -> tuple[Latent, Neighborhood, dict[str, Control]]:
 def test_pixels_have_the_spectrum_of_all_pixels(drawn) -> None:
     latent, hood, controls = drawn
     pixels = change_image(latent.image.pixels, hood.factors).flatten(1)
-    expected = SklearnPCA().fit(pixels.numpy().astype(np.float64)).explained_variance_ratio_
+    expected = decomposition.PCA().fit(pixels.numpy().astype(np.float64)).explained_variance_ratio_
     found = controls["pixels"].spectrum.explained_variance_ratio.numpy()
     # About as many of the pixels as the latent has values, chosen at random.
     assert controls["pixels"].spectrum.n_features == pytest.approx(latent.values.numel(), rel=0.1)
@@ -47,7 +47,7 @@ def test_linear_is_the_built_in_model_with_the_same_copies(drawn) -> None:
     linear = latentlab.load_vae("linear", device="cpu", dtype="float32")
     own = latentlab.encode(linear, latent.image)
     hood = latentlab.neighborhood(linear, own, "augment", n_samples=COPIES, seed=3)
-    expected = SklearnPCA().fit(hood.samples.numpy().astype(np.float64)).explained_variance_
+    expected = decomposition.PCA().fit(hood.samples.numpy().astype(np.float64)).explained_variance_
     found = controls["linear"].spectrum.explained_variance.numpy()
     np.testing.assert_allclose(found[: COPIES - 1], expected[: COPIES - 1], rtol=1e-4, atol=1e-6)
 
