@@ -110,7 +110,11 @@ _HOMES = {
 }
 __all__ = sorted(_HOMES)
 # Reachable, but beyond the 24 names that a newcomer has to look through.
-_ALSO = {"factor_model": "directions.factor_model", "open_latents": "store.foreign"}
+_ALSO = {
+    "entanglement": "recipes.entanglement",
+    "factor_model": "directions.factor_model",
+    "open_latents": "store.foreign",
+}
 _find, _ = lazy_names(__name__, _HOMES | _ALSO)
 
 

@@ -150,7 +150,8 @@ def _folder_as_image(path: Path) -> ImageError:
         pattern = f"{name}/*{found[0].suffix}"
         advice = (
             f"for all of them together run {_encoding(path)}; for some of them pass images, such "
-            f"as {pattern}; for one beside its nearest, pass it with -k knn"
+            f"as {pattern}; for means over all of them add -k augment; for one beside its nearest, "
+            "pass it with -k knn"
         )
     else:
         got = "a folder with no image directly in it"

@@ -98,6 +98,9 @@ def pca(
         if saved:
             output.show(saved.printed(), _summarize)
         return
+    if images is None and (files := _folder_of_images(context, given)):
+        _of_folder(context, files, machine, samples, output)
+        return
     if images is not None:
         raise UsageError("--images with an image", "a store", "leave --images out")
     names = parse_names("--nulls", nulls)
@@ -110,6 +113,74 @@ def pca(
 
     show = partial(output.show, summarize=_summarize)
     run_each(context, given, output, begin, show, _COLUMNS)
+
+
+def _folder_of_images(context: typer.Context, given: list[str]) -> list[str]:
+    """Return the images of a folder, given alone and with the neighborhood of copies by name."""
+    from latentlab.images.checking import list_images
+
+    neighborhood = context.params["neighborhood"]
+    asked = neighborhood == DEFAULT_NEIGHBORHOOD and given_options(context, ["neighborhood"])
+    if len(given) != 1 or not asked or not Path(given[0]).is_dir():
+        return []
+    if (Path(given[0]) / "run.json").exists():
+        return []
+    return [str(path) for path in list_images(Path(given[0]))]
+
+
+def _of_folder(
+    context: typer.Context, files: list[str], machine: Machine, samples: Samples, output: Output
+) -> None:
+    plan = samples.plan(machine.dtype)
+    from latentlab.recipes.entanglement import entanglement
+
+    vae = machine.load(quiet=output.quiet)
+    with progress_bar(quiet=output.quiet, shorten=SHORTEN_SAMPLING) as progress:
+        _, saved = entanglement(
+            vae,
+            files,
+            size=parse_size(samples.size),
+            n_samples=plan.n_samples,
+            options=plan.options,
+            seed=plan.seed,
+            dtype=plan.dtype,
+            folder=output.out,
+            command_line=context.obj,
+            say=partial(say, quiet=output.quiet),
+            progress=progress,
+        )
+    output.show(saved.printed(), _summarize_images)
+
+
+_MEASURES = {
+    "participation_ratio": ("participation ratio", ".1f"),
+    "k90": ("k90", ".1f"),
+    "linear": ("explained linearly", ".0%"),
+    "cubic": ("with squares and cubes", ".0%"),
+    "pairwise": ("with products of pairs", ".0%"),
+}
+"""Measure → its name for people, and its format."""
+
+
+def _summarize_images(facts: Mapping[str, Any]) -> list[Any]:
+    """Return a table of means over images, with controls and what differs from them."""
+
+    def cell(found: Mapping[str, Any], how: str) -> str:
+        ends = (shown(found["lower"], how), shown(found["upper"], how))
+        return f"{shown(found['mean'], how)} ({ends[0]} to {ends[1]})"
+
+    who = list(facts["means"])
+    head = ["", *who, *(f"model − {name}" for name in facts["differences"])]
+    rows = [
+        [name]
+        + [cell(facts["means"][one][measure], how) for one in who]
+        + [cell(found[measure], how) for found in facts["differences"].values()]
+        for measure, (name, how) in _MEASURES.items()
+    ]
+    return [
+        table(rows, head),
+        f"means over {facts['n_images']} images, with 95 % intervals for other images",
+    ]
 
 
 def begin_analysis(

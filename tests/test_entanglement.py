@@ -1,0 +1,82 @@
+"""Several images: their numbers are those of each alone, and the intervals are Student's t."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import CommandLine, save_image
+from linear_vae import LinearVAE
+from scipy import stats
+
+import latentlab
+from latentlab.errors import ImageError, UsageError
+from latentlab.recipes.entanglement import MEASURES, Entanglement, entanglement
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    sides = ((70, 90), (64, 64), (48, 80))
+    return [save_image(tmp_path / f"{index}.png", *shape) for index, shape in enumerate(sides)]
+
+
+def test_each_image_has_the_numbers_that_it_has_alone(photos: list[Path], tmp_path: Path) -> None:
+    vae, how = LinearVAE(), {"n_samples": 16, "seed": 1}
+    found, saved = entanglement(vae, photos, folder=tmp_path / "all", **how)
+    for row, photo in enumerate(photos):
+        alone = latentlab.analyze(vae, photo, nulls=[], folder=tmp_path / str(row), **how).facts
+        shares = {one["model"]: one["value"] for one in alone["additivity"]["shares"]}
+        for measure in MEASURES:
+            expected = shares.get(measure, alone.get(measure))
+            assert float(found.values["model"][measure][row]) == pytest.approx(expected)
+        pixels = alone["controls"]["pixels"]
+        assert float(found.values["pixels"]["k90"][row]) == pixels["k90"]
+    facts = json.loads((tmp_path / "all" / "entanglement.json").read_text())
+    assert [image["image"] for image in facts["images"]] == [photo.stem for photo in photos]
+    assert [path.name for path in saved.files] == ["entanglement.json", "run.json"]
+
+
+def test_means_and_paired_differences_have_students_intervals() -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = {
+        who: {measure: torch.randn(9, generator=generator).double() for measure in MEASURES}
+        for who in ("model", "pixels")
+    }
+    found = Entanglement(tuple("abcdefghi"), values, {})
+    difference = (values["model"]["k90"] - values["pixels"]["k90"]).numpy()
+    for kept, given in (
+        (found.mean("k90"), values["model"]["k90"].numpy()),
+        (found.mean("k90", minus="pixels"), difference),
+    ):
+        expected = stats.t.interval(0.95, 8, given.mean(), stats.sem(given))
+        assert kept["mean"] == pytest.approx(given.mean())
+        assert (kept["lower"], kept["upper"]) == pytest.approx(expected, abs=1e-3)
+
+
+def test_one_image_has_no_interval_and_a_broken_one_is_skipped(
+    photos: list[Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_text("no image")
+    found, _ = entanglement(LinearVAE(), [photos[0], broken], n_samples=8, folder=tmp_path / "one")
+    assert found.mean("linear")["lower"] is None
+    assert list(found.skipped) == [str(broken)]
+    with pytest.raises(ImageError):
+        entanglement(LinearVAE(), [broken], n_samples=8, folder=tmp_path / "none")
+    with pytest.raises(UsageError):
+        entanglement(LinearVAE(), [])
+
+
+def test_pca_of_a_folder_asks_for_the_neighborhood_by_name(
+    cli: CommandLine, photos: list[Path]
+) -> None:
+    folder = photos[0].parent
+    how = ("-m", cli.model, "-n", 8, "--size", 32)
+    assert cli("pca", folder, *how).code == 3
+    facts = cli("pca", folder, *how, "-k", "augment", "--json").facts
+    assert facts["n_images"] == 3
+    shown = cli("pca", folder, *how, "-k", "augment").out
+    assert "means over 3 images" in shown
+    assert "model − pixels" in shown
