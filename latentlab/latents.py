@@ -305,9 +305,14 @@ class Spectrum:
         return self.explained_variance_ratio.cumsum(0)
 
     @property
+    def rank(self) -> int:
+        """Return how many eigenvalues can differ from zero, known or not."""
+        return min(self.n_samples - 1, self.n_features)
+
+    @property
     def is_complete(self) -> bool:
         """Return whether all eigenvalues are known, not only the leading ones."""
-        return len(self.explained_variance) == min(self.n_samples - 1, self.n_features)
+        return len(self.explained_variance) == self.rank
 
     def __repr__(self) -> str:
         size = f"N = {self.n_samples:,}, D = {self.n_features:,}"

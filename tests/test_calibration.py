@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+from latentlab.chance.sentences import CLAIMS
+
 FOLDER = Path(__file__).resolve().parents[1] / "scripts" / "calibration"
 OURS = {path.stem for path in FOLDER.glob("*.py")} - {"__main__"}
 SEEDS = 12
@@ -82,6 +84,13 @@ def test_every_claim_is_complete(calibration: SimpleNamespace) -> None:
         assert len(set(names)) == len(names)
         assert {cell.kind for cell in claim.cells} <= kinds
         assert any(cell.quick for cell in claim.cells), name
+
+
+def test_every_claim_of_a_verdict_has_a_row(calibration: SimpleNamespace) -> None:
+    rows = (FOLDER.parents[1] / "docs" / "calibration.md").read_text()
+    for name in CLAIMS:
+        assert name in calibration.claims.all_claims()
+        assert f"| [{name}](#{name}) |" in rows
 
 
 def names_of_claims() -> list[str]:

@@ -8,14 +8,27 @@ import numpy as np
 import pytest
 import torch
 from planted import fields, hood_of, noise, whole
+from scipy.stats import t as student_t
 
-from latentlab.chance.intervals import bootstrap_ratios, find_intervals
-from latentlab.chance.row_groups import GramSums, ScatterSums, group_rows, sum_up_rows
+from latentlab.chance import intervals
+from latentlab.chance.intervals import find_intervals
+from latentlab.chance.row_groups import (
+    GramSums,
+    ScatterSums,
+    correlation_with_next,
+    group_rows,
+    independent_groups,
+    sum_up_rows,
+)
 from latentlab.components.fitting import fit_pca
 from latentlab.errors import ShapeError
 from latentlab.latents import Neighborhood
 from latentlab.layouts import PatchLayout, TokenLayout, Window
-from latentlab.metrics.spectrum import participation_ratio, participation_ratio_corrected
+from latentlab.metrics.spectrum import (
+    components_for,
+    participation_ratio,
+    participation_ratio_corrected,
+)
 from latentlab.neighborhoods.groups import RowGroups
 
 
@@ -23,18 +36,27 @@ def power_law(n_samples: int, n_features: int, power: float, seed: int = 0) -> t
     return noise(n_samples, n_features, seed) * torch.arange(1, n_features + 1) ** (-power / 2)
 
 
-def test_bootstrap_of_the_participation_ratio_is_a_sum_over_pairs_of_different_rows() -> None:
-    rows = power_law(7, 5, 1.0).double().numpy()
-    gram = rows @ rows.T
-    ours = bootstrap_ratios(gram**2, gram.diagonal(), 20, np.random.default_rng(3))
-    drawn = np.random.default_rng(3).multinomial(7, np.full(7, 1 / 7), 20)
-    for ratio, times in zip(ours, drawn, strict=True):
-        chosen = np.repeat(np.arange(7), times)
-        own = sum(gram[i, i] ** 2 for i in chosen)
-        pairs = [gram[i, j] ** 2 for i in chosen for j in chosen if i != j]
-        # 42 ordered pairs of different rows, estimated by those that are there.
-        expected = sum(gram[i, i] for i in chosen) ** 2 / (own + 42 * np.mean(pairs))
-        assert ratio == pytest.approx(expected)
+def test_the_jackknife_leaves_each_row_out_of_sums_over_pairs() -> None:
+    rows = power_law(9, 5, 1.0).double()
+    rows -= rows.mean(0)
+    sums = GramSums(rows, RowGroups(torch.arange(9), ""))
+    spectrum = fit_pca(rows).spectrum
+    ratio, corrected = intervals._intervals_of_ratio(sums, rows, spectrum)
+    gram = (rows @ rows.T).numpy()
+    same, pairs = [], []
+    for left in range(9):
+        kept = np.delete(np.delete(gram, left, 0), left, 1)
+        own = kept.diagonal()
+        same.append(kept.trace() ** 2 / (kept**2).sum())
+        both = own.sum() ** 2 - (own**2).sum()
+        pairs.append(both / ((kept**2).sum() - (own**2).sum()))
+    for found, without in ((ratio, same), (corrected, pairs)):
+        logs = np.log(without) - np.log(without).mean()
+        error = math.sqrt(8 / 9 * (logs**2).sum())
+        freedom = max((logs**2).sum() ** 2 / (logs**4).sum(), 1.5)
+        reach = math.exp(error * student_t.ppf(0.975, freedom))
+        assert found.upper / found.value == pytest.approx(reach)
+        assert found.value / found.lower == pytest.approx(reach)
 
 
 def test_the_interval_of_noise_holds_its_ratio_where_repeated_rows_would_halve_it() -> None:
@@ -72,7 +94,8 @@ def test_values_are_those_of_the_spectrum_and_lie_inside() -> None:
     found = find_intervals(samples, spectrum)
     variances = spectrum.explained_variance
     assert found.participation_ratio.value == participation_ratio(variances)
-    corrected = participation_ratio_corrected(variances, 60)
+    sizes = (samples - samples.mean(0)).square().sum(1)
+    corrected = pytest.approx(participation_ratio_corrected(variances, 60, sizes), rel=1e-5)
     assert found.participation_ratio_corrected.value == corrected
     for interval in (found.participation_ratio, found.participation_ratio_corrected, found.k90):
         assert interval.lower <= interval.value <= interval.upper
@@ -159,11 +182,11 @@ def test_cells_form_square_blocks() -> None:
 
 def test_cells_drawn_at_random_and_frames_form_runs() -> None:
     groups = group_rows(tokens(32, 32, 125))
-    assert groups.description == "25 blocks of 5 cells in reading order"
+    assert groups.description == "12 blocks of 10.4 cells in reading order"
     assert (groups.index.diff() >= 0).all()
     latents = fields(27, (2, 4, 4), 1.0)
     clip = whole(latents, "frames")
-    assert group_rows(clip).description == "9 blocks of 3 consecutive frames"
+    assert group_rows(clip).description == "4 blocks of 6.75 consecutive frames"
 
 
 def test_patches_have_their_own_grid() -> None:
@@ -173,15 +196,58 @@ def test_patches_have_their_own_grid() -> None:
     assert group_rows(hood).description == "9 blocks of 2.67×2.67 cells"
 
 
-def test_crops_are_grouped_by_where_they_lie() -> None:
+def test_crops_are_independent_rows() -> None:
     hood = whole(fields(81, (2, 4, 4), 1.0), "crops")
-    places = torch.rand(2, 81, generator=torch.Generator().manual_seed(0))
-    factors = {"x": places[0], "y": places[1]}
-    crops = hood_of(hood.samples, hood.origin, hood.layout, "crops", factors=factors)
-    groups = group_rows(crops)
-    assert torch.bincount(groups.index).tolist() == [9] * 9
-    spread = [float(places[:, groups.index == number].var(1).sum()) for number in range(9)]
-    assert np.mean(spread) < 0.3 * float(places.var(1).sum())
+    assert group_rows(hood).description == "81 samples"
+
+
+def test_rows_of_which_each_resembles_the_next_form_blocks() -> None:
+    samples = power_law(100, 300, 1.0)
+    spectrum = fit_pca(samples).spectrum
+    assert independent_groups(samples, spectrum).description == "100 samples"
+    for index in range(1, 100):
+        samples[index] = 0.5 * samples[index - 1] + 0.75**0.5 * samples[index]
+    assert correlation_with_next(samples) == pytest.approx(0.5, abs=0.1)
+    alike = independent_groups(samples, fit_pca(samples).spectrum)
+    assert (
+        alike.description == "11 blocks of 9.09 consecutive rows, of which each resembles the next"
+    )
+
+
+def test_the_variance_of_rows_left_out_is_that_of_numpy() -> None:
+    samples = power_law(40, 12, 1.0).double()
+    groups = RowGroups(torch.arange(40) // 2, "")
+    kept = torch.arange(20) % 4 > 0
+    inside = samples[kept[groups.index]].numpy()
+    outside = samples[~kept[groups.index]].numpy() - inside.mean(0)
+    basis = np.linalg.svd(inside - inside.mean(0))[2]
+    expected = ((outside @ basis.T) ** 2).sum(0) / (outside**2).sum()
+    contributions = (
+        (samples - samples.mean(0)) @ torch.linalg.svd(samples - samples.mean(0))[2].T
+    ) ** 2
+    for sums in (ScatterSums(samples, groups), GramSums(samples, groups)):
+        np.testing.assert_allclose(sums.held_out_shares(kept)[:12], expected, rtol=1e-6)
+        along = contributions.view(20, 2, 12).sum(1)
+        torch.testing.assert_close(sums.along_components()[:, :12], along)
+
+
+def test_the_population_lies_between_the_samples_and_rows_left_out() -> None:
+    values = torch.arange(1, 301).double() ** -1
+    population = values.cumsum(0) / values.sum()
+    found = [find_intervals(one, fit_pca(one).spectrum) for one in map_power_law(12)]
+    lower = torch.stack([one.population_lower for one in found]).mean(0)
+    middle = torch.stack([one.population for one in found]).mean(0)[:5]
+    assert (lower[:40] < population[:40]).all()
+    torch.testing.assert_close(middle, population[:5], rtol=0.03, atol=0)
+    k90 = components_for(population, 0.9)
+    assert all(one.k90.value < k90 < one.population_k90 for one in found)
+    exponents = [one.decay.exponent for one in found if one.decay]
+    assert len(exponents) >= 6
+    assert np.mean(exponents) == pytest.approx(1, abs=0.07)
+
+
+def map_power_law(count: int) -> list[torch.Tensor]:
+    return [power_law(100, 300, 1.0, seed) for seed in range(count)]
 
 
 def test_blocks_widen_the_interval_of_rows_that_are_alike() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from planted import fields, hood_of, noise, rotated, spikes, whole
 from latentlab import judge
 from latentlab.chance.elbow import find_elbow, local_slopes
 from latentlab.chance.nulls import NULLS
+from latentlab.chance.sentences import CLAIMS, claim
 from latentlab.chance.verdict import affordable_nulls
 from latentlab.components.fitting import fit_pca
 from latentlab.encoding.encoder import encode
@@ -46,6 +48,42 @@ def test_planted_components_end_in_an_elbow(count: int) -> None:
     assert f"An elbow after {count} component" in judgment.verdict
 
 
+@pytest.mark.parametrize("noise_level", [1e-2, 1e-4])
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_a_signal_over_little_noise_ends_in_an_elbow(count: int, noise_level: float) -> None:
+    # The permuted null keeps the signal's whole variance, under which its last components lie.
+    rows = noise(100, count, 1) @ noise(count, 512, 2) + noise_level * noise(100, 512, 3)
+    hood = whole(rows.view(100, 2, 16, 16))
+    judgment = judge(hood, fit_pca(hood).spectrum, nulls=BOTH)
+    assert judgment.elbow is not None
+    assert judgment.elbow.index == judgment.components_above == count
+
+
+def test_loud_rows_are_no_elbow() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for seed in range(5):
+        chi2 = torch.randn(100, 3, generator=generator).square().sum(1)
+        rows = noise(100, 288, seed) / chi2.sqrt()[:, None]
+        hood = whole(rows.view(100, 2, 12, 12))
+        judgment = judge(hood, fit_pca(hood).spectrum, nulls=BOTH)
+        assert judgment.elbow is None
+        assert "signflip" in [null.name for null in judgment.nulls]
+
+
+def test_copies_of_an_image_are_not_counted_against_chance() -> None:
+    hood = whole(planted_fields(3, 10.0).samples.view(100, 2, 16, 16), "augment")
+    judgment = judge(hood, fit_pca(hood).spectrum, nulls=BOTH)
+    assert judgment.components_above == 3
+    assert judgment.uncounted == "copies of one image contain no noise"
+    assert "chance" not in judgment.verdict
+    assert judgment.facts()["components_not_counted"] == judgment.uncounted
+
+
+def test_a_sentence_needs_the_name_of_a_claim() -> None:
+    with pytest.raises(KeyError, match="calibration"):
+        claim("nonsense", "The model is beautiful.")
+
+
 @pytest.mark.parametrize("power", [0.0, 1.0, 2.0, 3.0])
 def test_power_laws_have_no_elbow(power: float) -> None:
     for seed in range(3):
@@ -61,15 +99,14 @@ def test_power_laws_that_are_no_fields_have_no_elbow(power: float) -> None:
         samples = rotated(noise(120, 400, seed) * torch.arange(1, 401) ** (-power / 2))
         pca = fit_pca(samples)
         null = NULLS.make("parallel").draw(samples, pca.spectrum, draws=40)
-        assert find_elbow(pca.spectrum, [null], null.count_above(pca.spectrum)) is None
+        assert find_elbow(pca.spectrum, [null]) is None
 
 
-def test_isotropic_noise_has_no_elbow_also_were_it_asked_for_one() -> None:
+def test_isotropic_noise_has_no_elbow() -> None:
     samples = noise(100, 300)
     spectrum = fit_pca(samples).spectrum
     null = NULLS.make("parallel").draw(samples, spectrum, draws=60)
-    assert find_elbow(spectrum, [null], 0) is None
-    assert find_elbow(spectrum, [null], 5) is None
+    assert find_elbow(spectrum, [null]) is None
 
 
 @pytest.mark.parametrize("sample", ["flower", "china"])
@@ -93,8 +130,8 @@ def test_an_elbow_must_exceed_both_nulls() -> None:
     dropping = parallel.__class__(
         **{**vars(parallel), "spectra": pca.spectrum.explained_variance.expand(60, -1)}
     )
-    assert find_elbow(pca.spectrum, [parallel], 3) is not None
-    assert find_elbow(pca.spectrum, [parallel, dropping], 3) is None
+    assert find_elbow(pca.spectrum, [parallel]) is not None
+    assert find_elbow(pca.spectrum, [parallel, dropping]) is None
 
 
 def test_local_slopes_of_a_power_law_are_its_exponent() -> None:
@@ -110,11 +147,15 @@ def test_the_verdict_counts_describes_and_says_what_it_cannot() -> None:
     hood = planted_fields(5, 10.0)
     judgment = judge(hood, fit_pca(hood).spectrum, nulls=BOTH)
     fit = judgment.nulls[1].log_fit_r2
-    assert judgment.verdict.startswith("5 components rise above chance. The curve is not log-like")
-    assert f"chance {fit:.3f}".replace("0.", ".") in judgment.verdict
+    assert judgment.verdict.startswith(
+        "5 components rise above chance (columns permuted; 5 above stationary fields). Effective"
+    )
+    assert f"(columns permuted {fit:.3f}".replace("0.", ".") in judgment.verdict
+    assert "depends on N" in judgment.verdict
     assert "rises above what stationary fields" in judgment.verdict
     assert judgment.verdict.endswith("see `latentlab directions --labels`.")
-    assert judgment.verdict.count(". ") <= 4
+    assert judgment.verdict.count(". ") <= 6
+    assert {sentence.name for sentence in judgment.sentences} <= {*CLAIMS, ""}
 
 
 def test_nothing_is_said_of_a_null_that_was_not_drawn() -> None:
@@ -125,10 +166,11 @@ def test_nothing_is_said_of_a_null_that_was_not_drawn() -> None:
     assert "columns permuted" not in verdict
 
 
-def test_a_log_like_field_is_called_log_like_and_no_more_than_stationary() -> None:
+def test_no_curve_is_called_log_like_and_a_field_no_more_than_stationary() -> None:
     hood = whole(fields(128, (1, 32, 32), 2.0))
     verdict = judge(hood, fit_pca(hood).spectrum, nulls=BOTH).verdict
-    assert "The curve is log-like" in verdict
+    assert "k^−1 is log-like" in verdict or "log-like" not in verdict
+    assert re.search(r"R² \.9\d\d at N = 128 .* and \.9\d\d at half of that", verdict)
     assert "shows no more than stationary fields" in verdict
 
 
@@ -148,9 +190,13 @@ def test_the_cells_of_one_latent_are_said_to_be_alike() -> None:
     origin = whole(fields(2, (6, 4, 4), 1.0)).origin
     hood = hood_of(layout.flatten(latents), origin, layout, "tokens")
     judgment = judge(hood, fit_pca(hood).spectrum)
-    assert "though neighboring cells are alike" in judgment.verdict
+    assert judgment.main == "shifted"
+    assert judgment.components_above >= 1
     assert judgment.elbow is None
-    assert "A drop after 1 component is no elbow by itself" in judgment.verdict
+    # Permuted cells are no match for cells that are alike.
+    permuted = judge(hood, fit_pca(hood).spectrum, nulls=("parallel",))
+    assert permuted.uncounted == "neighboring cells are alike"
+    assert "above" not in permuted.verdict
     with pytest.raises(UsageError, match="stationary null for tokens"):
         judge(hood, fit_pca(hood).spectrum, nulls=BOTH)
 
@@ -164,7 +210,7 @@ def test_rotating_the_space_changes_the_spectrums_numbers_by_rounding_only() -> 
         assert facts[0]["effective_dimension"][key] == pytest.approx(
             facts[1]["effective_dimension"][key], rel=1e-4
         )
-    assert one.verdict.split(" (R²")[0] == other.verdict.split(" (R²")[0]
+    assert one.verdict.split(". ")[:2] == other.verdict.split(". ")[:2]
 
 
 def test_facts_hold_every_number_and_are_json() -> None:
@@ -182,6 +228,7 @@ def test_facts_hold_every_number_and_are_json() -> None:
     dimension = facts["effective_dimension"]
     assert dimension["value"] == pytest.approx(pca.summary()["participation_ratio"])
     assert dimension["lower"] < dimension["value"] < dimension["upper"]
+    assert dimension["corrected"]["value"] == facts["participation_ratio_corrected"]
     assert (dimension["level"], facts["elbow"]["index"]) == (0.95, 3)
     assert facts["intervals"]["k90"]["lower"] <= facts["intervals"]["k90"]["value"]
     assert facts["nulls_left_out"] == {"other": "why"}
@@ -265,4 +312,4 @@ def test_nulls_that_make_no_sense_are_left_out_with_the_reason() -> None:
 def test_a_spectrum_without_noise_drops_after_its_last_component() -> None:
     variances = torch.tensor([4.0, 3.0, 2.0, *[0.0] * 20], dtype=torch.float64)
     spectrum = Spectrum(variances, 9.0, 24, 100)
-    assert find_elbow(spectrum, [], 3).index == 3
+    assert find_elbow(spectrum, []).index == 3

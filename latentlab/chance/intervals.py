@@ -2,43 +2,67 @@
 
 Resampling rows *with* replacement repeats some of them. Two copies share a direction exactly, which
 real samples never do: the plain bootstrap of isotropic noise halves its participation ratio (El
-Karoui and Purdom 2016, 1608.00948). Pairs of copies are therefore avoided:
+Karoui and Purdom 2016, 1608.00948). Rows are therefore left out, never repeated:
 
-* the participation ratio depends only on pairs of rows, so pairs of copies are left out;
-* the curve is computed again without a random fifth of the rows, and its deviations are scaled to
-  those of new samples (the delete-d jackknife, Shao and Wu 1989).
+* the participation ratio without each row in turn, on a logarithmic scale (the jackknife);
+* the curve without a random fifth of the rows, its deviations scaled to those of new samples (the
+  delete-d jackknife, Shao and Wu 1989).
 
-Dependent rows (cells, patches, frames, crops) are drawn or left out in blocks.
+A standard error from few rows, or from rows of which few matter, is uncertain itself. Student's t
+with N/κ degrees of freedom allows for it, where κ is the kurtosis of what single rows contribute.
+Dependent rows (cells, patches, frames, and any rows that resemble the next) are left out in blocks.
+
+These intervals say what another N rows would give. The population's curve lies elsewhere: the
+components of N rows fit these rows, so their curve is too high, and along them other rows have too
+little variance, since no directions have more than the population's own. The two curves bracket the
+population's, and to first order in 1/N they miss it by as much above as below (Lawley 1956,
+Biometrika 43, 128), so a weighted mean of the two is corrected for sampling.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from latentlab.chance.decay import (
+    FOLDS,
+    NO_DECAY,
+    Decay,
+    correct,
+    exponent_of,
+    find_decay,
+    last_rank,
+    weights_of,
+)
 from latentlab.chance.nulls.base import matrix_of
-from latentlab.chance.row_groups import GroupSums, group_rows, sum_up_rows
+from latentlab.chance.row_groups import GroupSums, independent_groups, sum_up_rows
+from latentlab.chance.row_sizes import row_sizes
 from latentlab.latents import Neighborhood, Progress, Spectrum
 from latentlab.machine.threads import threads_for
 from latentlab.metrics.spectrum import (
     components_for,
+    fit_curve,
     participation_ratio,
-    remove_sampling_bias,
+    participation_ratio_corrected,
 )
 
 LEVEL = 0.95
+TARGET = "another N rows drawn like these"
 FEWEST_GROUPS = 6
-_NORMAL = 1.959964
-_PAIR_DRAWS = 2000
+_FEWEST_FREE = 1.5  # degrees of freedom
 _BELIEVED = 0.9  # of the components of a part of the samples
 _CURVE_DRAWS = 60
 _CURVE_DRAWS_OF_LARGE = 20
 _LARGE = 1024
 _LEFT_OUT = 0.2
+_HALVES = 8
+_EXTRAPOLATED = 1.1  # how much larger errors are of what is extrapolated from N/2 and N
+_NARROW = 0.1  # a bracket of the curve whose middle is a correction
 
 
 @dataclass(frozen=True)
@@ -59,6 +83,13 @@ class Intervals:
     participation_ratio, participation_ratio_corrected, k90 : Interval
     curve_lower, curve_upper : Tensor, (n,), of the cumulative share of the variance at each k;
         NaN near the end, for which parts of the samples have too few components
+    population_lower : Tensor, (n,), the lower end of a bracket of the population's curve, whose
+        upper end is ``curve_upper``: the share that the components have of rows left out, less
+        half an interval
+    population : Tensor, (n,), the curve corrected for sampling; NaN where the bracket is wider
+        than a tenth
+    decay : Decay of the eigenvalues, corrected for sampling; None for very few components
+    half_r2 : float, R² against ln k of the curve of half the rows
     groups : str, what counts as independent, such as ``"28 blocks of 6×6 cells"``
     """
 
@@ -67,17 +98,51 @@ class Intervals:
     k90: Interval
     curve_lower: Tensor
     curve_upper: Tensor
+    population_lower: Tensor
+    population: Tensor
+    decay: Decay | None
+    half_r2: float
     groups: str
+
+    @property
+    def population_k90(self) -> float:
+        """Return the upper end of the bracket of the population's k90; infinite if unknown."""
+        return float(components_for(self.population_lower, 0.9) or math.inf)
 
     @property
     def method(self) -> str:
         """Return how the interval of the participation ratio was found, in words."""
-        return f"bootstrap of {self.groups}, pairs of copies left out"
+        return f"{self.groups}, each left out once (jackknife)"
 
     @property
     def curve_method(self) -> str:
         """Return how the intervals of the curve and of k90 were found, in words."""
         return f"{self.groups}, a fifth of them left out (delete-d jackknife)"
+
+    def facts(self) -> dict[str, Any]:
+        """Return the entries of ``pca.json``."""
+        corrected = self.participation_ratio_corrected
+        return {
+            "participation_ratio_corrected": corrected.value,
+            "effective_dimension": {
+                **vars(self.participation_ratio),
+                "level": LEVEL,
+                "method": self.method,
+                "corrected": vars(corrected),
+            },
+            "intervals": {
+                "level": LEVEL,
+                "target": TARGET,
+                "method": self.curve_method,
+                "k90": {**vars(self.k90), "population_upper": self.population_k90},
+                "cumulative_lower": self.curve_lower.tolist(),
+                "cumulative_upper": self.curve_upper.tolist(),
+                "population_lower": self.population_lower.tolist(),
+                "population": self.population.tolist(),
+            },
+            "decay": vars(self.decay) if self.decay else NO_DECAY,
+            "log_fit_r2_half": self.half_r2,
+        }
 
 
 def find_intervals(
@@ -113,18 +178,27 @@ def find_intervals(
     True
     """
     matrix = matrix_of(samples, spectrum)
-    groups = group_rows(samples)
+    groups = independent_groups(samples, spectrum)
     if not spectrum.is_complete or groups.count < FEWEST_GROUPS:
         return None
     rows = sum_up_rows(matrix, groups)
     generator = np.random.default_rng(seed)
-    ratio = _interval_of_ratio(rows, spectrum, generator)
+    ratio, corrected = _intervals_of_ratio(rows, matrix, spectrum)
     with threads_for(min(matrix.shape)):
-        lower, upper, reach = _band_of_curve(rows, spectrum, generator, progress)
-    corrected = (remove_sampling_bias(value, spectrum.n_samples) for value in astuple(ratio))
+        parts = _spectra_of_parts(rows, spectrum, generator, progress)
+        held_out = _held_out_curve(rows, spectrum, generator)
+        half, half_r2 = _halves(rows, generator)
+    spread, middle = _spread_of_curve(rows, parts, spectrum), _log_odds(spectrum.cumulative)
+    lower, upper, reach = (middle - spread).sigmoid(), (middle + spread).sigmoid(), parts.reach
+    narrow = (spectrum.cumulative - held_out <= _NARROW).cumprod(0) > 0
+    population = torch.where(narrow, correct(spectrum.cumulative, held_out), math.nan)
     return Intervals(
         participation_ratio=ratio,
-        participation_ratio_corrected=Interval(*corrected),
+        participation_ratio_corrected=corrected,
+        population_lower=(_log_odds(held_out) - spread).sigmoid(),
+        population=population,
+        decay=_decay(rows, parts, spectrum, held_out, half),
+        half_r2=half_r2,
         k90=_interval_of_k90(spectrum, lower[:reach], upper[:reach]),
         curve_lower=_known_until(reach, lower),
         curve_upper=_known_until(reach, upper),
@@ -144,76 +218,151 @@ def _interval_of_k90(spectrum: Spectrum, lower: Tensor, upper: Tensor) -> Interv
     return Interval(value, min(value, least), most)
 
 
-def _interval_of_ratio(
-    rows: GroupSums, spectrum: Spectrum, generator: np.random.Generator
-) -> Interval:
-    """Return the participation ratio, with the percentiles of its bootstrap."""
-    value = participation_ratio(spectrum.explained_variance)
-    drawn = bootstrap_ratios(rows.products.numpy(), rows.traces.numpy(), _PAIR_DRAWS, generator)
-    tail = 100 * (1 - LEVEL) / 2
-    lower, upper = np.nanpercentile(drawn, [tail, 100 - tail])
-    return Interval(value, min(value, float(lower)), max(value, float(upper)))
+def _intervals_of_ratio(
+    rows: GroupSums, matrix: Tensor, spectrum: Spectrum
+) -> tuple[Interval, Interval]:
+    """Return the participation ratio, and that of the population, which N does not bias.
 
-
-def bootstrap_ratios(
-    products: np.ndarray, traces: np.ndarray, draws: int, generator: np.random.Generator
-) -> np.ndarray:
-    """Return participation ratios of groups drawn with replacement, without pairs of copies.
-
-    Parameters
-    ----------
-    products : array, (U, U), inner products of the groups' scatter matrices
-    traces : array, (U,), traces of the scatter matrices
-    draws : int
-    generator : numpy Generator
-
-    Notes
-    -----
-    The sum of squared eigenvalues is a sum over pairs of groups. A group's pair with itself counts
-    as often as the group was drawn. Pairs of different groups are scaled up to the number of pairs
-    among U different groups.
+    The population's is a ratio of sums over pairs of different groups, so groups whose rows are
+    dependent need no further correction. That of single rows is unbiased.
     """
-    count = len(traces)
-    times = generator.multinomial(count, np.full(count, 1 / count), draws).astype(np.float64)
-    own = products.diagonal()
-    pairs = ((times @ products) * times).sum(1) - times**2 @ own
-    meeting = count**2 - (times**2).sum(1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        squares = times @ own + pairs * (count * (count - 1) / meeting)
-        ratios: np.ndarray = (times @ traces) ** 2 / squares
-    return ratios
+    value = participation_ratio(spectrum.explained_variance)
+    traces, products, own = rows.traces, rows.products, rows.products.diagonal()
+    others = products.sum(1) - own
+    total, both = traces.sum(), traces.sum() ** 2 - traces.square().sum()
+    without = (total - traces).square() / (products.sum() - 2 * others - own)
+    pairs = others.sum() - 2 * others
+    of_pairs = (both - 2 * traces * (total - traces)) / pairs
+    corrected = float(both / others.sum()) if others.sum() > 0 else math.inf
+    if len(traces) == spectrum.n_samples:
+        sizes = row_sizes(matrix)
+        corrected = participation_ratio_corrected(
+            spectrum.explained_variance, spectrum.n_samples, sizes
+        )
+    if not (pairs > 1e-12 * both).all():
+        return _around(value, without), Interval(corrected, value, math.inf)
+    return _around(value, without), _around(corrected, of_pairs)
 
 
-def _band_of_curve(
+def _around(value: float, without: Tensor) -> Interval:
+    """Return an interval from the values (U,) without each group, on a logarithmic scale."""
+    deviations = without.log() - without.log().mean()
+    error = float(((len(without) - 1) / len(without) * deviations.square().sum()).sqrt())
+    reach = error * float(student(deviations[:, None]))
+    return Interval(value, value * math.exp(-reach), value * math.exp(reach))
+
+
+def student(contributions: Tensor, draws: float = math.inf) -> Tensor:
+    """Return how many standard errors make a 95 % interval, from contributions (U, ...).
+
+    Student's t with U/κ degrees of freedom, κ the kurtosis, fewer if the error itself was found
+    from this number of draws (Satterthwaite).
+
+    Examples
+    --------
+    >>> student(torch.tensor([[-1.0], [1.0]] * 500)).round(decimals=2)
+    tensor([1.9600], dtype=torch.float64)
+    """
+    from scipy.stats import t
+
+    centered = (contributions - contributions.mean(0)).double()
+    square = centered.square().sum(0)
+    freedom = 1 / (centered.pow(4).sum(0) / square.square() + 1 / draws)
+    level = (1 + LEVEL) / 2
+    return torch.as_tensor(t.ppf(level, freedom.nan_to_num(_FEWEST_FREE).clamp_min(_FEWEST_FREE)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """Spectra (draws, n), as shares, of all groups but a fifth; the first ``reach`` are known.
+
+    Deviations times ``scale`` are those of new samples.
+    """
+
+    spectra: Tensor
+    reach: int
+    scale: float
+
+
+def _spectra_of_parts(
     rows: GroupSums,
     spectrum: Spectrum,
     generator: np.random.Generator,
     progress: Progress | None,
-) -> tuple[Tensor, Tensor, int]:
-    """Return bounds (n,) of the cumulative share, symmetric in its log odds, and how many hold.
+) -> _Parts:
+    """Return the spectra without a random fifth of the groups, many times.
 
     A part of the samples has fewer components than all of them, and its curve approaches 1 near
     its last one whatever the samples are.
     """
-    count = len(rows.traces)
+    count, rank = len(rows.traces), spectrum.rank
     left_out = max(1, round(_LEFT_OUT * count))
-    large = min(spectrum.n_samples, spectrum.n_features) > _LARGE
-    draws = _CURVE_DRAWS_OF_LARGE if large else _CURVE_DRAWS
-    curves = torch.ones(draws, len(spectrum.explained_variance), dtype=torch.float64)
-    reach = curves.shape[1]
+    draws = _CURVE_DRAWS_OF_LARGE if rank > _LARGE else _CURVE_DRAWS
+    spectra = torch.zeros(draws, rank, dtype=torch.float64)
+    reach = rank
     for number in range(draws):
         kept = torch.ones(count, dtype=torch.bool)
         kept[torch.from_numpy(generator.permutation(count)[:left_out])] = False
-        values = rows.eigenvalues_of(kept)[: curves.shape[1]]
-        curves[number, : len(values)] = values.cumsum(0) / values.sum()
-        if len(values) < curves.shape[1]:
+        values = rows.eigenvalues_of(kept)[:rank]
+        spectra[number, : len(values)] = values / values.sum()
+        if len(values) < rank:
             reach = min(reach, int(_BELIEVED * len(values)))
         if progress:
             progress("intervals", number + 1, draws)
-    scale = math.sqrt((count - left_out) / left_out)
-    spread = _NORMAL * scale * _log_odds(curves).std(0)
-    middle = _log_odds(spectrum.cumulative.double())
-    return (middle - spread).sigmoid(), (middle + spread).sigmoid(), reach
+    return _Parts(spectra, reach, math.sqrt((count - left_out) / left_out))
+
+
+def _spread_of_curve(rows: GroupSums, parts: _Parts, spectrum: Spectrum) -> Tensor:
+    """Return half the width (n,) of the curve's interval, in log odds.
+
+    To first order a group contributes to the share of the first k components what it has along
+    them, beyond that share of its own variance.
+    """
+    curve = spectrum.cumulative.double()
+    contributions = rows.along_components().cumsum(1) - curve * rows.traces[:, None]
+    errors = parts.scale * _log_odds(parts.spectra.cumsum(1)).std(0)
+    errors[parts.reach :] = errors[parts.reach - 1]
+    return student(contributions, len(parts.spectra)) * errors
+
+
+def _held_out_curve(rows: GroupSums, spectrum: Spectrum, generator: np.random.Generator) -> Tensor:
+    """Return the share (n,) of the variance of rows left out along the others' components."""
+    count = len(rows.traces)
+    fold = torch.from_numpy(generator.permutation(count)) % FOLDS
+    total = torch.zeros(spectrum.rank, dtype=torch.float64)
+    for number in range(FOLDS):
+        shares = rows.held_out_shares(fold != number)[: spectrum.rank]
+        total[: len(shares)] += shares
+    return torch.minimum((total / FOLDS).cumsum(0), spectrum.cumulative)
+
+
+def _halves(rows: GroupSums, generator: np.random.Generator) -> tuple[Tensor, float]:
+    """Return the shares of random halves, corrected for sampling, and R² of their curves."""
+    count = len(rows.traces)
+    shares, fits = [], []
+    for _ in range(_HALVES):
+        kept = torch.from_numpy(generator.permutation(count) < (count + 1) // 2)
+        values = rows.eigenvalues_of(kept)
+        outside = rows.held_out_shares(kept)[: len(values)]
+        shares.append(correct(values / values.sum(), outside, 1.0))
+        fits.append(fit_curve(values.cumsum(0), logarithmic=True)[2])
+    known = min(map(len, shares))
+    return torch.stack([one[:known] for one in shares]).mean(0), float(np.mean(fits))
+
+
+def _decay(
+    rows: GroupSums, parts: _Parts, spectrum: Spectrum, held_out: Tensor, half: Tensor
+) -> Decay | None:
+    """Return the decay, with an interval from the deviations of parts of the samples."""
+    shares = spectrum.explained_variance_ratio
+    outside = held_out.diff(prepend=held_out.new_zeros(1))
+    last = min(last_rank(shares, outside), parts.reach, len(half))
+    if not last:
+        return None
+    error = _EXTRAPOLATED * parts.scale * float(exponent_of(parts.spectra[:, :last]).std())
+    contributions = (rows.along_components()[:, :last] / shares[:last]) @ weights_of(last)
+    reach = error * float(student(contributions, len(parts.spectra)))
+    return find_decay(correct(shares, outside), half, last, reach)
 
 
 def _known_until(reach: int, bound: Tensor) -> Tensor:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 
-from latentlab.chance.elbow import Elbow, find_elbow
-from latentlab.chance.intervals import LEVEL, Intervals, find_intervals
+from latentlab.chance.decay import NO_DECAY
+from latentlab.chance.elbow import Elbow
+from latentlab.chance.intervals import Intervals, find_intervals
 from latentlab.chance.nulls import NULLS
-from latentlab.chance.nulls.base import Null
+from latentlab.chance.nulls.base import Null, NullModel
 from latentlab.chance.nulls.isotropic import noise_nulls
+from latentlab.chance.row_sizes import are_unequal, row_sizes
+from latentlab.chance.sentences import Sentence
+from latentlab.chance.words import Words
 from latentlab.errors import LatentlabError
 from latentlab.latents import Neighborhood, Spectrum
-from latentlab.metrics.spectrum import fit_curve
+from latentlab.linalg.sums import column_moments
 from latentlab.neighborhoods import sampler_of
 from latentlab.neighborhoods.given import are_latents, latent_values
 
@@ -26,12 +29,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from latentlab.latents import Latent, Progress
-    from latentlab.neighborhoods.base import Sampler
 
-DEFAULT_NULLS = ("parallel",)
-_LOG_LIKE = 0.95
-_SIGNIFICANT = 0.05
-_MANY = "This says how many directions vary, not whether they are disentangled"
+_FEWEST_FOR_HALVES = 6
+_DRAWS_OF_HALF = 4
 
 
 class Fitted(Protocol):
@@ -50,35 +50,53 @@ class Judgment:
     ----------
     spectrum : Spectrum that is judged
     nulls : those that were drawn, the isotropic one first; empty for two samples
-    components_above : int, components above the null named ``main``; None without nulls
-    main : str, name of the null that counts components: the first of parallel, signflip and
-        isotropic that was drawn
-    elbow : Elbow beyond chance and beyond stationary fields; None if there is none, or if one
-        of the two nulls was not drawn
+    components_above : int, eigenvalues above the null named ``main``; None without nulls
+    main : str, name of the null that counts first: of those that were drawn, the first of shifted,
+        parallel, signflip and isotropic
+    uncounted : str, why these eigenvalues are not called components above chance; else empty
+    elbow : Elbow beyond chance and beyond stationary fields; None if there is none, or if a
+        null that it takes was not drawn
     intervals : Intervals, or None for partial spectra and very few samples
-    verdict : str, two or three sentences
+    sentences : tuple of Sentence, the verdict with the name of what each claims
     left_out : name → why a null was not drawn
+    halves : null → R² of its curve for half the samples
     """
 
     spectrum: Spectrum
     nulls: tuple[Null, ...]
     components_above: int | None
     main: str | None
+    uncounted: str
     elbow: Elbow | None
     intervals: Intervals | None
-    verdict: str
+    sentences: tuple[Sentence, ...]
     left_out: Mapping[str, str] = field(default_factory=dict)
+    halves: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """Return what the numbers show, in a few sentences."""
+        return " ".join(sentence.text for sentence in self.sentences)
 
     def facts(self) -> dict[str, Any]:
         """Return the numbers of ``pca.json``, by name."""
         return {
             "components_above_null": self.components_above,
             "components_above_null_of": self.main,
-            "null": {null.name: null.facts(self.spectrum) for null in self.nulls},
+            "components_not_counted": self.uncounted or None,
+            "null": {null.name: self._facts_of(null) for null in self.nulls},
             "nulls_left_out": dict(self.left_out),
             "elbow": vars(self.elbow) if self.elbow else None,
-            **_facts_of_intervals(self.intervals),
+            **(self.intervals.facts() if self.intervals else _UNKNOWN),
             "verdict": self.verdict,
+        }
+
+    def _facts_of(self, null: Null) -> dict[str, Any]:
+        above = null.count_above(self.spectrum)
+        return {
+            **null.facts(self.spectrum),
+            "components_above": max(above, self.elbow.index if self.elbow else 0),
+            "log_fit_r2_half": self.halves.get(null.name),
         }
 
     @property
@@ -95,7 +113,8 @@ class Judgment:
                 known = len(self.spectrum.explained_variance)
                 partial = self.components_above == known and not self.spectrum.is_complete
                 count = f"{'≥ ' if partial else ''}{self.components_above}"
-                return null.threshold, f"{count} above chance ({null.model.label})"
+                above = "above the largest" if self.uncounted else "above chance"
+                return null.threshold, f"{count} {above} ({null.model.label})"
         return None
 
     def __repr__(self) -> str:
@@ -106,10 +125,11 @@ def judge(
     samples: Neighborhood | Sequence[Latent] | Tensor | ArrayLike,
     fitted: Fitted | Spectrum,
     *,
-    nulls: Sequence[str] = DEFAULT_NULLS,
+    nulls: Sequence[str] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
     left_out: Mapping[str, str] | None = None,
+    more: Sequence[Sentence] = (),
 ) -> Judgment:
     """Return how a spectrum compares with null models: intervals, elbow and a verdict in words.
 
@@ -118,11 +138,13 @@ def judge(
     samples : Neighborhood, Tensor or array, (n_samples, n_features), or latents (N, C, h, w), that
         was fitted
     fitted : PCA or Spectrum of these samples; model-space units squared
-    nulls : names of null models, such as parallel, signflip, stationary; isotropic costs nothing
-        and is always included
+    nulls : names of null models, such as parallel, signflip, stationary; by default those that
+        match how the samples were drawn. Isotropic costs nothing and is always included, and
+        signflip is added if rows are of unequal size.
     seed : int
     progress : called as ``progress("parallel null", done, total)``
     left_out : name → why another null was not drawn; stored in the result
+    more : sentences on other evidence, for the verdict
 
     Raises
     ------
@@ -144,11 +166,60 @@ def judge(
     """
     spectrum = fitted if isinstance(fitted, Spectrum) else fitted.spectrum
     samples = _rows(samples)
+    nulls = default_nulls(samples) if nulls is None else nulls
     drawn = noise_nulls(spectrum)
-    models = [NULLS.make(name) for name in dict.fromkeys(nulls) if name != "isotropic"]
+    models = [NULLS.make(name) for name in matching_nulls(samples, spectrum, nulls)]
     drawn += [model.draw(samples, spectrum, seed=seed, progress=progress) for model in models]
     intervals = find_intervals(samples, spectrum, seed=seed, progress=progress) if drawn else None
-    return _judgment(spectrum, sampler_of(samples), drawn, intervals, left_out)
+    halves = _fits_of_half(samples, spectrum, models, seed) if intervals else {}
+    fields = isinstance(samples, Neighborhood)
+    return _judgment(
+        Words(spectrum, sampler_of(samples), drawn, intervals, halves, more, fields=fields),
+        left_out,
+    )
+
+
+def _fits_of_half(
+    samples: Neighborhood | Tensor, spectrum: Spectrum, models: Sequence[NullModel], seed: int
+) -> dict[str, float]:
+    """Return null → R² of its curve for half the samples."""
+    matrix = samples.samples if isinstance(samples, Neighborhood) else samples
+    chosen = np.random.default_rng(seed).permutation(len(matrix))[: (len(matrix) + 1) // 2]
+    part = matrix[torch.from_numpy(np.sort(chosen))]
+    if len(part) < _FEWEST_FOR_HALVES:
+        return {}
+    # The shape of a null's curve does not depend on the samples' spectrum beyond its sum.
+    total = float(column_moments(part)[1].sum())
+    few = Spectrum(torch.full((1,), total, dtype=torch.float64), total, *part.shape)
+    some = replace(samples, samples=part) if isinstance(samples, Neighborhood) else part
+    found = {"isotropic": noise_nulls(few)[0].log_fit_r2}
+    for model in models:
+        if not model.whole_grid:
+            drawn = model.draw(some, few, draws=_DRAWS_OF_HALF, seed=seed)
+            found[model.name] = drawn.log_fit_r2
+    return found
+
+
+def default_nulls(samples: Neighborhood | Tensor) -> tuple[str, ...]:
+    """Return the names of the null models that match how samples were drawn."""
+    if isinstance(samples, Neighborhood) and samples.layout.grid is not None:
+        rows, columns = samples.layout.grid
+        if rows * columns != samples.n_samples:
+            return ()
+    return sampler_of(samples).nulls
+
+
+def matching_nulls(
+    samples: Neighborhood | Tensor, spectrum: Spectrum, names: Sequence[str]
+) -> list[str]:
+    """Return the names, each once and without isotropic, and signflip if rows are of unequal size.
+
+    A null that spreads loud rows over all would call each of them a component.
+    """
+    chosen = [name for name in dict.fromkeys(names) if name != "isotropic"]
+    if chosen and "signflip" not in chosen and are_unequal(row_sizes(samples), spectrum):
+        chosen.append("signflip")
+    return chosen
 
 
 def _rows(samples: Any) -> Neighborhood | Tensor:
@@ -169,35 +240,24 @@ def judge_stream(spectrum: Spectrum, neighborhood: str = "") -> Judgment:
     spectrum : Spectrum
     neighborhood : str, the sampler whose rows they resemble, such as ``"tokens"``
     """
-    return _judgment(spectrum, sampler_of(neighborhood), noise_nulls(spectrum), streamed=True)
+    words = Words(spectrum, sampler_of(neighborhood), noise_nulls(spectrum), streamed=True)
+    return _judgment(words)
 
 
-def _judgment(
-    spectrum: Spectrum,
-    sampler: type[Sampler],
-    drawn: Sequence[Null],
-    intervals: Intervals | None = None,
-    left_out: Mapping[str, str] | None = None,
-    *,
-    streamed: bool = False,
-) -> Judgment:
+def _judgment(words: Words, left_out: Mapping[str, str] | None = None) -> Judgment:
     """Return the judgment by the nulls that were drawn, the isotropic one first."""
-    able = [null for null in drawn if null.model.counts]
-    main = max(able, key=lambda null: null.model.counts, default=None)
-    smooth = next((null for null in drawn if null.model.has_smooth_fields), None)
-    above = main.count_above(spectrum) if main else None
-    drop = find_elbow(spectrum, drawn, above or 0)
-    checked = bool(main and main.draws and smooth)
-    words = _Words(spectrum, sampler, main, smooth, drop, checked=checked, streamed=streamed)
+    main = words.main
     return Judgment(
-        spectrum=spectrum,
-        nulls=tuple(drawn),
-        components_above=above,
+        spectrum=words.spectrum,
+        nulls=tuple(words.nulls),
+        components_above=words.count_above(main) if main else None,
         main=main.name if main else None,
-        elbow=drop if checked else None,
-        intervals=intervals,
-        verdict=words.verdict(),
+        uncounted=words.uncounted,
+        elbow=words.drop if words.checked else None,
+        intervals=words.intervals,
+        sentences=tuple(words.sentences()),
         left_out=left_out or {},
+        halves=words.halves,
     )
 
 
@@ -205,14 +265,15 @@ def affordable_nulls(
     samples: Neighborhood | Tensor,
     spectrum: Spectrum,
     seconds: float,
-    names: Sequence[str] = DEFAULT_NULLS,
+    names: Sequence[str] | None = None,
 ) -> tuple[list[str], dict[str, str]]:
     """Return the nulls that together take less than this time, and why others are left out.
 
-    The time of each is estimated by timing small parts of it.
+    By default of those that match how the samples were drawn. The time of each is estimated by
+    timing small parts of it.
     """
     chosen, left_out = [], {}
-    for name in names:
+    for name in default_nulls(samples) if names is None else names:
         try:
             needed = NULLS.make(name).seconds(samples, spectrum)
         except LatentlabError as error:
@@ -226,108 +287,9 @@ def affordable_nulls(
     return chosen, left_out
 
 
-def _facts_of_intervals(intervals: Intervals | None) -> dict[str, Any]:
-    if intervals is None:
-        return {"effective_dimension": None, "intervals": None}
-    ratio = intervals.participation_ratio
-    corrected = intervals.participation_ratio_corrected
-    return {
-        "effective_dimension": {
-            **vars(ratio),
-            "level": LEVEL,
-            "method": intervals.method,
-            "corrected": vars(corrected),
-        },
-        "intervals": {
-            "level": LEVEL,
-            "method": intervals.curve_method,
-            "k90": vars(intervals.k90),
-            "cumulative_lower": intervals.curve_lower.tolist(),
-            "cumulative_upper": intervals.curve_upper.tolist(),
-        },
-    }
-
-
-@dataclass(frozen=True)
-class _Words:
-    """What a judgment says in words.
-
-    Parameters
-    ----------
-    main : Null that counts components
-    smooth : Null of smooth fields, or None if it was not drawn
-    drop : Elbow beyond the nulls that were drawn, or None
-    checked : whether both kinds of null were drawn, so that a drop beyond them is an elbow
-    streamed : whether no other null can be drawn
-    """
-
-    spectrum: Spectrum
-    sampler: type[Sampler]
-    main: Null | None
-    smooth: Null | None
-    drop: Elbow | None
-    checked: bool
-    streamed: bool
-
-    def verdict(self) -> str:
-        if self.main is None:
-            return (
-                "Two samples have one component, whatever they are, so nothing can be concluded. "
-                "Raise the number of samples."
-            )
-        if self.sampler.noise:
-            return f"{self._count(self.main)} {self.sampler.noise}"
-        limits = f"{_MANY}." if self.streamed else f"{_MANY}: see `latentlab directions --labels`."
-        sentences = (self._count(self.main), self._curve(self.main), self._elbow(), limits)
-        return " ".join(sentence for sentence in sentences if sentence)
-
-    def _count(self, main: Null) -> str:
-        count = main.count_above(self.spectrum)
-        known = len(self.spectrum.explained_variance)
-        phrase = main.model.phrase or f"above chance ({main.model.label})"
-        if count == 0:
-            return f"No component rises {phrase}."
-        at_least = "At least " if count == known and not self.spectrum.is_complete else ""
-        noun = "component rises" if count == 1 else "components rise"
-        alike = self.sampler.correlated
-        caution = f", though {alike}, so chance reaches further than this null" if alike else ""
-        return f"{at_least}{count} {noun} {phrase}{caution}."
-
-    def _curve(self, main: Null) -> str:
-        if not self.spectrum.is_complete:
-            return "The spectrum is partial, so its curve cannot be compared with chance."
-        fit = fit_curve(self.spectrum.cumulative, logarithmic=True)[2]
-        if math.isnan(fit):
-            return ""
-        kind = "log-like" if fit >= _LOG_LIKE else "not log-like"
-        shape = f"The curve is {kind} (R² {_short(fit)}, chance {_short(main.log_fit_r2)}"
-        if self.smooth is None:
-            return f"{shape})."
-        above = self.smooth.chance_of_curve(self.spectrum) < _SIGNIFICANT
-        where = (
-            "rises above what stationary fields of the same covariance give"
-            if above
-            else "shows no more than stationary fields of the same covariance do"
-        )
-        label = self.smooth.model.label
-        return f"{shape}, {label} {_short(self.smooth.log_fit_r2)}) and {where}."
-
-    def _elbow(self) -> str:
-        drop = self.drop
-        if drop is None:
-            return "No elbow." if self.spectrum.is_complete else ""
-        after = f"after {drop.index} component{'s' if drop.index > 1 else ''}"
-        if self.checked:
-            return f"An elbow {after}: the next has 1/{drop.drop:.1f} of the variance."
-        if not self.sampler.whole:
-            return (
-                f"A drop {after} is no elbow by itself: stationary fields with the same "
-                "autocovariance have this very spectrum."
-            )
-        both = "both nulls: --nulls parallel,stationary"
-        needed = "more than the isotropic null" if self.streamed else both
-        return f"Whether the drop {after} is an elbow takes {needed}."
-
-
-def _short(r2: float) -> str:
-    return f"{r2:.3f}".lstrip("0") if 0 <= r2 < 0.9995 else f"{r2:.2f}"
+_UNKNOWN = {
+    "effective_dimension": None,
+    "intervals": None,
+    "decay": NO_DECAY,
+    "log_fit_r2_half": None,
+}

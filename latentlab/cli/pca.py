@@ -265,6 +265,7 @@ def _summary_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         *_effective_dimension(facts),
         *_additivity(facts),
         *_controls(facts),
+        *_population(facts),
         ("components above chance", _count(facts)),
         ("R² of the log fit", fit),
         *_how_exact(facts),
@@ -292,9 +293,27 @@ def _effective_dimension(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     if found is not None:
         ends = f"{shown(found['lower'], '.1f')}–{shown(found['upper'], '.1f')}"
         interval = f" (95 % interval {ends})"
-    unbiased = shown(facts["participation_ratio_corrected"], ".1f")
     ratio = shown(facts["participation_ratio"], ".1f")
-    return [("participation ratio", f"{ratio}{interval}, bias-corrected {unbiased}")]
+    unbiased = shown(facts["participation_ratio_corrected"], ".1f")
+    if found is not None:
+        corrected = found["corrected"]
+        unbiased += f" ({shown(corrected['lower'], '.1f')}–{shown(corrected['upper'], '.1f')})"
+    return [
+        ("participation ratio", f"{ratio}{interval}"),
+        ("corrected for sampling", unbiased),
+    ]
+
+
+def _population(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return between which numbers k90 of infinitely many samples lies."""
+    if facts["intervals"] is None:
+        return []
+    k90 = facts["intervals"]["k90"]
+    most = shown(k90["population_upper"], ".0f")
+    bounds = f"≥ {shown(k90['lower'], '.0f')}"
+    return [
+        ("k for 90 %, any N", bounds if k90["population_upper"] is None else f"{bounds}, ≤ {most}")
+    ]
 
 
 def _additivity(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -321,10 +340,20 @@ def _controls(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _count(facts: Mapping[str, Any]) -> str:
-    count, null = facts["components_above_null"], facts["components_above_null_of"]
-    if count is None:
+    """Return what every null that was drawn counts, or why nothing is counted."""
+    first = facts["components_above_null_of"]
+    if first is None:
         return "–"
+    drawn = [name for name, null in facts["null"].items() if null["draws"] or name == first]
+    counts = ", ".join(
+        f"{_at_least(facts, facts['null'][name]['components_above'])} ({name} null)"
+        for name in sorted(drawn, key=lambda name: name != first)
+    )
+    reason = facts["components_not_counted"]
+    return counts if reason is None else f"not claimed, since {reason}: {counts}"
+
+
+def _at_least(facts: Mapping[str, Any], count: int) -> str:
     known = len(facts["explained_variance"])
     partial = known < min(facts["n_samples"] - 1, facts["n_features"])
-    at_least = "≥ " if partial and count == known else ""
-    return f"{at_least}{count} ({null} null)"
+    return f"{'≥ ' if partial and count == known else ''}{count}"

@@ -165,7 +165,7 @@ def _one_cumulative(ax: Axes, one: _Series) -> None:
         _draw_fits(ax, one.values)
     if one.interval is not None:
         _shade(ax, one, PALETTE["data"])
-        label += " (shaded: 95 % interval)"
+        label += " (shaded: 95 % interval for another N rows)"
     marker = "o-" if len(one.k) <= 64 else "-"
     ax.plot(one.k, one.values, marker, ms=3, lw=2, color=PALETTE["data"], label=label)
     _mark_k90(ax, one.values)

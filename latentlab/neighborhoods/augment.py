@@ -51,6 +51,8 @@ class Augment(Sampler):
     hue: float = 10.0
     blur: float = 1.0
 
+    uncounted = "copies of one image contain no noise"
+    nulls = ("parallel", "stationary")
     amounts: ClassVar = {
         "shift_x": Amount("% of the width", 0.1, 100),
         "shift_y": Amount("% of the height", 0.1, 100),

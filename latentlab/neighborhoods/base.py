@@ -38,7 +38,10 @@ class Sampler(ABC):
     reads_files : whether files other than the image decide what is drawn
     whole : whether a row is a whole latent or window, not a part of it
     noise : a sentence on the spectrum if the samples are added noise; else empty
-    correlated : why rows are dependent, such as ``"crops overlap"``; else empty
+    correlated : why rows are dependent, such as ``"neighboring cells are alike"``; else empty
+    uncounted : why no component can be said to rise above chance, such as ``"copies of one image
+        contain no noise"``; else empty
+    nulls : names of the null models that match the samples and are drawn by default
     amounts : factor → Amount, for the factors that are drawn
     is_rendered : whether :meth:`render` knows these factors, which cause all that varies
     """
@@ -50,6 +53,8 @@ class Sampler(ABC):
     whole: ClassVar[bool] = True
     noise: ClassVar[str] = ""
     correlated: ClassVar[str] = ""
+    uncounted: ClassVar[str] = ""
+    nulls: ClassVar[tuple[str, ...]] = ("parallel",)
     amounts: ClassVar[Mapping[str, Amount]] = {}
     is_rendered: ClassVar[bool] = False
 

@@ -11,12 +11,11 @@ from torch import Generator
 
 from latentlab.encoding.encoder import encode_batch
 from latentlab.errors import UsageError
-from latentlab.latents import Latent, Neighborhood
+from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods import SAMPLERS
 from latentlab.neighborhoods.amounts import Amount
 from latentlab.neighborhoods.base import Draws, Sampler, encoded_image
-from latentlab.neighborhoods.groups import RowGroups, nearby_places
 
 
 @SAMPLERS.register("crops")
@@ -31,7 +30,8 @@ class Crops(Sampler):
 
     smallest: float = 0.5
 
-    correlated = "crops overlap"
+    uncounted = "crops of one image contain no noise"
+    nulls = ("parallel", "stationary")
     amounts: ClassVar = {
         "scale": Amount("% of its own", 0.5, 100, gain=True),
         "x": Amount("% of the width", 0.5, 100),
@@ -39,15 +39,9 @@ class Crops(Sampler):
     }
     statement = (
         "Random crops, enlarged and encoded. It shows what varies between parts of the image "
-        "and with scale. Crops overlap, so the samples are correlated and fewer than N of them are "
-        "independent. Differences between parts of one image are not semantic directions."
+        "and with scale. Crops are drawn independently, though they overlap. Differences between "
+        "parts of one image are not semantic directions."
     )
-
-    @classmethod
-    def groups(cls, hood: Neighborhood) -> RowGroups:
-        if not hood.factors.keys() >= {"x", "y"}:
-            return super().groups(hood)
-        return nearby_places(hood.factors["x"], hood.factors["y"])
 
     def __post_init__(self) -> None:
         if not 0 < self.smallest < 1:

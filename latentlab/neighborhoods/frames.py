@@ -31,6 +31,7 @@ class Frames(Sampler):
 
     reads_files = True
     correlated = "consecutive frames are alike"
+    uncounted = correlated
     statement = (
         "The frames of a clip. It shows what moves and changes in this scene. Consecutive frames "
         "are alike, so the number of independent samples is far below N."

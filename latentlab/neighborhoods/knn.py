@@ -38,6 +38,8 @@ class NearestImages(Sampler):
     folder: str = ""
 
     reads_files = True
+    uncounted = "real images contain no noise"
+    nulls = ("parallel", "stationary")
     statement = (
         "The nearest images of a folder, chosen in pixels. It shows how different real images "
         "of similar layout and color vary. The answer depends on the folder, and images that are "

@@ -33,6 +33,7 @@ class Tokens(_Parts):
     """Every cell of the latent as one sample of C numbers."""
 
     correlated = "neighboring cells are alike"
+    nulls = ("shifted",)
     statement = (
         "The cells of one latent, C numbers each. It shows which mixtures of channels the image "
         "uses, well determined since C is small. Neighboring cells are alike, so the number of "
@@ -56,6 +57,8 @@ class Patches(_Parts):
     patch: int = 2
 
     correlated = "neighboring patches overlap"
+    uncounted = correlated
+    nulls = ()
     statement = (
         "All k×k patches of one latent. It shows local patterns such as edges and textures in "
         "latent space. Overlapping patches are strongly correlated, and stationary statistics "

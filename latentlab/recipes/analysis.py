@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 # A null is drawn by default if it takes less than this share of the run, or less than a few
 # seconds: by its share alone, the choice would depend on how busy the machine is.
 _AFFORDABLE = 0.2
-_ALWAYS_AFFORDABLE = 5.0
+_ALWAYS_AFFORDABLE = 10.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)

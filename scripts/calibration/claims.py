@@ -29,7 +29,8 @@ returns several figures if one simulation answers several questions. ``runs`` is
 calibration; ``--quick`` takes a twentieth, at least 8. Functions of cells are functions of their
 module or ``functools.partial`` of them, since other processes find them by name.
 ``tests/test_calibration.py`` runs a few seeds of every cell with ``quick=True`` and compares their
-rates with the bounds; ``quick=False`` leaves a slow cell out there.
+rates with the bounds; ``quick=False`` leaves a slow cell out there. Words of a verdict get their
+row by the same ``name``: see ``latentlab/chance/sentences.py``.
 """
 
 from __future__ import annotations

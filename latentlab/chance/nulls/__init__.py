@@ -12,6 +12,6 @@ from latentlab.registry import Registry
 if TYPE_CHECKING:
     from latentlab.chance.nulls.base import NullModel
 
-NULLS: Registry[NullModel] = Registry(
-    "null", __name__, {name: name for name in ("isotropic", "parallel", "signflip", "stationary")}
-)
+_BUILT_IN = ("isotropic", "parallel", "shifted", "signflip", "stationary")
+
+NULLS: Registry[NullModel] = Registry("null", __name__, {name: name for name in _BUILT_IN})

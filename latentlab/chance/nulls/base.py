@@ -180,6 +180,8 @@ class NullModel(ABC):
     color : of its band in figures
     counts : int, priority for counting components if several nulls were drawn; 0 for never
     phrase : how a verdict describes components above its threshold
+    keeps_neighbors : whether neighboring rows of a draw are as alike as the samples'
+    whole_grid : whether all rows are needed, so that none can be drawn for half of them
     has_smooth_fields : whether its draws are as smooth as the samples, so that smoothness does not
         explain an elbow beyond it
     """
@@ -189,6 +191,8 @@ class NullModel(ABC):
     color: ClassVar[str] = "#7F7F7F"
     counts: ClassVar[int] = 0
     phrase: ClassVar[str] = ""
+    keeps_neighbors: ClassVar[bool] = False
+    whole_grid: ClassVar[bool] = False
     has_smooth_fields: ClassVar[bool] = False
 
     @abstractmethod

@@ -110,8 +110,9 @@ def _autocovariance(matrix: Tensor, layout: WholeLayout) -> Tensor:
         cross += waves.mT @ waves.conj()
     sums: Tensor = torch.fft.irfft2(cross.permute(2, 3, 0, 1), s=size)
     sums = sums.roll((height - 1, width - 1), (2, 3))[..., :-1, :-1]
-    pairs = [side - torch.arange(1 - side, side).abs() for side in (height, width)]
-    return sums / torch.outer(*pairs)
+    down, across = (side - torch.arange(1 - side, side).abs() for side in (height, width))
+    averages: Tensor = sums / torch.outer(down, across)
+    return averages
 
 
 def _cosines(length: int) -> Tensor:
