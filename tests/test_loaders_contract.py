@@ -16,6 +16,7 @@ from tiny_models import TINY, save_tiny
 from latentlab.errors import ShapeError, WeightsError
 from latentlab.loaders import FAMILIES, LatentVAE, load_vae
 from latentlab.loaders.refused import REFUSED
+from latentlab.testing import check_vae
 
 NO_POSTERIOR = {
     *("AutoencoderDC", "AutoencoderTiny", "PatchTransform", "TAESD"),
@@ -80,6 +81,10 @@ def latents(vae: LatentVAE, seed: int = 1, batch: int = 1) -> torch.Tensor:
 def test_family_and_name_match_the_folder(vae: LatentVAE) -> None:
     assert vae.origin.family == vae.spec.name
     assert Path(vae.origin.source).name == vae.spec.name
+
+
+def test_check_vae_finds_nothing_wrong(vae: LatentVAE) -> None:
+    assert check_vae(vae).problems == ()
 
 
 def test_weights_carry_their_digest(vae: LatentVAE) -> None:
