@@ -107,7 +107,8 @@ class Latent:
     def title(self) -> str:
         """Return image, model and size in pixels, for titles."""
         height, width = (side * self.spec.stride for side in self.values.shape[-2:])
-        return f"{self.name} · {self.spec.name} · {width}×{height} px"
+        unit = "px" if self.spec.stride > 1 else "cells"
+        return f"{self.name} · {self.spec.name} · {width}×{height} {unit}"
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the first three principal components of the cells as colors; return the axes."""

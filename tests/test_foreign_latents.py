@@ -309,3 +309,37 @@ def test_out_is_never_overwritten(tmp_path: Path, cli: CommandLine) -> None:
     assert len(open_store(tmp_path / "store")) == 2
     assert cli("store", "import", tmp_path / "a.npy", tmp_path / "store").code == 3
     assert cli("store", "import", tmp_path / "store", tmp_path / "b").code == 2
+
+
+def test_pca_of_packed_latents_equals_an_independent_svd(tmp_path: Path, cli: CommandLine) -> None:
+    tokens = drawn(30, 16, 64)
+    np.save(tmp_path / "packed.npy", tokens)
+    asked = cli("pca", tmp_path / "packed.npy", "-q")
+    assert asked.code == 2
+    assert "--layout" in asked.error
+    facts = cli("pca", tmp_path / "packed.npy", "--layout", "packed", "--json").facts
+    rows = tokens.reshape(30, -1).astype(np.float64)  # packing only permutes the features
+    values = np.linalg.svd(rows - rows.mean(0), compute_uv=False)[:-1] ** 2 / 29
+    np.testing.assert_allclose(facts["explained_variance"], values, rtol=1e-6)
+    assert facts["space"] == "unstated"
+    assert "packed" in facts["layouts"][0]
+    assert facts["latent_std"] == pytest.approx(tokens.std(dtype=np.float64), rel=1e-6)
+    cells = cli(
+        "pca", tmp_path / "packed.npy", "--layout", "packed", "-k", "tokens", "--space", "model"
+    )
+    assert "model, cells of mean" in cells.out
+    assert "(N = 1,920, D = 16)" in cells.out
+
+
+def test_pca_leaves_out_what_is_not_finite_and_says_so(
+    bad_folder: Path, tmp_path: Path, cli: CommandLine
+) -> None:
+    (tmp_path / "some").mkdir()
+    for name in ("infinite.npy", "pickle.pt", "a.npy"):
+        (tmp_path / "some" / name).write_bytes((bad_folder / name).read_bytes())
+    called = cli("pca", tmp_path / "some", "--out", tmp_path / "run")
+    assert called.code == 0
+    assert "infinite.npy#1: NaN or infinite values" in called.err
+    assert "pickle.pt: is a pickle that wants to run code" in called.err
+    assert "(N = 4, D = 144)" in called.out
+    assert cli("pca", cli.image, "--layout", "packed").code == 2

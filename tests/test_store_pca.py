@@ -16,10 +16,12 @@ from command_line import CommandLine, save_image
 from image_folders import make_folder, save_smooth
 from test_cli_bad_input import refused
 
+import latentlab
 from latentlab import load_vae
 from latentlab.components.fitting import fit_pca
 from latentlab.components.stores import store_rows
 from latentlab.errors import ShapeError, UsageError
+from latentlab.recipes import stores
 from latentlab.results.components import load_pca
 from latentlab.store.filling import encode_folder
 from latentlab.store.opening import is_store
@@ -90,7 +92,12 @@ def test_the_command_writes_a_run_that_traverse_resumes(cli: CommandLine, store:
     facts = cli("pca", store.folder, "--components", 4, "--out", "run", "--json").facts
     assert (facts["n_samples"], facts["n_features"]) == (IMAGES, 256)
     assert (facts["method"], facts["eigenvalue_error_bounds"]) == ("gram", None)
-    assert facts["components_above_null_of"] == "isotropic"
+    assert facts["components_above_null_of"] == "parallel"
+    assert facts["null"].keys() == {"isotropic", "parallel", "stationary"}
+    assert facts["subsample"] is None
+    rows = matrix_of(store)
+    assert facts["latent_std"] == pytest.approx(rows.std(), rel=1e-6)
+    assert facts["latent_mean"] == pytest.approx(rows.mean(), abs=1e-6)
     assert facts["title"].endswith("PCA of the latents of 24 images (N = 24, D = 256)")
     assert load_pca("run").sampling.name == "store"
     recorded = json.loads(Path("run/run.json").read_text())["pca"]
@@ -98,6 +105,27 @@ def test_the_command_writes_a_run_that_traverse_resumes(cli: CommandLine, store:
     assert recorded["model"]["name"] == "mini"
     walked = cli("traverse", "--run", "run", "--components", 2, "--steps", 3, "--json").facts
     assert [row["label"] for row in walked["components"]] == ["PC 1", "PC 2"]
+
+
+def test_nulls_are_drawn_on_a_subsample_that_is_stated(
+    cli: CommandLine, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(stores._SUBSAMPLE, "whole", 12)
+    facts = cli("pca", store.folder, "--json").facts
+    assert facts["subsample"] == {"n_samples": 12, "of": IMAGES}
+    assert facts["components_above_null_of"] == "parallel"
+    assert facts["verdict"].startswith("On a random subsample of 12 of 24 latents: ")
+    assert facts["n_samples"] == IMAGES
+    assert "a random subsample" in cli("pca", store.folder).out
+
+
+def test_the_permuted_null_is_that_of_the_rows(cli: CommandLine, store: Store) -> None:
+    facts = cli("pca", store.folder, "--json").facts
+    rows = torch.from_numpy(matrix_of(store)).float()
+    found = latentlab.judge(rows, fit_pca(rows), nulls=["parallel"])
+    parallel = next(null for null in found.nulls if null.name == "parallel")
+    assert facts["components_above_null"] == found.components_above
+    assert facts["null"]["parallel"]["log_fit_r2"] == pytest.approx(parallel.log_fit_r2, abs=0.02)
 
 
 def test_randomized_says_how_exact_it_is(cli: CommandLine, store: Store) -> None:

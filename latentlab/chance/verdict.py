@@ -230,18 +230,30 @@ def _rows(samples: Any) -> Neighborhood | Tensor:
     return samples if isinstance(samples, torch.Tensor) else torch.tensor(np.asarray(samples))
 
 
-def judge_stream(spectrum: Spectrum, neighborhood: str = "") -> Judgment:
-    """Return how the spectrum of streamed rows compares with isotropic noise.
-
-    The other nulls and the intervals would have to read the rows many times.
+def judge_stream(
+    spectrum: Spectrum,
+    neighborhood: str = "",
+    samples: Neighborhood | Tensor | None = None,
+    *,
+    nulls: Sequence[str] = (),
+    seed: int = 0,
+    progress: Progress | None = None,
+    left_out: Mapping[str, str] | None = None,
+) -> Judgment:
+    """Return how the spectrum of streamed rows compares with null models, without intervals.
 
     Parameters
     ----------
-    spectrum : Spectrum
+    spectrum : Spectrum, of the rows or of the samples
     neighborhood : str, the sampler whose rows they resemble, such as ``"tokens"``
+    samples : rows in memory that have this spectrum; without them only isotropic noise is drawn
+    nulls, seed, progress, left_out : as for :func:`judge`
     """
-    words = Words(spectrum, sampler_of(neighborhood), noise_nulls(spectrum), streamed=True)
-    return _judgment(words)
+    drawn = noise_nulls(spectrum)
+    if samples is not None:
+        models = [NULLS.make(name) for name in nulls]
+        drawn += [model.draw(samples, spectrum, seed=seed, progress=progress) for model in models]
+    return _judgment(Words(spectrum, sampler_of(neighborhood), drawn, streamed=True), left_out)
 
 
 def _judgment(words: Words, left_out: Mapping[str, str] | None = None) -> Judgment:

@@ -13,6 +13,15 @@ from latentlab.chance.nulls import NULLS
 from latentlab.cli import options
 from latentlab.cli.completion import names_of
 from latentlab.cli.console import SHORTEN_SAMPLING, progress_bar, say, shown, styled, table, tiling
+from latentlab.cli.foreign import (
+    Key,
+    Layout,
+    Links,
+    Space,
+    holds_latents,
+    open_foreign,
+    say_faults,
+)
 from latentlab.cli.grouping import grouped
 from latentlab.cli.inputs import expand
 from latentlab.cli.machine import Machine
@@ -51,8 +60,8 @@ def pca(
     image: Annotated[
         list[str],
         typer.Argument(
-            help="Images, sample:flower or sample:china, each analyzed by itself; or a store of "
-            "latents."
+            help="Images, sample:flower or sample:china, each analyzed by itself; or a store, or "
+            "files, of latents."
         ),
     ],
     machine: Machine,
@@ -80,6 +89,10 @@ def pca(
         ),
     ] = None,
     figure_format: options.FigureFormat = "png",
+    key: Key = None,
+    layout: Layout = None,
+    space: Space = None,
+    follow_links: Links = False,
 ) -> None:
     """Plot the cumulative explained variance around an image, or of a whole store."""
     from latentlab.store.opening import is_store
@@ -91,16 +104,26 @@ def pca(
         "command_line": context.obj,
         "figure_format": figure_format,
     }
-    if len(given) == 1 and is_store(given[0]):
-        _refuse_image_options(context)
+    foreign = len(given) == 1 and not is_store(given[0]) and holds_latents(given[0])
+    if foreign or (len(given) == 1 and is_store(given[0])):
+        _refuse_image_options(context, *(["model", "device"] if foreign else []))
         fit["images"] = images
-        saved = _of_store(given[0], _PARTS[samples.neighborhood], samples.seed, output, fit)
+        store: Any = given[0]
+        if foreign:
+            how = {"follow_links": follow_links, "quiet": output.quiet}
+            store = open_foreign(Path(store), key, layout, space, machine.model, **how)
+            with progress_bar(quiet=output.quiet) as progress:
+                store, before = store.finite(progress), len(store.faults)
+            say_faults(store, quiet=output.quiet, before=before)
+        saved = _of_store(store, _PARTS[samples.neighborhood], samples.seed, output, fit)
         if saved:
             output.show(saved.printed(), _summarize)
         return
     if images is None and (files := _folder_of_images(context, given)):
         _of_folder(context, files, machine, samples, output)
         return
+    if wrong := given_options(context, ("key", "layout", "space", "follow_links")):
+        raise UsageError(f"{', '.join(wrong)} with an image", "latents", "leave them out")
     if images is not None:
         raise UsageError("--images with an image", "a store", "leave --images out")
     names = parse_names("--nulls", nulls)
@@ -213,7 +236,7 @@ def begin_analysis(
 
 
 def _of_store(
-    store: str, parts: str, seed: int, output: Output, fit: Mapping[str, Any]
+    store: Any, parts: str, seed: int, output: Output, fit: Mapping[str, Any]
 ) -> Saved | None:
     from latentlab.machine.distributed import joined_ranks
     from latentlab.recipes.stores import analyze_store
@@ -234,9 +257,9 @@ def _of_store(
     return found.saved if found else None
 
 
-def _refuse_image_options(context: typer.Context) -> None:
+def _refuse_image_options(context: typer.Context, *allowed: str) -> None:
     """Raise UsageError for options that apply only to an image or its model."""
-    wrong = given_options(context, _ABOUT_IMAGES)
+    wrong = given_options(context, [name for name in _ABOUT_IMAGES if name not in allowed])
     neighborhood = context.params["neighborhood"]
     if neighborhood != "tokens":
         given = given_options(context, ["neighborhood"])
@@ -276,13 +299,18 @@ def _summary_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _how_exact(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "store" not in facts:
         return [("reconstruction", f"{shown(facts['reconstruction_psnr'], '.2f')} dB PSNR")]
+    spread = f"mean {facts['latent_mean']:.3f}, standard deviation {facts['latent_std']:.3f}"
+    return [("space", f"{facts['space']}, cells of {spread}"), ("method", _method(facts))]
+
+
+def _method(facts: Mapping[str, Any]) -> str:
     bounds = facts["eigenvalue_error_bounds"]
     if bounds is None:
-        return [("method", f"{facts['method']}, exact")]
+        return f"{facts['method']}, exact"
     largest = max(
         bound / value for bound, value in zip(bounds, facts["explained_variance"], strict=True)
     )
-    return [("method", f"{facts['method']}, eigenvalues within {largest:.1%}")]
+    return f"{facts['method']}, eigenvalues within {largest:.1%}"
 
 
 def _effective_dimension(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -349,6 +377,8 @@ def _count(facts: Mapping[str, Any]) -> str:
         f"{_at_least(facts, facts['null'][name]['components_above'])} ({name} null)"
         for name in sorted(drawn, key=lambda name: name != first)
     )
+    if some := facts.get("subsample"):
+        counts += f", of {some['n_samples']:,} rows chosen at random"
     reason = facts["components_not_counted"]
     return counts if reason is None else f"not claimed, since {reason}: {counts}"
 

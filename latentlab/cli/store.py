@@ -101,7 +101,7 @@ def import_(
             help="A file, folder or tar file of latents: .npy, .npz, .pt, .safetensors."
         ),
     ],
-    out: Annotated[Path, typer.Argument(help="The store: a new folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="The store: a new folder.")],
     key: Key = None,
     layout: Layout = None,
     space: Space = None,
@@ -121,7 +121,7 @@ def import_(
     found = open_foreign(source, key, layout, space, model, follow_links=follow_links, quiet=quiet)
     with progress_bar(quiet=quiet) as progress:
         made = import_latents(
-            found, out, store_dtype=store_dtype, per_shard=per_shard, progress=progress
+            found, folder, store_dtype=store_dtype, per_shard=per_shard, progress=progress
         )
     facts = made.summary()
     if json:

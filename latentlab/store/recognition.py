@@ -45,6 +45,7 @@ _NDIM = {
     "ntchw": 5,
 }
 _PACKED = 64
+_MANY = 12
 _KOHYA = re.compile(r"latents_\d+x\d+")
 _KEYS = ("latents", "latent", "z", "moments", "parameters")
 _MOMENT_KEYS = ("moments", "parameters")
@@ -134,6 +135,12 @@ def choose(arrays: Sequence[StoredArray], key: str | None) -> list[StoredArray]:
             f"no latents among {_names(arrays) or 'no arrays'}",
             "an array of floats with 2 to 5 axes",
             "pass another file, or --key NAME",
+        )
+    if len(candidates) > _MANY:
+        raise UsageError(
+            f"{len(candidates)} arrays, which look like the weights of a model",
+            "latents",
+            "pass a model as --model, beside an image, or --key NAME",
         )
     raise UsageError(
         f"several arrays that may be latents ({_names(candidates)})", "one", "pass --key NAME"
