@@ -133,7 +133,7 @@ class TestEveryFinder:
         self, name: str, linear_vae: LinearVAE, linear_latent: Latent, options: dict
     ) -> None:
         tokens = neighborhood(linear_vae, linear_latent, "tokens", region=(0, 0, 16, 16))
-        if name == "supervised":
+        if name in ("supervised", "patterns"):
             with pytest.raises(UsageError, match="without known factors"):
                 find_directions(linear_vae, linear_latent, tokens, finder=name)
             return

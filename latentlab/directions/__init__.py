@@ -13,7 +13,16 @@ from latentlab.registry import Registry
 if TYPE_CHECKING:
     from latentlab.directions.base import Finder
 
-_BUILT_IN = ("pca", "jacobian", "ica", "sparse-pca", "supervised", "difference", "random")
+_BUILT_IN = (
+    "pca",
+    "jacobian",
+    "ica",
+    "sparse-pca",
+    "supervised",
+    "patterns",
+    "difference",
+    "random",
+)
 
 FINDERS: Registry[Finder] = Registry(
     "finder", __name__, {name: name.replace("-", "_") for name in _BUILT_IN}

@@ -131,6 +131,7 @@ class Finder(ABC):
     usual_count : how many directions to find by default, or all if fewer; None for all
     cross_validated : whether its strengths come from samples that the rows were not fitted to;
         they are then below ``measure`` of the same rows
+    reads : whether its rows are weights that read a factor, not what changes with it
     """
 
     name: ClassVar[str]
@@ -139,6 +140,7 @@ class Finder(ABC):
     usual_count: ClassVar[int | None] = 8
     orthonormal: ClassVar[bool] = False
     cross_validated: ClassVar[bool] = False
+    reads: ClassVar[bool] = False
 
     @abstractmethod
     def search(self, scene: Scene, k: int) -> Found:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentlab.directions.ridge import fit_ridge
+from latentlab.directions.ridge import fit_patterns, fit_ridge
 from latentlab.directions.supervised import varying_factors
 from latentlab.errors import ShapeError
 from latentlab.latents import Directions, Neighborhood
@@ -195,22 +195,12 @@ def explain_factors(hood: Neighborhood, *, seed: int = 0) -> FactorModel | None:
     return factor_model(hood, seed=seed) if known and hood.n_samples >= _FEWEST else None
 
 
-def pattern_weights(factors: Tensor) -> Tensor:
-    """Return weights (m, n) of the samples whose sums are the patterns of factors (n, m).
-
-    Least squares of the samples on the standardized factors: (FᵀF)⁻¹ Fᵀ.
-    """
-    weights: Tensor = torch.linalg.pinv(factors)
-    return weights
-
-
 def _patterns(
     hood: Neighborhood, names: tuple[str, ...], factors: Tensor, mean: Tensor, gram: Tensor
 ) -> Directions:
     """Return unit directions whose step is the change for one deviation of a factor."""
-    weights = pattern_weights(factors)
+    weights, lengths = fit_patterns(gram, factors)
     rows = combine_rows(weights, hood.samples, mean)
-    lengths = (weights @ gram * weights).sum(1).clamp_min(0).sqrt()
     _, variances = column_moments(hood.samples)
     scores = project_rows(hood.samples, mean, rows.double().T)
     return Directions(

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from latentlab.directions import FINDERS
 from latentlab.directions.correlations import (
     LABEL_SAMPLES,
     Association,
@@ -103,7 +104,8 @@ def label_directions(
     direction, among the factors that are above chance and change visibly. Without such a factor,
     and for finders that do not look at samples, it names the image statistic with the largest |ρ|
     to the direction's weight in random mixes, under the same two conditions. A factor that is above
-    chance but does not change visibly is only read: "reads rotation". If nothing is related, at
+    chance but does not change visibly is only read: "reads rotation". So is one that a regression's
+    weights were fitted to read (``supervised``). If nothing is related, at
     least one direction gets a label in at most 5 % of the cases.
 
     Parameters
@@ -146,7 +148,8 @@ def label_directions(
         effects = factor_effects(vae, latent, images, fresh, [*read.amounts])
         sources.insert(0, replace(read, effects=effects))
     naming = sources if reads else sources[-1:]
-    return tuple(_label(name, k, sources, naming) for k, name in enumerate(directions.labels))
+    verb = "reads" if directions.finder in FINDERS and FINDERS[directions.finder].reads else "≈"
+    return tuple(_label(name, k, sources, naming, verb) for k, name in enumerate(directions.labels))
 
 
 def with_labels(directions: Directions, labels: tuple[Label, ...]) -> Directions:
@@ -155,7 +158,7 @@ def with_labels(directions: Directions, labels: tuple[Label, ...]) -> Directions
 
 
 def _label(
-    direction: str, k: int, sources: list[Correlations], naming: list[Correlations]
+    direction: str, k: int, sources: list[Correlations], naming: list[Correlations], verb: str
 ) -> Label:
     """Return the first naming source's best name that passes, else the next's, else none."""
     ranked = [(source, one) for source in naming for one in source.ranked(k)]
@@ -163,7 +166,8 @@ def _label(
     visible = [(source, one) for source, one in regular if one.is_visible]
     source, one = (visible or regular or ranked)[0]
     if visible:
-        text = f"≈ {_name(source, one)} ({_say(one)})"
+        says = verb if source.source == "factor" else "≈"
+        text = f"{says} {_name(source, one)} ({_say(one)})"
     elif regular and source.source == "factor":
         text = f"reads {_name(source, one)} ({_say(one)})"
     elif regular:

@@ -40,6 +40,18 @@ def fit_ridge(
     return dual[best, :, columns].T, everything[best, :, columns].T, penalties[best]
 
 
+def fit_patterns(gram: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
+    """Return weights (m, N) of the centered rows whose sums are the factors' patterns, and lengths.
+
+    Patterns are the least-squares coefficients of the rows on factors (N, m) of zero mean and unit
+    variance: what one deviation of each factor changes, others held fixed. The weights of a ridge
+    regression the other way around are a filter, which looks away from all that disturbs it (Haufe
+    et al. 2014).
+    """
+    weights: Tensor = torch.linalg.pinv(factors)
+    return weights, (weights @ gram * weights).sum(1).clamp_min(0).sqrt()
+
+
 def fold_of(n_samples: int, folds: int, generator: torch.Generator) -> Tensor:
     """Return the fold (n_samples,), 0 to folds − 1, of each sample; folds differ by one at most."""
     return torch.randperm(n_samples, generator=generator) % folds

@@ -30,12 +30,13 @@ class Supervised(Finder):
 
     statement = (
         "For each known factor, the direction that predicts it best. It shows whether a factor "
-        "can be read linearly; a direction that reads a factor well need not be the one along "
-        "which the factor changes, and nothing is found that was not varied on purpose."
+        "can be read linearly; a direction that reads a factor well is not the one along which "
+        "the factor changes, see `patterns`, and nothing is found that was not varied on purpose."
     )
     strength_name = "|Spearman| (with the factor, cross-validated)"
     usual_count = None
     cross_validated = True
+    reads = True
 
     def search(self, scene: Scene, k: int) -> Found:
         if scene.n_samples < 2 * FOLDS:

@@ -121,8 +121,8 @@ def find_directions(
         its standard deviations the steps of walks. Of a store, its latents; of a result, samples
         drawn as it was sampled. By default those of ``latent``.
     n_components : int, optional; number of directions. Default: 8, or all if there are fewer.
-    finder : str, a registered finder: pca, jacobian, ica, sparse-pca, supervised, difference,
-        random; or a Finder
+    finder : str, a registered finder: pca, jacobian, ica, sparse-pca, supervised, patterns,
+        difference, random; or a Finder
     seed : int
     progress : called as ``progress(what, done, total)``
     **options : the finder's own, such as ``other="B.jpg"``
