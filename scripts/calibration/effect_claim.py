@@ -1,0 +1,70 @@
+"""How near the measured effect of a direction is to the true change of the image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache, partial
+
+import torch
+from claims import RATIO, Cell, Claim, Outcome
+from samples import generator_of
+
+import latentlab
+from latentlab.directions.base import Scene
+from latentlab.directions.effects import decode_steps, factor_effects
+from latentlab.directions.finding import directions_from_rows
+from latentlab.latents import Latent, Neighborhood
+from latentlab.loaders.base import LatentVAE
+from latentlab.neighborhoods.augment import Augment
+
+FACTORS = ("shift_x", "rotation", "zoom", "brightness", "hue", "blur")
+
+
+@lru_cache
+def _scene(model: str, image: str) -> tuple[LatentVAE, Latent, Neighborhood]:
+    vae = latentlab.load_vae(model)
+    latent = latentlab.encode(vae, f"sample:{image}", size=64)
+    return vae, latent, latentlab.neighborhood(vae, latent, "augment", n_samples=4)
+
+
+def _rendered(model: str, image: str, seed: int) -> Outcome:
+    """Render a change of each factor, up to its range, and read it off a step of that length."""
+    vae, latent, hood = _scene(model, image)
+    ranges, shares = Augment().ranges(), torch.rand(len(FACTORS), generator=generator_of(seed))
+    changes, rows = {}, []
+    for name, share in zip(FACTORS, shares.tolist(), strict=True):
+        low, high = ranges[name]
+        changes[name] = max(0.05, share) * (high - low) / 2
+        values = (low + high) / 2 + changes[name] * torch.tensor([-1.0, 1.0])
+        values = values.exp() if Augment.amounts[name].gain else values
+        first, last = vae.encode(Augment().render(latent, {name: values})).mean
+        rows.append(((last - first) / 2).flatten())
+    lengths = torch.stack(rows).norm(dim=1)
+    units = torch.stack(rows) / lengths[:, None]
+    found = directions_from_rows(Scene(vae, latent, hood), units, FACTORS)
+    images = decode_steps(vae, latent, replace(found, deviations=lengths.double()))
+    effects = factor_effects(vae, latent, images, hood, FACTORS).diagonal().tolist()
+    return {
+        name: effect / (Augment.amounts[name].scale * changes[name])
+        for name, effect in zip(FACTORS, effects, strict=True)
+    }
+
+
+CLAIM = Claim(
+    name="effect",
+    says="±0.26°: what one step changes in the decoded image",
+    assumes="the change is one of the known factors, or a sum of them, within the range that was "
+    "drawn",
+    breaks="beyond twice the range, where an image no longer says how far it was moved",
+    cells=tuple(
+        Cell(
+            f"{model}, {image}, 64 px",
+            RATIO,
+            partial(_rendered, model, image),
+            runs=40,
+            quick=(model, image) == ("linear", "flower"),
+        )
+        for model in ("linear", "mini")
+        for image in ("flower", "china")
+    ),
+)
