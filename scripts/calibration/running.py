@@ -18,6 +18,8 @@ from latentlab.machine.files import write_bytes
 
 Say = Callable[[str], None]
 _TOGETHER = 10  # seeds between two writes
+_FRESH = 100_000
+"""First seed of the full calibration: no rule was chosen by looking at it, as some were from 0."""
 
 
 def runs_of(cell: Cell, quick: bool) -> int:
@@ -54,7 +56,7 @@ def measure(
     wanted = [
         (cell.name, seeds)
         for cell in claim.cells
-        for seeds in _batches(found.runs(cell.name), runs_of(cell, quick))
+        for seeds in _batches(found.runs(cell.name), runs_of(cell, quick), 0 if quick else _FRESH)
     ]
     start, before = time.monotonic(), found.seconds
     for number, (cell_name, outcomes) in enumerate(_simulated(claim, wanted, jobs), 1):
@@ -67,9 +69,9 @@ def measure(
     return found
 
 
-def _batches(done: int, wanted: int) -> Iterator[range]:
+def _batches(done: int, wanted: int, offset: int) -> Iterator[range]:
     for first in range(done, wanted, _TOGETHER):
-        yield range(first, min(first + _TOGETHER, wanted))
+        yield range(offset + first, offset + min(first + _TOGETHER, wanted))
 
 
 def _simulated(
