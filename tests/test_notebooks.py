@@ -17,7 +17,12 @@ def shown_types(notebook: nbformat.NotebookNode) -> set[str]:
     return {kind for out in outputs for kind in out.get("data", {})}
 
 
-SMALLER = {"size=256": "size=64", "n_samples=96": "n_samples=32", "steps=9": "steps=3"}
+SMALLER = {
+    "size=256": "size=64",
+    "size=128": "size=64",
+    "n_samples=96": "n_samples=32",
+    "steps=9": "steps=3",
+}
 """What the test replaces in the cells: at full size they take minutes and show the same."""
 
 

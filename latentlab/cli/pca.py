@@ -363,7 +363,8 @@ def _controls(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         shares = ", ".join(f"{one['value']:.0%}" for one in found["additivity"])
         ratio = shown(found["participation_ratio"], ".1f")
         parts = f"participation ratio {ratio}, k90 {found['k90']}, factors explain {shares}"
-        rows.append((f"same copies as {name}", parts))
+        how = "as pixels" if name == "pixels" else f"through {name}"
+        rows.append((f"same copies {how}", parts))
     return rows
 
 
