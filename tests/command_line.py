@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,13 @@ class Called:
 
     @property
     def error(self) -> str:
-        """Return the one line of a failure: stdout is empty and stderr holds nothing else."""
+        """Return the one line of a failure: stdout is empty, and stderr has no other of its kind.
+
+        The model that is loaded and the scale of its latents are said before.
+        """
         assert self.out == ""
-        lines = [line for line in self.err.splitlines() if not line.startswith("loading ")]
+        said = re.compile("loading |.*: standard deviation .* in model space")
+        lines = [line for line in self.err.splitlines() if not said.match(line)]
         assert len(lines) == 1, self.err
         assert lines[0].startswith("error: ")
         return lines[0]

@@ -21,7 +21,7 @@ from latentlab.store.reading import open_store
 
 ENCODE_TYPES = {
     **dict.fromkeys(("pictures", "skipped", "shards", "bytes", "computed"), int),
-    **dict.fromkeys(("bytes_per_latent", "pictures_per_second", "seconds"), float),
+    **dict.fromkeys(("bytes_per_latent", "latent_std", "pictures_per_second", "seconds"), float),
     "store": str,
     "files": list,
 }

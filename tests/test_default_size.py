@@ -105,6 +105,7 @@ def test_what_is_compared_gets_the_shape_of_the_first(tmp_path: Path) -> None:
     assert first.values.shape == second.values.shape
     assert said == [
         "a: 1024×512 px, analyzed at 384×192 px; --size native keeps its size",
+        f"a: standard deviation {float(first.values.std()):.2g} in model space",
         "b: 300×400 px, cropped and resized to 384×192 px, the size of a",
     ]
     native = encode_alike(LinearVAE(), paths, "native")

@@ -13,6 +13,7 @@ from latentlab.cli.console import print_json, progress_bar
 from latentlab.cli.grouping import grouped
 from latentlab.cli.inputs import check_source
 from latentlab.cli.machine import Machine, say_tiling
+from latentlab.encoding.scale import describe_scale
 from latentlab.images.fit import AUTO
 
 
@@ -95,6 +96,8 @@ def encode(
 def _print_summary(facts: Mapping[str, Any], world: int) -> None:
     size = facts["bytes"] / 1e6
     print(f"latents: {facts['pictures']:,}, shards: {facts['shards']:,}, {size:,.1f} MB")
+    if facts["latent_std"] is not None:
+        print(describe_scale(facts["latent_std"]))
     if facts["skipped"]:
         index = Path(facts["store"]) / "index.jsonl"
         print(f'skipped: {facts["skipped"]:,}, see "skipped" in {index}')

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentlab.store.manifest import read_manifest
 from latentlab.store.opening import MANIFEST
-from latentlab.store.reading import open_store
+from latentlab.store.reading import Store, open_store
 
 if TYPE_CHECKING:
     from latentlab.store.filling import Filled
@@ -41,8 +41,17 @@ def describe_filled(filled: Filled) -> dict[str, Any]:
         "shards": store.manifest.shards,
         "bytes": store.bytes,
         "bytes_per_latent": store.bytes / len(store) if len(store) else None,
+        "latent_std": _deviation(store),
         "computed": filled.computed,
         "seconds": filled.seconds,
         "pictures_per_second": filled.images_per_second,
         "files": [str(path) for path in store.files()],
     }
+
+
+def _deviation(store: Store) -> float | None:
+    """Return the standard deviation of the cells of at most 64 latents, from all over a store."""
+    import torch
+
+    some = store[:: -(-len(store) // 64) or 1]
+    return float(torch.cat([one.values.flatten() for one in some]).std()) if some else None

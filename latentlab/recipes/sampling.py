@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentlab.components.checks import check_room
 from latentlab.encoding.encoder import encode, read_for
+from latentlab.encoding.scale import describe_scale
 from latentlab.encoding.sizes import describe_shrinking
 from latentlab.errors import UsageError
 from latentlab.images.fit import AUTO
@@ -94,7 +95,9 @@ def encode_fitting(
     loaded = read_for(vae, image, size, value_range)
     if shrunk := describe_shrinking(loaded, size):
         say(shrunk)
-    return encode(vae, loaded)
+    latent = encode(vae, loaded)
+    say(describe_scale(float(latent.values.std()), latent.name))
+    return latent
 
 
 def draw_samples(
