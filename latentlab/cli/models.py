@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from latentlab.cli import options
 from latentlab.cli.console import print_json, print_parts, progress_bar, say, table
+from latentlab.cli.inputs import check_source
+from latentlab.errors import UsageError
 from latentlab.loaders.built_in import BUILT_IN
 from latentlab.loaders.catalogue import CATALOGUE, CatalogueEntry, find_entry
 from latentlab.loaders.hub_cache import FetchedModel, cached
@@ -19,12 +23,30 @@ def models(
     download: Annotated[
         str | None, typer.Option(metavar="NAME", help="Fetch this model into the hub's cache.")
     ] = None,
+    measure: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Measure mean and standard deviation of this model's own latents, over --images.",
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="A folder of images, or a tar file, for --measure.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=2, help="Images that --measure reads at most.")] = 256,
+    out: Annotated[
+        Path,
+        typer.Option(*options.OUT, help="JSON file that --measure writes, for MODEL@FILE.json."),
+    ] = Path("scale.json"),
     json_output: options.Json = False,
     offline: options.Offline = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """List the named models, or download one of them."""
-    if download is None:
+    """List the named models, download one of them, or measure the scale of one."""
+    if measure is not None:
+        facts = _measure(measure, images, samples, out, offline=offline, quiet=quiet)
+        _print_measured(facts, out, json_output=json_output)
+    elif download is None:
         _list(json_output=json_output, quiet=quiet)
     else:
         _download(find_entry(download), json_output=json_output, offline=offline, quiet=quiet)
@@ -55,6 +77,38 @@ def _download(entry: CatalogueEntry, *, json_output: bool, offline: bool, quiet:
         print_json({**_describe(entry, model), "from_cache": model.from_cache})
     else:
         print(f"{entry.name}: {model.folder}")
+
+
+def _measure(
+    model: str, images: Path | None, samples: int, out: Path, *, offline: bool, quiet: bool
+) -> dict[str, Any]:
+    """Write the measured scale of a model, and return its facts."""
+    if images is None:
+        raise UsageError("--measure without images", "a folder of images", "pass --images FOLDER")
+    check_source(images)
+    from latentlab.loaders.load import load_vae
+    from latentlab.machine.files import write_bytes
+    from latentlab.recipes.measuring import measure_scale
+
+    vae = load_vae(model, normalization="none", offline=offline)
+    with progress_bar(quiet=quiet, shorten="lower --samples") as progress:
+        measured = measure_scale(vae, images, n_images=samples, progress=progress)
+    facts = measured.facts()
+    write_bytes(out, f"{json.dumps(facts, indent=2)}\n".encode())
+    return facts
+
+
+def _print_measured(facts: Mapping[str, Any], out: Path, *, json_output: bool) -> None:
+    if json_output:
+        print_json({**facts, "files": [str(out)]})
+        return
+    parts = ("latents_mean", "mean_margin", "latents_std", "std_margin")
+    rows = zip(*(facts[part] for part in parts), strict=True)
+    for channel, (mean, mean_margin, deviation, margin) in enumerate(rows):
+        print(
+            f"channel {channel}: {mean:.4g} ± {mean_margin:.2g}, σ {deviation:.4g} ± {margin:.2g}"
+        )
+    print(f"{facts['n_images']:,} images at {facts['size']} px, 95 % intervals: {out}")
 
 
 def _find(entry: CatalogueEntry) -> FetchedModel | None:

@@ -21,6 +21,7 @@ from latentlab.loaders.device import choose_device
 from latentlab.loaders.families import Checkpoint, build_vae
 from latentlab.loaders.forks import FORKS, NONE
 from latentlab.loaders.hub_cache import WEIGHT_SUFFIXES
+from latentlab.loaders.measured import SUFFIX, read_measured
 from latentlab.loaders.normalization import NORMALIZATIONS, Affine
 from latentlab.loaders.tiles import tiled
 from latentlab.models.shipped import shipped_folder
@@ -74,8 +75,9 @@ def load_vae(
     progress : called as ``progress(what, done, total)``, in bytes, during a download
     normalization : name of the map to model space, which ``"SOURCE@name"`` states, too: ``sd15``,
         ``sdxl``, ``flux1`` or ``sd3`` for a weights file; ``sdxl`` or ``glm-image`` for a folder
-        with means and a scale; ``none`` for the model's own latents. By default it is known from
-        the file, its pipeline or its repository, or assumed with a warning
+        with means and a scale; ``none`` for the model's own latents; or the path of a file that
+        ``latentlab models --measure`` wrote. By default it is known from the file, its pipeline or
+        its repository, or assumed with a warning
     tile : side in pixels of the tiles that images are encoded and decoded in, for images too
         large for memory; by default images are processed whole. See
         :func:`latentlab.loaders.tiles.tiled`.
@@ -100,10 +102,11 @@ def load_vae(
     """
     place, kind = choose_device(device), _choose_dtype(dtype)
     source, wanted = _split_normalization(source, normalization)
-    checkpoint = _read_local(source, wanted)
+    given = NONE if wanted and wanted.endswith(SUFFIX) else wanted
+    checkpoint = _read_local(source, given)
     if checkpoint is None:
         checkpoint = _fetch(
-            str(source), wanted, revision=revision, offline=offline, progress=progress
+            str(source), given, revision=revision, offline=offline, progress=progress
         )
     elif revision is not None:
         raise UsageError(
@@ -122,7 +125,7 @@ def _split_normalization(source: Source, stated: str | None) -> tuple[Source, st
     if not isinstance(source, str) or _absolute(source).exists():
         return source, stated
     plain, _, name = source.rpartition("@")
-    if not plain or not (name in _KNOWN or _absolute(plain).is_file()):
+    if not plain or not (name in _KNOWN or name.endswith(SUFFIX) or _absolute(plain).is_file()):
         return source, stated
     if stated not in (None, name):
         raise UsageError(
@@ -136,6 +139,9 @@ def _state(checkpoint: Checkpoint, wanted: str | None) -> Checkpoint:
     if wanted is None:
         return checkpoint
     source = f"{checkpoint.source}@{wanted}"
+    if wanted.endswith(SUFFIX):
+        affine, reason = read_measured(_absolute(wanted), checkpoint.sha256)
+        return replace(checkpoint, source=source, normalization=affine, assumption=reason)
     if wanted != NONE:
         return replace(checkpoint, source=source)
     return replace(checkpoint, source=source, normalization=Affine(), assumption="as asked for")
