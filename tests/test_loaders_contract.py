@@ -84,7 +84,7 @@ def test_family_and_name_match_the_folder(vae: LatentVAE) -> None:
 
 
 def test_check_vae_finds_nothing_wrong(vae: LatentVAE) -> None:
-    assert check_vae(vae).problems == ()
+    assert check_vae(vae, images(vae)).problems == ()
 
 
 def test_weights_carry_their_digest(vae: LatentVAE) -> None:
