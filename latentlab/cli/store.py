@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.console import print_json, progress_bar, say
+from latentlab.cli.console import print_json, print_parts, progress_bar, say, table
 from latentlab.cli.foreign import Key, Layout, Links, Model, Space, open_foreign
 from latentlab.cli.help import GroupedCommand
 from latentlab.cli.inputs import check_store
@@ -129,3 +129,65 @@ def import_(
     elif not quiet:
         print(f"latents: {len(made):,}, skipped: {made.skipped:,}, space: {facts['space']}")
         print(made.folder)
+
+
+@store.command("stats", cls=GroupedCommand)
+def stats(
+    source: Annotated[Path, typer.Argument(help="A store, or files of latents.")],
+    worst: Annotated[
+        int, typer.Option(min=0, help="Name this many of the latents farthest from the rest.")
+    ] = 0,
+    key: Key = None,
+    layout: Layout = None,
+    space: Space = None,
+    model: Model = None,
+    follow_links: Links = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Print the statistics of latents and the constants that a trainer needs, in one pass."""
+    from latentlab.store.statistics import measure_store
+
+    how = {"follow_links": follow_links, "quiet": quiet}
+    opened = open_foreign(source, key, layout, space, model, **how)
+    with progress_bar(quiet=quiet) as progress:
+        facts = measure_store(opened, worst=worst, progress=progress)
+    if json:
+        print_json(facts)
+    elif not quiet:
+        print_parts(_summary_of(facts))
+
+
+def _summary_of(facts: dict[str, Any]) -> list[Any]:
+    channels, spatial, constants = facts["channels"], facts["spatial"], facts["constants"]
+    columns = [
+        *(channels[name] for name in ("mean", "std", "skewness", "excess_kurtosis")),
+        *(channels["percentiles"][name] for name in ("P0.1", "P50", "P99.9")),
+        spatial["corners"],
+    ]
+    rows = [
+        [str(number), *(f"{value:.4g}" for value in row)]
+        for number, row in enumerate(zip(*columns, strict=True))
+    ]
+    headings = ("channel", "mean", "std", "skewness", "kurtosis", "P0.1", "P50", "P99.9", "corners")
+    outliers, dead = facts["outlier_cells"], channels["dead"]
+    lines = [
+        f"{facts['latents']:,} latents of {facts['model']}, space {facts['space']}",
+        table(rows, headings),
+        "corners: the mean of the four corner cells minus the mean, in standard deviations, "
+        f"± {1.96 * spatial['standard_error']:.2g} by chance if cells vary alike",
+        f"dead channels: {', '.join(map(str, dead)) or 'none'}",
+        f"outlier cells: {outliers['share']:.3%} (norm above {outliers['norm_above']:.3g})",
+        f"not finite: {facts['non_finite_share']:.3%} of the values, in "
+        f"{facts['latents_non_finite']:,} latents, which are left out",
+        *(f"{name}: {_interval(constants[name])}" for name in ("scaling_factor", "shift_factor")),
+        f"latents_mean, latents_std: mean and std above; model space = {constants['formula']}",
+    ]
+    if facts["percentiles_of_every"] > 1:
+        lines.append(f"percentiles of every latent number {facts['percentiles_of_every']}")
+    worst = [[one["path"], f"{one['distance']:.3g}"] for one in facts.get("worst", [])]
+    return [*lines, *([table(worst, ("farthest", "distance"))] if worst else [])]
+
+
+def _interval(found: dict[str, float]) -> str:
+    return f"{found['value']:.6g} (95 % interval {found['lower']:.6g}–{found['upper']:.6g})"

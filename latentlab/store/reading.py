@@ -203,6 +203,15 @@ class Store:
         shape, shards = self.shape, range(first_shard, len(self.counts), every)
         return (latents for shard in shards for latents in self._read(shard, shape, rows))
 
+    def blocks(self, rows: int) -> Iterator[Tensor]:
+        """Yield latents (n, C, h, w), float32, of every shape; n is at most ``rows``.
+
+        Shard by shard, and in each of them shape by shape.
+        """
+        for shard in range(len(self.counts)):
+            for shape in self.shapes:
+                yield from self._read(shard, shape, rows)
+
     def _read(self, shard: int, shape: Shape, rows: int) -> Iterator[Tensor]:
         """Yield the latents of one shard, float32, at most ``rows`` at a time."""
         from safetensors import SafetensorError, safe_open

@@ -1,0 +1,289 @@
+"""The statistics of latents, in one pass and flat memory: what a trainer's constants come from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentlab.errors import FileError, ShapeError
+from latentlab.latents import Progress
+from latentlab.metrics.moments import Histogram, Moments
+from latentlab.store.reading import Store
+from latentlab.store.shards import Shape
+
+PERCENTILES = (0.1, 1, 5, 25, 50, 75, 95, 99, 99.9)
+_Z = 1.959963984540054
+_DEAD = 0.01
+"""A channel is dead if its deviation is below this share of the median channel's."""
+_FAR = 8.0
+"""A cell is an outlier if its norm is this many scaled MADs above the median norm."""
+_BLOCK_VALUES = 2**18
+_COUNTED = 2**25
+"""Values whose histogram is complete; of more, evenly spaced latents are counted."""
+
+
+@dataclass(eq=False)
+class Statistics:
+    """What is known about the latents so far; ``add`` more, or ``merge`` those of another shard.
+
+    Parameters
+    ----------
+    channels : int, C
+    every : int; histograms count each latent whose number is a multiple of this
+    keep : bool, whether two numbers of each latent and channel are kept, to find the farthest
+    """
+
+    channels: int
+    every: int = 1
+    keep: bool = False
+    latents: int = 0
+    values: int = 0
+    non_finite: int = 0
+    broken: int = 0
+    cells: Moments | None = None
+    places: dict[Shape, tuple[int, Tensor]] = field(default_factory=dict)
+    summaries: list[Tensor] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.histogram, self.norms = Histogram(self.channels), Histogram(1)
+        # Σw², Σw²v and Σw²vvᵀ of v = (mean, mean square) of each latent, w its cells; the last
+        # column is that of all channels together.
+        self.weights = torch.zeros(2, dtype=torch.float64)
+        self.firsts = torch.zeros(2, self.channels + 1, dtype=torch.float64)
+        self.seconds = torch.zeros(3, self.channels + 1, dtype=torch.float64)
+
+    def add(self, latents: Tensor) -> None:
+        """Take latents (n, C, h, w); those with NaN or infinity are counted and left out."""
+        finite = latents.isfinite()
+        self.latents += len(latents)
+        self.values += latents.numel()
+        self.non_finite += int((~finite).sum())
+        whole = finite.flatten(1).all(1)
+        self.broken += int((~whole).sum())
+        counted = torch.arange(self.latents - len(latents), self.latents) % self.every == 0
+        counted &= whole
+        if counted.any():
+            some = latents[counted].float().movedim(1, 0).flatten(1)
+            self.histogram.add(some)
+            self.norms.add(some.square().sum(0).sqrt()[None])
+        if whole.all():
+            self._add_finite(latents)
+            return
+        if whole.any():
+            self._add_finite(latents[whole])
+        if self.keep:  # in the order of the latents
+            known = self.summaries.pop() if whole.any() else torch.zeros(0, 2, self.channels)
+            placed = torch.full((len(latents), 2, self.channels), math.nan)
+            placed[whole] = known
+            self.summaries.append(placed)
+
+    def _add_finite(self, latents: Tensor) -> None:
+        count, channels, height, width = latents.shape
+        cells = latents.movedim(1, 0).flatten(1).double()
+        found = Moments.of(cells)
+        self.cells = found if self.cells is None else self.cells.merge(found)
+        shape = (channels, height, width)
+        known, mean = self.places.get(shape, (0, torch.zeros(shape, dtype=torch.float64)))
+        here = cells.view(channels, count, height, width).mean(1)
+        self.places[shape] = known + count, mean + (here - mean) * (count / (known + count))
+        each = cells.view(channels, count, -1)
+        means, squares = each.mean(2).T, each.square().mean(2).T
+        both = [torch.cat([one, one.mean(1, keepdim=True)], 1) for one in (means, squares)]
+        weight = float(height * width)
+        self.weights += torch.tensor([weight, weight**2]).double() * count
+        self.firsts += torch.stack([one.sum(0) for one in both]) * weight**2
+        pairs = (both[0] ** 2, both[0] * both[1], both[1] ** 2)
+        self.seconds += torch.stack([one.sum(0) for one in pairs]) * weight**2
+        if self.keep:
+            self.summaries.append(torch.stack([means, squares], 1).float())
+
+    def merge(self, other: Statistics) -> Statistics:
+        """Return this with the latents of another, which come after."""
+        if other.channels != self.channels:
+            raise ShapeError(
+                f"statistics of {other.channels} channels", f"{self.channels}", "use one model"
+            )
+        for name in ("latents", "values", "non_finite", "broken", "weights", "firsts", "seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        if self.cells and other.cells:
+            self.cells = self.cells.merge(other.cells)
+        self.cells = self.cells or other.cells
+        for shape, (count, mean) in other.places.items():
+            known, before = self.places.get(shape, (0, torch.zeros_like(mean)))
+            total = known + count
+            self.places[shape] = total, before + (mean - before) * (count / total)
+        self.histogram.counts += other.histogram.counts
+        self.norms.counts += other.norms.counts
+        self.summaries += other.summaries
+        return self
+
+    def facts(self) -> dict[str, Any]:
+        """Return all statistics, JSON-ready; numbers are those of the values as they are read.
+
+        Raises
+        ------
+        FileError : no latent is finite.
+        """
+        if self.cells is None:
+            raise FileError("no finite latent", "at least one", "see the program that wrote them")
+        cells, std = self.cells, self.cells.variance.sqrt()
+        quantiles = self.histogram.quantiles(torch.tensor(PERCENTILES).double() / 100)
+        alive = std > _DEAD * std.median()
+        return {
+            "latents": self.latents,
+            "shapes": {"x".join(map(str, shape)): n for shape, (n, _) in self.places.items()},
+            "cells": cells.count,
+            "non_finite_share": self.non_finite / self.values,
+            "latents_non_finite": self.broken,
+            "channels": {
+                "mean": cells.mean.tolist(),
+                "std": std.tolist(),
+                "skewness": cells.skewness.tolist(),
+                "excess_kurtosis": cells.kurtosis.tolist(),
+                "percentiles": {
+                    f"P{p:g}": column.tolist()
+                    for p, column in zip(PERCENTILES, quantiles.T, strict=True)
+                },
+                "correlation": cells.correlation.tolist(),
+                "dead": (~alive).nonzero()[:, 0].tolist(),
+            },
+            "percentiles_of_every": self.every,
+            "outlier_cells": self._outliers(),
+            "spatial": self._spatial(std),
+            "constants": self._constants(cells),
+        }
+
+    def _outliers(self) -> dict[str, Any]:
+        """Return how many cells have a norm far above the others'."""
+        quarters = self.norms.quantiles(torch.tensor([0.25, 0.5, 0.75]).double())[0]
+        limit = float(quarters[1] + _FAR * (quarters[2] - quarters[0]) / 1.349)
+        count, of = self.norms.count_above(limit), int(self.norms.counts.sum())
+        return {"norm_above": limit, "count": count, "of": of, "share": count / of}
+
+    def _spatial(self, std: Tensor) -> dict[str, Any]:
+        """Return how far corners and edges are from the mean, for the commonest shape."""
+        shape, (count, mean) = max(self.places.items(), key=lambda one: one[1][0])
+        center = mean.flatten(1).mean(1)
+        unit = std.clamp_min(1e-30)
+        corners = mean[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+        edges = torch.cat([mean[:, 0], mean[:, -1], mean[:, :, 0], mean[:, :, -1]], 1)
+        largest = ((mean - center[:, None, None]) / unit[:, None, None]).abs().amax((1, 2))
+        return {
+            "shape": [*shape],
+            "latents": count,
+            "corners": ((corners.mean(1) - center) / unit).tolist(),
+            "edges": ((edges.mean(1) - center) / unit).tolist(),
+            "largest": largest.tolist(),
+            "standard_error": 1 / math.sqrt(count),
+        }
+
+    def _constants(self, cells: Moments) -> dict[str, Any]:
+        """Return what a trainer needs, with 95 % intervals over latents, not over cells."""
+        mean = torch.cat([cells.mean, cells.mean.mean()[None]])
+        between = cells.mean.var(unbiased=False)
+        variance = torch.cat([cells.variance, (cells.variance.mean() + between)[None]])
+        std, ends = variance.sqrt(), _Z * self._errors(mean, variance)
+        spread = ends[1] / (2 * std.clamp_min(1e-30))
+        low, high = (std - spread).clamp_min(0), std + spread
+        c = self.channels
+        scale = [float(one) for one in (1 / std[c], 1 / high[c], 1 / low[c])]
+        return {
+            "latents_mean": _with_ends(mean[:c], mean[:c] - ends[0, :c], mean[:c] + ends[0, :c]),
+            "latents_std": _with_ends(std[:c], low[:c], high[:c]),
+            "shift_factor": _with_ends(mean[c], mean[c] - ends[0, c], mean[c] + ends[0, c]),
+            "scaling_factor": dict(zip(("value", "lower", "upper"), scale, strict=True)),
+            "level": 0.95,
+            "formula": "(z - shift_factor) * scaling_factor, or (z - latents_mean) / latents_std",
+        }
+
+    def _errors(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """Return standard errors (2, C + 1) of mean and variance, by the delta method.
+
+        Latents are independent, their cells are not. The variance is q − m², so that a latent
+        moves it by q_i − 2·m·m_i.
+        """
+        total, squares = self.weights
+        square = variance + mean**2
+        (m, q), (mm, mq, qq) = self.firsts, self.seconds
+        var_m = mm - 2 * mean * m + squares * mean**2
+        cov = mq - mean * q - square * m + squares * mean * square
+        var_q = qq - 2 * square * q + squares * square**2
+        influence = var_q - 4 * mean * cov + 4 * mean**2 * var_m
+        n = self.latents - self.broken
+        correction = n / max(1, n - 1)
+        found = torch.stack([var_m, influence]).clamp_min(0) * correction
+        return found.sqrt() / total if n > 1 else torch.full_like(found, math.nan)
+
+    def farthest(self, count: int) -> list[tuple[int, float]]:
+        """Return number and distance of the latents farthest from the rest, not finite ones first.
+
+        A latent is described by the mean and the logarithm of the mean square of each channel.
+        The distance is the root mean square of their robust z-scores (median and MAD).
+        """
+        described = torch.cat(self.summaries).double()
+        described[:, 1] = described[:, 1].clamp_min(1e-30).log()
+        rows = described.flatten(1)
+        whole = rows.isfinite().all(1)
+        if not whole.any():
+            return [(number, math.inf) for number in range(min(count, len(rows)))]
+        center = rows[whole].median(0).values
+        spread = 1.4826 * (rows[whole] - center).abs().median(0).values
+        scores = ((rows - center) / spread.clamp_min(1e-9)).square().mean(1).sqrt()
+        scores[~whole] = math.inf
+        order = scores.argsort(descending=True, stable=True)[:count]
+        return [(int(number), float(scores[number])) for number in order]
+
+
+def _with_ends(value: Tensor, lower: Tensor, upper: Tensor) -> dict[str, Any]:
+    return {"value": value.tolist(), "lower": lower.tolist(), "upper": upper.tolist()}
+
+
+def measure_store(
+    store: Store, *, worst: int = 0, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Return the statistics of all latents of a store, of any shapes, JSON-ready.
+
+    One pass. Memory does not depend on their number, but for 8·C bytes each if ``worst`` is asked.
+
+    Parameters
+    ----------
+    store : Store, or what ``open_latents`` returns
+    worst : int, how many of the latents farthest from the rest to name
+    progress : called as ``progress("measuring", done, total)``, in latents
+
+    Raises
+    ------
+    FileError : a shard is damaged, or no latent is finite.
+    """
+    total = sum(n * c * h * w for (c, h, w), n in store.shapes.items())
+    every = max(1, -(-total // _COUNTED))
+    found = Statistics(store.spec.channels, every, worst > 0)
+    largest = max((c * h * w for c, h, w in store.shapes), default=1)
+    for latents in store.blocks(max(1, _BLOCK_VALUES // largest)):
+        found.add(latents)
+        if progress:
+            progress("measuring", found.latents, len(store))
+    facts = {"store": str(store.folder), "space": store.manifest.space, **found.facts()}
+    facts |= {"model": store.spec.name, "skipped": store.skipped}
+    if worst:
+        farthest = found.farthest(worst)
+        names = _names(store, {number for number, _ in farthest})
+        facts["worst"] = [{"path": names[k], "distance": far} for k, far in farthest]
+    return facts
+
+
+def _names(store: Store, wanted: set[int]) -> dict[int, str]:
+    """Return number → path, numbers in the order of ``store.blocks``."""
+    return {k: path for k, path in enumerate(_in_blocks(store)) if k in wanted}
+
+
+def _in_blocks(store: Store) -> Iterator[str]:
+    for shard in range(len(store.counts)):
+        lines = [line for line in store.lines_of(shard) if "skipped" not in line]
+        for shape in store.shapes:
+            yield from (line["path"] for line in lines if tuple(line["shape"]) == shape)

@@ -1,0 +1,120 @@
+"""Statistics of latents against NumPy and SciPy, merged over shards, and their constants."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import CommandLine
+from scipy import stats
+
+from latentlab.store.foreign import open_latents
+from latentlab.store.statistics import PERCENTILES, Statistics, measure_store
+
+
+def skewed(*shape: int, seed: int = 0) -> np.ndarray:
+    """Return latents with other means, scales and tails in each channel, and smooth cells."""
+    generator = np.random.default_rng(seed)
+    values = generator.gamma(3, size=shape) + 50 * np.arange(shape[1])[None, :, None, None]
+    return values + generator.standard_normal((shape[0], shape[1], 1, 1))
+
+
+def test_merged_over_seven_uneven_shards_equals_numpy() -> None:
+    values = skewed(200, 5, 8, 6)
+    merged = Statistics(5)
+    for part in np.split(values, [1, 3, 17, 60, 61, 150]):
+        shard = Statistics(5)
+        for block in torch.from_numpy(part).split(7):
+            shard.add(block)
+        merged.merge(shard)
+    facts, cells = merged.facts(), values.transpose(1, 0, 2, 3).reshape(5, -1)
+    found = facts["channels"]
+    for name, right in {
+        "mean": cells.mean(1),
+        "std": cells.std(1),
+        "skewness": stats.skew(cells, 1),
+        "excess_kurtosis": stats.kurtosis(cells, 1),
+        "correlation": np.corrcoef(cells),
+    }.items():
+        np.testing.assert_allclose(found[name], right, rtol=1e-10, atol=1e-10, err_msg=name)
+    constants = facts["constants"]
+    assert constants["scaling_factor"]["value"] == pytest.approx(1 / values.std(), rel=1e-10)
+    assert constants["shift_factor"]["value"] == pytest.approx(values.mean(), rel=1e-10)
+    corners = values[..., [0, 0, -1, -1], [0, -1, 0, -1]].mean((0, 2)) - cells.mean(1)
+    np.testing.assert_allclose(facts["spatial"]["corners"], corners / cells.std(1), atol=1e-9)
+    assert (facts["latents"], facts["cells"]) == (200, 9600)
+
+
+def test_percentiles_are_within_the_rounding_of_float16() -> None:
+    values = np.random.default_rng(0).standard_normal((300, 2, 8, 8)) * 3
+    found = Statistics(2)
+    found.add(torch.from_numpy(values))
+    cells = values.transpose(1, 0, 2, 3).reshape(2, -1)
+    right = np.percentile(cells, PERCENTILES, axis=1, method="higher")
+    percentiles = found.facts()["channels"]["percentiles"]
+    for p, row in zip(PERCENTILES, right, strict=True):
+        np.testing.assert_allclose(percentiles[f"P{p:g}"], row, rtol=6e-4, atol=1e-6)
+
+
+def test_intervals_cover_the_truth_though_cells_are_alike() -> None:
+    """Over 200 data sets of 60 latents, whose cells share half their variance."""
+    generator = torch.Generator().manual_seed(0)
+    inside = torch.zeros(4)
+    for _ in range(200):
+        common = torch.randn(60, 2, 1, 1, generator=generator, dtype=torch.float64)
+        cells = torch.randn(60, 2, 4, 4, generator=generator, dtype=torch.float64)
+        found = Statistics(2)
+        found.add(1 + common + cells)
+        constants = found.facts()["constants"]
+        truth = {"latents_mean": 1, "latents_std": 2**0.5}
+        truth |= {"shift_factor": 1, "scaling_factor": 2**-0.5}
+        for index, (name, value) in enumerate(truth.items()):
+            ends = constants[name]
+            low, high = (np.atleast_1d(ends[end])[0] for end in ("lower", "upper"))
+            inside[index] += low <= value <= high
+    assert ((inside >= 0.89 * 200) & (inside <= 0.99 * 200)).all(), inside
+
+
+def test_dead_channels_outliers_and_what_is_not_finite_are_counted(
+    tmp_path: Path, cli: CommandLine
+) -> None:
+    values = np.random.default_rng(0).standard_normal((50, 4, 6, 6)).astype(np.float32)
+    values[:, 2] = 0.5
+    values[7, 0, 1, 1] = 500
+    values[9, 1, 0, 0] = np.nan
+    np.save(tmp_path / "a.npy", values)
+    facts = cli("store", "stats", tmp_path / "a.npy", "--worst", 3, "--json").facts
+    assert facts["channels"]["dead"] == [2]
+    assert (facts["outlier_cells"]["count"], facts["outlier_cells"]["of"]) == (1, 49 * 36)
+    assert facts["non_finite_share"] == 1 / values.size
+    assert facts["latents_non_finite"] == 1
+    assert [one["path"] for one in facts["worst"][:2]] == ["a.npy#9", "a.npy#7"]
+    assert facts["space"] == "unstated"
+    kept = np.delete(values, 9, 0).astype(np.float64)
+    np.testing.assert_allclose(facts["channels"]["mean"], kept.mean((0, 2, 3)), atol=1e-12)
+    said = cli("store", "stats", tmp_path / "a.npy", "--worst", 3).out
+    assert "dead channels: 2" in said
+    assert "a.npy#9" in said
+    assert "space unstated" in said
+
+
+def test_several_shapes_and_a_store_give_the_same(tmp_path: Path, cli: CommandLine) -> None:
+    generator = np.random.default_rng(1)
+    wide, tall = (generator.standard_normal((9, 4, *side)) for side in ((4, 8), (8, 4)))
+    (tmp_path / "some").mkdir()
+    np.save(tmp_path / "some" / "a.npy", wide.astype(np.float32))
+    np.save(tmp_path / "some" / "b.npy", tall.astype(np.float32))
+    assert cli("store", "import", tmp_path / "some", tmp_path / "store", "--per-shard", 4).code == 0
+    facts = cli("store", "stats", tmp_path / "store", "--json").facts
+    assert facts["shapes"] == {"4x4x8": 9, "4x8x4": 9}
+    both = np.concatenate([one.transpose(1, 0, 2, 3).reshape(4, -1) for one in (wide, tall)], 1)
+    np.testing.assert_allclose(facts["channels"]["std"], both.std(1), rtol=1e-6)
+    direct = measure_store(open_latents(tmp_path / "some"), worst=2)
+    assert direct["constants"]["scaling_factor"]["value"] == pytest.approx(
+        facts["constants"]["scaling_factor"]["value"], rel=1e-12
+    )
+    assert len(direct["worst"]) == 2
+    assert all(math.isfinite(one["distance"]) for one in direct["worst"])
