@@ -21,6 +21,7 @@ from latentlab.cli.failures import explain
 from latentlab.cli.help import GroupedCommand
 from latentlab.cli.interpolate import interpolate
 from latentlab.cli.models import models
+from latentlab.cli.palette import palette
 from latentlab.cli.pca import pca
 from latentlab.cli.reconstruct import reconstruct
 from latentlab.cli.store import store
@@ -37,7 +38,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # drawing the help with rich would double the time of --help
 )
 for command in (
-    *(pca, traverse, directions, transfer, interpolate, reconstruct, encode, models, completion),
+    *(pca, traverse, directions, transfer, interpolate, reconstruct, palette, encode),
+    *(models, completion),
 ):
     app.command(command.__name__, cls=GroupedCommand)(command)
 app.add_typer(store, name="store")
