@@ -25,7 +25,7 @@ from tiny_models import save_tiny
 from torch import Tensor
 
 from latentlab.encoding.encoder import describe_model, encode
-from latentlab.errors import ShapeError, UsageError
+from latentlab.errors import MissingExtraError, ShapeError, UsageError
 from latentlab.loaders import FAMILIES, LatentVAE, load_vae
 from latentlab.loaders.base import ModelOrigin
 from latentlab.loaders.checkpoints import read_folder
@@ -538,3 +538,13 @@ def test_a_model_of_one_size_gets_it_by_default_and_refuses_others(tmp_path: Pat
     assert encode(vae, photo, size="auto").values.shape == (64, 4, 4)
     with pytest.raises(ShapeError, match=r"16×16, the only size that .* Pass size=16 \(--size 16"):
         encode(vae, photo, size=32)
+
+
+def test_an_older_diffusers_is_asked_to_be_upgraded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_tiny("AutoencoderKLHunyuanImage", tmp_path)
+    old = SimpleNamespace(__version__="0.38.0")
+    monkeypatch.setattr("latentlab.loaders.diffusers_vae.import_module", lambda _: old)
+    with pytest.raises(MissingExtraError, match=r"0\.38\.0 without .*--upgrade diffusers"):
+        load_vae(tmp_path, device="cpu")

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from latentlab.errors import MissingExtraError
 from latentlab.latents import LatentSpec
 from latentlab.loaders.families import ModuleVAE
 from latentlab.loaders.ldm import rename
@@ -51,12 +52,22 @@ class DiffusersVAE(ModuleVAE):
 
     @classmethod
     def build_module(cls, config: Mapping[str, Any]) -> nn.Module:
-        """Return diffusers' module; raises ValueError for images without three colors."""
+        """Return diffusers' module; raises ValueError for images without three colors.
+
+        An older diffusers without the class raises MissingExtraError.
+        """
         colors = cls.count_colors(config)
         for option in cls.colors:
             if config.get(option, colors) != colors:
                 raise ValueError(f"{option} = {config[option]} where images have {colors}")
-        diffusers_class = getattr(import_module("diffusers"), cls.family)
+        library = import_module("diffusers")
+        if not hasattr(library, cls.family):
+            raise MissingExtraError(
+                f"diffusers {library.__version__} without {cls.family}",
+                "a version that has this class",
+                "run pip install --upgrade diffusers",
+            )
+        diffusers_class = getattr(library, cls.family)
         module: nn.Module = diffusers_class(**cls._known_options(diffusers_class, config))
         return module
 
