@@ -343,3 +343,41 @@ def test_pca_leaves_out_what_is_not_finite_and_says_so(
     assert "pickle.pt: is a pickle that wants to run code" in called.err
     assert "(N = 4, D = 144)" in called.out
     assert cli("pca", cli.image, "--layout", "packed").code == 2
+
+
+def test_buckets_are_analyzed_and_exported_one_by_one_and_cells_together(
+    tmp_path: Path, cli: CommandLine
+) -> None:
+    wide, tall = drawn(6, 4, 4, 6), drawn(5, 4, 6, 4, seed=1)
+    (tmp_path / "some").mkdir()
+    for number in range(6):  # mixed, so that a shard holds both
+        np.save(tmp_path / "some" / f"{number}a.npy", wide[number])
+        if number < 5:
+            np.save(tmp_path / "some" / f"{number}b.npy", tall[number])
+    store = tmp_path / "store"
+    assert cli("store", "import", tmp_path / "some", store, "--per-shard", 4).code == 0
+    refused = cli("pca", store)
+    assert refused.code == 2
+    assert "--bucket" in refused.error
+    for place in (store, tmp_path / "some"):
+        facts = cli("pca", place, "--bucket", "4x6x4", "--json").facts
+        rows = tall.reshape(5, -1).astype(np.float64)
+        values = np.linalg.svd(rows - rows.mean(0), compute_uv=False)[:-1] ** 2 / 4
+        np.testing.assert_allclose(facts["explained_variance"], values, rtol=1e-6)
+        facts = cli("pca", place, "-k", "tokens", "--json").facts
+        cells = [one.transpose(0, 2, 3, 1).reshape(-1, 4) for one in (wide, tall)]
+        values = np.linalg.eigvalsh(np.cov(np.concatenate(cells).T.astype(np.float64)))[::-1]
+        np.testing.assert_allclose(facts["explained_variance"], values, rtol=1e-6)
+        assert facts["n_samples"] == 11 * 24
+        assert "cells of 11 images of 2 shapes" in facts["title"]
+    out = tmp_path / "tall.npz"
+    assert cli("store", "export", store, "--out", out, "--bucket", "4x6x4").code == 0
+    with np.load(out) as found:
+        np.testing.assert_array_equal(found["latents"], tall)
+        assert [*found["paths"]] == [f"{number}b.npy" for number in range(5)]
+    bucket = open_store(store).bucket((4, 6, 4))
+    assert len(bucket) == 5
+    np.testing.assert_array_equal(bucket[-1].values, tall[4])
+    np.testing.assert_array_equal(bucket[1:3][1].values, tall[2])
+    assert [one.values.shape for one in bucket] == [(4, 6, 4)] * 5
+    assert cli("store", "export", store, "--out", out, "--bucket", "4x9x9").code == 2

@@ -202,7 +202,7 @@ def test_images_of_several_shapes_are_encoded_together_by_shape(tmp_path: Path) 
         shard = load_file(tmp_path / "store" / f"latents-{line['shard']:05d}.safetensors")
         stored = shard["latents." + "x".join(map(str, line["shape"]))][line["row"]]
         torch.testing.assert_close(stored.float(), expected, rtol=1e-3, atol=1e-3)
-    with pytest.raises(ShapeError, match=r"2 shapes .* --size"):
+    with pytest.raises(ShapeError, match=r"2 shapes .* --bucket"):
         store.batches(4)
 
 

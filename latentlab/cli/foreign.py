@@ -41,6 +41,12 @@ Model = Annotated[
 Links = Annotated[
     bool, typer.Option("--follow-links", help="Follow links that lead out of the folder.")
 ]
+Bucket = Annotated[
+    str | None,
+    typer.Option(
+        "--bucket", metavar="CxHxW", help="Of latents of several shapes, only this: 4x32x48."
+    ),
+]
 _SHOWN = 10
 _SUFFIXES = (".npy", ".npz", ".pt", ".pth", ".safetensors")
 

@@ -14,6 +14,7 @@ from latentlab.cli import options
 from latentlab.cli.completion import names_of
 from latentlab.cli.console import SHORTEN_SAMPLING, progress_bar, say, shown, styled, table, tiling
 from latentlab.cli.foreign import (
+    Bucket,
     Key,
     Layout,
     Links,
@@ -93,6 +94,7 @@ def pca(
     layout: Layout = None,
     space: Space = None,
     follow_links: Links = False,
+    bucket: Bucket = None,
 ) -> None:
     """Plot the cumulative explained variance around an image, or of a whole store."""
     from latentlab.store.opening import is_store
@@ -107,7 +109,7 @@ def pca(
     foreign = len(given) == 1 and not is_store(given[0]) and holds_latents(given[0])
     if foreign or (len(given) == 1 and is_store(given[0])):
         _refuse_image_options(context, *(["model", "device"] if foreign else []))
-        fit["images"] = images
+        fit |= {"images": images, "bucket": bucket}
         store: Any = given[0]
         if foreign:
             how = {"follow_links": follow_links, "quiet": output.quiet}
@@ -122,7 +124,7 @@ def pca(
     if images is None and (files := _folder_of_images(context, given)):
         _of_folder(context, files, machine, samples, output)
         return
-    if wrong := given_options(context, ("key", "layout", "space", "follow_links")):
+    if wrong := given_options(context, ("key", "layout", "space", "follow_links", "bucket")):
         raise UsageError(f"{', '.join(wrong)} with an image", "latents", "leave them out")
     if images is not None:
         raise UsageError("--images with an image", "a store", "leave --images out")

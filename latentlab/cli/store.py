@@ -9,7 +9,7 @@ import typer
 
 from latentlab.cli import options
 from latentlab.cli.console import print_json, print_parts, progress_bar, say, table
-from latentlab.cli.foreign import Key, Layout, Links, Model, Space, open_foreign
+from latentlab.cli.foreign import Bucket, Key, Layout, Links, Model, Space, open_foreign
 from latentlab.cli.help import GroupedCommand
 from latentlab.cli.inputs import check_store
 
@@ -77,6 +77,7 @@ def export(
     folder: Folder,
     out: Annotated[Path, typer.Option(*options.OUT, help="A file in .safetensors, .npy or .npz.")],
     dtype: Annotated[str, typer.Option(help="stored or float32.")] = "stored",
+    bucket: Bucket = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -86,6 +87,7 @@ def export(
     from latentlab.store.reading import open_store
 
     opened = open_store(folder)
+    opened = opened.bucket(bucket) if bucket else opened
     files = [str(path) for path in export_store(opened, out, dtype=dtype)]
     if json:
         print_json({"pictures": len(opened), "shape": [len(opened), *opened.shape], "files": files})

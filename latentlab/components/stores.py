@@ -70,6 +70,8 @@ class StoreRows(RowStream):
             },
         )
         label = f"{self.part.label} of {len(store):,} images"
+        if len(store.shapes) > 1:
+            label += f" of {len(store.shapes)} shapes"
         drawn = replace(self.part, layout=self.layout, origin=origin, label=label)
         return replace(drawn, n_samples=self.n_samples)
 
@@ -100,13 +102,16 @@ def store_rows(
     """
     if parts not in PARTS:
         raise UsageError(f"parts {parts!r}", " or ".join(PARTS), "choose one of them")
-    channels, height, width = store.shape
+    several = parts == "tokens" and len(store.shapes) > 1
+    # Cells of all shapes have the same channels; the commonest shape stands for the others.
+    common = max(store.shapes, key=lambda one: store.shapes[one]) if several else store.shape
+    channels, height, width = common
     layout = LAYOUTS[parts]((channels, height, width), Window(0, 0, height, width))
-    cells = 1 if layout.grid is None else height * width
+    cells = {shape: 1 if layout.grid is None else shape[1] * shape[2] for shape in store.shapes}
     ranks = ranks or Ranks()
     return StoreRows(
-        _Reader(store, layout, cells, ranks, progress),
-        len(store) * cells,
+        _Reader(store, layout, max(cells.values()), ranks, progress),
+        sum(count * cells[shape] for shape, count in store.shapes.items()),
         layout.n_features,
         ranks=ranks,
         whole=store_rows(store, parts, progress=progress) if ranks.world > 1 else None,
@@ -151,10 +156,11 @@ class _Reader:
         self.passes += 1
         rank, world = self.ranks.rank, self.ranks.world
         total, done, what = len(self.store), 0, f"pass {self.passes} over the latents"
-        for latents in self.store.batches(
-            max(1, rows // self.cells), first_shard=rank, every=world
-        ):
-            yield self.layout.flatten(latents)
+        several = len(self.store.shapes) > 1
+        read = self.store.blocks if several else self.store.batches
+        for latents in read(max(1, rows // self.cells), first_shard=rank, every=world):
+            cells = latents.movedim(1, -1).flatten(0, -2) if several else None
+            yield self.layout.flatten(latents) if cells is None else cells
             done += len(latents) * world
             if self.progress:
                 self.progress(what, min(done, total), total)

@@ -42,6 +42,7 @@ def analyze_store(
     images: str | Path | None = None,
     command_line: list[str] | None = None,
     figure_format: str = "png",
+    bucket: str | None = None,
     ranks: Ranks | None = None,
     progress: Progress | None = None,
 ) -> Analysis | None:
@@ -56,6 +57,7 @@ def analyze_store(
     images : folder or tar file of the images that were encoded, to show some; optional
     command_line : for ``run.json``
     figure_format : ``"png"``, ``"pdf"`` or ``"svg"``
+    bucket : take the latents of one shape only, such as ``"4x32x48"``; optional
     ranks : Ranks that share the reading, optional
     progress : called as ``progress("pass 1 over the latents", done, total)``
 
@@ -93,6 +95,7 @@ def analyze_store(
     check_folder(out or RUNS_FOLDER)
     check_figure_format(figure_format)
     store = path if isinstance(path, Store) else open_store(path)
+    store = store.bucket(bucket) if bucket else store
     rows = store_rows(store, parts, ranks=ranks, progress=progress)
     pca = fit_pca(rows, n_components, solver, seed=seed)
     if ranks and not ranks.is_first:

@@ -93,6 +93,12 @@ class ForeignLatents(Store):
             self.folder, self.manifest, [one for one in parts if len(one)], faults, self.vae
         )
 
+    def bucket(self, shape: str | Shape) -> ForeignLatents:
+        """Return the latents of one shape."""
+        only = super().bucket(shape).only
+        parts = [part for part in self.parts if part.form.shape == only]
+        return _opened(self.folder, self.manifest, parts, self.faults, self.vae)
+
     def __getitem__(self, number: Any) -> Any:
         """Return one latent by its number, or those of a slice."""
         if isinstance(number, slice):

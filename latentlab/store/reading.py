@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -42,6 +42,7 @@ class Store:
     skipped : int, images of the list that could not be encoded
     bytes : int, size of all files of latents
     counts : number of latents in each shard
+    only : the one shape of a bucket, or None for the whole store
     """
 
     folder: Path
@@ -50,6 +51,20 @@ class Store:
     skipped: int
     bytes: int
     counts: tuple[int, ...]
+    only: Shape | None = field(default=None, kw_only=True)
+
+    def bucket(self, shape: str | Shape) -> Store:
+        """Return the latents of one shape, such as ``"4x32x48"`` or (4, 32, 48), as a store.
+
+        Raises
+        ------
+        UsageError : no latent has this shape.
+        """
+        names = {"x".join(map(str, known)): known for known in self.shapes}
+        name = shape if isinstance(shape, str) else "x".join(map(str, shape))
+        if name not in names:
+            raise UsageError(f"bucket {name}", f"one of {', '.join(names)}", "pass one of them")
+        return replace(self, shapes={names[name]: self.shapes[names[name]]}, only=names[name])
 
     def __len__(self) -> int:
         """Return the number of latents."""
@@ -71,13 +86,22 @@ class Store:
         """
         if isinstance(number, slice):
             positions = range(*number.indices(len(self)))
-            return latents_at(self.folder, self.manifest, self.counts, positions)
-        position = position_of(number, len(self))
-        return latents_at(self.folder, self.manifest, self.counts, [position])[0]
+            return latents_at(self.folder, self.manifest, self.counts, self._numbers(positions))
+        chosen = self._numbers([position_of(number, len(self))])
+        return latents_at(self.folder, self.manifest, self.counts, chosen)[0]
+
+    def _numbers(self, positions: Sequence[int]) -> Sequence[int]:
+        """Return the numbers in the whole store of latents of this bucket."""
+        if self.only is None:
+            return positions
+        lines = (line for line in self._lines() if "skipped" not in line)
+        every = [k for k, line in enumerate(lines) if tuple(line["shape"]) == self.only]
+        return [every[position] for position in positions]
 
     def __iter__(self) -> Iterator[Latent]:
         """Yield every latent, one at a time, whatever their shapes."""
-        return latents_in_order(self.folder, self.manifest)
+        every = latents_in_order(self.folder, self.manifest)
+        return (one for one in every if self.only in (None, tuple(one.values.shape)))
 
     def index(self, path: str) -> int:
         """Return the number of the latent of an image, by its path in the source.
@@ -139,7 +163,8 @@ class Store:
 
     def images(self) -> Iterator[dict[str, Any]]:
         """Return path, size, sha256, shape, shard and row of every latent, in order."""
-        return (line for line in self._lines() if "skipped" not in line)
+        lines = (line for line in self._lines() if "skipped" not in line)
+        return (line for line in lines if self.only in (None, tuple(line["shape"])))
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         for shard in range(len(self.counts)):
@@ -173,7 +198,7 @@ class Store:
         raise ShapeError(
             f"latents of {len(self.shapes)} shapes in {self.folder} ({shown})",
             "one shape",
-            "encode the images with --size SIZE into another store",
+            "pass --bucket with one of them (store.bucket), or take the cells: -k tokens",
         )
 
     def batches(self, rows: int, *, first_shard: int = 0, every: int = 1) -> Iterator[Tensor]:
@@ -203,12 +228,12 @@ class Store:
         shape, shards = self.shape, range(first_shard, len(self.counts), every)
         return (latents for shard in shards for latents in self._read(shard, shape, rows))
 
-    def blocks(self, rows: int) -> Iterator[Tensor]:
+    def blocks(self, rows: int, *, first_shard: int = 0, every: int = 1) -> Iterator[Tensor]:
         """Yield latents (n, C, h, w), float32, of every shape; n is at most ``rows``.
 
-        Shard by shard, and in each of them shape by shape.
+        Shard by shard, and in each of them shape by shape; shards as for ``batches``.
         """
-        for shard in range(len(self.counts)):
+        for shard in range(first_shard, len(self.counts), every):
             for shape in self.shapes:
                 yield from self._read(shard, shape, rows)
 
