@@ -298,3 +298,31 @@ def test_progress_is_told() -> None:
     samples = noise(10, 30)
     find_intervals(samples, fit_pca(samples).spectrum, progress=lambda *state: told.append(state))
     assert told[-1] == ("intervals", 60, 60)
+
+
+def unbiased_ratio(rows: np.ndarray) -> float:
+    """Return (tr Σ)² / tr Σ², each the mean over distinct rows i, j, k, l (Li and Chen 2012)."""
+    count = len(rows)
+
+    def over_four(pairs: np.ndarray) -> float:
+        sums, squares = pairs.sum(1), (pairs**2).sum()
+        whole = sums.sum() ** 2 - 4 * (sums**2).sum() + 2 * squares
+        return float(whole / (count * (count - 1) * (count - 2) * (count - 3)))
+
+    products = rows @ rows.T
+    lengths = products.diagonal()
+    distances = (lengths[:, None] + lengths - 2 * products) / 2
+    np.fill_diagonal(products, 0)
+    sums, squares = products.sum(1), (products**2).sum()
+    two = squares / (count * (count - 1))
+    three = ((sums**2).sum() - squares) / (count * (count - 1) * (count - 2))
+    return over_four(distances) / (two - 2 * three + over_four(products))
+
+
+def test_the_corrected_ratio_is_a_mean_over_four_distinct_rows() -> None:
+    generator = np.random.default_rng(0)
+    rows = generator.standard_t(5, (40, 1)) * generator.normal(size=(40, 6)) * [5, 3, 2, 1, 1, 0.5]
+    centered = rows - rows.mean(0)
+    variances = np.linalg.svd(centered, compute_uv=False) ** 2 / 39
+    found = participation_ratio_corrected(variances, 40, (centered**2).sum(1))
+    assert found == pytest.approx(unbiased_ratio(rows))
