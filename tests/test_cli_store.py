@@ -183,5 +183,5 @@ def test_export_refuses_what_it_cannot_write(
     folder = make_folder(tmp_path / "photos", 2)
     save_smooth(folder / "tall.png", seed=1, height=40, width=16)
     fill(folder, tmp_path / "mixed")
-    refused(cli("store", "export", tmp_path / "mixed", "--out", "x.npy"), 2, "2 shapes", "--size")
+    refused(cli("store", "export", tmp_path / "mixed", "--out", "x.npy"), 2, "2 shapes", "--bucket")
     assert not Path("x.npy").exists()

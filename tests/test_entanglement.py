@@ -77,6 +77,6 @@ def test_pca_of_a_folder_asks_for_the_neighborhood_by_name(
     assert cli("pca", folder, *how).code == 3
     facts = cli("pca", folder, *how, "-k", "augment", "--json").facts
     assert facts["n_images"] == 3
-    shown = cli("pca", folder, *how, "-k", "augment").out
-    assert "means over 3 images" in shown
-    assert "model − pixels" in shown
+    shown = cli("pca", folder, *how, "-k", "augment")
+    assert "means over 3 images" in shown.out, shown.err
+    assert "model − pixels" in shown.out

@@ -300,7 +300,7 @@ def test_progress_ends_at_the_total(linear_vae: LinearVAE, linear_latent: Latent
         ("augment", dict.fromkeys(vars(Augment()), 0), "at least one factor"),
         ("gaussian", {"radius": 0}, "above 0"),
         ("reencode", {"radius": "inf"}, "above 0"),
-        ("tokens", {"patch": 2}, "no option"),
+        ("tokens", {"patch": 2}, "expected none"),
         ("crops", {"smallest": 1.5}, "between 0 and 1"),
         ("knn", {}, "folder=DIR"),
         ("frames", {}, "video=FILE"),

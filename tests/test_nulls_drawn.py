@@ -332,7 +332,7 @@ def test_a_partial_spectrum_is_compared_as_far_as_it_is_known() -> None:
 
 
 def test_unknown_nulls_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="isotropic, parallel, signflip, stationary"):
+    with pytest.raises(UsageError, match="isotropic, parallel, shifted, signflip, stationary"):
         NULLS.make("broken-stick")
 
 

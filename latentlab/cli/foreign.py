@@ -9,6 +9,7 @@ import typer
 
 from latentlab.cli.completion import model_names, names_of
 from latentlab.cli.console import progress_bar, say
+from latentlab.results.folders import RUNS_FOLDER
 
 if TYPE_CHECKING:
     from latentlab.store.reading import Store
@@ -48,22 +49,33 @@ Bucket = Annotated[
     ),
 ]
 _SHOWN = 10
-_SUFFIXES = (".npy", ".npz", ".pt", ".pth", ".safetensors")
+_SUFFIXES = {".npy", ".npz", ".pt", ".pth", ".safetensors"}
 
 
 def holds_latents(path: str) -> bool:
     """Return whether a path is a file of latents, or a folder or tar file with some in it."""
+    from latentlab.images.pillow import IMAGE_SUFFIXES
+
     place = Path(path)
     if place.is_dir():
         marks = ("pca.json", "directions.json", "run.json", "config.json", "model_index.json")
         if any((place / mark).exists() for mark in marks):
             return False
-        return any(file.suffix.lower() in _SUFFIXES for file in place.rglob("[!.]*"))
+        beside = {file.suffix.lower() for file in place.iterdir() if not file.name.startswith(".")}
+        # A folder of images may hold the runs that were made in it; caches lie beside the images.
+        if beside & _SUFFIXES or beside & set(IMAGE_SUFFIXES):
+            return bool(beside & _SUFFIXES)
+        return any(_is_latents(file.relative_to(place)) for file in place.rglob("[!.]*"))
     if place.suffix.lower() == ".tar" and place.is_file():
         from latentlab.store.places import places_at
 
         return bool(places_at(place).places)
     return place.is_file() and place.suffix.lower() in _SUFFIXES
+
+
+def _is_latents(file: Path) -> bool:
+    inside = any(part.startswith(".") or part == RUNS_FOLDER.name for part in file.parts)
+    return not inside and file.suffix.lower() in _SUFFIXES
 
 
 def open_foreign(

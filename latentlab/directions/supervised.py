@@ -80,13 +80,17 @@ def standardized_factors(hood: Neighborhood) -> tuple[tuple[str, ...], Tensor]:
 def varying_factors(hood: Neighborhood) -> tuple[tuple[str, ...], Tensor]:
     """Return names and values (n, m), float64, of the factors that vary, gains as logarithms.
 
+    They come in the order of the sampler, however those that were kept in a file are sorted.
+
     Raises
     ------
     UsageError : no factor is known, or none varies.
     """
     columns = {}
     amounts = sampler_of(hood).amounts
-    for name, values in hood.factors.items():
+    known = [name for name in amounts if name in hood.factors]
+    for name in dict.fromkeys((*known, *hood.factors)):
+        values = hood.factors[name]
         gain = name in amounts and amounts[name].gain
         natural = values.double().log() if gain else values.double()
         if len(natural) > 1 and float(natural.std()) > 0:
