@@ -147,7 +147,7 @@ class LatentVAE(ABC):
 
     @cached_property
     def _activation_bytes_per_pixel(self) -> float:
-        side = self.spec.multiple * max(1, 64 // self.spec.multiple)
+        side = self.only_side or self.spec.multiple * max(1, 64 // self.spec.multiple)
         largest = 0
 
         def measure(_: nn.Module, inputs: tuple[object, ...], output: object) -> None:

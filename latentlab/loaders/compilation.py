@@ -14,11 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.utils._pytree import tree_map_only
 
 from latentlab.errors import MissingExtraError, UsageError
 from latentlab.loaders.base import LatentVAE
 
-HALVES = ("encoder", "decoder")
+HALVES = (("encoder",), ("decoder", "decoder_unet"))
+"""Names that families give to each half."""
 _SIZES = 4
 """Number of image sizes that are compiled separately; later ones share code for any size."""
 _VERSIONS = 64
@@ -51,8 +53,8 @@ def compile_vae(vae: LatentVAE, *, backend: str | Callable[..., Any] = "inductor
     torch.Size([16, 8, 8])
     """
     module = getattr(vae, "module", None)
-    halves: list[Any] = [getattr(module, name, None) for name in HALVES]
-    if not all(isinstance(half, torch.nn.Module) for half in halves):
+    halves = [_find_half(module, names) for names in HALVES]
+    if not all(halves):
         raise UsageError(
             f"{vae.spec.name}, which has no encoder and decoder to compile",
             "a model made of torch modules",
@@ -63,6 +65,8 @@ def compile_vae(vae: LatentVAE, *, backend: str | Callable[..., Any] = "inductor
     config = torch._dynamo.config
     # Also called recompile_limit; torch 2.6 knows only this name.
     config.cache_size_limit = max(config.cache_size_limit, _VERSIONS)
+    # Seeded noise inside a decoder stays the same noise as without compilation.
+    torch._inductor.config.fallback_random = True
     # Measured now and cached, because compiled code does not call the hooks that measure it.
     vae.activation_bytes(1, 1)
     mode = "reduce-overhead" if vae.device.type == "cuda" else "default"
@@ -71,25 +75,46 @@ def compile_vae(vae: LatentVAE, *, backend: str | Callable[..., Any] = "inductor
     vae.compiled_by = backend
 
 
-def _compile_half(half: Any, compiled: Callable[..., Tensor]) -> None:
+def _find_half(module: Any, names: tuple[str, ...]) -> Any:
+    """Return the layers with the first of these names; None if the module has none."""
+    parts = [getattr(module, name, None) for name in names]
+    return next((part for part in parts if isinstance(part, torch.nn.Module)), None)
+
+
+def _compile_half(half: Any, compiled: Callable[..., Any]) -> None:
     plain = half.forward
     sizes: set[tuple[int, ...]] = set()
 
-    def forward(hidden: Tensor, **options: Any) -> Tensor:
-        if _is_differentiated(hidden):
-            result: Tensor = plain(hidden, **options)
-            return result
+    def forward(hidden: Tensor, *others: Any, **options: Any) -> Any:
+        if any(_is_differentiated(given) for given in (hidden, *others, *options.values())):
+            return plain(hidden, *others, **options)
+        count = len(hidden)
+
+        def fill(given: Any) -> Any:
+            # Some decoders take a second batch, such as timesteps or latents before the codebook.
+            if not (isinstance(given, Tensor) and given.ndim and len(given) == count):
+                return given
+            filled = _fill_up(given)
+            # Code for any number or size of images is slower, and rarely needed.
+            torch._dynamo.mark_static(filled, None if len(sizes) <= _SIZES else 0)
+            return filled
+
+        def take(result: Tensor) -> Tensor:
+            # A CUDA graph writes all its results to the same memory.
+            return (result[:count] if result.ndim and len(result) == length else result).clone()
+
         with warnings.catch_warnings():
             # diffusers looks up torch's version through a cache, and the version never changes.
             warnings.filterwarnings("ignore", message="(?s)Dynamo detected a call to .*lru_cache")
             # Where float32 is chosen, it is meant to be exact.
             warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
-            whole = _fill_up(hidden)
-            # Code for any number or size of images is slower, and rarely needed.
-            sizes.add(tuple(whole.shape[1:]))
-            torch._dynamo.mark_static(whole, None if len(sizes) <= _SIZES else 0)
-            # A CUDA graph writes all its results to the same memory.
-            return compiled(whole, **options)[: len(hidden)].clone()
+            sizes.add(tuple(hidden.shape[1:]))
+            whole = fill(hidden)
+            length = len(whole)
+            options = {name: fill(given) for name, given in options.items()}
+            results = compiled(whole, *map(fill, others), **options)
+            # Also of tuples and classes, whose caches of frames have as many images.
+            return tree_map_only(Tensor, take, results)
 
     half.forward = forward
 
@@ -107,7 +132,9 @@ def _fill_up(batch: Tensor) -> Tensor:
     return torch.nn.functional.pad(batch, (0, 0) * (batch.ndim - 1) + (0, missing))
 
 
-def _is_differentiated(hidden: Tensor) -> bool:
+def _is_differentiated(hidden: Any) -> bool:
+    if not isinstance(hidden, Tensor):
+        return False
     backward = torch.is_grad_enabled() and hidden.requires_grad
     return backward or forward_ad.unpack_dual(hidden).tangent is not None  # type: ignore[no-untyped-call]
 
