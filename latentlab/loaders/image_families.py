@@ -87,8 +87,11 @@ class VQVAE(KLVAE):
         return (f"latents are those before the codebook; the decoder {used}",)
 
     def _run_decoder(self, latents: Tensor) -> Tensor:
-        skip = _is_spatial(self.module)
-        images: Tensor = self.module.decode(latents, force_not_quantize=skip).sample
+        if not _is_spatial(self.module):
+            # Distances to the codebook have no forward derivative, and rounding needs none.
+            rounded = self.module.quantize(latents.detach())[0]
+            latents = latents + (rounded - latents).detach()
+        images: Tensor = self.module.decode(latents, force_not_quantize=True).sample
         return images
 
     def code_indices(self, latents: Tensor) -> Tensor:
