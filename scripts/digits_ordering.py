@@ -12,7 +12,7 @@ from latentlab.digits.data import Digits
 from latentlab.digits.measure import encode_digits
 from latentlab.digits.models import DigitsModel
 from latentlab.digits.morphology import FACTORS, measure_digits
-from latentlab.digits.objective import kl_nats
+from latentlab.digits.objective import active_latents, kl_nats
 from latentlab.digits.tilt import within_class_spearman
 from latentlab.errors import ShapeError
 
@@ -72,7 +72,9 @@ def sort_latents(model: DigitsModel, digits: Digits, *, tilt_at: int = 3) -> Dig
     factors = measure_digits(digits.images.numpy())
     rho = within_class_spearman(codes, factors)
     slant = np.abs(rho[:, :, FACTORS.index("slant")]).mean(0)
-    tilt = int(slant.argmax())
+    # A latent that collapsed is no tilt, however its remains correlate.
+    active = active_latents(codes.mean).numpy()
+    tilt = int(np.where(active | ~active.any(), slant, -1).argmax())
     kl = kl_nats(codes.mean, codes.logvar).mean(0)
     order = [index for index in kl.argsort(descending=True).tolist() if index != tilt]
     order.insert(min(tilt_at, len(order)), tilt)

@@ -91,7 +91,8 @@ def open_page(browser: Browser, address: str, hash_: str = "") -> Browser:
     browser.resize(1280, 900)
     browser.prefer(color_scheme="light", reduced_motion="no-preference")
     browser.visit(address + hash_)
-    browser.run("await window.latentlab.ready;" + SETTLE)
+    loaded = "while (!window.latentlab) await new Promise((go) => setTimeout(go, 20));"
+    browser.run(loaded + "await window.latentlab.ready;" + SETTLE)
     return browser
 
 

@@ -69,7 +69,7 @@ SMALLER = {
 def smaller(arguments: list[str]) -> list[str]:
     """Return a command of the README that does the same with less."""
     name = " ".join(arguments[: 2 if arguments[0] in ("digits", "store") else 1])
-    fewer = {"256": "64", "mnist": "digits"} if name != "pca" else {}
+    fewer = {"256": "64", "512": "128", "mnist": "digits"}
     # A download, and a photo that only readers have.
     fewer = {**fewer, "flux1": "mini", "photo.jpg": "sample:china"}
     kept = [fewer.get(word, word) for word in arguments]
@@ -88,6 +88,7 @@ def test_the_commands_of_the_readme_run(small_world: Path) -> None:
         assert run(smaller(arguments)) == 0, arguments
     # The table of a run's files names one that none of these commands writes.
     assert run(["pca", "sample:flower", "--size", "64", "-k", "tokens", "--out", "cells"]) == 0
+    assert run(["palette", "--model", "linear", "--out", "colors"]) == 0
     files = {path.name for path in small_world.rglob("*") if path.is_file()}
     named = re.findall(r"`([a-z_]+\.(?:png|json|safetensors|gif))`", README)
     assert set(named) <= files
