@@ -69,7 +69,7 @@ SMALLER = {
 def smaller(arguments: list[str]) -> list[str]:
     """Return a command of the README that does the same with less."""
     name = " ".join(arguments[: 2 if arguments[0] in ("digits", "store") else 1])
-    fewer = {"256": "64", "512": "128", "mnist": "digits"}
+    fewer = {"256": "128" if "--tile" in arguments else "64", "512": "256", "mnist": "digits"}
     # A download, and a photo that only readers have.
     fewer = {**fewer, "flux1": "mini", "photo.jpg": "sample:china"}
     kept = [fewer.get(word, word) for word in arguments]
