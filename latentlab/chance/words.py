@@ -98,12 +98,10 @@ class Words:
         also = [main.model.label, *also] if also else []
         alike = self.sampler.correlated if not main.model.keeps_neighbors else ""
         caution = f", though {alike}, so chance reaches further than this null" if alike else ""
-        noun = "component rises" if count == 1 else "components rise"
+        noun = "components rise" if count > 1 else "component rises"
         partial = count == len(self.spectrum.explained_variance) and not self.spectrum.is_complete
         amount = f"{'At least ' if partial else ''}{count}" if count else "No"
-        noun = noun if count else "component rises"
-        several = "; ".join(also)
-        several = f" ({several})" if also else ""
+        several = f" ({'; '.join(also)})" if also else ""
         text = f"{amount} {noun} {phrase}{caution}{several}."
         return [claim("count", text)]
 
@@ -122,7 +120,7 @@ class Words:
         if decay is None:
             return []
         text = f"From rank {decay.first} to {decay.last}, λ_k falls as k^−{decay.exponent:.2f} "
-        return [claim("decay", f"{text}({decay.lower:.2f}–{decay.upper:.2f}; k^−1 is log-like).")]
+        return [claim("decay", f"{text}({decay.lower:.2f}–{decay.upper:.2f}).")]
 
     def _fit(self, main: Null) -> list[Sentence]:
         if not self.spectrum.is_complete:
