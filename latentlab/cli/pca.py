@@ -86,7 +86,7 @@ def pca(
         typer.Option(
             autocompletion=names_of(NULLS.names),
             help="Null models to compare with: {nulls}, several separated by commas, or none. "
-            "Default: parallel, if it takes little time.",
+            "Default: those that match the neighborhood, if they take little time.",
         ),
     ] = None,
     figure_format: options.FigureFormat = "png",

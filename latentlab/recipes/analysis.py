@@ -123,12 +123,12 @@ def analyze(
     image : path, PIL image, array or tensor, as for :func:`latentlab.encode`, or a Latent with its
         image
     size : int, optional; side of the square in pixels. By default the image keeps its shape and
-        is shrunk if a side is above 512 px (1,024 on a GPU); ``"native"`` keeps its size.
+        is shrunk if a side is above 384 px (1,024 on a GPU); ``"native"`` keeps its size.
     value_range : as for :func:`latentlab.encode`
     neighborhood, n_samples, region, seed : as for :func:`latentlab.neighborhood`
     options : of the sampler, such as ``{"rotation": 20}``
     n_components, solver : as for :func:`latentlab.fit_pca`
-    nulls : names of null models; by default parallel if it takes little time
+    nulls : names of null models; by default those that match the neighborhood and take little time
     dtype : ``"auto"``, or anything else to encode in the VAE's own precision
     folder : for the results; by default ``latentlab-runs/<image>-<model>-<n>``
     command_line : for ``run.json``

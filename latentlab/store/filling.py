@@ -79,7 +79,7 @@ def encode_folder(
         that Hugging Face's ``datasets`` wrote. Or a Source of your own.
     out : str or Path; the store: a new folder, or a store that was begun with the same settings
     size : int, optional; center-crop to a square, then resize to size×size pixels. By default
-        images keep their shape, those with a side above 512 px (1,024 on a GPU) are shrunk to that,
+        images keep their shape, those with a side above 384 px (1,024 on a GPU) are shrunk to that,
         and all are cropped to multiples of ``vae.spec.multiple`` pixels. ``"native"`` shrinks none.
     store_dtype : ``"float16"``, ``"bfloat16"`` or ``"float32"``; dtype of the stored latents
     per_shard : int, optional; images in one shard. By default 256, or that of the store.
