@@ -247,7 +247,7 @@ def test_the_population_lies_between_the_samples_and_rows_left_out() -> None:
 
 
 def map_power_law(count: int) -> list[torch.Tensor]:
-    return [power_law(100, 300, 1.0, seed) for seed in range(count)]
+    return [power_law(128, 300, 1.0, seed) for seed in range(count)]
 
 
 def test_blocks_widen_the_interval_of_rows_that_are_alike() -> None:

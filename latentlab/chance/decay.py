@@ -11,7 +11,7 @@ FOLDS = 5
 """Parts of the rows, each of which is held out once."""
 _LEAST_HELD = 0.4  # of an eigenvalue's share in rows held out, to be corrected
 _OF_ALL = 8
-_FEWEST = 6
+_FEWEST = 12
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def correct(in_sample: Tensor, held_out: Tensor, kept: float = 1 - 1 / FOLDS) ->
 
 
 def last_rank(shares: Tensor, held_out: Tensor) -> int:
-    """Return the last rank (n,) up to which eigenvalues can be corrected; 0 for fewer than six.
+    """Return the last rank (n,) up to which eigenvalues can be corrected; 0 for fewer than twelve.
 
     They have two fifths of their share in rows held out, and are an eighth of all ranks at most.
     """

@@ -61,7 +61,7 @@ _CURVE_DRAWS_OF_LARGE = 20
 _LARGE = 1024
 _LEFT_OUT = 0.2
 _HALVES = 8
-_EXTRAPOLATED = 1.1  # how much larger errors are of what is extrapolated from N/2 and N
+_EXTRAPOLATED = 1.2  # how much larger errors are of what is extrapolated from N/2 and N
 _NARROW = 0.1  # a bracket of the curve whose middle is a correction
 
 
