@@ -117,7 +117,7 @@ ARGUMENTS = {
     "scan.pdf": ("a .pdf file", "PNG or JPEG"),
     "array.npy": ("a .npy file", "latentlab.analyze"),
     "vae.safetensors": ("a .safetensors file", "--model"),
-    "photos.zip": ("a .zip file", "npack"),
+    "photos.zip": ("a .zip file", "latentlab encode"),
     "photos.tar": ("a .tar file", "latentlab encode"),
     "nothing.png": ("0 bytes", "again"),
     "half.png": ("breaks off or is damaged", "again"),

@@ -24,6 +24,7 @@ ENCODE_TYPES = {
     **dict.fromkeys(("bytes_per_latent", "latent_std", "pictures_per_second", "seconds"), float),
     "store": str,
     "files": list,
+    **dict.fromkeys(("skipped_because", "left_out"), dict),
 }
 
 

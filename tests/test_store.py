@@ -81,7 +81,7 @@ def test_encode_folder_opens_the_source_and_fills_the_store(
     filled = encode_folder(LinearVAE(), str(photos), str(tmp_path / "store"), **options)
     assert (filled.folder, filled.computed) == (tmp_path / "store", 14)
     assert same_files(tmp_path / "store", finished)
-    with pytest.raises(ImageError, match="neither a folder nor a tar file"):
+    with pytest.raises(ImageError, match="neither a folder nor a tar, zip or parquet file"):
         encode_folder(LinearVAE(), photos / "nothing", tmp_path / "other", **options)
     assert not (tmp_path / "other").exists()
 

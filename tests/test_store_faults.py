@@ -38,7 +38,7 @@ from latentlab.machine.files import sha256_of_file
 from latentlab.store.filling import encode_folder
 from latentlab.store.preparing import prepare
 from latentlab.store.reading import open_store
-from latentlab.store.sources import Entry, Folder, safe_path
+from latentlab.store.sources import Entry, Folder, left_out, safe_path
 from latentlab.store.verification import verify_store
 
 
@@ -398,7 +398,7 @@ def test_no_image_is_one_line(tmp_path: Path, cli: CommandLine) -> None:
     assert not [*out.glob("*")]
 
 
-def test_links_out_of_the_folder_hidden_files_and_loops_are_left_out(
+def test_links_out_of_the_folder_hidden_files_and_loops_are_told(
     photos: Path, tmp_path: Path
 ) -> None:
     outside = save_smooth(tmp_path / "outside.png", seed=1)
@@ -407,15 +407,21 @@ def test_links_out_of_the_folder_hidden_files_and_loops_are_left_out(
     (photos / "dangling.png").symlink_to(photos / "nothing.png")
     (photos / "loop").symlink_to(photos)
     found = [entry.path for entry in Folder(photos).entries()]
-    assert "in.png" in found
-    assert not {"out.png", "dangling.png", ".hidden.png"} & {*found}
+    assert {"in.png", "out.png"} <= {*found}
+    assert not {"dangling.png", ".hidden.png"} & {*found}
     assert not [path for path in found if path.startswith("loop")]
+    left = {".txt": 1, "link that leads nowhere": 1}
+    assert left_out(Folder(photos)) == {**left, "link to a folder": 1}
+    assert "--follow-links" in prepare(Folder(photos), Fit(4), "out.png").problem
+    followed = Folder(photos, follow_links=True)
+    assert prepare(followed, Fit(4), "out.png").levels is not None
+    assert left_out(followed) == {**left, "link to a folder around it": 1}
 
 
 @pytest.mark.parametrize("path", ["../outside.png", "/etc/passwd", "sub/../../x.png", "out.png"])
 def test_paths_of_a_list_never_lead_out_of_the_folder(path: str, photos: Path) -> None:
     (photos / "out.png").symlink_to("/etc/passwd")
-    with pytest.raises(FileError, match="a path inside"):
+    with pytest.raises(FileError, match=r"a (path|file) inside"):
         safe_path(photos, path)
 
 
@@ -496,9 +502,9 @@ def test_a_loop_of_links_leads_nowhere(photos: Path, store: Path) -> None:
     (photos / "003.png").unlink()
     (photos / "003.png").symlink_to(photos / "003.png")
     found = verify_store(store, Folder(photos))
-    assert found.problems == ("'003.png', which leads out of its folder",)
+    assert found.problems == ("'003.png', a link which leads out of its folder",)
     prepared = prepare(Folder(photos), Fit(4), "003.png")
-    assert prepared.problem == "'003.png', which leads out of its folder"
+    assert prepared.problem.startswith("'003.png', a link which leads out of its folder")
 
 
 def test_an_image_too_large_for_this_machine_is_left_for_another(

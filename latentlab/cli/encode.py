@@ -9,18 +9,23 @@ from typing import Annotated, Any
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.console import print_json, progress_bar
+from latentlab.cli.console import print_json, progress_bar, say
+from latentlab.cli.foreign import Links
 from latentlab.cli.grouping import grouped
 from latentlab.cli.inputs import check_source
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.encoding.scale import describe_scale
+from latentlab.errors import FileError
 from latentlab.images.fit import AUTO
 
 
 @grouped
 def encode(
     images: Annotated[
-        Path, typer.Argument(help="A folder of images, with its subfolders, or a tar file.")
+        Path,
+        typer.Argument(
+            help="A folder of images, with its subfolders, or a tar, zip or parquet file."
+        ),
     ],
     out: Annotated[
         Path, typer.Option(*options.OUT, help="The store: a new folder, or one to resume.")
@@ -52,17 +57,19 @@ def encode(
             "itself runs on a two-core CPU.",
         ),
     ] = None,
+    follow_links: Links = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Encode every image of a folder. An interrupted run resumes where it stopped."""
-    check_source(images)
+    check_source(images, follow_links=follow_links)
     side = options.parse_size(size)
     from latentlab.encoding.precision import for_data_set
     from latentlab.machine.distributed import joined_ranks
     from latentlab.recipes.encoding import describe_filled, loading_options
     from latentlab.store.filling import encode_folder
     from latentlab.store.manifest import check_options
+    from latentlab.store.opening import open_source
 
     counts = {"per_shard": per_shard, "batch": batch, "threads": threads}
     check_options(stored=store_dtype, **counts)
@@ -75,7 +82,7 @@ def encode(
         with progress_bar(quiet=quiet, shorten="lower --size") as progress:
             filled = encode_folder(
                 vae,
-                images,
+                open_source(images, follow_links=follow_links),
                 out,
                 size=side,
                 store_dtype=store_dtype,
@@ -91,6 +98,9 @@ def encode(
             print_json(facts)
         elif not quiet:
             _print_summary(facts, ranks.world)
+        if not facts["pictures"]:
+            say("no image could be read", quiet=quiet)
+            raise typer.Exit(FileError.exit_code)
 
 
 def _print_summary(facts: Mapping[str, Any], world: int) -> None:
@@ -101,6 +111,12 @@ def _print_summary(facts: Mapping[str, Any], world: int) -> None:
     if facts["skipped"]:
         index = Path(facts["store"]) / "index.jsonl"
         print(f'skipped: {facts["skipped"]:,}, see "skipped" in {index}')
+        for why, count in facts["skipped_because"].items():
+            print(f"  {count:,}: {why}")
+    if facts["left_out"]:
+        from latentlab.images.formats import count_kinds
+
+        print(f"left out, since they are no images: {count_kinds(facts['left_out'])}")
     if facts["computed"]:
         rank = f" by rank 0 of {world}" if world > 1 else ""
         print(f"read now{rank}: {facts['computed']:,}, {facts['pictures_per_second']:.1f} a second")

@@ -40,7 +40,8 @@ Model = Annotated[
     ),
 ]  # fmt: skip
 Links = Annotated[
-    bool, typer.Option("--follow-links", help="Follow links that lead out of the folder.")
+    bool,
+    typer.Option("--follow-links", help="Follow links that lead out of the folder, or to folders."),
 ]
 Bucket = Annotated[
     str | None,
@@ -54,7 +55,7 @@ _SUFFIXES = {".npy", ".npz", ".pt", ".pth", ".safetensors"}
 
 def holds_latents(path: str) -> bool:
     """Return whether a path is a file of latents, or a folder or tar file with some in it."""
-    from latentlab.images.pillow import IMAGE_SUFFIXES
+    from latentlab.images.formats import IMAGE_SUFFIXES
 
     place = Path(path)
     if place.is_dir():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
+from functools import partial
 from glob import glob, has_magic
 from pathlib import Path
 from shlex import quote
@@ -17,7 +18,7 @@ _RESULTS = ("pca.json", "directions.json")
 """Files of the runs that `latentlab traverse` can resume."""
 _SAVE = "save it as PNG or JPEG first"
 _UNREADABLE = {
-    **dict.fromkeys((".heic", ".heif", ".svg", ".pdf", ".psd", ".ai", ".eps"), _SAVE),
+    **dict.fromkeys((".svg", ".pdf", ".ai", ".eps"), _SAVE),
     **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".exr", ".hdr"), _SAVE),
     **dict.fromkeys(
         (".npy", ".npz", ".pt", ".pth", ".h5"),
@@ -26,9 +27,10 @@ _UNREADABLE = {
     **dict.fromkeys(
         (".safetensors", ".ckpt", ".bin", ".gguf"), "pass a model as --model, beside an image"
     ),
-    **dict.fromkeys((".zip", ".gz", ".tgz", ".7z", ".rar"), "unpack it first"),
-    ".tar": "encode all of its images with `latentlab encode`",
-    ".parquet": "encode a data set in its folder with `latentlab encode`",
+    **dict.fromkeys((".gz", ".tgz", ".7z", ".rar"), "unpack it first"),
+    **dict.fromkeys(
+        (".tar", ".zip", ".parquet"), "encode all of its images with `latentlab encode`"
+    ),
 }
 """Suffix of a file that is no image → what to do with it."""
 
@@ -73,28 +75,31 @@ def check_images(arguments: Sequence[str]) -> None:
         check_image(argument)
 
 
-def check_source(path: Path) -> None:
-    """Raise what is wrong with the folder or tar file that is to be encoded.
+def check_source(path: Path, *, follow_links: bool = False) -> None:
+    """Raise what is wrong with the folder or archive that is to be encoded.
 
     Raises
     ------
     ImageError : it is no source of images, or holds none.
     """
-    from latentlab.images.pillow import IMAGE_SUFFIXES
+    from latentlab.images.formats import count_kinds, head_of_file, is_image
     from latentlab.store.opening import is_store, open_source
+    from latentlab.store.sources import left_out
 
-    wanted = "a folder or a tar file of images"
+    wanted = "a folder of images, or a tar, zip or parquet file"
     if not path.exists():
         raise _missing(str(path), wanted)
     if is_store(path):
         advice = f"run `latentlab pca {quote(str(path))}`, or pass the folder of the images"
         raise ImageError(f"{path}, a store of latents", wanted, advice)
-    if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+    if path.is_file() and is_image(path, partial(head_of_file, path)):
         advice = f"pass its folder, or run `latentlab pca {quote(str(path))}` for this one"
         raise ImageError(f"{path}, one image", wanted, advice)
-    if next(iter(open_source(path).entries()), None) is None:
+    source = open_source(path, follow_links=follow_links)
+    if next(iter(source.entries()), None) is None:
+        others = count_kinds(left_out(source))
         raise ImageError(
-            f"{path}, with no image in it",
+            f"{path}, with no image in it" + (f", but {others}" if others else ""),
             "files such as .jpg, .png or .webp that are not hidden",
             "name the folder that holds the images",
         )

@@ -49,6 +49,7 @@ def verify(
     pictures: Annotated[
         Path | None, typer.Option(help="The folder of the images; each of them is hashed again.")
     ] = None,
+    follow_links: Links = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -57,7 +58,7 @@ def verify(
     from latentlab.store.opening import open_source
     from latentlab.store.verification import verify_store
 
-    source = open_source(pictures) if pictures else None
+    source = open_source(pictures, follow_links=follow_links) if pictures else None
     with progress_bar(quiet=quiet) as progress:
         found = verify_store(folder, source, progress=progress)
     if json:

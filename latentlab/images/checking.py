@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
-from PIL import Image
-
 from latentlab.errors import ImageError
-from latentlab.images.pillow import IMAGE_SUFFIXES, check_pixels, decoding
+from latentlab.images.formats import head_of_file, is_image, open_image
+from latentlab.images.pillow import check_pixels, decoding
 from latentlab.images.video import VIDEO_SUFFIXES, read_video
 
 
@@ -27,7 +27,7 @@ def check_readable(path: str | os.PathLike[str]) -> None:
         with closing(read_video(file)) as frames:
             next(frames)
         return
-    with decoding(file), Image.open(file) as image:
+    with decoding(file), open_image(file, file) as image:
         check_pixels(image)
         image.draft("RGB", (64, 64))  # a JPEG is decoded at an eighth of its size
         image.load()
@@ -48,7 +48,9 @@ def check_file(path: Path) -> None:
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """Return the image files of a folder, by suffix, sorted by name; hidden files are skipped.
+    """Return the image files of a folder, sorted by name; hidden files are skipped.
+
+    Files of unknown suffixes are images if their first bytes say so.
 
     Raises
     ------
@@ -60,12 +62,12 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     found = sorted(
         path
         for path in root.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        if path.is_file() and is_image(path, partial(head_of_file, path))
     )
     if not found:
         raise ImageError(
             f"{root} without an image in it",
-            f"files ending in {', '.join(IMAGE_SUFFIXES)}",
+            "files such as .jpg, .png or .webp that are not hidden",
             "name the folder that holds the images themselves",
         )
     return found

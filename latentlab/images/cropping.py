@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from latentlab.errors import ImageError
+from latentlab.images.formats import open_image
 from latentlab.images.pillow import decoding, load_upright, to_srgb
 
 if TYPE_CHECKING:
@@ -78,6 +79,6 @@ def decode_levels(content: bytes, name: str, fit: Fit) -> NDArray[np.uint8]:
     """
     if not content:
         raise ImageError(f"{name} with 0 bytes", "an image file", "copy or download it again")
-    with decoding(name), Image.open(io.BytesIO(content)) as image:
+    with decoding(name), open_image(io.BytesIO(content), name) as image:
         rgb = fit_image(image, fit)[0]
     return np.array(rgb)

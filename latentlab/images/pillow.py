@@ -16,12 +16,6 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from latentlab.errors import ImageError, MemoryLimitError
 from latentlab.images.fit import MAX_PIXELS
 
-IMAGE_SUFFIXES = (
-    *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm"),
-    *(".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
-)
-"""Suffixes of image files."""
-
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

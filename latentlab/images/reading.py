@@ -24,6 +24,7 @@ from latentlab.images.checking import check_file
 from latentlab.images.cropping import crop_box, fit_image, grid_notes
 from latentlab.images.examples import PREFIX, sample_path
 from latentlab.images.fit import Fit, Size, fit_of
+from latentlab.images.formats import open_image
 from latentlab.images.image import Image
 from latentlab.images.pillow import decoding
 from latentlab.images.video import VIDEO_SUFFIXES, read_video
@@ -177,7 +178,7 @@ def _read_file(path: Path, fit: Fit) -> Image:
     if path.suffix.lower() in VIDEO_SUFFIXES:
         image = next(_images_of(read_video(path), path, fit, 1))
         return replace(image, name=path.stem, sha256=sha256_of_file(path))
-    with decoding(path), Pillow.open(path) as opened:
+    with decoding(path), open_image(path, path) as opened:
         frames = getattr(opened, "n_frames", 1)
         rgb, notes, native = fit_image(opened, fit)
     if frames > 1:
@@ -212,7 +213,7 @@ def _images_of(
 def _still_frames(path: Path) -> Iterator[Pillow.Image]:
     """Yield the frames of an animated image; use each before asking for the next."""
     with decoding(path):
-        image = Pillow.open(path)
+        image = open_image(path, path)
     with image:
         for index in itertools.count():
             with decoding(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,9 @@ from latentlab.store.reading import Store, open_store
 
 if TYPE_CHECKING:
     from latentlab.store.filling import Filled
+
+
+_REASONS = 10
 
 
 def loading_options(folder: Path, dtype: str, tile: int | None, compiled: bool) -> dict[str, Any]:
@@ -38,6 +42,8 @@ def describe_filled(filled: Filled) -> dict[str, Any]:
         "store": str(filled.folder),
         "pictures": len(store),
         "skipped": store.skipped,
+        "skipped_because": dict(_reasons(store).most_common(_REASONS)),
+        "left_out": dict(store.manifest.left_out),
         "shards": store.manifest.shards,
         "bytes": store.bytes,
         "bytes_per_latent": store.bytes / len(store) if len(store) else None,
@@ -47,6 +53,17 @@ def describe_filled(filled: Filled) -> dict[str, Any]:
         "pictures_per_second": filled.images_per_second,
         "files": [str(path) for path in store.files()],
     }
+
+
+def _reasons(store: Store) -> Counter[str]:
+    """Return why images were skipped, without their names → number of images."""
+    found: Counter[str] = Counter()
+    for line in store.skips():
+        why = line["skipped"]
+        for name in (repr(line["path"]), line["path"]):
+            why = why.removeprefix(name)
+        found[why.lstrip(", ")] += 1
+    return found
 
 
 def _deviation(store: Store) -> float | None:

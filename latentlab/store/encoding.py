@@ -49,7 +49,7 @@ class ShardEncoder:
         self._lines.append({"path": image.path})
         if image.levels is None:
             self._skip(number, image.problem, retry=image.retry)
-            self._gone += image.retry
+            self._gone += image.gone
             return
         waiting = self._waiting[image.levels.shape]
         waiting.append((image, number))

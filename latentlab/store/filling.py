@@ -24,7 +24,7 @@ from latentlab.store.manifest import Manifest, plan, read_same, write_manifest
 from latentlab.store.opening import MANIFEST, open_source
 from latentlab.store.preparing import Prepared, prepare
 from latentlab.store.shards import INDEX, is_finished, lines_of_index, remove_unfinished
-from latentlab.store.sources import Source
+from latentlab.store.sources import Source, left_out
 from latentlab.store.workers import default_workers, prepared
 from latentlab.store.writing import ShardWriter
 
@@ -75,8 +75,8 @@ def encode_folder(
     Parameters
     ----------
     vae : LatentVAE
-    path : str or Path; a folder with its subfolders, a tar file or folder of tar files, or a folder
-        that Hugging Face's ``datasets`` wrote. Or a Source of your own.
+    path : str or Path; a folder with its subfolders, a tar, zip or parquet file or a folder of
+        these, or a folder that Hugging Face's ``datasets`` wrote. Or a Source of your own.
     out : str or Path; the store: a new folder, or a store that was begun with the same settings
     size : int, optional; center-crop to a square, then resize to size×size pixels. By default
         images keep their shape, those with a side above 384 px (1,024 on a GPU) are shrunk to that,
@@ -191,7 +191,8 @@ def begin(
                 "files such as .jpg, .png or .webp that are not hidden",
                 "name the folder that holds the images",
             )
-    write_manifest(folder, replace(planned, pictures=count, list_sha256=digest))
+    listed = replace(planned, pictures=count, list_sha256=digest)
+    write_manifest(folder, replace(listed, left_out=dict(left_out(source))))
 
 
 def _fill(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,8 @@ class Manifest:
     longest : int, longest side in pixels that images were shrunk to, or None if they were not
     space : str, ``"model"``; of imported latents also ``"raw"``, or ``"unstated"``
     layouts : how imported latents lay in their files
+    left_out : kind → number of the files in the source that are no images, and of links that were
+        not followed
     """
 
     model: Mapping[str, Any]
@@ -81,6 +83,7 @@ class Manifest:
     longest: int | None = None
     space: str = "model"
     layouts: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def shards(self) -> int:
@@ -198,6 +201,8 @@ def _check(manifest: Manifest) -> None:
     named = [manifest.model.get(name) for name in ("name", "family", "normalization")]
     if not all(isinstance(text, str) for text in (*texts, manifest.space, *named)):
         raise ValueError("values that are not text")
+    if not all(type(count) is int for count in manifest.left_out.values()):
+        raise ValueError(f"left_out {manifest.left_out!r}")
     if manifest.stored not in STORED_DTYPES or manifest.dtype not in _COMPUTED_DTYPES:
         raise ValueError(f"dtype {manifest.dtype!r}, stored {manifest.stored!r}")
 
@@ -247,7 +252,7 @@ def _differences(begun: Manifest, planned: Manifest) -> Iterator[tuple[str, Any,
     # The same weights may be in a folder with another name.
     if replace(begun.spec, name="") != replace(planned.spec, name=""):
         yield "another model (latents differ):", begun.spec, planned.spec
-    later = {"pictures", "list_sha256", "versions"}
+    later = {"pictures", "list_sha256", "versions", "left_out"}
     for name, had in vars(begun).items():
         wanted = getattr(planned, name)
         if name not in {"model", "spec", *later} and had != wanted:

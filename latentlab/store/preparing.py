@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from latentlab.errors import ImageError, LatentlabError
+from latentlab.errors import ImageError, LatentlabError, MissingExtraError
 from latentlab.images.cropping import decode_levels
 from latentlab.images.fit import Fit
-from latentlab.store.sources import Source
+from latentlab.store.sources import OutsideError, Source
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
@@ -32,6 +32,7 @@ class Prepared:
     sha256 : str, of the same bytes
     problem : str, why there are no levels
     retry : bool, whether another try may succeed, as for a file that was missing
+    gone : bool, whether the file itself could not be read, as when its disk is gone
     """
 
     path: str
@@ -40,6 +41,7 @@ class Prepared:
     sha256: str = ""
     problem: str = ""
     retry: bool = False
+    gone: bool = False
 
 
 def describe_preparing(fit: Fit) -> str:
@@ -64,13 +66,22 @@ def prepare(source: Source, fit: Fit, path: str) -> Prepared:
     try:
         content = source.read(path)
     except OSError as error:
-        return Prepared(path, problem=f"cannot be read ({error.strerror})", retry=True)
+        return Prepared(path, problem=f"cannot be read ({error.strerror})", retry=True, gone=True)
+    except OutsideError as error:
+        return Prepared(path, problem=_with_advice(error), retry=True)
     except LatentlabError as error:
-        return Prepared(path, problem=error.got, retry=True)
+        return Prepared(path, problem=error.got, retry=True, gone=True)
     try:
         levels = decode_levels(content, path, fit)
+    except MissingExtraError as error:
+        return Prepared(path, problem=_with_advice(error), retry=True)
     except LatentlabError as error:
         # The same damage gives the same line, wherever Pillow's objects are in memory.
         reason = _ADDRESS.sub("", error.got)
-        return Prepared(path, problem=reason, retry=not isinstance(error, ImageError))
+        retry = not isinstance(error, ImageError)
+        return Prepared(path, problem=reason, retry=retry, gone=retry)
     return Prepared(path, levels, len(content), hashlib.sha256(content).hexdigest())
+
+
+def _with_advice(error: LatentlabError) -> str:
+    return f"{error.got}; {error.advice}"

@@ -141,6 +141,7 @@ class Store:
             "store": str(self.folder),
             "pictures": len(self),
             "skipped": self.skipped,
+            "left_out": dict(manifest.left_out),
             "shards": len(self.counts),
             "bytes": self.bytes,
             "shapes": {"x".join(map(str, shape)): count for shape, count in self.shapes.items()},
@@ -165,6 +166,10 @@ class Store:
         """Return path, size, sha256, shape, shard and row of every latent, in order."""
         lines = (line for line in self._lines() if "skipped" not in line)
         return (line for line in lines if self.only in (None, tuple(line["shape"])))
+
+    def skips(self) -> Iterator[dict[str, Any]]:
+        """Return path and reason, as ``skipped``, of every image that could not be encoded."""
+        return (line for line in self._lines() if "skipped" in line) if self.skipped else iter(())
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         for shard in range(len(self.counts)):

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from latentlab.errors import FileError, ImageError
-from latentlab.store.sources import Entry, is_image
+from latentlab.images.formats import HEAD, is_image, kind_of_file
+from latentlab.store.sources import Entry
 
 
 @dataclass(frozen=True)
 class Tars:
     """The image files in uncompressed tar files, in their order there.
 
-    Nothing is unpacked. The path of an image is ``<tar>/<name in it>``. Hidden files and files
-    without the suffix of an image are left out.
+    Nothing is unpacked. The path of an image is ``<tar>/<name in it>``. Hidden files are left out.
 
     Parameters
     ----------
@@ -33,12 +34,16 @@ class Tars:
 
     def entries(self) -> Iterator[Entry]:
         for name in self.names:
-            for inside, (_, size) in _members(self.root / name).items():
+            for inside, (_, size) in _members(self.root / name)[0].items():
                 yield Entry(f"{name}/{inside}", size)
+
+    def left_out(self) -> Mapping[str, int]:
+        """Return kind → number of the members that are no images."""
+        return sum((_members(self.root / name)[1] for name in self.names), Counter())
 
     def read(self, path: str) -> bytes:
         name, _, inside = path.partition("/")
-        found = _members(self.root / name).get(inside) if name in self.names else None
+        found = _members(self.root / name)[0].get(inside) if name in self.names else None
         if found is None:
             raise FileError(
                 f"{path}, which is not in the tar files", "an image in them", "put it back"
@@ -54,24 +59,38 @@ class Tars:
 
 
 @lru_cache(maxsize=1)
-def _members(path: Path) -> dict[str, tuple[int, int]]:
-    """Return the offset and size in bytes of each image in a tar file."""
+def _members(path: Path) -> tuple[dict[str, tuple[int, int]], Counter[str]]:
+    """Return offset and size in bytes of each image in a tar file, and kinds of other members."""
+    found: dict[str, tuple[int, int]] = {}
+    others: Counter[str] = Counter()
     try:
         with tarfile.open(path, "r:") as archive:
-            # A sparse file is stored in pieces, so that it has no offset.
-            found = {
-                member.name: (-1 if member.issparse() else member.offset_data, member.size)
-                for member in archive
-                if member.isreg() and is_image(PurePosixPath(member.name))
-            }
+            for member in archive:
+                name = PurePosixPath(member.name)
+                if member.isdir() or name.name.startswith("."):
+                    continue
+                if not member.isreg():
+                    others["link or device"] += 1
+                elif is_image(name, partial(_head, path, member)):
+                    # A sparse file is stored in pieces, so that it has no offset.
+                    offset = -1 if member.issparse() else member.offset_data
+                    found[member.name] = (offset, member.size)
+                else:
+                    others[kind_of_file(name)] += 1
             _check_end(path, archive.offset)
-            return found
     except (tarfile.TarError, OSError) as error:
         raise ImageError(
             f"{path}, which cannot be read as a tar file ({error})",
             "a whole, uncompressed tar file",
             "copy it again, or unpack it into a folder",
         ) from error
+    return found, others
+
+
+def _head(path: Path, member: tarfile.TarInfo) -> bytes:
+    with path.open("rb") as file:
+        file.seek(member.offset_data)
+        return file.read(HEAD)
 
 
 def _check_end(path: Path, offset: int) -> None:

@@ -1,0 +1,101 @@
+"""Images in zip files, read without being unpacked."""
+
+from __future__ import annotations
+
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
+
+from latentlab.errors import FileError, ImageError
+from latentlab.images.formats import HEAD, is_image, kind_of_file
+from latentlab.store.sources import Entry
+
+_MOST_BYTES = 2**30
+"""No image file is larger; a member that claims to be would fill the memory."""
+_DAMAGE = (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, ValueError, EOFError)
+
+
+@dataclass(frozen=True)
+class Zips:
+    """The image files in zip files, in their order there.
+
+    Nothing is unpacked. The path of an image is ``<zip>/<name in it>``. Hidden files are left out.
+
+    Parameters
+    ----------
+    root : folder of the zip files
+    names : of the zip files, in order
+    """
+
+    root: Path
+    names: tuple[str, ...]
+
+    kind: ClassVar[str] = "zip"
+
+    def entries(self) -> Iterator[Entry]:
+        for name in self.names:
+            for inside, size in _members(self.root / name)[0].items():
+                yield Entry(f"{name}/{inside}", size)
+
+    def left_out(self) -> Mapping[str, int]:
+        """Return kind → number of the members that are no images."""
+        return sum((_members(self.root / name)[1] for name in self.names), Counter())
+
+    def read(self, path: str) -> bytes:
+        name, _, inside = path.partition("/")
+        size = _members(self.root / name)[0].get(inside) if name in self.names else None
+        if size is None:
+            raise FileError(
+                f"{path}, which is not in the zip files", "an image in them", "put it back"
+            )
+        if size > _MOST_BYTES:
+            raise ImageError(
+                f"{path}, which claims {size / 1e9:,.1f} GB", "an image file", "do not trust it"
+            )
+        try:
+            with _opened(self.root / name).open(inside) as file:
+                return file.read(size)
+        except _DAMAGE as error:
+            raise ImageError(
+                f"{path}, which cannot be unpacked ({error})", "a whole member", "copy it again"
+            ) from error
+
+
+@lru_cache(maxsize=1)
+def _opened(path: Path) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)
+
+
+@lru_cache(maxsize=1)
+def _members(path: Path) -> tuple[dict[str, int], Counter[str]]:
+    """Return the size in bytes of each image in a zip file, and the kinds of other members."""
+    found: dict[str, int] = {}
+    others: Counter[str] = Counter()
+    try:
+        archive = _opened(path)
+        for member in archive.infolist():
+            name = PurePosixPath(member.filename)
+            if member.is_dir() or name.name.startswith(".") or name.parts[0] == "__MACOSX":
+                continue
+            if member.filename in found:
+                others["second member of one name"] += 1
+            elif is_image(name, partial(_head, archive, member)):
+                found[member.filename] = member.file_size
+            else:
+                others[kind_of_file(name)] += 1
+    except _DAMAGE as error:
+        raise ImageError(
+            f"{path}, which cannot be read as a zip file ({error})",
+            "a whole zip file without a password",
+            "copy it again, or unpack it into a folder",
+        ) from error
+    return found, others
+
+
+def _head(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    with archive.open(member) as file:
+        return file.read(HEAD)
