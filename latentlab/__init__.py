@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from latentlab.loaders.load import load_vae as load_vae
     from latentlab.neighborhoods.sampling import neighborhood as neighborhood
     from latentlab.recipes.analysis import analyze as analyze
+    from latentlab.recipes.evaluating import measure as measure
     from latentlab.recipes.finding import analyze_directions as analyze_directions
     from latentlab.recipes.starting import find_directions as find_directions
     from latentlab.recipes.starting import traverse as traverse
@@ -113,6 +114,7 @@ __all__ = sorted(_HOMES)
 _ALSO = {
     "entanglement": "recipes.entanglement",
     "factor_model": "directions.factor_model",
+    "measure": "recipes.evaluating",
     "open_latents": "store.foreign",
 }
 _find, _ = lazy_names(__name__, _HOMES | _ALSO)

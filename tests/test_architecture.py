@@ -20,7 +20,7 @@ FLOW = (
     *("errors", "arguments", "registry", "machine", "linalg", "images", "metrics", "figures"),
     *("layouts", "latents", "models", "loaders", "encoding", "testing", "neighborhoods"),
     *("pullback", "store"),
-    *("chance", "components", "directions", "walks", "results", "recipes"),
+    *("chance", "components", "directions", "walks", "measures", "results", "recipes"),
     *("sklearn", "web", "digits", "cli"),
 )
 AT_THE_TOP = {"__init__", "__main__"}
@@ -48,6 +48,7 @@ WITHOUT = {
     "components": {"diffusers", "sklearn", "PIL", "huggingface_hub"},
     "directions": {"diffusers", "PIL", "huggingface_hub"},
     "walks": {"diffusers", "sklearn", "PIL", "huggingface_hub"},
+    "measures": {"diffusers", "matplotlib", "PIL", "huggingface_hub"},
     "results": {"diffusers", "sklearn", "PIL", "huggingface_hub"},
     "recipes": {"diffusers", "sklearn", "PIL", "huggingface_hub"},
     "sklearn": {"diffusers", "matplotlib", "PIL", "huggingface_hub"},

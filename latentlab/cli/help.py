@@ -11,6 +11,7 @@ from typer.core import TyperCommand
 from latentlab.chance.nulls import NULLS
 from latentlab.cli.guesses import check_hyphens
 from latentlab.directions import FINDERS
+from latentlab.measures import MEASURES
 from latentlab.neighborhoods import SAMPLERS
 from latentlab.pullback import FEATURES
 
@@ -26,8 +27,8 @@ _GROUPS = {
 class GroupedCommand(TyperCommand):
     """A command whose help has its own options first, then the shared ones in groups.
 
-    ``{neighborhoods}``, ``{finders}``, ``{nulls}`` and ``{features}`` in a help text become the
-    names that are registered at the time.
+    ``{neighborhoods}``, ``{finders}``, ``{nulls}``, ``{features}`` and ``{metrics}`` in a help text
+    become the names that are registered at the time.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -49,6 +50,7 @@ class GroupedCommand(TyperCommand):
             "finders": ", ".join(FINDERS.names()),
             "nulls": ", ".join(name for name in NULLS.names() if name != "isotropic"),
             "features": ", ".join(FEATURES.names()),
+            "metrics": ", ".join(MEASURES.names()),
         }
         shown = copy(self)
         shown.params = [_fill_in(parameter, names) for parameter in self.params]

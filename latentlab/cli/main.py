@@ -20,6 +20,7 @@ from latentlab.cli.encode import encode
 from latentlab.cli.failures import explain
 from latentlab.cli.help import GroupedCommand
 from latentlab.cli.interpolate import interpolate
+from latentlab.cli.metrics import metrics
 from latentlab.cli.models import models
 from latentlab.cli.palette import palette
 from latentlab.cli.pca import pca
@@ -39,7 +40,7 @@ app = typer.Typer(
 )
 for command in (
     *(pca, traverse, directions, transfer, interpolate, reconstruct, palette, encode),
-    *(models, completion),
+    *(metrics, models, completion),
 ):
     app.command(command.__name__, cls=GroupedCommand)(command)
 app.add_typer(store, name="store")

@@ -23,3 +23,15 @@ def psnr(image: Tensor, other: Tensor) -> float:
     """
     error = float((image.clamp(-1, 1) - other.clamp(-1, 1)).double().square().mean())
     return 10 * math.log10(4 / error) if error else math.inf
+
+
+def squared_errors(images: Tensor, others: Tensor) -> Tensor:
+    """Return the mean squared error (n,), float64, of each image (n, c, H, W).
+
+    Examples
+    --------
+    >>> import torch
+    >>> squared_errors(torch.zeros(2, 3, 4, 4), torch.full((2, 3, 4, 4), 0.5)).tolist()
+    [0.25, 0.25]
+    """
+    return (images.double() - others.double()).square().flatten(1).mean(1)

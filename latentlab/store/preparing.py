@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,8 @@ from latentlab.images.fit import Fit
 from latentlab.store.sources import OutsideError, Source
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+How = TypeVar("How")
+"""How images are cropped and resized: a Fit, or what another decoder takes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +67,21 @@ def prepare(source: Source, fit: Fit, path: str) -> Prepared:
     fit : Fit, how images come onto the model's grid
     path : str, the image's name in the source
     """
+    return prepare_with(decode_levels, source, fit, path)
+
+
+def prepare_with(
+    decode: Callable[[bytes, str, How], NDArray[np.uint8]], source: Source, how: How, path: str
+) -> Prepared:
+    """Return one image of a source as :func:`prepare` does, with another decoder.
+
+    Parameters
+    ----------
+    decode : content, name and ``how`` → levels (H, W, 3); LatentlabError if it cannot
+    source : Source
+    how : what the decoder takes
+    path : str, the image's name in the source
+    """
     try:
         content = source.read(path)
     except OSError as error:
@@ -72,7 +91,7 @@ def prepare(source: Source, fit: Fit, path: str) -> Prepared:
     except LatentlabError as error:
         return Prepared(path, problem=error.got, retry=True, gone=True)
     try:
-        levels = decode_levels(content, path, fit)
+        levels = decode(content, path, how)
     except MissingExtraError as error:
         return Prepared(path, problem=_with_advice(error), retry=True)
     except LatentlabError as error:

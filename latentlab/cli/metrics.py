@@ -1,0 +1,151 @@
+"""``latentlab metrics``: what a model loses and what its latents are like, under a protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from latentlab.cli import options
+from latentlab.cli.completion import names_of
+from latentlab.cli.console import print_json, print_parts, progress_bar, say, shown, table
+from latentlab.cli.grouping import grouped
+from latentlab.cli.inputs import check_source
+from latentlab.cli.machine import Machine, say_tiling
+from latentlab.cli.options import Output
+from latentlab.measures import MEASURES
+
+ProtocolName = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="latentlab-256, imagenet-256-adm, coco-256, native, or a .toml file.",
+    ),
+]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        autocompletion=names_of(MEASURES.names),
+        help="Compute these alone, separated by commas: {metrics}.",
+    ),
+]
+Images = Annotated[
+    int, typer.Option("--samples", "-n", min=0, help="Measure the first so many images; 0 for all.")
+]
+Size = Annotated[
+    int | None,
+    typer.Option(min=8, metavar="PIXELS", help="Change the size of the protocol, and its name."),
+]
+
+
+@grouped
+def metrics(
+    context: typer.Context,
+    images: Annotated[
+        Path, typer.Argument(help="A folder of images, with its subfolders, or a tar file.")
+    ],
+    machine: Machine,
+    output: Output,
+    protocol: ProtocolName = "latentlab-256",
+    only: Only = None,
+    size: Size = None,
+    samples: Images = 0,
+    spread: Annotated[
+        bool,
+        typer.Option("--spread", help="Also show PSNR and SSIM under the other protocols."),
+    ] = False,
+) -> None:
+    """Measure a model on a folder of images: what it loses, and what its latents are like."""
+    check_source(images)
+    names = options.parse_names("--only", only) or []
+    from latentlab.machine.files import check_folder
+    from latentlab.recipes.evaluating import Question, analyze_metrics
+    from latentlab.results.folders import RUNS_FOLDER
+
+    question = Question(chosen_protocol(protocol, size), tuple(names), samples)
+    for name in names:
+        MEASURES.check(name)
+    check_folder(output.out or RUNS_FOLDER)
+    vae = machine.load(quiet=output.quiet)
+    tell = partial(say, quiet=output.quiet)
+    with progress_bar(quiet=output.quiet, shorten="pass --samples 100 or --only") as progress:
+        saved = analyze_metrics(
+            vae,
+            images,
+            question,
+            with_spread=spread,
+            folder=output.out,
+            command_line=context.obj,
+            say=tell,
+            progress=progress,
+        )
+    say_tiling(vae, quiet=output.quiet)
+    facts = saved.printed()
+    if output.json:
+        print_json(facts)
+    elif not output.quiet:
+        print_parts(summarize(facts))
+        print(*facts["files"], sep="\n")
+
+
+def chosen_protocol(name: str, size: int | None) -> Any:
+    """Return a protocol by name or file, at another size if one is given."""
+    from latentlab.measures.protocols import find_protocol
+
+    found = find_protocol(name)
+    return found if size is None else found.sized(size)
+
+
+def summarize(facts: Mapping[str, Any]) -> list[Any]:
+    """Return the table of all values, the protocol, and what was left out."""
+    rows = [
+        (name, *interval_cells(value), f"{value['n']:,}", value["note"])
+        for name, value in facts["metrics"].items()
+    ]
+    parts = [
+        f"{facts['model']}, {facts['n_images']:,} images",
+        table(rows, ("metric", "value", "95 % interval", "images", ""), left=(0, 4)),
+        describe_protocol(facts["protocol"]),
+    ]
+    if "spread" in facts:
+        parts.append(_spread_table(facts["spread"]))
+    return [*parts, *left_out(facts["skipped"])]
+
+
+def interval_cells(value: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the cells of a value and of its interval."""
+    low, high = value["low"], value["high"]
+    known = low is not None and high is not None
+    return shown(value["value"], ".4g"), f"{low:.4g} to {high:.4g}" if known else "–"
+
+
+def describe_protocol(facts: Mapping[str, Any]) -> str:
+    """Return a protocol in words, as it is printed below every table."""
+    from latentlab.measures.protocols import Protocol
+
+    return f"protocol {Protocol(**facts).describe()}"
+
+
+def left_out(skipped: Mapping[str, Any]) -> list[str]:
+    """Return lines on the images and metrics that were left out."""
+    lines = [f"left out {name}: {reason}" for name, reason in skipped["metrics"].items()]
+    images = skipped["images"]
+    shown_first = [f"skipped {path}: {reason}" for path, reason in [*images.items()][:3]]
+    if len(images) > 3:
+        shown_first.append(f"skipped {len(images) - 3:,} more images, see metrics.json")
+    return [*lines, *shown_first]
+
+
+def _spread_table(rows: Mapping[str, Any]) -> Any:
+    cells = [
+        (name, *(shown(row[kind]["value"], form) if kind in row else "–" for kind, form in _KINDS))
+        for name, row in rows.items()
+    ]
+    return table(cells, ("the same images under", "PSNR", "SSIM"))
+
+
+_KINDS = (("psnr", ".2f"), ("ssim", ".3f"))

@@ -1,0 +1,26 @@
+"""Metrics of a VAE over a folder of images, in one pass: one family a file, one registry.
+
+``@MEASURES.register("name")`` adds a metric. Its formula belongs to :mod:`latentlab.metrics`.
+
+This is a room of its own because a metric of a VAE needs encoding, the pullback and the statistics of
+a store, while :mod:`latentlab.metrics` takes plain arrays and stands before all of these.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from latentlab.registry import Registry
+
+if TYPE_CHECKING:
+    from latentlab.measures.base import Measure
+
+_MODULES = {
+    "psnr": "reconstruction",
+    "mse": "reconstruction",
+    "ssim": "reconstruction",
+    "ms_ssim": "reconstruction",
+}
+
+MEASURES: Registry[Measure] = Registry("metric", __name__, _MODULES)
+"""Name → metric."""

@@ -1,0 +1,254 @@
+"""What a metric is: what it needs, what it says, and how it is summed up over images."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from latentlab.errors import LatentlabError
+from latentlab.metrics.bootstrap import FEWEST, Array, identity, studentize
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from latentlab.measures.batch import Batch
+    from latentlab.measures.protocols import Protocol
+
+NEEDS = {
+    "reconstructions": "images and their reconstructions",
+    "latents": "latents",
+    "posterior": "the log-variance of the posterior",
+    "vae": "the model itself",
+    "labels": "a class for each image",
+    "features": "a feature space",
+}
+"""What a metric may need → in words."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """One number of a metric.
+
+    Parameters
+    ----------
+    value : float
+    low, high : ends of the 95 % interval for other images of the same kind; None if unknown
+    n : int, images it is from
+    note : str, what one has to know to read it
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    note: str = ""
+
+    def facts(self) -> dict[str, Any]:
+        """Return ``value``, ``low``, ``high``, ``n`` and ``note``."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """Per-image numbers whose means a statistic summarizes.
+
+    Parameters
+    ----------
+    rows : array (n, k), NaN where an image has none
+    measure : PerImage, whose statistic it is
+    name : str, of the value
+    """
+
+    rows: Array
+    measure: PerImage
+    name: str
+
+    def interval(self) -> tuple[float | None, float | None]:
+        """Return the 95 % interval; on a logarithmic scale for what cannot be negative."""
+        kept = self.rows[np.isfinite(self.rows).all(1)]
+        found = studentize(kept, self.statistic)
+        if not self.measure.positive or found.value <= 0:
+            return found.interval()
+        low, high = studentize(kept, lambda means: np.log(self.statistic(means))).interval()
+        return None if low is None else math.exp(low), None if high is None else math.exp(high)
+
+    def statistic(self, means: Array) -> Array:
+        """Return the statistic (…) of means (…, k)."""
+        return self.measure.statistic(self.name, means)
+
+    def each(self) -> Array:
+        """Return the statistic (n,) of each image alone."""
+        with np.errstate(all="ignore"):
+            return np.asarray(self.statistic(self.rows), np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """What a metric found.
+
+    Parameters
+    ----------
+    values : name → Value
+    columns : name → Columns, for values that are statistics of per-image means
+    curves : name → points of a curve, JSON-ready
+    """
+
+    values: Mapping[str, Value]
+    columns: Mapping[str, Columns] = field(default_factory=dict)
+    curves: Mapping[str, Any] = field(default_factory=dict)
+
+
+class TooFewError(LatentlabError):
+    """A metric got fewer samples than it needs (exit code 1)."""
+
+    def __init__(self, found: int, needed: int, what: str = "images") -> None:
+        super().__init__(
+            f"{found:,} {what}", f"at least {needed:,}", f"pass more {what}, or leave it out"
+        )
+
+
+class Tally(ABC):
+    """The sums of one metric over the images so far."""
+
+    @abstractmethod
+    def add(self, batch: Batch) -> None:
+        """Take images of one shape.
+
+        Raises
+        ------
+        LatentlabError : the metric cannot be computed for this model or these images.
+        """
+
+    @abstractmethod
+    def finish(self) -> Finished:
+        """Return what was found.
+
+        Raises
+        ------
+        TooFewError : fewer images than the metric needs.
+        """
+
+
+class Measure(ABC):
+    """A metric, in the registry ``MEASURES``. Its fields are its options.
+
+    Attributes
+    ----------
+    label : str, heading of tables
+    unit : str
+    span : str, range of values
+    better : ``"higher"``, ``"lower"``, or empty where neither is better
+    needs : names of ``NEEDS``
+    cost : str, beyond the encode and the decode of each image
+    at_most : int, images it is computed on; 0 for all
+    formula, reference, evidence, not_evidence, oracle : str, for ``docs/metrics.md``
+    """
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+    unit: ClassVar[str] = ""
+    span: ClassVar[str]
+    better: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ("reconstructions",)
+    cost: ClassVar[str] = "little"
+    at_most: ClassVar[int] = 0
+    formula: ClassVar[str]
+    reference: ClassVar[str]
+    evidence: ClassVar[str]
+    not_evidence: ClassVar[str]
+    oracle: ClassVar[str]
+
+    @abstractmethod
+    def begin(self, protocol: Protocol) -> Tally:
+        """Return an empty tally for images under a protocol."""
+
+    def better_of(self, name: str) -> str:
+        """Return which values of this name are better: ``"higher"``, ``"lower"`` or neither."""
+        return self.better
+
+    def unit_of(self, name: str) -> str:
+        """Return the unit of the value of this name."""
+        return self.unit
+
+
+class PerImage(Measure):
+    """A metric that is a statistic of means over images of some numbers of each image.
+
+    Attributes
+    ----------
+    positive : bool, whether its values are ratios or sizes, whose intervals are logarithmic
+    """
+
+    positive: ClassVar[bool] = False
+
+    @abstractmethod
+    def columns(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Return value name → numbers (b,) or (b, k), float64, of each image."""
+
+    def statistic(self, name: str, means: Array) -> Array:
+        """Return the values (…) of means (…, k); by default the only mean."""
+        return identity(means)
+
+    def note(self, name: str) -> str:
+        """Return what has to be known to read a value."""
+        return ""
+
+    def begin(self, protocol: Protocol) -> Tally:
+        return ImageTally(self)
+
+
+class ImageTally(Tally):
+    """The numbers of each image, in their order."""
+
+    def __init__(self, measure: PerImage) -> None:
+        self._measure = measure
+        self._rows: dict[str, dict[int, Array]] = {}
+        self._count = 0
+
+    def add(self, batch: Batch) -> None:
+        self._count = max(self._count, batch.first + len(batch))
+        for name, found in self._measure.columns(batch).items():
+            rows = found.double().cpu().numpy().reshape(len(batch), -1)
+            self._rows.setdefault(name, {}).update(
+                (batch.first + k, row) for k, row in enumerate(rows)
+            )
+
+    def finish(self) -> Finished:
+        columns = {name: self._columns(name) for name in self._rows}
+        values = {name: value_of(one, self._measure.note(name)) for name, one in columns.items()}
+        return Finished(values, columns)
+
+    def _columns(self, name: str) -> Columns:
+        found = self._rows[name]
+        k = len(next(iter(found.values())))
+        rows = np.full((self._count, k), np.nan)
+        for number, row in found.items():
+            rows[number] = row
+        return Columns(rows, self._measure, name)
+
+
+def value_of(columns: Columns, note: str = "") -> Value:
+    """Return a statistic of per-image numbers with its interval.
+
+    Raises
+    ------
+    TooFewError : no image has finite numbers.
+    """
+    rows = columns.rows[~np.isnan(columns.rows).any(1)]
+    finite = np.isfinite(rows).all(1)
+    notes = [note] if note else []
+    if not finite.all():
+        notes.append(f"{int((~finite).sum()):,} images without a finite value left out")
+    if not finite.any():
+        raise TooFewError(0, 1, "images with a finite value")
+    count = int(finite.sum())
+    low, high = columns.interval()
+    if low is None:
+        notes.append(f"no interval from {count} images; it needs {FEWEST}")
+    value = float(columns.statistic(rows[finite].mean(0)))
+    return Value(value, low, high, count, "; ".join(notes))

@@ -1,0 +1,74 @@
+"""Images of one shape on their way through a model, each half of it run at most once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from latentlab.encoding.encoder import decode_each, encode_batch
+from latentlab.latents import Posterior
+from latentlab.loaders.base import LatentVAE
+from latentlab.measures.protocols import Protocol
+
+
+@dataclass(eq=False)
+class Batch:
+    """Images of one shape, and what a model makes of them once somebody asks.
+
+    Parameters
+    ----------
+    vae : LatentVAE
+    protocol : Protocol
+    images : Tensor, (b, 3, H, W) in [−1, 1]
+    paths : of the images
+    first : int, number of the first image among all
+    """
+
+    vae: LatentVAE
+    protocol: Protocol
+    images: Tensor
+    paths: tuple[str, ...]
+    first: int = 0
+    _unit: dict[tuple[bool, str, str], tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def posterior(self) -> Posterior:
+        """Return the posterior (b, C, h, w) of the images, on the CPU."""
+        return encode_batch(self.vae, self.images)
+
+    @cached_property
+    def latents(self) -> Tensor:
+        """Return the latents (b, C, h, w) that are decoded: means or samples of the posterior."""
+        mean, logvar = self.posterior.mean, self.posterior.logvar
+        if self.protocol.latent == "mean" or logvar is None:
+            return mean
+        drawn = []
+        for number in range(self.first, self.first + len(self)):
+            # Each image has its own generator, so that the batch size changes nothing.
+            generator = torch.Generator().manual_seed(self.protocol.seed * 2**32 + number)
+            drawn.append(torch.randn(mean.shape[1:], generator=generator))
+        return mean + torch.stack(drawn) * (logvar / 2).exp()
+
+    @cached_property
+    def decoded(self) -> Tensor:
+        """Return the reconstructions (b, 3, H, W), not clamped, on the CPU."""
+        return torch.stack([*decode_each(self.vae, self.latents)])
+
+    def compared(self, protocol: Protocol | None = None) -> tuple[Tensor, Tensor]:
+        """Return images and reconstructions (b, c, H, W), float64, black 0 and white 1.
+
+        Parameters
+        ----------
+        protocol : Protocol, optional; clamps, rounds and colors as another one does
+        """
+        how = protocol or self.protocol
+        key = (how.clamp, how.rounding, how.color)
+        if key not in self._unit:
+            self._unit[key] = how.to_unit(self.images), how.to_unit(self.decoded)
+        return self._unit[key]
