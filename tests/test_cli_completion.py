@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -82,25 +83,41 @@ def test_another_shell_is_wrong_usage(cli: CommandLine) -> None:
     assert "'bash', 'zsh', 'fish'" in called.error
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
-def test_bash_completes_with_the_script(cli: CommandLine, tmp_path: Path) -> None:
+# How each shell is asked what it offers for `latentlab digits tr`, once it has read the script.
+ASKED = {
+    "bash": (
+        "source ./script; COMP_WORDS=(latentlab digits tr); COMP_CWORD=2\n"
+        '_latentlab_completion latentlab; printf "%s\\n" "${COMPREPLY[@]}"'
+    ),
+    # Without a terminal zsh completes nothing, so what it would list is printed instead.
+    "zsh": (
+        'compdef() { :; }; _arguments() { print -r -- "$1"; }\n'
+        "source ./script; words=(latentlab digits tr); CURRENT=3; _latentlab_completion"
+    ),
+    "fish": "source ./script; complete -C 'latentlab digits tr'",
+}
+BARE = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_shells_complete_with_the_script(shell: str, cli: CommandLine, tmp_path: Path) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell}")
     program = tmp_path / "latentlab"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m latentlab "$@"\n')
     program.chmod(0o755)
-    (tmp_path / "script").write_text(cli("completion", "bash").out)
-    code = (
-        "source ./script; COMP_WORDS=(latentlab digits tr); COMP_CWORD=2\n"
-        '_latentlab_completion latentlab; echo "${COMPREPLY[*]}"'
-    )
+    (tmp_path / "script").write_text(cli("completion", shell).out)
     place = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
-        ["bash", "--norc", "-c", code],
+        [shell, *BARE[shell], "-c", ASKED[shell]],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, **place},
     )
-    assert done.stdout.split() == ["train", "traverse"]
+    lines = re.split(r'\n|\(\(| (?=")', done.stdout)
+    names = [found[1] for line in lines if (found := re.match(r'"?(\w+)(\t|":|$)', line))]
+    assert names == ["train", "traverse"]
 
 
 def test_help_has_its_own_options_first_and_the_shared_ones_in_groups(cli: CommandLine) -> None:
