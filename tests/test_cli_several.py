@@ -9,6 +9,9 @@ import pytest
 from command_line import CommandLine, save_image
 
 from latentlab.cli.several import folder_of
+from latentlab.encoding.encoder import encode
+from latentlab.encoding.scale import Scales
+from latentlab.loaders import load_vae
 
 SMALL = ("-m", "linear", "--size", "32")
 PCA = (*SMALL, "-k", "tokens", "--nulls", "none")
@@ -48,6 +51,33 @@ def test_the_table_comes_last_and_failures_are_in_it(three: CommandLine) -> None
     assert called.err.count("error: ") == 2
     assert "error: Got c.png, which is no image" in called.err
     assert "image 2 of 4: a.png" in called.err
+
+
+@pytest.mark.parametrize("command", [("reconstruct", *SMALL), ("directions", *DIRECTIONS)])
+def test_the_scale_of_several_latents_is_said_once(
+    three: CommandLine, command: tuple[str, ...]
+) -> None:
+    called = three(*command, "a.png", "b.png")
+    said = [line for line in called.err.splitlines() if "standard deviation" in line]
+    records = [
+        json.loads(Path(f"latentlab-runs/{name}-linear-1/run.json").read_text()) for name in "ab"
+    ]
+    stds = [record[command[0]]["input"]["latent_std"] for record in records]
+    (low, first), (high, last) = sorted(zip(stds, "ab", strict=True))
+    span = f"{low:.2g} ({first}) to {high:.2g} ({last})"
+    assert said == [f"2 images: standard deviation {span} in model space"]
+    assert stds[0] == pytest.approx(float(encode(load_vae("linear"), "a.png", 32).values.std()))
+
+
+def test_a_latent_far_from_one_is_said_at_once_and_the_range_at_the_end() -> None:
+    said: list[str] = []
+    scales = Scales(said.append)
+    for name, deviation in (("a", 0.9), ("b", 0.05), ("c", 0.04)):
+        scales.add(name, deviation)
+    assert len(said) == 1
+    assert said[0].startswith("b: standard deviation 0.05 in model space, far from 1")
+    scales.close()
+    assert said[1:] == ["3 images: standard deviation 0.04 (c) to 0.9 (a) in model space"]
 
 
 def test_json_has_the_failures_and_the_exit_code_is_that_of_the_first(three: CommandLine) -> None:

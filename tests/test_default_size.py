@@ -103,9 +103,11 @@ def test_what_is_compared_gets_the_shape_of_the_first(tmp_path: Path) -> None:
     paths = [photo(tmp_path / "a.png", 1024, 512), photo(tmp_path / "b.png", 300, 400)]
     first, second = encode_alike(LinearVAE(), paths, say=said.append)
     assert first.values.shape == second.values.shape
+    ends = sorted((float(one.values.std()), name) for one, name in ((first, "a"), (second, "b")))
+    scale = " to ".join(f"{value:.2g} ({name})" for value, name in ends)
     assert said == [
         "a: 1024×512 px, analyzed at 384×192 px; --size native keeps its size",
-        f"a: standard deviation {float(first.values.std()):.2g} in model space",
+        f"2 images: standard deviation {scale} in model space",
         "b: 300×400 px, cropped and resized to 384×192 px, the size of a",
     ]
     native = encode_alike(LinearVAE(), paths, "native")

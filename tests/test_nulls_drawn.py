@@ -12,7 +12,8 @@ from latentlab.chance.nulls import NULLS
 from latentlab.chance.nulls.base import limit_of_quantile
 from latentlab.chance.nulls.isotropic import isotropic_largest, isotropic_null
 from latentlab.chance.nulls.parallel import Parallel
-from latentlab.chance.nulls.scrambled import ROUND
+from latentlab.chance.nulls.scrambled import ROUND, estimate_seconds, pays_in_rounds
+from latentlab.chance.verdict import AFFORDABLE
 from latentlab.components.fitting import fit_pca
 from latentlab.errors import MemoryLimitError, NonFiniteError, ShapeError, UsageError
 
@@ -349,6 +350,26 @@ def test_a_null_of_ones_own_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_estimate_is_of_the_order_of_the_time_it_takes(shape: tuple[int, int]) -> None:
-    samples = uneven(*shape)
-    assert 0 < NULLS.make("parallel").seconds(samples, fit_pca(samples).spectrum) < 5
+def test_the_estimate_depends_on_sizes_and_on_no_clock(
+    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for clock in ("perf_counter", "monotonic", "process_time", "time"):
+        monkeypatch.setattr(f"time.{clock}", lambda: pytest.fail("it looks at a clock"))
+    null, samples = NULLS.make("parallel"), uneven(*shape)
+    found = null.seconds(samples, fit_pca(samples).spectrum)
+    other = torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+    monkeypatch.undo()
+    assert 0 < found == null.seconds(other, fit_pca(other).spectrum) < 5
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(256, 2_000_000), (1024, 60_000), (20_000, 16)])
+def test_the_nulls_of_usual_sizes_are_drawn_and_very_large_ones_are_not(
+    rows: int, columns: int
+) -> None:
+    def seconds(rows: int) -> float:
+        in_rounds = pays_in_rounds(rows, columns)
+        return estimate_seconds(rows, columns, 100, in_rounds=in_rounds)
+
+    assert seconds(rows) < AFFORDABLE < seconds(100 * rows)
+    # docs/benchmarks.md and docs/benchmarks-epyc.md measured 4.15 s and 2.05 s
+    assert 1.0 < estimate_seconds(256, 32_768, 100, in_rounds=True) < 8.3

@@ -293,20 +293,20 @@ def test_nulls_are_chosen_by_their_cost(monkeypatch: pytest.MonkeyPatch) -> None
     spectrum = fit_pca(hood).spectrum
     for name, seconds in (("parallel", 3.0), ("stationary", 2.0)):
         monkeypatch.setattr(NULLS[name], "seconds", lambda *_, cost=seconds: cost)
-    assert affordable_nulls(hood, spectrum, 6.0, BOTH) == (["parallel", "stationary"], {})
-    chosen, left_out = affordable_nulls(hood, spectrum, 4.0, BOTH)
+    assert affordable_nulls(hood, spectrum, BOTH, seconds=6.0) == (["parallel", "stationary"], {})
+    chosen, left_out = affordable_nulls(hood, spectrum, BOTH, seconds=4.0)
     assert chosen == ["parallel"]
     assert "about 2 s" in left_out["stationary"]
-    assert affordable_nulls(hood, spectrum, 1.0)[0] == []
+    assert affordable_nulls(hood, spectrum, seconds=1.0)[0] == []
 
 
 def test_nulls_that_make_no_sense_are_left_out_with_the_reason() -> None:
     samples = noise(10, 30)
-    chosen, left_out = affordable_nulls(samples, fit_pca(samples).spectrum, 100.0, BOTH)
+    chosen, left_out = affordable_nulls(samples, fit_pca(samples).spectrum, BOTH)
     assert chosen == ["parallel"]
     assert "a plain matrix" in left_out["stationary"]
     pair = noise(2, 30)
-    assert "at least 3" in affordable_nulls(pair, fit_pca(pair).spectrum, 100.0)[1]["parallel"]
+    assert "at least 3" in affordable_nulls(pair, fit_pca(pair).spectrum)[1]["parallel"]
 
 
 def test_a_spectrum_without_noise_drops_after_its_last_component() -> None:

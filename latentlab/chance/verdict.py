@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from latentlab.latents import Latent, Progress
 
+AFFORDABLE = 60.0
+"""Seconds on two cores within which null models are drawn unasked."""
 _FEWEST_FOR_HALVES = 6
 _DRAWS_OF_HALF = 4
 
@@ -276,13 +278,14 @@ def _judgment(words: Words, left_out: Mapping[str, str] | None = None) -> Judgme
 def affordable_nulls(
     samples: Neighborhood | Tensor,
     spectrum: Spectrum,
-    seconds: float,
     names: Sequence[str] | None = None,
+    *,
+    seconds: float = AFFORDABLE,
 ) -> tuple[list[str], dict[str, str]]:
     """Return the nulls that together take less than this time, and why others are left out.
 
-    By default of those that match how the samples were drawn. The time of each is estimated by
-    timing small parts of it.
+    By default of those that match how the samples were drawn. The time is a rule of sizes, so the
+    same samples always get the same nulls.
     """
     chosen, left_out = [], {}
     for name in default_nulls(samples) if names is None else names:
@@ -295,7 +298,7 @@ def affordable_nulls(
             chosen.append(name)
             seconds -= needed
         else:
-            left_out[name] = f"it would take about {needed:.0f} s; ask for it with --nulls {name}"
+            left_out[name] = f"about {needed:.0f} s of work; ask for it with --nulls {name}"
     return chosen, left_out
 
 

@@ -17,6 +17,7 @@ from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Output, Samples, parse_names, parse_size
 from latentlab.cli.several import RunOne, run_each
 from latentlab.directions import FINDERS
+from latentlab.encoding.scale import Scales
 
 if TYPE_CHECKING:
     from latentlab.loaders import LatentVAE
@@ -68,8 +69,9 @@ def directions(
     }
     quiet = output.quiet
 
-    def begin(first: str) -> RunOne:
-        vae, find = begin_search(first, machine, samples, output, finder, components, **how)
+    def begin(first: str, scales: Scales | None) -> RunOne:
+        asked = {**how, "scales": scales}
+        vae, find = begin_search(first, machine, samples, output, finder, components, **asked)
         from latentlab.recipes.finding import save_found, walk_along_all
 
         options.say_sheet_stays_png(figure_format, quiet=quiet)
@@ -94,6 +96,8 @@ def begin_search(
     output: Output,
     finder: str,
     components: int | None,
+    *,
+    scales: Scales | None = None,
     **how: Any,
 ) -> tuple[LatentVAE, Callable[[str], FoundDirections]]:
     """Return the model, and what finds directions around an image, as the options ask for it.
@@ -113,7 +117,9 @@ def begin_search(
 
     def find(image: str) -> FoundDirections:
         with progress_bar(quiet=output.quiet, shorten=SHORTEN_SAMPLING) as progress:
-            return find_around(vae, image, search, size=size, say=tell, progress=progress)
+            return find_around(
+                vae, image, search, size=size, say=tell, scales=scales, progress=progress
+            )
 
     return vae, find
 

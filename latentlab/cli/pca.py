@@ -28,6 +28,7 @@ from latentlab.cli.inputs import expand
 from latentlab.cli.machine import Machine
 from latentlab.cli.options import Output, Samples, given_options, parse_names, parse_size
 from latentlab.cli.several import RunOne, run_each
+from latentlab.encoding.scale import Scales
 from latentlab.errors import UsageError
 from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD
 
@@ -132,8 +133,9 @@ def pca(
     for name in names or ():
         NULLS.check(name)
 
-    def begin(first: str) -> RunOne:
-        _, run = begin_analysis(first, machine, samples, output, nulls=names, **fit)
+    def begin(first: str, scales: Scales | None) -> RunOne:
+        how = {**fit, "nulls": names, "scales": scales}
+        _, run = begin_analysis(first, machine, samples, output, **how)
         return lambda image, folder: run(image, folder).saved.printed()
 
     show = partial(output.show, summarize=_summarize)

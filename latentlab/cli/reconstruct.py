@@ -16,6 +16,7 @@ from latentlab.cli.inputs import expand
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Output
 from latentlab.cli.several import RunOne, run_each
+from latentlab.encoding.scale import Scales
 from latentlab.images.fit import AUTO
 
 
@@ -32,14 +33,15 @@ def reconstruct(
     """Encode images, decode them again, and show what was lost."""
     side, quiet = options.parse_size(size), output.quiet
 
-    def begin(_: str) -> RunOne:
+    def begin(_: str, scales: Scales | None) -> RunOne:
         from latentlab.machine.files import check_folder
         from latentlab.recipes.reconstructing import analyze_reconstruction
         from latentlab.results.folders import RUNS_FOLDER
 
         check_folder(output.out or RUNS_FOLDER)
         vae = machine.load(quiet=quiet)
-        how = {"size": side, "command_line": context.obj, "say": partial(say, quiet=quiet)}
+        how: dict[str, Any] = {"size": side, "command_line": context.obj, "scales": scales}
+        how["say"] = partial(say, quiet=quiet)
 
         def run(image: str, folder: Path | None) -> Mapping[str, Any]:
             saved = analyze_reconstruction(vae, image, folder=folder, **how)

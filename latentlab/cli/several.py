@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,10 +15,13 @@ from latentlab.cli.console import print_json, print_parts, say, table
 from latentlab.cli.failures import explain
 from latentlab.cli.inputs import check_image
 from latentlab.cli.options import Output
+from latentlab.encoding.scale import Scales
 
 Facts: TypeAlias = Mapping[str, Any]
 RunOne: TypeAlias = Callable[[str, Path | None], Facts]
 """From an image and the folder for its results to what a command prints as JSON."""
+Begin: TypeAlias = Callable[[str, Scales | None], RunOne]
+"""From the first image, and what gathers the scale of several, to what runs one image."""
 Columns: TypeAlias = Mapping[str, Callable[[Facts], str]]
 """Heading of a column → its cell for one image."""
 
@@ -26,7 +30,7 @@ def run_each(
     context: typer.Context,
     images: Sequence[str],
     output: Output,
-    begin: Callable[[str], RunOne],
+    begin: Begin,
     show: Callable[[Facts], None],
     columns: Columns,
     *,
@@ -42,21 +46,22 @@ def run_each(
     images : the arguments, of which some may be no images
     output : where results go; with several images, into a folder each inside ``--out``
     begin : called once, with the first image that can be read: checks the options, loads the model
-        and returns what runs one image
+        and returns what runs one image; given Scales, this leaves the scale of latents to it
     show : prints one result, for people
     columns : of the table
     brief : print no more than the files of each of several images before the table
     """
     if len(images) == 1:
         check_image(images[0])
-        _show_one(begin(images[0])(images[0], output.out), output, show)
+        _show_one(begin(images[0], None)(images[0], output.out), output, show)
         return
     failures = _Failures(bool(context.find_root().params.get("debug")))
     readable = [index for index, image in enumerate(images) if failures.passes(image)]
     done: list[tuple[str, Facts]] = []
     run: RunOne | None = None
+    scales = Scales(partial(say, quiet=output.quiet))
     for index in readable:
-        run = run or begin(images[index])
+        run = run or begin(images[index], scales)
         image, folder = images[index], folder_of(index, images, output.out)
         say(f"image {index + 1} of {len(images)}: {image}", quiet=output.quiet)
         with failures.noted(image):
@@ -64,6 +69,7 @@ def run_each(
             done.append((image, facts))
             if not output.json:
                 _show_one(facts, output, _print_files if brief else show)
+    scales.close()
     _print_all(done, failures.failed, output, columns)
     if failures.failed:
         raise typer.Exit(failures.failed[0]["code"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -74,8 +74,9 @@ def encode(
     loaded = read_for(vae, image, size, value_range)
     posterior = encode_batch(vae, loaded.pixels[None])
     logvar = None if posterior.logvar is None else posterior.logvar[0]
-    record = {"model": describe_model(vae), "input": describe_input(loaded)}
-    return Latent(posterior.mean[0], vae.spec, logvar, loaded, loaded.name, record)
+    latent = Latent(posterior.mean[0], vae.spec, logvar, loaded, loaded.name)
+    record = {"model": describe_model(vae), "input": describe_latent(latent)}
+    return replace(latent, record=record)
 
 
 def read_for(
@@ -117,6 +118,15 @@ def describe_input(image: Image | None, name: str = "") -> dict[str, Any]:
         "preprocessing": image.preprocessing,
         **({"path": image.path, "fit": asdict(image.fit)} if image.fit else {}),
     }
+
+
+def describe_latent(latent: Latent) -> dict[str, Any]:
+    """Return the entry of a latent's image in ``run.json``, as recorded where the image is gone."""
+    recorded = latent.record.get("input") if latent.image is None else None
+    if recorded:
+        return dict(recorded)
+    described = describe_input(latent.image, latent.name)
+    return {**described, "latent_std": float(latent.values.std())}
 
 
 def encode_batch(vae: LatentVAE, images: Tensor) -> Posterior:

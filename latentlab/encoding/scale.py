@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 FAR = 4.0
 """Factor from 1 that is called far: photos in published models have deviations from 0.5 to 2."""
 
@@ -36,3 +38,44 @@ normalization of the model, and whether it is trained
         f"{line}, far from 1{factor}: check the normalization of the model, and whether it is "
         "trained"
     )
+
+
+class Scales:
+    """What is said about the latents of several images: one range, after the last of them.
+
+    The first one that is far from 1 is said at once, since the model may be at fault.
+
+    Parameters
+    ----------
+    say : called with messages
+
+    Examples
+    --------
+    >>> scales = Scales(print)
+    >>> for name, deviation in (("cat", 0.93), ("dog", 0.81)):
+    ...     scales.add(name, deviation)
+    >>> scales.close()
+    2 images: standard deviation 0.81 (dog) to 0.93 (cat) in model space
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._found: list[tuple[float, str]] = []
+
+    def add(self, name: str, deviation: float) -> None:
+        """Take the standard deviation of one image's latent."""
+        warned = any(is_far_from_one(other) for other, _ in self._found)
+        if is_far_from_one(deviation) and not warned:
+            self._say(describe_scale(deviation, name))
+        self._found.append((deviation, name))
+
+    def close(self) -> None:
+        """Say the range; of a single image, what is not said yet."""
+        if not self._found:
+            return
+        (low, first), (high, last) = min(self._found), max(self._found)
+        if len(self._found) > 1:
+            span = f"{low:.2g} ({first}) to {high:.2g} ({last})"
+            self._say(f"{len(self._found)} images: standard deviation {span} in model space")
+        elif not is_far_from_one(low):
+            self._say(describe_scale(low, first))

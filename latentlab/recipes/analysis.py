@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from latentlab.components.pca import PCA
 from latentlab.directions.factor_model import explain_factors
 from latentlab.encoding.precision import with_fast_decoder
 from latentlab.encoding.reconstruction import reconstruct
+from latentlab.encoding.scale import Scales
 from latentlab.figures.canvas import check_figure_format
 from latentlab.images.fit import AUTO, Size
 from latentlab.latents import Neighborhood, Progress
@@ -39,11 +39,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from latentlab.images.arrays import ValueRange
-
-# A null is drawn by default if it takes less than this share of the run, or less than a few
-# seconds: by its share alone, the choice would depend on how busy the machine is.
-_AFFORDABLE = 0.2
-_ALWAYS_AFFORDABLE = 10.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -108,6 +103,7 @@ def analyze(
     command_line: list[str] | None = None,
     figure_format: str = "png",
     say: Say = be_silent,
+    scales: Scales | None = None,
     progress: Progress | None = None,
 ) -> Analysis:
     """Return the PCA around an image with its judgment, saved in a run folder: ``latentlab pca``.
@@ -134,6 +130,7 @@ def analyze(
     command_line : for ``run.json``
     figure_format : ``"png"``, ``"pdf"`` or ``"svg"``
     say : called with messages
+    scales : gathers the scale of several images' latents, to be said once
     progress : called as ``progress(what, done, total)``
 
     Returns
@@ -161,18 +158,17 @@ def analyze(
     >>> found.facts["n_features"], found.files[-1].name
     (16, 'run.json')
     """
-    started = time.monotonic()
     plan = SamplingPlan(neighborhood, n_samples, region, dict(options or {}), seed, dtype)
     out = None if folder is None else Path(folder)
     check_analysis(plan, image, nulls, out)
     check_figure_format(figure_format)
-    latent = encode_fitting(vae, image, size, say, value_range)
+    latent = encode_fitting(vae, image, size, say, value_range, scales)
     # Decoding before the long part lets a broken decoder fail early.
     reconstruction = reconstruct(vae, latent)
     hood, precision, key = draw_samples(vae, latent, image, plan, say=say, progress=progress)
     pca = fit_pca(hood, n_components, solver, seed=seed)
     keep(RUNS_FOLDER, key, hood, precision)
-    judgment = _judge(hood, pca, nulls, seed, started, say, progress)
+    judgment = _judge(hood, pca, nulls, seed, say, progress)
     model = explain_factors(hood, seed=seed)
     controls = draw_controls(latent, hood, image, plan, say=say, progress=progress)
     settings = {
@@ -218,15 +214,13 @@ def _judge(
     pca: PCA,
     nulls: Sequence[str] | None,
     seed: int,
-    started: float,
     say: Say,
     progress: Progress | None,
 ) -> Judgment:
     """Return the judgment by the nulls asked for, or by those that take little time."""
     left_out: dict[str, str] = {}
     if nulls is None:
-        seconds = max(_AFFORDABLE * (time.monotonic() - started), _ALWAYS_AFFORDABLE)
-        nulls, left_out = affordable_nulls(hood, pca.spectrum, seconds)
+        nulls, left_out = affordable_nulls(hood, pca.spectrum)
         for name, reason in left_out.items():
             say(f"the {name} null is left out: {reason}")
     return judge(hood, pca, nulls=nulls, seed=seed, progress=progress, left_out=left_out)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from latentlab.directions.transfer import check_targets, transfer_directions
-from latentlab.encoding.encoder import describe_input
+from latentlab.encoding.encoder import describe_latent
+from latentlab.encoding.scale import Scales
 from latentlab.figures.canvas import check_figure_format
 from latentlab.images.fit import AUTO, NATIVE, Size
 from latentlab.latents import Latent, Progress
@@ -29,11 +30,12 @@ def encode_alike(
     Without a size the first image decides: the others are cropped, centered, to its shape and
     resized to its size. ``"native"`` leaves each as it is.
     """
-    first = encode_fitting(vae, images[0], size, say)
-    if size == NATIVE:
-        return [first, *(encode_fitting(vae, image, size) for image in images[1:])]
+    scales = Scales(say)
+    first = encode_fitting(vae, images[0], size, say, scales=scales)
     height, width = (side * vae.spec.stride for side in first.values.shape[-2:])
-    rest = [encode_fitting(vae, image, (height, width)) for image in images[1:]]
+    shape = size if size == NATIVE else (height, width)
+    rest = [encode_fitting(vae, image, shape, scales=scales) for image in images[1:]]
+    scales.close()
     for latent in rest if size == AUTO else ():
         had = latent.image.native if latent.image else None
         if had and had != (width, height):
@@ -110,7 +112,7 @@ def analyze_interpolation(
     straight = None
     if path != "linear":
         straight = interpolate(vae, first, last, steps=steps, progress=progress)
-    inputs = [describe_input(end.image, end.name) for end in ends]
+    inputs = [describe_latent(end) for end in ends]
     run = {**provenance(vae, first, command_line, path=path, steps=steps), "input": inputs}
     return save_interpolation(
         found,

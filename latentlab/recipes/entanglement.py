@@ -13,6 +13,7 @@ from torch import Tensor
 from latentlab.components.fitting import fit_pca
 from latentlab.components.summary import summarize_spectrum
 from latentlab.directions.factor_model import MODELS, Share, factor_model
+from latentlab.encoding.scale import Scales
 from latentlab.errors import ImageError, UsageError
 from latentlab.images.fit import AUTO, Size
 from latentlab.latents import Latent, Progress, Spectrum
@@ -151,14 +152,16 @@ def entanglement(
     check_plan(plan, images[0], out)
     rows: list[tuple[Latent, dict[str, dict[str, float]]]] = []
     skipped: dict[str, str] = {}
+    scales = Scales(say)
     for image in images:
         try:
-            latent = encode_fitting(vae, image, size, say)
+            latent = encode_fitting(vae, image, size, say, scales=scales)
         except ImageError as error:
             skipped[str(image)] = str(error)
             say(str(error))
             continue
         rows.append((latent, _numbers(vae, latent, image, plan, say, progress)))
+    scales.close()
     if not rows:
         raise ImageError(
             f"{len(images)} files, none of which could be read", "images", "pass others"

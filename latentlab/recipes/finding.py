@@ -14,6 +14,7 @@ from latentlab.directions.base import Scene
 from latentlab.directions.factor_table import read_factors
 from latentlab.directions.finding import search_directions
 from latentlab.directions.labels import Label, label_directions, with_labels
+from latentlab.encoding.scale import Scales
 from latentlab.errors import UsageError
 from latentlab.images.arrays import ValueRange
 from latentlab.images.fit import AUTO, Size
@@ -136,6 +137,7 @@ def find_around(
     size: Size = AUTO,
     value_range: ValueRange | None = None,
     say: Say = be_silent,
+    scales: Scales | None = None,
     progress: Progress | None = None,
 ) -> FoundDirections:
     """Encode, sample, find, label and compare; nothing is saved.
@@ -147,7 +149,7 @@ def find_around(
         hood = samples_of(vae, open_start(image, vae), progress=progress)
         latent = hood.origin
     else:
-        latent = encode_fitting(vae, image, size, say, value_range)
+        latent = encode_fitting(vae, image, size, say, value_range, scales)
         hood = draw_neighborhood(vae, latent, image, search.plan, progress=progress)
     scene = Scene(vae, latent, hood, search.plan.seed, progress)
     # Raises if a finder cannot use this neighborhood.

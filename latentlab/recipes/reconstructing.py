@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from latentlab.encoding.reconstruction import reconstruct
+from latentlab.encoding.scale import Scales
 from latentlab.images.fit import AUTO, Size
 from latentlab.loaders.base import LatentVAE
 from latentlab.recipes.sampling import Say, be_silent, encode_fitting
@@ -22,12 +23,13 @@ def analyze_reconstruction(
     folder: Path | None = None,
     command_line: list[str] | None = None,
     say: Say = be_silent,
+    scales: Scales | None = None,
 ) -> Saved:
     """Reconstruct an image and save it: ``latentlab reconstruct``.
 
     Parameters and errors as for :func:`latentlab.analyze` and :func:`latentlab.reconstruct`.
     """
-    latent = encode_fitting(vae, image, size, say)
+    latent = encode_fitting(vae, image, size, say, scales=scales)
     found = reconstruct(vae, latent)
     folder = folder or create_run(latent.name, vae.spec.name)
     return save_reconstruction(found, folder, run=provenance(vae, latent, command_line))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentlab.components.checks import check_room
 from latentlab.encoding.encoder import encode, read_for
-from latentlab.encoding.scale import describe_scale
+from latentlab.encoding.scale import Scales, describe_scale
 from latentlab.encoding.sizes import describe_shrinking
 from latentlab.errors import UsageError
 from latentlab.images.fit import AUTO
@@ -85,9 +85,11 @@ def encode_fitting(
     size: Size | None = AUTO,
     say: Say = be_silent,
     value_range: ValueRange | None = None,
+    scales: Scales | None = None,
 ) -> Latent:
     """Return the latent of an image, and say if it was shrunk because nobody asked for a size.
 
+    The scale of the latent is said too, or left to ``scales``, which says that of several images.
     A Latent is returned as it is.
     """
     if isinstance(image, Latent):
@@ -96,7 +98,11 @@ def encode_fitting(
     if shrunk := describe_shrinking(loaded, size):
         say(shrunk)
     latent = encode(vae, loaded)
-    say(describe_scale(float(latent.values.std()), latent.name))
+    deviation = float(latent.values.std())
+    if scales is None:
+        say(describe_scale(deviation, latent.name))
+    else:
+        scales.add(latent.name, deviation)
     return latent
 
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _SUBSAMPLE = {"whole": 512, "tokens": 4096}
 """Most rows on which null models are drawn that read all rows many times."""
-_SECONDS = 30.0
 
 
 def analyze_store(
@@ -149,7 +148,7 @@ def _judge(
     whole = parts == "whole"
     hood = Neighborhood(sample, rows.sampling_around(sample.double().mean(0))) if whole else sample
     names = ("parallel", "stationary") if whole else ("parallel",)
-    nulls, left_out = affordable_nulls(hood, spectrum, _SECONDS, names)
+    nulls, left_out = affordable_nulls(hood, spectrum, names)
     how: dict[str, Any] = {"nulls": nulls, "seed": seed, "left_out": left_out}
     found = judge_stream(spectrum, pca.sampling.name, hood, progress=progress, **how)
     if complete:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentlab.encoding.encoder import describe_input, describe_model
+from latentlab.encoding.encoder import describe_latent, describe_model
 from latentlab.errors import FileError
 from latentlab.loaders.tiles import describe_tiles
 from latentlab.machine.versions import library_versions
@@ -46,15 +46,9 @@ def provenance(
         "command_line": command_line,
         "model": describe_model(vae),
         **describe_tiles(vae),
-        "input": _input_of(latent),
+        "input": describe_latent(latent),
         **settings,
     }
-
-
-def _input_of(latent: Latent) -> dict[str, Any]:
-    """Return the entry of a latent's image: from the image, else as it was recorded."""
-    recorded = latent.record.get("input") if latent.image is None else None
-    return dict(recorded) if recorded else describe_input(latent.image, latent.name)
 
 
 def record_of_folder(folder: Path, command: str) -> dict[str, Any]:

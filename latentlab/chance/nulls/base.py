@@ -224,7 +224,12 @@ class NullModel(ABC):
 
     @abstractmethod
     def seconds(self, samples: Neighborhood | Tensor, spectrum: Spectrum) -> float:
-        """Return about how many seconds :meth:`draw` takes, from timing small parts of it."""
+        """Return about how many seconds :meth:`draw` takes on two cores, from sizes alone.
+
+        Raises
+        ------
+        LatentlabError : as for :meth:`draw`.
+        """
 
 
 def matrix_of(samples: Neighborhood | Tensor, spectrum: Spectrum) -> Tensor:

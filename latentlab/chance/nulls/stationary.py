@@ -11,13 +11,21 @@ from torch import Tensor
 
 from latentlab.chance.nulls import NULLS
 from latentlab.chance.nulls.base import matrix_of
-from latentlab.chance.nulls.scrambled import Block, Columns, Scramble, ScrambledNull
+from latentlab.chance.nulls.scrambled import (
+    Block,
+    Columns,
+    Scramble,
+    ScrambledNull,
+    estimate_seconds,
+    pays_in_rounds,
+)
 from latentlab.errors import UsageError
 from latentlab.latents import Neighborhood, Spectrum
 from latentlab.layouts import WholeLayout
 from latentlab.linalg.sums import column_moments, rows_in_block
 from latentlab.machine.memory import check_memory
 
+_CROSS = 1e-10  # seconds to multiply two waves, measured
 _LARGEST_BLOCK = 1536  # its eigenvalues take about a second
 
 
@@ -43,6 +51,15 @@ class Stationary(ScrambledNull):
 
     def scramble(self, samples: Neighborhood | Tensor, spectrum: Spectrum) -> Scramble:
         return _Surrogate(spectrum.n_samples, stationary_variances(samples, spectrum))
+
+    def seconds(self, samples: Neighborhood | Tensor, spectrum: Spectrum) -> float:
+        layout = _field_layout(samples)
+        matrix_of(samples, spectrum)
+        frequencies = _frequencies(layout)
+        rows, columns, channels = spectrum.n_samples, spectrum.n_features, layout.shape[0]
+        in_rounds = pays_in_rounds(rows, columns)
+        drawing = estimate_seconds(rows, columns, self.default_draws, in_rounds=in_rounds)
+        return drawing + _CROSS * rows * channels**2 * frequencies
 
 
 class _Surrogate(Scramble):
@@ -97,11 +114,7 @@ def _autocovariance(matrix: Tensor, layout: WholeLayout) -> Tensor:
     """
     channels, height, width = layout.shape[0], layout.window.height, layout.window.width
     size = (2 * height, 2 * width)
-    check_memory(
-        4 * 8 * size[0] * (width + 1) * channels**2,
-        f"the cross-spectra of {channels} channels at {size[0] * (width + 1):,} frequencies",
-        "choose a smaller --size or a --region, or leave the stationary null out",
-    )
+    _frequencies(layout)
     mean = column_moments(matrix)[0].float()
     cross = torch.zeros(size[0], width + 1, channels, channels, dtype=torch.complex64)
     for rows in torch.split(matrix, rows_in_block(4 * matrix.shape[1])):
@@ -113,6 +126,18 @@ def _autocovariance(matrix: Tensor, layout: WholeLayout) -> Tensor:
     down, across = (side - torch.arange(1 - side, side).abs() for side in (height, width))
     averages: Tensor = sums / torch.outer(down, across)
     return averages
+
+
+def _frequencies(layout: WholeLayout) -> int:
+    """Return how many frequencies the padded fields have, if there is memory for them."""
+    channels, height, width = layout.shape[0], layout.window.height, layout.window.width
+    count = 2 * height * (width + 1)
+    check_memory(
+        4 * 8 * count * channels**2,
+        f"the cross-spectra of {channels} channels at {count:,} frequencies",
+        "choose a smaller --size or a --region, or leave the stationary null out",
+    )
+    return count
 
 
 def _cosines(length: int) -> Tensor:
