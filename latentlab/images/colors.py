@@ -23,3 +23,33 @@ def to_yiq(images: Tensor) -> Tensor:
     import torch
 
     return torch.einsum("ij,njhw->nihw", images.new_tensor(RGB_TO_YIQ), images)
+
+
+# sRGB primaries and D65, as in IEC 61966-2-1 and CIE 15.
+_RGB_TO_XYZ = (
+    (0.412453, 0.357580, 0.180423),
+    (0.212671, 0.715160, 0.072169),
+    (0.019334, 0.119193, 0.950227),
+)
+_D65 = (0.95047, 1.0, 1.08883)
+
+
+def to_lab(images: Tensor) -> Tensor:
+    """Return CIE L*, a*, b* (n, 3, H, W) under D65 of sRGB images (n, 3, H, W) in [0, 1].
+
+    Examples
+    --------
+    >>> import torch
+    >>> to_lab(torch.ones(1, 3, 1, 1).double()).flatten().round(decimals=1).abs().tolist()
+    [100.0, 0.0, 0.0]
+    """
+    import torch
+
+    linear = torch.where(images > 0.04045, ((images + 0.055) / 1.055) ** 2.4, images / 12.92)
+    xyz = torch.einsum("ij,njhw->nihw", images.new_tensor(_RGB_TO_XYZ), linear)
+    scaled = xyz / images.new_tensor(_D65).view(3, 1, 1)
+    roots = torch.where(
+        scaled > 0.008856, scaled.clamp_min(0) ** (1 / 3), 7.787 * scaled + 16 / 116
+    )
+    x, y, z = roots.unbind(1)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)

@@ -2,8 +2,8 @@
 
 ``@MEASURES.register("name")`` adds a metric. Its formula belongs to :mod:`latentlab.metrics`.
 
-This is a room of its own because a metric of a VAE needs encoding, the pullback and the statistics of
-a store, while :mod:`latentlab.metrics` takes plain arrays and stands before all of these.
+This is a room of its own because a metric of a VAE needs encoding, the pullback and the statistics
+of a store, while :mod:`latentlab.metrics` takes plain arrays and stands before all of these.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ from latentlab.registry import Registry
 if TYPE_CHECKING:
     from latentlab.measures.base import Measure
 
-_MODULES = {
-    "psnr": "reconstruction",
-    "mse": "reconstruction",
-    "ssim": "reconstruction",
-    "ms_ssim": "reconstruction",
+_FILES = {
+    "reconstruction": ("psnr", "mse", "ssim", "ms_ssim"),
+    "detail": ("edges", "color_shift"),
+    "latents": ("latents",),
+    "posterior": ("kl", "posterior_std", "clamped", "active_units"),
+    "spectrum": ("sec", "spectrum", "low_pass"),
 }
+"""Module → the metrics in it."""
 
-MEASURES: Registry[Measure] = Registry("metric", __name__, _MODULES)
+MEASURES: Registry[Measure] = Registry(
+    "metric", __name__, {name: file for file, names in _FILES.items() for name in names}
+)
 """Name → metric."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from latentlab.errors import LatentlabError
+from latentlab.errors import LatentlabError, NonFiniteError
 from latentlab.metrics.bootstrap import FEWEST, Array, identity, studentize
 
 if TYPE_CHECKING:
@@ -247,8 +247,12 @@ def value_of(columns: Columns, note: str = "") -> Value:
     if not finite.any():
         raise TooFewError(0, 1, "images with a finite value")
     count = int(finite.sum())
+    value = float(columns.statistic(rows[finite].mean(0)))
+    if not math.isfinite(value):
+        raise NonFiniteError(
+            f"{columns.name} of images without contrast", "a finite value", "pass other images"
+        )
     low, high = columns.interval()
     if low is None:
         notes.append(f"no interval from {count} images; it needs {FEWEST}")
-    value = float(columns.statistic(rows[finite].mean(0)))
     return Value(value, low, high, count, "; ".join(notes))

@@ -64,6 +64,12 @@ def identity(means: Array) -> Array:
     return means[..., 0]
 
 
+def quotient(means: Array) -> Array:
+    """Return the first of two means (…, 2) over the second as the statistic (…); NaN over 0."""
+    below = means[..., 1]
+    return np.divide(means[..., 0], below, out=np.full_like(below, np.nan), where=below != 0)
+
+
 def studentize(
     columns: ArrayLike, statistic: Statistic = identity, *, draws: int = DRAWS, seed: int = 0
 ) -> Studentized:
