@@ -18,8 +18,8 @@ HEAVY = {"torch", "numpy", "diffusers", "sklearn", "matplotlib", "scipy", "PIL",
 # The way of the data: a room knows what stands before it, never what stands after it.
 FLOW = (
     *("errors", "arguments", "registry", "machine", "linalg", "images", "metrics", "figures"),
-    *("layouts", "latents", "models", "loaders", "encoding", "testing", "neighborhoods"),
-    *("pullback", "store"),
+    *("layouts", "latents", "models", "loaders", "encoding", "testing", "examinations"),
+    *("neighborhoods", "pullback", "store"),
     *("chance", "components", "directions", "walks", "measures", "results", "recipes"),
     *("sklearn", "web", "digits", "cli"),
 )
@@ -41,6 +41,7 @@ WITHOUT = {
     "loaders": {"matplotlib", "sklearn", "PIL"},
     "encoding": {"diffusers", "sklearn", "PIL", "huggingface_hub"},
     "testing": {"diffusers", "matplotlib", "sklearn", "PIL", "huggingface_hub"},
+    "examinations": {"diffusers", "sklearn", "PIL", "huggingface_hub"},
     "neighborhoods": {"diffusers", "matplotlib", "sklearn", "PIL", "huggingface_hub"},
     "pullback": {"diffusers", "matplotlib", "sklearn", "PIL", "huggingface_hub"},
     "store": {"diffusers", "matplotlib", "sklearn", "PIL", "huggingface_hub"},

@@ -1,4 +1,4 @@
-"""Luma and chroma of RGB images."""
+"""Luma, chroma and CIE Lab of RGB images."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ if TYPE_CHECKING:
 
 # Rec. 601 luma, and the chroma plane of YIQ, in which hue is an angle.
 RGB_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+# IEC 61966-2-1, and the white point of D65 for the 2° observer.
+RGB_TO_XYZ = (
+    (0.412453, 0.357580, 0.180423),
+    (0.212671, 0.715160, 0.072169),
+    (0.019334, 0.119193, 0.950227),
+)
+WHITE = (0.95047, 1.0, 1.08883)
 
 
 def to_yiq(images: Tensor) -> Tensor:
@@ -25,17 +32,10 @@ def to_yiq(images: Tensor) -> Tensor:
     return torch.einsum("ij,njhw->nihw", images.new_tensor(RGB_TO_YIQ), images)
 
 
-# sRGB primaries and D65, as in IEC 61966-2-1 and CIE 15.
-_RGB_TO_XYZ = (
-    (0.412453, 0.357580, 0.180423),
-    (0.212671, 0.715160, 0.072169),
-    (0.019334, 0.119193, 0.950227),
-)
-_D65 = (0.95047, 1.0, 1.08883)
-
-
 def to_lab(images: Tensor) -> Tensor:
     """Return CIE L*, a*, b* (n, 3, H, W) under D65 of sRGB images (n, 3, H, W) in [0, 1].
+
+    Distances are ΔE of CIE 1976.
 
     Examples
     --------
@@ -46,8 +46,8 @@ def to_lab(images: Tensor) -> Tensor:
     import torch
 
     linear = torch.where(images > 0.04045, ((images + 0.055) / 1.055) ** 2.4, images / 12.92)
-    xyz = torch.einsum("ij,njhw->nihw", images.new_tensor(_RGB_TO_XYZ), linear)
-    scaled = xyz / images.new_tensor(_D65).view(3, 1, 1)
+    xyz = torch.einsum("ij,njhw->nihw", images.new_tensor(RGB_TO_XYZ), linear)
+    scaled = xyz / images.new_tensor(WHITE).view(3, 1, 1)
     roots = torch.where(
         scaled > 0.008856, scaled.clamp_min(0) ** (1 / 3), 7.787 * scaled + 16 / 116
     )

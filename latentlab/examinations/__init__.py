@@ -1,0 +1,1 @@
+"""What is wrong with a VAE: examinations on plain arrays, each with a figure and a threshold."""

@@ -1,0 +1,175 @@
+"""What is wrong with a model, examined on images: :func:`diagnose`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+
+from latentlab.encoding.batches import ADVICE
+from latentlab.examinations import behavior, latents, places, reconstruction
+from latentlab.examinations.diagnosis import Diagnosis, Evidence
+from latentlab.examinations.findings import Finding, unexamined
+from latentlab.images.fit import Size
+from latentlab.latents import Progress
+from latentlab.loaders.base import LatentVAE
+from latentlab.machine.memory import memory_errors
+from latentlab.recipes.examined import Named, gather_images
+from latentlab.recipes.sampling import Say, be_silent
+
+IMAGES = 16
+Examine = Callable[[], Finding | tuple[Finding, ...]]
+
+
+def diagnose(
+    vae: LatentVAE,
+    images: Any = None,
+    *,
+    n_images: int = IMAGES,
+    size: Size | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    say: Say = be_silent,
+) -> Diagnosis:
+    """Return what is wrong with a model: a finding for each examination.
+
+    Parameters
+    ----------
+    vae : LatentVAE
+    images : a Tensor (n, 3, H, W) in [−1, 1], a sequence of what :func:`latentlab.encode` takes, a
+        folder, a tar file or an image file; by default the two sample images
+    n_images : int, at most so many, drawn at random from a folder
+    size : int, (height, width) or ``"native"``, as for :func:`latentlab.encode`; by default 256, or
+        the next size that the model takes. A tensor keeps its size.
+    seed : int, of the draw
+    progress : called as ``progress("examining", done, total)``
+    say : called with what was chosen and left out
+
+    Returns
+    -------
+    Diagnosis : findings with value, threshold and advice; one that could not be examined has
+        ``found=None`` and its ``problem``
+
+    Raises
+    ------
+    ImageError : no image can be read.
+    UsageError : an invalid size.
+    Whatever the model raises if it can encode none of the images.
+
+    Examples
+    --------
+    >>> import latentlab
+    >>> found = diagnose(latentlab.load_vae("linear"), size=128)
+    >>> found.found
+    ()
+    >>> found["blur"].value > found["blur"].threshold
+    True
+    """
+    chosen, notes = gather_images(vae, images, n_images, size, seed)
+    every, failed = _run(vae, chosen, progress)
+    notes += failed
+    for note in notes:
+        say(note)
+    finite = _finite(every)
+    findings = [
+        *_attempt(("finite",), partial(latents.examine_finite, every.latents, every.decoded)),
+        *_on_images(finite),
+        *_on_model(vae, finite),
+    ]
+    return Diagnosis(vae.spec.name, tuple(findings), len(every.images), tuple(notes), finite)
+
+
+def _run(vae: LatentVAE, chosen: Named, progress: Progress | None) -> tuple[Evidence, list[str]]:
+    """Return images with latents and reconstructions, one by one, and what failed."""
+    names, images, means, decoded, notes = [], [], [], [], []
+    first: Exception | None = None
+    for number, (name, image) in enumerate(chosen):
+        try:
+            with torch.inference_mode(), memory_errors(f"examining {name}", ADVICE):
+                mean = vae.encode(image[None].clone()).mean
+                result = vae.decode(mean.clone())[0].cpu()
+        except Exception as error:  # noqa: BLE001 (whatever an adapter raises is what is wrong)
+            first = first or error
+            notes.append(f"left out: {name}, {type(error).__name__}: {error}")
+            continue
+        names.append(name)
+        images.append(image)
+        means.append(mean[0].cpu())
+        decoded.append(result)
+        if progress:
+            progress("examining", number + 1, len(chosen))
+    if first is not None and not names:
+        raise first
+    return Evidence(names, images, means, decoded, vae.spec.stride), notes
+
+
+def _finite(every: Evidence) -> Evidence:
+    """Return what is finite, with reconstructions clamped to [−1, 1], as they are when saved."""
+    kept = [
+        k
+        for k, (mean, image) in enumerate(zip(every.latents, every.decoded, strict=True))
+        if bool(torch.isfinite(mean).all()) and bool(torch.isfinite(image).all())
+    ]
+    return replace(
+        every,
+        names=[every.names[k] for k in kept],
+        images=[every.images[k] for k in kept],
+        latents=[every.latents[k] for k in kept],
+        decoded=[every.decoded[k].clamp(-1, 1) for k in kept],
+    )
+
+
+def _on_images(seen: Evidence) -> list[Finding]:
+    """Return the findings on reconstructions and on latents."""
+    pairs, stride = (seen.images, seen.decoded), seen.stride
+    examinations: Mapping[tuple[str, ...], Examine] = {
+        ("lattice",): partial(reconstruction.examine_lattice, *pairs, stride),
+        ("color shift",): partial(reconstruction.examine_color, *pairs),
+        ("blur", "lost detail"): partial(reconstruction.examine_sharpness, *pairs),
+        places.NAMES: partial(places.examine_places, *pairs, stride),
+        ("unit variance",): partial(latents.examine_deviation, seen.latents),
+        ("normalization",): partial(latents.examine_normalization, seen.latents),
+        ("dead channels",): partial(latents.examine_channels, seen.latents),
+        ("droplets",): partial(latents.examine_droplets, seen.latents, stride),
+        ("black holes",): partial(latents.examine_outliers, seen.latents, stride),
+    }
+    return [
+        finding
+        for names, examine in examinations.items()
+        for finding in (_attempt(names, examine) if seen.images else _without_images(names))
+    ]
+
+
+def _on_model(vae: LatentVAE, seen: Evidence) -> list[Finding]:
+    """Return the findings on the model's behavior, which need one image and a companion."""
+    named = (vae.spec.name, vae.origin.source)
+    family = _attempt(("channels",), partial(behavior.examine_family, vae.spec, named))
+    if not seen.images:
+        return [*_without_images(("float16", "repeats", "batch")), *family]
+    image, latent, decoded = seen.images[0], seen.latents[0], seen.decoded[0]
+    alike = [one for one in seen.images[1:] if one.shape == image.shape]
+    other = alike[0] if alike else image.flip(-1)
+    given = (latent, decoded)
+    findings = _attempt(("float16",), partial(behavior.examine_float16, vae, image))
+    findings += _attempt(("repeats",), partial(behavior.examine_repeats, vae, image, *given))
+    if findings[-1].found:
+        return [*findings, unexamined("batch", "one image alone changes already"), *family]
+    batch = partial(behavior.examine_batch, vae, image, other, *given)
+    return [*findings, *_attempt(("batch",), batch), *family]
+
+
+def _without_images(names: Sequence[str]) -> list[Finding]:
+    return [unexamined(name, "no image has a finite latent and reconstruction") for name in names]
+
+
+def _attempt(names: tuple[str, ...], examine: Examine) -> list[Finding]:
+    """Return the findings of an examination; where it fails, why."""
+    try:
+        with torch.inference_mode(), memory_errors(f"examining {names[0]}", ADVICE):
+            result = examine()
+    except Exception as error:  # noqa: BLE001 (one examination must not stop the others)
+        return [unexamined(name, f"{type(error).__name__}: {error}") for name in names]
+    return [result] if isinstance(result, Finding) else [*result]
