@@ -133,6 +133,17 @@ def test_help_has_its_own_options_first_and_the_shared_ones_in_groups(cli: Comma
     assert headings() == ["Options", "Commands"]
 
 
+def test_the_list_of_commands_is_that_of_the_whole_app(cli: CommandLine) -> None:
+    from typer.main import get_command
+
+    from latentlab.cli.main import app
+
+    whole = get_command(app)
+    context = whole.make_context("latentlab", [], resilient_parsing=True)
+    assert cli("--help").out.rstrip() == whole.get_help(context).rstrip()
+    assert cli().out == cli("-h").out == cli("--help").out
+
+
 def test_no_option_is_lost_in_a_group(cli: CommandLine) -> None:
     from typer.main import get_command
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -31,13 +33,14 @@ from latentlab.cli.traverse import traverse
 
 INTERRUPTED = 130
 
-app = typer.Typer(
-    name="latentlab",
-    help="Look into the latent space around an image, for latent-diffusion VAEs.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # drawing the help with rich would double the time of --help
-)
+_HOW: dict[str, Any] = {
+    "name": "latentlab",
+    "help": "Look into the latent space around an image, for latent-diffusion VAEs.",
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,  # drawing the help with rich would double the time of --help
+}
+app = typer.Typer(**_HOW)
 for command in (
     *(pca, traverse, directions, transfer, interpolate, reconstruct, palette, encode),
     *(metrics, models, completion),
@@ -70,6 +73,26 @@ def root(
     """Look into the latent space around an image, for latent-diffusion VAEs."""
 
 
+def _app_for(arguments: Sequence[str]) -> typer.Typer:
+    """Return the app; where no command is called, one that lists the same commands.
+
+    To read the parameters of all commands takes longer than all else that ``--help`` does.
+    """
+    if any(word[:1] != "-" for word in arguments) or "_LATENTLAB_COMPLETE" in os.environ:
+        return app
+    listed = typer.Typer(**_HOW)
+    listed.callback()(root)
+    for one in app.registered_commands:
+        listed.command(one.name, help=inspect.getdoc(one.callback))(_do_nothing)
+    for group in app.registered_groups:
+        listed.command(group.name, help=(group.typer_instance or app).info.help)(_do_nothing)
+    return listed
+
+
+def _do_nothing() -> None:
+    """Stand for a command that is listed and not called."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code.
 
@@ -97,7 +120,7 @@ def run(arguments: Sequence[str]) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             how: dict[str, Any] = {"prog_name": "latentlab", "standalone_mode": False}
-            code = int(app(["--debug"] * debug + given, obj=given, **how) or 0)
+            code = int(_app_for(given)(["--debug"] * debug + given, obj=given, **how) or 0)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:  # noqa: BLE001 (the last line of defense against a traceback)

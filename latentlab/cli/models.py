@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,8 +15,10 @@ from latentlab.cli.console import print_json, print_parts, progress_bar, say, ta
 from latentlab.cli.inputs import check_source
 from latentlab.errors import UsageError
 from latentlab.loaders.built_in import BUILT_IN
-from latentlab.loaders.catalogue import CATALOGUE, CatalogueEntry, find_entry
-from latentlab.loaders.hub_cache import FetchedModel, cached
+
+if TYPE_CHECKING:
+    from latentlab.loaders.catalogue import CatalogueEntry
+    from latentlab.loaders.hub_cache import FetchedModel
 
 
 def models(
@@ -49,10 +51,14 @@ def models(
     elif download is None:
         _list(json_output=json_output, quiet=quiet)
     else:
+        from latentlab.loaders.catalogue import find_entry
+
         _download(find_entry(download), json_output=json_output, offline=offline, quiet=quiet)
 
 
 def _list(*, json_output: bool, quiet: bool) -> None:
+    from latentlab.loaders.catalogue import CATALOGUE
+
     rows = [_describe(entry, _find(entry)) for entry in CATALOGUE.values()]
     if json_output:
         built_in = [{"name": name, "built_in": True, "note": BUILT_IN[name]} for name in BUILT_IN]
@@ -112,6 +118,8 @@ def _print_measured(facts: Mapping[str, Any], out: Path, *, json_output: bool) -
 
 
 def _find(entry: CatalogueEntry) -> FetchedModel | None:
+    from latentlab.loaders.hub_cache import cached
+
     return cached(entry.repo, subfolder=entry.subfolder, files=entry.files)
 
 
