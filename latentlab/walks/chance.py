@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from latentlab.loaders.base import LatentVAE
 from latentlab.metrics.walks import PathScores, score_path
 
 RANDOM_WALKS = 5
-_REFINEMENTS = 3
+_REFINEMENTS, _CLOSE = 3, 0.05
 
 
 @dataclass(frozen=True)
@@ -87,15 +88,13 @@ def walk_at_random(
     length = float(found.step_lengths[: len(ends)].mean())
     for done, row in enumerate(rows, 1):
         direction = layout.lift(row)
-        for _ in range(_REFINEMENTS):
-            seen = _change(vae, latent, float(alphas[-1]) * length * direction)
-            decoded += 2
-            if seen <= 0 or abs(seen / change - 1) < 0.05:
-                break
-            length *= min(10.0, max(0.1, change / seen))
+        length, shown, tried = _as_far(vae, latent, direction, float(alphas[-1]), change, length)
         latents = latent.values + alphas[:, None, None, None] * (length * direction)
-        by_chance.append(score_path(decode_each(vae, latents), float(alphas[1] - alphas[0])))
-        decoded += len(alphas)
+        inner = latents[1:-1] if shown else latents
+        images = decode_each(vae, inner) if len(inner) else iter(())
+        frames = chain(shown[:1], images, shown[1:])
+        by_chance.append(score_path(frames, float(alphas[1] - alphas[0])))
+        decoded += tried + len(inner)
         if progress:
             progress("random directions", done, count)
     less, p_value = _compare([one.flicker for one in scores], [one.flicker for one in by_chance])
@@ -104,11 +103,24 @@ def walk_at_random(
     return RandomWalks(count, change, monotonicity, flicker, less, p_value, decoded)
 
 
-def _change(vae: LatentVAE, latent: Latent, step: Tensor) -> float:
-    """Return the mean absolute difference of the images at ±step, as they are shown."""
-    pair = torch.stack([latent.values - step, latent.values + step])
-    low, high = (image.clamp(-1, 1) for image in decode_each(vae, pair))
-    return float((high - low).abs().mean()) / 2
+def _as_far(
+    vae: LatentVAE, latent: Latent, direction: Tensor, span: float, change: float, length: float
+) -> tuple[float, list[Tensor], int]:
+    """Return the length of a step at which the ends of a walk differ by this change.
+
+    With it come the images at both ends, none if the last length was not tried any more, and how
+    many latents were decoded.
+    """
+    for tried in range(1, _REFINEMENTS + 1):
+        step = span * length * direction
+        pair = torch.stack([latent.values - step, latent.values + step])
+        ends = list(decode_each(vae, pair))
+        low, high = (image.clamp(-1, 1) for image in ends)
+        seen = float((high - low).abs().mean()) / 2
+        if seen <= 0 or abs(seen / change - 1) < _CLOSE:
+            return length, ends, 2 * tried
+        length *= min(10.0, max(0.1, change / seen))
+    return length, [], 2 * _REFINEMENTS
 
 
 def _compare(flickers: Sequence[float], by_chance: Sequence[float]) -> tuple[float, float | None]:
