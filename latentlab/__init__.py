@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from latentlab.loaders.load import load_vae as load_vae
     from latentlab.neighborhoods.sampling import neighborhood as neighborhood
     from latentlab.recipes.analysis import analyze as analyze
+    from latentlab.recipes.contrasting import compare as compare
     from latentlab.recipes.evaluating import measure as measure
     from latentlab.recipes.finding import analyze_directions as analyze_directions
     from latentlab.recipes.starting import find_directions as find_directions
@@ -112,6 +113,7 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 # Reachable, but beyond the 24 names that a newcomer has to look through.
 _ALSO = {
+    "compare": "recipes.contrasting",
     "entanglement": "recipes.entanglement",
     "factor_model": "directions.factor_model",
     "measure": "recipes.evaluating",

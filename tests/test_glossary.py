@@ -22,14 +22,28 @@ COMMANDS = (
     ("traverse", "--run", "whole", "--components", "1", "--steps", "3", "--curved", "--quiet"),
     ("encode", "photos", "--model", "linear", "--size", "32", "--out", "store", "--quiet"),
     ("metrics", "photos", "-m", "linear", "--size", "32", "-q", "--spread", "--out", "measured"),
+    (
+        "compare",
+        "photos",
+        "-m",
+        "linear",
+        "-m",
+        "linear",
+        "--size",
+        "32",
+        "-q",
+        "--out",
+        "compared",
+    ),
     ("pca", "store", "--randomized", "--components", "1", "--out", "of_store", "--quiet"),
 )
 # Their keys are names of settings, factors and statistics, or of ends of a rectangle.
 FREE = {"options", "extremes", "neighborhood", "layout.window", "nulls_left_out"}
-FREE |= {"curves", "spread", "skipped.images", "skipped.metrics"}
+FREE |= {"curves", "spread", "table.values", "skipped.images", "skipped.metrics"}
 FREE |= {"labels.factors", "labels.statistics", "labels.effects"}
 # One entry for each null model or finder: the keys of the entries are explained.
 BY_NAME = {"null", "metrics", "agreement", "controls"}
+ONCE = {"directions.json", "metrics.json", "comparison.json"}
 ELBOW = {"elbow.index", "elbow.strength", "elbow.drop"}
 
 
@@ -78,10 +92,12 @@ def explained(file: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("file", ["pca.json", "directions.json", "traversal.json", "metrics.json"])
+@pytest.mark.parametrize(
+    "file", ["pca.json", "directions.json", "traversal.json", "metrics.json", "comparison.json"]
+)
 def test_every_key_of_a_result_is_in_the_glossary_and_no_other(file: str, runs: Path) -> None:
     facts = [json.loads(path.read_text()) for path in runs.rglob(file)]
-    assert len(facts) >= (1 if file in ("directions.json", "metrics.json") else 2)
+    assert len(facts) >= (1 if file in ONCE else 2)
     found = {key for one in facts for key in keys(one)}
     shared = explained("directions.json") & explained("pca.json")
     assert sorted(found - explained(file)) == []

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from latentlab.cli.compare import compare
 from latentlab.cli.completion import completion
 from latentlab.cli.console import say
 from latentlab.cli.digits import digits
@@ -43,7 +44,7 @@ _HOW: dict[str, Any] = {
 app = typer.Typer(**_HOW)
 for command in (
     *(pca, traverse, directions, transfer, interpolate, reconstruct, palette, encode),
-    *(metrics, models, completion),
+    *(metrics, compare, models, completion),
 ):
     app.command(command.__name__, cls=GroupedCommand)(command)
 app.add_typer(store, name="store")

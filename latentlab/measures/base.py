@@ -73,7 +73,12 @@ class Columns:
         kept = self.rows[np.isfinite(self.rows).all(1)]
         found = studentize(kept, self.statistic)
         if not self.measure.positive or found.value <= 0:
-            return found.interval()
+            low, high = found.interval()
+            smallest, largest = self.measure.bounds
+            # A symmetric interval may reach beyond what is possible.
+            return None if low is None else max(low, smallest), (
+                None if high is None else min(high, largest)
+            )
         low, high = studentize(kept, lambda means: np.log(self.statistic(means))).interval()
         return None if low is None else math.exp(low), None if high is None else math.exp(high)
 
@@ -167,6 +172,10 @@ class Measure(ABC):
     def begin(self, protocol: Protocol) -> Tally:
         """Return an empty tally for images under a protocol."""
 
+    def bound(self, protocol: Protocol) -> Measure:
+        """Return this metric as it is under a protocol; the same unless it depends on one."""
+        return self
+
     def better_of(self, name: str) -> str:
         """Return which values of this name are better: ``"higher"``, ``"lower"`` or neither."""
         return self.better
@@ -182,9 +191,11 @@ class PerImage(Measure):
     Attributes
     ----------
     positive : bool, whether its values are ratios or sizes, whose intervals are logarithmic
+    bounds : smallest and largest possible value, at which intervals end
     """
 
     positive: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
 
     @abstractmethod
     def columns(self, batch: Batch) -> Mapping[str, Tensor]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from latentlab.measures import MEASURES
 from latentlab.measures.base import Finished, Measure, Tally, TooFewError, Value
 from latentlab.measures.batch import Batch
@@ -25,7 +27,8 @@ class LatentStatistics(Measure):
         "over all cells: `latent_std` and `latent_mean` of all channels together, "
         "`latent_kurtosis` (largest |excess| of a channel), `dead_channels` (σ below 1 % of the "
         "median channel's), `outlier_cells` (share with a norm 8 scaled MADs above the median), "
-        "`corner_bias` (largest |mean of the corners − mean| of a channel, in σ)"
+        "`corner_bias` (largest |mean of the corners − mean| of a channel, in σ); the curve "
+        "`token_variance` is the cumulative explained variance of the cells' channels"
     )
     reference = "Chan, Golub and LeVeque 1983, for the sums"
     evidence = "whether model space has unit scale, and which channels or cells do not fit it"
@@ -55,7 +58,11 @@ class _StatisticsTally(Tally):
         if self._found is None:
             raise TooFewError(0, 1)
         facts, n = self._found.facts(), self._found.latents
-        return Finished(_values(facts, n), curves={"latent_channels": facts["channels"]})
+        curves = {"latent_channels": facts["channels"]}
+        if self._found.cells is not None:
+            variances = torch.linalg.eigvalsh(self._found.cells.products).flip(0).clamp_min(0)
+            curves["token_variance"] = (variances.cumsum(0) / variances.sum()).tolist()
+        return Finished(_values(facts, n), curves=curves)
 
 
 def _values(facts: Mapping[str, Any], n: int) -> dict[str, Value]:

@@ -130,6 +130,7 @@ class Clamped(PerImage):
     """Share of log-variances at the ends of the range that diffusers clamps them to."""
 
     label = "clamped σ"
+    bounds = (0.0, 1.0)
     span = "0 to 1"
     needs = ("posterior",)
     formula = "share of log-variances that are −30 or 20, or beyond, before normalization"

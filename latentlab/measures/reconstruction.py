@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from latentlab.measures import MEASURES
-from latentlab.measures.base import PerImage, Tally
+from latentlab.measures.base import ImageTally, PerImage, Tally
 from latentlab.measures.batch import Batch
 from latentlab.measures.protocols import DEFAULT_PROTOCOL, PROTOCOLS, Protocol
 from latentlab.metrics.bootstrap import Array
@@ -27,7 +27,10 @@ class _Compared(PerImage):
     under: Protocol | None = None
 
     def begin(self, protocol: Protocol) -> Tally:
-        return super(_Compared, replace(self, under=self.under or protocol)).begin(protocol)
+        return ImageTally(self.bound(protocol))
+
+    def bound(self, protocol: Protocol) -> _Compared:
+        return replace(self, under=self.under or protocol)
 
     @property
     def how(self) -> Protocol:
@@ -91,6 +94,7 @@ class SSIM(_Compared):
 
     label = "SSIM"
     span = "−1 to 1 (equal)"
+    bounds = (-1.0, 1.0)
     better = "higher"
     formula = (
         "mean over positions and channels of (2μₓμᵧ + c₁)(2σₓᵧ + c₂) / ((μₓ² + μᵧ² + c₁)(σₓ² + "
@@ -120,6 +124,7 @@ class MSSSIM(_Compared):
 
     label = "MS-SSIM"
     span = "0 to 1 (equal)"
+    bounds = (0.0, 1.0)
     better = "higher"
     cost = "as much as SSIM"
     formula = "∏ₖ (mean contrast at scale k)^wₖ, times luminance at the last; Gaussian 11, σ 1.5"

@@ -35,6 +35,7 @@ class SEC(PerImage):
     """Spectral energy concentration: share of a channel's energy above a frequency."""
 
     label = "SEC"
+    bounds = (0.0, 1.0)
     span = "0 to 1; white noise has the share of frequencies above it"
     needs = ("latents",)
     formula = (

@@ -147,7 +147,8 @@ def slopes(profile: Tensor) -> Tensor:
     known = profile[:, :-1].isfinite().all(0)
     x, y = x[known], profile[:, :-1][:, known].clamp_min(1e-300).log()
     x = x - x.mean()
-    return (y * x).sum(1) / x.square().sum()
+    found: Tensor = (y * x).sum(1) / x.square().sum()
+    return found
 
 
 @cache
@@ -158,7 +159,7 @@ def _basis(length: int) -> Tensor:
     k = torch.arange(length, dtype=torch.float64)
     basis = torch.cos(torch.pi * k[:, None] * (k[None] + 0.5) / length) * (2 / length) ** 0.5
     basis[0] /= 2**0.5
-    return basis
+    return torch.as_tensor(basis)
 
 
 @cache

@@ -1,0 +1,244 @@
+"""Several models on the same images: ``latentlab compare``."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from latentlab.encoding.encoder import describe_model
+from latentlab.errors import UsageError
+from latentlab.figures.canvas import write_figure
+from latentlab.figures.comparison import compose_reconstructions, draw_panels
+from latentlab.images.arrays import from_uint8, to_uint8
+from latentlab.images.framing import frame_levels
+from latentlab.images.reading import save_png
+from latentlab.latents import Progress
+from latentlab.loaders.base import LatentVAE
+from latentlab.measures.batch import Batch
+from latentlab.measures.comparison import Comparison, names_of
+from latentlab.measures.protocols import DEFAULT_PROTOCOL, Protocol, find_protocol
+from latentlab.measures.running import Measured
+from latentlab.recipes.evaluating import Question, ask
+from latentlab.recipes.sampling import Say, be_silent
+from latentlab.results.comparisons import (
+    keep_measured,
+    recall_measured,
+    save_comparison_of_models,
+)
+from latentlab.results.folders import Saved, create_run
+from latentlab.store.opening import open_source
+
+SHOWN = 6
+"""Reconstructions on the sheet, the most disputed images."""
+
+
+def compare(
+    vaes: Sequence[LatentVAE],
+    images: str | Path,
+    protocol: str | Protocol = DEFAULT_PROTOCOL,
+    *,
+    only: Sequence[str] = (),
+    n_images: int = 0,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Return the metrics of several models on the same images, with paired differences.
+
+    Parameters
+    ----------
+    vaes : LatentVAEs, at least two
+    images, protocol, only, n_images, progress : as for :func:`latentlab.measure`
+
+    Returns
+    -------
+    Comparison : a value with its interval for each model, and the difference of every two models,
+        paired by image; all intervals of differences hold together in 95 % of cases
+
+    Raises
+    ------
+    UsageError, ImageError : as for :func:`latentlab.measure`.
+
+    Examples
+    --------
+    >>> import tempfile, shutil, latentlab
+    >>> from latentlab.images.examples import sample_path
+    >>> photos = tempfile.mkdtemp()
+    >>> for name in ("flower", "china"):
+    ...     _ = shutil.copy(sample_path(f"sample:{name}"), photos)
+    >>> small = find_protocol("latentlab-256").sized(64)
+    >>> vaes = [latentlab.load_vae(name) for name in ("mini", "linear")]
+    >>> found = compare(vaes, photos, small, only=["psnr"])
+    >>> found.models, len(found.differences["psnr"])
+    (('mini', 'linear'), 1)
+    """
+    question = Question(find_protocol(protocol), tuple(only), n_images)
+    return _compare(vaes, Path(images), question, progress=progress)
+
+
+def _compare(
+    vaes: Sequence[LatentVAE],
+    images: Path,
+    question: Question,
+    *,
+    folder: Path | None = None,
+    say: Say = be_silent,
+    progress: Progress | None = None,
+) -> Comparison:
+    if len(vaes) < 2:
+        raise UsageError(f"{len(vaes)} model", "at least two", "pass -m for each model")
+    # One crop for all of them.
+    multiple = math.lcm(*(vae.spec.multiple for vae in vaes))
+    names = names_of([vae.spec.name for vae in vaes])
+    found: list[Measured] = []
+    listing = _listing(images, question) if folder else ""
+    for number, (vae, name) in enumerate(zip(vaes, names, strict=True), 1):
+        asked = _asked(vae, question, multiple, listing)
+        path = folder / f"measured-{number}.json" if folder else None
+        known = recall_measured(path, asked, question.protocol) if path else None
+        if known:
+            say(f"{name}: measured before, {path}")
+        else:
+            tell = _about(name, progress)
+            known = ask(vae, images, question, multiple=multiple, progress=tell)
+            if path:
+                keep_measured(known, path, asked)
+        found.append(known)
+    return Comparison(names, tuple(found))
+
+
+def _about(name: str, progress: Progress | None) -> Progress | None:
+    if progress is None:
+        return None
+    return lambda what, done, total: progress(f"{what} {name}", done, total)
+
+
+def _asked(vae: LatentVAE, question: Question, multiple: int, listing: str) -> dict[str, Any]:
+    """Return everything that the numbers of one model depend on."""
+    return {
+        "model": describe_model(vae),
+        "protocol": question.protocol.facts(),
+        "only": list(question.only),
+        "multiple": multiple,
+        "images": listing,
+    }
+
+
+def _listing(images: Path, question: Question) -> str:
+    """Return the SHA-256 of the names and sizes of the images."""
+    digest = hashlib.sha256()
+    for number, entry in enumerate(open_source(images).entries()):
+        if question.n_images and number == question.n_images:
+            break
+        digest.update(f"{entry.path}\0{entry.size}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def analyze_comparison(
+    vaes: Sequence[LatentVAE],
+    images: Path,
+    question: Question,
+    *,
+    folder: Path | None = None,
+    per_image: str = ".csv",
+    figure_format: str = "png",
+    command_line: list[str] | None = None,
+    say: Say = be_silent,
+    progress: Progress | None = None,
+) -> Saved:
+    """Compare models and save it: ``latentlab compare``.
+
+    Parameters and errors as for :func:`compare`. What is measured of each model is kept in the
+    folder, so that an interrupted comparison continues with the next model.
+    """
+    say(question.protocol.describe())
+    folder = folder or create_run(images.resolve().name, "compared")
+    found = _compare(vaes, images, question, folder=folder, say=say, progress=progress)
+    files = [*_draw_curves(found, folder, figure_format)]
+    if sheet := _draw_disputed(vaes, found, images, folder):
+        files.append(sheet)
+    run = {
+        "command_line": command_line,
+        "models": [describe_model(vae) for vae in vaes],
+        "images": str(images),
+    }
+    return save_comparison_of_models(found, folder, files=files, run=run, per_image=per_image)
+
+
+def _draw_disputed(
+    vaes: Sequence[LatentVAE], found: Comparison, images: Path, folder: Path
+) -> Path | None:
+    """Write the reconstructions of the images on which the models differ most; return the path."""
+    disputed = found.disputed()[:SHOWN]
+    if not disputed:
+        return None
+    protocol, source = found.measured[0].protocol, open_source(images)
+    multiple = math.lcm(*(vae.spec.multiple for vae in vaes))
+    levels = [
+        torch.from_numpy(frame_levels(source.read(path), path, protocol.framing(multiple)))
+        for path, _ in disputed
+    ]
+    same = [one for one in levels if one.shape == levels[0].shape]
+    decoded: dict[str, list[Any]] = {}
+    for name, vae, measured in zip(found.models, vaes, found.measured, strict=True):
+        numbers = {path: number for number, path in enumerate(measured.paths)}
+        decoded[name] = [
+            to_uint8(
+                Batch(vae, protocol, from_uint8(one)[None], (path,), numbers[path]).decoded[0]
+            ).numpy()
+            for one, (path, _) in zip(same, disputed, strict=False)
+        ]
+    unit = found.unit_of(found.disputed_by)
+    sheet = compose_reconstructions(
+        [one.numpy() for one in same],
+        decoded,
+        labels=[
+            f"{Path(path).stem}: {value:.3g} {unit} apart" for path, value in disputed[: len(same)]
+        ],
+        title="most disputed images first; error maps end at 25 % of the range",
+    )
+    return save_png(folder / "reconstructions.png", sheet)
+
+
+_PANELS: Mapping[str, tuple[str, str, str]] = {
+    "latent_profile": ("power of latents", "frequency / Nyquist", "power"),
+    "token_variance": ("explained variance of tokens", "components", "cumulative share"),
+    "noise": ("robustness to noise", "σ of the noise", "PSNR against D(z), dB"),
+    "loops": ("encode–decode loops", "loops", "PSNR against the image, dB"),
+}
+"""Curve → title and axes of its panel."""
+
+
+def _draw_curves(found: Comparison, folder: Path, figure_format: str) -> list[Path]:
+    """Write the curves of all models over each other, if there are any; return the paths."""
+    panels: dict[str, dict[str, Any]] = {}
+    for curve, (title, *_) in _PANELS.items():
+        having = {
+            name: _points(curve, one.curves[curve])
+            for name, one in zip(found.models, found.measured, strict=True)
+            if curve in one.curves
+        }
+        if drawn := {name: points for name, points in having.items() if len(points[0]) > 1}:
+            panels[title] = drawn
+    if not panels:
+        return []
+    labels = {title: (x, y) for title, x, y in _PANELS.values()}
+    logarithmic = [_PANELS["latent_profile"][0]]
+    figure = draw_panels(panels, axes=labels, logarithmic=logarithmic)
+    return [write_figure(folder, "curves", figure, figure_format)]
+
+
+def _points(curve: str, found: Any) -> tuple[list[float], list[float]]:
+    """Return x and y of a curve, without points that are unknown."""
+    if isinstance(found, Mapping):
+        pairs = [(float(x), y) for x, y in found.items()]
+    elif curve == "latent_profile":
+        # Images of one color have no power, which logarithmic axes cannot show.
+        pairs = [((k + 0.5) / len(found), y or None) for k, y in enumerate(found)]
+    else:
+        pairs = [(float(k + 1), y) for k, y in enumerate(found)]
+    known = [(x, y) for x, y in pairs if y is not None and math.isfinite(y)]
+    return [x for x, _ in known], [y for _, y in known]

@@ -1,0 +1,154 @@
+"""Models compared on the same images: order, pairing, what is chance, and what resumes."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import CommandLine
+from linear_vae import LinearVAE, smooth_image
+
+from latentlab.errors import UsageError
+from latentlab.images.arrays import to_uint8
+from latentlab.images.reading import save_png
+from latentlab.measures.comparison import Comparison
+from latentlab.measures.protocols import Protocol
+from latentlab.measures.running import Measured
+from latentlab.metrics.bootstrap import studentize_difference
+from latentlab.recipes.contrasting import analyze_comparison, compare
+from latentlab.recipes.evaluating import Question
+from latentlab.results.comparisons import latex, markdown
+
+PLAIN = Protocol("plain", size=32)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Return a folder with twelve smooth images of 40×40 pixels."""
+    for seed in range(12):
+        pixels = to_uint8(smooth_image(40, 40, seed=seed)).numpy()
+        save_png(tmp_path / "photos" / f"{seed}.png", pixels)
+    return tmp_path / "photos"
+
+
+class Darker(LinearVAE):
+    """The linear VAE with images a little darker."""
+
+    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return super()._decode(latents) - 0.6
+
+
+class Wider(LinearVAE):
+    """The linear VAE with more channels."""
+
+    def __init__(self) -> None:
+        super().__init__(channels=24)
+
+
+def test_the_order_is_that_of_an_independent_psnr(photos: Path) -> None:
+    vaes = [LinearVAE(), Wider(), Darker()]
+    found = compare(vaes, photos, PLAIN, only=["psnr"])
+    images = [torch.from_numpy(np.array(_read(path))) for path in sorted(photos.iterdir())]
+    for vae, measured in zip(vaes, found.measured, strict=True):
+        decibels = []
+        for levels in images:
+            batch = (levels.double() / 127.5 - 1).movedim(-1, 0)[None].float()
+            decoded = vae.decode(vae.encode(batch).mean)[0].movedim(0, -1)
+            rounded = ((decoded.clamp(-1, 1) + 1) * 127.5).round()
+            decibels.append(
+                20 * math.log10(255) - 10 * math.log10((rounded - levels).square().mean())
+            )
+        assert measured.values["psnr"].value == pytest.approx(np.mean(decibels), abs=1e-3)
+    assert found.best("psnr") == 1
+    assert {(one.first, one.other): one.better for one in found.differences["psnr"]} == {
+        (0, 1): 1,
+        (0, 2): 0,
+        (1, 2): 1,
+    }
+
+
+def _read(path: Path) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return np.array(image.resize((32, 32), Image.Resampling.LANCZOS))
+
+
+def test_equal_models_are_never_better_and_intervals_are_joint(photos: Path) -> None:
+    names = ["psnr", "ssim", "edges"]
+    same = compare([LinearVAE(), LinearVAE()], photos, PLAIN, only=names)
+    assert all(one.better is None for row in same.differences.values() for one in row)
+    assert same.differences["psnr"][0].low == same.differences["psnr"][0].high == 0
+    found = compare([LinearVAE(), Darker()], photos, PLAIN, only=names)
+    one = found.differences["psnr"][0]
+    alone = studentize_difference(*found._common("psnr", (0, 1))).interval()
+    assert one.low < alone[0] < one.value < alone[1] < one.high
+    assert found.differences["edge_retention"][0].better is None, "nothing is better there"
+
+
+def test_images_that_one_model_lacks_are_left_out_of_the_pairs(photos: Path) -> None:
+    vae = LinearVAE()
+    found = compare([vae, Darker()], photos, PLAIN, only=["psnr"])
+    whole, other = found.measured
+    columns = other.columns["psnr"]
+    fewer = Measured(
+        **{
+            **vars(other),
+            "paths": other.paths[1:],
+            "columns": {"psnr": type(columns)(columns.rows[1:], columns.measure, "psnr")},
+        }
+    )
+    (difference,) = Comparison(found.models, (whole, fewer)).differences["psnr"]
+    assert difference.n == 11
+    rows = whole.columns["psnr"].rows[1:] - columns.rows[1:]
+    assert difference.value == pytest.approx(rows.mean())
+
+
+def test_an_interrupted_comparison_continues(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, question = tmp_path / "out", Question(PLAIN, ("psnr", "ssim", "kl"))
+    first, other = LinearVAE(), Darker()
+    whole = analyze_comparison([first, other], photos, question, folder=folder)
+    (folder / "measured-2.json").unlink()
+    before = first.encoded, other.encoded
+    again = analyze_comparison([first, other], photos, question, folder=folder)
+    assert again.facts == whole.facts
+    assert other.encoded - before[1] >= 12 > first.encoded - before[0]
+    changed = Question(PLAIN.sized(64), ("psnr",))
+    before = first.encoded
+    analyze_comparison([first, other], photos, changed, folder=folder)
+    assert first.encoded - before >= 12
+
+
+def test_tables_carry_the_protocol_and_mark_the_best(photos: Path) -> None:
+    facts = compare([LinearVAE(), Darker()], photos, PLAIN, only=["psnr", "ssim"]).facts()
+    assert facts["models"] == ["linear", "linear (2)"]
+    assert "protocol plain: square, lanczos 32×32" in markdown(facts)
+    assert "| psnr (dB) |" in markdown(facts)
+    assert r"$\mathbf{" in latex(facts)
+    assert latex(facts).count(r"\\") == 3
+    assert facts["disputed"][0]["range"] >= facts["disputed"][-1]["range"]
+
+
+def test_one_model_is_no_comparison(photos: Path) -> None:
+    with pytest.raises(UsageError, match="at least two"):
+        compare([LinearVAE()], photos)
+
+
+def test_the_command_keeps_its_contract(cli: CommandLine, photos: Path) -> None:
+    models = ("-m", cli.model, "-m", "linear")
+    how = ("--size", "32", "--only", "psnr,latents,spectrum", "--out", "out", "--quiet")
+    facts = cli("compare", photos, *models, *how, "--json", "--per-image", "parquet").facts
+    assert {"models", "n_images", "protocol", "table", "files"} <= set(facts)
+    row = next(row for row in facts["table"] if row["metric"] == "psnr")
+    assert set(row["values"]) == set(facts["models"])
+    assert {"first", "other", "value", "low", "high", "better"} <= set(row["differences"][0])
+    names = {Path(file).name for file in facts["files"]}
+    assert {"curves.png", "reconstructions.png", "comparison.tex", "per_image.parquet"} <= names
+    assert json.loads(Path("out/comparison.json").read_text())["models"] == facts["models"]
+    assert cli("compare", photos, "-m", "linear").code == 2
