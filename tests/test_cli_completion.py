@@ -35,6 +35,7 @@ def completed(
     ("words", "offered"),
     [
         ("latentlab tra", ["traverse", "transfer"]),
+        ("latentlab doc", ["doctor"]),
         ("latentlab store v", ["verify"]),
         ("latentlab pca --fi", ["--figure-format"]),
         ("latentlab pca --figure-format ", ["png", "pdf", "svg"]),

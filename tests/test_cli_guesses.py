@@ -71,6 +71,7 @@ OPTIONS = {
     "encode photos --out store --num_workers 2": "Pass --workers.",
     "encode photo.png more.png --out store": "Pass the folder that holds the images.",
     "interpolate a.png b.png c.png": "Pass two images",
+    "doctor photos more": "Pass one folder of photos.",
     "models flux1": "latentlab models --download NAME",
     "digits train --learning-rate 0.1": "Pass --rate.",
     "digits train --latent-dim 4": "Pass --latent.",
@@ -86,6 +87,7 @@ COMMANDS = {
     "help": "latentlab --help",
     "version": "latentlab --version",
     "embed photos": "latentlab encode FOLDER",
+    "diagnose photos": "latentlab doctor FOLDER",
     "morph a.png b.png": "latentlab interpolate A B",
 }
 ARGUMENTS = {

@@ -193,13 +193,14 @@ def test_raw_latents_are_recognized_where_their_scale_tells(name: str) -> None:
     else:
         assert finding.found
         assert f"raw latents of {name}" in finding.says
-        assert finding.value == pytest.approx(1, abs=0.02)
+        assert finding.value == pytest.approx(1 / affine.scale[0], rel=0.02)
+        assert finding.says.endswith("gives 1")
 
 
 def test_latents_normalized_twice_are_recognized() -> None:
     finding = latents.examine_normalization(random_latents(0.13025))
     assert finding.found
-    assert "normalized twice of sdxl" in finding.says.replace("latents that were ", "")
+    assert "normalized twice as sdxl" in finding.says
 
 
 def test_a_scale_of_no_family_is_far_and_unnamed() -> None:
@@ -214,6 +215,7 @@ def test_dead_droplet_and_hole_are_measured() -> None:
     finding = latents.examine_channels(values)
     assert finding.value == pytest.approx(0.004, rel=0.05)
     assert "channel 2 of 4" in finding.says
+    assert latents.typical_deviation(values) == pytest.approx(1, abs=0.02)  # of those alive
     values = random_latents()
     values[1][:, 10, 7] = torch.tensor([9.0, -9.0, 9.0, -9.0])
     droplet, hole = latents.examine_droplets(values, 8), latents.examine_outliers(values, 8)

@@ -23,6 +23,7 @@ from latentlab.digits.figures import draw_codes, draw_losses
 from latentlab.digits.measure import Codes
 from latentlab.figures.canvas import draw_pixels, new_figure
 from latentlab.figures.curves import Band, draw_cumulative, draw_eigenvalues
+from latentlab.figures.diagnosis import Row, draw_diagnosis
 from latentlab.figures.latents import draw_latent, draw_latent_beside
 from latentlab.figures.paths import draw_changes
 from latentlab.figures.reconstruction import draw_reconstruction
@@ -169,6 +170,16 @@ def reconstruction(size: Size, pixels: torch.Tensor) -> Figure:
     )
 
 
+def diagnosis(size: Size) -> Figure:
+    says = "spots: 8.92 levels of 255"
+    rows = [
+        Row(says, PIXELS, 0.9 * PIXELS, None, (104, 24, 8, 8)),
+        Row("droplets: 12.3 × surroundings", PIXELS, PIXELS, PIXELS[0, ::8, ::8], (0, 0, 8, 8)),
+    ]
+    title = f"{LONG} · 16 images · 2 findings"
+    return draw_diagnosis(rows, title=title, width=None if size == DEFAULT else size[0])
+
+
 def scatter(ax: Axes) -> None:
     points = np.random.default_rng(0).normal(size=(64, 2)) * (30, 12)
     labels = ("PC 1, 26.3%", "PC 2, 11.1%")
@@ -221,6 +232,7 @@ FIGURES: dict[str, dict[str, Callable[[Size], Figure]]] = {
         "wide": lambda size: reconstruction(size, PIXELS),
         "tall": lambda size: reconstruction(size, PIXELS.transpose(1, 2)),
     },
+    "draw_diagnosis": {"two": diagnosis},
     "draw_scatter": {"one": on_axes(scatter)},
     "draw_pixels": {"one": on_axes(lambda ax: draw_pixels(ax, RGB, "an image"))},
     "draw_losses": {"one": on_axes(losses)},

@@ -90,6 +90,7 @@ _COMMANDS: Mapping[str, str] = {
     "morph blend slerp lerp": "run `latentlab interpolate A B`",
     "decode roundtrip reconstruction psnr": "run `latentlab reconstruct IMAGE`",
     "embed latents extract batch": "run `latentlab encode FOLDER --out STORE`",
+    "check diagnose diagnosis health validate test": "run `latentlab doctor FOLDER --model NAME`",
     "list ls model": "run `latentlab models`",
     "download pull fetch": "run `latentlab models --download NAME`",
     "info verify export": "run `latentlab store info STORE`, or verify, or export",
@@ -107,6 +108,7 @@ _EXTRA = {
     "encode": "pass the folder that holds the images",
     "interpolate": "pass two images, and run it again for another pair",
     "traverse": "pass one image, and run it again for another",
+    "doctor": "pass one folder of photos",
     "models": "run `latentlab models --download NAME` for one of them",
     "store": "pass one store",
 }

@@ -19,6 +19,7 @@ from latentlab.cli.completion import completion
 from latentlab.cli.console import say
 from latentlab.cli.digits import digits
 from latentlab.cli.directions import directions
+from latentlab.cli.doctor import doctor
 from latentlab.cli.encode import encode
 from latentlab.cli.failures import explain
 from latentlab.cli.help import GroupedCommand
@@ -44,7 +45,7 @@ _HOW: dict[str, Any] = {
 app = typer.Typer(**_HOW)
 for command in (
     *(pca, traverse, directions, transfer, interpolate, reconstruct, palette, encode),
-    *(metrics, compare, models, completion),
+    *(metrics, compare, doctor, models, completion),
 ):
     app.command(command.__name__, cls=GroupedCommand)(command)
 app.add_typer(store, name="store")

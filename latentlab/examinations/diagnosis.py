@@ -23,6 +23,7 @@ class Evidence:
     images, decoded : Tensor, (3, H, W) each, in [−1, 1]
     latents : Tensor, (C, h, w) each, model space
     stride : int, pixels of a cell
+    hashes : SHA-256 of the pixels of each image, as the model got them
     """
 
     names: Sequence[str] = ()
@@ -30,6 +31,7 @@ class Evidence:
     latents: Sequence[Tensor] = ()
     decoded: Sequence[Tensor] = ()
     stride: int = 1
+    hashes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -85,8 +87,14 @@ class Diagnosis:
             "model": self.model,
             "n_images": self.n_images,
             "notes": list(self.notes),
-            "findings": [finding.facts() for finding in self.findings],
+            "findings": [self._facts_of(finding) for finding in self.findings],
         }
+
+    def _facts_of(self, finding: Finding) -> dict[str, Any]:
+        facts = finding.facts()
+        if finding.place is not None:
+            facts["place"]["image"] = self.evidence.names[finding.place.image]
+        return facts
 
     def plot(self) -> Figure | None:
         """Return a figure with a row for each finding that has a place; None without any."""
@@ -99,7 +107,7 @@ class Diagnosis:
         norms = norms_of(seen.latents)
         rows = [
             Row(
-                f"{one.name}: {one.says}",
+                f"{one.name}: {one.value:.3g} {one.unit}",
                 seen.images[one.place.image],
                 seen.decoded[one.place.image],
                 norms[one.place.image] if one.place.in_latent else None,

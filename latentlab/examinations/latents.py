@@ -57,7 +57,8 @@ def examine_finite(latents: Latents, decoded: Sequence[Tensor]) -> Finding:
 def typical_deviation(latents: Latents) -> float:
     """Return the typical standard deviation: √(that of all values × geometric mean of channels').
 
-    The first alone follows the loudest channel, the second the quiet ones. NaN without values.
+    The first alone follows the loudest channel, the second the quiet ones. Dead channels are left
+    out. NaN without values.
 
     Examples
     --------
@@ -67,8 +68,9 @@ def typical_deviation(latents: Latents) -> float:
     3.0
     """
     values = _by_channel(latents)
-    each = values.std(1).clamp_min(1e-12)
-    return float((values.std() * each.log().mean().exp()).sqrt())
+    each = values.std(1)
+    alive = each >= _DEAD * each.median()
+    return float((values[alive].std() * each[alive].log().mean().exp()).sqrt())
 
 
 def examine_deviation(latents: Latents) -> Finding:
@@ -94,8 +96,8 @@ def examine_normalization(latents: Latents) -> Finding:
     """Return whether latents look like raw ones of a known family, or like twice normalized ones.
 
     Where their scale is that of no healthy model, the known normalizations are tried, and undone,
-    and the one that comes closest to unit variance is named. The value is the deviation that it
-    gives; families of other channel counts are tried too, but lose a draw.
+    and the one that comes closest to unit variance is named. Families of other channel counts are
+    tried too, but lose a draw.
     """
     before = typical_deviation(latents)
     if math.isnan(before):
@@ -110,16 +112,16 @@ def examine_normalization(latents: Latents) -> Finding:
     after = before * factor
     far = not SMALLEST <= before <= LARGEST
     found = far and 1 / _CLOSE < after < _CLOSE
-    raw = "raw latents" if "/" not in formula else "latents that were normalized twice"
+    raw = "raw latents of" if "/" not in formula else "latents that were normalized twice as"
     says = f"typical σ {before:.3g}: " + (
-        f"these look like {raw} of {name}; {formula} gives {after:.2g}"
+        f"these look like {raw} {name}; {formula} gives {after:.2g}"
         if found
         else "no known normalization would bring it closer to 1"
     )
     return Finding(
         "normalization",
         found,
-        after if far else before,
+        before,
         LARGEST if before > 1 else SMALLEST,
         "typical σ",
         says,

@@ -144,6 +144,6 @@ def _rms(color: Tensor) -> float:
 
 
 def _state(name: str, value: float, threshold: float, where: str, **words: Any) -> Finding:
-    says = f"all images are off by {value:.2g} levels {where}"
+    says = f"all images are off by {value:.3g} levels {where}"
     reason = f"{threshold:.2g} levels is {_HEALTHY}"
     return beyond(name, value, threshold, "levels of 255", says=says, reason=reason, **words)

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from latentlab.examinations.findings import Finding, Place, below, beyond, unexamined
+from latentlab.examinations.findings import Box, Finding, Place, below, beyond, unexamined
 from latentlab.images.colors import to_lab
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def examine_lattice(images: Images, decoded: Images, stride: int) -> Finding:
         reason="1 level cannot be seen; 1.5/√n more is what content alone leaves on healthy models",
         advice="decode in float32 and without tiles; if it stays, the upsampling of the decoder "
         "makes it: resize and convolve instead of a transposed convolution, or train longer",
-        place=Place(shown, _middle(images[shown], 6 * stride)),
+        place=Place(shown, _calmest(images[shown])),
     )
 
 
@@ -169,26 +169,30 @@ def _products(image: Tensor, other: Tensor) -> tuple[float, float, float]:
     )
 
 
-def _whole(image: Tensor) -> tuple[int, int, int, int]:
+def _whole(image: Tensor) -> Box:
     height, width = image.shape[-2:]
     return 0, 0, width, height
 
 
-def _middle(image: Tensor, side: int) -> tuple[int, int, int, int]:
-    height, width = image.shape[-2:]
-    tall, wide = min(side, height), min(side, width)
-    return (width - wide) // 2, (height - tall) // 2, wide, tall
+def _busiest(image: Tensor) -> Box:
+    """Return the part of an image in which neighboring pixels differ most."""
+    parts = _roughness(image)
+    return max(parts, key=parts.__getitem__)
 
 
-def _busiest(image: Tensor, parts: int = 4) -> tuple[int, int, int, int]:
-    """Return the one of parts × parts boxes in which neighboring pixels differ most."""
+def _calmest(image: Tensor) -> Box:
+    """Return the part of an image in which neighboring pixels differ least."""
+    parts = _roughness(image)
+    return min(parts, key=parts.__getitem__)
+
+
+def _roughness(image: Tensor) -> dict[Box, float]:
+    """Return box → mean difference of neighboring pixels, of each of 3 × 3 parts."""
     height, width = image.shape[-2:]
-    tall, wide = height // parts, width // parts
-    rough = image.diff(dim=-1).abs().mean(0)[: tall * parts, : wide * parts - 1]
-    means = [
-        float(rough[y * tall : (y + 1) * tall, x * wide : (x + 1) * wide].mean())
-        for y in range(parts)
-        for x in range(parts)
-    ]
-    y, x = divmod(means.index(max(means)), parts)
-    return x * wide, y * tall, wide, tall
+    tall, wide = height // 3, width // 3
+    rough = image.diff(dim=-1).abs().mean(0)
+    return {
+        (x, y, wide, tall): float(rough[y : y + tall, x : x + wide].mean())
+        for y in range(0, 3 * tall, tall)
+        for x in range(0, 3 * wide, wide)
+    }

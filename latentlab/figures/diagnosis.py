@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 _GAIN = 8
 """How much differences are amplified: one level in 255 is not seen otherwise."""
-_CONTEXT = 4
+_CONTEXT = 2
 _SMALLEST = 48
+"""Least side of the closer look, in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,7 @@ class Row:
 
     Parameters
     ----------
-    title : str
+    title : str, what was found, above the image
     image, decoded : Tensor, (3, H, W) in [−1, 1]
     norms : Tensor, (h, w), of the latent's cells, shown instead of the difference; None for that
     box : (x, y, width, height) in pixels, marked
@@ -40,26 +41,31 @@ class Row:
     box: tuple[int, int, int, int]
 
 
-def draw_diagnosis(rows: Sequence[Row], *, title: str, width: float = 8.4) -> Figure:
+def draw_diagnosis(rows: Sequence[Row], *, title: str, width: float | None = None) -> Figure:
     """Draw image and reconstruction with the place marked, and what is wrong there, larger.
 
     The closer look is the amplified difference around the place, or the norm of each latent cell.
+
+    Parameters
+    ----------
+    rows : Row of each finding
+    title : str, of the figure
+    width : float, optional; of the figure, in inches
     """
     from latentlab.figures.fitting import fit_main_title, fit_titles
 
+    width = width or 8.4
     figure = new_figure(width, 0.4 + len(rows) * (0.3 * width + 0.55))
-    parts: Any = figure.subfigures(len(rows), 1, squeeze=False)
-    for part, row in zip(parts[:, 0], rows, strict=True):
-        part.suptitle(row.title, fontsize=9)
-        axes = part.subplots(1, 3)
-        draw_pixels(axes[0], to_uint8(row.image).numpy(), "image")
-        draw_pixels(axes[1], to_uint8(row.decoded).numpy(), "reconstruction")
-        for ax in axes[:2]:
+    axes = figure.subplots(len(rows), 3, squeeze=False)
+    for (first, second, third), row in zip(axes, rows, strict=True):
+        draw_pixels(first, to_uint8(row.image).numpy(), row.title)
+        draw_pixels(second, to_uint8(row.decoded).numpy(), "reconstruction")
+        for ax in (first, second):
             _mark(ax, row.box)
         if row.norms is None:
-            _draw_difference(axes[2], row)
+            _draw_difference(third, row)
         else:
-            _draw_norms(axes[2], row)
+            _draw_norms(third, row)
     figure.suptitle(title, fontsize=10)
     fit_main_title(figure)
     fit_titles(figure)
@@ -69,7 +75,7 @@ def draw_diagnosis(rows: Sequence[Row], *, title: str, width: float = 8.4) -> Fi
 def _draw_difference(ax: Any, row: Row) -> None:
     left, top, right, bottom = _around(row)
     difference = (row.decoded - row.image)[:, top:bottom, left:right]
-    draw_pixels(ax, to_uint8(_GAIN * difference).numpy(), f"difference × {_GAIN}, around the mark")
+    draw_pixels(ax, to_uint8(_GAIN * difference).numpy(), f"difference × {_GAIN}, closer")
 
 
 def _draw_norms(ax: Any, row: Row) -> None:
@@ -86,7 +92,8 @@ def _around(row: Row) -> tuple[int, int, int, int]:
     """Return left, top, right and bottom of what surrounds the box."""
     x, y, across, down = row.box
     height, width = row.image.shape[1:]
-    reach = max(_SMALLEST, _CONTEXT * min(across, down)) // 2
+    narrow = min(across, down)
+    reach = (max(_SMALLEST, _CONTEXT * narrow) - narrow) // 2
     low_x, low_y = max(0, x - reach), max(0, y - reach)
     return low_x, low_y, min(width, x + across + reach), min(height, y + down + reach)
 

@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from latentlab.encoding.batches import ADVICE
+from latentlab.encoding.encoder import describe_model
 from latentlab.examinations import behavior, latents, places, reconstruction
 from latentlab.examinations.diagnosis import Diagnosis, Evidence
 from latentlab.examinations.findings import Finding, unexamined
+from latentlab.figures.canvas import check_figure_format
 from latentlab.images.fit import Size
 from latentlab.latents import Progress
 from latentlab.loaders.base import LatentVAE
+from latentlab.loaders.tiles import describe_tiles
+from latentlab.machine.files import check_folder
 from latentlab.machine.memory import memory_errors
-from latentlab.recipes.examined import Named, gather_images
+from latentlab.recipes.examined import Examined, gather_images
 from latentlab.recipes.sampling import Say, be_silent
+from latentlab.results.diagnoses import save_diagnosis
+from latentlab.results.folders import RUNS_FOLDER, Saved, create_run
 
 IMAGES = 16
 Examine = Callable[[], Finding | tuple[Finding, ...]]
@@ -82,28 +89,65 @@ def diagnose(
     return Diagnosis(vae.spec.name, tuple(findings), len(every.images), tuple(notes), finite)
 
 
-def _run(vae: LatentVAE, chosen: Named, progress: Progress | None) -> tuple[Evidence, list[str]]:
+def analyze_health(
+    vae: LatentVAE,
+    images: Any = None,
+    *,
+    n_images: int = IMAGES,
+    size: Size | None = None,
+    seed: int = 0,
+    folder: Path | None = None,
+    command_line: list[str] | None = None,
+    figure_format: str = "png",
+    progress: Progress | None = None,
+    say: Say = be_silent,
+) -> Saved:
+    """Examine a model and save the diagnosis: ``latentlab doctor``.
+
+    Parameters and errors as for :func:`diagnose` and :func:`latentlab.analyze`.
+    """
+    check_folder(folder or RUNS_FOLDER)
+    check_figure_format(figure_format)
+    how: dict[str, Any] = {"n_images": n_images, "size": size, "seed": seed}
+    found = diagnose(vae, images, **how, progress=progress, say=say)
+    run = {
+        "command_line": command_line,
+        "model": describe_model(vae),
+        **describe_tiles(vae),
+        "images": None if images is None else str(images),
+        **how,
+        "notes": list(found.notes),
+    }
+    out = folder or create_run("doctor", vae.spec.name)
+    return save_diagnosis(found, out, run=run, figure_format=figure_format)
+
+
+def _run(
+    vae: LatentVAE, chosen: Sequence[Examined], progress: Progress | None
+) -> tuple[Evidence, list[str]]:
     """Return images with latents and reconstructions, one by one, and what failed."""
-    names, images, means, decoded, notes = [], [], [], [], []
+    kept: list[Examined] = []
+    means, decoded, notes = [], [], []
     first: Exception | None = None
-    for number, (name, image) in enumerate(chosen):
+    for number, one in enumerate(chosen):
         try:
-            with torch.inference_mode(), memory_errors(f"examining {name}", ADVICE):
-                mean = vae.encode(image[None].clone()).mean
+            with torch.inference_mode(), memory_errors(f"examining {one.name}", ADVICE):
+                mean = vae.encode(one.pixels[None].clone()).mean
                 result = vae.decode(mean.clone())[0].cpu()
         except Exception as error:  # noqa: BLE001 (whatever an adapter raises is what is wrong)
             first = first or error
-            notes.append(f"left out: {name}, {type(error).__name__}: {error}")
+            notes.append(f"left out: {one.name}, {type(error).__name__}: {error}")
             continue
-        names.append(name)
-        images.append(image)
+        kept.append(one)
         means.append(mean[0].cpu())
         decoded.append(result)
         if progress:
             progress("examining", number + 1, len(chosen))
-    if first is not None and not names:
+    if first is not None and not kept:
         raise first
-    return Evidence(names, images, means, decoded, vae.spec.stride), notes
+    names, images = [one.name for one in kept], [one.pixels for one in kept]
+    hashes = [one.sha256 for one in kept]
+    return Evidence(names, images, means, decoded, vae.spec.stride, hashes), notes
 
 
 def _finite(every: Evidence) -> Evidence:
@@ -116,6 +160,7 @@ def _finite(every: Evidence) -> Evidence:
     return replace(
         every,
         names=[every.names[k] for k in kept],
+        hashes=[every.hashes[k] for k in kept],
         images=[every.images[k] for k in kept],
         latents=[every.latents[k] for k in kept],
         decoded=[every.decoded[k].clamp(-1, 1) for k in kept],

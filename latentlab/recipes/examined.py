@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -27,19 +28,37 @@ SIDE = 256
 Named = list[tuple[str, Tensor]]
 
 
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """An image to examine.
+
+    Parameters
+    ----------
+    name : str
+    pixels : Tensor, (3, H, W) in [−1, 1]
+    sha256 : str, of the pixels as the model gets them
+    """
+
+    name: str
+    pixels: Tensor
+    sha256: str
+
+
 def gather_images(
     vae: LatentVAE, images: Any, n_images: int, size: Size | None, seed: int
-) -> tuple[Named, list[str]]:
-    """Return name and pixels (3, H, W) of each image to examine, and what was left out or assumed.
+) -> tuple[list[Examined], list[str]]:
+    """Return the images to examine, and what was left out or assumed, one sentence each.
 
     Parameters as for :func:`latentlab.recipes.diagnosing.diagnose`.
 
     Raises
     ------
-    ImageError : no image can be read; the message names the first problem.
+    ImageError : no image can be read; the message names the last problem.
+    UsageError : an invalid size.
     """
     notes: list[str] = []
     side = size or vae.only_side or -(-SIDE // vae.spec.multiple) * vae.spec.multiple
+    fit_of(side, vae.spec.multiple)  # an invalid size is no fault of the first image
     if images is None:
         images = [f"{PREFIX}{name}" for name in SAMPLES]
         notes.append("no folder was given: the two sample images that come with latentlab are used")
@@ -93,12 +112,12 @@ def _from_source(
     return [found[index] for index in sorted(found)]
 
 
-def _distinct(found: Named, notes: list[str]) -> Named:
+def _distinct(found: Named, notes: list[str]) -> list[Examined]:
     """Return images without copies: a copy would count as evidence twice."""
-    kept: dict[str, tuple[str, Tensor]] = {}
+    kept: dict[str, Examined] = {}
     for name, pixels in found:
-        digest = hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest()
-        kept.setdefault(digest, (name, pixels))
+        digest = hashlib.sha256(pixels.contiguous().cpu().numpy().tobytes()).hexdigest()
+        kept.setdefault(digest, Examined(name, pixels, digest))
     if len(kept) < len(found):
         notes.append(f"{len(found) - len(kept):,} of {len(found):,} images are copies and left out")
     return [*kept.values()]
