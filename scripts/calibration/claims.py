@@ -58,6 +58,8 @@ class Cell:
     runs : int, of the full calibration
     within : bounds of the rate, by default those of the kind; None for kinds without bounds
     quick : bool, whether the tests run a few seeds of it
+    needs : Path, a folder outside of the repository; where it is missing, the cell is not run and
+        what was measured elsewhere is kept
     """
 
     name: str
@@ -66,6 +68,7 @@ class Cell:
     runs: int = 200
     within: tuple[float, float] | None = None
     quick: bool = True
+    needs: Path | None = None
 
     @property
     def bounds(self) -> tuple[float, float] | None:

@@ -56,6 +56,7 @@ def measure(
     wanted = [
         (cell.name, seeds)
         for cell in claim.cells
+        if cell.needs is None or cell.needs.exists()
         for seeds in _batches(found.runs(cell.name), runs_of(cell, quick), 0 if quick else _FRESH)
     ]
     start, before = time.monotonic(), found.seconds
