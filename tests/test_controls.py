@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from command_line import CommandLine
 from linear_vae import LinearVAE, smooth_image
 from sklearn import decomposition
+from torch import nn
 
 import latentlab
 from latentlab.directions.factor_model import explained_shares
+from latentlab.errors import UsageError
 from latentlab.images.image import Image
 from latentlab.latents import Latent, Neighborhood
+from latentlab.loaders.random_weights import draw_weights, with_random_weights
 from latentlab.neighborhoods.augment import change_image
 from latentlab.recipes.controls import Control, draw_controls
 from latentlab.recipes.sampling import SamplingPlan
@@ -55,8 +59,57 @@ def test_linear_is_the_built_in_model_with_the_same_copies(drawn) -> None:
 def test_pca_reports_them_where_there_are_copies(cli: CommandLine) -> None:
     facts = cli.pca(samples=12).facts
     assert set(facts["controls"]) == {"pixels", "linear"}
+    assert "as pixels" in facts["verdict"]
     for found in facts["controls"].values():
         assert 1 <= found["participation_ratio"] <= 11
+        assert found["effective_dimension"]["lower"] <= found["effective_dimension"]["value"]
         assert [one["model"] for one in found["additivity"]] == ["linear", "cubic", "pairwise"]
     assert cli.pca("-k", "tokens").facts["controls"] == {}
     assert "same copies as pixels" in cli("pca", cli.image, "-m", cli.model, "-n", 12).out
+
+
+def test_random_weights_are_drawn_like_those_of_new_layers() -> None:
+    vae = latentlab.load_vae("mini")
+    before = {name: one.clone() for name, one in vae.module.named_parameters()}
+    once, again = (with_random_weights(vae, seed=3) for _ in range(2))
+    other = with_random_weights(vae, seed=4)
+    for name, layer in once.module.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            # Kaiming and He 2015 with a = √5, PyTorch's default: uniform up to 1/√fan-in.
+            bound = layer.weight[0].numel() ** -0.5
+            assert float(layer.weight.abs().max()) <= bound * 1.0001, name
+            deviation = float(layer.weight.double().square().mean().sqrt())
+            assert deviation == pytest.approx(bound / 3**0.5, rel=0.15), name
+    for (name, one), two, three in zip(
+        once.module.named_parameters(),
+        again.module.parameters(),
+        other.module.parameters(),
+        strict=True,
+    ):
+        assert torch.equal(one, two), name
+        assert one.ndim < 2 or not torch.equal(one, three), name
+    for name, one in vae.module.named_parameters():
+        assert torch.equal(one, before[name]), name
+
+
+def test_parameters_of_no_layer_keep_their_values_in_another_order() -> None:
+    module = nn.Module()
+    module.scale = nn.Parameter(torch.arange(40.0))
+    torch.manual_seed(0)
+    draw_weights(module)
+    assert not torch.equal(module.scale.data, torch.arange(40.0))
+    assert torch.equal(module.scale.data.sort().values, torch.arange(40.0))
+
+
+def test_controls_on_request_are_named_and_refused_where_there_are_no_copies(
+    cli: CommandLine,
+) -> None:
+    facts = cli.pca("--controls", "random-weights", samples=12).facts
+    assert list(facts["controls"]) == ["pixels", "linear", "random-weights"]
+    assert "through random weights" in facts["verdict"]
+    wrong = cli("pca", cli.image, "-m", cli.model, "--controls", "magic")
+    assert wrong.code == 2
+    assert "random-weights" in wrong.err
+    assert cli("pca", cli.image, "-k", "tokens", "--controls", "random-weights").code == 2
+    with pytest.raises(UsageError, match="no torch module"):
+        with_random_weights(LinearVAE())

@@ -12,7 +12,8 @@ from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from torch import Tensor
 
 import latentlab
-from latentlab.directions.factor_model import MODELS, Share, _share, _terms, factor_model
+from latentlab.directions.additivity import MODELS, Share, share_of, terms_of
+from latentlab.directions.factor_model import factor_model
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Neighborhood
 from latentlab.loaders import load_vae
@@ -39,7 +40,7 @@ def test_shares_are_those_of_scikit_learn_leaving_one_out() -> None:
     model = factor_model(hood)
     standard = (factors - factors.mean(0)) / factors.std(0)
     for name in ("linear", "cubic"):
-        terms = _terms(standard, name).numpy()
+        terms = terms_of(standard, name).numpy()
         rows = hood.samples.double().numpy()
         left = cross_val_predict(LinearRegression(), terms, rows, cv=LeaveOneOut())
         means = cross_val_predict(LinearRegression(), terms * 0, rows, cv=LeaveOneOut())
@@ -85,16 +86,28 @@ def linear_share(n: int, seed: int) -> Share:
     hood, _ = planted(n, noise=1.0, seed=seed)
     factors = torch.stack([*hood.factors.values()], 1).double()
     centered = hood.samples.double() - hood.samples.double().mean(0)
-    return _share(
-        centered @ centered.T, _terms((factors - factors.mean(0)) / factors.std(0), "linear")
-    )
+    return share_of(centered @ centered.T, factors, "linear")
 
 
 def test_the_interval_holds_the_share_of_many_samples() -> None:
     truth = linear_share(2000, 1000).value
-    shares = [linear_share(80, seed) for seed in range(60)]
+    shares = [linear_share(80, seed) for seed in range(40)]
     # Fits to 80 samples predict a little worse than the best fit.
-    assert sum(share.lower <= truth <= share.upper for share in shares) >= 50
+    assert sum(share.lower <= truth <= share.upper for share in shares) >= 35
+
+
+def test_half_is_the_share_of_either_half_by_itself() -> None:
+    hood, _ = planted(60, noise=1.0)
+    halves = []
+    for start in (0, 1):
+        named = {name: values[start::2] for name, values in hood.factors.items()}
+        part = replace(hood, samples=hood.samples[start::2])
+        part = replace(part, sampling=replace(hood.sampling, factors=named))
+        halves.append(factor_model(part).shares)
+    for name, share in factor_model(hood).shares.items():
+        expected = sum(half[name].value for half in halves) / 2
+        assert share.half == pytest.approx(expected, abs=1e-6)
+        assert halves[0][name].half is None or halves[0][name].terms == share.terms
 
 
 def test_constant_factors_are_left_out_by_name_and_gains_are_read_as_gains() -> None:

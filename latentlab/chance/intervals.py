@@ -206,6 +206,18 @@ def find_intervals(
     )
 
 
+def interval_of_dimension(samples: Neighborhood | Tensor, spectrum: Spectrum) -> Interval | None:
+    """Return the effective dimension, corrected for sampling, as :func:`find_intervals` does.
+
+    None for fewer than six independent groups of rows.
+    """
+    groups = independent_groups(samples, spectrum)
+    if groups.count < FEWEST_GROUPS:
+        return None
+    matrix = matrix_of(samples, spectrum)
+    return _intervals_of_ratio(sum_up_rows(matrix, groups), matrix, spectrum)[1]
+
+
 def _interval_of_k90(spectrum: Spectrum, lower: Tensor, upper: Tensor) -> Interval:
     """Return k90, with the k at which the known parts of the curve's bounds reach 90 %.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CLAIMS = {
+    "additivity": "how much of a new copy a sum of the known factors' effects explains",
     "count": "how many eigenvalues lie above the largest of each null model",
     "dimension": "the effective dimension, corrected for sampling, with its interval",
     "decay": "the exponent of the eigenvalues' decay over stated ranks, with its interval",

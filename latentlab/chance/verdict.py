@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from latentlab.chance.decay import NO_DECAY
+from latentlab.chance.dimension import Dimension, dimension_of_half
 from latentlab.chance.elbow import Elbow
 from latentlab.chance.intervals import Intervals, find_intervals
 from latentlab.chance.nulls import NULLS
-from latentlab.chance.nulls.base import Null, NullModel
+from latentlab.chance.nulls.base import Null, NullModel, matrix_of
 from latentlab.chance.nulls.isotropic import noise_nulls
 from latentlab.chance.row_sizes import are_unequal, row_sizes
 from latentlab.chance.sentences import Sentence
@@ -131,7 +132,9 @@ def judge(
     seed: int = 0,
     progress: Progress | None = None,
     left_out: Mapping[str, str] | None = None,
+    first: Sequence[Sentence] = (),
     more: Sequence[Sentence] = (),
+    beside: Mapping[str, Dimension] | None = None,
 ) -> Judgment:
     """Return how a spectrum compares with null models: intervals, elbow and a verdict in words.
 
@@ -146,7 +149,9 @@ def judge(
     seed : int
     progress : called as ``progress("parallel null", done, total)``
     left_out : name → why another null was not drawn; stored in the result
-    more : sentences on other evidence, for the verdict
+    first, more : sentences on other evidence, before and after those on the spectrum
+    beside : what else was analyzed, such as ``"as pixels"`` → its effective dimension, for the
+        verdict
 
     Raises
     ------
@@ -174,11 +179,19 @@ def judge(
     drawn += [model.draw(samples, spectrum, seed=seed, progress=progress) for model in models]
     intervals = find_intervals(samples, spectrum, seed=seed, progress=progress) if drawn else None
     halves = _fits_of_half(samples, spectrum, models, seed) if intervals else {}
-    fields = isinstance(samples, Neighborhood)
-    return _judgment(
-        Words(spectrum, sampler_of(samples), drawn, intervals, halves, more, fields=fields),
-        left_out,
+    words = Words(
+        spectrum,
+        sampler_of(samples),
+        drawn,
+        intervals,
+        halves,
+        first,
+        more,
+        beside or {},
+        dimension_of_half(matrix_of(samples, spectrum)) if beside and intervals else None,
+        fields=isinstance(samples, Neighborhood),
     )
+    return _judgment(words, left_out)
 
 
 def _fits_of_half(

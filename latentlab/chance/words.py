@@ -13,7 +13,8 @@ from latentlab.chance.sentences import Sentence, claim, fact
 from latentlab.metrics.spectrum import fit_curve
 
 if TYPE_CHECKING:
-    from latentlab.chance.intervals import Intervals
+    from latentlab.chance.dimension import Dimension
+    from latentlab.chance.intervals import Interval, Intervals
     from latentlab.chance.nulls.base import Null
     from latentlab.latents import Spectrum
     from latentlab.neighborhoods.base import Sampler
@@ -30,7 +31,10 @@ class Words:
     ----------
     nulls : those that were drawn
     halves : null → R² of its curve for half the samples
-    more : sentences on other evidence
+    first : sentences on other evidence, before those on the spectrum
+    more : sentences on other evidence, after them
+    beside : what else was analyzed → its effective dimension
+    half : effective dimension of half the samples, to be said beside those
     streamed : whether no other null can be drawn
     fields : whether rows are parts of latents, not a plain matrix
     """
@@ -40,7 +44,10 @@ class Words:
     nulls: Sequence[Null]
     intervals: Intervals | None = None
     halves: Mapping[str, float] = field(default_factory=dict)
+    first: Sequence[Sentence] = ()
     more: Sequence[Sentence] = ()
+    beside: Mapping[str, Dimension] = field(default_factory=dict)
+    half: float | None = None
     streamed: bool = False
     fields: bool = True
 
@@ -85,7 +92,8 @@ class Words:
         if self.sampler.noise:
             return [*self._count(self.main), fact(self.sampler.noise)]
         limits = f"{_MANY}." if self.streamed else f"{_MANY}: see `latentlab directions --labels`."
-        said = (*self._count(self.main), *self._dimension(), *self._decay(), *self._fit(self.main))
+        counted = (*self.first, *self._count(self.main))
+        said = (*counted, *self._dimension(), *self._decay(), *self._fit(self.main))
         return [*said, *self._fields(), *self._elbow(), *self.more, fact(limits)]
 
     def _count(self, main: Null) -> list[Sentence]:
@@ -111,9 +119,15 @@ class Words:
         found = self.intervals.participation_ratio_corrected
         if not math.isfinite(found.value):
             return []
-        ends = f"{found.lower:.3g}–{found.upper:.3g}".replace("inf", "∞")
-        text = f"Effective dimension {found.value:.3g} ({ends}), corrected for sampling."
-        return [claim("dimension", text)]
+        others = [f"{_within(one.found)} {what}" for what, one in self.beside.items() if one.found]
+        text = f"Effective dimension {_within(found)}, corrected for sampling"
+        said = [claim("dimension", "; ".join([text, *others]) + ".")]
+        halves = [self.half, *(one.half for one in self.beside.values())]
+        if len(halves) > 1 and None not in halves:
+            numbers = [f"{half:.3g}" for half in halves]
+            text = f"With half of the samples it is {', '.join(numbers[:-1])} and {numbers[-1]}."
+            said.append(claim("dimension", text))
+        return said
 
     def _decay(self) -> list[Sentence]:
         decay = self.intervals.decay if self.intervals else None
@@ -164,6 +178,12 @@ class Words:
         both = "both nulls: --nulls parallel,stationary"
         needed = "more than the isotropic null" if self.streamed else both
         return [fact(f"Whether the drop {after} is an elbow takes {needed}.")]
+
+
+def _within(found: Interval) -> str:
+    """Return a number with its interval, to three digits."""
+    ends = f"{found.lower:.3g}–{found.upper:.3g}".replace("inf", "∞")
+    return f"{found.value:.3g} ({ends})"
 
 
 def _short(r2: float) -> str:

@@ -73,10 +73,10 @@ def doctor(
 
 
 def _check(images: str) -> None:
-    from latentlab.store.sources import is_image
+    from latentlab.images.formats import is_image_file
 
     path = Path(images)
-    if images.startswith(PREFIX) or (is_image(path) and not path.is_dir()):
+    if images.startswith(PREFIX) or is_image_file(path):
         check_image(images)
     else:
         check_source(path)

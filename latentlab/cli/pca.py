@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +12,7 @@ import typer
 from latentlab.chance.nulls import NULLS
 from latentlab.cli import options
 from latentlab.cli.completion import names_of
-from latentlab.cli.console import SHORTEN_SAMPLING, progress_bar, say, shown, styled, table, tiling
+from latentlab.cli.console import SHORTEN_SAMPLING, progress_bar, say, shown
 from latentlab.cli.foreign import (
     Bucket,
     Key,
@@ -28,6 +28,7 @@ from latentlab.cli.inputs import expand
 from latentlab.cli.machine import Machine
 from latentlab.cli.options import Output, Samples, given_options, parse_names, parse_size
 from latentlab.cli.several import RunOne, run_each
+from latentlab.cli.summaries import count_above, summarize, summarize_images
 from latentlab.encoding.scale import Scales
 from latentlab.errors import UsageError
 from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 _PARTS = {DEFAULT_NEIGHBORHOOD: "whole", "tokens": "tokens"}
 _ABOUT_IMAGES = (
     *("model", "size", "samples", "region", "nulls", "device", "dtype", "tile", "settings"),
-    "compiled",
+    *("compiled", "controls"),
 )
 """Parameters that a store does not take."""
 
@@ -49,7 +50,7 @@ _COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "PC 1": lambda facts: f"{facts['explained_variance_ratio'][0]:.1%}",
     "k90": lambda facts: shown(facts["k90"], "d"),
     "participation ratio": lambda facts: shown(facts["participation_ratio"], ".1f"),
-    "above chance": lambda facts: _count(facts),
+    "above chance": lambda facts: count_above(facts),
     "log fit R²": lambda facts: shown(facts["log_fit_r2"], ".3f"),
     "reconstruction": lambda facts: f"{shown(facts['reconstruction_psnr'], '.2f')} dB",
 }
@@ -90,6 +91,14 @@ def pca(
             "Default: those that match the neighborhood, if they take little time.",
         ),
     ] = None,
+    controls: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="random-weights: encode the same copies with the same architecture, untrained. "
+            "Takes as long again. Pixels and an orthonormal transform are always compared.",
+        ),
+    ] = None,
     figure_format: options.FigureFormat = "png",
     key: Key = None,
     layout: Layout = None,
@@ -120,7 +129,7 @@ def pca(
             say_faults(store, quiet=output.quiet, before=before)
         saved = _of_store(store, _PARTS[samples.neighborhood], samples.seed, output, fit)
         if saved:
-            output.show(saved.printed(), _summarize)
+            output.show(saved.printed(), summarize)
         return
     if images is None and (files := _folder_of_images(context, given)):
         _of_folder(context, files, machine, samples, output)
@@ -134,11 +143,12 @@ def pca(
         NULLS.check(name)
 
     def begin(first: str, scales: Scales | None) -> RunOne:
-        how = {**fit, "nulls": names, "scales": scales}
+        more = parse_names("--controls", controls) or ()
+        how = {**fit, "nulls": names, "more": more, "scales": scales}
         _, run = begin_analysis(first, machine, samples, output, **how)
         return lambda image, folder: run(image, folder).saved.printed()
 
-    show = partial(output.show, summarize=_summarize)
+    show = partial(output.show, summarize=summarize)
     run_each(context, given, output, begin, show, _COLUMNS)
 
 
@@ -176,38 +186,7 @@ def _of_folder(
             say=partial(say, quiet=output.quiet),
             progress=progress,
         )
-    output.show(saved.printed(), _summarize_images)
-
-
-_MEASURES = {
-    "participation_ratio": ("participation ratio", ".1f"),
-    "k90": ("k90", ".1f"),
-    "linear": ("explained linearly", ".0%"),
-    "cubic": ("with squares and cubes", ".0%"),
-    "pairwise": ("with products of pairs", ".0%"),
-}
-"""Measure → its name for people, and its format."""
-
-
-def _summarize_images(facts: Mapping[str, Any]) -> list[Any]:
-    """Return a table of means over images, with controls and what differs from them."""
-
-    def cell(found: Mapping[str, Any], how: str) -> str:
-        ends = (shown(found["lower"], how), shown(found["upper"], how))
-        return f"{shown(found['mean'], how)} ({ends[0]} to {ends[1]})"
-
-    who = list(facts["means"])
-    head = ["", *who, *(f"model − {name}" for name in facts["differences"])]
-    rows = [
-        [name]
-        + [cell(facts["means"][one][measure], how) for one in who]
-        + [cell(found[measure], how) for found in facts["differences"].values()]
-        for measure, (name, how) in _MEASURES.items()
-    ]
-    return [
-        table(rows, head),
-        f"means over {facts['n_images']} images, with 95 % intervals for other images",
-    ]
+    output.show(saved.printed(), summarize_images)
 
 
 def begin_analysis(
@@ -217,6 +196,7 @@ def begin_analysis(
     output: Output,
     *,
     nulls: list[str] | None = None,
+    more: Sequence[str] = (),
     **fit: Any,
 ) -> tuple[LatentVAE, Callable[[str, Path | None], Analysis]]:
     """Return the model, and what analyzes an image into a folder, as the options ask for it.
@@ -226,8 +206,8 @@ def begin_analysis(
     plan = samples.plan(machine.dtype)
     from latentlab.recipes.analysis import analyze, check_analysis
 
-    check_analysis(plan, first, nulls, output.out)
-    how = {**fit, **vars(plan), "nulls": nulls, "size": parse_size(samples.size)}
+    check_analysis(plan, first, nulls, output.out, more)
+    how = {**fit, **vars(plan), "nulls": nulls, "controls": more, "size": parse_size(samples.size)}
     vae = machine.load(quiet=output.quiet)
 
     def run(image: str, folder: Path | None) -> Analysis:
@@ -274,121 +254,3 @@ def _refuse_image_options(context: typer.Context, *allowed: str) -> None:
             "a store alone, or -k tokens for its cells",
             f"leave {', '.join(wrong)} out or pass an image",
         )
-
-
-def _summarize(facts: Mapping[str, Any]) -> list[Any]:
-    return [table(_summary_rows(facts)), facts["verdict"], styled(facts["statement"], "dim")]
-
-
-def _summary_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    shares = facts["explained_variance_ratio"][:5]
-    chance = ", ".join(
-        f"{name} {shown(null['log_fit_r2'], '.3f')}" for name, null in facts["null"].items()
-    )
-    fit = f"{shown(facts['log_fit_r2'], '.3f')} (chance: {chance or '–'})"
-    return [
-        (f"variance of PC 1–{len(shares)}", ", ".join(f"{share:.1%}" for share in shares)),
-        ("k for 50, 90, 95, 99 %", ", ".join(shown(facts[f"k{p}"], "d") for p in (50, 90, 95, 99))),
-        *_effective_dimension(facts),
-        *_additivity(facts),
-        *_controls(facts),
-        *_population(facts),
-        ("components above chance", _count(facts)),
-        ("R² of the log fit", fit),
-        *_how_exact(facts),
-        *([("tiled", tiling(facts["tiles"]))] if "tiles" in facts else []),
-    ]
-
-
-def _how_exact(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    if "store" not in facts:
-        return [("reconstruction", f"{shown(facts['reconstruction_psnr'], '.2f')} dB PSNR")]
-    spread = f"mean {facts['latent_mean']:.3f}, standard deviation {facts['latent_std']:.3f}"
-    return [("space", f"{facts['space']}, cells of {spread}"), ("method", _method(facts))]
-
-
-def _method(facts: Mapping[str, Any]) -> str:
-    bounds = facts["eigenvalue_error_bounds"]
-    if bounds is None:
-        return f"{facts['method']}, exact"
-    largest = max(
-        bound / value for bound, value in zip(bounds, facts["explained_variance"], strict=True)
-    )
-    return f"{facts['method']}, eigenvalues within {largest:.1%}"
-
-
-def _effective_dimension(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    if facts["participation_ratio"] is None:  # of a partial spectrum
-        return []
-    found = facts["effective_dimension"]
-    interval = ""
-    if found is not None:
-        ends = f"{shown(found['lower'], '.1f')}–{shown(found['upper'], '.1f')}"
-        interval = f" (95 % interval {ends})"
-    ratio = shown(facts["participation_ratio"], ".1f")
-    unbiased = shown(facts["participation_ratio_corrected"], ".1f")
-    if found is not None:
-        corrected = found["corrected"]
-        unbiased += f" ({shown(corrected['lower'], '.1f')}–{shown(corrected['upper'], '.1f')})"
-    return [
-        ("participation ratio", f"{ratio}{interval}"),
-        ("corrected for sampling", unbiased),
-    ]
-
-
-def _population(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return between which numbers k90 of infinitely many samples lies."""
-    if facts["intervals"] is None:
-        return []
-    k90 = facts["intervals"]["k90"]
-    most = shown(k90["population_upper"], ".0f")
-    bounds = f"≥ {shown(k90['lower'], '.0f')}"
-    return [
-        ("k for 90 %, any N", bounds if k90["population_upper"] is None else f"{bounds}, ≤ {most}")
-    ]
-
-
-def _additivity(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what the known factors explain of left-out samples, if any are known."""
-    if not facts.get("additivity"):
-        return []
-    said = {"linear": "linearly", "cubic": "with cubes", "pairwise": "with products of pairs"}
-    parts = [
-        f"{one['value']:.0%} ({one['lower']:.0%}–{one['upper']:.0%}) {said[one['model']]}"
-        for one in facts["additivity"]["shares"]
-    ]
-    return [(f"explained by the {len(facts['additivity']['factors'])} factors", ", ".join(parts))]
-
-
-def _controls(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what the same copies show without the VAE, where there are copies."""
-    rows = []
-    for name, found in facts.get("controls", {}).items():
-        shares = ", ".join(f"{one['value']:.0%}" for one in found["additivity"])
-        ratio = shown(found["participation_ratio"], ".1f")
-        parts = f"participation ratio {ratio}, k90 {found['k90']}, factors explain {shares}"
-        how = "as pixels" if name == "pixels" else f"through {name}"
-        rows.append((f"same copies {how}", parts))
-    return rows
-
-
-def _count(facts: Mapping[str, Any]) -> str:
-    """Return what every null that was drawn counts, or why nothing is counted."""
-    first = facts["components_above_null_of"]
-    if first is None:
-        return "–"
-    drawn = [name for name, null in facts["null"].items() if null["draws"] or name == first]
-    counts = ", ".join(
-        f"{_at_least(facts, facts['null'][name]['components_above'])} ({name} null)"
-        for name in sorted(drawn, key=lambda name: name != first)
-    )
-    if some := facts.get("subsample"):
-        counts += f", of {some['n_samples']:,} rows chosen at random"
-    reason = facts["components_not_counted"]
-    return counts if reason is None else f"not claimed, since {reason}: {counts}"
-
-
-def _at_least(facts: Mapping[str, Any], count: int) -> str:
-    known = len(facts["explained_variance"])
-    partial = known < min(facts["n_samples"] - 1, facts["n_features"])
-    return f"{'≥ ' if partial and count == known else ''}{count}"

@@ -9,41 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from itertools import combinations
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from latentlab.directions.additivity import FEWEST, MODELS, Share, share_of, standardize
 from latentlab.directions.ridge import fit_patterns, fit_ridge
 from latentlab.directions.supervised import varying_factors
 from latentlab.errors import ShapeError
 from latentlab.latents import Directions, Neighborhood
 from latentlab.linalg.sums import column_moments, combine_rows, gram_matrix, project_rows
 from latentlab.neighborhoods import sampler_of
-
-MODELS = ("linear", "cubic", "pairwise")
-"""Linear terms; with squares and cubes; with those and the products of all pairs."""
-
-_FEWEST = 8
-_PENALTIES = torch.cat([torch.zeros(1), torch.logspace(-4, 1, 11)]).double()
-
-
-@dataclass(frozen=True)
-class Share:
-    """The share of the variance of left-out samples that a regression explains.
-
-    Parameters
-    ----------
-    value : float, at most 1; negative if the regression predicts worse than the mean
-    lower, upper : float, 95 % interval over samples
-    terms : int, how many terms the regression has
-    """
-
-    value: float
-    lower: float
-    upper: float
-    terms: int
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -100,16 +77,6 @@ class FactorModel:
             "shares": [{"model": name, **asdict(share)} for name, share in self.shares.items()],
         }
 
-    def describe(self) -> str:
-        """Return the shares in one sentence."""
-        linear, cubic, pairwise = (self.shares[name] for name in MODELS)
-        return (
-            f"The {len(self.names)} factors that were varied explain {linear.value:.0%} of the "
-            f"variance of left-out samples as a sum of linear terms "
-            f"(95 % interval {linear.lower:.0%}–{linear.upper:.0%}), {cubic.value:.0%} with "
-            f"squares and cubes, and {pairwise.value:.0%} with products of pairs too."
-        )
-
     def __repr__(self) -> str:
         shares = ", ".join(f"{name} {share.value:.0%}" for name, share in self.shares.items())
         return f"FactorModel({len(self.names)} factors explain {shares} of left-out variance)"
@@ -150,14 +117,14 @@ def factor_model(hood: Neighborhood, *, seed: int = 0) -> FactorModel:
     (('brightness', 'contrast', 'saturation', 'hue'), 1.0)
     """
     names, values = varying_factors(hood)
-    if len(values) != hood.n_samples or hood.n_samples < _FEWEST:
+    if len(values) != hood.n_samples or hood.n_samples < FEWEST:
         raise ShapeError(
             f"{hood.n_samples} rows with {len(values)} values of each factor",
-            f"at least {_FEWEST} rows, one for each value",
+            f"at least {FEWEST} rows, one for each value",
             "choose a neighborhood of whole latents and raise the number of samples",
         )
     generator = torch.Generator().manual_seed(seed)
-    factors = (values - values.mean(0)) / values.std(0)
+    factors = standardize(values)
     mean, gram = gram_matrix(hood.samples)
     shares = _shares(gram, factors)
     dual, _, _ = fit_ridge(gram, values, generator=generator)
@@ -182,17 +149,17 @@ def factor_model(hood: Neighborhood, *, seed: int = 0) -> FactorModel:
 def explained_shares(samples: Tensor, hood: Neighborhood) -> dict[str, Share]:
     """Return the shares of :func:`factor_model` for other rows (n, p), drawn with these factors."""
     _, values = varying_factors(hood)
-    return _shares(gram_matrix(samples)[1], (values - values.mean(0)) / values.std(0))
+    return _shares(gram_matrix(samples)[1], values)
 
 
 def _shares(gram: Tensor, factors: Tensor) -> dict[str, Share]:
-    return {name: _share(gram, _terms(factors, name)) for name in MODELS}
+    return {name: share_of(gram, factors, name) for name in MODELS}
 
 
 def explain_factors(hood: Neighborhood, *, seed: int = 0) -> FactorModel | None:
     """Return the factor model of a neighborhood whose factors can be rendered; None for others."""
     known = sampler_of(hood).is_rendered and hood.factors and hood.layout.grid is None
-    return factor_model(hood, seed=seed) if known and hood.n_samples >= _FEWEST else None
+    return factor_model(hood, seed=seed) if known and hood.n_samples >= FEWEST else None
 
 
 def _patterns(
@@ -215,57 +182,3 @@ def _patterns(
         steps=lengths,
         step_unit="σ of the factor",
     )
-
-
-def _terms(factors: Tensor, model: str) -> Tensor:
-    """Return the terms (n, p) of a regression on standardized factors (n, m), standardized."""
-    columns = [factors]
-    if model != "linear":
-        columns += [factors.square(), factors.pow(3)]
-    if model == "pairwise":
-        pairs = [factors[:, i] * factors[:, j] for i, j in combinations(range(factors.shape[1]), 2)]
-        columns += [column[:, None] for column in pairs]
-    terms = torch.cat(columns, 1)
-    return (terms - terms.mean(0)) / terms.std(0).clamp_min(torch.finfo(terms.dtype).tiny)
-
-
-def _share(gram: Tensor, terms: Tensor) -> Share:
-    """Return the share that a ridge regression on these terms explains, leaving one out.
-
-    The error of a sample that was left out is its residual over 1 − h, where h is its leverage
-    (Allen 1974); that of the mean alone is its distance from the mean over 1 − 1/n.
-    """
-    n, p = terms.shape
-    basis, values, _ = torch.linalg.svd(terms, full_matrices=False)
-    basis = basis[:, values > 1e-9 * values[0]]
-    values = values[values > 1e-9 * values[0]]
-    left = gram.diagonal() / (1 - 1 / n) ** 2
-    projected = gram @ basis
-    inner = basis.T @ projected
-    best = None
-    for penalty in _PENALTIES * n:
-        shrunk = values.square() / (values.square() + penalty)
-        leverage = (basis.square() * shrunk).sum(1) + 1 / n
-        if float(leverage.max()) > 1 - 1e-6:
-            continue
-        # ‖x − Hx‖² of every sample through inner products alone.
-        hat = basis * shrunk
-        residual = gram.diagonal() - 2 * (hat * projected).sum(1) + ((hat @ inner) * hat).sum(1)
-        errors = residual.clamp_min(0) / (1 - leverage).square()
-        if best is None or float(errors.sum()) < float(best.sum()):
-            best = errors
-    errors = left if best is None else best
-    lower, upper = _interval(errors, left)
-    return Share(1 - float(errors.sum() / left.sum()), lower, upper, p)
-
-
-def _interval(errors: Tensor, whole: Tensor) -> tuple[float, float]:
-    """Return the 95 % interval of 1 − Σ errors / Σ whole over samples, by the jackknife's t."""
-    from scipy.stats import t
-
-    n = len(errors)
-    without = 1 - (errors.sum() - errors) / (whole.sum() - whole)
-    value = 1 - float(errors.sum() / whole.sum())
-    deviation = float((without - without.mean()).square().sum() * (n - 1) / n) ** 0.5
-    half = float(t.ppf(0.975, n - 1)) * deviation
-    return value - half, value + half

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from pathlib import Path, PurePath
 from typing import IO, Any
@@ -79,6 +80,11 @@ def is_image(name: PurePath, head: Callable[[], bytes]) -> bool:
         return True
     first = head()
     return bool(_IMAGE.match(first)) or extra_format(first) is not None
+
+
+def is_image_file(path: Path) -> bool:
+    """Return whether a path is that of an image; one that does not exist is known by its suffix."""
+    return not path.is_dir() and is_image(path, partial(head_of_file, path))
 
 
 def extra_format(head: bytes) -> str | None:

@@ -20,7 +20,13 @@ from latentlab.images.fit import AUTO, Size
 from latentlab.latents import Neighborhood, Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.tiles import describe_tiles
-from latentlab.recipes.controls import Control, draw_controls
+from latentlab.recipes.controls import (
+    Control,
+    check_controls,
+    controls_on_request,
+    draw_controls,
+)
+from latentlab.recipes.headline import headline
 from latentlab.recipes.sampling import (
     SamplingPlan,
     Say,
@@ -97,6 +103,7 @@ def analyze(
     n_components: float | None = None,
     solver: str = "auto",
     nulls: Sequence[str] | None = None,
+    controls: Sequence[str] = (),
     seed: int = 0,
     dtype: str = "auto",
     folder: str | Path | None = None,
@@ -125,6 +132,8 @@ def analyze(
     options : of the sampler, such as ``{"rotation": 20}``
     n_components, solver : as for :func:`latentlab.fit_pca`
     nulls : names of null models; by default those that match the neighborhood and take little time
+    controls : more controls for copies of an image: ``"random-weights"``, the same architecture
+        untrained, which takes as long again; pixels and an orthonormal transform are always drawn
     dtype : ``"auto"``, or anything else to encode in the VAE's own precision
     folder : for the results; by default ``latentlab-runs/<image>-<model>-<n>``
     command_line : for ``run.json``
@@ -160,21 +169,27 @@ def analyze(
     """
     plan = SamplingPlan(neighborhood, n_samples, region, dict(options or {}), seed, dtype)
     out = None if folder is None else Path(folder)
-    check_analysis(plan, image, nulls, out)
+    check_analysis(plan, image, nulls, out, controls)
     check_figure_format(figure_format)
+    more = controls_on_request(vae, controls, neighborhood=neighborhood, seed=seed)
     latent = encode_fitting(vae, image, size, say, value_range, scales)
     # Decoding before the long part lets a broken decoder fail early.
     reconstruction = reconstruct(vae, latent)
     hood, precision, key = draw_samples(vae, latent, image, plan, say=say, progress=progress)
     pca = fit_pca(hood, n_components, solver, seed=seed)
     keep(RUNS_FOLDER, key, hood, precision)
-    judgment = _judge(hood, pca, nulls, seed, say, progress)
+    drawn = draw_controls(latent, hood, image, plan, say=say, more=more, progress=progress)
     model = explain_factors(hood, seed=seed)
-    controls = draw_controls(latent, hood, image, plan, say=say, progress=progress)
+    evidence = {
+        "first": headline(hood, model, drawn),
+        "beside": {control.words: control.dimension for control in drawn},
+    }
+    judgment = _judge(hood, pca, nulls, seed, say, progress, **evidence)
     settings = {
         **hood.sampling.facts(),
         "n_samples": hood.n_samples,
         "nulls": [null.name for null in judgment.nulls],
+        "controls": [control.name for control in drawn],
         "precision": precision,
     }
     out = out or create_run(latent.name, vae.spec.name)
@@ -185,28 +200,33 @@ def analyze(
         out,
         more=scores.files,
         judgment=judgment,
-        controls=[control.band() for control in controls],
+        controls=[control.band() for control in drawn],
         reconstruction=reconstruction,
         facts={
             "reconstruction_psnr": reconstruction.psnr,
             "additivity": model.summary() if model else None,
-            "controls": {control.name: control.facts() for control in controls},
+            "controls": {control.name: control.facts() for control in drawn},
             **describe_tiles(vae),
         },
         run=provenance(vae, latent, command_line, **settings),
         figure_format=figure_format,
     )
     remember_run(out)
-    return Analysis(pca, judgment, hood, saved, controls)
+    return Analysis(pca, judgment, hood, saved, drawn)
 
 
 def check_analysis(
-    plan: SamplingPlan, image: Any, nulls: Sequence[str] | None, folder: Path | None
+    plan: SamplingPlan,
+    image: Any,
+    nulls: Sequence[str] | None,
+    folder: Path | None,
+    controls: Sequence[str] = (),
 ) -> None:
     """Raise the errors of :func:`analyze` that can be found before a model is loaded."""
     check_plan(plan, image, folder)
     for name in nulls or ():
         NULLS.make(name)
+    check_controls(controls, plan.neighborhood)
 
 
 def _judge(
@@ -216,6 +236,7 @@ def _judge(
     seed: int,
     say: Say,
     progress: Progress | None,
+    **evidence: Any,
 ) -> Judgment:
     """Return the judgment by the nulls asked for, or by those that take little time."""
     left_out: dict[str, str] = {}
@@ -223,4 +244,5 @@ def _judge(
         nulls, left_out = affordable_nulls(hood, pca.spectrum)
         for name, reason in left_out.items():
             say(f"the {name} null is left out: {reason}")
-    return judge(hood, pca, nulls=nulls, seed=seed, progress=progress, left_out=left_out)
+    how: dict[str, Any] = {"nulls": nulls, "seed": seed, "left_out": left_out, **evidence}
+    return judge(hood, pca, progress=progress, **how)

@@ -5,7 +5,7 @@ What they show as well is no property of the VAE.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,27 +13,41 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pixel_unshuffle
 
+from latentlab.chance.dimension import Dimension, find_dimension
 from latentlab.components.fitting import fit_pca
 from latentlab.components.summary import summarize_spectrum
-from latentlab.directions.factor_model import Share, explained_shares
+from latentlab.directions.additivity import Share
+from latentlab.directions.factor_model import explained_shares
 from latentlab.encoding.encoder import encode
-from latentlab.errors import MemoryLimitError
+from latentlab.errors import MemoryLimitError, UsageError
 from latentlab.figures.curves import Band
 from latentlab.latents import LatentSpec, Spectrum
 from latentlab.loaders.callables import wrap_vae
 from latentlab.loaders.load import load_vae
-from latentlab.neighborhoods import sampler_of
+from latentlab.loaders.random_weights import with_random_weights
+from latentlab.neighborhoods import SAMPLERS, sampler_of
 from latentlab.recipes.sampling import SamplingPlan, Say, draw_neighborhood
 
 if TYPE_CHECKING:
     from latentlab.latents import Latent, Neighborhood, Progress
     from latentlab.loaders.base import LatentVAE
 
-PIXELS, LINEAR = "pixels", "linear"
+PIXELS, LINEAR, RANDOM = "pixels", "linear", "random-weights"
 _STRIDE = 8
 _VALUES = 3 * _STRIDE**2
-_COLORS = {PIXELS: "#56B4E9", LINEAR: "#117733"}
-_LABELS = {PIXELS: "the same copies as pixels", LINEAR: "the same copies, orthonormal transform"}
+_COLORS = {PIXELS: "#56B4E9", LINEAR: "#117733", RANDOM: "#882255"}
+_LABELS = {
+    PIXELS: "the same copies as pixels",
+    LINEAR: "the same copies, orthonormal transform",
+    RANDOM: "the same copies, random weights",
+}
+_WORDS = {
+    PIXELS: "as pixels",
+    LINEAR: "through an orthonormal transform",
+    RANDOM: "through random weights",
+}
+ON_REQUEST = (RANDOM,)
+"""Controls that are drawn if they are asked for, since they take as long as the model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +57,22 @@ class Control:
     Parameters
     ----------
     name : ``"pixels"``, about as many values as the latent has, chosen at random, or
-        ``"linear"``, the built-in transform of 8×8 patches
+        ``"linear"``, the built-in transform of 8×8 patches, or ``"random-weights"``, the encoder of
+        the model with weights drawn anew
     spectrum : Spectrum
+    dimension : Dimension, effective and corrected for sampling, with its interval
     shares : what the factors explain of left-out copies, as in :class:`FactorModel`
     """
 
     name: str
     spectrum: Spectrum
+    dimension: Dimension
     shares: Mapping[str, Share]
+
+    @property
+    def words(self) -> str:
+        """Return what was done to the copies instead, such as ``"as pixels"``."""
+        return _WORDS[self.name]
 
     def facts(self) -> dict[str, Any]:
         """Return the numbers of ``controls`` in ``pca.json``."""
@@ -59,6 +81,7 @@ class Control:
         return {
             "n_features": self.spectrum.n_features,
             **{name: numbers[name] for name in kept},
+            "effective_dimension": self.dimension.facts(),
             "additivity": [{"model": name, **asdict(share)} for name, share in self.shares.items()],
         }
 
@@ -74,32 +97,74 @@ def draw_controls(
     plan: SamplingPlan,
     *,
     say: Say,
+    more: Mapping[str, LatentVAE] | None = None,
     progress: Progress | None = None,
 ) -> tuple[Control, ...]:
     """Return the controls of a neighborhood of changed copies; none for other neighborhoods.
 
     The copies are those of the neighborhood, since they depend on the image and the seed alone.
-    Both controls are drawn at once: making the copies takes longer than transforming them.
+    The usual two are drawn at once: making the copies takes longer than transforming them.
+
+    Parameters
+    ----------
+    latent, hood, image, plan : what was sampled, and how
+    say : called with messages
+    more : other controls → what encodes the copies; see :func:`controls_on_request`
+    progress : called as ``progress(what, done, total)``
     """
     pixels = None if latent.image is None else latent.image.pixels
     if pixels is None or not sampler_of(hood).is_rendered or min(pixels.shape[1:]) < _STRIDE:
         return ()
     kept = max(1, min(_VALUES, round(_VALUES * latent.values.numel() / pixels.numel())))
-    vae = _both(kept)
-    try:
-        own = encode(vae, latent.image)
-        rows = draw_neighborhood(vae, own, image, plan, progress=progress).samples
-    except MemoryLimitError as error:
-        say(f"no controls without the VAE: {error}")
-        return ()
-    cut = rows.shape[1] * kept // vae.spec.channels
-    parts = {PIXELS: rows[:, :cut], LINEAR: rows[:, cut:]}
-    return tuple(_control(name, part, hood) for name, part in parts.items())
+    drawn: dict[str, Tensor] = {}
+    for name, vae in {PIXELS: _both(kept), **(more or {})}.items():
+        try:
+            own = encode(vae, latent.image)
+            rows = draw_neighborhood(vae, own, image, plan, progress=progress).samples
+        except MemoryLimitError as error:
+            say(f"no {name} control: {error}")
+            continue
+        if name == PIXELS:
+            cut = rows.shape[1] * kept // vae.spec.channels
+            drawn |= {PIXELS: rows[:, :cut], LINEAR: rows[:, cut:]}
+        else:
+            drawn[name] = rows
+    return tuple(_control(name, rows, hood) for name, rows in drawn.items())
+
+
+def controls_on_request(
+    vae: LatentVAE, names: Sequence[str], *, neighborhood: str, seed: int = 0
+) -> dict[str, LatentVAE]:
+    """Return what encodes the copies for controls that are not drawn by default, by name.
+
+    Raises
+    ------
+    UsageError : an unknown control, a neighborhood without copies, or a model without a module.
+    """
+    check_controls(names, neighborhood)
+    return {name: with_random_weights(vae, seed=seed) for name in dict.fromkeys(names)}
+
+
+def check_controls(names: Sequence[str], neighborhood: str) -> None:
+    """Raise UsageError for unknown controls, and for neighborhoods without copies of an image."""
+    for name in names:
+        if name not in ON_REQUEST:
+            raise UsageError(
+                f"control {name!r}",
+                f"one of {', '.join(ON_REQUEST)}; {PIXELS} and {LINEAR} are always drawn",
+                f"pass {ON_REQUEST[0]}",
+            )
+    if names and not SAMPLERS[neighborhood].is_rendered:
+        raise UsageError(
+            f"controls {', '.join(names)} with the {neighborhood} neighborhood",
+            "copies of an image, which another encoder can encode, too",
+            "pass -k augment, or leave --controls out",
+        )
 
 
 def _control(name: str, rows: Tensor, hood: Neighborhood) -> Control:
     spectrum = fit_pca(rows, n_components=1).spectrum
-    return Control(name, spectrum, explained_shares(rows, hood))
+    return Control(name, spectrum, find_dimension(rows, spectrum), explained_shares(rows, hood))
 
 
 def _both(kept: int) -> LatentVAE:

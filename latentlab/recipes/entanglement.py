@@ -12,7 +12,8 @@ from torch import Tensor
 
 from latentlab.components.fitting import fit_pca
 from latentlab.components.summary import summarize_spectrum
-from latentlab.directions.factor_model import MODELS, Share, factor_model
+from latentlab.directions.additivity import MODELS, Share
+from latentlab.directions.factor_model import factor_model
 from latentlab.encoding.scale import Scales
 from latentlab.errors import ImageError, UsageError
 from latentlab.images.fit import AUTO, Size

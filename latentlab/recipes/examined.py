@@ -17,11 +17,11 @@ from latentlab.errors import ImageError, LatentlabError
 from latentlab.images.arrays import from_uint8
 from latentlab.images.examples import PREFIX, SAMPLES
 from latentlab.images.fit import Size, fit_of
+from latentlab.images.formats import is_image_file
 from latentlab.images.reading import read_image
 from latentlab.loaders.base import LatentVAE
 from latentlab.store.opening import open_source
 from latentlab.store.preparing import prepare
-from latentlab.store.sources import is_image
 
 SIDE = 256
 
@@ -76,7 +76,7 @@ def gather_images(
 
 
 def _is_one(images: str | PathLike[str]) -> bool:
-    return str(images).startswith(PREFIX) or is_image(Path(images))
+    return str(images).startswith(PREFIX) or is_image_file(Path(images))
 
 
 def _from_list(vae: LatentVAE, listed: Sequence[Any], size: Size, notes: list[str]) -> Named:
