@@ -11,6 +11,7 @@ import torch
 from command_line import CommandLine
 from scipy import stats
 
+from latentlab.machine.threads import fixed_threads
 from latentlab.store.foreign import open_latents
 from latentlab.store.statistics import PERCENTILES, Statistics, measure_store
 
@@ -118,3 +119,22 @@ def test_several_shapes_and_a_store_give_the_same(tmp_path: Path, cli: CommandLi
     )
     assert len(direct["worst"]) == 2
     assert all(math.isfinite(one["distance"]) for one in direct["worst"])
+
+
+def test_threads_change_nothing_and_merged_equals_whole(tmp_path: Path) -> None:
+    values = skewed(90, 3, 16, 16).astype(np.float16)
+    values[40, 1, 2, 3] = np.inf
+    np.save(tmp_path / "a.npy", values)
+    with fixed_threads(1):
+        one = measure_store(open_latents(tmp_path / "a.npy"), worst=90)
+    with fixed_threads(3):
+        assert measure_store(open_latents(tmp_path / "a.npy"), worst=90) == one
+    merged = Statistics(3)
+    for part in np.split(values, [1, 4, 30, 31, 55, 80]):
+        shard = Statistics(3)
+        shard.add(torch.from_numpy(part))
+        merged.merge(shard)
+    whole, parts = one["channels"], merged.facts()["channels"]
+    for name in ("mean", "std", "skewness", "excess_kurtosis", "correlation"):
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-12, atol=1e-12, err_msg=name)
+    assert parts["percentiles"] == whole["percentiles"]

@@ -13,6 +13,7 @@ from torch import Tensor
 from latentlab.errors import FileError, ShapeError
 from latentlab.latents import Progress
 from latentlab.metrics.moments import Histogram, Moments
+from latentlab.store.block_sums import BlockSums, summed
 from latentlab.store.reading import Store
 from latentlab.store.shards import Shape
 
@@ -45,7 +46,7 @@ class Statistics:
     values: int = 0
     non_finite: int = 0
     broken: int = 0
-    cells: Moments | None = None
+    merged: Moments | None = None
     places: dict[Shape, tuple[int, Tensor]] = field(default_factory=dict)
     summaries: list[Tensor] = field(default_factory=list)
 
@@ -56,15 +57,38 @@ class Statistics:
         self.weights = torch.zeros(2, dtype=torch.float64)
         self.firsts = torch.zeros(2, self.channels + 1, dtype=torch.float64)
         self.seconds = torch.zeros(3, self.channels + 1, dtype=torch.float64)
+        self.shift: Tensor | None = None
+        self._count = 0
+        self._powers = torch.zeros(4, self.channels, dtype=torch.float64)
+        self._products = torch.zeros(self.channels, self.channels, dtype=torch.float64)
+
+    @property
+    def cells(self) -> Moments | None:
+        """Return the moments of all cells so far; None without any."""
+        if self.shift is None or not self._count:
+            return self.merged
+        own = Moments.about(self.shift, self._count, self._powers, self._products)
+        return own if self.merged is None else own.merge(self.merged)
+
+    def shift_for(self, latents: Tensor) -> Tensor:
+        """Return the point (C,) about which powers are summed: the mean of the first latent."""
+        if self.shift is None:
+            means = latents.double().flatten(2).mean(2)
+            whole = means.isfinite().all(1)
+            if not whole.any():
+                return torch.zeros(self.channels, dtype=torch.float64)
+            self.shift = means[whole][0]
+        return self.shift
 
     def add(self, latents: Tensor) -> None:
         """Take latents (n, C, h, w); those with NaN or infinity are counted and left out."""
-        finite = latents.isfinite()
+        self.take(latents, BlockSums.of(latents, self.shift_for(latents)))
+
+    def take(self, latents: Tensor, sums: BlockSums) -> None:
+        """Take latents whose sums about ``shift`` have been computed, as :meth:`add` does."""
+        whole = sums.whole
         self.latents += len(latents)
         self.values += latents.numel()
-        self.non_finite += int((~finite).sum())
-        whole = finite.flatten(1).all(1)
-        self.broken += int((~whole).sum())
         counted = torch.arange(self.latents - len(latents), self.latents) % self.every == 0
         counted &= whole
         if counted.any():
@@ -72,29 +96,31 @@ class Statistics:
             self.histogram.add(some)
             self.norms.add(some.square().sum(0).sqrt()[None])
         if whole.all():
-            self._add_finite(latents)
+            self._add_finite(sums)
             return
+        self.non_finite += int((~latents.isfinite()).sum())
+        self.broken += int((~whole).sum())
         if whole.any():
-            self._add_finite(latents[whole])
+            self._add_finite(BlockSums.of(latents[whole], self.shift_for(latents)))
         if self.keep:  # in the order of the latents
             known = self.summaries.pop() if whole.any() else torch.zeros(0, 2, self.channels)
             placed = torch.full((len(latents), 2, self.channels), math.nan)
             placed[whole] = known
             self.summaries.append(placed)
 
-    def _add_finite(self, latents: Tensor) -> None:
-        count, channels, height, width = latents.shape
-        cells = latents.movedim(1, 0).flatten(1).double()
-        found = Moments.of(cells)
-        self.cells = found if self.cells is None else self.cells.merge(found)
-        shape = (channels, height, width)
-        known, mean = self.places.get(shape, (0, torch.zeros(shape, dtype=torch.float64)))
-        here = cells.view(channels, count, height, width).mean(1)
-        self.places[shape] = known + count, mean + (here - mean) * (count / (known + count))
-        each = cells.view(channels, count, -1)
-        means, squares = each.mean(2).T, each.square().mean(2).T
+    def _add_finite(self, sums: BlockSums) -> None:
+        assert self.shift is not None
+        count, shape = len(sums.whole), sums.shape
+        self._count += count * sums.cells
+        self._powers += sums.powers.sum(1)
+        self._products += sums.products
+        known, total = self.places.get(shape, (0, torch.zeros(shape, dtype=torch.float64)))
+        total.add_(sums.places).add_(count * self.shift[:, None, None])
+        self.places[shape] = known + count, total
+        first, second = sums.powers[:2] / sums.cells
+        means, squares = first + self.shift, second + 2 * self.shift * first + self.shift**2
         both = [torch.cat([one, one.mean(1, keepdim=True)], 1) for one in (means, squares)]
-        weight = float(height * width)
+        weight = float(sums.cells)
         self.weights += torch.tensor([weight, weight**2]).double() * count
         self.firsts += torch.stack([one.sum(0) for one in both]) * weight**2
         pairs = (both[0] ** 2, both[0] * both[1], both[1] ** 2)
@@ -110,15 +136,14 @@ class Statistics:
             )
         for name in ("latents", "values", "non_finite", "broken", "weights", "firsts", "seconds"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        if self.cells and other.cells:
-            self.cells = self.cells.merge(other.cells)
-        self.cells = self.cells or other.cells
-        for shape, (count, mean) in other.places.items():
-            known, before = self.places.get(shape, (0, torch.zeros_like(mean)))
-            total = known + count
-            self.places[shape] = total, before + (mean - before) * (count / total)
-        self.histogram.counts += other.histogram.counts
-        self.norms.counts += other.norms.counts
+        if self.merged and other.cells:
+            self.merged = self.merged.merge(other.cells)
+        self.merged = self.merged or other.cells
+        for shape, (count, total) in other.places.items():
+            known, before = self.places.get(shape, (0, torch.zeros_like(total)))
+            self.places[shape] = known + count, before + total
+        self.histogram.merge(other.histogram)
+        self.norms.merge(other.norms)
         self.summaries += other.summaries
         return self
 
@@ -129,9 +154,10 @@ class Statistics:
         ------
         FileError : no latent is finite.
         """
-        if self.cells is None:
+        cells = self.cells
+        if cells is None:
             raise FileError("no finite latent", "at least one", "see the program that wrote them")
-        cells, std = self.cells, self.cells.variance.sqrt()
+        std = cells.variance.sqrt()
         quantiles = self.histogram.quantiles(torch.tensor(PERCENTILES).double() / 100)
         alive = std > _DEAD * std.median()
         return {
@@ -167,7 +193,8 @@ class Statistics:
 
     def _spatial(self, std: Tensor) -> dict[str, Any]:
         """Return how far corners and edges are from the mean, for the commonest shape."""
-        shape, (count, mean) = max(self.places.items(), key=lambda one: one[1][0])
+        shape, (count, total) = max(self.places.items(), key=lambda one: one[1][0])
+        mean = total / count
         center = mean.flatten(1).mean(1)
         unit = std.clamp_min(1e-30)
         corners = mean[:, [0, 0, -1, -1], [0, -1, 0, -1]]
@@ -264,8 +291,9 @@ def measure_store(
     every = max(1, -(-total // _COUNTED))
     found = Statistics(store.spec.channels, every, worst > 0)
     largest = max((c * h * w for c, h, w in store.shapes), default=1)
-    for latents in store.blocks(max(1, _BLOCK_VALUES // largest)):
-        found.add(latents)
+    blocks = store.blocks(max(1, _BLOCK_VALUES // largest))
+    for latents, sums in summed(blocks, found.shift_for):
+        found.take(latents, sums)
         if progress:
             progress("measuring", found.latents, len(store))
     facts = {"store": str(store.folder), "space": store.manifest.space, **found.facts()}
