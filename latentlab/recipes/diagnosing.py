@@ -28,6 +28,9 @@ from latentlab.results.diagnoses import save_diagnosis
 from latentlab.results.folders import RUNS_FOLDER, Saved, create_run
 
 IMAGES = 16
+_NOT_FINITE = "no image has a finite latent and reconstruction"
+_FLAT = 1 / 127.5
+"""Standard deviation of an image in which there is nothing to see: one level."""
 Examine = Callable[[], Finding | tuple[Finding, ...]]
 
 
@@ -181,11 +184,20 @@ def _on_images(seen: Evidence) -> list[Finding]:
         ("droplets",): partial(latents.examine_droplets, seen.latents, stride),
         ("black holes",): partial(latents.examine_outliers, seen.latents, stride),
     }
+    problem = _problem_of(seen)
     return [
         finding
         for names, examine in examinations.items()
-        for finding in (_attempt(names, examine) if seen.images else _without_images(names))
+        for finding in (_none(names, problem) if problem else _attempt(names, examine))
     ]
+
+
+def _problem_of(seen: Evidence) -> str:
+    """Return why images show nothing; empty if they can be examined."""
+    if not seen.images:
+        return _NOT_FINITE
+    varies = any(float(image.std()) > _FLAT for image in seen.images)
+    return "" if varies else "the images are flat: pass photos"
 
 
 def _on_model(vae: LatentVAE, seen: Evidence) -> list[Finding]:
@@ -193,7 +205,7 @@ def _on_model(vae: LatentVAE, seen: Evidence) -> list[Finding]:
     named = (vae.spec.name, vae.origin.source)
     family = _attempt(("channels",), partial(behavior.examine_family, vae.spec, named))
     if not seen.images:
-        return [*_without_images(("float16", "repeats", "batch")), *family]
+        return [*_none(("float16", "repeats", "batch"), _NOT_FINITE), *family]
     image, latent, decoded = seen.images[0], seen.latents[0], seen.decoded[0]
     alike = [one for one in seen.images[1:] if one.shape == image.shape]
     other = alike[0] if alike else image.flip(-1)
@@ -206,8 +218,8 @@ def _on_model(vae: LatentVAE, seen: Evidence) -> list[Finding]:
     return [*findings, *_attempt(("batch",), batch), *family]
 
 
-def _without_images(names: Sequence[str]) -> list[Finding]:
-    return [unexamined(name, "no image has a finite latent and reconstruction") for name in names]
+def _none(names: Sequence[str], problem: str) -> list[Finding]:
+    return [unexamined(name, problem) for name in names]
 
 
 def _attempt(names: tuple[str, ...], examine: Examine) -> list[Finding]:
@@ -216,5 +228,5 @@ def _attempt(names: tuple[str, ...], examine: Examine) -> list[Finding]:
         with torch.inference_mode(), memory_errors(f"examining {names[0]}", ADVICE):
             result = examine()
     except Exception as error:  # noqa: BLE001 (one examination must not stop the others)
-        return [unexamined(name, f"{type(error).__name__}: {error}") for name in names]
+        return _none(names, f"{type(error).__name__}: {error}")
     return [result] if isinstance(result, Finding) else [*result]

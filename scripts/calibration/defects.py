@@ -97,10 +97,17 @@ class Defect:
     ----------
     finding : str, the examination that must name it
     plant : (VAE, seed) → the VAE with the defect
+    also : str, another examination that must name it, too
     """
 
     finding: str
     plant: Callable[[LatentVAE, int], LatentVAE]
+    also: str = ""
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Return the examinations that must name it."""
+        return (self.finding, self.also) if self.also else (self.finding,)
 
 
 def _checkerboard(images: Tensor) -> Tensor:
@@ -241,12 +248,11 @@ DEFECTS: Mapping[str, Defect] = {
         ),
     ),
     "raw latents of FLUX.1": Defect(
-        "unit variance", lambda inner, _: _scaled(inner, 1 / 0.3611, 0.1159)
+        "unit variance", lambda inner, _: _scaled(inner, 1 / 0.3611, 0.1159), "normalization"
     ),
-    "raw latents of FLUX.1, named": Defect(
-        "normalization", lambda inner, _: _scaled(inner, 1 / 0.3611, 0.1159)
+    "normalized twice as SD 1": Defect(
+        "unit variance", lambda inner, _: _scaled(inner, 0.18215), "normalization"
     ),
-    "normalized twice as SD 1": Defect("unit variance", lambda inner, _: _scaled(inner, 0.18215)),
     "10⁶ inside the decoder": Defect("float16", lambda inner, _: Planted(inner, middle=Loud())),
     "noise of 2 levels at each decode": Defect(
         "repeats", lambda inner, seed: Planted(inner, after_decode=_noisy(2 * LEVEL, seed))
