@@ -35,7 +35,9 @@ def test_each_image_has_the_numbers_that_it_has_alone(photos: list[Path], tmp_pa
         assert float(found.values["pixels"]["k90"][row]) == pixels["k90"]
     facts = json.loads((tmp_path / "all" / "entanglement.json").read_text())
     assert [image["image"] for image in facts["images"]] == [photo.stem for photo in photos]
-    assert [path.name for path in saved.files] == ["entanglement.json", "run.json"]
+    assert [path.name for path in saved.files] == [
+        *("entanglement.png", "entanglement.json", "run.json")
+    ]
 
 
 def test_means_and_paired_differences_have_students_intervals() -> None:
@@ -53,6 +55,16 @@ def test_means_and_paired_differences_have_students_intervals() -> None:
         expected = stats.t.interval(0.95, 8, given.mean(), stats.sem(given))
         assert kept["mean"] == pytest.approx(given.mean())
         assert (kept["lower"], kept["upper"]) == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_figure_draws_every_image_and_its_means() -> None:
+    values = {who: {m: torch.tensor([0.2, 0.4]) for m in MEASURES} for who in ("model", "pixels")}
+    found = Entanglement(("a", "b"), values, {})
+    left, middle, _ = found.draw().axes
+    drawn = torch.tensor([line.get_ydata().tolist() for line in left.lines[:2]])
+    torch.testing.assert_close(drawn, torch.tensor([[0.2, 0.2], [0.4, 0.4]]))
+    assert middle.lines[-1].get_ydata() == pytest.approx([30.0])
+    assert middle.get_title() == "sum of effects (%)"
 
 
 def test_one_image_has_no_interval_and_a_broken_one_is_skipped(

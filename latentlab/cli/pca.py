@@ -132,7 +132,7 @@ def pca(
             output.show(saved.printed(), summarize)
         return
     if images is None and (files := _folder_of_images(context, given)):
-        _of_folder(context, files, machine, samples, output)
+        _of_folder(context, files, machine, samples, output, figure_format)
         return
     if wrong := given_options(context, ("key", "layout", "space", "follow_links", "bucket")):
         raise UsageError(f"{', '.join(wrong)} with an image", "latents", "leave them out")
@@ -166,7 +166,12 @@ def _folder_of_images(context: typer.Context, given: list[str]) -> list[str]:
 
 
 def _of_folder(
-    context: typer.Context, files: list[str], machine: Machine, samples: Samples, output: Output
+    context: typer.Context,
+    files: list[str],
+    machine: Machine,
+    samples: Samples,
+    output: Output,
+    figure_format: str,
 ) -> None:
     plan = samples.plan(machine.dtype)
     from latentlab.recipes.entanglement import entanglement
@@ -183,6 +188,7 @@ def _of_folder(
             dtype=plan.dtype,
             folder=output.out,
             command_line=context.obj,
+            figure_format=figure_format,
             say=partial(say, quiet=output.quiet),
             progress=progress,
         )

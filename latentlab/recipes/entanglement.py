@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from latentlab.directions.additivity import MODELS, Share
 from latentlab.directions.factor_model import factor_model
 from latentlab.encoding.scale import Scales
 from latentlab.errors import ImageError, UsageError
+from latentlab.figures.canvas import check_figure_format, write_figure
 from latentlab.images.fit import AUTO, Size
 from latentlab.latents import Latent, Progress, Spectrum
 from latentlab.loaders.base import LatentVAE
@@ -35,9 +36,20 @@ from latentlab.results.folders import RUNS_FOLDER, Saved, create_run
 from latentlab.results.kept_samples import keep
 from latentlab.results.provenance import provenance
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 MODEL = "model"
 MEASURES = ("participation_ratio", "k90", *MODELS)
 """Numbers of one image: two of its spectrum, and what the factors explain in three regressions."""
+
+
+_PANELS = {
+    "participation_ratio": "participation ratio",
+    "linear": "sum of effects",
+    "pairwise": "with products of pairs",
+}
+"""Measure → the title of its panel in the figure."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -93,6 +105,20 @@ class Entanglement:
             "skipped": dict(self.skipped),
         }
 
+    def draw(self, title: str = "") -> Figure:
+        """Draw every image over the model and its controls, with means; return the figure."""
+        from latentlab.figures.paired import draw_paired
+
+        panels = {
+            words: (
+                torch.stack([found[measure] for found in self.values.values()], 1),
+                [tuple(self.mean(measure, who).values()) for who in self.values],
+            )
+            for measure, words in _PANELS.items()
+        }
+        shares = [_PANELS[name] for name in MODELS if name in _PANELS]
+        return draw_paired([*self.values], panels, percent=shares, title=title)
+
     def __repr__(self) -> str:
         return f"Entanglement of {len(self.names)} images: {self.mean('linear')['mean']:.0%} linear"
 
@@ -108,6 +134,7 @@ def entanglement(
     dtype: str = "auto",
     folder: str | Path | None = None,
     command_line: list[str] | None = None,
+    figure_format: str = "png",
     say: Say = be_silent,
     progress: Progress | None = None,
 ) -> tuple[Entanglement, Saved]:
@@ -124,6 +151,7 @@ def entanglement(
     size, n_samples, options, seed, dtype : as for :func:`latentlab.analyze`; numbers depend on them
     folder : for the results; by default ``latentlab-runs/images-<model>-<n>``
     command_line : for ``run.json``
+    figure_format : ``"png"``, ``"pdf"`` or ``"svg"``
     say : called with messages
     progress : called as ``progress(what, done, total)``
 
@@ -151,6 +179,7 @@ def entanglement(
     if not images:
         raise UsageError("no images", "one or more", "pass a list of images")
     check_plan(plan, images[0], out)
+    check_figure_format(figure_format)
     rows: list[tuple[Latent, dict[str, dict[str, float]]]] = []
     skipped: dict[str, str] = {}
     scales = Scales(say)
@@ -173,7 +202,8 @@ def entanglement(
     run = provenance(vae, rows[0][0], command_line, **settings)
     title = f"{len(rows)} images · {vae.spec.name}\n{SAMPLERS[plan.neighborhood].name} neighborhood"
     facts = {"title": title, **found.facts()}
-    return found, write_result(out, "entanglement", files=[], arrays={}, facts=facts, run=run)
+    files = [write_figure(out, "entanglement", found.draw(title), figure_format)]
+    return found, write_result(out, "entanglement", files=files, arrays={}, facts=facts, run=run)
 
 
 def _numbers(
