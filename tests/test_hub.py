@@ -300,8 +300,32 @@ def test_unknown_revision(hub: HubStub) -> None:
     _fail(ModelNotFoundError, "no revision 'v9'", "branch, tag or commit", revision="v9")
 
 
+def test_the_folder_vae_of_a_pipeline_is_found_without_its_name(
+    hub: HubStub, vae_files: dict[str, bytes]
+) -> None:
+    model = fetch(REPO)
+    assert {path.name for path in model.folder.iterdir()} == vae_files.keys()
+    assert fetch(REPO, offline=True).folder == model.folder
+
+
+@pytest.mark.parametrize("variant", ["fp16", "bf16", "pruned"])
+def test_a_repository_with_only_a_variant(
+    hub: HubStub, vae_files: dict[str, bytes], variant: str
+) -> None:
+    files = hub.repos[REPO].files
+    body = files.pop(f"vae/{WEIGHTS}")
+    name = f"diffusion_pytorch_model.{variant}.safetensors"
+    files[f"vae/{name}"] = body
+    assert (fetch(REPO).folder / name).is_file()
+    assert cached(REPO, subfolder="vae", variant=variant) is not None
+    assert cached(REPO, subfolder="vae", variant="other") is None
+
+
 def test_unknown_folder_suggests_folders_with_a_model(hub: HubStub) -> None:
-    _fail(ModelNotFoundError, f"such as {REPO}:vae", subfolder=None)
+    hub.repos[REPO].files = {
+        name.replace("vae/", "first/"): body for name, body in hub.repos[REPO].files.items()
+    }
+    _fail(ModelNotFoundError, f"such as {REPO}:first", subfolder=None)
     _fail(ModelNotFoundError, f"{REPO}:vea", subfolder="vea")
 
 

@@ -25,8 +25,10 @@ from latentlab.loaders.first_layer import first_convolution, pass_on
 from latentlab.loaders.normalization import Affine
 from latentlab.loaders.recognize import describe_weights
 from latentlab.loaders.registered import FAMILIES
-from latentlab.loaders.weights import DAMAGE, check_finite, damaged
+from latentlab.loaders.weight_sets import choose_set, find_sets
+from latentlab.loaders.weights import DAMAGE, check_finite
 
+_EXACT = {torch.float32, torch.float64}
 LARGEST_NUMBER = 1_048_576
 """Above every dimension in the configuration of a real VAE; VidTok's codebook has 262,144 codes."""
 
@@ -46,7 +48,10 @@ class Checkpoint:
     source : str, what the user has to ask for to get this checkpoint
     assumption : str, what had to be assumed because the file does not say it; empty if nothing
     revision : str, commit of the hub repository, or None for local files
-    normalization : Affine that the user states instead of the family's own; None for that
+    normalization : Affine that the user or the file states instead of the family's own; None for
+        that
+    notes : what was chosen or left out in the files, one sentence each
+    weights : which of several sets in the tensors the user asks for, such as ``"ema"``
     """
 
     family: str
@@ -59,6 +64,8 @@ class Checkpoint:
     assumption: str = ""
     revision: str | None = None
     normalization: Affine | None = None
+    notes: tuple[str, ...] = ()
+    weights: str | None = None
 
 
 class ModuleVAE(LatentVAE):
@@ -172,7 +179,7 @@ def build_vae(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) 
     """
     adapter: type[ModuleVAE] = FAMILIES[checkpoint.family]
     module = _build_empty(adapter, checkpoint)
-    tensors = adapter.rename_keys(checkpoint.tensors)
+    tensors, notes = _take_set(adapter.rename_keys(checkpoint.tensors), module, checkpoint)
     _check_fit(module, tensors, checkpoint)
     check_finite(tensors, checkpoint.where)
     if _computes_constants(module):
@@ -187,9 +194,10 @@ def build_vae(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) 
         revision=checkpoint.revision,
         sha256=checkpoint.sha256,
         normalization=f"{formula} ({assumption})" if assumption else formula,
-        notes=adapter.read_notes(module),
+        notes=(*checkpoint.notes, *notes, *adapter.read_notes(module)),
     )
     spec = adapter.read_spec(module, checkpoint.name)
+    _check_statistics(normalization, spec, checkpoint)
     return adapter(module, spec, origin, normalization=normalization, device=device, dtype=dtype)
 
 
@@ -201,10 +209,50 @@ def _build_empty(adapter: type[ModuleVAE], checkpoint: Checkpoint) -> nn.Module:
                 return adapter.build_module(checkpoint.config)
         except (*DAMAGE, RuntimeError) as error:
             problem = str(error) or type(error).__name__
-    raise damaged(
+    raise WeightsError(
         f"{checkpoint.where}, from which no {checkpoint.family} can be built ({problem})",
         "complete weights, with the config.json that belongs to them if there is one",
+        "correct config.json, or use the one that the model was trained with",
     )
+
+
+def _take_set(
+    tensors: Mapping[str, Tensor], module: nn.Module, checkpoint: Checkpoint
+) -> tuple[Mapping[str, Tensor], tuple[str, ...]]:
+    """Return the set of tensors that fits a module, without the prefixes of trainers, and notes."""
+    wanted = module.state_dict().keys()
+    notes = _converted(tensors)
+    if wanted <= tensors.keys() and checkpoint.weights is None:
+        return tensors, notes
+    probe = max(wanted, key=len, default="")
+    sets = find_sets(tensors, [probe]) if probe else []
+    if not sets:
+        return tensors, notes
+    chosen, said = choose_set(sets, checkpoint.where, checkpoint.weights)
+    return chosen.tensors, (*said, *notes)
+
+
+def _converted(tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Return a note on the dtypes of weights; a UserWarning says it of those in 8 bits."""
+    kinds = {one.dtype for one in tensors.values() if one.is_floating_point()} - _EXACT
+    if not kinds:
+        return ()
+    names = ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
+    note = f"stored in {names}, converted to the dtype of the model"
+    if any(kind.itemsize == 1 for kind in kinds):
+        warnings.warn(f"weights are {note}: 8 bits leave two or three digits", stacklevel=4)
+    return (note,)
+
+
+def _check_statistics(normalization: Affine, spec: LatentSpec, checkpoint: Checkpoint) -> None:
+    for kind, values in (("means", normalization.shift), ("scales", normalization.scale)):
+        if type(normalization) is Affine and len(values) not in (1, spec.channels):
+            raise WeightsError(
+                f"{len(values)} {kind} for {spec.channels} latent channels in {checkpoint.where}",
+                "one for each channel",
+                "correct latents_mean and latents_std in config.json, or state the scale, as "
+                "MODEL@none does",
+            )
 
 
 def _computes_constants(module: nn.Module) -> bool:
@@ -240,13 +288,19 @@ def _check_fit(module: nn.Module, tensors: Mapping[str, Tensor], checkpoint: Che
             for key in sorted(wanted.keys() & tensors.keys())
             if tensors[key].shape != wanted[key].shape
         ],
+        "quantized weights": [
+            f"{key} in {tensors[key].dtype}"
+            for key in sorted(wanted.keys() & tensors.keys())
+            if wanted[key].is_floating_point() and not tensors[key].is_floating_point()
+        ],
     }
     found = [f"{len(keys)} {kind} (first: {keys[0]})" for kind, keys in problems.items() if keys]
     if found:
         raise WeightsError(
             f"{', '.join(found)} in {checkpoint.where}",
             f"the weights of {checkpoint.family} as configured",
-            f"{describe_weights(checkpoint.tensors)}; choose the folder of that family",
+            f"{describe_weights(checkpoint.tensors)}; choose the folder of that family, or correct "
+            "its config.json",
         )
 
 

@@ -29,7 +29,12 @@ NONE = "none"
 
 
 def choose_fork(
-    home: Path, config: Mapping[str, Any], *, repo: str = "", wanted: str | None = None
+    home: Path,
+    config: Mapping[str, Any],
+    *,
+    repo: str = "",
+    pipeline: str = "",
+    wanted: str | None = None,
 ) -> tuple[Mapping[str, Any], str]:
     """Return the configuration with the scale of its pipeline, and the reason for ``run.json``.
 
@@ -38,6 +43,7 @@ def choose_fork(
     home : Path of the folder with config.json
     config : its contents
     repo : str, hub repository, if it is known
+    pipeline : str, class of the pipeline, if it is known; by default read from model_index.json
     wanted : name of a way that the user asks for, or ``"none"``
 
     Raises
@@ -53,7 +59,7 @@ def choose_fork(
         )
     if wanted == NONE or not ways:
         return config, ""
-    name, reason = (wanted, "as asked for") if wanted else _find_way(home, repo, ways)
+    name, reason = (wanted, "as asked for") if wanted else _find_way(home, repo, pipeline, ways)
     scaled = config if name == next(iter(ways)) else {**config, "scaling_factor": 1.0}
     return scaled, f"{name}, {reason}"
 
@@ -66,8 +72,9 @@ def _is_open(config: Mapping[str, Any]) -> bool:
     )
 
 
-def _find_way(home: Path, repo: str, ways: Mapping[str, str]) -> tuple[str, str]:
+def _find_way(home: Path, repo: str, pipeline: str, ways: Mapping[str, str]) -> tuple[str, str]:
     for evidence, text in (
+        ("the pipeline", pipeline),
         ("the pipeline in model_index.json", _read_pipeline(home)),
         ("the repository", repo),
     ):

@@ -32,6 +32,7 @@ def fetch(
     revision: str | None = None,
     offline: bool = False,
     progress: Progress | None = None,
+    variant: str | None = None,
 ) -> FetchedModel:
     """Return the folder on this disk with a hub model, after downloading missing files.
 
@@ -42,12 +43,14 @@ def fetch(
     Parameters
     ----------
     repo : str, ``owner/name``
-    subfolder : str, optional, folder inside the repository, such as ``"vae"``
+    subfolder : str, optional, folder inside the repository; by default the repository itself, or
+        ``"vae"`` if the VAE of a pipeline is there
     files : sequence of str, optional, names inside the subfolder; by default config.json and
         one set of weights, with safetensors (sharded or not) preferred to pickles
     revision : str, optional, branch, tag or commit; by default the main branch
     offline : bool, never use the network (as HF_HUB_OFFLINE does)
     progress : callable, optional, called as ``progress(description, done, total)`` in bytes
+    variant : str, optional, such as ``"fp16"``: the files of this variant
 
     Raises
     ------
@@ -57,12 +60,12 @@ def fetch(
         offline and not in the cache, a file cut short, or a web page instead of config.json.
     WeightsError : damaged weights.
     """
-    known = cache.cached(repo, subfolder=subfolder, files=files, revision=revision)
+    known = cache.cached(repo, subfolder=subfolder, files=files, revision=revision, variant=variant)
     without_network = offline or constants.HF_HUB_OFFLINE
     if known is None and without_network:
         raise not_on_disk(Request(repo, revision))
     if known is not None and (without_network or cache.is_commit(revision)):
-        return _check_known(known, files)
+        return _check_known(known, files, variant)
     try:
         listing = list_files(repo, revision)
     except DownloadError as error:
@@ -70,26 +73,44 @@ def fetch(
             raise
         reason = str(error).rstrip(".")
         _log.warning("%s. Using commit %s of %s from this disk.", reason, known.revision, repo)
-        return _check_known(known, files)
-    _complete(listing, _select_files(listing, subfolder or "", files), progress)
+        return _check_known(known, files, variant)
+    if subfolder is None and files is None and _only_in_vae(listing, variant):
+        subfolder = cache.VAE
+    _complete(listing, _select_files(listing, subfolder or "", files, variant), progress)
     cache.remember_revision(repo, revision or "main", listing.commit)
     return FetchedModel(cache.snapshot_folder(repo, listing.commit, subfolder), listing.commit)
 
 
-def _check_known(known: FetchedModel, files: Sequence[str] | None) -> FetchedModel:
-    names = files or cache.choose_files([entry.name for entry in known.folder.iterdir()])
+def _check_known(
+    known: FetchedModel, files: Sequence[str] | None, variant: str | None
+) -> FetchedModel:
+    names = files or cache.choose_files([entry.name for entry in known.folder.iterdir()], variant)
     cache.check_files(known.folder, names)
     return known
 
 
-def _select_files(listing: Listing, subfolder: str, files: Sequence[str] | None) -> list[str]:
+def _only_in_vae(listing: Listing, variant: str | None) -> bool:
+    """Return whether a repository has weights in ``vae``, and none at its root."""
+    paths = [PurePosixPath(path) for path in listing.sizes]
+    root, inside = (
+        [path.name for path in paths if str(path.parent) == place] for place in (".", cache.VAE)
+    )
+    return not cache.choose_files(root, variant) and bool(cache.choose_files(inside, variant))
+
+
+def _select_files(
+    listing: Listing,
+    subfolder: str,
+    files: Sequence[str] | None,
+    variant: str | None = None,
+) -> list[str]:
     """Return the paths to fetch from the subfolder, after checking that the hub has them."""
     folder, paths = PurePosixPath(subfolder), [PurePosixPath(path) for path in listing.sizes]
     held = sorted(path.name for path in paths if path.parent == folder)
     for name in files or ():
         if name not in held:
             raise missing_file(Request(listing.repo, listing.commit, str(folder / name)), held)
-    names = files or cache.choose_files(held)
+    names = files or cache.choose_files(held, variant)
     if not names:
         homes = [str(path.parent) for path in paths if path.match("*/config.json")]
         vaes = sorted(homes, key=lambda home: "vae" not in home)[:3] or ["subfolder"]

@@ -24,8 +24,13 @@ from latentlab.machine.files import replace_when_done
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
 """Kinds of weights files, in order of preference."""
+VAE = "vae"
+"""Folder of the VAE in the repository of a pipeline."""
+_MODEL = "diffusion_pytorch_model"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.")
+_VARIANT = re.compile(r"\.(?P<name>[\w-]+?)(-\d{5}-of-\d{5})?\.(safetensors|bin)$")
+_PREFERRED = ("fp16", "bf16")
 _HALVES = re.compile(r"encoder|decoder")
 
 
@@ -64,21 +69,27 @@ def cached(
     subfolder: str | None = None,
     files: Sequence[str] | None = None,
     revision: str | None = None,
+    variant: str | None = None,
 ) -> FetchedModel | None:
     """Return the model if all its files are on this disk, else None; never uses the network.
 
     Parameters
     ----------
-    repo, subfolder, files, revision : as in :func:`latentlab.loaders.hub.fetch`
+    repo, subfolder, files, revision, variant : as in :func:`latentlab.loaders.hub.fetch`
     """
     commit = _known_commit(repo, revision or "main")
-    folder = snapshot_folder(repo, commit or "", subfolder)
-    if commit is None or not folder.is_dir():
+    if commit is None:
         return None
-    present = [entry.name for entry in folder.iterdir() if entry.is_file()]
-    wanted = files or choose_files(present)
-    complete = is_complete(wanted) and set(wanted) <= set(present)
-    return FetchedModel(folder, commit, from_cache=True) if complete else None
+    places = [subfolder] if subfolder or files else [None, VAE]
+    for place in places:
+        folder = snapshot_folder(repo, commit, place)
+        if not folder.is_dir():
+            continue
+        present = [entry.name for entry in folder.iterdir() if entry.is_file()]
+        wanted = files or choose_files(present, variant)
+        if is_complete(wanted) and set(wanted) <= set(present):
+            return FetchedModel(folder, commit, from_cache=True)
+    return None
 
 
 def snapshot_folder(repo: str, commit: str, subfolder: str | None = None) -> Path:
@@ -96,26 +107,53 @@ def remember_revision(repo: str, revision: str, commit: str) -> None:
         draft.write_text(commit)
 
 
-def choose_files(names: Collection[str]) -> list[str]:
+def choose_files(names: Collection[str], variant: str | None = None) -> list[str]:
     """Return the files of one folder that make a model: config.json and one set of weights.
 
     safetensors are preferred to other formats, and diffusers' usual names to other names. Without
-    those, a single weights file or a pair of encoder and decoder is chosen, and a half-precision
-    variant only if there is nothing else. The list is empty if nothing fits or if there is more
-    than one choice.
+    those, a single weights file or a pair of encoder and decoder is chosen, and a variant, such as
+    ``fp16``, only if there is nothing else or it is asked for. The list is empty if nothing fits
+    or if there is more than one choice.
 
     Examples
     --------
     >>> choose_files(["README.md", "config.json", "diffusion_pytorch_model.bin",
     ...               "diffusion_pytorch_model.safetensors"])
     ['config.json', 'diffusion_pytorch_model.safetensors']
+    >>> choose_files(["config.json", "diffusion_pytorch_model.fp16.safetensors"])
+    ['config.json', 'diffusion_pytorch_model.fp16.safetensors']
     """
-    for suffix in (*WEIGHT_SUFFIXES, ".fp16.safetensors", ".fp16.bin"):
-        weights = _choose_weights(sorted(name for name in names if name.endswith(suffix)), suffix)
-        if weights:
-            index = [f"diffusion_pytorch_model{suffix}.index.json"]
-            return [name for name in ["config.json", *index] if name in names] + weights
+    kinds: dict[str | None, list[str]] = {}
+    for name in sorted(names):
+        if name.endswith(WEIGHT_SUFFIXES):
+            kinds.setdefault(find_variant(name), []).append(name)
+    if variant is not None:
+        order: list[str | None] = [variant]
+    else:
+        others = [kind for kind in kinds if kind is not None]
+        order = [None, *(kind for kind in _PREFERRED if kind in kinds)]
+        order += others if len(others) == 1 else []
+    for kind in order:
+        for suffix in WEIGHT_SUFFIXES:
+            held = [name for name in kinds.get(kind, []) if name.endswith(suffix)]
+            weights = _choose_weights(held, f".{kind}{suffix}" if kind else suffix)
+            if weights:
+                indices = [f"{_MODEL}{suffix}.index.{kind}.json", f"{_MODEL}{suffix}.index.json"]
+                index = [name for name in indices if name in names][:1]
+                return [*(name for name in ["config.json"] if name in names), *index, *weights]
     return []
+
+
+def find_variant(name: str) -> str | None:
+    """Return the variant in the name of a weights file, None for the plain one.
+
+    Examples
+    --------
+    >>> find_variant("diffusion_pytorch_model.fp16-00001-of-00002.safetensors")
+    'fp16'
+    """
+    match = _VARIANT.search(name)
+    return match["name"] if match and name.startswith(f"{_MODEL}.") else None
 
 
 def is_complete(names: Sequence[str]) -> bool:
@@ -186,12 +224,12 @@ def _known_commit(repo: str, revision: str) -> str | None:
 
 
 def _choose_weights(names: list[str], suffix: str) -> list[str]:
-    if f"diffusion_pytorch_model{suffix}" in names:
-        return [f"diffusion_pytorch_model{suffix}"]
-    shards = [name for name in names if name.startswith("diffusion_pytorch_model-")]
+    if f"{_MODEL}{suffix}" in names:
+        return [f"{_MODEL}{suffix}"]
+    shards = [name for name in names if name.startswith(_MODEL) and _SHARD.search(name)]
     if shards:
         return shards
-    others = [name for name in names if not name.startswith("diffusion_pytorch_model.")]
+    others = [name for name in names if not name.startswith(f"{_MODEL}.")]
     pair = len(others) == 2 and all(_HALVES.search(name) for name in others)
     return others if pair or len(others) == 1 else []
 

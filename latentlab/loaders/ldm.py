@@ -1,4 +1,4 @@
-"""Single files of AutoencoderKL and AutoencoderKLFlux2: architecture and names from the tensors.
+"""Single files of AutoencoderKL, AutoencoderKLFlux2 and VQModel: architecture and names.
 
 CompVis' names (``encoder.down.0.block.0``, as in ``ae.safetensors``) become diffusers'
 (``encoder.down_blocks.0.resnets.0``), and the configuration is inferred from the shapes.
@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
+
+from latentlab.errors import WeightsError
 
 NORM_GROUPS = 32
 """Group norm's number of groups, 32 in all published models; shapes do not determine it."""
@@ -25,6 +27,11 @@ _RENAMES = (
     (r"\.mid\.attn_1\.([qkv])\.", r".mid_block.attentions.0.to_\1."),
     (r"\.mid\.attn_1\.proj_out\.", ".mid_block.attentions.0.to_out.0."),
     (r"^encoder\.down\.(\d+)\.block\.", r"encoder.down_blocks.\1.resnets."),
+    (r"^encoder\.down\.(\d+)\.attn\.", r"encoder.down_blocks.\1.attentions."),
+    (r"^decoder\.up\.(\d+)\.attn\.", r"decoder.up_blocks.\1.attentions."),
+    (r"\.attentions\.(\d+)\.norm\.", r".attentions.\1.group_norm."),
+    (r"\.attentions\.(\d+)\.([qkv])\.", r".attentions.\1.to_\2."),
+    (r"\.attentions\.(\d+)\.proj_out\.", r".attentions.\1.to_out.0."),
     (r"^encoder\.down\.(\d+)\.downsample\.", r"encoder.down_blocks.\1.downsamplers.0."),
     (r"^decoder\.up\.(\d+)\.block\.", r"decoder.up_blocks.\1.resnets."),
     (r"^decoder\.up\.(\d+)\.upsample\.", r"decoder.up_blocks.\1.upsamplers.0."),
@@ -59,7 +66,7 @@ def rename_ldm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_kl_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the options of AutoencoderKL or AutoencoderKLFlux2 that tensors' shapes determine.
+    """Return the options of AutoencoderKL, AutoencoderKLFlux2 or VQModel that shapes determine.
 
     Scale and shift to model space are not among them: see
     :func:`latentlab.loaders.checkpoints.read_file`.
@@ -75,16 +82,40 @@ def read_kl_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         "latent_channels": tensors["decoder.conv_in.weight"].shape[1],
         "block_out_channels": widths,
         "layers_per_block": _count(tensors, r"encoder\.down_blocks\.0\.resnets\.(\d+)\."),
-        "down_block_types": ("DownEncoderBlock2D",) * len(widths),
-        "up_block_types": ("UpDecoderBlock2D",) * len(widths),
+        "down_block_types": _blocks(tensors, "encoder.down_blocks", len(widths)),
+        "up_block_types": _blocks(tensors, "decoder.up_blocks", len(widths)),
         "norm_num_groups": NORM_GROUPS,
-        "use_quant_conv": "quant_conv.weight" in tensors,
-        "use_post_quant_conv": "post_quant_conv.weight" in tensors,
         "mid_block_add_attention": any(".mid_block.attentions." in key for key in tensors),
+    }
+    codebook = tensors.get("quantize.embedding.weight")
+    if codebook is not None:
+        return config | {"num_vq_embeddings": codebook.shape[0], "vq_embed_dim": codebook.shape[1]}
+    config |= {
+        f"use_{name}": f"{name}.weight" in tensors for name in ("quant_conv", "post_quant_conv")
     }
     if "bn.running_mean" in tensors:
         config["decoder_block_out_channels"] = _widths(tensors, "decoder.up_blocks")[::-1]
     return config
+
+
+def _blocks(tensors: Mapping[str, Tensor], where: str, levels: int) -> tuple[str, ...]:
+    """Return the kind of block of each level: with attention where there are tensors of it."""
+    kind = "DownEncoderBlock2D" if where.startswith("encoder") else "UpDecoderBlock2D"
+    return tuple(
+        f"Attn{kind}" if f"{where}.{level}.attentions.0.to_q.weight" in tensors else kind
+        for level in range(levels)
+    )
+
+
+def check_groups(config: Mapping[str, Any], where: str) -> None:
+    """Raise WeightsError if the number of groups that is assumed cannot be right."""
+    narrow = [width for width in config["block_out_channels"] if width % NORM_GROUPS]
+    if narrow:
+        raise WeightsError(
+            f"{where} with layers of {narrow[0]} channels, which are no {NORM_GROUPS} groups",
+            "a config.json beside it, because shapes do not tell norm_num_groups",
+            "put the config.json of the model into the same folder",
+        )
 
 
 def _widths(tensors: Mapping[str, Tensor], blocks: str) -> tuple[int, ...]:

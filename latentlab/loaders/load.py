@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,15 @@ from latentlab.errors import ModelNotFoundError, UsageError
 from latentlab.latents import Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.built_in import BUILT_IN
-from latentlab.loaders.checkpoints import read_file, read_folder, read_pair
+from latentlab.loaders.checkpoints import read_folder, read_pair
 from latentlab.loaders.compilation import compile_vae
 from latentlab.loaders.device import choose_device
 from latentlab.loaders.families import Checkpoint, build_vae
 from latentlab.loaders.forks import FORKS, NONE
-from latentlab.loaders.hub_cache import WEIGHT_SUFFIXES
+from latentlab.loaders.hub_cache import VAE, WEIGHT_SUFFIXES
 from latentlab.loaders.measured import SUFFIX, read_measured
 from latentlab.loaders.normalization import NORMALIZATIONS, Affine
+from latentlab.loaders.single_files import read_file
 from latentlab.loaders.tiles import tiled
 from latentlab.models.shipped import shipped_folder
 
@@ -38,6 +39,8 @@ DTYPES = {
 
 _KNOWN = {NONE, *NORMALIZATIONS, *(name for ways in FORKS.values() for name in ways)}
 
+_SET = re.compile(r"(?P<source>.+)#(?P<weights>[\w.-]+)(?P<rest>@.+)?", re.DOTALL)
+
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?::(?P<subfolder>[\w./-]+))?")
 
 
@@ -50,6 +53,8 @@ def load_vae(
     offline: bool = False,
     progress: Progress | None = None,
     normalization: str | None = None,
+    weights: str | None = None,
+    variant: str | None = None,
     tile: int | None = None,
     compiled: bool = False,
 ) -> LatentVAE:
@@ -65,8 +70,10 @@ def load_vae(
         - a built-in model, such as ``"linear"``, or a name of the catalogue, such as ``"flux1"``;
         - a hub repository, ``"owner/name"`` or ``"owner/name:subfolder"``;
         - a folder: of diffusers, of a pipeline with ``vae/``, or with TAESD's two files;
-        - a weights file. Files of SD1.x and SDXL look alike, as do those of FLUX.1 and SD3. If
-          nothing in the file decides, the first is assumed with a warning;
+        - a weights file, also a trainer's checkpoint or a whole diffusion model. Its config.json
+          is used if it lies beside it. Files of SD1.x and SDXL look alike, as do those of FLUX.1
+          and SD3. If nothing in the file decides, the first is assumed with a warning;
+          ``"FILE#ema"`` takes the averaged weights;
         - TAESD's two files, as a tuple or as ``"encoder.pth,decoder.pth"``.
     device : "auto" is CUDA if available, otherwise MPS, otherwise the CPU
     dtype : dtype of the weights; "auto" is float32
@@ -78,6 +85,9 @@ def load_vae(
         with means and a scale; ``none`` for the model's own latents; or the path of a file that
         ``latentlab models --measure`` wrote. By default it is known from the file, its pipeline or
         its repository, or assumed with a warning
+    weights : which of several sets in a trainer's file, which ``"FILE#ema"`` states, too: ``ema``
+        for averaged weights, or a name that a message lists. By default the trained ones
+    variant : which of several kinds of files in a folder or repository, such as ``fp16``
     tile : side in pixels of the tiles that images are encoded and decoded in, for images too
         large for memory; by default images are processed whole. See
         :func:`latentlab.loaders.tiles.tiled`.
@@ -101,23 +111,47 @@ def load_vae(
     LatentSpec(name='mini', channels=16, stride=8, multiple=8, has_logvar=True)
     """
     place, kind = choose_device(device), _choose_dtype(dtype)
+    source, taken = _split_weights(source, weights)
     source, wanted = _split_normalization(source, normalization)
-    given = NONE if wanted and wanted.endswith(SUFFIX) else wanted
-    checkpoint = _read_local(source, given)
+    asked: dict[str, Any] = {
+        "normalization": NONE if wanted and wanted.endswith(SUFFIX) else wanted,
+        "weights": taken,
+    }
+    checkpoint = _read_local(source, variant, asked)
     if checkpoint is None:
         checkpoint = _fetch(
-            str(source), given, revision=revision, offline=offline, progress=progress
+            str(source),
+            asked,
+            variant=variant,
+            revision=revision,
+            offline=offline,
+            progress=progress,
         )
     elif revision is not None:
         raise UsageError(
             f"revision={revision} for {source}", "a hub repository", "leave it out for local files"
         )
-    vae: LatentVAE = build_vae(_state(checkpoint, wanted), place, kind)
+    checkpoint = _state(checkpoint, wanted, taken)
+    vae: LatentVAE = build_vae(checkpoint, place, kind)
     if compiled:
         compile_vae(vae)
     if tile is not None:
         vae = tiled(vae, tile)
     return vae
+
+
+def _split_weights(source: Source, stated: str | None) -> tuple[Source, str | None]:
+    """Return a source without ``#set``, and the set of weights that is stated, if any."""
+    if not isinstance(source, str) or _absolute(source).exists():
+        return source, stated
+    match = _SET.fullmatch(source)
+    if match is None:
+        return source, stated
+    if stated not in (None, match["weights"]):
+        raise UsageError(
+            f"weights={stated} for {source}", "one set of weights", "leave out one of them"
+        )
+    return match["source"] + (match["rest"] or ""), match["weights"]
 
 
 def _split_normalization(source: Source, stated: str | None) -> tuple[Source, str | None]:
@@ -134,8 +168,10 @@ def _split_normalization(source: Source, stated: str | None) -> tuple[Source, st
     return plain, name
 
 
-def _state(checkpoint: Checkpoint, wanted: str | None) -> Checkpoint:
-    """Return a checkpoint that records the normalization asked for."""
+def _state(checkpoint: Checkpoint, wanted: str | None, taken: str | None) -> Checkpoint:
+    """Return a checkpoint that records the weights and the normalization asked for."""
+    if taken is not None:
+        checkpoint = replace(checkpoint, source=f"{checkpoint.source}#{taken}")
     if wanted is None:
         return checkpoint
     source = f"{checkpoint.source}@{wanted}"
@@ -147,19 +183,19 @@ def _state(checkpoint: Checkpoint, wanted: str | None) -> Checkpoint:
     return replace(checkpoint, source=source, normalization=Affine(), assumption="as asked for")
 
 
-def _read_local(source: Source, normalization: str | None) -> Checkpoint | None:
+def _read_local(source: Source, variant: str | None, asked: Mapping[str, Any]) -> Checkpoint | None:
     """Return the checkpoint of a source on this disk; None for names and repositories."""
     if isinstance(source, tuple | list):
         return _read_halves(source)
     path = _absolute(source)
     if path.is_dir():
-        return read_folder(path, normalization=normalization)
+        return read_folder(path, variant=variant, **asked)
     if path.exists():
-        return read_file(path, normalization=normalization)
+        return read_file(path, **asked)
     if isinstance(source, Path):
         raise _missing(source)
     if source in BUILT_IN:
-        found = read_folder(shipped_folder(source), normalization=normalization)
+        found = read_folder(shipped_folder(source), **asked)
         return replace(found, source=source)
     parts = source.split(",")
     if len(parts) == 2:
@@ -190,7 +226,9 @@ def _read_halves(parts: Sequence[str | Path]) -> Checkpoint:
     return read_pair(first, second)
 
 
-def _fetch(source: str, normalization: str | None, **options: Any) -> Checkpoint:
+def _fetch(
+    source: str, asked: Mapping[str, Any], variant: str | None, **options: Any
+) -> Checkpoint:
     """Return the checkpoint of a catalogue name or a hub repository, with options of ``fetch``."""
     from latentlab.loaders.catalogue import find_entry
     from latentlab.loaders.hub import fetch
@@ -203,9 +241,13 @@ def _fetch(source: str, normalization: str | None, **options: Any) -> Checkpoint
     else:
         entry = find_entry(source)
         name, repo, subfolder, files = entry.name, entry.repo, entry.subfolder, entry.files
+    if variant is not None:
+        options["variant"], files = variant, None
     fetched = fetch(repo, subfolder=subfolder, files=files, **options)
-    checkpoint = read_folder(fetched.folder, only=files, repo=repo, normalization=normalization)
-    return replace(checkpoint, name=name, source=source, revision=fetched.revision)
+    checkpoint = read_folder(fetched.folder, only=files, repo=repo, variant=variant, **asked)
+    found = subfolder is None and fetched.folder.name == VAE
+    notes = checkpoint.notes + (("the folder vae of the repository",) if found else ())
+    return replace(checkpoint, name=name, source=source, revision=fetched.revision, notes=notes)
 
 
 def _missing(source: str | Path) -> ModelNotFoundError:

@@ -18,9 +18,7 @@ from latentlab.latents import LatentSpec
 from latentlab.loaders.diffusers_vae import DiffusersVAE
 from latentlab.loaders.normalization import Affine
 from latentlab.loaders.registered import FAMILIES
-
-SIGMA_DATA = 0.5
-"""Standard deviation of Cosmos' model space: ``sigma_data`` of its EDMEulerScheduler."""
+from latentlab.loaders.stated import SIGMA_DATA
 
 
 class OneFrameVAE(DiffusersVAE):
@@ -160,7 +158,7 @@ class CosmosVAE(OneFrameVAE):
 
     @classmethod
     def read_normalization(cls, module: Any) -> Affine:
-        """Return (z − mean)·σ_data/std with the statistics of the first frame."""
+        """Return (z − mean)·σ_data/std, as in EDMEulerScheduler, with the first frame's."""
         config = module.config
         if config.latents_mean is None:
             return Affine(scale=(SIGMA_DATA,))

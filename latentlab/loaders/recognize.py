@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from torch import Tensor
 
 _KL_KINDS = {4: "SD1.x or SDXL", 16: "FLUX.1 or SD3", 32: "FLUX.2"}
+
+LEVELS = 4
+"""Resolutions of SD, SDXL, SD3, FLUX.1 and FLUX.2; one with more is none of them."""
+
+_CODEBOOK = "quantize.embedding.weight"
 
 _SIGNS = (
     ("encoder.layers.0.weight", "AutoencoderTiny"),
@@ -26,6 +32,18 @@ _SIGNS = (
 )
 """Keys that only one family has; the first one found decides."""
 
+SIGNS = tuple(key for key, _ in _SIGNS)
+"""Names of tensors that tell a family."""
+
+OWN_PARTS = {
+    **dict.fromkeys(
+        ("LDM", "AutoencoderKL", "AutoencoderKLFlux2", "VQModel"),
+        ("encoder", "decoder", "quant_conv", "post_quant_conv", "quantize", "bn"),
+    ),
+    **dict.fromkeys(("TAESD", "AutoencoderTiny"), ("encoder", "decoder")),
+}
+"""Family → first parts of its names; what trainers keep beside them has others."""
+
 
 def guess_family(tensors: Mapping[str, Tensor]) -> str:
     """Return the family that the tensors' names belong to; empty if it is unknown.
@@ -36,7 +54,24 @@ def guess_family(tensors: Mapping[str, Tensor]) -> str:
     family = next((family for key, family in _SIGNS if key in tensors), "")
     if family == "AutoencoderKL" and "bn.running_mean" in tensors:
         return "AutoencoderKLFlux2"
+    if family == "AutoencoderKL" and _CODEBOOK in tensors:
+        return "VQModel"
     return family
+
+
+def only_own(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the tensors of the family itself, and the first parts of the names left out."""
+    parts = OWN_PARTS.get(guess_family(tensors))
+    if parts is None:
+        return dict(tensors), []
+    own = {name: one for name, one in tensors.items() if name.partition(".")[0] in parts}
+    return own, sorted({name.partition(".")[0] for name in tensors.keys() - own.keys()})
+
+
+def count_levels(tensors: Mapping[str, Tensor]) -> int:
+    """Return the number of resolutions of an AutoencoderKL in either layout."""
+    found = (re.match(r"encoder\.down(_blocks)?\.(\d+)\.", name) for name in tensors)
+    return len({match[2] for match in found if match})
 
 
 def describe_weights(tensors: Mapping[str, Tensor]) -> str:
@@ -49,6 +84,8 @@ def describe_weights(tensors: Mapping[str, Tensor]) -> str:
     'these weights look like AutoencoderTiny'
     """
     family = guess_family(tensors)
+    if family == "LDM" and _CODEBOOK in tensors:
+        return "these weights look like VQModel"
     if family in {"AutoencoderKL", "LDM"}:
         return f"these weights look like AutoencoderKL with {_describe_channels(tensors)}"
     if family:
@@ -62,5 +99,5 @@ def _describe_channels(tensors: Mapping[str, Tensor]) -> str:
     if "decoder.conv_in.weight" not in tensors:
         return "its decoder missing"
     channels = tensors["decoder.conv_in.weight"].shape[1]
-    kind = _KL_KINDS.get(channels)
+    kind = _KL_KINDS.get(channels) if count_levels(tensors) <= LEVELS else None
     return f"{channels} latent channels" + (f": this looks like {kind}" if kind else "")

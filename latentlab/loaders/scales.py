@@ -1,9 +1,9 @@
 """Which normalization a single AutoencoderKL file needs, if its shapes leave two possibilities.
 
 SD1.x and SDXL have the same shapes, and so do FLUX.1 and SD3. diffusers tells them apart by
-config.json, which a single file lacks. The evidence is, in this order: what the user says, the
-SHA-256 of a published file, the diffusion model in the same file, and the file's own metadata.
-Without any, one possibility is assumed with a warning.
+config.json, which a single file lacks. The evidence is, in this order: what the user says, what the
+file itself states, the SHA-256 of a published file, the diffusion model in the same file, and the
+file's metadata. Without any, one possibility is assumed with a warning.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from pathlib import Path
 
 from latentlab.errors import UsageError
 from latentlab.loaders.forks import NONE
+from latentlab.loaders.ldm import NORM_GROUPS
 from latentlab.loaders.normalization import NORMALIZATIONS, Affine
+from latentlab.loaders.recognize import LEVELS
 from latentlab.loaders.weights import read_metadata
 
 CANDIDATES = {4: ("sd15", "sdxl"), 16: ("flux1", "sd3")}
@@ -50,7 +52,14 @@ _ARCHITECTURES = (
 
 
 def choose_normalization(
-    path: Path, keys: Collection[str], sha256: str, channels: int, *, wanted: str | None = None
+    path: Path,
+    keys: Collection[str],
+    sha256: str,
+    channels: int,
+    *,
+    wanted: str | None = None,
+    stated: tuple[Affine, str] | None = None,
+    levels: int = LEVELS,
 ) -> tuple[Affine, str]:
     """Return the normalization of an AutoencoderKL file, and the reason for ``run.json``.
 
@@ -63,6 +72,8 @@ def choose_normalization(
     sha256 : SHA-256 of the file
     channels : latent channels
     wanted : key of ``NORMALIZATIONS`` that the user asks for, or ``"none"``
+    stated : normalization that the file itself states, and the names of its tensors
+    levels : resolutions of the encoder; with more than four it is none of the published models
 
     Raises
     ------
@@ -79,6 +90,8 @@ def choose_normalization(
                 "choose the normalization that belongs to the weights",
             )
         return NORMALIZATIONS[wanted], f"{wanted}, as asked for"
+    if stated is not None:
+        return stated[0], f"{stated[1]} in the file"
     for name, evidence in (
         (_PUBLISHED.get(sha256, ""), "the file's SHA-256"),
         (_find_diffusion_model(keys), "the diffusion model in the same file"),
@@ -86,11 +99,16 @@ def choose_normalization(
     ):
         if name in candidates:
             return NORMALIZATIONS[name], f"{name}, known by {evidence}"
-    return _assume(path, channels, candidates)
+    return _assume(path, channels, candidates if levels <= LEVELS else ())
+
+
+def is_published(sha256: str) -> bool:
+    """Return whether a file is one of the published ones, judged by its SHA-256."""
+    return sha256 in _PUBLISHED
 
 
 def _find_diffusion_model(keys: Collection[str]) -> str:
-    found = (name for start, name in _DIFFUSION_MODELS if any(k.startswith(start) for k in keys))
+    found = (n for start, n in _DIFFUSION_MODELS if any(f".{start}" in f".{key}" for key in keys))
     return next(found, "")
 
 
@@ -103,14 +121,16 @@ def _assume(path: Path, channels: int, candidates: tuple[str, ...]) -> tuple[Aff
     if not candidates:
         warnings.warn(
             f"{path.name} with {channels} latent channels does not say its scale to model space: "
-            "assumed 1; a diffusers folder with config.json would say it",
+            f"assumed 1, and {NORM_GROUPS} groups in its norms; a config.json beside it would say "
+            f"both, and {path.name}@{NONE} silences this warning",
             stacklevel=2,
         )
         return Affine(), "assumed, the file does not say"
     name, other = candidates
     warnings.warn(
-        f"{path.name} does not say whether it is {name} or {other}: assumed {name}; "
-        f"pass {path.name}@{other}, or @{name} to silence this warning",
+        f"{path.name} does not say whether it is {name} or {other}: assumed {name}, and "
+        f"{NORM_GROUPS} groups in its norms; pass {path.name}@{other}, or @{name} to silence this "
+        f"warning, or @{NONE} for a model of your own; a config.json beside it would say both",
         stacklevel=2,
     )
     return NORMALIZATIONS[name], f"{name}, assumed; the file could be {other}"

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import pickle
-import pickletools
 import struct
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from latentlab.errors import WeightsError
+from latentlab.loaders.pickles import named_tensors, read_pickle
+from latentlab.loaders.stated import STATED
 from latentlab.machine.files import sha256_of_file
 
 DAMAGE = (
@@ -32,12 +31,31 @@ DAMAGE = (
 )
 """What readers of torch, pickle and diffusers raise when bytes or options are missing or wrong."""
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_OTHER_FORMATS = (
+    (b"GGUF", "GGUF"),
+    (b"\x89HDF", "HDF5, as Keras writes"),
+    (b"\x93NUMPY", "NumPy"),
+    (b"\x1f\x8b", "gzip"),
+    (b"7z\xbc\xaf", "7z"),
+)
+_OTHER_SUFFIXES = {
+    ".gguf": "GGUF",
+    ".msgpack": "Flax",
+    ".onnx": "ONNX",
+    ".pb": "TensorFlow",
+    ".tflite": "TensorFlow Lite",
+    ".h5": "HDF5, as Keras writes",
+    ".npz": "NumPy",
+    ".engine": "TensorRT",
+    ".mlmodel": "Core ML",
+}
+_SCALED = (".scale_weight", ".weight_scale")
+_SCALED_LEFT = (".scale_input", ".input_scale", "scaled_fp8")
 
 
 def damaged(got: str, expected: str) -> WeightsError:
-    """Return the error for files that only a new download can repair."""
-    return WeightsError(got, expected, "download it again")
+    """Return the error for files that only another copy can repair."""
+    return WeightsError(got, expected, "copy or download it again")
 
 
 def hash_file(path: Path) -> str:
@@ -54,14 +72,15 @@ def hash_file(path: Path) -> str:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a weights file by name, on the CPU and in the file's own dtype.
 
-    safetensors files are read directly. Pickles (``.pth``, ``.ckpt``, ``.pt``, ``.bin``) are read
-    with ``weights_only=True``, and one level of wrapping such as ``{"state_dict": ...}`` is
-    removed. Both are mapped into memory, so that unused tensors are never read.
+    safetensors files are read directly. In pickles (``.pth``, ``.ckpt``, ``.pt``, ``.bin``) nested
+    names such as ``{"state_dict": ...}`` are joined by dots, numbers that state a scale count as
+    tensors, and no code runs. Both are mapped into memory, so that unused tensors are never read.
+    Weights in 8 bits with scales of their own are multiplied by them.
 
     Raises
     ------
     WeightsError : the file is unreadable, empty, truncated, not a weights file, has no tensors,
-        or is a pickle that would run code.
+        is a pickle that would run code, or unpacks to many times its size.
     """
     start = _read_start(path)
     if not start:
@@ -73,12 +92,42 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if _is_safetensors(path, start):
         tensors = _read_safetensors(path)
     else:
-        tensors = _read_pickle(path, mapped=start.startswith(b"PK\x03\x04"))
-    if not tensors:
+        _refuse_other_formats(path, start)
+        tensors = _read_pickle(path)
+    if not tensors.keys() - STATED:
         raise WeightsError(
             f"{path} without tensors", "the weights of a VAE", "choose another weights file"
         )
-    return tensors
+    return _unscaled(tensors)
+
+
+def _refuse_other_formats(path: Path, start: bytes) -> None:
+    found = next((kind for sign, kind in _OTHER_FORMATS if start.startswith(sign)), None)
+    kind = found or _OTHER_SUFFIXES.get(path.suffix.lower())
+    if kind is not None:
+        raise WeightsError(
+            f"{path}, a file of {kind}",
+            "weights of PyTorch (.safetensors, .ckpt, .pt, .pth or .bin)",
+            "choose a file in one of these formats",
+        )
+
+
+def _unscaled(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return 8-bit weights times the scales beside them, which then are left out."""
+    scales = {
+        f"{name.removesuffix(suffix)}.weight": name
+        for suffix in _SCALED
+        for name in tensors
+        if name.endswith(suffix)
+    }
+    if not scales:
+        return tensors
+    names = {*scales.values(), *(name for name in tensors if name.endswith(_SCALED_LEFT))}
+    return {
+        name: tensor.float() * tensors[scales[name]].float() if name in scales else tensor
+        for name, tensor in tensors.items()
+        if name not in names
+    }
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -103,7 +152,7 @@ def check_finite(tensors: Mapping[str, Tensor], where: str) -> None:
             raise WeightsError(
                 f"NaN or infinite weights in {name} of {where}",
                 "finite numbers",
-                "download the file again, or choose another checkpoint",
+                "choose another checkpoint, or save it in float32 if float16 overflowed",
             )
 
 
@@ -138,41 +187,11 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise _broken(path, str(error)) from error
 
 
-def _read_pickle(path: Path, *, mapped: bool) -> dict[str, Tensor]:
+def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
-        with warnings.catch_warnings():
-            # torch warns about unusual pickle protocols and TorchScript before it refuses them.
-            warnings.simplefilter("ignore")
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        if _wants_code(path, str(error)):
-            raise WeightsError(
-                f"{path}, a pickle that would run code", "only tensors", "use a .safetensors file"
-            ) from error
+        return named_tensors(read_pickle(path), keep=STATED)
+    except (pickle.UnpicklingError, RuntimeError, *DAMAGE) as error:
         raise _broken(path, type(error).__name__) from error
-    except DAMAGE as error:
-        raise _broken(path, type(error).__name__) from error
-    return _only_tensors(loaded)
-
-
-def _wants_code(path: Path, refusal: str) -> bool:
-    if "unsupported global" in refusal.lower() or "TorchScript" in refusal:
-        return True
-    # torch refuses newer pickle protocols before it reaches the names that they would call.
-    try:
-        with path.open("rb") as stream:
-            called = {opcode.name for opcode, _, _ in pickletools.genops(stream)}
-    except DAMAGE:
-        return False
-    return bool(called & {"GLOBAL", "STACK_GLOBAL", "INST"})
-
-
-def _only_tensors(loaded: Any) -> dict[str, Tensor]:
-    if not isinstance(loaded, Mapping):
-        return {}
-    inner = (loaded[name] for name in _WRAPPERS if isinstance(loaded.get(name), Mapping))
-    named = next(inner, loaded)
-    return {str(name): value for name, value in named.items() if isinstance(value, Tensor)}
 
 
 def _broken(path: Path, reason: str) -> WeightsError:

@@ -1,0 +1,106 @@
+"""The scale to model space that a file itself states, beside the weights of its VAE.
+
+Playground keeps ``edm_mean`` and ``edm_std``, latent-diffusion's trainer ``scale_factor`` where it
+was measured, others the names of diffusers' configuration, as tensors or among the arguments that
+a trainer saved.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from latentlab.errors import WeightsError
+from latentlab.loaders.normalization import Affine
+
+SIGMA_DATA = 0.5
+"""The deviation that EDM scales data to (Karras et al. 2022), as Playground v2.5 does."""
+
+_STATISTICS = (("edm_mean", "edm_std", SIGMA_DATA), ("latents_mean", "latents_std", 1.0))
+_SCALES = ("scale_factor", "scaling_factor")
+_SHIFT = "shift_factor"
+_ARGUMENTS = {"hyper_parameters", "hparams", "args", "config", "cfg", "vae_config"}
+
+STATED = frozenset({*(name for pair in _STATISTICS for name in pair[:2]), *_SCALES, _SHIFT})
+"""Last parts of the names of tensors and numbers that state a scale."""
+
+
+def read_stated(
+    tensors: Mapping[str, Tensor], prefix: str, channels: int, where: Path | str
+) -> tuple[Affine, str] | None:
+    """Return the normalization that a file states, and the names it does so under; None without.
+
+    Parameters
+    ----------
+    tensors : name → Tensor, everything in the file
+    prefix : str, before the names of the VAE's weights
+    channels : int, of the latents
+    where : Path of the file, for messages
+
+    Raises
+    ------
+    WeightsError : a number for each of other channels, zero, NaN or infinite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> tensors = {"scale_factor": torch.tensor(0.5)}
+    >>> read_stated(tensors, "first_stage_model.", 4, "ldm.ckpt")
+    (Affine(shift=(0.0,), scale=(0.5,)), 'scale_factor')
+    """
+    stated: dict[str, tuple[str, tuple[float, ...]]] = {}
+    for name in sorted(tensors, key=lambda name: name.count(".")):
+        parent, _, last = name.rpartition(".")
+        if last in STATED and _concerns(f"{parent}." if parent else "", prefix):
+            stated.setdefault(last, (name, _read(name, tensors[name], channels, where)))
+    for mean, deviation, sigma in _STATISTICS:
+        if mean in stated and deviation in stated:
+            (_, shift), (name, spread) = stated[mean], stated[deviation]
+            _check_scale(name, spread, where)
+            gain = _gain(stated, where) if sigma == 1 else (sigma,)
+            scale = tuple(gain[0] / one for one in spread)
+            return Affine(shift, scale), f"{stated[mean][0]} and {name}"
+    name = next((name for name in _SCALES if name in stated), "")
+    if not name:
+        return None
+    shift = stated[_SHIFT][1] if _SHIFT in stated else (0.0,)
+    return Affine(shift, _gain(stated, where)), stated[name][0]
+
+
+def _gain(
+    stated: Mapping[str, tuple[str, tuple[float, ...]]], where: Path | str
+) -> tuple[float, ...]:
+    name = next((name for name in _SCALES if name in stated), "")
+    if not name:
+        return (1.0,)
+    _check_scale(*stated[name], where)
+    return stated[name][1]
+
+
+def _concerns(parent: str, prefix: str) -> bool:
+    """Return whether numbers in a place are about the VAE: around it, or among the arguments."""
+    return prefix.startswith(parent) or not _ARGUMENTS.isdisjoint(parent.split("."))
+
+
+def _read(name: str, tensor: Tensor, channels: int, where: Path | str) -> tuple[float, ...]:
+    values = tuple(float(value) for value in tensor.flatten()[: channels + 1])
+    if tensor.numel() not in (1, channels):
+        raise WeightsError(
+            f"{name} with {tensor.numel()} numbers in {where}",
+            f"one, or one for each of {channels} latent channels",
+            "correct the file, or state its scale, as FILE@none does",
+        )
+    return values
+
+
+def _check_scale(name: str, values: tuple[float, ...], where: Path | str) -> None:
+    wrong = next((one for one in values if not math.isfinite(one) or one == 0), None)
+    if wrong is not None:
+        raise WeightsError(
+            f"{name} = {wrong:g} in {where}",
+            "finite numbers other than 0",
+            "correct the file, or state its scale, as FILE@none does",
+        )
