@@ -58,6 +58,14 @@ def directions(
             help="Finders to measure the overlap with, or none. Default: pca,random.",
         ),
     ] = None,
+    alignment: Annotated[
+        int,
+        typer.Option(
+            metavar="CELLS",
+            help="In so many cells, say how far channels change the image independently; takes two "
+            "products with the decoder's Jacobian for each channel of a cell.",
+        ),
+    ] = 0,
     features: options.Features = None,
     figure_format: options.FigureFormat = "png",
 ) -> None:
@@ -66,6 +74,7 @@ def directions(
         "features": features,
         "labels": labels,
         "compare": parse_names("--compare", compare),
+        "alignment": alignment,
     }
     quiet = output.quiet
 
@@ -169,6 +178,7 @@ def _remarks(facts: Mapping[str, Any]) -> list[str]:
         f"smallest angle {shown(one['angles'][0], '.0f')}°"
         for name, one in facts["agreement"].items()
     ]
+    lines += _alignment(facts["alignment"])
     for first in facts["labels"][:1]:
         lines.append(
             f"labels: by chance the largest |ρ| of all stays below {first['threshold']:.2f}"
@@ -178,5 +188,23 @@ def _remarks(facts: Mapping[str, Any]) -> list[str]:
         lines[-1] += (
             "; ± is what one step changes in the decoded image, and what only reads a factor "
             "does not change it visibly"
+        )
+    return lines
+
+
+def _alignment(facts: Mapping[str, Any]) -> list[str]:
+    """Return how far directions, and the decoder where it was looked at, keep to channels."""
+
+    def beside(one: Mapping[str, float], how: str) -> str:
+        rotated = format(one["rotated"], how)
+        return f"{format(one['value'], how)} (channels rotated: {rotated}, p {one['p']:.2g})"
+
+    lines = [f"concentration on single channels: {beside(facts['channels'], '.3f')}"]
+    if decoder := facts["decoder"]:
+        lines.append(
+            f"decoder, {decoder['cells']} cells: {decoder['off_diagonal']:.0%} of JᵀJ is off its "
+            f"diagonal, {decoder['between_cells']:.0%} between cells; within cells "
+            f"{beside(decoder['within_cells'], '.1%')}; IMA contrast "
+            f"{beside(decoder['ima'], '.2f')} nats"
         )
     return lines

@@ -8,6 +8,8 @@ from latentlab.pullback.registered import FEATURES as FEATURES
 from latentlab.registry import lazy_names
 
 if TYPE_CHECKING:
+    from latentlab.pullback.alignment import channel_concentration as channel_concentration
+    from latentlab.pullback.alignment import decoder_alignment as decoder_alignment
     from latentlab.pullback.features import make_features as make_features
     from latentlab.pullback.products import DecoderMap as DecoderMap
     from latentlab.pullback.products import decoder_map as decoder_map
@@ -20,6 +22,8 @@ __getattr__, __dir__ = lazy_names(
     {
         "DecoderMap": "products",
         "SingularDirections": "singular",
+        "channel_concentration": "alignment",
+        "decoder_alignment": "alignment",
         "decoder_map": "products",
         "estimate_traces": "traces",
         "make_features": "features",

@@ -21,6 +21,7 @@ from latentlab.images.fit import AUTO, Size
 from latentlab.latents import Directions, Latent, Neighborhood, Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods.sampling import resample
+from latentlab.pullback import channel_concentration, decoder_alignment, decoder_map
 from latentlab.recipes.sampling import (
     SamplingPlan,
     Say,
@@ -53,6 +54,7 @@ class Search:
     options : of the finder
     labels : bool, whether to say what each direction correlates with
     compare : other finders to measure the overlap with
+    alignment : int, in how many cells to look at the decoder's alignment with channels
     """
 
     plan: SamplingPlan
@@ -61,6 +63,7 @@ class Search:
     options: Mapping[str, Any]
     labels: bool
     compare: tuple[str, ...]
+    alignment: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +96,7 @@ def plan_search(
     features: str | None = None,
     labels: bool = True,
     compare: Sequence[str] | None = None,
+    alignment: int = 0,
 ) -> Search:
     """Return what to ask of a finder, and where.
 
@@ -102,6 +106,7 @@ def plan_search(
     finder, n_components, labels : see :class:`Search`
     features : option of the finder, whatever the finder
     compare : names of other finders; by default pca and random
+    alignment : see :class:`Search`
     """
     own = option_types(FINDERS[finder])
     mine: dict[str, Any] = {"features": features} if features else {}
@@ -110,7 +115,7 @@ def plan_search(
         compare = [name for name in _COMPARED if name != finder]
     rest = {name: value for name, value in plan.options.items() if name not in own}
     plan = replace(plan, options=rest)
-    return Search(plan, finder, n_components, mine, labels, tuple(compare))
+    return Search(plan, finder, n_components, mine, labels, tuple(compare), alignment)
 
 
 def check_search(search: Search, image: Any, folder: Path | None) -> None:
@@ -125,6 +130,8 @@ def check_search(search: Search, image: Any, folder: Path | None) -> None:
     for other in search.compare:
         FINDERS.make(other)
     check_plan(search.plan, image, folder)
+    if search.alignment < 0:
+        raise UsageError(f"alignment {search.alignment}", "0 or more cells", "pass --alignment 4")
     if search.n_components is not None and search.n_components < 1:
         raise UsageError(f"--components {search.n_components}", "1 or more", "pass --components 8")
 
@@ -165,7 +172,18 @@ def find_around(
         name: subspace_agreement(directions, find(min(count, limit), finder=name))
         for name, limit in limits.items()
     }
+    learned["alignment"] = _align(scene, directions, search.alignment)
     return FoundDirections(directions, latent, hood, labels, learned)
+
+
+def _align(scene: Scene, found: Directions, cells: int) -> dict[str, Any]:
+    """Return how far directions, and the decoder if it is asked for, keep to channels."""
+    channels = channel_concentration(found.vectors, seed=scene.seed).facts()
+    if not cells:
+        return {"channels": channels, "decoder": None}
+    decoder = decoder_map(scene.vae, scene.latent)
+    aligned = decoder_alignment(decoder, cells, seed=scene.seed, progress=scene.progress)
+    return {"channels": channels, "decoder": aligned.facts()}
 
 
 def _refuse_sampling(plan: SamplingPlan, size: Size, value_range: ValueRange | None) -> None:
@@ -243,6 +261,7 @@ def analyze_directions(
     options: Mapping[str, Any] | None = None,
     labels: bool = True,
     compare: Sequence[str] | None = None,
+    alignment: int = 0,
     size: Size = AUTO,
     value_range: ValueRange | None = None,
     neighborhood: str = SamplingPlan.neighborhood,
@@ -266,6 +285,7 @@ def analyze_directions(
     options : of the finder and of the sampler
     labels : bool, whether to say what each direction correlates with
     compare : finders to measure the overlap with; by default pca and random
+    alignment : int, in how many cells to look at how far the decoder's Jacobian is diagonal
     size, value_range, neighborhood, n_samples, region, seed : as for :func:`latentlab.analyze`
     folder : for the results; by default ``latentlab-runs/<image>-<model>-<n>``
     command_line : for ``run.json``
@@ -299,7 +319,8 @@ def analyze_directions(
     ('PC 1', 'PC 2')
     """
     plan = SamplingPlan(neighborhood, n_samples, region, options or {}, seed)
-    search = plan_search(plan, finder, n_components, labels=labels, compare=compare)
+    asked: dict[str, Any] = {"labels": labels, "compare": compare, "alignment": alignment}
+    search = plan_search(plan, finder, n_components, **asked)
     out = None if folder is None else Path(folder)
     check_search(search, image, out)
     how: dict[str, Any] = {"size": size, "value_range": value_range, "say": say}
