@@ -214,7 +214,7 @@ def _by_chance(random: Mapping[str, Any] | None) -> list[str]:
     sure = "" if p_value is None else f", p {p_value:.2g}"
     return [
         f"{random['directions']} random directions at the same change of the image "
-        f"({random['image_change']:.1%}): monotonicity {random['monotonicity']:.2f}, "
-        f"flicker {random['flicker']:.2f}; the directions flicker less in "
-        f"{random['flickers_less']:.0%} of the pairs{sure}"
+        f"(ΔE {random['image_change']:.1f}): monotonicity {random['monotonicity']:.2f}, flicker in "
+        f"Lab {random['flicker']:.2f} (directions {random['flicker_of_directions']:.2f}); the "
+        f"directions flicker less in {random['flickers_less']:.0%} of the pairs{sure}"
     ]

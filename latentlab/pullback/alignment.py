@@ -146,7 +146,9 @@ def ima_contrast(blocks: Tensor, *, seed: int = 0) -> Turned:
     volume = torch.linalg.eigvalsh(blocks).clamp_min(tiny).log().sum(1)
 
     def measure(turn: Tensor) -> Tensor:
-        return ((_diagonals(blocks, turn).clamp_min(tiny).log().sum(1) - volume) / 2).mean()
+        lengths = _diagonals(blocks, turn).clamp_min(tiny).log().sum(1)
+        contrast: Tensor = (lengths - volume).mean() / 2
+        return contrast
 
     return beside_rotations(measure, blocks.shape[1], smaller=True, seed=seed)
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from latentlab.components.pca import PCA
 from latentlab.encoding.precision import decode_precision, with_fast_decoder
 from latentlab.errors import FileError, UsageError
@@ -141,8 +139,7 @@ def _with_random_walks(
         vae,
         latent,
         directions,
-        torch.stack([path.frames[[0, -1]] for path in walk.paths]),
-        [path.scores for path in walk.paths],
+        [path.frames for path in walk.paths],
         walk.alphas,
         seed=seed,
         progress=progress,
