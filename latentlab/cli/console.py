@@ -193,7 +193,7 @@ def duration(seconds: float) -> str:
     ('41 s', '2.5 min', '2.0 h')
     """
     if seconds < 90:
-        return f"{seconds:.0f} s"
+        return f"{max(1, round(seconds))} s"
     return f"{seconds / 60:.2g} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
