@@ -17,7 +17,16 @@ from latentlab.cli.defaults import ChosenModel
 from latentlab.cli.grouping import grouped
 from latentlab.cli.inputs import check_source
 from latentlab.cli.machine import Machine, say_tiling
-from latentlab.cli.metrics import Images, Only, ProtocolName, Size, chosen_protocol, left_out
+from latentlab.cli.metrics import (
+    Images,
+    Labels,
+    Only,
+    ProtocolName,
+    Size,
+    chosen_protocol,
+    given_things,
+    left_out,
+)
 from latentlab.cli.options import Output
 from latentlab.errors import UsageError
 from latentlab.measures import MEASURES
@@ -58,6 +67,7 @@ def compare(
     only: Only = None,
     size: Size = None,
     samples: Images = 0,
+    labels: Labels = None,
     per_image: Annotated[
         Literal["csv", "parquet"], typer.Option(help="File format of the values of each image.")
     ] = "csv",
@@ -73,7 +83,9 @@ def compare(
     from latentlab.recipes.evaluating import Question
     from latentlab.results.folders import RUNS_FOLDER
 
-    question = Question(chosen_protocol(protocol, size), tuple(names), samples)
+    question = Question(
+        chosen_protocol(protocol, size), tuple(names), samples, given_things(labels)
+    )
     check_folder(output.out or RUNS_FOLDER)
     vaes = machine.load_all(quiet=output.quiet)
     with progress_bar(quiet=output.quiet, shorten="pass --samples 100 or --only") as progress:

@@ -42,6 +42,12 @@ Size = Annotated[
 ]
 
 
+Labels = Annotated[
+    str | None,
+    typer.Option(help="Classes of the images: folders, or a CSV file with columns path, label."),
+]
+
+
 @grouped
 def metrics(
     context: typer.Context,
@@ -54,6 +60,7 @@ def metrics(
     only: Only = None,
     size: Size = None,
     samples: Images = 0,
+    labels: Labels = None,
     spread: Annotated[
         bool,
         typer.Option("--spread", help="Also show PSNR and SSIM under the other protocols."),
@@ -66,7 +73,9 @@ def metrics(
     from latentlab.recipes.evaluating import Question, analyze_metrics
     from latentlab.results.folders import RUNS_FOLDER
 
-    question = Question(chosen_protocol(protocol, size), tuple(names), samples)
+    question = Question(
+        chosen_protocol(protocol, size), tuple(names), samples, given_things(labels)
+    )
     for name in names:
         MEASURES.check(name)
     check_folder(output.out or RUNS_FOLDER)
@@ -90,6 +99,13 @@ def metrics(
     elif not output.quiet:
         print_parts(summarize(facts))
         print(*facts["files"], sep="\n")
+
+
+def given_things(labels: str | None) -> dict[str, dict[str, str]]:
+    """Return name of a metric → what it is given by options of the command."""
+    return {
+        name: {"labels": labels} for name in MEASURES if labels and "labels" in MEASURES[name].needs
+    }
 
 
 def chosen_protocol(name: str, size: int | None) -> Any:

@@ -20,6 +20,11 @@ _FILES = {
     "detail": ("edges", "color_shift"),
     "latents": ("latents",),
     "posterior": ("kl", "posterior_std", "clamped", "active_units"),
+    "equivariance": ("equivariance",),
+    "robustness": ("noise", "loops", "precision"),
+    "dimension": ("dimension",),
+    "locality": ("locality", "semantics"),
+    "geometry": ("geometry",),
     "spectrum": ("sec", "spectrum", "low_pass"),
 }
 """Module → the metrics in it."""

@@ -122,6 +122,7 @@ def _asked(vae: LatentVAE, question: Question, multiple: int, listing: str) -> d
         "model": describe_model(vae),
         "protocol": question.protocol.facts(),
         "only": list(question.only),
+        "options": {name: dict(one) for name, one in (question.options or {}).items()},
         "multiple": multiple,
         "images": listing,
     }

@@ -1,0 +1,212 @@
+"""Cells that are near, and images of one class: whether their latents are alike."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentlab.errors import FileError, UsageError
+from latentlab.measures import MEASURES
+from latentlab.measures.base import (
+    Columns,
+    Finished,
+    PerImage,
+    Tally,
+    TooFewError,
+    Value,
+    value_of,
+)
+from latentlab.measures.batch import Batch
+from latentlab.measures.protocols import Protocol
+from latentlab.metrics.bootstrap import Array
+from latentlab.metrics.locality import interpolation_information, locality, same_class_neighbors
+
+SIDE = 16
+"""Of larger latents every second cell, or every third and so on, is compared with all others."""
+NEIGHBORS = (5, 10)
+FEWEST_OF_CLASS = 5
+KEPT_VALUES = 2**24
+
+
+@MEASURES.register("locality")
+@dataclass(frozen=True)
+class Locality(PerImage):
+    """Whether near cells of a latent are more alike than far ones."""
+
+    label = "locality"
+    span = "−2 to 2; independent cells have 0"
+    needs = ("latents",)
+    formula = (
+        "cosines of cells, channels centered and scaled within an image: `lds` mean of near − mean "
+        "of far cells, `cds` −slope of the cosine against distance in sides of the latent"
+    )
+    reference = "arXiv 2606.03578"
+    evidence = "whether the latent is laid out as the image is"
+    not_evidence = "rank between families of tokenizers"
+    oracle = "white noise, which has 0; a smooth field, by hand"
+
+    def columns(self, batch: Batch) -> Mapping[str, Tensor]:
+        latents = batch.latents
+        height, width = latents.shape[-2:]
+        if max(height, width) > SIDE:
+            step = -(-max(height, width) // SIDE)
+            latents = latents[..., ::step, ::step]
+        centered = latents - latents.mean((2, 3), keepdim=True)
+        unit = centered / centered.std((2, 3), keepdim=True).clamp_min(1e-12)
+        lds, cds = locality(unit)
+        return {"lds": lds, "cds": cds}
+
+
+def read_labels(source: str, paths: tuple[str, ...]) -> dict[str, str]:
+    """Return path → class: of a CSV file with the columns path and label, or of the folders.
+
+    Parameters
+    ----------
+    source : ``"folders"`` for the name of the folder of each image, or a CSV file
+    paths : of the images
+
+    Raises
+    ------
+    FileError : the file cannot be read or lacks a column.
+    """
+    if source == "folders":
+        return {path: Path(path).parent.name for path in paths}
+    try:
+        with Path(source).open(encoding="utf-8", newline="") as file:
+            rows = [*csv.DictReader(file)]
+        return {row["path"]: row["label"] for row in rows}
+    except (OSError, KeyError, ValueError) as error:
+        raise FileError(
+            f"{source} ({error})", "a CSV file with the columns path and label", "correct it"
+        ) from error
+
+
+@MEASURES.register("semantics")
+@dataclass(frozen=True)
+class Semantics(PerImage):
+    """Whether images of one class have latents that are alike, against shuffled classes."""
+
+    labels: str = ""
+
+    label = "semantics"
+    span = "0 to 1; `viv` 0 to π/2"
+    needs = ("latents", "labels")
+    cost = "cosines between all latents, up to 64 MB of them; one logistic regression"
+    formula = (
+        "`lnc_5`, `lnc_10` share of one class among the nearest by cosine; `probe` accuracy of a "
+        "linear classifier on the channels' means, deviations and a 4×4 grid, five folds; "
+        "`…_chance` the same with shuffled classes; `viv` (π/2) Σ√λ of the within-class "
+        "covariance Σ_s ⊗ Σ_c, scaled to its total variance"
+    )
+    reference = "arXiv 2606.03578"
+    evidence = "how far classes can be read off the latent without a network"
+    not_evidence = "rank between families of tokenizers: only within one"
+    oracle = "white noise: π/2, and chance 1 / classes; scikit-learn's k-NN"
+
+    def begin(self, protocol: Protocol) -> Tally:
+        return _LabeledTally(self)
+
+    def columns(self, batch: Batch) -> Mapping[str, Tensor]:
+        raise NotImplementedError
+
+
+class _LabeledTally(Tally):
+    """The latents of the first images and their paths."""
+
+    def __init__(self, measure: Semantics) -> None:
+        self._measure = measure
+        self._rows: list[Tensor] = []
+        self._paths: list[str] = []
+        self._first: list[int] = []
+        self._kept = 0
+
+    def add(self, batch: Batch) -> None:
+        if (self._kept + 1) * batch.latents[0].numel() > KEPT_VALUES:
+            return
+        if self._rows and self._rows[0].shape[1:] != batch.latents.shape[1:]:
+            return
+        self._rows.append(batch.latents.float())
+        self._paths += batch.paths
+        self._kept += len(batch)
+
+    def finish(self) -> Finished:
+        known = read_labels(self._measure.labels, tuple(self._paths))
+        having = [k for k, path in enumerate(self._paths) if path in known]
+        classes = np.array([known[self._paths[k]] for k in having])
+        names, counts = np.unique(classes, return_counts=True)
+        if len(names) < 2:
+            raise UsageError(
+                f"{len(names)} classes for {len(having)} of {len(self._paths)} images",
+                "at least two",
+                "pass --labels folders, or a CSV file with the columns path and label",
+            )
+        if counts.min() < FEWEST_OF_CLASS:
+            name = names[counts.argmin()]
+            raise TooFewError(int(counts.min()), FEWEST_OF_CLASS, f"images of the class {name}")
+        latents = torch.cat(self._rows)[having].double().numpy()
+        values, columns = self._neighbors(latents, classes)
+        values |= _probe(latents, classes)
+        try:
+            viv = interpolation_information(latents, classes)
+            values["viv"] = Value(viv, n=len(latents), note="white noise has 1.571")
+        except UsageError as error:
+            values["viv"] = Value(float("nan"), n=len(latents), note=str(error))
+        return Finished(values, columns)
+
+    def _neighbors(
+        self, latents: Array, classes: np.ndarray
+    ) -> tuple[dict[str, Value], dict[str, Columns]]:
+        rows = latents.reshape(len(latents), -1)
+        rows = rows - rows.mean(0)
+        shuffled = np.random.default_rng(0).permutation(classes)
+        values, columns = {}, {}
+        for k in NEIGHBORS:
+            if len(rows) <= k:
+                continue
+            for name, some in ((f"lnc_{k}", classes), (f"lnc_{k}_chance", shuffled)):
+                found = same_class_neighbors(rows, some, k)[:, None]
+                columns[name] = Columns(found, self._measure, name)
+                values[name] = value_of(columns[name])
+        return values, columns
+
+
+def _probe(latents: Array, classes: np.ndarray) -> dict[str, Value]:
+    """Return the accuracy of a linear probe over five folds, and that with shuffled classes."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    features = _features(latents)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, C=0.1))
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    shuffled = np.random.default_rng(0).permutation(classes)
+    found = {}
+    for name, some in (("probe", classes), ("probe_chance", shuffled)):
+        hits = cross_val_predict(model, features, some, cv=folds) == some
+        found[name] = Value(float(hits.mean()), n=len(hits), note="five folds")
+    return found
+
+
+def _features(latents: Array) -> Array:
+    """Return means, deviations and a 4×4 grid of means of the channels (n, 18 C)."""
+    height, width = latents.shape[2:]
+    rows, columns = np.linspace(0, height, 5).astype(int), np.linspace(0, width, 5).astype(int)
+    grid = [
+        latents[
+            :,
+            :,
+            rows[i] : max(rows[i + 1], rows[i] + 1),
+            columns[j] : max(columns[j + 1], columns[j] + 1),
+        ].mean((2, 3))
+        for i in range(4)
+        for j in range(4)
+        if rows[i] < height and columns[j] < width
+    ]
+    return np.concatenate([latents.mean((2, 3)), latents.std((2, 3)), *grid], 1)

@@ -1,0 +1,65 @@
+"""Write docs/metrics.md from what the metrics say about themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from latentlab.measures import MEASURES
+from latentlab.measures.base import NEEDS, Measure
+from latentlab.measures.protocols import PROTOCOLS
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "metrics.md"
+_HEAD = """# Metrics
+
+What `latentlab metrics` and `latentlab compare` compute. `python scripts/metrics_page.py` writes
+this page from the classes in `latentlab/measures`; a test fails if it is not current.
+
+Intervals are for other images of the same kind: symmetric studentized bootstraps over images, 95 %,
+logarithmic for sizes and ratios. Fewer than five images have none. Differences between models are
+paired by image, and their intervals hold jointly for all comparisons of a table.
+"""
+
+
+def write_page() -> str:
+    """Return the page."""
+    parts = [_HEAD, "## Protocols\n", *_protocols(), "## What each metric says\n"]
+    for name in MEASURES.names():
+        parts += _section(name, MEASURES[name])
+    return "\n".join(parts).rstrip("\n") + "\n"
+
+
+def _protocols() -> list[str]:
+    rows = ["| protocol | what is done | where it comes from |", "|---|---|---|"]
+    for name, one in PROTOCOLS.items():
+        rows.append(f"| `{name}` | {one.describe().partition(': ')[2]} | {one.note} |")
+    return [
+        *rows,
+        "",
+        '`--protocol mine.toml` reads another one: `base = "latentlab-256"` and the fields that',
+        'differ, such as `size = 128` or `rounding = "none"`.',
+        "",
+    ]
+
+
+def _section(name: str, entry: type[Measure]) -> list[str]:
+    better = {"": "neither end is better", "higher": "higher is better", "lower": "lower is better"}
+    span = f"{entry.span}{f', in {entry.unit}' if entry.unit else ''}; {better[entry.better]}"
+    cost = entry.cost + (f", on the first {entry.at_most} images" if entry.at_most else "")
+    rows = {
+        "formula": entry.formula,
+        "range": span,
+        "needs": ", ".join(NEEDS[need] for need in entry.needs),
+        "cost": cost,
+        "evidence for": entry.evidence,
+        "no evidence for": entry.not_evidence,
+        "reference": entry.reference,
+        "oracle in the tests": entry.oracle,
+    }
+    summary = (entry.__doc__ or "").strip().splitlines()[0]
+    lines = [f"### `{name}`\n", f"{summary}\n", "| | |", "|---|---|"]
+    cells = [f"| {key} | {text.replace('|', chr(92) + '|')} |" for key, text in rows.items()]
+    return [*lines, *cells, ""]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(write_page(), encoding="utf-8")

@@ -1,0 +1,207 @@
+"""Equivariance, robustness, dimension, locality and geometry where the answer is known."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from linear_vae import LinearVAE, smooth_image
+from sklearn.datasets import load_digits
+from sklearn.neighbors import NearestNeighbors
+
+from latentlab.errors import FileError, ShapeError
+from latentlab.images.arrays import to_uint8
+from latentlab.latents import LatentSpec
+from latentlab.loaders.base import LatentVAE, ModelOrigin
+from latentlab.measures import MEASURES
+from latentlab.measures.batch import Batch
+from latentlab.measures.locality import read_labels
+from latentlab.measures.protocols import Protocol
+from latentlab.measures.running import Measured, measure_images
+from latentlab.metrics import dimension, equivariance, locality
+from latentlab.metrics.spectrum import participation_ratio_corrected
+from latentlab.store.preparing import Prepared
+
+PLAIN = Protocol("plain", crop="none", size=0)
+
+
+class Pooling(LatentVAE):
+    """Means of 4×4 pixels and back: equivariant wherever cells move whole."""
+
+    def __init__(self) -> None:
+        spec = LatentSpec("pooling", 3, 4)
+        super().__init__(
+            spec, ModelOrigin("tests", "x"), device=torch.device("cpu"), dtype=torch.float32
+        )
+
+    def _encode(self, images: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return torch.nn.functional.avg_pool2d(images, 4), None
+
+    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return latents.repeat_interleave(4, -1).repeat_interleave(4, -2)
+
+
+def measured(vae: LatentVAE, name: str, n: int = 5, side: int = 48, **options: object) -> Measured:
+    levels = [to_uint8(smooth_image(side, side, seed=seed)).numpy() for seed in range(n)]
+    images = [Prepared(f"{k % 2}/{k}", one, sha256=str(k)) for k, one in enumerate(levels)]
+    found = measure_images(vae, images, {name: MEASURES.make(name, options)}, PLAIN)
+    assert found.skipped_metrics == {}
+    return found
+
+
+def test_average_pooling_is_equivariant() -> None:
+    values = measured(Pooling(), "equivariance").values
+    for kind in ("flips", "turns", "shift"):
+        assert values[f"encoder_{kind}"].value < 1e-10, kind
+        assert values[f"decoder_{kind}"].value < 1e-10, kind
+    assert 1e-6 < values["encoder_half_shift"].value < 0.05
+    assert values["encoder_scales"].value < 0.05
+
+
+def test_an_unsymmetric_model_is_not_equivariant(linear_vae: LinearVAE) -> None:
+    values = measured(linear_vae, "equivariance").values
+    assert values["encoder_flips"].value > 0.02
+    assert values["encoder_shift"].value < 1e-10, "every patch is transformed alike"
+
+
+def test_half_a_cell_is_the_mean_of_its_neighbors() -> None:
+    values = torch.arange(49.0).view(1, 1, 7, 7)
+    found = equivariance.shifted(values, 0.5)
+    assert found.shape == (1, 1, 3, 3)
+    assert float(found[0, 0, 0, 0]) == float(values[0, 0, 1:3, 1:3].mean())
+    with pytest.raises(ShapeError, match="more than 4"):
+        equivariance.shifted(values[..., :4, :4], 1.0)
+
+
+def test_noise_of_an_orthonormal_decoder(linear_vae: LinearVAE) -> None:
+    plain = linear_vae._decode
+    linear_vae._decode = lambda latents: 0.1 * plain(latents)  # so that nothing is clamped
+    found = measured(linear_vae, "noise", side=64)
+    for sigma in (0.05, 0.1, 0.2):
+        error = 6 / 48 * (0.1 * sigma) ** 2
+        expected = 10 * math.log10(4 / error)
+        assert found.values[f"noise_{sigma:g}"].value == pytest.approx(expected, abs=0.2)
+    assert list(found.curves["noise"]) == ["0.05", "0.1", "0.2", "0.5", "1"]
+
+
+def test_loops_of_a_projection_settle(linear_vae: LinearVAE) -> None:
+    plain = linear_vae._decode
+    linear_vae._decode = lambda latents: 0.5 * plain(latents)
+    values = measured(linear_vae, "loops").values
+    assert values["loop_settles"].value == pytest.approx(0.25, rel=1e-4)
+    assert values["loops_1"].value > values["loops_2"].value > values["loops_4"].value
+
+
+def test_precision_is_pytorchs_rounding() -> None:
+    import latentlab
+
+    found = measured(latentlab.load_vae("linear", dtype="float32"), "precision", side=32).values
+    assert found["float16_overflow"].value == found["bfloat16_overflow"].value == 0
+    assert 1e-4 < found["float16_encode"].value < found["bfloat16_encode"].value < 0.02
+    assert found["float16_decode"].value > found["bfloat16_decode"].value > 40
+
+
+def test_dimensions_of_the_digits_are_scikit_dimensions() -> None:
+    digits = load_digits().data
+    distances = dimension.neighbor_distances(digits, 20)
+    theirs = NearestNeighbors(n_neighbors=21).fit(digits).kneighbors()[0][:, :20]
+    assert np.allclose(distances, theirs)
+    assert dimension.two_nn(distances) == pytest.approx(8.9082, abs=1e-3)
+    for k, expected in ((5, 8.1099), (10, 7.4195), (20, 6.8448)):
+        inverse = dimension.inverse_dimensions(distances, k)
+        assert 1 / inverse.mean() == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_planted_dimension_and_too_few_images(linear_vae: LinearVAE) -> None:
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.randn(3, 6 * 8 * 8, generator=generator)
+    latents = (torch.randn(300, 3, generator=generator) @ basis).view(300, 6, 8, 8)
+    tally = MEASURES.make("dimension").begin(PLAIN)
+    batch = Batch(linear_vae, PLAIN, torch.zeros(300, 3, 32, 32), tuple(map(str, range(300))))
+    batch.latents = latents
+    tally.add(batch)
+    values = tally.finish().values
+    assert values["two_nn"].value == pytest.approx(3, abs=0.4)
+    assert values["mle_10"].low < 3.1 < values["mle_10"].high + 0.3
+    rows = latents.flatten(1).double().numpy()
+    rows -= rows.mean(0)
+    variances = np.linalg.svd(rows, compute_uv=False) ** 2 / 299
+    expected = participation_ratio_corrected(variances, 300, np.square(rows).sum(1))
+    assert values["participation_ratio"].value == pytest.approx(expected)
+    few = MEASURES.make("dimension").begin(PLAIN)
+    with pytest.raises(Exception, match="at least 50"):
+        few.finish()
+
+
+def test_locality_of_noise_and_of_a_ramp() -> None:
+    noise = torch.randn(20, 8, 16, 16, generator=torch.Generator().manual_seed(0))
+    lds, cds = locality.locality(noise)
+    assert abs(float(lds.mean())) < 0.01
+    assert abs(float(cds.mean())) < 0.01
+    angles = torch.linspace(0, math.pi, 16)
+    turning = torch.stack([angles.cos(), angles.sin()])[None, :, None].expand(1, 2, 16, 16)
+    lds, cds = locality.locality(turning)
+    assert float(lds) > 0.5
+    assert float(cds) > 0.5
+    cosines, distances = locality.cosines_by_distance(noise[:1])
+    cells = noise[0].flatten(1).T.double().numpy()
+    cells /= np.linalg.norm(cells, axis=1, keepdims=True)
+    places = np.stack(np.unravel_index(np.arange(256), (16, 16)), 1)
+    far = np.linalg.norm(places[:, None] - places, axis=2).round()
+    expected = (cells @ cells.T)[far == 3].mean()
+    assert float(cosines[0, distances == 3]) == pytest.approx(expected)
+
+
+def test_white_noise_has_a_viv_of_half_pi() -> None:
+    noise = np.random.default_rng(0).normal(size=(400, 4, 8, 8))
+    assert locality.interpolation_information(noise, np.zeros(400)) == pytest.approx(
+        math.pi / 2, rel=0.02
+    )
+    smooth = noise.cumsum(-1).cumsum(-2)
+    assert locality.interpolation_information(smooth, np.zeros(400)) < 1.2
+    with pytest.raises(ShapeError, match="at least 33"):
+        locality.interpolation_information(noise[:20], np.zeros(20))
+
+
+def test_neighbors_of_a_class_are_scikit_learns() -> None:
+    rng = np.random.default_rng(0)
+    rows, labels = rng.normal(size=(60, 5)), rng.integers(0, 3, 60)
+    found = locality.same_class_neighbors(rows, labels, 5)
+    theirs = NearestNeighbors(n_neighbors=5, metric="cosine").fit(rows)
+    nearest = theirs.kneighbors(return_distance=False)
+    assert np.allclose(found, (labels[nearest] == labels[:, None]).mean(1))
+
+
+def test_classes_are_read_off_and_shuffled_ones_are_not(linear_vae: LinearVAE) -> None:
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(60, 6, 4, 4, generator=generator)
+    latents[::2, 0] += 3
+    paths = tuple(f"{k % 2}/{k}.png" for k in range(60))
+    tally = MEASURES.make("semantics", {"labels": "folders"}).begin(PLAIN)
+    batch = Batch(linear_vae, PLAIN, torch.zeros(60, 3, 16, 16), paths)
+    batch.latents = latents
+    tally.add(batch)
+    values = tally.finish().values
+    assert values["probe"].value > 0.95
+    assert values["lnc_5"].low > 0.7
+    assert 0.25 < values["probe_chance"].value < 0.75
+    assert values["lnc_5_chance"].low < 0.5 < values["lnc_5_chance"].high + 0.05
+
+
+def test_labels_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_text("path,label\na.png,cat\nb.png,dog\n")
+    assert read_labels(str(file), ("a.png",)) == {"a.png": "cat", "b.png": "dog"}
+    file.write_text("file,class\na.png,cat\n")
+    with pytest.raises(FileError, match="columns path and label"):
+        read_labels(str(file), ("a.png",))
+
+
+def test_the_geometry_of_an_orthonormal_decoder(linear_vae: LinearVAE) -> None:
+    found = measured(linear_vae, "geometry", n=2, side=16, probes=4).values
+    assert found["decoder_gain"].value == pytest.approx(1, rel=1e-4)
+    assert found["decoder_trace"].value == pytest.approx(6 * 16, rel=1e-4)
+    assert found["decoder_dimension"].value == pytest.approx(6 * 16, rel=1e-3)
