@@ -18,6 +18,7 @@ from latentlab.cli.grouping import grouped
 from latentlab.cli.inputs import check_source
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.metrics import (
+    FeatureFile,
     Images,
     Labels,
     Only,
@@ -68,6 +69,7 @@ def compare(
     size: Size = None,
     samples: Images = 0,
     labels: Labels = None,
+    features: FeatureFile = None,
     per_image: Annotated[
         Literal["csv", "parquet"], typer.Option(help="File format of the values of each image.")
     ] = "csv",
@@ -84,7 +86,10 @@ def compare(
     from latentlab.results.folders import RUNS_FOLDER
 
     question = Question(
-        chosen_protocol(protocol, size), tuple(names), samples, given_things(labels)
+        chosen_protocol(protocol, size),
+        tuple(names),
+        samples,
+        given_things(labels=labels, features=features),
     )
     check_folder(output.out or RUNS_FOLDER)
     vaes = machine.load_all(quiet=output.quiet)

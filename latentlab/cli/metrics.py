@@ -46,6 +46,14 @@ Labels = Annotated[
     str | None,
     typer.Option(help="Classes of the images: folders, or a CSV file with columns path, label."),
 ]
+FeatureFile = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="A TorchScript or ONNX file, images in [-1, 1] to features (n, d), in which sets of "
+        "images are compared.",
+    ),
+]
 
 
 @grouped
@@ -61,6 +69,7 @@ def metrics(
     size: Size = None,
     samples: Images = 0,
     labels: Labels = None,
+    features: FeatureFile = None,
     spread: Annotated[
         bool,
         typer.Option("--spread", help="Also show PSNR and SSIM under the other protocols."),
@@ -74,7 +83,10 @@ def metrics(
     from latentlab.results.folders import RUNS_FOLDER
 
     question = Question(
-        chosen_protocol(protocol, size), tuple(names), samples, given_things(labels)
+        chosen_protocol(protocol, size),
+        tuple(names),
+        samples,
+        given_things(labels=labels, features=features),
     )
     for name in names:
         MEASURES.check(name)
@@ -101,10 +113,14 @@ def metrics(
         print(*facts["files"], sep="\n")
 
 
-def given_things(labels: str | None) -> dict[str, dict[str, str]]:
+def given_things(**things: str | None) -> dict[str, dict[str, str]]:
     """Return name of a metric → what it is given by options of the command."""
     return {
-        name: {"labels": labels} for name in MEASURES if labels and "labels" in MEASURES[name].needs
+        name: {thing: value}
+        for thing, value in things.items()
+        if value is not None
+        for name in MEASURES
+        if thing in MEASURES[name].needs
     }
 
 

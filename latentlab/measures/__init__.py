@@ -25,6 +25,8 @@ _FILES = {
     "dimension": ("dimension",),
     "locality": ("locality", "semantics"),
     "geometry": ("geometry",),
+    "distances": ("feature_distance", "interpolation"),
+    "perceptual": ("lpips", "dists"),
     "spectrum": ("sec", "spectrum", "low_pass"),
 }
 """Module → the metrics in it."""

@@ -123,7 +123,7 @@ def measure_images(
     ------
     ImageError : no image can be measured.
     """
-    run = _Pass(vae, protocol, {key: (one, one.begin(protocol)) for key, one in measures.items()})
+    run = _Pass(vae, protocol, measures)
     for done, image in enumerate(images, 1):
         run.take(image)
         if progress:
@@ -135,15 +135,19 @@ def measure_images(
 class _Pass:
     """The state of one pass: tallies, images of one shape that wait, and what was skipped."""
 
-    def __init__(
-        self, vae: LatentVAE, protocol: Protocol, tallies: dict[str, tuple[Measure, Tally]]
-    ) -> None:
-        self.vae, self.protocol, self.tallies = vae, protocol, tallies
+    def __init__(self, vae: LatentVAE, protocol: Protocol, measures: Mapping[str, Measure]) -> None:
+        self.vae, self.protocol = vae, protocol
+        self.tallies: dict[str, tuple[Measure, Tally]] = {}
         self.paths: list[str] = []
         self.waiting: list[Prepared] = []
         self.hashes: dict[str, str] = {}
         self.skipped: dict[str, str] = {}
         self.failed: dict[str, str] = {}
+        for key, one in measures.items():
+            try:
+                self.tallies[key] = one, one.begin(protocol)
+            except _FAILURES as error:
+                self.failed[key] = _reason(error)
 
     def take(self, image: Prepared) -> None:
         if image.levels is None:

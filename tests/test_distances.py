@@ -1,0 +1,139 @@
+"""Fréchet and kernel distances against closed forms, SciPy and known feature spaces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from linear_vae import LinearVAE, smooth_image
+from scipy.linalg import sqrtm
+
+from latentlab.errors import LatentlabError, ShapeError
+from latentlab.images.arrays import to_uint8
+from latentlab.measures import MEASURES
+from latentlab.measures.distances import features_of, load_features
+from latentlab.measures.protocols import Protocol
+from latentlab.measures.running import Measured, measure_images
+from latentlab.metrics import frechet
+from latentlab.store.preparing import Prepared
+
+PLAIN = Protocol("plain", crop="none", size=0)
+
+
+def means(images: torch.Tensor) -> torch.Tensor:
+    """Return the means of the channels over the halves of images, (n, 6)."""
+    return torch.cat([half.mean((2, 3)) for half in images.chunk(2, 3)], 1)
+
+
+def measured(vae: LinearVAE, n: int, *names: str, features: object = means) -> Measured:
+    levels = [to_uint8(smooth_image(16, 16, seed=seed)).numpy() for seed in range(n)]
+    images = [Prepared(str(k), one, sha256=str(k)) for k, one in enumerate(levels)]
+    made = {name: MEASURES.make(name, {"features": features}) for name in names}
+    return measure_images(vae, images, {**made, "mse": MEASURES.make("mse")}, PLAIN)
+
+
+def test_the_distance_of_gaussians_is_the_closed_form() -> None:
+    rng = np.random.default_rng(0)
+    mean, other = rng.normal(size=(2, 7))
+    left, right = (one @ one.T for one in rng.normal(size=(2, 7, 9)))
+    found = frechet.frechet_of_gaussians(mean, left, other, right)
+    expected = np.square(mean - other).sum() + np.trace(left + right - 2 * sqrtm(left @ right).real)
+    assert found == pytest.approx(expected, abs=1e-8)
+    a, b = np.diag(rng.random(7)), np.diag(rng.random(7))
+    expected = np.square(np.sqrt(a) - np.sqrt(b)).sum()
+    assert frechet.frechet_of_gaussians(mean, a, mean, b) == pytest.approx(expected, abs=1e-8)
+
+
+def test_the_extrapolation_has_no_bias_and_its_interval_covers() -> None:
+    hits, values, plain = [], [], []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        a, b = rng.normal(size=(2, 400, 5))
+        b[:, 0] += 0.5
+        found = frechet.frechet_at_infinity(a, b)
+        values.append(found.value)
+        plain.append(frechet.frechet_distance(a, b))
+        hits.append(found.low <= 0.25 <= found.high)
+    assert np.mean(values) == pytest.approx(0.25, abs=0.02)
+    assert np.mean(plain) > 0.265
+    assert np.mean(hits) >= 0.85
+
+
+def test_the_kernel_distance_is_a_sum_over_pairs() -> None:
+    a, b = np.random.default_rng(0).normal(size=(2, 6, 3))
+    kernel = lambda x, y: (x @ y / 3 + 1) ** 3  # noqa: E731
+    within = [
+        np.mean([kernel(one[i], one[j]) for i in range(6) for j in range(6) if i != j])
+        for one in (a, b)
+    ]
+    between = np.mean([kernel(x, y) for x in a for y in b])
+    assert frechet.kernel_distance(a, b) == pytest.approx(sum(within) - 2 * between)
+
+
+def test_reconstructions_in_any_feature_space(linear_vae: LinearVAE) -> None:
+    found = measured(linear_vae, 60, "feature_distance", "interpolation")
+    assert found.skipped_metrics == {}
+    assert found.values["frechet"].value >= 0
+    assert found.values["frechet_infinity"].low < found.values["frechet"].value
+    assert found.values["interpolated_frechet"].value > 0
+    assert "6 features" in found.values["frechet"].note
+
+
+def test_too_few_images_and_a_wrong_feature_space_leave_the_rest(linear_vae: LinearVAE) -> None:
+    few = measured(linear_vae, 6, "feature_distance")
+    assert "at least 50" in few.skipped_metrics["feature_distance"]
+    assert few.values["mse"].n == 6
+    wrong = measured(linear_vae, 6, "feature_distance", features=lambda images: images)
+    assert "(n, d)" in wrong.skipped_metrics["feature_distance"]
+    assert wrong.values["mse"].n == 6
+    missing = measured(linear_vae, 6, "feature_distance", features="nowhere.pt")
+    assert "nowhere.pt" in missing.skipped_metrics["feature_distance"]
+
+
+def test_features_of_an_onnx_file(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    helper, number = onnx.helper, onnx.TensorProto.FLOAT
+    node = helper.make_node("GlobalAveragePool", ["x"], ["y"])
+    flat = helper.make_node("Flatten", ["y"], ["z"])
+    shapes = (helper.make_tensor_value_info("x", number, ["n", 3, "h", "w"]),)
+    out = (helper.make_tensor_value_info("z", number, ["n", 3]),)
+    graph = helper.make_graph([node, flat], "means", shapes, out)
+    opset = [helper.make_opsetid("", 13)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=8)
+    onnx.save(model, tmp_path / "means.onnx")
+    images = torch.rand(2, 3, 4, 5)
+    found = features_of(load_features(str(tmp_path / "means.onnx")), images)
+    assert np.allclose(found, images.mean((2, 3)).numpy(), atol=1e-6)
+    (tmp_path / "broken.onnx").write_bytes(b"nothing")
+    for name, told in {"broken.onnx": "an ONNX file", "features.txt": "TorchScript"}.items():
+        with pytest.raises(LatentlabError, match=told):
+            load_features(str(tmp_path / name))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_features_of_a_torchscript_file(tmp_path: Path) -> None:
+    module = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    torch.jit.trace(module, torch.zeros(1, 3, 4, 4)).save(tmp_path / "means.pt")
+    images = torch.rand(2, 3, 4, 5)
+    found = features_of(load_features(str(tmp_path / "means.pt")), images)
+    assert np.allclose(found, images.mean((2, 3)).numpy(), atol=1e-6)
+
+
+def test_features_of_other_lengths_are_refused() -> None:
+    with pytest.raises(ShapeError, match="one row a sample"):
+        frechet.frechet_distance(np.zeros((4, 3)), np.zeros((4, 2)))
+
+
+def test_a_perceptual_metric_without_its_package_says_what_to_install(
+    linear_vae: LinearVAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    images = [Prepared("a", to_uint8(smooth_image(16, 16)).numpy(), sha256="a")]
+    made = {name: MEASURES.make(name) for name in ("lpips", "mse")}
+    found = measure_images(linear_vae, images, made, PLAIN)
+    assert "pip install 'latentlab[perceptual]'" in found.skipped_metrics["lpips"]
+    assert found.values["mse"].n == 1
