@@ -49,7 +49,7 @@ WITHOUT = {
     "components": {"diffusers", "sklearn", "PIL", "huggingface_hub"},
     "directions": {"diffusers", "PIL", "huggingface_hub"},
     "walks": {"diffusers", "sklearn", "PIL", "huggingface_hub"},
-    "measures": {"diffusers", "matplotlib", "PIL", "huggingface_hub"},
+    "measures": {"diffusers", "PIL", "huggingface_hub"},
     "results": {"diffusers", "sklearn", "PIL", "huggingface_hub"},
     "recipes": {"diffusers", "sklearn", "PIL", "huggingface_hub"},
     "sklearn": {"diffusers", "matplotlib", "PIL", "huggingface_hub"},

@@ -18,10 +18,10 @@ from latentlab.images.reading import save_png
 from latentlab.measures.comparison import Comparison
 from latentlab.measures.protocols import Protocol
 from latentlab.measures.running import Measured
+from latentlab.measures.tables import latex, markdown
 from latentlab.metrics.bootstrap import studentize_difference
 from latentlab.recipes.contrasting import analyze_comparison, compare
 from latentlab.recipes.evaluating import Question
-from latentlab.results.comparisons import latex, markdown
 
 PLAIN = Protocol("plain", size=32)
 
@@ -126,7 +126,12 @@ def test_an_interrupted_comparison_continues(
 
 
 def test_tables_carry_the_protocol_and_mark_the_best(photos: Path) -> None:
-    facts = compare([LinearVAE(), Darker()], photos, PLAIN, only=["psnr", "ssim"]).facts()
+    found = compare([LinearVAE(), Darker()], photos, PLAIN, only=["psnr", "ssim"])
+    facts = found.facts()
+    assert found._repr_html_().count("<b>") == 2
+    assert repr(found) == "Comparison of linear, linear (2) in 2 values"
+    with pytest.raises(UsageError, match="without curves"):
+        found.plot()
     assert facts["models"] == ["linear", "linear (2)"]
     assert "protocol plain: square, lanczos 32×32" in markdown(facts)
     assert "| psnr (dB) |" in markdown(facts)

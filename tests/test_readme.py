@@ -57,6 +57,7 @@ SMALLER = {
     "transfer": ("--samples", "8", "--components", "2"),
     "interpolate": ("--steps", "3"),
     "encode": (),
+    "compare": ("--samples", "2", "--size", "32"),
     "store info": (),
     "store verify": (),
     "store export": (),

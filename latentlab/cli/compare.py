@@ -117,7 +117,7 @@ def compare(
 
 def summarize(facts: Mapping[str, Any]) -> list[Any]:
     """Return the table of all models, what is better, the protocol, and what was left out."""
-    from latentlab.results.comparisons import cell_of, footnotes
+    from latentlab.measures.tables import cell_of, footnotes
 
     models = facts["models"]
     rows = [

@@ -94,6 +94,8 @@ def draw_panels(
         if heading in logarithmic:
             ax.set_xscale("log")
             ax.set_yscale("log")
+        elif all(float(value).is_integer() for x, _ in curves.values() for value in x):
+            ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set_xlabel(axes[heading][0])
         ax.set_ylabel(axes[heading][1])
         set_title(ax, heading)

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from latentlab.errors import UsageError
 from latentlab.measures.base import Measure
+from latentlab.measures.curves import PANELS, Panel, panels_of
 from latentlab.measures.running import Measured
 from latentlab.metrics.bootstrap import (
     FEWEST,
@@ -20,6 +21,9 @@ from latentlab.metrics.bootstrap import (
     joint_quantile,
     studentize_difference,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DISPUTED_BY = ("psnr", "mse", "ssim")
 """Values by whose differences images are disputed: the first that was measured."""
@@ -48,7 +52,7 @@ class Difference:
     better: int | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
     """What metrics found for several models on the same images.
 
@@ -193,6 +197,37 @@ class Comparison:
                 for model, one in zip(self.models, self.measured, strict=True)
             ],
         }
+
+    @property
+    def panels(self) -> dict[str, Panel]:
+        """Return title of a panel → model → x and y, for the curves that were measured."""
+        pairs = zip(self.models, self.measured, strict=True)
+        return panels_of({name: one.curves for name, one in pairs})
+
+    def plot(self) -> Figure:
+        """Return a figure of the models' curves over each other.
+
+        Raises
+        ------
+        UsageError : no metric with a curve was measured.
+        """
+        from latentlab.figures.comparison import draw_panels
+
+        if not (panels := self.panels):
+            raise UsageError(
+                "values without curves", "spectrum, latents, noise or loops", "measure one of these"
+            )
+        labels = {title: (x, y) for title, x, y in PANELS.values()}
+        logarithmic = [PANELS["latent_profile"][0]]
+        return draw_panels(panels, axes=labels, logarithmic=logarithmic)
+
+    def __repr__(self) -> str:
+        return f"Comparison of {', '.join(self.models)} in {len(self.names)} values"
+
+    def _repr_html_(self) -> str:
+        from latentlab.measures.tables import html
+
+        return html(self.facts())
 
     def _row(self, name: str) -> dict[str, Any]:
         best = self.best(name)

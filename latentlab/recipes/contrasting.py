@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from latentlab.encoding.encoder import describe_model
 from latentlab.errors import UsageError
 from latentlab.figures.canvas import write_figure
-from latentlab.figures.comparison import compose_reconstructions, draw_panels
+from latentlab.figures.comparison import compose_reconstructions
 from latentlab.images.arrays import from_uint8, to_uint8
 from latentlab.images.framing import frame_levels
 from latentlab.images.reading import save_png
@@ -158,7 +158,9 @@ def analyze_comparison(
     say(question.protocol.describe())
     folder = folder or create_run(images.resolve().name, "compared")
     found = _compare(vaes, images, question, folder=folder, say=say, progress=progress)
-    files = [*_draw_curves(found, folder, figure_format)]
+    files = []
+    if found.panels:
+        files.append(write_figure(folder, "curves", found.plot(), figure_format))
     if sheet := _draw_disputed(vaes, found, images, folder):
         files.append(sheet)
     run = {
@@ -202,44 +204,3 @@ def _draw_disputed(
         title="most disputed images first; error maps end at 25 % of the range",
     )
     return save_png(folder / "reconstructions.png", sheet)
-
-
-_PANELS: Mapping[str, tuple[str, str, str]] = {
-    "latent_profile": ("power of latents", "frequency / Nyquist", "power"),
-    "token_variance": ("explained variance of tokens", "components", "cumulative share"),
-    "noise": ("robustness to noise", "σ of the noise", "PSNR against D(z), dB"),
-    "loops": ("encode–decode loops", "loops", "PSNR against the image, dB"),
-}
-"""Curve → title and axes of its panel."""
-
-
-def _draw_curves(found: Comparison, folder: Path, figure_format: str) -> list[Path]:
-    """Write the curves of all models over each other, if there are any; return the paths."""
-    panels: dict[str, dict[str, Any]] = {}
-    for curve, (title, *_) in _PANELS.items():
-        having = {
-            name: _points(curve, one.curves[curve])
-            for name, one in zip(found.models, found.measured, strict=True)
-            if curve in one.curves
-        }
-        if drawn := {name: points for name, points in having.items() if len(points[0]) > 1}:
-            panels[title] = drawn
-    if not panels:
-        return []
-    labels = {title: (x, y) for title, x, y in _PANELS.values()}
-    logarithmic = [_PANELS["latent_profile"][0]]
-    figure = draw_panels(panels, axes=labels, logarithmic=logarithmic)
-    return [write_figure(folder, "curves", figure, figure_format)]
-
-
-def _points(curve: str, found: Any) -> tuple[list[float], list[float]]:
-    """Return x and y of a curve, without points that are unknown."""
-    if isinstance(found, Mapping):
-        pairs = [(float(x), y) for x, y in found.items()]
-    elif curve == "latent_profile":
-        # Images of one color have no power, which logarithmic axes cannot show.
-        pairs = [((k + 0.5) / len(found), y or None) for k, y in enumerate(found)]
-    else:
-        pairs = [(float(k + 1), y) for k, y in enumerate(found)]
-    known = [(x, y) for x, y in pairs if y is not None and math.isfinite(y)]
-    return [x for x, _ in known], [y for _, y in known]

@@ -1,0 +1,105 @@
+"""The table of a comparison as text: Markdown, LaTeX, CSV and HTML."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from latentlab.measures.protocols import Protocol
+
+
+def cell_of(row: Mapping[str, Any], model: str) -> str:
+    """Return the text of a model's value with its interval; a dash where it has none."""
+    value = row["values"].get(model)
+    if value is None or value["value"] is None:
+        return "–"
+    if value["low"] is None or value["high"] is None:
+        return f"{value['value']:.4g}"
+    return f"{value['value']:.4g} ({value['low']:.4g} to {value['high']:.4g})"
+
+
+def markdown(facts: Mapping[str, Any]) -> str:
+    """Return the table in Markdown, with the protocol below it."""
+    models = facts["models"]
+    lines = [
+        f"| metric | {' | '.join(models)} | better |",
+        f"|---|{'---:|' * len(models)}---|",
+    ]
+    for row in facts["table"]:
+        cells = [cell_of(row, model) for model in models]
+        unit = f" ({row['unit']})" if row["unit"] else ""
+        lines.append(f"| {row['metric']}{unit} | {' | '.join(cells)} | {row['best'] or ''} |")
+    return "\n".join([*lines, "", *footnotes(facts), ""])
+
+
+def footnotes(facts: Mapping[str, Any]) -> list[str]:
+    """Return what has to stand below every table: protocol, images, and how differences count."""
+    return [
+        f"{facts['n_images']:,} images, protocol {Protocol(**facts['protocol']).describe()}.",
+        f"Intervals: 95 % over images. Better: in a paired difference over the same images whose "
+        f"interval excludes 0, jointly for all {facts['comparisons']:,} comparisons.",
+    ]
+
+
+def latex(facts: Mapping[str, Any]) -> str:
+    """Return the table for LaTeX with booktabs; intervals become ± half their width."""
+    models = facts["models"]
+    lines = [
+        rf"\begin{{tabular}}{{l{'r' * len(models)}}}",
+        r"\toprule",
+        " & ".join(["metric", *map(_escaped, models)]) + r" \\",
+        r"\midrule",
+    ]
+    for row in facts["table"]:
+        unit = f" ({row['unit']})" if row["unit"] else ""
+        cells = [_latex_cell(row, model) for model in models]
+        lines.append(" & ".join([_escaped(f"{row['metric']}{unit}"), *cells]) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    return "\n".join([*lines, *(f"% {line}" for line in footnotes(facts)), ""])
+
+
+def _latex_cell(row: Mapping[str, Any], model: str) -> str:
+    value = row["values"].get(model)
+    if value is None or value["value"] is None:
+        return "--"
+    text = f"{value['value']:.4g}"
+    if value["low"] is not None and value["high"] is not None:
+        text += rf" \pm {(value['high'] - value['low']) / 2:.2g}"
+    return rf"$\mathbf{{{text}}}$" if row["best"] == model else f"${text}$"
+
+
+def _escaped(text: str) -> str:
+    for plain in "&%$#_{}":
+        text = text.replace(plain, f"\\{plain}")
+    return text.replace("σ", r"$\sigma$").replace("Δ", r"$\Delta$").replace("²", "$^2$")
+
+
+def comma_separated(facts: Mapping[str, Any]) -> str:
+    """Return a row for each metric and model."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["metric", "unit", "model", "value", "low", "high", "n", "note"])
+    for row in facts["table"]:
+        for model, value in row["values"].items():
+            parts = (value[key] for key in ("value", "low", "high", "n", "note"))
+            writer.writerow([row["metric"], row["unit"], model, *parts])
+    return text.getvalue()
+
+
+def html(facts: Mapping[str, Any]) -> str:
+    """Return the table for a notebook, with the best in bold and the protocol below."""
+    models = facts["models"]
+    head = "".join(f"<th>{escape(text)}</th>" for text in ("metric", *models))
+    rows = []
+    for row in facts["table"]:
+        unit = f" ({row['unit']})" if row["unit"] else ""
+        cells = [f"<td>{escape(row['metric'] + unit)}</td>"]
+        for model in models:
+            text = escape(cell_of(row, model))
+            cells.append(f"<td>{f'<b>{text}</b>' if row['best'] == model else text}</td>")
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    below = " ".join(map(escape, footnotes(facts)))
+    return f"<table><tr>{head}</tr>{''.join(rows)}</table><p>{below}</p>"
