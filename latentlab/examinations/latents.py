@@ -31,7 +31,7 @@ _CONSTANT = "the latents do not vary"
 _DEAD = 0.01
 """Share of the median channel's deviation, as in `latentlab store stats`."""
 _RING = 5
-_LOUD = 2.5
+_LOUD = 4.0
 
 
 def examine_finite(latents: Latents, decoded: Sequence[Tensor]) -> Finding:
@@ -167,7 +167,7 @@ def examine_droplets(latents: Latents, stride: int) -> Finding:
     """Return whether cells stand out from their surroundings by their norm.
 
     The value is the norm of a cell, with channels in standard deviations from their mean, over the
-    largest norm in the ring of 16 cells two cells away. Only cells of norm 2.5 times the root mean
+    largest norm in the ring of 16 cells two cells away. Only cells of norm 4 times the root mean
     square or more count: a flat image has quiet surroundings.
     """
     import torch
@@ -191,8 +191,8 @@ def examine_droplets(latents: Latents, stride: int) -> Finding:
         "× surroundings",
         says=f"the loudest lone cell has {best:.2g} times the norm of its surroundings"
         if best
-        else "no cell is louder than 2.5 times the root mean square",
-        reason="photos on healthy models had 2.2 at most",
+        else "no cell is louder than 4 times the root mean square",
+        reason="photos on healthy models had 2.2 at most among loud cells",
         advice="the encoder hides information in a few cells: mask them when a diffusion model is "
         "trained, or replace group norms by ones that keep the magnitude",
         place=place,
@@ -226,10 +226,10 @@ def examine_outliers(latents: Latents, stride: int) -> Finding:
     return beyond(
         "black holes",
         worst,
-        30,
+        45,
         "σ of the inner 99 %",
         says=f"the farthest value is {worst:.3g} deviations away",
-        reason="patch transforms, whose values have the heaviest tails, had up to 27 on photos",
+        reason="patch transforms, whose values have the heaviest tails, had up to 43 on photos",
         advice="clip latents before training a diffusion model on them, and look at what the cell "
         "shows: models of this kind hide the image's brightness there",
         place=place,

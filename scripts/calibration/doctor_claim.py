@@ -61,6 +61,11 @@ def _healthy_on_crops(seed: int) -> Outcome:
     return {"any finding": bool(diagnose(_plain("linear"), crops(8, seed)).found)}
 
 
+def _healthy_at_256(seed: int) -> Outcome:
+    photos = measured_photos(8, seed, POOLS["linear"], side=256)
+    return {"any finding": bool(diagnose(_plain("linear"), photos).found)}
+
+
 def _planted(model: str, seed: int) -> Outcome:
     """Plant one defect after the other, and diagnose each."""
     photos = measured_photos(8, seed, POOLS[model])
@@ -82,12 +87,13 @@ _COMPUTED_RUNS = {"mini": 10, "TAEF2": 4}
 CLAIM = Claim(
     name="doctor",
     says="`latentlab doctor`: a finding, or none",
-    assumes="photos at 128 pixels; thresholds were chosen on half of 1,000 photos, measured on "
-    "the other half",
+    assumes="photos, at 128 pixels if nothing else is said; thresholds were chosen on half of 1,000 "
+    "photos and measured on the other half",
     breaks="drawings and screenshots, whose flat areas and sharp lines are not those of photos; "
     "defects that images do not share",
     cells=(
         Cell("linear, 8 crops of the two sample images", SIZE, _healthy_on_crops, runs=100),
+        Cell("linear, 8 photos at 256 pixels", SIZE, _healthy_at_256, runs=40, quick=False),
         *(
             Cell(
                 f"{model}, {count} photo{'s' if count > 1 else ''}",

@@ -40,18 +40,18 @@ def _sample(name: str) -> Tensor:
     return read_image(f"{PREFIX}{name}").pixels
 
 
-def measured_photos(count: int, seed: int, pool: int = 60) -> Tensor:
-    """Return some of ``pool`` photos (count, 3, SIDE, SIDE) by which no threshold was chosen.
+def measured_photos(count: int, seed: int, pool: int = 60, side: int = SIDE) -> Tensor:
+    """Return some of ``pool`` photos (count, 3, side, side) by which no threshold was chosen.
 
     Thresholds were chosen on photos of even number in the order of their names; these have odd
     numbers.
     """
     chosen = torch.randperm(pool, generator=generator_of(seed))[:count]
-    return torch.stack([_photo(int(k)) for k in chosen])
+    return torch.stack([_photo(int(k), side) for k in chosen])
 
 
 @cache
-def _photo(number: int) -> Tensor:
+def _photo(number: int, side: int) -> Tensor:
     paths = sorted(PHOTOS.glob("*.jpg"))[1::2]
     order = torch.randperm(len(paths), generator=generator_of(1))
-    return read_image(paths[int(order[number])], size=SIDE).pixels
+    return read_image(paths[int(order[number])], size=side).pixels
