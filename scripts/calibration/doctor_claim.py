@@ -87,8 +87,8 @@ _COMPUTED_RUNS = {"mini": 10, "TAEF2": 4}
 CLAIM = Claim(
     name="doctor",
     says="`latentlab doctor`: a finding, or none",
-    assumes="photos, at 128 pixels if nothing else is said; thresholds were chosen on half of 1,000 "
-    "photos and measured on the other half",
+    assumes="photos, at 128 pixels if nothing else is said; thresholds were chosen on half of "
+    "1,000 photos and measured on the other half",
     breaks="drawings and screenshots, whose flat areas and sharp lines are not those of photos; "
     "defects that images do not share",
     cells=(
