@@ -23,15 +23,19 @@ demo: setup
 	$(BIN)/latentlab pca $(DEMO_IMAGE) --size 256
 	$(BIN)/latentlab traverse --components 5
 
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
+# All tests of a file run in one process, so that what they share is made once. Files with slow tests
+# come first, and that order is kept: nothing long is left for the end.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 \
+	--dist loadfile --no-loadscope-reorder
 
 # Everything that guards a user's result.
 test: setup
 	$(PYTEST) -m "not slow"
 
-# The rest, too: what compiles, builds, kills processes, or runs benchmarks and notebooks.
-test-all: test
-	$(PYTEST) -m slow
+# The rest, too: what compiles, builds, kills processes, or runs benchmarks and notebooks. One run,
+# because to collect the tests takes a quarter of a minute for each process.
+test-all: setup
+	$(PYTEST)
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -108,7 +108,8 @@ def test_a_few_seeds_of_every_claim_keep_its_bounds(
         if not cell.quick:
             continue
         found = calibration.claims.Measured()
-        for outcome in calibration.running.simulate(cell, range(SEEDS)):
+        # Where a figure is reported without a bound, nothing but a failure can be seen.
+        for outcome in calibration.running.simulate(cell, range(SEEDS if cell.bounds else 1)):
             found.add(cell.name, outcome)
         for figure, tally in found.cells[cell.name].items():
             low, high = tally.interval(0.99) if cell.bounds else (0, 0)

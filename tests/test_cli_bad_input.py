@@ -585,8 +585,15 @@ def break_writes(monkeypatch: pytest.MonkeyPatch, interruption: Interruption) ->
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("passing", range(5))
-@pytest.mark.parametrize("error", [FULL, KeyboardInterrupt()], ids=["full", "interrupt"])
+# A full disk at every write, an interrupt at the first and at the last.
+@pytest.mark.parametrize(
+    ("passing", "error"),
+    [
+        *((passing, FULL) for passing in range(5)),
+        (0, KeyboardInterrupt()),
+        (4, KeyboardInterrupt()),
+    ],
+)
 def test_writes_of_pca_that_break_off_keep_what_was_there(
     passing: int, error: BaseException, analyzed: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

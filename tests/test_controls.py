@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from command_line import CommandLine
+from command_line import SIZE, CommandLine
 from linear_vae import LinearVAE, smooth_image
 from sklearn import decomposition
 from torch import nn
@@ -65,7 +65,10 @@ def test_pca_reports_them_where_there_are_copies(cli: CommandLine) -> None:
         assert found["effective_dimension"]["lower"] <= found["effective_dimension"]["value"]
         assert [one["model"] for one in found["additivity"]] == ["linear", "cubic", "pairwise"]
     assert cli.pca("-k", "tokens").facts["controls"] == {}
-    assert "same copies as pixels" in cli("pca", cli.image, "-m", cli.model, "-n", 12).out
+    assert (
+        "same copies as pixels"
+        in cli("pca", cli.image, "-m", cli.model, "--size", SIZE, "-n", 12).out
+    )
 
 
 def test_random_weights_are_drawn_like_those_of_new_layers() -> None:
