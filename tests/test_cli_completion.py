@@ -145,6 +145,17 @@ def test_the_list_of_commands_is_that_of_the_whole_app(cli: CommandLine) -> None
     assert cli().out == cli("-h").out == cli("--help").out
 
 
+@pytest.mark.parametrize("group", [(), ("store",), ("digits",)])
+def test_what_a_command_does_is_one_line_in_the_list_and_none_is_cut_off(
+    group: tuple[str, ...], cli: CommandLine
+) -> None:
+    listed = cli(*group, "--help").out.partition("Commands:\n")[2].splitlines()
+    assert len(listed) >= 5
+    assert [
+        line for line in listed if not re.match(r"  \w+ +[A-Z].*\.$", line) or "..." in line
+    ] == []
+
+
 def test_no_option_is_lost_in_a_group(cli: CommandLine) -> None:
     from typer.main import get_command
 

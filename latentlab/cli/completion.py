@@ -12,7 +12,7 @@ def completion(
     context: typer.Context,
     shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="The shell.")],
 ) -> None:
-    """Print the script that completes commands, options and names in a shell.
+    """Print the script with which a shell completes commands.
 
     bash: put eval "$(latentlab completion bash)" into ~/.bashrc. zsh: the same with zsh, into
     ~/.zshrc after compinit. fish: write it to ~/.config/fish/completions/latentlab.fish.

@@ -69,7 +69,7 @@ def directions(
     features: options.Features = None,
     figure_format: options.FigureFormat = "png",
 ) -> None:
-    """Find directions around an image and say what each of them changes."""
+    """Find directions around an image and say what each changes."""
     how: dict[str, Any] = {
         "features": features,
         "labels": labels,

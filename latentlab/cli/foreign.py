@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 Key = Annotated[
     str | None,
-    typer.Option("--key", help="The array of a file that holds the latents. Default: recognized."),
+    typer.Option("--key", help="Name of the array that holds the latents. Default: detected."),
 ]
 Layout = Annotated[
     str | None,
     typer.Option(
         "--layout",
         help="How latents lie in an array: chw, nchw, nhwc, cthw, ncthw, ntchw, packed, "
-        "packed=HxW, sequence, vectors, or moments. Default: recognized.",
+        "packed=HxW, sequence, vectors, or moments. Default: detected.",
     ),
 ]
 Space = Annotated[
@@ -46,7 +46,7 @@ Links = Annotated[
 Bucket = Annotated[
     str | None,
     typer.Option(
-        "--bucket", metavar="CxHxW", help="Of latents of several shapes, only this: 4x32x48."
+        "--bucket", metavar="CxHxW", help="Use only the latents of this shape, such as 4x32x48."
     ),
 ]
 _SHOWN = 10

@@ -36,7 +36,10 @@ def interpolate(
     size: options.Size = AUTO,
     figure_format: options.FigureFormatBesideAnimations = "png",
 ) -> None:
-    """Interpolate between two images in latent space and plot how evenly they change."""
+    """Interpolate between two images in latent space.
+
+    Plots how evenly the image changes on the way.
+    """
     check_images((first, last))
     side = options.parse_size(size)
     from latentlab.machine.files import check_folder

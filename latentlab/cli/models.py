@@ -44,7 +44,7 @@ def models(
     offline: options.Offline = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """List the named models, download one of them, or measure the scale of one."""
+    """List the named models, download one, or measure its scale."""
     if measure is not None:
         facts = _measure(measure, images, samples, out, offline=offline, quiet=quiet)
         _print_measured(facts, out, json_output=json_output)

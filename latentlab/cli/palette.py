@@ -24,7 +24,10 @@ def palette(
     ] = 6,
     seed: options.Seed = 0,
 ) -> None:
-    """Find the affine map from latents to RGB, for previews, from images of flat colors."""
+    """Find the affine map from latents to RGB, for previews.
+
+    It is fitted to the latents of flat colors.
+    """
     vae = machine.load(quiet=output.quiet)
     from latentlab.recipes.palettes import analyze_palette
 

@@ -63,8 +63,8 @@ def pca(
     image: Annotated[
         list[str],
         typer.Argument(
-            help="Images, sample:flower or sample:china, each analyzed by itself; or a store, or "
-            "files, of latents."
+            help="Image files, sample:flower or sample:china, each analyzed by itself. Or a store, "
+            "or a file or folder of latents."
         ),
     ],
     machine: Machine,
@@ -106,7 +106,7 @@ def pca(
     follow_links: Links = False,
     bucket: Bucket = None,
 ) -> None:
-    """Plot the cumulative explained variance around an image, or of a whole store."""
+    """Find the principal components around an image or of a store."""
     from latentlab.store.opening import is_store
 
     given = expand(image)

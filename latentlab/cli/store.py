@@ -53,7 +53,10 @@ def verify(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Check every byte of a store and its images; exit with code 3 if anything is wrong."""
+    """Check every byte of a store, and of its images if given.
+
+    The exit code is 3 if anything is wrong.
+    """
     check_store(folder)
     from latentlab.store.opening import open_source
     from latentlab.store.verification import verify_store
@@ -82,7 +85,7 @@ def export(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write all latents of a store as one array, with the paths of their images."""
+    """Write all latents as one array, with the paths of the images."""
     check_store(folder)
     from latentlab.store.exporting import export_store
     from latentlab.store.reading import open_store
@@ -118,7 +121,10 @@ def import_(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Copy latents that another program wrote into a store, with their labels and sizes."""
+    """Copy latents that another program wrote into a store.
+
+    Their labels and sizes are kept.
+    """
     from latentlab.store.importing import import_latents
 
     found = open_foreign(source, key, layout, space, model, follow_links=follow_links, quiet=quiet)
@@ -148,7 +154,7 @@ def stats(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Print the statistics of latents and the constants that a trainer needs, in one pass."""
+    """Print statistics and the constants that a trainer needs."""
     from latentlab.store.statistics import measure_store
 
     how = {"follow_links": follow_links, "quiet": quiet}

@@ -37,7 +37,10 @@ def transfer(
     features: options.Features = None,
     figure_format: options.FigureFormat = "png",
 ) -> None:
-    """Compare what directions change at one image with what they change at others."""
+    """Try the directions of one image on others.
+
+    Says whether they change the same there, beside random directions.
+    """
     images = expand(images)
     check_images(images)
     FINDERS.check(finder)

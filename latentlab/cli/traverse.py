@@ -82,7 +82,10 @@ def traverse(
     features: options.Features = None,
     figure_format: options.FigureFormatBesideAnimations = "png",
 ) -> None:
-    """Step along the top components, or other directions, and write decoded animations."""
+    """Walk along the top components, or other directions.
+
+    Writes an animation of each and a sheet of all.
+    """
     if image is None:
         _refuse_image_options(context)
         check_run(run)

@@ -14,7 +14,7 @@ from latentlab.cli.digits.traverse import traverse
 from latentlab.cli.help import GroupedCommand
 
 digits = typer.Typer(
-    help="Handwritten digits: train small autoencoders and explore their latent spaces.",
+    help="Handwritten digits: train and explore small autoencoders.",
     rich_markup_mode=None,
 )
 for command in (train, interpolate, traverse, factors, sweep, export, demo):

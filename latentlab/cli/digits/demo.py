@@ -39,7 +39,10 @@ def demo(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Move a model's latents in the browser: serve the page on this machine, or write it."""
+    """Move a model's latents with sliders in the browser.
+
+    Serves the page on this machine, or writes it with --export.
+    """
     from latentlab.digits.demo import demo_page
     from latentlab.web.pages import export_page
 

@@ -20,7 +20,7 @@ def export(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write encoder and decoder as ONNX files, after checking them against PyTorch."""
+    """Write encoder and decoder as ONNX, checked against PyTorch."""
     from latentlab.errors import UsageError
 
     if onnx is None:

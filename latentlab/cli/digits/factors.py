@@ -27,7 +27,10 @@ def factors(
     quiet: options.Quiet = False,
     offline: options.Offline = False,
 ) -> None:
-    """Measure slant, thickness, width, height, area and length against every latent."""
+    """Find which latent follows slant, thickness or another factor.
+
+    Factors: slant, thickness, width, height, area and length.
+    """
     from latentlab.digits.factors import save_factors
     from latentlab.digits.folders import load_run
 

@@ -31,7 +31,7 @@ def interpolate(
     quiet: options.Quiet = False,
     offline: options.Offline = False,
 ) -> None:
-    """Animate the path from z_i to z_e and the digit decoded at every point of it.
+    """Animate the path between two latents and its digits.
 
     Without --start and --end, both are drawn from the prior with --seed.
     """

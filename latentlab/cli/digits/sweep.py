@@ -49,7 +49,10 @@ def sweep(
     quiet: options.Quiet = False,
     offline: options.Offline = False,
 ) -> None:
-    """Train a model for every β and seed: reconstruction against disentanglement."""
+    """Train a model for every β and seed.
+
+    Plots reconstruction against disentanglement.
+    """
     from latentlab.digits.beta_figure import save_sweep
     from latentlab.digits.beta_sweep import check_sweep, sweep_betas
     from latentlab.digits.models import DigitsConfig

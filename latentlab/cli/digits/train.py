@@ -51,7 +51,10 @@ def train(
     quiet: options.Quiet = False,
     offline: options.Offline = False,
 ) -> None:
-    """Train a model of digits; write weights, figures and a film of the training."""
+    """Train a model of digits.
+
+    Writes weights, figures and a film of the training.
+    """
     from latentlab.digits.models import DigitsConfig
     from latentlab.digits.objective import Beta
     from latentlab.digits.session import finish_training, resume_training, start_training

@@ -30,7 +30,10 @@ def traverse(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Move every latent under every label: a sheet, a film, and the changes of the digit."""
+    """Move every latent, for every digit.
+
+    Writes a sheet and a film, and measures how the digit changes.
+    """
     from latentlab.digits.folders import load_run
     from latentlab.digits.traversal import save_traversal, traversal_values
     from latentlab.figures.animation import check_format
