@@ -27,16 +27,16 @@ def describe_scale(deviation: float, name: str = "latents") -> str:
     >>> describe_scale(0.93)
     'latents: standard deviation 0.93 in model space'
     >>> print(describe_scale(0.058, "cat"))
-    cat: standard deviation 0.058 in model space, far from 1 (× 17 would give 1): check the \
-normalization of the model, and whether it is trained
+    cat: standard deviation 0.058 in model space, far from 1 (× 17 would give 1): is the model \
+trained, and this its scale? MODEL@none leaves it out, `latentlab models --measure MODEL` measures one
     """
     line = f"{name}: standard deviation {deviation:.2g} in model space"
     if not is_far_from_one(deviation):
         return line
     factor = f" (× {1 / deviation:.2g} would give 1)" if deviation > 0 else ""
     return (
-        f"{line}, far from 1{factor}: check the normalization of the model, and whether it is "
-        "trained"
+        f"{line}, far from 1{factor}: is the model trained, and this its scale? MODEL@none leaves "
+        "it out, `latentlab models --measure MODEL` measures one"
     )
 
 

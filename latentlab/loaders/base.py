@@ -1,6 +1,7 @@
 """The interface that every VAE has in latentlab.
 
-Images are (B, 3, H, W) in [−1, 1]. Latents are (B, C, H/stride, W/stride) in model space.
+Images are (B, 3, H, W) in [−1, 1], also for models of gray or transparent images, whose own
+channels are made here and nowhere else. Latents are (B, C, H/stride, W/stride) in model space.
 A subclass implements two methods, :meth:`LatentVAE._encode` and :meth:`LatentVAE._decode`;
 shapes, devices and dtypes are handled here.
 """
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from latentlab.errors import ShapeError
 from latentlab.latents import LatentSpec, Posterior
+from latentlab.loaders.image_channels import from_rgb, to_rgb
 from latentlab.loaders.normalization import Affine
 
 
@@ -53,6 +55,7 @@ class LatentVAE(ABC):
     device : torch.device of the weights
     dtype : torch.dtype of the weights; results are float32 regardless
     image_dtype : torch.dtype in which the encoder takes images
+    image_channels : channels of the model's own images: 3, or 1 for gray, 4 for RGBA, or others
     batch_sizes : (half, height, width) → the fastest batch size, for the sizes measured so far
     compiled_by : backend of torch.compile, or None if the VAE is not compiled
     """
@@ -65,6 +68,7 @@ class LatentVAE(ABC):
         self.device = device
         self.dtype = dtype
         self.image_dtype = dtype
+        self.image_channels = 3
         self.batch_sizes: dict[tuple[str, int, int], int] = {}
         self.compiled_by: Any = None
 
@@ -74,20 +78,26 @@ class LatentVAE(ABC):
         Parameters
         ----------
         images : Tensor, (B, 3, H, W), expected in [−1, 1] but not clamped; H and W are multiples
-            of ``spec.multiple``. Gradients flow through the encoder.
+            of ``spec.multiple``. A model of gray images gets their luma, one of RGBA gets them
+            opaque; (B, ``image_channels``, H, W) is taken as it is. Gradients flow through the
+            encoder.
 
         Raises
         ------
-        ShapeError : not a 4-D batch with three channels, or sides that are not such multiples.
+        ShapeError : not a 4-D batch with such channels, or sides that are not such multiples.
         """
         advice = "crop or pad the images, or call latentlab.encode, which crops them"
-        self._check_batch("images", images, 3, self.spec.multiple, advice)
+        images = from_rgb(images, self.image_channels)
+        self._check_batch("images", images, self.image_channels, self.spec.multiple, advice)
         self._check_side("images", images, self.only_side)
         mean, logvar = self._encode(self._place(images, self.image_dtype))
         return Posterior(mean.float(), None if logvar is None else logvar.float())
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return images (B, 3, H, W), float32, approximately in [−1, 1] and not clamped.
+
+        Gray images are repeated, RGBA is blended on white, and other numbers of channels than
+        1, 3 and 4 are returned as they are.
 
         Parameters
         ----------
@@ -102,7 +112,8 @@ class LatentVAE(ABC):
         advice = "pass a latent that this model encoded"
         self._check_batch("latents", latents, self.spec.channels, cells, advice)
         self._check_side("latents", latents, (self.only_side or 0) // self.spec.stride)
-        return self._decode(self._place(latents, self.dtype)).float()
+        images = self._decode(self._place(latents, self.dtype)).float()
+        return to_rgb(images) if images.shape[1] == self.image_channels else images
 
     @property
     def is_compiled(self) -> bool:
@@ -160,7 +171,7 @@ class LatentVAE(ABC):
         hooks = [leaf.register_forward_hook(measure) for leaf in leaves]
         try:
             with torch.inference_mode():
-                self.decode(self.encode(torch.zeros(1, 3, side, side)).mean)
+                self.decode(self.encode(torch.zeros(1, self.image_channels, side, side)).mean)
         finally:
             for hook in hooks:
                 hook.remove()

@@ -27,7 +27,7 @@ KL_LIKE = {"AutoencoderKL", "AutoencoderKLFlux2", "VQModel"}
 """Families whose architecture can be told from names and shapes."""
 EXAMPLES = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderKLWan")
 _SCALING = ("scaling_factor", "latents_mean")
-_DEFAULT = "0.18215, diffusers' default, because config.json states none"
+_DEFAULT = "diffusers' default, because config.json states none"
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,14 @@ class Given:
         )
 
 
-def read_configured(given: Given, config: Mapping[str, Any], home: Path) -> Checkpoint:
+def read_configured(given: Given, config: Mapping[str, Any], home: Path | None) -> Checkpoint:
     """Return the checkpoint of weights with the contents of a config.json.
 
     Parameters
     ----------
     given : Given
     config : contents of config.json; without a class, it is told from the weights
-    home : Path of the folder of config.json
+    home : Path of the folder of config.json; None for a model in memory
 
     Raises
     ------
@@ -88,8 +88,9 @@ def read_configured(given: Given, config: Mapping[str, Any], home: Path) -> Chec
     if family is None and guess_family(given.tensors) in KL_LIKE:
         family = guess_family(given.tensors)
         notes = (f"config.json names no class; the weights are those of {family}",)
-    check_class(home / "config.json", family)
-    config, note = clean_config({**config, "_class_name": family}, str(home / "config.json"))
+    where = str(home / "config.json") if home else given.where
+    check_class(where, family)
+    config, note = clean_config({**config, "_class_name": family}, where)
     found = replace(given.checkpoint(family, config), notes=notes + ((note,) if note else ()))
     affine, reason = _choose(given, family, config)
     if affine is not None:
@@ -112,11 +113,15 @@ def _choose(given: Given, family: str, config: Mapping[str, Any]) -> tuple[Affin
                 "choose the normalization that belongs to the weights",
             )
         return NORMALIZATIONS[wanted], f"{wanted}, as asked for"
-    if wanted is not None or any(config.get(option) is not None for option in _SCALING):
+    unset = config.get("_use_default_values") or ()
+    stated = [one for one in _SCALING if config.get(one) is not None and one not in unset]
+    if wanted is not None or stated:
         return None, ""
     if given.stated is not None:
         return given.stated[0], f"{given.stated[1]} in the file"
-    silent = family == "AutoencoderKL" and "scaling_factor" not in config
+    silent = family == "AutoencoderKL" and (
+        "scaling_factor" not in config or "scaling_factor" in unset
+    )
     known = any(is_published(digest) for digest in given.digests.values())
     return None, _DEFAULT if silent and not known else ""
 
@@ -127,7 +132,7 @@ def _is_fork(config: Mapping[str, Any], wanted: str) -> bool:
     return wanted in ways and all(config.get(f"latents_{part}") for part in ("mean", "std"))
 
 
-def check_class(path: Path, family: object) -> None:
+def check_class(path: Path | str, family: object) -> None:
     """Raise WeightsError, which says what it is, for a class that is no autoencoder of images."""
     if isinstance(family, str) and family in FAMILIES:
         return

@@ -52,14 +52,16 @@ class DiffusersVAE(ModuleVAE):
 
     @classmethod
     def build_module(cls, config: Mapping[str, Any]) -> nn.Module:
-        """Return diffusers' module; raises ValueError for images without three colors.
+        """Return diffusers' module; raises ValueError if images differ in their channels.
 
         An older diffusers without the class raises MissingExtraError.
         """
         colors = cls.count_colors(config)
         for option in cls.colors:
             if config.get(option, colors) != colors:
-                raise ValueError(f"{option} = {config[option]} where images have {colors}")
+                raise ValueError(
+                    f"{option} = {config[option]} where the images that it encodes have {colors}"
+                )
         library = import_module("diffusers")
         if not hasattr(library, cls.family):
             raise MissingExtraError(
@@ -74,7 +76,13 @@ class DiffusersVAE(ModuleVAE):
     @classmethod
     def count_colors(cls, config: Mapping[str, Any]) -> int:
         """Return the number of channels that the encoder takes and the decoder returns."""
-        return 3
+        stated = (config[option] for option in cls.colors if config.get(option))
+        return int(next(stated, 3))
+
+    @classmethod
+    def read_image_channels(cls, module: Any) -> int:
+        """Return the channels of images."""
+        return cls.count_colors(module.config)
 
     @classmethod
     def read_spec(cls, module: Any, name: str) -> LatentSpec:

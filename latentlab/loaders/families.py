@@ -11,7 +11,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -22,6 +22,7 @@ from latentlab.latents import LatentSpec
 from latentlab.loaders.base import LatentVAE, ModelOrigin
 from latentlab.loaders.compilation import compile_vae
 from latentlab.loaders.first_layer import first_convolution, pass_on
+from latentlab.loaders.image_channels import NOTES
 from latentlab.loaders.normalization import Affine
 from latentlab.loaders.recognize import describe_weights
 from latentlab.loaders.registered import FAMILIES
@@ -89,11 +90,13 @@ class ModuleVAE(LatentVAE):
         normalization: Affine,
         device: torch.device,
         dtype: torch.dtype,
+        shared: bool = False,
     ) -> None:
         super().__init__(spec, origin, device=device, dtype=dtype)
+        self.image_channels = self.read_image_channels(module)
         first = self.first_layer(module)
         exact = first if dtype.itemsize == 2 else None
-        self.module: Any = _place_module(module, device, dtype, exact=exact)
+        self.module: Any = _place_module(module, device, dtype, exact=exact, copy=not shared)
         self.image_dtype = dtype if exact is None else torch.float32
         if first is not None:
             pass_on(first, dtype)
@@ -146,6 +149,11 @@ class ModuleVAE(LatentVAE):
         return Affine()
 
     @classmethod
+    def read_image_channels(cls, module: Any) -> int:
+        """Return the channels of the images that the module takes and returns."""
+        return 3
+
+    @classmethod
     def first_layer(cls, module: Any) -> nn.Module | None:
         """Return the layer that takes the image and computes in float32; None without one."""
         return first_convolution(module)
@@ -185,20 +193,53 @@ def build_vae(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) 
     if _computes_constants(module):
         module = adapter.build_module(checkpoint.config)
     module.load_state_dict(dict(tensors), assign=True)
+    return wrap_module(module, replace(checkpoint, notes=checkpoint.notes + notes), device, dtype)
+
+
+def wrap_module(
+    module: nn.Module,
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    shared: bool = False,
+) -> ModuleVAE:
+    """Return the VAE around a module that has its weights.
+
+    Parameters
+    ----------
+    module : nn.Module of the checkpoint's family
+    checkpoint : Checkpoint, whose tensors are not needed any more
+    device, dtype : where the weights go and what they become
+    shared : whether weights that are there already stay where they are instead of being copied
+    """
+    adapter: type[ModuleVAE] = FAMILIES[checkpoint.family]
     normalization = checkpoint.normalization or adapter.read_normalization(module)
     formula = normalization.describe()
     assumption = checkpoint.assumption or _say_assumption(adapter.read_assumption(module))
+    channels = adapter.read_image_channels(module)
+    colors = (NOTES[channels],) if channels in NOTES else ()
+    for note in colors:
+        warnings.warn(note, stacklevel=3)
     origin = ModelOrigin(
         source=checkpoint.source,
         family=checkpoint.family,
         revision=checkpoint.revision,
         sha256=checkpoint.sha256,
         normalization=f"{formula} ({assumption})" if assumption else formula,
-        notes=(*checkpoint.notes, *notes, *adapter.read_notes(module)),
+        notes=(*checkpoint.notes, *colors, *adapter.read_notes(module)),
     )
     spec = adapter.read_spec(module, checkpoint.name)
     _check_statistics(normalization, spec, checkpoint)
-    return adapter(module, spec, origin, normalization=normalization, device=device, dtype=dtype)
+    return adapter(
+        module,
+        spec,
+        origin,
+        normalization=normalization,
+        device=device,
+        dtype=dtype,
+        shared=shared,
+    )
 
 
 def _build_empty(adapter: type[ModuleVAE], checkpoint: Checkpoint) -> nn.Module:
@@ -305,7 +346,12 @@ def _check_fit(module: nn.Module, tensors: Mapping[str, Tensor], checkpoint: Che
 
 
 def _place_module(
-    module: nn.Module, device: torch.device, dtype: torch.dtype, *, exact: nn.Module | None
+    module: nn.Module,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    exact: nn.Module | None,
+    copy: bool,
 ) -> nn.Module:
     """Return a module with its weights on a device in a dtype; those of ``exact`` in float32."""
     kept = [] if exact is None else [*exact.parameters()]
@@ -315,5 +361,6 @@ def _place_module(
         layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
         wanted = torch.float32 if any(tensor is one for one in kept) else dtype
         kind = wanted if tensor.is_floating_point() else tensor.dtype
-        tensor.data = tensor.data.to(device, kind, copy=True, memory_format=layout)
+        if copy or tensor.device != device or tensor.dtype != kind:
+            tensor.data = tensor.data.to(device, kind, copy=True, memory_format=layout)
     return module.eval().requires_grad_(False)

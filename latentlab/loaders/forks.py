@@ -29,7 +29,7 @@ NONE = "none"
 
 
 def choose_fork(
-    home: Path,
+    home: Path | None,
     config: Mapping[str, Any],
     *,
     repo: str = "",
@@ -40,7 +40,7 @@ def choose_fork(
 
     Parameters
     ----------
-    home : Path of the folder with config.json
+    home : Path of the folder with config.json; None for a model in memory
     config : its contents
     repo : str, hub repository, if it is known
     pipeline : str, class of the pipeline, if it is known; by default read from model_index.json
@@ -53,7 +53,7 @@ def choose_fork(
     ways = FORKS.get(str(config.get("_class_name")), {}) if _is_open(config) else {}
     if wanted not in (None, NONE, *ways):
         raise UsageError(
-            f"normalization={wanted} for {home}",
+            f"normalization={wanted} for {home or config['_class_name']}",
             f"one of {', '.join((*ways, NONE))}, because its config.json states the rest",
             "leave it out, or choose one of them",
         )
@@ -72,10 +72,12 @@ def _is_open(config: Mapping[str, Any]) -> bool:
     )
 
 
-def _find_way(home: Path, repo: str, pipeline: str, ways: Mapping[str, str]) -> tuple[str, str]:
+def _find_way(
+    home: Path | None, repo: str, pipeline: str, ways: Mapping[str, str]
+) -> tuple[str, str]:
     for evidence, text in (
         ("the pipeline", pipeline),
-        ("the pipeline in model_index.json", _read_pipeline(home)),
+        ("the pipeline in model_index.json", _read_pipeline(home) if home else ""),
         ("the repository", repo),
     ):
         plain = re.sub(r"[^a-z0-9]", "", text.lower())
@@ -84,9 +86,9 @@ def _find_way(home: Path, repo: str, pipeline: str, ways: Mapping[str, str]) -> 
                 return name, f"known by {evidence} ({text})"
     name, other = ways
     warnings.warn(
-        f"{home} does not say whether it is {name} or {other}, which scale latents differently: "
-        f"assumed {name}; pass normalization={other!r} (MODEL@{other}), or {name!r} to silence "
-        "this warning",
+        f"{home or 'the model'} does not say whether it is {name} or {other}, which scale latents "
+        f"differently: assumed {name}; pass normalization={other!r} (MODEL@{other}), or {name!r} "
+        "to silence this warning",
         stacklevel=2,
     )
     return name, f"assumed; it could be {other}"

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from latentlab.errors import ModelNotFoundError, UsageError
+from latentlab.errors import UsageError
 from latentlab.latents import Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.built_in import BUILT_IN
 from latentlab.loaders.checkpoints import read_folder, read_pair
 from latentlab.loaders.compilation import compile_vae
 from latentlab.loaders.device import choose_device
-from latentlab.loaders.families import Checkpoint, build_vae
-from latentlab.loaders.forks import FORKS, NONE
-from latentlab.loaders.hub_cache import VAE, WEIGHT_SUFFIXES
+from latentlab.loaders.families import Checkpoint, build_vae, wrap_module
+from latentlab.loaders.forks import NONE
+from latentlab.loaders.hub_cache import VAE
+from latentlab.loaders.in_memory import Config, is_in_memory, read_model, read_state_dict
 from latentlab.loaders.measured import SUFFIX, read_measured
-from latentlab.loaders.normalization import NORMALIZATIONS, Affine
+from latentlab.loaders.naming import (
+    HUB_ID,
+    absolute_path,
+    looks_like_path,
+    missing_path,
+    split_normalization,
+    split_weights,
+)
+from latentlab.loaders.normalization import Affine
 from latentlab.loaders.single_files import read_file
 from latentlab.loaders.tiles import tiled
 from latentlab.models.shipped import shipped_folder
 
 Source = str | Path | tuple[str | Path, str | Path]
+Model = Source | nn.Module | Mapping[str, Any] | Any
 
 DTYPES = {
     "auto": torch.float32,
@@ -37,16 +46,11 @@ DTYPES = {
     "float64": torch.float64,
 }
 
-_KNOWN = {NONE, *NORMALIZATIONS, *(name for ways in FORKS.values() for name in ways)}
-
-_SET = re.compile(r"(?P<source>.+)#(?P<weights>[\w.-]+)(?P<rest>@.+)?", re.DOTALL)
-
-_HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?::(?P<subfolder>[\w./-]+))?")
-
 
 def load_vae(
-    source: Source,
+    source: Model,
     *,
+    config: Config | None = None,
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
     revision: str | None = None,
@@ -74,7 +78,12 @@ def load_vae(
           is used if it lies beside it. Files of SD1.x and SDXL look alike, as do those of FLUX.1
           and SD3. If nothing in the file decides, the first is assumed with a warning;
           ``"FILE#ema"`` takes the averaged weights;
-        - TAESD's two files, as a tuple or as ``"encoder.pth,decoder.pth"``.
+        - TAESD's two files, as a tuple or as ``"encoder.pth,decoder.pth"``;
+        - an autoencoder of diffusers that is in memory, or a pipeline with one. Weights are
+          shared, not copied; device and dtype stay as they are unless they are given;
+        - a state_dict, with ``config=``.
+    config : for a state_dict: contents or path of config.json, or the name of a class of diffusers.
+        It may be left out for weights of AutoencoderKL whose shapes tell the rest
     device : "auto" is CUDA if available, otherwise MPS, otherwise the CPU
     dtype : dtype of the weights; "auto" is float32
     revision : branch, tag or commit of a hub repository
@@ -110,9 +119,79 @@ def load_vae(
     >>> load_vae("mini").spec
     LatentSpec(name='mini', channels=16, stride=8, multiple=8, has_logvar=True)
     """
-    place, kind = choose_device(device), _choose_dtype(dtype)
-    source, taken = _split_weights(source, weights)
-    source, wanted = _split_normalization(source, normalization)
+    vae = (
+        _load_object(source, config, device, dtype, normalization, weights)
+        if is_in_memory(source)
+        else _load_stored(
+            source,
+            config,
+            choose_device(device),
+            _choose_dtype(dtype),
+            normalization=normalization,
+            weights=weights,
+            variant=variant,
+            revision=revision,
+            offline=offline,
+            progress=progress,
+        )
+    )
+    if compiled:
+        compile_vae(vae)
+    if tile is not None:
+        vae = tiled(vae, tile)
+    return vae
+
+
+def _load_object(
+    source: Any,
+    config: Config | None,
+    device: str | torch.device,
+    dtype: str | torch.dtype,
+    normalization: str | None,
+    weights: str | None,
+) -> LatentVAE:
+    """Return the VAE of a model, pipeline or state_dict in memory."""
+    if normalization is not None and normalization.endswith(SUFFIX):
+        raise UsageError(
+            f"normalization={normalization} for a model in memory",
+            "a name, because a measured file belongs to the weights of a file",
+            "save the model and load it from there",
+        )
+    if isinstance(source, Mapping):
+        found = read_state_dict(source, config, normalization=normalization, weights=weights)
+        found = _state(found, normalization, weights)
+        return build_vae(found, choose_device(device), _choose_dtype(dtype))
+    if config is not None or weights is not None:
+        raise UsageError(
+            f"config or weights for {type(source).__name__}", "a state_dict", "leave them out"
+        )
+    module, found = read_model(source, normalization)
+    own = next(module.parameters())
+    place = own.device if device == "auto" else choose_device(device)
+    kind = own.dtype if dtype == "auto" else _choose_dtype(dtype)
+    return wrap_module(module, _state(found, normalization, None), place, kind, shared=True)
+
+
+def _load_stored(
+    source: Any,
+    config: Config | None,
+    place: torch.device,
+    kind: torch.dtype,
+    *,
+    normalization: str | None,
+    weights: str | None,
+    variant: str | None,
+    revision: str | None,
+    offline: bool,
+    progress: Progress | None,
+) -> LatentVAE:
+    """Return the VAE of a name, repository, folder or file."""
+    if config is not None:
+        raise UsageError(
+            f"config for {source}", "a state_dict", "put config.json beside the file instead"
+        )
+    source, taken = split_weights(source, weights)
+    source, wanted = split_normalization(source, normalization)
     asked: dict[str, Any] = {
         "normalization": NONE if wanted and wanted.endswith(SUFFIX) else wanted,
         "weights": taken,
@@ -131,41 +210,7 @@ def load_vae(
         raise UsageError(
             f"revision={revision} for {source}", "a hub repository", "leave it out for local files"
         )
-    checkpoint = _state(checkpoint, wanted, taken)
-    vae: LatentVAE = build_vae(checkpoint, place, kind)
-    if compiled:
-        compile_vae(vae)
-    if tile is not None:
-        vae = tiled(vae, tile)
-    return vae
-
-
-def _split_weights(source: Source, stated: str | None) -> tuple[Source, str | None]:
-    """Return a source without ``#set``, and the set of weights that is stated, if any."""
-    if not isinstance(source, str) or _absolute(source).exists():
-        return source, stated
-    match = _SET.fullmatch(source)
-    if match is None:
-        return source, stated
-    if stated not in (None, match["weights"]):
-        raise UsageError(
-            f"weights={stated} for {source}", "one set of weights", "leave out one of them"
-        )
-    return match["source"] + (match["rest"] or ""), match["weights"]
-
-
-def _split_normalization(source: Source, stated: str | None) -> tuple[Source, str | None]:
-    """Return a source without ``@name``, and the normalization that is stated, if any."""
-    if not isinstance(source, str) or _absolute(source).exists():
-        return source, stated
-    plain, _, name = source.rpartition("@")
-    if not plain or not (name in _KNOWN or name.endswith(SUFFIX) or _absolute(plain).is_file()):
-        return source, stated
-    if stated not in (None, name):
-        raise UsageError(
-            f"normalization={stated} for {source}", "one normalization", "leave out one of them"
-        )
-    return plain, name
+    return build_vae(_state(checkpoint, wanted, taken), place, kind)
 
 
 def _state(checkpoint: Checkpoint, wanted: str | None, taken: str | None) -> Checkpoint:
@@ -176,7 +221,7 @@ def _state(checkpoint: Checkpoint, wanted: str | None, taken: str | None) -> Che
         return checkpoint
     source = f"{checkpoint.source}@{wanted}"
     if wanted.endswith(SUFFIX):
-        affine, reason = read_measured(_absolute(wanted), checkpoint.sha256)
+        affine, reason = read_measured(absolute_path(wanted), checkpoint.sha256)
         return replace(checkpoint, source=source, normalization=affine, assumption=reason)
     if wanted != NONE:
         return replace(checkpoint, source=source)
@@ -187,42 +232,31 @@ def _read_local(source: Source, variant: str | None, asked: Mapping[str, Any]) -
     """Return the checkpoint of a source on this disk; None for names and repositories."""
     if isinstance(source, tuple | list):
         return _read_halves(source)
-    path = _absolute(source)
+    path = absolute_path(source)
     if path.is_dir():
         return read_folder(path, variant=variant, **asked)
     if path.exists():
         return read_file(path, **asked)
     if isinstance(source, Path):
-        raise _missing(source)
+        raise missing_path(source)
     if source in BUILT_IN:
         found = read_folder(shipped_folder(source), **asked)
         return replace(found, source=source)
     parts = source.split(",")
     if len(parts) == 2:
         return _read_halves(parts)
-    if _looks_like_path(source):
-        raise _missing(source)
+    if looks_like_path(source):
+        raise missing_path(source)
     return None
-
-
-def _looks_like_path(source: str) -> bool:
-    starts = source.startswith((".", "/", "~")) or "\\" in source
-    nested = "/" in source and not _HUB_ID.fullmatch(source)
-    return starts or nested or Path(source).suffix in WEIGHT_SUFFIXES
-
-
-def _absolute(source: str | Path) -> Path:
-    # Symbolic links are kept: the hub's cache links to files without telling names.
-    return Path(os.path.normpath(Path(source).expanduser().absolute()))
 
 
 def _read_halves(parts: Sequence[str | Path]) -> Checkpoint:
     if len(parts) != 2:
         raise UsageError(f"{len(parts)} paths", "an encoder and a decoder", "pass two paths")
-    first, second = (_absolute(str(part).strip()) for part in parts)
+    first, second = (absolute_path(str(part).strip()) for part in parts)
     for path in (first, second):
         if not path.is_file():
-            raise _missing(path)
+            raise missing_path(path)
     return read_pair(first, second)
 
 
@@ -234,7 +268,7 @@ def _fetch(
     from latentlab.loaders.hub import fetch
 
     files: Sequence[str] | None = None
-    match = _HUB_ID.fullmatch(source)
+    match = HUB_ID.fullmatch(source)
     if match is not None:
         repo, subfolder = match["repo"], match["subfolder"]
         name = repo.rpartition("/")[2]
@@ -248,12 +282,6 @@ def _fetch(
     found = subfolder is None and fetched.folder.name == VAE
     notes = checkpoint.notes + (("the folder vae of the repository",) if found else ())
     return replace(checkpoint, name=name, source=source, revision=fetched.revision, notes=notes)
-
-
-def _missing(source: str | Path) -> ModelNotFoundError:
-    return ModelNotFoundError(
-        f"{source}, which does not exist", "a folder or weights file", "check the path"
-    )
 
 
 def _choose_dtype(dtype: str | torch.dtype) -> torch.dtype:

@@ -76,6 +76,7 @@ def read_set(
     normalization: str | None,
     weights: str | None,
     digests: Mapping[str, str],
+    config: Mapping[str, Any] | None = None,
 ) -> Checkpoint:
     """Return the checkpoint among named tensors; see :func:`read_file`.
 
@@ -85,6 +86,7 @@ def read_set(
     path : Path of their file, or what messages call them
     normalization, weights : as for :func:`read_file`
     digests : file name → SHA-256
+    config : the configuration; by default the one beside the file, and ``{}`` for none
     """
     sets = find_sets(everything, SIGNS)
     chosen, notes = choose_set(sets, path, weights) if sets else (WeightSet("", everything), ())
@@ -97,9 +99,16 @@ def read_set(
     stated = read_stated(everything, chosen.prefix, channels, path) if channels else None
     left = None if sets else weights  # not chosen yet: names of a family that config.json tells
     given = Given(tensors, str(path), digests, wanted=normalization, weights=left, stated=stated)
-    beside, where = config_beside(path, FAMILIES)
+    home: Path | None = path.parent
+    if config is None:
+        beside, where = config_beside(path, FAMILIES)
+    else:
+        beside, where, home = dict(config), "the configuration", None
     if beside and _fits(beside, where, tensors):
-        found = read_configured(given, beside, path.parent)
+        if guess_family(tensors) in KL_LIKE:
+            with suppress(KeyError):  # an incomplete file is refused later, by what it lacks
+                beside = {**read_kl_config(tensors), **beside}
+        found = read_configured(given, beside, home)
         notes += (f"configured by {where}",)
     else:
         found = _read_inferred(given, path, everything)

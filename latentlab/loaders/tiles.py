@@ -17,6 +17,7 @@ from torch import Tensor
 
 from latentlab.errors import UsageError
 from latentlab.loaders.base import LatentVAE
+from latentlab.loaders.image_channels import NOTES
 
 TILE = 512
 OVERLAP = 64
@@ -73,6 +74,7 @@ class TiledVAE(LatentVAE):
     def __init__(self, vae: LatentVAE, *, tile: int, overlap: int) -> None:
         super().__init__(vae.spec, vae.origin, device=vae.device, dtype=vae.dtype)
         self.vae = vae
+        self.image_channels = vae.image_channels
         self.tile = tile
         self.overlap = overlap
         self.seams: dict[str, Seams] = {}
@@ -104,6 +106,10 @@ class TiledVAE(LatentVAE):
         }
         return {"tile": self.tile, "overlap": self.overlap, "seams": seams}
 
+    @property
+    def _decoded_channels(self) -> int:
+        return 3 if self.image_channels in NOTES else self.image_channels
+
     def _place(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
         # Tiles are placed one at a time, by the VAE that takes them.
         return batch
@@ -128,7 +134,9 @@ class TiledVAE(LatentVAE):
         pixels = self.tile, self.overlap
         cells = self.tile // self.spec.stride, self.overlap // self.spec.stride
         (tile, overlap), (_, shared) = (pixels, cells) if name == "encode" else (cells, pixels)
-        blender = _Blender(shared, self.spec.channels if name == "encode" else 3)
+        blender = _Blender(
+            shared, self.spec.channels if name == "encode" else self._decoded_channels
+        )
         rows, columns = (spans_of(side, tile, overlap) for side in batch.shape[2:])
 
         def strip(row: slice) -> Tensor:

@@ -38,6 +38,11 @@ class QwenImageVAE(DiffusersVAE):
         return (4 if _colors(config) == 4 * pixels else 3) * pixels
 
     @classmethod
+    def read_image_channels(cls, module: Any) -> int:
+        """Return three: patches and alpha are this family's own."""
+        return 3
+
+    @classmethod
     def read_notes(cls, module: Any) -> tuple[str, ...]:
         """Return what happens to the alpha channel, if there is one."""
         note = "images are encoded as opaque, and the decoded alpha is left out"

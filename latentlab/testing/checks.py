@@ -13,6 +13,7 @@ from torch import Tensor
 from latentlab.encoding.scale import describe_scale, is_far_from_one
 from latentlab.latents import Posterior
 from latentlab.loaders.base import LatentVAE
+from latentlab.loaders.image_channels import NOTES
 
 SIDE = 64
 """Pixels of the smaller side of the image that a VAE is checked with, at least."""
@@ -93,13 +94,18 @@ def check_vae(vae: LatentVAE, images: Tensor | None = None) -> VAEReport:
 
 
 def smooth_images(vae: LatentVAE) -> Tensor:
-    """Return two smooth images (2, 3, H, W) in [−1, 1], not square unless the model wants it."""
+    """Return two smooth images (2, 3, H, W) in [−1, 1], not square unless the model wants it.
+
+    They have more channels, or two, if the model's own images do.
+    """
     multiple = vae.spec.multiple
     height = vae.only_side or multiple * max(1, -(-SIDE // multiple))
     width = vae.only_side or height + multiple
     down, across = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)[None]
     shades = (down + across) / 2, torch.sin(4 * across) * down, torch.cos(3 * down + across)
     first = torch.stack([shade.expand(height, width) for shade in shades])
+    channels = 3 if vae.image_channels in NOTES else vae.image_channels
+    first = first[torch.arange(channels) % 3]
     return torch.stack([first, -first.flip(0, 2)])
 
 
