@@ -86,7 +86,7 @@ CLAIM = Claim(
     "new copy's variance",
     assumes="independent copies; the share is that of a regression fitted to so many copies",
     breaks="as a property of infinitely many copies: with few copies beside the terms, shares are "
-    "lower than with many",
+    "lower than with many; cubes of normal factors with few copies, which a far-out copy decides",
     cells=tuple(
         Cell(
             f"{factors} {kind} factors, N={n}",
