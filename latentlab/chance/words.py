@@ -167,7 +167,10 @@ class Words:
         drop = self.drop
         if drop is None:
             found = self.checked and self.spectrum.is_complete
-            return [claim("elbow", "No elbow.")] if found else []
+            text = (
+                "No elbow: no drop is beyond the nulls and four times as steep as those around it."
+            )
+            return [claim("elbow", text)] if found else []
         after = f"after {drop.index} component{'s' if drop.index > 1 else ''}"
         if self.checked:
             text = f"An elbow {after}: the next has 1/{drop.drop:.3g} of the variance."

@@ -153,7 +153,8 @@ def _distance(columns: Tensor) -> Tensor:
 
     n = len(columns)
     if n < _FEWEST_FOR_TEST:
-        return _excess_kurtosis(columns).abs() / (24 / n) ** 0.5
+        plain: Tensor = _excess_kurtosis(columns).abs() / (24 / n) ** 0.5
+        return plain
     found: Tensor = torch.from_numpy(kurtosistest(columns.numpy(), axis=0).statistic)
     distances: Tensor = found.nan_to_num(0).abs()
     return distances
