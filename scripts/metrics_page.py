@@ -20,11 +20,32 @@ paired by image, and their intervals hold jointly for all comparisons of a table
 """
 
 
+_CODES = """## Disentanglement
+
+`latentlab metrics CODES.npz` takes the arrays `codes` (N, L) and `factors` (N, K) of any model. Whole
+numbers are classes, other factors are binned. Every score lies between 0 and 1, and higher is better.
+Intervals are jackknives over eight groups of rows. Beside each score stand two controls: the same codes
+rotated at random, and the factors shuffled. A score is evidence for disentangled axes only as far as it
+exceeds both, and no evidence that the axes mean something to people.
+
+| scores | formula | reference | oracle in the tests |
+|---|---|---|---|
+| `mig` | mean over factors of (I₁ − I₂) / H | Chen et al. 2018 | a re-implementation |
+| `dci_disentanglement`, `dci_completeness`, `dci_informativeness` | entropies of the importances of boosted trees, and their accuracy | Eastwood and Williams 2018 | closed forms |
+| `sap` | gap of the two best latents in predicting a factor | Kumar et al. 2018 | closed forms |
+| `factor_vae` | majority vote of the latent of least variance while a factor is fixed | Kim and Mnih 2018 | closed forms |
+| `beta_vae` | accuracy of a linear classifier on mean absolute differences | Higgins et al. 2017 | closed forms |
+| `modularity` | 1 − Σ I² of the other factors / (I²max (K − 1)) | Ridgeway and Mozer 2018 | closed forms |
+| `info_modularity`, `info_compactness`, `info_explicitness` | share of a latent's information that is about one factor, and the converse, scaled to 0 for an even spread; information that a linear classifier reads | Hsu et al. 2023 | scikit-learn's mutual information |
+"""
+
+
 def write_page() -> str:
     """Return the page."""
     parts = [_HEAD, "## Protocols\n", *_protocols(), "## What each metric says\n"]
     for name in MEASURES.names():
         parts += _section(name, MEASURES[name])
+    parts += [_CODES]
     return "\n".join(parts).rstrip("\n") + "\n"
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from latentlab.cli import options
+from latentlab.cli.codes import measure_codes_of
 from latentlab.cli.completion import names_of
 from latentlab.cli.console import print_json, print_parts, progress_bar, say, shown, table
 from latentlab.cli.grouping import grouped
@@ -60,7 +61,11 @@ FeatureFile = Annotated[
 def metrics(
     context: typer.Context,
     images: Annotated[
-        Path, typer.Argument(help="A folder of images, with its subfolders, or a tar file.")
+        Path,
+        typer.Argument(
+            help="A folder of images, with its subfolders, or a tar file; or an .npz file with "
+            "codes (N, L) and factors (N, K), of which disentanglement is measured."
+        ),
     ],
     machine: Machine,
     output: Output,
@@ -76,8 +81,11 @@ def metrics(
     ] = False,
 ) -> None:
     """Measure a model on a folder of images: what it loses, and what its latents are like."""
-    check_source(images)
     names = options.parse_names("--only", only) or []
+    if images.suffix == ".npz":
+        measure_codes_of(context, images, names, output)
+        return
+    check_source(images)
     from latentlab.machine.files import check_folder
     from latentlab.recipes.evaluating import Question, analyze_metrics
     from latentlab.results.folders import RUNS_FOLDER

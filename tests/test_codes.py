@@ -1,0 +1,94 @@
+"""Disentanglement of codes in a file: scores, controls, and an independent InfoMEC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import CommandLine
+from sklearn.metrics import mutual_info_score
+
+from latentlab.errors import FileError, LatentlabError, ShapeError, UsageError
+from latentlab.metrics.infomec import infomec
+from latentlab.recipes.codes import SCORES, Codes, measure_codes, read_codes
+
+FAST = ["mig", "modularity", "sap", "infomec"]
+
+
+def sample(n: int = 600, k: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    factors = rng.integers(0, 5, (n, k))
+    return factors + 0.1 * rng.normal(size=(n, k)), factors
+
+
+def test_infomec_is_an_independent_implementation() -> None:
+    codes, factors = sample()
+    codes = codes @ np.array([[1, 0.4, 0], [0, 1, 0], [0.2, 0, 1]])
+    low, high = codes.min(0), codes.max(0)
+    binned = np.minimum((codes - low) / (high - low) * 20, 19).astype(int)
+    shares = np.array(
+        [[mutual_info_score(z, v) / mutual_info_score(v, v) for v in factors.T] for z in binned.T]
+    )
+    found = infomec(codes, factors)
+    modular = (np.mean(shares.max(1) / shares.sum(1)) - 1 / 3) / (1 - 1 / 3)
+    compact = (np.mean(shares.max(0) / shares.sum(0)) - 1 / 3) / (1 - 1 / 3)
+    assert found.modularity == pytest.approx(modular, abs=1e-6)
+    assert found.compactness == pytest.approx(compact, abs=1e-6)
+    assert 0.3 < found.explicitness <= 1
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_scores_do_not_depend_on_order_sign_and_scale(name: str) -> None:
+    codes, factors = sample(300)
+    codes = codes @ np.array([[1, 0.4, 0], [0, 1, 0], [0.2, 0, 1]])
+    first = SCORES[name](Codes(codes, factors))
+    other = SCORES[name](Codes(codes[:, [2, 0, 1]] * [-3, 0.1, 7], factors))
+    # The solver of the support vectors stops a little elsewhere for another order.
+    assert other == pytest.approx(first, abs=0.03 if name == "sap" else 1e-6)
+
+
+def test_an_identity_code_is_high_and_falls_under_rotation() -> None:
+    found = measure_codes(*sample(k=8), only=["mig", "modularity"])
+    for name, chance in (("mig", 0.3), ("modularity", 0.98)):
+        one = found["metrics"][name]
+        assert one["value"] >= 0.8, name
+        assert one["low"] <= one["value"] <= one["high"]
+        assert one["rotated"] < chance, name
+    assert found["metrics"]["mig"]["shuffled"] < 0.1
+    assert found["skipped"]["metrics"] == {}
+
+
+def test_every_score_of_a_small_code() -> None:
+    codes, factors = sample(150)
+    for name, score in SCORES.items():
+        for key, value in score(Codes(codes, factors)).items():
+            assert 0 <= value <= 1, (name, key)
+
+
+def test_bad_codes_are_refused(tmp_path: Path) -> None:
+    codes, factors = sample(120)
+    with pytest.raises(LatentlabError, match="at least 100"):
+        measure_codes(codes[:50], factors[:50])
+    with pytest.raises(ShapeError, match="one row a sample"):
+        measure_codes(codes, factors[:50])
+    with pytest.raises(UsageError, match="one of mig"):
+        measure_codes(codes, factors, only=["fid"])
+    with pytest.raises(UsageError, match="NaN"):
+        measure_codes(codes * np.nan, factors)
+    np.savez(tmp_path / "x.npz", z=codes)
+    with pytest.raises(FileError, match="codes"):
+        read_codes(tmp_path / "x.npz")
+
+
+def test_the_command_takes_codes(cli: CommandLine) -> None:
+    codes, factors = sample(200)
+    np.savez("mine.npz", codes=codes, factors=np.hstack((factors, factors[:, :1] * 0)))
+    facts = cli("metrics", "mine.npz", "--only", "mig,modularity", "--json").facts
+    assert {"model", "n_images", "protocol", "metrics", "skipped"} <= set(facts)
+    assert facts["model"] == "mine"
+    assert {"value", "low", "high", "n", "note"} <= set(facts["metrics"]["mig"])
+    assert facts["protocol"]["constant_factors"] == ["3"]
+    printed = cli("metrics", "mine.npz", "--only", "mig").out
+    assert "axes rotated" in printed
+    assert "never vary, left out: 3" in printed
