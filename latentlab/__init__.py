@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from latentlab.directions.factor_model import factor_model as factor_model
     from latentlab.directions.labels import label_directions as label_directions
     from latentlab.directions.transfer import transfer_directions as transfer_directions
+    from latentlab.encoding.clips import encode_clip as encode_clip
     from latentlab.encoding.encoder import decode as decode
     from latentlab.encoding.encoder import encode as encode
     from latentlab.encoding.reconstruction import reconstruct as reconstruct
@@ -114,6 +115,7 @@ __all__ = sorted(_HOMES)
 # Reachable, but beyond the 24 names that a newcomer has to look through.
 _ALSO = {
     "compare": "recipes.contrasting",
+    "encode_clip": "encoding.clips",
     "entanglement": "recipes.entanglement",
     "factor_model": "directions.factor_model",
     "measure": "recipes.evaluating",

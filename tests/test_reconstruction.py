@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -12,11 +15,13 @@ from command_line import CommandLine, save_image
 from linear_vae import LinearVAE, smooth_image
 from PIL import Image as Pillow
 from skimage.metrics import peak_signal_noise_ratio
+from tiny_models import save_tiny
 
 import latentlab
 from latentlab.encoding.encoder import encode
-from latentlab.errors import UsageError
+from latentlab.errors import ShapeError, UsageError
 from latentlab.images.image import Image
+from latentlab.images.reading import read_image
 from latentlab.latents import Latent
 
 
@@ -74,3 +79,67 @@ def test_one_image_prints_one_object(cli: CommandLine, tmp_path: Path) -> None:
     assert (tmp_path / "decoded.png").is_file()
     both = cli("reconstruct", cli.image, cli.image, "-m", cli.model, "--out", tmp_path, "--json")
     assert [run["psnr"] for run in both.facts["images"]] == [facts["psnr"]] * 2
+
+
+# Transparent images
+
+
+def rgba_image(side: int = 32) -> Pillow.Image:
+    """Return a ramp whose opacity falls from left to right, over a color that white would hide."""
+    ramp = Pillow.linear_gradient("L").resize((side, side))
+    color = Pillow.merge("RGB", (ramp, ramp.rotate(90), ramp.rotate(180)))
+    color.putalpha(ramp.rotate(90))
+    return color
+
+
+def test_alpha_is_encoded_where_the_model_has_it(tmp_path: Path) -> None:
+    theirs: Any = save_tiny("AutoencoderKLQwenImage", tmp_path / "qwen", input_channels=4)
+    vae = latentlab.load_vae(tmp_path / "qwen", device="cpu")
+    image = rgba_image()
+    straight = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1
+    latent = latentlab.encode(vae, image)
+    empty = SimpleNamespace(vae=theirs, latent_channels=4)
+    encode = diffusers.QwenImageLayeredPipeline._encode_vae_image
+    with torch.no_grad():
+        expected = encode(empty, straight[None, :, None], None)[0, :, 0]
+    torch.testing.assert_close(latent.values, expected, rtol=1e-5, atol=1e-5)
+    assert latent.image is not None
+    assert "transparency encoded" in latent.image.preprocessing
+    found = latentlab.reconstruct(vae, image)
+    raw = vae.normalization.from_model(expected[None])  # type: ignore[attr-defined]
+    with torch.no_grad():
+        decoded = theirs.decode(raw[:, :, None]).sample[0, :, 0]
+    assert found.decoded_rgba is not None
+    torch.testing.assert_close(found.decoded_rgba, decoded, rtol=1e-5, atol=1e-5)
+    facts = found.summary()
+    levels = [np.asarray((one + 1) / 2, np.float64) for one in (straight, decoded)]
+    for name, level in (("black", 0.0), ("white", 1.0)):
+        over = [one[:3] * one[3:] + level * (1 - one[3:]) for one in levels]
+        right = peak_signal_noise_ratio(*over, data_range=1.0)
+        assert facts["psnr_over"][name] == pytest.approx(right, abs=1e-3)
+    assert facts["psnr"] == pytest.approx(facts["psnr_over"]["white"])
+    assert len(facts["psnr_over"]) == 9
+    with pytest.warns(UserWarning, match="opaque image over white"):
+        latentlab.neighborhood(vae, latent, "augment", n_samples=2)
+
+
+def test_alpha_is_laid_over_white_where_the_model_has_none() -> None:
+    vae = latentlab.load_vae("linear", device="cpu")
+    found = latentlab.reconstruct(vae, rgba_image())
+    assert found.latent.image is not None
+    assert "transparency over white" in found.latent.image.preprocessing
+    assert "psnr_over" not in found.summary()
+    with pytest.raises(ShapeError, match="alpha channel"):
+        vae.decode_rgba(found.latent.values[None])
+
+
+def test_a_transparent_image_is_resized_by_its_opacity(tmp_path: Path) -> None:
+    """Colors behind transparent pixels never show at the edge of what is opaque."""
+    levels = np.zeros((32, 32, 4), np.uint8)
+    levels[:, :16] = (255, 0, 0, 255)
+    levels[:, 16:] = (0, 255, 0, 0)
+    Pillow.fromarray(levels).save(tmp_path / "a.png")
+    rgba = read_image(tmp_path / "a.png", size=16).rgba
+    assert rgba is not None
+    shown = rgba[3] > -0.9
+    assert float(rgba[1][shown].max()) < -0.9

@@ -66,4 +66,10 @@ def _show(facts: Mapping[str, Any]) -> None:
     print_parts(
         [table(cells, ("", *_COLUMNS)), "Errors are shares of the range from black to white."]
     )
+    if over := facts.get("psnr_over"):
+        shares = ", ".join(f"{name} {value:.2f}" for name, value in over.items())
+        print(
+            f"over other backgrounds, in dB: {shares}; mean {facts['psnr_over_mean']:.2f}; "
+            f"opacity alone {facts['psnr_alpha']:.2f}"
+        )
     print(*facts["files"], sep="\n")

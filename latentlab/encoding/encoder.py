@@ -22,6 +22,7 @@ from latentlab.encoding.batches import (
 from latentlab.encoding.precision import dtype_name
 from latentlab.encoding.sizes import longest_side
 from latentlab.errors import NonFiniteError
+from latentlab.images.pillow import OVER_WHITE
 from latentlab.images.reading import read_image
 from latentlab.latents import Latent, Posterior
 from latentlab.loaders.base import LatentVAE
@@ -72,7 +73,12 @@ def encode(
     (torch.Size([16, 8, 8]), 'flower')
     """
     loaded = read_for(vae, image, size, value_range)
-    posterior = encode_batch(vae, loaded.pixels[None])
+    pixels = loaded.pixels
+    if loaded.rgba is not None and vae.takes_alpha:
+        pixels = loaded.rgba
+        done = loaded.preprocessing.replace(OVER_WHITE, "transparency encoded")
+        loaded = replace(loaded, preprocessing=done)
+    posterior = encode_batch(vae, pixels[None])
     logvar = None if posterior.logvar is None else posterior.logvar[0]
     latent = Latent(posterior.mean[0], vae.spec, logvar, loaded, loaded.name)
     record = {"model": describe_model(vae), "input": describe_latent(latent)}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
-from latentlab.encoding.encoder import decode, encode
+from latentlab.encoding.encoder import check_finite, decode, encode
 from latentlab.errors import UsageError
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
@@ -20,6 +22,20 @@ if TYPE_CHECKING:
     from latentlab.images.fit import Size
 
 
+BACKGROUNDS: Mapping[str, tuple[float, float, float]] = {
+    "black": (-1.0, -1.0, -1.0),
+    "gray": (0.0, 0.0, 0.0),
+    "white": (1.0, 1.0, 1.0),
+    "red": (1.0, -1.0, -1.0),
+    "green": (-1.0, 1.0, -1.0),
+    "blue": (-1.0, -1.0, 1.0),
+    "yellow": (1.0, 1.0, -1.0),
+    "magenta": (1.0, -1.0, 1.0),
+    "cyan": (-1.0, 1.0, 1.0),
+}
+"""The colors over which AlphaVAE compares transparent images."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Reconstruction:
     """An image and its reconstruction.
@@ -29,16 +45,33 @@ class Reconstruction:
     latent : Latent of the image
     image : Tensor, (3, H, W) in [−1, 1]
     decoded : Tensor, (3, H, W), clamped to [−1, 1]
+    rgba, decoded_rgba : Tensor, (4, H, W), with the opacity, of a transparent image that a model
+        with an alpha channel encoded; else None. ``image`` and ``decoded`` are these over white.
     """
 
     latent: Latent
     image: Tensor
     decoded: Tensor
+    rgba: Tensor | None = None
+    decoded_rgba: Tensor | None = None
 
     @property
     def psnr(self) -> float:
         """Return the peak signal-to-noise ratio in dB; infinite if nothing was lost."""
         return psnr(self.image, self.decoded)
+
+    @property
+    def psnr_over(self) -> dict[str, float]:
+        """Return background → PSNR in dB of both images over it; empty for an opaque image.
+
+        A color behind transparent pixels counts where it shows alone, as in AlphaVAE (2507.09308).
+        """
+        if self.rgba is None or self.decoded_rgba is None:
+            return {}
+        return {
+            name: psnr(blend(self.rgba, color), blend(self.decoded_rgba, color))
+            for name, color in BACKGROUNDS.items()
+        }
 
     @property
     def errors(self) -> Tensor:
@@ -56,7 +89,18 @@ class Reconstruction:
             "psnr": self.psnr,
             "mean_error": float(errors.mean()),
             "error_p99": float(errors.quantile(0.99)) if len(errors) < 2**24 else None,
+            **self._transparency(),
         }
+
+    def _transparency(self) -> dict[str, Any]:
+        over = self.psnr_over
+        if not over:
+            return {}
+        assert self.rgba is not None
+        assert self.decoded_rgba is not None
+        alpha = psnr(self.rgba[3:], self.decoded_rgba[3:])
+        mean = sum(over.values()) / len(over)
+        return {"psnr_over": over, "psnr_over_mean": mean, "psnr_alpha": alpha}
 
     def plot(self) -> Figure:
         """Return a figure of the image, the reconstruction and the error map side by side."""
@@ -123,4 +167,25 @@ def reconstruct(
         raise UsageError(
             "a latent without its image", "an image to compare with", "pass the image instead"
         )
-    return Reconstruction(latent, latent.image.pixels, decode(vae, latent).clamp(-1, 1))
+    rgba = latent.image.rgba if vae.takes_alpha else None
+    if rgba is None:
+        return Reconstruction(latent, latent.image.pixels, decode(vae, latent).clamp(-1, 1))
+    with torch.inference_mode():
+        decoded = vae.decode_rgba(latent.values[None])[0].cpu().clone().clamp(-1, 1)
+    check_finite(decoded, f"images from {vae.spec.name} in {vae.dtype}")
+    white = BACKGROUNDS["white"]
+    return Reconstruction(latent, blend(rgba, white), blend(decoded, white), rgba, decoded)
+
+
+def blend(rgba: Tensor, color: tuple[float, float, float]) -> Tensor:
+    """Return an image (4, H, W) in [−1, 1] over a color in [−1, 1], as (3, H, W).
+
+    Examples
+    --------
+    >>> clear = torch.tensor([0.5, 0.5, 0.5, -1.0])[:, None, None]
+    >>> blend(clear, (1.0, 0.0, -1.0)).flatten().tolist()
+    [1.0, 0.0, -1.0]
+    """
+    opacity = (rgba[3:] + 1) / 2
+    behind = torch.tensor(color, dtype=rgba.dtype)[:, None, None]
+    return rgba[:3] * opacity + behind * (1 - opacity)

@@ -28,7 +28,8 @@ def describe_scale(deviation: float, name: str = "latents") -> str:
     'latents: standard deviation 0.93 in model space'
     >>> print(describe_scale(0.058, "cat"))
     cat: standard deviation 0.058 in model space, far from 1 (× 17 would give 1): is the model \
-trained, and this its scale? MODEL@none leaves it out, `latentlab models --measure MODEL` measures one
+trained, and this its scale? MODEL@none leaves it out, `latentlab models --measure MODEL` \
+measures one
     """
     line = f"{name}: standard deviation {deviation:.2g} in model space"
     if not is_far_from_one(deviation):

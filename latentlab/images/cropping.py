@@ -13,7 +13,7 @@ from PIL import Image
 
 from latentlab.errors import ImageError
 from latentlab.images.formats import open_image
-from latentlab.images.pillow import decoding, load_upright, to_srgb
+from latentlab.images.pillow import decoding, load_upright, to_rgba, to_srgb
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,6 +61,20 @@ def fit_image(image: Image.Image, fit: Fit) -> tuple[Image.Image, list[str], tup
     if target is not None:
         rgb = rgb.resize(target[::-1], Image.Resampling.LANCZOS)
     return rgb, load_notes + color_notes + grid_notes(box, upright.size, target), upright.size
+
+
+def fit_rgba(image: Image.Image, fit: Fit) -> Image.Image | None:
+    """Return a transparent image as RGBA on the grid, as :func:`fit_image` crops and resizes it.
+
+    None for an opaque one. Pillow weights colors by their opacity when it resizes.
+    """
+    upright, _ = load_upright(image)
+    target = fit.target(*upright.size)
+    box = crop_box(*upright.size, target, fit.multiple)
+    rgba = to_rgba(upright.crop(box))
+    if rgba is None or target is None:
+        return rgba
+    return rgba.resize(target[::-1], Image.Resampling.LANCZOS)
 
 
 def decode_levels(content: bytes, name: str, fit: Fit) -> NDArray[np.uint8]:

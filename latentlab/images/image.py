@@ -25,6 +25,8 @@ class Image:
     path : str, of the file, absolute, or a sample's name; empty if reading it with ``fit`` would
         give other pixels
     fit : Fit, how the file came onto the grid; None without a path
+    rgba : Tensor, (4, H, W), float32 in [−1, 1], colors that are not multiplied by the opacity, and
+        the opacity; None for an opaque image. ``pixels`` are these over white.
     """
 
     pixels: Tensor
@@ -34,6 +36,7 @@ class Image:
     native: tuple[int, int] | None = None
     path: str = ""
     fit: Fit | None = None
+    rgba: Tensor | None = None
 
     def __repr__(self) -> str:
         shape = "×".join(map(str, self.pixels.shape))

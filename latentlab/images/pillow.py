@@ -25,6 +25,8 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+OVER_WHITE = "transparency over white"
+"""What is done to a transparent image."""
 _EXIF_ORIENTATION = 0x0112
 
 # Errors that Pillow's decoders raise on damaged data, depending on the format.
@@ -110,8 +112,22 @@ def to_srgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
     if alpha is not None and alpha.getextrema() != (255, 255):
         white = Image.new("RGB", rgb.size, (255, 255, 255))
         white.paste(rgb, mask=alpha)
-        return white, [*notes, "transparency over white"]
+        return white, [*notes, OVER_WHITE]
     return rgb, notes
+
+
+def to_rgba(image: Image.Image) -> Image.Image | None:
+    """Return any decoded image as 8-bit sRGB with its opacity; None if it is opaque."""
+    profile = image.info.get("icc_profile")
+    if image.mode in ("F", "I") or image.mode.startswith("I;16"):
+        return None
+    color, alpha = _split_alpha(image)
+    if alpha is None or alpha.getextrema() == (255, 255):
+        return None
+    rgb, _ = _convert_color(color, profile)
+    rgba = rgb.convert("RGBA")
+    rgba.putalpha(alpha)
+    return rgba
 
 
 def _to_8bit(image: Image.Image) -> tuple[Image.Image, list[str]]:

@@ -21,7 +21,7 @@ from PIL import Image as Pillow
 from latentlab.errors import ShapeError, UsageError
 from latentlab.images.arrays import ValueRange, channels_last, from_uint8, image_of, pixels_of
 from latentlab.images.checking import check_file
-from latentlab.images.cropping import crop_box, fit_image, grid_notes
+from latentlab.images.cropping import crop_box, fit_image, fit_rgba, grid_notes
 from latentlab.images.examples import PREFIX, sample_path
 from latentlab.images.fit import Fit, Size, fit_of
 from latentlab.images.formats import open_image
@@ -112,7 +112,8 @@ def read_image(
         name = Path(getattr(source, "filename", "") or "image").stem
         with decoding(name):
             rgb, notes, native = fit_image(source, fit)
-        return _image(rgb, notes, name, native=native)
+            rgba = fit_rgba(source, fit)
+        return _image(rgb, notes, name, native=native, rgba=rgba)
     pixels, note = pixels_of(source, value_range)
     return _refit(Image(pixels, preprocessing=note), fit)
 
@@ -181,9 +182,10 @@ def _read_file(path: Path, fit: Fit) -> Image:
     with decoding(path), open_image(path, path) as opened:
         frames = getattr(opened, "n_frames", 1)
         rgb, notes, native = fit_image(opened, fit)
+        rgba = fit_rgba(opened, fit)
     if frames > 1:
         notes = [f"first of {frames} frames", *notes]
-    return _image(rgb, notes, path.stem, sha256_of_file(path), native)
+    return _image(rgb, notes, path.stem, sha256_of_file(path), native, rgba)
 
 
 def _image(
@@ -192,9 +194,16 @@ def _image(
     name: str,
     sha256: str | None = None,
     native: tuple[int, int] | None = None,
+    rgba: Pillow.Image | None = None,
 ) -> Image:
-    pixels = from_uint8(torch.from_numpy(np.array(rgb))).contiguous()
-    return Image(pixels, name, sha256 or _sha256(pixels), "; ".join(notes) or "unchanged", native)
+    pixels = _pixels(rgb)
+    done = "; ".join(notes) or "unchanged"
+    both = None if rgba is None else _pixels(rgba)
+    return Image(pixels, name, sha256 or _sha256(pixels), done, native, rgba=both)
+
+
+def _pixels(image: Pillow.Image) -> Tensor:
+    return from_uint8(torch.from_numpy(np.array(image))).contiguous()
 
 
 def _sha256(pixels: Tensor) -> str:
@@ -240,9 +249,11 @@ def _refit(image: Image, fit: Fit) -> Image:
         scaled = [np.array(band.resize(target[::-1], Pillow.Resampling.LANCZOS)) for band in bands]
         pixels = torch.from_numpy(np.stack(scaled)).clamp(-1, 1)
     done = "; ".join([image.preprocessing, *notes] if image.preprocessing else notes)
+    kept = image.rgba if not notes else None  # opaque from here on, as the pixels are
     again = replace(
         image,
         pixels=pixels,
+        rgba=kept,
         sha256=image.sha256 or _sha256(pixels),
         preprocessing=done or "unchanged",
         native=image.native or (width, height),

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from latentlab.errors import ShapeError
 from latentlab.latents import LatentSpec, Posterior
-from latentlab.loaders.image_channels import from_rgb, to_rgb
+from latentlab.loaders.image_channels import RGBA, from_rgb, to_rgb
 from latentlab.loaders.normalization import Affine
 
 
@@ -79,8 +79,8 @@ class LatentVAE(ABC):
         ----------
         images : Tensor, (B, 3, H, W), expected in [−1, 1] but not clamped; H and W are multiples
             of ``spec.multiple``. A model of gray images gets their luma, one of RGBA gets them
-            opaque; (B, ``image_channels``, H, W) is taken as it is. Gradients flow through the
-            encoder.
+            opaque; (B, ``image_channels``, H, W) is taken as it is, and (B, 4, H, W) with the
+            opacity where the model ``takes_alpha``. Gradients flow through the encoder.
 
         Raises
         ------
@@ -88,7 +88,9 @@ class LatentVAE(ABC):
         """
         advice = "crop or pad the images, or call latentlab.encode, which crops them"
         images = from_rgb(images, self.image_channels)
-        self._check_batch("images", images, self.image_channels, self.spec.multiple, advice)
+        with_alpha = self.takes_alpha and images.ndim == 4 and images.shape[1] == RGBA
+        channels = RGBA if with_alpha else self.image_channels
+        self._check_batch("images", images, channels, self.spec.multiple, advice)
         self._check_side("images", images, self.only_side)
         mean, logvar = self._encode(self._place(images, self.image_dtype))
         return Posterior(mean.float(), None if logvar is None else logvar.float())
@@ -116,6 +118,32 @@ class LatentVAE(ABC):
         return to_rgb(images) if images.shape[1] == self.image_channels else images
 
     @property
+    def takes_alpha(self) -> bool:
+        """Return whether the model encodes the opacity of an image, and decodes it."""
+        return self.image_channels == RGBA
+
+    def decode_rgba(self, latents: Tensor) -> Tensor:
+        """Return images with their opacity (B, 4, H, W), as :meth:`decode` does.
+
+        Raises
+        ------
+        ShapeError : as for :meth:`decode`, or the model does not take the opacity.
+        """
+        if not self.takes_alpha:
+            raise ShapeError(
+                f"decode_rgba of {self.spec.name}", "a model with an alpha channel", "call decode"
+            )
+        if self.image_channels == RGBA:
+            return self._decode(self._place(latents, self.dtype)).float()
+        opaque = self.decode(latents)
+        opacity = self._decode_alpha(self._place(latents, self.dtype)).float()
+        return torch.cat([opaque, opacity], 1)
+
+    def _decode_alpha(self, latents: Tensor) -> Tensor:
+        """Return the opacity (B, 1, H, W) in [−1, 1] of model-space latents."""
+        raise NotImplementedError
+
+    @property
     def is_compiled(self) -> bool:
         """Return whether encoder and decoder are compiled."""
         return self.compiled_by is not None
@@ -129,6 +157,64 @@ class LatentVAE(ABC):
     def only_side(self) -> int | None:
         """Return the side, in pixels, of the only images that the model takes; None for any."""
         return None
+
+    @property
+    def time_stride(self) -> int:
+        """Return how many frames of a clip become one latent; 1 for models of images.
+
+        0 for a model like those of videos that takes one frame only.
+        """
+        return 1
+
+    @property
+    def first_frame_alone(self) -> bool:
+        """Return whether a clip's first latent stands for its first frame alone, as if causal."""
+        return False
+
+    def encode_clip(self, frames: Tensor) -> Posterior:
+        """Return mean and log-variance (t, C, H/stride, W/stride), float32, of a clip.
+
+        Parameters
+        ----------
+        frames : Tensor, (T, 3, H, W), expected in [−1, 1], consecutive. Of a video model with
+            ``time_stride`` s, T is s·k + 1 and t is k + 1, the first latent standing for the first
+            frame alone; without ``first_frame_alone`` T is s·k and t is k. Models of images encode
+            each frame by itself.
+
+        Raises
+        ------
+        ShapeError : frames that are no such batch, or another number of them.
+        """
+        advice = "crop or pad the frames, or call latentlab.encode_clip, which crops them"
+        self._check_batch("frames", frames, 3, self.spec.multiple, advice)
+        stride, alone = self.time_stride, int(self.first_frame_alone)
+        if not stride or (stride == 1 and not alone):
+            return self.encode(frames)
+        count = len(frames)
+        if (count - alone) % stride or count < (alone or stride):
+            raise ShapeError(
+                f"a clip of {count} frames",
+                f"{self.clip_rule} frames for {self.spec.name}",
+                "leave out the frames at its end",
+            )
+        mean, logvar = self._encode_frames(self._place(frames, self.image_dtype))
+        if len(mean) != alone + (count - alone) // stride:
+            raise ShapeError(
+                f"{len(mean)} latents of {count} frames from {self.spec.name}",
+                f"one for {stride} frames, and one for the first" if alone else f"one for {stride}",
+                "encode its frames one by one",
+            )
+        return Posterior(mean.float(), None if logvar is None else logvar.float())
+
+    @property
+    def clip_rule(self) -> str:
+        """Return how many frames a clip may have, such as ``"4k + 1"``."""
+        stride = self.time_stride
+        return f"{stride}k{' + 1' if self.first_frame_alone else ''}" if stride else "1"
+
+    def _encode_frames(self, frames: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return mean and log-variance (t, C, h, w) in model space of a clip that is checked."""
+        raise NotImplementedError
 
     @property
     def tiling(self) -> dict[str, Any] | None:

@@ -1,8 +1,8 @@
 """Images of models that see gray, transparency or other channels, from RGB and back.
 
 Everything else in latentlab has three channels. A model of gray images gets Rec. 601 luma, as
-Pillow's mode L, and a model of RGBA gets an opaque image. Decoded transparency is blended on white,
-as transparent image files are when they are read.
+Pillow's mode L, and a model of RGBA gets an opaque image, unless the image has an opacity of its
+own. Decoded transparency is blended on white, as transparent image files are when they are read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 GRAY, RGBA = 1, 4
 NOTES = {
     GRAY: "the model sees gray: images are turned to luma, and decoded ones are repeated to RGB",
-    RGBA: "the model sees RGBA: images are opaque, and decoded ones are blended on white",
+    RGBA: "the model sees RGBA: RGB images are opaque, and decoded ones are blended on white",
 }
 """Channels of the model's images → what is done to them, for ``run.json``."""
 

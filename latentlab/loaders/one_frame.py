@@ -14,14 +14,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from latentlab.errors import ShapeError
 from latentlab.latents import LatentSpec
-from latentlab.loaders.diffusers_vae import DiffusersVAE
+from latentlab.loaders.clips import ClipVAE
 from latentlab.loaders.normalization import Affine
 from latentlab.loaders.registered import FAMILIES
 from latentlab.loaders.stated import SIGMA_DATA
 
 
-class OneFrameVAE(DiffusersVAE):
+class OneFrameVAE(ClipVAE):
     """A video family; by default a diagonal Gaussian, times ``scaling_factor``.
 
     Attributes
@@ -57,11 +58,13 @@ class OneFrameVAE(DiffusersVAE):
     def _run_decoder(self, latents: Tensor) -> Tensor:
         return self._decode_clip(latents.unsqueeze(2))[:, :, 0]
 
-    def _encode_clip(self, clip: Tensor) -> tuple[Tensor, Tensor | None]:
-        return super()._run_encoder(clip)
-
     def _decode_clip(self, latents: Tensor) -> Tensor:
         return super()._run_decoder(latents)
+
+    @property
+    def first_frame_alone(self) -> bool:
+        """Return whether the encoder takes one frame."""
+        return self.clip_length(self.module) == 1
 
 
 @FAMILIES.register("AutoencoderKLHunyuanVideo")
@@ -162,11 +165,31 @@ class CosmosVAE(OneFrameVAE):
         config = module.config
         if config.latents_mean is None:
             return Affine(scale=(SIGMA_DATA,))
-        means, deviations = (
-            torch.tensor(values, dtype=torch.float64).view(config.latent_channels, -1)[:, 0]
-            for values in (config.latents_mean, config.latents_std)
-        )
-        return Affine(tuple(means.tolist()), tuple((SIGMA_DATA / deviations).tolist()))
+        return _affine_of_frame(config, 0)
+
+    def _to_model(self, latents: Tensor) -> Tensor:
+        """Return a clip's latents by the statistics of each frame of the latent."""
+        config = self.module.config
+        if config.latents_mean is None or self.normalization != _affine_of_frame(config, 0):
+            return super()._to_model(latents)
+        known = len(config.latents_mean) // config.latent_channels
+        if len(latents) > known:
+            raise ShapeError(
+                f"a clip of {len(latents)} latents",
+                f"at most {known}, for which {self.spec.name} has statistics",
+                "pass a shorter clip",
+            )
+        frames = enumerate(latents)
+        return torch.cat([_affine_of_frame(config, k).to_model(one[None]) for k, one in frames])
+
+
+def _affine_of_frame(config: Any, number: int) -> Affine:
+    """Return (z − mean)·σ_data/std with Cosmos' statistics of one frame of the latent."""
+    means, deviations = (
+        torch.tensor(values, dtype=torch.float64).view(config.latent_channels, -1)[:, number]
+        for values in (config.latents_mean, config.latents_std)
+    )
+    return Affine(tuple(means.tolist()), tuple((SIGMA_DATA / deviations).tolist()))
 
 
 @FAMILIES.register("AutoencoderKLAllegro")
@@ -184,7 +207,9 @@ class AllegroVAE(OneFrameVAE):
     def _encode_clip(self, clip: Tensor) -> tuple[Tensor, Tensor | None]:
         from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
-        moments = self.module.quant_conv(self.module.encoder(clip).squeeze(2)).unsqueeze(2)
+        hidden = self.module.encoder(clip)
+        frames = self.module.quant_conv(hidden.transpose(1, 2).flatten(0, 1))
+        moments = frames.unflatten(0, (len(clip), -1)).transpose(1, 2)
         posterior = DiagonalGaussianDistribution(moments)
         return posterior.mode(), posterior.logvar
 

@@ -110,6 +110,26 @@ class TiledVAE(LatentVAE):
     def _decoded_channels(self) -> int:
         return 3 if self.image_channels in NOTES else self.image_channels
 
+    @property
+    def takes_alpha(self) -> bool:
+        """Return False: tiles are blended as RGB."""
+        return False
+
+    @property
+    def time_stride(self) -> int:
+        """Return that of the VAE that encodes the tiles."""
+        return self.vae.time_stride
+
+    @property
+    def first_frame_alone(self) -> bool:
+        """Return that of the VAE that encodes the tiles."""
+        return self.vae.first_frame_alone
+
+    def _encode_frames(self, frames: Tensor) -> tuple[Tensor, Tensor | None]:
+        raise UsageError(
+            f"a clip for {self.spec.name} in tiles", "whole frames", "leave out --tile"
+        )
+
     def _place(self, batch: Tensor, dtype: torch.dtype) -> Tensor:
         # Tiles are placed one at a time, by the VAE that takes them.
         return batch

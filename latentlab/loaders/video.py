@@ -4,7 +4,7 @@ Inside they are 5-D, (B, C, T, H, W) with T = 1. Their causal convolutions are p
 before the first frame, so encoder and decoder run without the cache of earlier frames. This also
 skips the clamp to [−1, 1] at the end of diffusers' ``decode``, so that gradients do not vanish
 outside that range. Model space is (z − latents_mean) / latents_std, channel by channel. Models with
-an alpha channel encode images as opaque, and their decoded alpha is left out.
+an alpha channel encode opaque images with an opacity of 1, the largest value.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from latentlab.latents import LatentSpec
-from latentlab.loaders.diffusers_vae import DiffusersVAE
+from latentlab.loaders.clips import ClipVAE
 from latentlab.loaders.registered import FAMILIES
 
 
 @FAMILIES.register("AutoencoderKLQwenImage")
-class QwenImageVAE(DiffusersVAE):
+class QwenImageVAE(ClipVAE):
     """Qwen-Image: a diagonal Gaussian over (16, H/8, W/8).
 
     Attributes
@@ -45,7 +45,7 @@ class QwenImageVAE(DiffusersVAE):
     @classmethod
     def read_notes(cls, module: Any) -> tuple[str, ...]:
         """Return what happens to the alpha channel, if there is one."""
-        note = "images are encoded as opaque, and the decoded alpha is left out"
+        note = "images without transparency are encoded as opaque; the decoded alpha is left out"
         return (note,) if _has_alpha(module.config) else ()
 
     @classmethod
@@ -59,20 +59,37 @@ class QwenImageVAE(DiffusersVAE):
         from diffusers.models.autoencoders.autoencoder_kl_wan import patchify
         from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
-        if _has_alpha(self.module.config):
+        if _has_alpha(self.module.config) and images.shape[1] == 3:
             images = torch.cat([images, torch.ones_like(images[:, :1])], 1)
         frames = patchify(images.unsqueeze(2), _patch_size(self.module.config))
         moments = self.module.quant_conv(self.module.encoder(frames))
         posterior = DiagonalGaussianDistribution(moments.squeeze(2))
         return posterior.mean, posterior.logvar
 
+    def _encode_clip(self, clip: Tensor) -> tuple[Tensor, Tensor | None]:
+        if _has_alpha(self.module.config):
+            clip = torch.cat([clip, torch.ones_like(clip[:, :1])], 1)
+        posterior = self.module.encode(clip).latent_dist
+        return posterior.mode(), posterior.logvar
+
+    @property
+    def takes_alpha(self) -> bool:
+        """Return whether images have four channels."""
+        return _has_alpha(self.module.config)
+
     def _run_decoder(self, latents: Tensor) -> Tensor:
+        return self._decode_all(latents)[:, :3]
+
+    def _decode_alpha(self, latents: Tensor) -> Tensor:
+        return self._decode_all(self.normalization.from_model(latents))[:, 3:]
+
+    def _decode_all(self, latents: Tensor) -> Tensor:
         from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 
         hidden = self.module.post_quant_conv(latents.unsqueeze(2))
         frames = self.module.decoder(hidden, **self.decoder_options)
         images: Tensor = unpatchify(frames, _patch_size(self.module.config)).squeeze(2)
-        return images[:, :3]
+        return images
 
 
 @FAMILIES.register("AutoencoderKLWan")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -88,6 +89,10 @@ class Sampler(ABC):
         """
         raise NotImplementedError
 
+    def statement_for(self, vae: LatentVAE) -> str:
+        """Return the statement, which may depend on the model."""
+        return self.statement
+
     @classmethod
     def groups(cls, hood: Neighborhood) -> RowGroups:
         """Return the groups of rows that can be taken as independent.
@@ -122,6 +127,12 @@ def encoded_image(latent: Latent, sampler: str) -> Image:
             "a latent without its image",
             f"an encoded image, which {sampler!r} changes and encodes again",
             "use latentlab.encode, or the neighborhood 'gaussian'",
+        )
+    if "transparency encoded" in latent.image.preprocessing:
+        warnings.warn(
+            f"{sampler!r} changes {latent.name} as an opaque image over white, while its latent "
+            "is that of the transparent image",
+            stacklevel=3,
         )
     return latent.image
 

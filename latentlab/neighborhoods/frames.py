@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator
 
+from latentlab.encoding.clips import encode_clip_batch
 from latentlab.encoding.encoder import encode_batch
 from latentlab.errors import UsageError
 from latentlab.images.reading import read_frames
@@ -21,6 +22,10 @@ from latentlab.neighborhoods.groups import RowGroups, consecutive_rows
 @dataclass(frozen=True)
 class Frames(Sampler):
     """Frames of a clip, in order from its start, encoded.
+
+    A video model encodes them as one clip: each sample is the latent of several frames, which knows
+    those before it. The latent of the first frame alone is another kind and no sample; it is the
+    origin.
 
     Parameters
     ----------
@@ -49,9 +54,34 @@ class Frames(Sampler):
         if not self.video:
             raise UsageError("no video", "an animated image or a video", "add --set video=FILE")
 
+    def statement_for(self, vae: LatentVAE) -> str:
+        if not vae.first_frame_alone or not vae.time_stride:
+            return self.statement
+        return (
+            f"{self.statement} A sample is the latent of {vae.time_stride} frames of a clip of "
+            f"{vae.clip_rule} frames and knows those before it. The first latent, of the first "
+            "frame alone, is kept apart. A latent is decoded as one frame."
+        )
+
     def draw(self, vae: LatentVAE, latent: Latent, samples: int, generator: Generator) -> Draws:
         pixels = encoded_image(latent, self.name).pixels
         shape = (pixels.shape[1], pixels.shape[2])
+        stride, alone = vae.time_stride, int(vae.first_frame_alone)
+        if stride > 1 or (stride and alone):
+            frames = read_frames(self.video, size=shape, limit=samples * stride + alone)
+            clip = torch.stack([frame.pixels for frame in frames])
+            count = (len(clip) - alone) // stride * stride
+            if count < 2 * stride:
+                raise UsageError(
+                    f"{self.video} of {len(clip)} frames",
+                    f"at least {2 * stride + alone}, since {vae.spec.name} makes one latent of "
+                    f"{stride} frames",
+                    "pass a longer clip",
+                )
+            encoded = encode_clip_batch(vae, clip[: count + alone]).mean[alone:]
+            last = torch.arange(len(encoded)) * stride + (stride - 1 + alone)
+            yield encoded, {"time": last.float()}
+            return
         for index, frame in enumerate(read_frames(self.video, size=shape, limit=samples)):
             encoded = encode_batch(vae, frame.pixels[None]).mean
             yield encoded, {"time": torch.tensor([float(index)])}

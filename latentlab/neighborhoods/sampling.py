@@ -88,7 +88,7 @@ def neighborhood(
         options={**asdict(sampler), **({"region": list(region)} if region else {})},
         label=_label(sampler, region),
         factors=factors,
-        statement=sampler.statement,
+        statement=sampler.statement_for(vae),
         n_samples=len(rows),
     )
     return Neighborhood(rows, sampling)

@@ -1,0 +1,144 @@
+"""Clips: video models encode them as diffusers does, and the first frame is kept apart."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from command_line import CommandLine
+from PIL import Image
+from test_loaders_pipelines import UNDO
+from tiny_families import DEVIATIONS, MEANS, blocks
+from tiny_models import save_tiny
+
+import latentlab
+from latentlab.errors import ShapeError, UsageError
+from latentlab.loaders.base import LatentVAE
+from latentlab.neighborhoods.sampling import neighborhood
+
+STRIDES = {
+    "AutoencoderKLCogVideoX": 2,
+    "AutoencoderKLCosmos": 2,
+    "AutoencoderKLHunyuanImageRefiner": 1,
+    "AutoencoderKLHunyuanVideo": 4,
+    "AutoencoderKLHunyuanVideo15": 2,
+    "AutoencoderKLKVAEVideo": 2,
+    "AutoencoderKLLTX2Video": 4,
+    "AutoencoderKLLTXVideo": 2,
+    "AutoencoderKLMagvit": 1,
+    "AutoencoderKLMochi": 2,
+    "AutoencoderKLQwenImage": 4,
+    "AutoencoderKLWan": 4,
+    "Kandinsky6SRVAE": 2,
+}
+"""Family whose first frame is encoded alone → frames of a latent, in its tiny model."""
+OPTIONS: dict[str, dict[str, Any]] = {
+    "AutoencoderKLHunyuanVideo": {
+        "block_out_channels": (8, 8, 8),
+        **blocks("HunyuanVideo{}Block3D", 3),
+    },
+    "AutoencoderKLQwenImage": {"dim_mult": [1, 1, 1], "temperal_downsample": [True, True]},
+    "AutoencoderKLWan": {"dim_mult": [1, 1, 1], "temperal_downsample": [True, True]},
+}
+"""What makes the temporal layers those of the published models."""
+STILL = {"AutoencoderKLAllegro": 2, "AutoencoderVidTok": 2}
+"""Family that needs as many frames for its first latent as for the others."""
+
+
+def load(family: str, folder: Path) -> tuple[LatentVAE, Any]:
+    theirs: Any = save_tiny(family, folder / family, **OPTIONS.get(family, {}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those without a published scale say so
+        return latentlab.load_vae(folder / family, device="cpu"), theirs
+
+
+def clip(count: int) -> torch.Tensor:
+    return torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+@torch.no_grad()
+def own_encoding(theirs: Any, frames: torch.Tensor) -> torch.Tensor:
+    """Return the mean (1, C, t, h, w) of diffusers' own encode."""
+    family, batch = type(theirs).__name__, frames.transpose(0, 1)[None]
+    if family == "Kandinsky6SRVAE":
+        batch = (batch + 1) * (127.5 / 128) - 1
+    if family == "AutoencoderKLAllegro":  # its only way is through tiles: here, one of this size
+        theirs.use_tiling = True
+        theirs.kernel = theirs.stride = (len(frames), 16, 16)
+    return theirs.encode(batch).latent_dist.mode()
+
+
+@pytest.mark.parametrize("family", sorted(STRIDES | STILL))
+@torch.no_grad()
+def test_a_clip_is_what_the_pipeline_decodes(family: str, tmp_path: Path) -> None:
+    ours, theirs = load(family, tmp_path)
+    stride = (STRIDES | STILL)[family]
+    alone = int(family in STRIDES)
+    assert (ours.time_stride, ours.first_frame_alone) == (stride, bool(alone))
+    count = 1 if family == "AutoencoderKLCosmos" else 2  # its statistics are those of two latents
+    frames = clip(count * stride + alone)
+    found = ours.encode_clip(frames).mean
+    raw = own_encoding(theirs, frames)
+    assert found.shape == (count + alone, raw.shape[1], *raw.shape[3:])
+    as_clip = found.transpose(0, 1)[None]
+    if family in UNDO:
+        undone = UNDO[family](theirs, as_clip)
+    else:
+        shape = (1, -1, 1, 1, 1)
+        undone = as_clip * torch.tensor(DEVIATIONS).view(shape) + torch.tensor(MEANS).view(shape)
+    torch.testing.assert_close(undone, raw, rtol=1e-5, atol=1e-5)
+    if "Wan" in family or "Qwen" in family:  # others normalize over all frames of a chunk
+        first = ours.encode(frames[:1]).mean
+        torch.testing.assert_close(found[:1], first, rtol=1e-4, atol=1e-4)
+    if stride > 1:
+        with pytest.raises(ShapeError, match=f"{stride}k"):
+            ours.encode_clip(frames[:-1])
+
+
+def save_clip(path: Path, count: int) -> Path:
+    frames = [Image.linear_gradient("L").rotate(9 * k).resize((16, 16)) for k in range(count)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    return path
+
+
+def test_frames_of_a_video_model_leave_the_first_latent_out(tmp_path: Path) -> None:
+    vae, _ = load("AutoencoderKLWan", tmp_path)
+    video = save_clip(tmp_path / "clip.gif", 16)
+    latents = latentlab.encode_clip(vae, video)
+    assert [one.name for one in latents] == ["clip-0", "clip-1-4", "clip-5-8", "clip-9-12"]
+    assert latents[2].record["input"]["frames"] == [5, 8]
+    hood = neighborhood(vae, latents[0], "frames", video=str(video))
+    rows = torch.stack([one.values.flatten() for one in latents[1:]])
+    torch.testing.assert_close(hood.samples, rows)
+    assert hood.factors["time"].tolist() == [4, 8, 12]
+    assert "kept apart" in hood.statement
+    few = neighborhood(vae, latents[0], "frames", video=str(video), n_samples=2)
+    assert few.n_samples == 2
+    with pytest.raises(UsageError, match="at least 9"):
+        neighborhood(
+            vae, latents[0], "frames", video=str(save_clip(tmp_path / "short.gif", 4)), n_samples=9
+        )
+
+
+def test_a_clip_and_its_traversal_work_on_the_command_line(
+    tmp_path: Path, cli: CommandLine
+) -> None:
+    load("AutoencoderKLWan", tmp_path)
+    save_clip(tmp_path / "clip.gif", 9)
+    how = ("-m", tmp_path / "AutoencoderKLWan", "-k", "frames", "--size", "16", "-q")
+    assert cli("pca", tmp_path / "clip.gif", *how, "--out", tmp_path / "run").code == 0
+    walk = ("--run", tmp_path / "run", "--components", "1", "--steps", "3", "-q")
+    assert cli("traverse", *walk).code == 0
+
+
+def test_models_of_one_frame_encode_each_by_itself(tmp_path: Path) -> None:
+    of_images = latentlab.load_vae("linear", device="cpu")
+    of_one_frame, _ = load("AutoencoderKLQwenImage21", tmp_path)
+    assert (of_images.time_stride, of_one_frame.time_stride) == (1, 0)
+    frames, video = clip(3), save_clip(tmp_path / "clip.gif", 3)
+    for vae in (of_images, of_one_frame):
+        torch.testing.assert_close(vae.encode_clip(frames).mean, vae.encode(frames).mean)
+        assert len(latentlab.encode_clip(vae, video)) == 3
