@@ -84,27 +84,10 @@ def _check(images: str) -> None:
 
 def _write(facts: Mapping[str, Any]) -> Sequence[Any]:
     """Return the parts of the letter: findings, what is healthy, what could not be examined."""
-    findings = facts["findings"]
-    found = [one for one in findings if one["found"]]
-    parts: list[Any] = []
-    if found:
-        rows = [(one["name"], _with_unit(one), _threshold(one), _sentences(one)) for one in found]
-        headings = ("finding", "value", "threshold", "what it is, and what to do")
-        parts += ["", table(rows, headings, left=(0, 1, 2, 3))]
-    healthy = [one["name"] for one in findings if one["found"] is False]
-    parts += ["", f"Healthy: {', '.join(healthy) or 'nothing'}."]
-    rest = [one for one in findings if one["found"] is None]
-    parts += [styled(f"Not examined: {one['name']} ({one['problem']}).", "dim") for one in rest]
-    return [*parts, ""]
+    from latentlab.results.diagnoses import rows_of_findings, sentences_on_the_rest
 
-
-def _with_unit(one: Mapping[str, Any]) -> str:
-    return "–" if one["value"] is None else f"{one['value']:.3g} {one['unit']}"
-
-
-def _threshold(one: Mapping[str, Any]) -> str:
-    return "–" if one["threshold"] is None else f"{one['threshold']:.3g}"
-
-
-def _sentences(one: Mapping[str, Any]) -> str:
-    return ". ".join(part[:1].upper() + part[1:] for part in (one["says"], one["advice"])) + "."
+    rows = rows_of_findings(facts)
+    headings = ("finding", "value", "threshold", "what it is, and what to do")
+    found = ["", table(rows, headings, left=(0, 1, 2, 3))] if rows else []
+    healthy, unknown = sentences_on_the_rest(facts)
+    return [*found, "", healthy, *(styled(line, "dim") for line in unknown), ""]

@@ -29,6 +29,7 @@ from latentlab.cli.models import models
 from latentlab.cli.palette import palette
 from latentlab.cli.pca import pca
 from latentlab.cli.reconstruct import reconstruct
+from latentlab.cli.report import report
 from latentlab.cli.store import store
 from latentlab.cli.transfer import transfer
 from latentlab.cli.traverse import traverse
@@ -45,7 +46,7 @@ _HOW: dict[str, Any] = {
 app = typer.Typer(**_HOW)
 for command in (
     *(pca, traverse, directions, transfer, interpolate, reconstruct, palette, encode),
-    *(metrics, compare, doctor, models, completion),
+    *(metrics, compare, doctor, report, models, completion),
 ):
     app.command(command.__name__, cls=GroupedCommand)(command)
 app.add_typer(store, name="store")
