@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from latentlab.neighborhoods.base import Sampler
 
 _SIGNIFICANT = 0.05
-_MANY = "This says how many directions vary, not whether they are disentangled"
+_MANY = "A spectrum says how many directions vary, not whether they are disentangled"
 
 
 @dataclass(frozen=True)
