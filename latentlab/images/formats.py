@@ -15,7 +15,9 @@ from typing import IO, Any
 
 from PIL import Image, UnidentifiedImageError
 
-from latentlab.errors import MissingExtraError
+from latentlab.errors import ImageError, MissingExtraError
+from latentlab.images.png import has_text, open_plain
+from latentlab.images.tiff import describe_samples
 
 IMAGE_SUFFIXES = (
     *(".apng", ".avif", ".bmp", ".dds", ".dib", ".gif", ".heic", ".heif", ".hif", ".icns", ".ico"),
@@ -117,13 +119,24 @@ def open_image(source: Path | IO[bytes], name: Path | str) -> Image.Image:
     Raises
     ------
     MissingExtraError : a HEIC or JPEG XL image without its extra.
+    ImageError : a TIFF of numbers that Pillow does not read.
     UnidentifiedImageError, OSError : as ``PIL.Image.open``.
     """
+    if has_text(source) and (plain := open_plain(source)) is not None:
+        return plain
     try:
         return Image.open(source)
-    except (UnidentifiedImageError, SyntaxError):
-        kind = extra_format(_head_of(source))
+    except (UnidentifiedImageError, SyntaxError) as error:
+        head = _head_of(source)
+        kind = extra_format(head)
         if kind is None:
+            samples = describe_samples(source) if head[:2] in (b"II", b"MM") else ""
+            if samples:
+                raise ImageError(
+                    f"{name}, a TIFF with {samples} a pixel, which Pillow does not read",
+                    "integers of 8 or 16 bits, or gray of 32 bits",
+                    "convert it to a 16-bit TIFF or PNG",
+                ) from error
             raise
     _register(kind, name)
     return Image.open(source)

@@ -15,6 +15,8 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from latentlab.errors import ImageError, MemoryLimitError
 from latentlab.images.fit import MAX_PIXELS
+from latentlab.images.png import declared_colors
+from latentlab.images.tiff import honor_tags
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -90,12 +92,17 @@ def load_upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
     # Pillow keeps the high byte of 16-bit color and drops the mode once the data are loaded.
     deep = any(";16" in str(tile[3]) for tile in getattr(image, "tile", []))
     notes = ["16 to 8 bit"] if deep else []
+    turned = _orientation(image)
     image.load()
+    # Pillow turns a TIFF while it loads it.
+    done = turned in _TURNS and _orientation(image) == 1
     if image.mode == "I" and image.format in ("PNG", "PPM"):
         image = image.convert("I;16")
     turn = _TURNS.get(_orientation(image))
+    image, meant = honor_tags(image)
+    notes += meant
     if turn is None:
-        return image, notes
+        return image, [*notes, "EXIF orientation applied"] if done else notes
     return image.transpose(turn), [*notes, "EXIF orientation applied"]
 
 
@@ -165,7 +172,16 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 
 def _convert_color(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, list[str]]:
     """Return sRGB by the embedded profile, or by Pillow's formula if it is missing or unusable."""
+    if image.mode == "LAB":
+        lab = ImageCms.createProfile("LAB")
+        moved = ImageCms.profileToProfile(
+            image, lab, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+        return moved or image, ["CIELab to sRGB"]
     if not profile:
+        declared = declared_colors(image)
+        if declared is not None:
+            return declared[0].convert("RGB"), [f"{declared[1]} to sRGB"]
         plain = ["CMYK without a profile"] if image.mode == "CMYK" else []
         return image.convert("RGB"), plain
     try:

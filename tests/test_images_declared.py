@@ -1,0 +1,179 @@
+"""What a file declares about its pixels is honored, and what it keeps beside them is not needed."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from latentlab.errors import ImageError
+from latentlab.images.reading import read_image
+
+RAMP = np.tile(np.linspace(0, 65535, 64).round().astype(np.uint16), (8, 1))
+DARK_TO_BRIGHT = np.round(RAMP[0] / 257)
+
+
+def levels(path: Path) -> Any:
+    """Return the first row of an image as 8-bit levels, (W, 3)."""
+    pixels = read_image(path).pixels
+    return ((pixels[:, 0] + 1) * 127.5).round().T.numpy()
+
+
+# TIFF
+
+
+def save_tiff(
+    path: Path, values: Any, *, photometric: int = 1, bits: int = 16, kind: int = 1
+) -> None:
+    """Write an uncompressed TIFF with these tags, field by field."""
+    samples = values.shape[2] if values.ndim == 3 else 1
+    fields = {
+        256: values.shape[1],
+        257: values.shape[0],
+        258: bits,
+        259: 1,
+        262: photometric,
+        273: 8,
+        277: samples,
+        278: values.shape[0],
+        279: values.nbytes,
+        339: kind,
+    }
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields.items())
+    place = 8 + values.nbytes
+    directory = struct.pack("<H", len(fields)) + entries + bytes(4)
+    path.write_bytes(b"II*\0" + struct.pack("<I", place) + values.tobytes() + directory)
+
+
+@pytest.mark.parametrize(
+    ("values", "tags"),
+    [
+        (RAMP, {}),
+        (65535 - RAMP, {"photometric": 0}),
+        (RAMP.astype(np.uint32) * 65537, {"bits": 32}),
+        (RAMP.astype(np.int32), {"bits": 32, "kind": 2}),
+        ((1 - RAMP / 65535).astype(np.float32), {"bits": 32, "kind": 3, "photometric": 0}),
+    ],
+)
+def test_tags_of_a_tiff_say_what_its_numbers_mean(tmp_path: Path, values: Any, tags: Any) -> None:
+    save_tiff(tmp_path / "a.tif", values, **tags)
+    assert np.abs(levels(tmp_path / "a.tif")[:, 0] - DARK_TO_BRIGHT).max() <= 1
+    inverted = "inverted" in read_image(tmp_path / "a.tif").preprocessing
+    assert inverted == ("photometric" in tags)
+
+
+def test_a_tiff_that_pillow_does_not_read_says_why(tmp_path: Path) -> None:
+    save_tiff(tmp_path / "a.tif", np.zeros((8, 8, 3), np.float32), photometric=2, bits=32, kind=3)
+    with pytest.raises(ImageError, match="3 samples of 32-bit floating-point numbers a pixel"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("suffix", ["tif", "png", "jpg"])
+def test_the_turn_of_an_image_is_recorded(tmp_path: Path, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x112] = 6
+    Image.new("RGB", (32, 16)).save(tmp_path / f"a.{suffix}", exif=exif)
+    found = read_image(tmp_path / f"a.{suffix}")
+    assert tuple(found.pixels.shape) == (3, 32, 16)
+    assert "EXIF orientation applied" in found.preprocessing
+
+
+def test_cielab_becomes_srgb(tmp_path: Path) -> None:
+    gray = Image.new("LAB", (8, 8), (137, 128, 128))  # L = 53.6 of 100: sRGB 128
+    gray.save(tmp_path / "a.tif")
+    assert np.abs(levels(tmp_path / "a.tif")[0] - 128).max() <= 2
+
+
+# PNG
+
+
+def chunk(name: bytes, body: bytes, crc: int | None = None) -> bytes:
+    sum_ = zlib.crc32(name + body) if crc is None else crc
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", sum_)
+
+
+def save_png(path: Path, *chunks: bytes, last: bytes = b"") -> None:
+    """Write the ramp as gray RGB with chunks after the header, and one before the end."""
+    gray = np.repeat(DARK_TO_BRIGHT.astype(np.uint8)[None, :, None], 8, 0).repeat(3, 2)
+    Image.fromarray(gray).save(path)
+    content = path.read_bytes()
+    end = len(content) - 12
+    path.write_bytes(content[:33] + b"".join(chunks) + content[33:end] + last + content[end:])
+
+
+def profile(padding: int) -> bytes:
+    srgb = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    srgb += bytes(padding)
+    srgb[:4] = struct.pack(">I", len(srgb))
+    return b"icc\0\0" + zlib.compress(bytes(srgb))
+
+
+LONG = b"{}" * 800_000
+BESIDE = {
+    "zTXt": [chunk(b"zTXt", b"workflow\0\0" + zlib.compress(LONG))],
+    "iTXt": [chunk(b"iTXt", b"workflow\0\1\0\0\0" + zlib.compress(LONG))],
+    "tEXt": [chunk(b"tEXt", b"workflow\0" + LONG)],
+    "many": [chunk(b"zTXt", b"%d\0\0" % n + zlib.compress(LONG[:900_000])) for n in range(80)],
+    "bad checksum": [chunk(b"tEXt", b"a\0b", crc=0)],
+    "large profile": [chunk(b"iCCP", profile(1_500_000))],
+}
+
+
+@pytest.mark.parametrize("kind", BESIDE)
+def test_a_png_is_read_whatever_stands_beside_its_pixels(tmp_path: Path, kind: str) -> None:
+    save_png(tmp_path / "a.png", *BESIDE[kind])
+    assert np.array_equal(levels(tmp_path / "a.png")[:, 0], DARK_TO_BRIGHT)
+    assert read_image(tmp_path / "a.png").preprocessing == "unchanged"
+
+
+def test_text_after_the_pixels_is_left_out(tmp_path: Path) -> None:
+    save_png(tmp_path / "a.png", last=BESIDE["zTXt"][0])
+    assert np.array_equal(levels(tmp_path / "a.png")[:, 0], DARK_TO_BRIGHT)
+
+
+def test_a_profile_that_unpacks_without_end_is_left_out_and_said(tmp_path: Path) -> None:
+    save_png(tmp_path / "a.png", chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(1 << 26))))
+    assert read_image(tmp_path / "a.png").preprocessing == "unusable ICC profile ignored"
+
+
+def test_gamma_is_honored(tmp_path: Path) -> None:
+    save_png(tmp_path / "a.png", chunk(b"gAMA", struct.pack(">I", 100_000)))
+    linear = DARK_TO_BRIGHT / 255
+    curve = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    assert np.abs(levels(tmp_path / "a.png")[:, 0] - 255 * curve).max() <= 1
+    assert read_image(tmp_path / "a.png").preprocessing == "gamma 1 to sRGB"
+
+
+P3 = (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
+SRGB = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [chunk(b"gAMA", struct.pack(">I", 45455))],
+        [chunk(b"gAMA", struct.pack(">I", 45455)), chunk(b"cHRM", struct.pack(">8I", *SRGB))],
+        [chunk(b"sRGB", b"\0"), chunk(b"gAMA", struct.pack(">I", 100_000))],
+    ],
+)
+def test_what_says_srgb_changes_nothing(tmp_path: Path, chunks: list[bytes]) -> None:
+    save_png(tmp_path / "a.png", *chunks)
+    assert read_image(tmp_path / "a.png").preprocessing == "unchanged"
+
+
+def test_primaries_are_honored(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), (200, 100, 50)).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    stated = chunk(b"gAMA", struct.pack(">I", 45455)) + chunk(b"cHRM", struct.pack(">8I", *P3))
+    (tmp_path / "a.png").write_bytes(content[:33] + stated + content[33:])
+    # Display P3 (200, 100, 50) is sRGB (211.1, 95.5, 36.0), by the published matrix.
+    matrix = np.array([[1.2249, -0.2247, 0], [-0.0420, 1.0419, 0], [-0.0197, -0.0786, 1.0979]])
+    values = np.array([200, 100, 50]) / 255
+    linear = matrix @ ((values + 0.055) / 1.055) ** 2.4
+    expected = 255 * (1.055 * linear ** (1 / 2.4) - 0.055)
+    assert np.abs(levels(tmp_path / "a.png")[0] - expected).max() <= 1
