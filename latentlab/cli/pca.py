@@ -131,8 +131,9 @@ def pca(
         if saved:
             output.show(saved.printed(), summarize)
         return
+    more = parse_names("--controls", controls) or ()
     if images is None and (files := _folder_of_images(context, given)):
-        _of_folder(context, files, machine, samples, output, figure_format)
+        _of_folder(context, files, machine, samples, output, figure_format, more)
         return
     if wrong := given_options(context, ("key", "layout", "space", "follow_links", "bucket")):
         raise UsageError(f"{', '.join(wrong)} with an image", "latents", "leave them out")
@@ -143,7 +144,6 @@ def pca(
         NULLS.check(name)
 
     def begin(first: str, scales: Scales | None) -> RunOne:
-        more = parse_names("--controls", controls) or ()
         how = {**fit, "nulls": names, "more": more, "scales": scales}
         _, run = begin_analysis(first, machine, samples, output, **how)
         return lambda image, folder: run(image, folder).saved.printed()
@@ -172,10 +172,13 @@ def _of_folder(
     samples: Samples,
     output: Output,
     figure_format: str,
+    controls: Sequence[str],
 ) -> None:
     plan = samples.plan(machine.dtype)
+    from latentlab.recipes.controls import check_controls
     from latentlab.recipes.entanglement import entanglement
 
+    check_controls(controls, plan.neighborhood)
     vae = machine.load(quiet=output.quiet)
     with progress_bar(quiet=output.quiet, shorten=SHORTEN_SAMPLING) as progress:
         _, saved = entanglement(
@@ -184,6 +187,7 @@ def _of_folder(
             size=parse_size(samples.size),
             n_samples=plan.n_samples,
             options=plan.options,
+            controls=controls,
             seed=plan.seed,
             dtype=plan.dtype,
             folder=output.out,

@@ -22,7 +22,7 @@ from latentlab.latents import Latent, Progress, Spectrum
 from latentlab.loaders.base import LatentVAE
 from latentlab.metrics.two_way import two_way_interval
 from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD, SAMPLERS
-from latentlab.recipes.controls import draw_controls
+from latentlab.recipes.controls import controls_on_request, draw_controls
 from latentlab.recipes.sampling import (
     SamplingPlan,
     Say,
@@ -59,7 +59,8 @@ class Entanglement:
     Parameters
     ----------
     names : of the images
-    values : ``"model"``, ``"pixels"`` and ``"linear"`` → measure → Tensor (images,)
+    values : ``"model"``, ``"pixels"``, ``"linear"`` and controls on request → measure → Tensor
+        (images,)
     skipped : image → why it has no numbers
     """
 
@@ -130,6 +131,7 @@ def entanglement(
     size: Size = AUTO,
     n_samples: int | None = None,
     options: Mapping[str, Any] | None = None,
+    controls: Sequence[str] = (),
     seed: int = 0,
     dtype: str = "auto",
     folder: str | Path | None = None,
@@ -148,7 +150,8 @@ def entanglement(
     ----------
     vae : LatentVAE
     images : paths, arrays, tensors or Latents, of any sizes
-    size, n_samples, options, seed, dtype : as for :func:`latentlab.analyze`; numbers depend on them
+    size, n_samples, options, controls, seed, dtype : as for :func:`latentlab.analyze`; numbers
+        depend on them
     folder : for the results; by default ``latentlab-runs/images-<model>-<n>``
     command_line : for ``run.json``
     figure_format : ``"png"``, ``"pdf"`` or ``"svg"``
@@ -180,6 +183,7 @@ def entanglement(
         raise UsageError("no images", "one or more", "pass a list of images")
     check_plan(plan, images[0], out)
     check_figure_format(figure_format)
+    more = controls_on_request(vae, controls, neighborhood=plan.neighborhood, seed=seed)
     rows: list[tuple[Latent, dict[str, dict[str, float]]]] = []
     skipped: dict[str, str] = {}
     scales = Scales(say)
@@ -190,7 +194,7 @@ def entanglement(
             skipped[str(image)] = str(error)
             say(str(error))
             continue
-        rows.append((latent, _numbers(vae, latent, image, plan, say, progress)))
+        rows.append((latent, _numbers(vae, latent, image, plan, say, more, progress)))
     scales.close()
     if not rows:
         raise ImageError(
@@ -212,12 +216,13 @@ def _numbers(
     image: Any,
     plan: SamplingPlan,
     say: Say,
+    more: Mapping[str, LatentVAE],
     progress: Progress | None,
 ) -> dict[str, dict[str, float]]:
-    """Return the measures of one image, of the model and of both controls."""
+    """Return the measures of one image, of the model and of its controls."""
     hood, precision, key = draw_samples(vae, latent, image, plan, say=say, progress=progress)
     keep(RUNS_FOLDER, key, hood, precision)
-    drawn = draw_controls(latent, hood, image, plan, say=say, progress=progress)
+    drawn = draw_controls(latent, hood, image, plan, say=say, more=more, progress=progress)
     own = _measures(fit_pca(hood, n_components=1).spectrum, factor_model(hood).shares)
     return {MODEL: own} | {one.name: _measures(one.spectrum, one.shares) for one in drawn}
 
