@@ -7,7 +7,7 @@ said. All images are (3, H, W) in [−1, 1].
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -43,15 +43,31 @@ class LatentSpec:
         Sides of an image must be multiples of this many pixels; 0 means ``stride``.
     has_logvar : bool, optional
         Whether the encoder returns a log-variance besides the mean.
+    tokens : int, optional
+        Tokens n of latents (C, 1, n) without a grid, such as TiTok's; 1 for vectors. ``stride``
+        is left out then. 0 for latents with a grid.
+    side : int, optional
+        Side in pixels of the only images of a model without a grid; 0 if unknown.
+
+    Examples
+    --------
+    >>> LatentSpec("titok", 12, tokens=32, side=256).image_size((1, 32))
+    (256, 256)
+    >>> LatentSpec("flux1", 16, 8).image_size((64, 48))
+    (512, 384)
     """
 
     name: str
     channels: int
-    stride: int
+    stride: int = 0
     multiple: int = 0
     has_logvar: bool = False
+    tokens: int = field(default=0, repr=False)
+    side: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
+        if self.tokens > 0 and self.side >= 0:
+            object.__setattr__(self, "stride", self.side or 1)
         if min(self.channels, self.stride) < 1 or self.multiple % self.stride:
             raise UsageError(
                 f"{self.channels} channels, stride {self.stride} and multiple {self.multiple}",
@@ -60,6 +76,25 @@ class LatentSpec:
             )
         if self.multiple == 0:
             object.__setattr__(self, "multiple", self.stride)
+
+    @property
+    def has_grid(self) -> bool:
+        """Return whether latents have a grid of cells, each above a part of the image."""
+        return not self.tokens
+
+    def image_size(self, cells: Sequence[int]) -> tuple[int, int]:
+        """Return (height, width) in pixels of the image of a latent (C, h, w), from (h, w)."""
+        if self.tokens:
+            return self.side or 1, self.side or 1
+        height, width = cells
+        return height * self.stride, width * self.stride
+
+    def latent_size(self, pixels: Sequence[int]) -> tuple[int, int]:
+        """Return (h, w) of the latent of an image, from its (height, width) in pixels."""
+        if self.tokens:
+            return 1, self.tokens
+        height, width = pixels
+        return height // self.stride, width // self.stride
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -106,7 +141,9 @@ class Latent:
     @property
     def title(self) -> str:
         """Return image, model and size in pixels, for titles."""
-        height, width = (side * self.spec.stride for side in self.values.shape[-2:])
+        if not self.spec.has_grid:
+            return f"{self.name} · {self.spec.name} · {self.spec.tokens:,} tokens"
+        height, width = self.spec.image_size(self.values.shape[-2:])
         unit = "px" if self.spec.stride > 1 else "cells"
         return f"{self.name} · {self.spec.name} · {width}×{height} {unit}"
 

@@ -304,7 +304,7 @@ def test_progress_ends_at_the_total(linear_vae: LinearVAE, linear_latent: Latent
         ("crops", {"smallest": 1.5}, "between 0 and 1"),
         ("knn", {}, "folder=DIR"),
         ("frames", {}, "video=FILE"),
-        ("spiral", {}, "augment, crops"),
+        ("spiral", {}, "augment, colors"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(
@@ -404,3 +404,15 @@ def test_values_of_the_wrong_kind_are_refused(
 def test_half_a_cell_is_no_patch(linear_vae: LinearVAE, linear_latent: Latent) -> None:
     with pytest.raises(UsageError, match=r"patch=2\.7"):
         neighborhood(linear_vae, linear_latent, "patches", patch=2.7)
+
+
+def test_flat_colors_of_a_linear_model_span_three_components(
+    linear_vae: LinearVAE, linear_latent: Latent
+) -> None:
+    hood = neighborhood(linear_vae, linear_latent, "colors", n_samples=20)
+    shares = fit_pca(hood).explained_variance_ratio
+    assert float(shares[:3].sum()) == pytest.approx(1, abs=1e-5)
+    rgb = torch.stack([hood.factors[name] for name in ("red", "green", "blue")], 1)
+    sides = (20, 3, *linear_latent.spec.image_size(linear_latent.values.shape[1:]))
+    images = (2 * rgb - 1)[:, :, None, None].expand(sides)
+    torch.testing.assert_close(hood.samples, linear_vae.encode(images).mean.flatten(1))

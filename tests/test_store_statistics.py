@@ -138,3 +138,27 @@ def test_threads_change_nothing_and_merged_equals_whole(tmp_path: Path) -> None:
     for name in ("mean", "std", "skewness", "excess_kurtosis", "correlation"):
         np.testing.assert_allclose(parts[name], whole[name], rtol=1e-12, atol=1e-12, err_msg=name)
     assert parts["percentiles"] == whole["percentiles"]
+
+
+def test_what_is_before_damage_counts_and_the_rest_is_read(
+    tmp_path: Path, cli: CommandLine
+) -> None:
+    folder = tmp_path / "latents"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    values = generator.standard_normal((1200, 4, 16, 16)).astype(np.float32)
+    np.savez(folder / "a.npz", latents=values)
+    content = bytearray((folder / "a.npz").read_bytes())
+    content[-2000] ^= 255
+    (folder / "a.npz").write_bytes(content)
+    np.savez(folder / "b.npz", latents=100 * values[:5])
+    called = cli("store", "stats", folder, "--worst", 5, "--json")
+    assert called.code == 0
+    assert "CRC" in called.facts["damaged"]["a.npz"]
+    assert "a.npz: cannot be read" in called.err
+    assert 5 < called.facts["latents"] < 1205
+    names = {one["path"] for one in called.facts["worst"]}
+    assert names == {f"b.npz#{row}" for row in range(5)}
+    assert cli("store", "stats", folder / "a.npz").code == 0
+    (folder / "b.npz").write_bytes(b"PK and nothing else")
+    assert cli("store", "stats", folder / "b.npz").code == 3

@@ -161,6 +161,8 @@ def stats(
     opened = open_foreign(source, key, layout, space, model, **how)
     with progress_bar(quiet=quiet) as progress:
         facts = measure_store(opened, worst=worst, progress=progress)
+    for name, why in facts.get("damaged", {}).items():
+        say(f"{name}: {why}", quiet=quiet)
     if json:
         print_json(facts)
     elif not quiet:

@@ -175,7 +175,7 @@ def _encode_folder(scene: Scene, folder: str) -> Tensor:
 
 def _encode_image(scene: Scene, source: str) -> Tensor:
     """Return the features (1, D), float64, of an image at the size of the scene's."""
-    height, width = (side * scene.latent.spec.stride for side in scene.latent.values.shape[1:])
+    height, width = scene.latent.spec.image_size(scene.latent.values.shape[1:])
     image = read_image(source, size=(height, width))
     return _features(scene, encode_batch(scene.vae, image.pixels[None]).mean[0])
 

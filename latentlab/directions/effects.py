@@ -194,8 +194,9 @@ class Templates:
 
     def _flat(self, images: Tensor, pool: int) -> Tensor:
         """Return the pixels (n, pixels), float64, of the cells that are compared, after pooling."""
-        part = self.where.scaled(self.latent.spec.stride).crop(images).double()
-        return avg_pool2d(part, pool).flatten(1)
+        spec = self.latent.spec
+        part = self.where.scaled(spec.stride).crop(images) if spec.has_grid else images
+        return avg_pool2d(part.double(), pool).flatten(1)
 
 
 def _interpolate(readings: Tensor, points: Mapping[float, float]) -> Tensor:

@@ -160,8 +160,8 @@ def _half_of(vae: LatentVAE, height: int, width: int, half: Half) -> tuple[Run, 
     if half == "encode":
         image = torch.zeros(1, 3, height, width, device=vae.device)
         return (lambda images: vae.encode(images).mean), image
-    stride = vae.spec.stride
-    latent = torch.zeros(1, vae.spec.channels, height // stride, width // stride, device=vae.device)
+    cells = vae.spec.latent_size((height, width))
+    latent = torch.zeros(1, vae.spec.channels, *cells, device=vae.device)
     return vae.decode, latent
 
 

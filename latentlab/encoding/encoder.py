@@ -218,7 +218,7 @@ def decode_each(vae: LatentVAE, latents: Tensor) -> Iterator[Tensor]:
     NonFiniteError : the model returned NaN.
     MemoryLimitError : one image is too large for this machine.
     """
-    height, width = (side * vae.spec.stride for side in latents.shape[-2:])
+    height, width = vae.spec.image_size(latents.shape[-2:])
     what = f"decoding {height}×{width} pixels with {vae.spec.name}"
     _check_room(vae, height, width, what)
     together = 1 if len(latents) == 1 else batch_size(vae, height, width, "decode")

@@ -32,7 +32,7 @@ def with_image(latent: Latent) -> Latent:
             "an encoded image, which these samples change",
             _ADVICE,
         ) from error
-    sides = tuple(side * latent.spec.stride for side in latent.values.shape[-2:])
+    sides = latent.spec.image_size(latent.values.shape[-2:])
     if image.sha256 != facts.get("sha256") or tuple(image.pixels.shape[1:]) != sides:
         raise ImageError(
             f"{facts['path']}, which differs from the image that was encoded",

@@ -110,10 +110,13 @@ class LatentVAE(ABC):
         ShapeError : not a 4-D batch with ``spec.channels`` channels, or h and w that are not
             multiples of ``spec.multiple / spec.stride``.
         """
-        cells = self.spec.multiple // self.spec.stride
+        cells = self.spec.multiple // self.spec.stride if self.spec.has_grid else 1
         advice = "pass a latent that this model encoded"
         self._check_batch("latents", latents, self.spec.channels, cells, advice)
-        self._check_side("latents", latents, (self.only_side or 0) // self.spec.stride)
+        if self.spec.has_grid:
+            self._check_side("latents", latents, (self.only_side or 0) // self.spec.stride)
+        elif tuple(latents.shape[2:]) != (1, self.spec.tokens):
+            raise ShapeError(f"latents of shape {tuple(latents.shape)}", self._tokens(), advice)
         images = self._decode(self._place(latents, self.dtype)).float()
         return to_rgb(images) if images.shape[1] == self.image_channels else images
 
@@ -156,7 +159,11 @@ class LatentVAE(ABC):
     @property
     def only_side(self) -> int | None:
         """Return the side, in pixels, of the only images that the model takes; None for any."""
-        return None
+        return self.spec.side or None
+
+    def _tokens(self) -> str:
+        spec = self.spec
+        return f"(B, {spec.channels}, 1, {spec.tokens}), the tokens of {spec.name}"
 
     @property
     def time_stride(self) -> int:

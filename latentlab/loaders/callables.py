@@ -46,7 +46,7 @@ class CallableVAE(LatentVAE):
     @property
     def only_side(self) -> int | None:
         """Return the side, in pixels, of the only images that the functions take, if given."""
-        return self._only_side
+        return self._only_side or super().only_side
 
     def _encode(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         mean, logvar = read_encoded(self._encode_images(images))
@@ -56,7 +56,7 @@ class CallableVAE(LatentVAE):
                 f"has_logvar={self.spec.has_logvar} as in the spec of {self.spec.name}",
                 "return (mean, logvar) and set has_logvar=True, or do neither",
             )
-        cells = (side // self.spec.stride for side in images.shape[2:])
+        cells = self.spec.latent_size(images.shape[2:])
         wanted = (len(images), self.spec.channels, *cells)
         for tensor in (mean, logvar):
             _check_shape(tensor, wanted, "encode")
@@ -69,7 +69,7 @@ class CallableVAE(LatentVAE):
         if self.normalization != Affine():
             latents = self.normalization.from_model(latents)
         images = self._decode_latents(latents)
-        sides = (side * self.spec.stride for side in latents.shape[2:])
+        sides = self.spec.image_size(latents.shape[2:])
         _check_shape(images, (len(latents), self.image_channels, *sides), "decode")
         return images
 
@@ -103,7 +103,8 @@ def wrap_vae(
     encode, decode : instead of a module: images (B, 3, H, W) in [−1, 1] → mean
         (B, C, H/stride, W/stride) in model space; or (mean, logvar) or a :class:`Posterior` if
         ``spec.has_logvar``; and latents of that shape → images (B, 3, H, W) in [−1, 1]
-    spec : LatentSpec, the shape of the latents; read off the dry run if left out
+    spec : LatentSpec, the shape of the latents; of tokens (C, 1, n) or vectors (C, 1, 1) with
+        ``tokens=n`` and the ``side`` of the images; read off the dry run if left out
     name : str, for titles and folders, if there is no spec
     image_channels : channels of the images that the functions take and return; by default those
         of the module's first convolution, and 3 for functions. With 1 they get gray images, with 4

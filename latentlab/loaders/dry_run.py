@@ -64,8 +64,9 @@ class DryRun:
     notes: tuple[str, ...]
 
     def spec(self, name: str) -> LatentSpec:
-        """Return the spec of the latents."""
-        return LatentSpec(name, self.channels, self.stride, has_logvar=self.has_logvar)
+        """Return the spec of the latents; vectors are one token of a fixed image size."""
+        fixed = {"tokens": 1, "side": self.only_side} if self.only_side else {}
+        return LatentSpec(name, self.channels, self.stride, has_logvar=self.has_logvar, **fixed)
 
 
 def prepare(

@@ -12,7 +12,10 @@ from latentlab.registry import Registry
 if TYPE_CHECKING:
     from latentlab.neighborhoods.base import Sampler
 
-_BUILT_IN = ("augment", "crops", "frames", "gaussian", "knn", "posterior", "reencode", "tokens")
+_BUILT_IN = (
+    *("augment", "colors", "crops", "frames", "gaussian", "knn", "posterior", "reencode"),
+    "tokens",
+)
 
 SAMPLERS: Registry[Sampler] = Registry(
     "neighborhood", __name__, {**{name: name for name in _BUILT_IN}, "patches": "tokens"}

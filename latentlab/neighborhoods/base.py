@@ -38,6 +38,7 @@ class Sampler(ABC):
     encodes : whether images are encoded, so that the encoder's precision matters
     reads_files : whether files other than the image decide what is drawn
     whole : whether a row is a whole latent or window, not a part of it
+    needs_grid : whether latents must have a grid of cells, which tokens and vectors lack
     noise : a sentence on the spectrum if the samples are added noise; else empty
     correlated : why rows are dependent, such as ``"neighboring cells are alike"``; else empty
     uncounted : why no component can be said to rise above chance, such as ``"copies of one image
@@ -52,6 +53,7 @@ class Sampler(ABC):
     encodes: ClassVar[bool] = True
     reads_files: ClassVar[bool] = False
     whole: ClassVar[bool] = True
+    needs_grid: ClassVar[bool] = False
     noise: ClassVar[str] = ""
     correlated: ClassVar[str] = ""
     uncounted: ClassVar[str] = ""

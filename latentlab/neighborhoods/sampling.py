@@ -37,7 +37,7 @@ def neighborhood(
     vae : LatentVAE that encoded the latent
     latent : Latent
     name : str, a registered sampler: augment, posterior, gaussian, reencode, tokens, patches,
-        crops, knn, frames
+        crops, knn, frames, colors
     n_samples : int, optional; number of rows. By default 256; for tokens and patches every
         position (a smaller number draws some of them at random).
     seed : int
@@ -73,6 +73,11 @@ def neighborhood(
         )
     if not (isinstance(seed, int) and 0 <= seed < 2**63):
         raise UsageError(f"seed={seed}", "a whole number from 0 to 2⁶³ − 1", "pass, say, seed=0")
+    if sampler.needs_grid and not latent.spec.has_grid:
+        others = ", ".join(one for one in SAMPLERS if not SAMPLERS[one].needs_grid)
+        raise _no_grid(
+            f"the neighborhood {name}", latent, f"one of {others}", "choose one of these"
+        )
     window = _window_of(region, latent)
     layout = sampler.layout(latent, window)
     generator = torch.Generator().manual_seed(seed)
@@ -156,6 +161,8 @@ def _window_of(region: tuple[int, int, int, int] | None, latent: Latent) -> Wind
     height, width = latent.values.shape[-2:]
     if region is None:
         return Window(0, 0, height, width)
+    if not latent.spec.has_grid:
+        raise _no_grid("a region", latent, "the whole latent", "leave the region out")
     if len(region) != 4 or not all(isinstance(number, int) for number in region):
         raise ShapeError(f"region {region}", "four whole numbers", "pass (x, y, width, height)")
     x, y, region_width, region_height = region
@@ -173,6 +180,13 @@ def _window_of(region: tuple[int, int, int, int] | None, latent: Latent) -> Wind
     bottom = math.ceil((y + region_height) / stride)
     right = math.ceil((x + region_width) / stride)
     return Window(top, left, bottom - top, right - left)
+
+
+def _no_grid(what: str, latent: Latent, expected: str, advice: str) -> UsageError:
+    spec = latent.spec
+    kind = f"{spec.tokens:,} tokens" if spec.tokens > 1 else "plain vectors"
+    got = f"{what} for {spec.name}, whose latents are {kind} without a grid"
+    return UsageError(got, expected, advice)
 
 
 def _collect(

@@ -54,6 +54,8 @@ class Patches(_Parts):
     patch : int, side k in latent cells
     """
 
+    needs_grid = True
+
     patch: int = 2
 
     correlated = "neighboring patches overlap"

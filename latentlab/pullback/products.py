@@ -80,7 +80,7 @@ class DecoderMap:
         """Return how many products are computed at once: one on a CPU, where more are no faster."""
         if self.vae.device.type == "cpu":
             return 1
-        height, width = (side * self.vae.spec.stride for side in self.layout.shape[1:])
+        height, width = self.vae.spec.image_size(self.layout.shape[1:])
         return min(_MOST_COPIES, batch_size(self.vae, height, width, "decode"))
 
     def push(self, rows: Tensor) -> Tensor:
@@ -124,9 +124,9 @@ class DecoderMap:
         """
         with torch.no_grad():
             image = self.vae.decode(self.values[None])[0]
-        window, stride = self.layout.window, self.vae.spec.stride
-        sides = (window.top, window.left, window.height, window.width)
-        seen = Window(*(stride * side for side in sides)).crop(image)
+        seen = image
+        if self.vae.spec.has_grid:
+            seen = self.layout.window.scaled(self.vae.spec.stride).crop(image)
         return float((seen.abs() >= _LIMIT).double().mean())
 
     def zero_jacobian(self) -> ZeroJacobianError:
@@ -148,7 +148,7 @@ class DecoderMap:
 
     @cached_property
     def _linear(self) -> Linearization:
-        height, width = (side * self.vae.spec.stride for side in self.values.shape[-2:])
+        height, width = self.vae.spec.image_size(self.values.shape[-2:])
         name = self.vae.spec.name
         with memory_errors(f"the derivative of {name} at {height}×{width} pixels", _ADVICE):
             linear = self._linearize(self.values.to(self.vae.device), self.copies)

@@ -32,7 +32,7 @@ def encode_alike(
     """
     scales = Scales(say)
     first = encode_fitting(vae, images[0], size, say, scales=scales)
-    height, width = (side * vae.spec.stride for side in first.values.shape[-2:])
+    height, width = vae.spec.image_size(first.values.shape[-2:])
     shape = size if size == NATIVE else (height, width)
     rest = [encode_fitting(vae, image, shape, scales=scales) for image in images[1:]]
     scales.close()

@@ -163,6 +163,7 @@ def sampling_facts(sampling: Sampling) -> dict[str, Any]:
             "stride": spec.stride,
             "multiple": spec.multiple,
             "has_logvar": spec.has_logvar,
+            **({} if spec.has_grid else {"tokens": spec.tokens, "side": spec.side}),
         }
     return facts
 
@@ -190,6 +191,8 @@ def load_sampling(
             int(facts["stride"]),
             int(facts["multiple"]),
             bool(facts.get("has_logvar", False)),
+            int(facts.get("tokens", 0)),
+            int(facts.get("side", 0)),
         )
         origin = Latent(
             arrays["origin"],

@@ -148,7 +148,8 @@ class ForeignLatents(Store):
         """Yield the path of every file."""
         yield from dict.fromkeys(part.place.path for part in self.parts)
 
-    def _read(self, shard: int, shape: Shape, rows: int) -> Iterator[Tensor]:
+    def blocks_of(self, shard: int, shape: Shape, rows: int) -> Iterator[Tensor]:
+        """Yield the latents of one shape of a part, float32, at most ``rows`` at a time."""
         part = self.parts[shard]
         if part.form.shape != shape:
             return
@@ -271,7 +272,7 @@ def _manifest(
         model["normalization"] = "none applied: raw latents"
     return Manifest(
         model=model,
-        spec=vae.spec if vae else LatentSpec("unknown", parts[0].form.shape[0], 1),
+        spec=vae.spec if vae else _spec_of(parts),
         source="latents",
         size=None,
         preprocessing="latents of another program",
@@ -285,6 +286,14 @@ def _manifest(
         space="model" if vae and space == "raw" else space or UNSTATED,
         layouts=tuple(dict.fromkeys(part.form.describe() for part in parts)),
     )
+
+
+def _spec_of(parts: Sequence[Part]) -> LatentSpec:
+    """Return the spec of latents of an unknown model."""
+    channels = parts[0].form.shape[0]
+    tokens = {part.form.shape[2] for part in parts if part.form.layout in ("sequence", "vectors")}
+    without_grid = all(part.form.layout in ("sequence", "vectors") for part in parts)
+    return LatentSpec("unknown", channels, 1, tokens=max(tokens) if without_grid else 0)
 
 
 def _opened(

@@ -231,7 +231,7 @@ class Store:
                 "raise them",
             )
         shape, shards = self.shape, range(first_shard, len(self.counts), every)
-        return (latents for shard in shards for latents in self._read(shard, shape, rows))
+        return (latents for shard in shards for latents in self.blocks_of(shard, shape, rows))
 
     def blocks(self, rows: int, *, first_shard: int = 0, every: int = 1) -> Iterator[Tensor]:
         """Yield latents (n, C, h, w), float32, of every shape; n is at most ``rows``.
@@ -240,9 +240,9 @@ class Store:
         """
         for shard in range(first_shard, len(self.counts), every):
             for shape in self.shapes:
-                yield from self._read(shard, shape, rows)
+                yield from self.blocks_of(shard, shape, rows)
 
-    def _read(self, shard: int, shape: Shape, rows: int) -> Iterator[Tensor]:
+    def blocks_of(self, shard: int, shape: Shape, rows: int) -> Iterator[Tensor]:
         """Yield the latents of one shard, float32, at most ``rows`` at a time."""
         from safetensors import SafetensorError, safe_open
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -14,6 +16,8 @@ from latentlab.errors import FileError, ShapeError
 from latentlab.latents import Progress
 from latentlab.metrics.moments import Histogram, Moments
 from latentlab.store.block_sums import BlockSums, summed
+from latentlab.store.foreign import ForeignLatents
+from latentlab.store.parts import sentence
 from latentlab.store.reading import Store
 from latentlab.store.shards import Shape
 
@@ -285,33 +289,56 @@ def measure_store(
 
     Raises
     ------
-    FileError : a shard is damaged, or no latent is finite.
+    FileError : a shard of a store is damaged, or no latent is finite. Of files by other programs
+        what is before the damage counts, and ``damaged`` has name → reason.
     """
     total = sum(n * c * h * w for (c, h, w), n in store.shapes.items())
     every = max(1, -(-total // _COUNTED))
     found = Statistics(store.spec.channels, every, worst > 0)
     largest = max((c * h * w for c, h, w in store.shapes), default=1)
-    blocks = store.blocks(max(1, _BLOCK_VALUES // largest))
+    faults: dict[str, str] = {}
+    read: list[tuple[int, Shape, int]] = []
+    blocks = _readable(store, max(1, _BLOCK_VALUES // largest), faults, read)
     for latents, sums in summed(blocks, found.shift_for):
         found.take(latents, sums)
         if progress:
             progress("measuring", found.latents, len(store))
     facts = {"store": str(store.folder), "space": store.manifest.space, **found.facts()}
-    facts |= {"model": store.spec.name, "skipped": store.skipped}
+    facts |= {"model": store.spec.name, "skipped": store.skipped + len(faults)}
+    facts |= {"damaged": faults} if faults else {}
     if worst:
         farthest = found.farthest(worst)
-        names = _names(store, {number for number, _ in farthest})
+        names = _names(store, read, {number for number, _ in farthest})
         facts["worst"] = [{"path": names[k], "distance": far} for k, far in farthest]
     return facts
 
 
-def _names(store: Store, wanted: set[int]) -> dict[int, str]:
-    """Return number → path, numbers in the order of ``store.blocks``."""
-    return {k: path for k, path in enumerate(_in_blocks(store)) if k in wanted}
-
-
-def _in_blocks(store: Store) -> Iterator[str]:
+def _readable(
+    store: Store, rows: int, faults: dict[str, str], read: list[tuple[int, Shape, int]]
+) -> Iterator[Tensor]:
+    """Yield latents as ``store.blocks`` does; note damaged files of others, and what was read."""
     for shard in range(len(store.counts)):
-        lines = [line for line in store.lines_of(shard) if "skipped" not in line]
-        for shape in store.shapes:
-            yield from (line["path"] for line in lines if tuple(line["shape"]) == shape)
+        try:
+            for shape in store.shapes:
+                for latents in store.blocks_of(shard, shape, rows):
+                    read.append((shard, shape, len(latents)))
+                    yield latents
+        except FileError as error:
+            if not isinstance(store, ForeignLatents):
+                raise
+            place = store.parts[shard].place
+            faults[place.name] = sentence(place, error)
+
+
+def _names(
+    store: Store, read: Sequence[tuple[int, Shape, int]], wanted: set[int]
+) -> dict[int, str]:
+    """Return number → path, numbers in the order of what was read."""
+    return {k: path for k, path in enumerate(_in_order(store, read)) if k in wanted}
+
+
+def _in_order(store: Store, read: Sequence[tuple[int, Shape, int]]) -> Iterator[str]:
+    for (shard, shape), blocks in groupby(read, key=itemgetter(0, 1)):
+        lines = (line for line in store.lines_of(shard) if "skipped" not in line)
+        paths = (line["path"] for line in lines if tuple(line["shape"]) == shape)
+        yield from islice(paths, sum(count for _, _, count in blocks))

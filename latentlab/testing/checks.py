@@ -123,7 +123,7 @@ def _list(check: Callable[..., Iterator[str]], *given: Any) -> list[str]:
 
 
 def _check_posterior(vae: LatentVAE, pixels: Tensor, posterior: Posterior) -> Iterator[str]:
-    cells = (side // vae.spec.stride for side in pixels.shape[2:])
+    cells = vae.spec.latent_size(pixels.shape[2:])
     wanted = (len(pixels), vae.spec.channels, *cells)
     parts = {"mean": posterior.mean, "logvar": posterior.logvar}
     if (posterior.logvar is not None) != vae.spec.has_logvar:

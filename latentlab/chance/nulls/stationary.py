@@ -185,4 +185,11 @@ def _field_layout(samples: Neighborhood | Tensor) -> WholeLayout:
             "alone, so stationary fields have it too",
             "leave the stationary null out",
         )
+    origin = samples.sampling.origin
+    if origin is not None and not origin.spec.has_grid:
+        raise UsageError(
+            f"the stationary null for {origin.spec.name}, whose latents are no fields",
+            "latents with a grid of cells",
+            "leave the stationary null out",
+        )
     return samples.layout
