@@ -1,4 +1,4 @@
-"""How latents become feature vectors, and how a direction among them becomes a latent again.
+"""What latents look like, how they become feature vectors, and how a direction becomes a latent.
 
 A layout is the pair *flatten* and *lift*. PCA sees rows of length ``n_features``. Only the layout
 knows whether a row was a whole latent, one token or a k×k patch.
@@ -7,14 +7,84 @@ knows whether a row was a whole latent, one token or a k×k patch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from latentlab.errors import FileError, ShapeError
+from latentlab.errors import FileError, ShapeError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LatentSpec:
+    """What the latents of one model look like.
+
+    Parameters
+    ----------
+    name : str
+        The model's name in titles and folders, such as ``"taef2"``.
+    channels : int
+        Latent channels C.
+    stride : int
+        An image of H×W pixels has H/stride × W/stride latent cells.
+    multiple : int, optional
+        Sides of an image must be multiples of this many pixels; 0 means ``stride``.
+    has_logvar : bool, optional
+        Whether the encoder returns a log-variance besides the mean.
+    tokens : int, optional
+        Tokens n of latents (C, 1, n) without a grid, such as TiTok's; 1 for vectors. ``stride``
+        is left out then. 0 for latents with a grid.
+    side : int, optional
+        Side in pixels of the only images of a model without a grid; 0 if unknown.
+
+    Examples
+    --------
+    >>> LatentSpec("titok", 12, tokens=32, side=256).image_size((1, 32))
+    (256, 256)
+    >>> LatentSpec("flux1", 16, 8).image_size((64, 48))
+    (512, 384)
+    """
+
+    name: str
+    channels: int
+    stride: int = 0
+    multiple: int = 0
+    has_logvar: bool = False
+    tokens: int = field(default=0, repr=False)
+    side: int = field(default=0, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.tokens > 0 and self.side >= 0:
+            object.__setattr__(self, "stride", self.side or 1)
+        if min(self.channels, self.stride) < 1 or self.multiple % self.stride:
+            raise UsageError(
+                f"{self.channels} channels, stride {self.stride} and multiple {self.multiple}",
+                "at least 1 channel and pixel, and a multiple of the stride",
+                "correct the LatentSpec",
+            )
+        if self.multiple == 0:
+            object.__setattr__(self, "multiple", self.stride)
+
+    @property
+    def has_grid(self) -> bool:
+        """Return whether latents have a grid of cells, each above a part of the image."""
+        return not self.tokens
+
+    def image_size(self, cells: Sequence[int]) -> tuple[int, int]:
+        """Return (height, width) in pixels of the image of a latent (C, h, w), from (h, w)."""
+        if self.tokens:
+            return self.side or 1, self.side or 1
+        height, width = cells
+        return height * self.stride, width * self.stride
+
+    def latent_size(self, pixels: Sequence[int]) -> tuple[int, int]:
+        """Return (h, w) of the latent of an image, from its (height, width) in pixels."""
+        if self.tokens:
+            return 1, self.tokens
+        height, width = pixels
+        return height // self.stride, width // self.stride
 
 
 @dataclass(frozen=True)
