@@ -200,7 +200,8 @@ def test_raw_latents_are_recognized_where_their_scale_tells(name: str) -> None:
 def test_latents_normalized_twice_are_recognized() -> None:
     finding = latents.examine_normalization(random_latents(0.13025))
     assert finding.found
-    assert "normalized twice as sdxl" in finding.says
+    assert "normalized twice as sdxl; z / 0.13025 gives 1" in finding.says
+    assert "MODEL@none" in finding.advice
 
 
 def test_a_scale_of_no_family_is_far_and_unnamed() -> None:

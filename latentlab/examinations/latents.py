@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from latentlab.examinations.findings import Finding, Place, below, beyond, unexamined
@@ -106,18 +107,11 @@ def examine_normalization(latents: Latents) -> Finding:
     if not before > _SILENT:
         return unexamined("normalization", _CONSTANT)
     channels = latents[0].shape[0]
-    tried = {f"(z − {affine.shift[0]:g}) · {affine.scale[0]:g}": (name, affine.scale[0])
-             for name, affine in CANDIDATES.items()}  # fmt: skip
-    tried |= {f"z / {affine.scale[0]:g} + {affine.shift[0]:g}": (name, 1 / affine.scale[0])
-              for name, affine in CANDIDATES.items()}  # fmt: skip
-    formula = min(tried, key=lambda one: _distance(before * tried[one][1], tried[one][0], channels))
-    name, factor = tried[formula]
-    after = before * factor
-    far = not SMALLEST <= before <= LARGEST
-    found = far and 1 / _CLOSE < after < _CLOSE
-    raw = "raw latents of" if "/" not in formula else "latents that were normalized twice as"
+    best = min(_remedies(), key=lambda one: one.distance(before, channels))
+    after = before * best.factor
+    found = not SMALLEST <= before <= LARGEST and 1 / _CLOSE < after < _CLOSE
     says = f"typical σ {before:.3g}: " + (
-        f"these look like {raw} {name}; {formula} gives {after:.2g}"
+        f"these look like {best.what}; {best.formula} gives {after:.2g}"
         if found
         else "no known normalization would bring it closer to 1"
     )
@@ -129,14 +123,48 @@ def examine_normalization(latents: Latents) -> Finding:
         "typical σ",
         says,
         "tried where unit variance is missed; a candidate must come within a factor of 1.6 of 1",
-        f"load the model with the config.json that came with its weights, or as "
-        f"MODEL@{'none' if '/' in formula else name} if it is a single file, or apply {formula}",
+        f"load the model with the config.json that came with its weights, {best.loading}or apply "
+        f"{best.formula}",
     )
 
 
-def _distance(deviation: float, name: str, channels: int) -> float:
-    """Return how far a deviation is from 1, in nepers; other families' are a little farther."""
-    return abs(math.log(max(deviation, 1e-12))) + (0 if channels in _CHANNELS[name] else 0.2)
+@dataclass(frozen=True)
+class _Remedy:
+    """A known normalization, or its inverse for latents that were normalized twice."""
+
+    name: str
+    affine: Affine
+    undo: bool
+
+    @property
+    def factor(self) -> float:
+        return 1 / self.affine.scale[0] if self.undo else self.affine.scale[0]
+
+    @property
+    def formula(self) -> str:
+        shift, scale = f"{self.affine.shift[0]:g}", f"{self.affine.scale[0]:g}"
+        if shift == "0":
+            return f"z / {scale}" if self.undo else f"z · {scale}"
+        return f"z / {scale} + {shift}" if self.undo else f"(z − {shift}) · {scale}"
+
+    @property
+    def what(self) -> str:
+        return f"{'latents normalized twice as' if self.undo else 'raw latents of'} {self.name}"
+
+    @property
+    def loading(self) -> str:
+        name = "none" if self.undo else self.name
+        known = self.undo or self.name in NORMALIZATIONS
+        return f"as MODEL@{name} if it is a single file, " if known else ""
+
+    def distance(self, deviation: float, channels: int) -> float:
+        """Return how far from 1 it ends, in nepers; families of other channels a bit farther."""
+        far = abs(math.log(deviation * self.factor))
+        return far + (0 if channels in _CHANNELS[self.name] else 0.2)
+
+
+def _remedies() -> list[_Remedy]:
+    return [_Remedy(name, one, undo) for undo in (False, True) for name, one in CANDIDATES.items()]
 
 
 _CHANNELS = {"sd15": (4,), "sdxl": (4,), "sd3": (16,), "flux1": (16,), "sana": (32,)}

@@ -165,7 +165,7 @@ def _findings(folder: Path, health: Mapping[str, Any]) -> list[Block]:
     headings = ("finding", "value", "threshold", "what it is, and what to do")
     healthy, unknown = sentences_on_the_rest(health)
     figure = folder / "doctor.png"
-    blocks: list[Block] = [Table(headings, rows, (0, 1, 2))] if rows else []
+    blocks: list[Block] = [Table(headings, rows, (0, 1, 2), prose=True)] if rows else []
     blocks += [Text(healthy, "healthy"), *(Text(line, "dim") for line in unknown)]
     blocks += [Text(note, "dim") for note in health["notes"]]
     if figure.is_file():

@@ -44,17 +44,20 @@ class Table:
     headings : str of each column
     rows : str of each cell
     numbers : columns whose cells are not broken
+    prose : bool, whether the last column holds sentences: on a phone, cells stand below each other
     """
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     numbers: Sequence[int] = ()
+    prose: bool = False
 
     def html(self) -> str:
         """Return the table as HTML, scrolling by itself where it is too wide."""
         head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in self.headings)
         body = "".join(f"<tr>{''.join(self._cells(row))}</tr>" for row in self.rows)
-        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        kind = ' class="prose"' if self.prose else ""
+        table = f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         return f'<div class="wide">{table}</div>'
 
     def _cells(self, row: Sequence[str]) -> list[str]:
