@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import tomllib
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -129,6 +130,14 @@ def test_what_is_no_source_is_said(cli: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert cli("report", tmp_path / "empty", "-m", "linear").code == 3
     assert cli("report", "nowhere.png", "-m", "linear").code == 3
+
+
+def test_the_style_is_part_of_an_installed_latentlab() -> None:
+    root = Path(reports.__file__).parents[2]
+    patterns = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]
+    data = patterns["package-data"]["latentlab"]
+    style = reports._STYLE.relative_to(root / "latentlab")
+    assert any(style.match(pattern) for pattern in data)
 
 
 @pytest.fixture

@@ -106,7 +106,10 @@ def examine_color(images: Images, decoded: Images) -> Finding:
 
 
 def _mean_lab(image: Tensor) -> Tensor:
-    return to_lab((image[None].double().clamp(-1, 1) + 1) / 2).mean((0, 2, 3))
+    import torch
+
+    lab = to_lab((image[None].clamp(-1, 1) + 1) / 2)
+    return lab.mean((0, 2, 3), dtype=torch.float64)
 
 
 def examine_sharpness(images: Images, decoded: Images) -> tuple[Finding, Finding]:
