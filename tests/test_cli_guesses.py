@@ -71,6 +71,8 @@ OPTIONS = {
     "encode photos --out store --num_workers 2": "Pass --workers.",
     "encode photo.png more.png --out store": "Pass the folder that holds the images.",
     "interpolate a.png b.png c.png": "Pass two images",
+    "report": "expected an image or a folder of photos. Pass one, such as photo.jpg",
+    "report photo.png more.png": "Pass one image, or one folder of photos.",
     "doctor photos more": "Pass one folder of photos.",
     "models flux1": "latentlab models --download NAME",
     "digits train --learning-rate 0.1": "Pass --rate.",

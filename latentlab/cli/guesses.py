@@ -91,6 +91,7 @@ _COMMANDS: Mapping[str, str] = {
     "decode roundtrip reconstruction psnr": "run `latentlab reconstruct IMAGE`",
     "embed latents extract batch": "run `latentlab encode FOLDER --out STORE`",
     "check diagnose diagnosis health validate test": "run `latentlab doctor FOLDER --model NAME`",
+    "html page": "run `latentlab report IMAGE`, or with a folder of photos",
     "list ls model": "run `latentlab models`",
     "download pull fetch": "run `latentlab models --download NAME`",
     "info verify export": "run `latentlab store info STORE`, or verify, or export",
@@ -109,6 +110,7 @@ _EXTRA = {
     "interpolate": "pass two images, and run it again for another pair",
     "traverse": "pass one image, and run it again for another",
     "doctor": "pass one folder of photos",
+    "report": "pass one image, or one folder of photos",
     "models": "run `latentlab models --download NAME` for one of them",
     "store": "pass one store",
 }
@@ -119,6 +121,7 @@ _TRY = "such as photo.jpg, or sample:flower for a first try"
 _MISSING = {
     "image": ("no image", "an image", f"pass one, {_TRY}"),
     "images": ("no image", "one or more", f"pass them, {_TRY}"),
+    "subject": ("nothing", "an image or a folder of photos", f"pass one, {_TRY}"),
     "first": ("no image", "two images", "pass both, such as a.jpg b.jpg"),
     "last": ("one image", "two images", "pass another one behind it"),
     "out": ("no --out", "the folder to write", "pass --out NAME"),

@@ -21,7 +21,7 @@ from latentlab.images.fit import AUTO
 @grouped
 def report(
     context: typer.Context,
-    source: Annotated[
+    subject: Annotated[
         str, typer.Argument(metavar="IMAGE|DIR", help="An image, or a folder of photos.")
     ],
     machine: Machine,
@@ -38,14 +38,14 @@ def report(
 ) -> None:
     """Analyze, examine and measure a model, and write one HTML page without network."""
     side, quiet = options.parse_size(size), output.quiet
-    (check_source if Path(source).is_dir() else _check_image)(Path(source))
+    (check_source if Path(subject).is_dir() else _check_image)(Path(subject))
     vae = machine.load(quiet=quiet)
     from latentlab.recipes.reporting import analyze_report
 
     with progress_bar(quiet=quiet, shorten=SHORTEN_SAMPLING) as progress:
         saved = analyze_report(
             vae,
-            source,
+            subject,
             size=side,
             n_samples=samples,
             n_components=components,

@@ -63,7 +63,8 @@ def gather_images(
         images = [f"{PREFIX}{name}" for name in SAMPLES]
         notes.append("no folder was given: the two sample images that come with latentlab are used")
     if isinstance(images, Tensor):
-        found = [(f"image {k}", image) for k, image in enumerate(images)]
+        plain = images.detach().cpu().float()
+        found = [(f"image {k}", image) for k, image in enumerate(plain)]
     elif isinstance(images, str | PathLike) and not _is_one(images):
         found = _from_source(vae, Path(images), n_images, side, seed, notes)
     else:
