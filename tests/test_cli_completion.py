@@ -151,6 +151,7 @@ def test_what_a_command_does_is_one_line_in_the_list_and_none_is_cut_off(
 ) -> None:
     listed = cli(*group, "--help").out.partition("Commands:\n")[2].splitlines()
     assert len(listed) >= 5
+    assert cli(*group).out == cli(*group, "-h").out
     assert [
         line for line in listed if not re.match(r"  \w+ +[A-Z].*\.$", line) or "..." in line
     ] == []

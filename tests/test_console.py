@@ -49,6 +49,23 @@ def test_a_first_report_gives_no_estimate_and_a_very_long_step_says_how_to_short
                 assert told.splitlines()[0].endswith(" so far; to shorten it, lower --size")
 
 
+def test_reports_that_come_all_at_once_give_no_estimate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    with console.progress_bar() as progress:
+        assert progress is not None
+        now = 40.0  # the first draws of a round are made together
+        progress("null", 1, 50)
+        now = 40.01
+        progress("null", 2, 50)
+        assert capsys.readouterr().err == ""
+        now = 80.0
+        progress("null", 21, 50)
+        assert capsys.readouterr().err == "null: 21 of 50, about 58 s left\n"
+
+
 def test_quiet_has_no_progress() -> None:
     with console.progress_bar(quiet=True) as progress:
         assert progress is None

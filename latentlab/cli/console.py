@@ -140,12 +140,15 @@ def progress_bar(
 class _Pace:
     """How fast one step of the work is, measured from its first report on."""
 
+    shortest = 0.5
+    """Seconds to measure before anything is said: the first reports may come all at once."""
+
     def __init__(self, now: float, done: int) -> None:
         self.begun, self.before = now, done
 
     def seconds_left(self, now: float, done: int, total: int) -> float | None:
-        """Return the time that the rest will take; None before a second report."""
-        if done <= self.before:
+        """Return the time that the rest will take; None until that is known."""
+        if done <= self.before or now - self.begun < self.shortest:
             return None
         return (now - self.begun) / (done - self.before) * (total - done)
 
@@ -157,7 +160,7 @@ class _Teller:
     what is measured.
     """
 
-    long, very_long, measured = 60.0, 600.0, 0.5
+    long, very_long = 60.0, 600.0
 
     def __init__(self, inner: Progress, shorten: str) -> None:
         self.inner, self.shorten = inner, shorten
@@ -168,7 +171,7 @@ class _Teller:
         now = time.monotonic()
         pace = self.paces.setdefault(what, _Pace(now, done))
         left = pace.seconds_left(now, done, total)
-        if left is not None and what not in self.told and now - pace.begun >= self.measured:
+        if left is not None and what not in self.told:
             self.told.add(what)
             if left >= self.long:
                 self._tell(what, left, total - done)

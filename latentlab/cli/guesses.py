@@ -123,7 +123,7 @@ _MISSING = {
     "images": ("no image", "one or more", f"pass them, {_TRY}"),
     "subject": ("nothing", "an image or a folder of photos", f"pass one, {_TRY}"),
     "first": ("no image", "two images", "pass both, such as a.jpg b.jpg"),
-    "last": ("one image", "two images", "pass another one behind it"),
+    "last": ("one image", "two images", "pass the second after it"),
     "out": ("no --out", "the folder to write", "pass --out NAME"),
 }
 """Argument that is missing → what to do."""

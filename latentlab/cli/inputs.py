@@ -155,8 +155,8 @@ def _folder_as_image(path: Path) -> ImageError:
         pattern = f"{name}/*{found[0].suffix}"
         advice = (
             f"for all of them together run {_encoding(path)}; for some of them pass images, such "
-            f"as {pattern}; for means over all of them add -k augment; for one beside its nearest, "
-            "pass it with -k knn"
+            f"as {pattern}; for means over all of them add -k augment; for one image and its "
+            "nearest neighbors pass that image with -k knn"
         )
     else:
         got = "a folder with no image directly in it"

@@ -117,6 +117,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; ``--debug`` shows an error's traceback."""
     debug = "--debug" in arguments
     given = [argument for argument in arguments if argument != "--debug"] or ["--help"]
+    if given in [[group.name] for group in app.registered_groups]:
+        given.append("--help")
     # If the home folder is read-only, matplotlib explains at length that it uses another folder.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
