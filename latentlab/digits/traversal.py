@@ -147,7 +147,7 @@ def draw_sheet(traversal: LatentTraversal, *, title: str, tilt: int | None = Non
 
     Parameters
     ----------
-    tilt : int, the latent that is the tilt and is labelled as such
+    tilt : int, the latent that is the tilt and is labeled as such
     """
     count = traversal.values.shape[1]
     steps = np.unique(np.linspace(0, count - 1, _SHOWN_STEPS).round().astype(int))

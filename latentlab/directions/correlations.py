@@ -225,5 +225,5 @@ def _measure_mixes(
     for done, image in enumerate(decode_each(vae, mixes), 1):
         each.append(measure_with_turn(image[None], center))
         if progress:
-            progress("labelling", done, len(parts))
+            progress("labeling", done, len(parts))
     return {name: torch.cat([one[name] for one in each]) for name in each[0]}

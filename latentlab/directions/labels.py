@@ -118,7 +118,7 @@ def label_directions(
     n_samples : int, number of mixes; besides, two images a direction, and for known factors two to
         eight a factor, are decoded
     seed : int
-    progress : called as ``progress("labelling", done, total)``
+    progress : called as ``progress("labeling", done, total)``
 
     Raises
     ------

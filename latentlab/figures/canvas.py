@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-# Okabe and Ito's colors, distinct for color-blind readers and in grey print.
+# Okabe and Ito's colors, distinct for color-blind readers and in gray print.
 PALETTE = {
     "data": "#0072B2",
     "chance": "#7F7F7F",

@@ -60,7 +60,7 @@ def draw_changes(
 def frames_sheet(
     frames: Sequence[NDArray[np.uint8]], positions: Sequence[float], *, title: str
 ) -> NDArray[np.uint8]:
-    """Return a labelled grid (H, W, 3) of frames (H, W, 3) in reading order, at most 48 of them.
+    """Return a labeled grid (H, W, 3) of frames (H, W, 3) in reading order, at most 48 of them.
 
     Of more frames both ends and evenly spaced ones are shown, and the title says how many.
 

@@ -91,7 +91,7 @@ def lay_out_sheet(
     title: str | None = None,
     tile: int | None = None,
 ) -> Sheet:
-    """Return a labelled, empty sheet for tiles of one shape.
+    """Return a labeled, empty sheet for tiles of one shape.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def lay_out_sheet(
 def compose_sheet(
     rows: Sequence[Sequence[Frame]], *, row_labels: Sequence[str], **options: Any
 ) -> Frame:
-    """Return one labelled image (H, W, 3), uint8, of rows of tiles (h, w, 3).
+    """Return one labeled image (H, W, 3), uint8, of rows of tiles (h, w, 3).
 
     The options column_labels, title and tile are those of :func:`lay_out_sheet`, which draws the
     labels once for many frames.

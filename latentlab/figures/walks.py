@@ -42,12 +42,12 @@ class WalkFrames:
 
     @property
     def steps(self) -> list[str]:
-        """Return each step as columns are labelled, such as ``"+1.5 σ"``."""
+        """Return each step as columns are labeled, such as ``"+1.5 σ"``."""
         return [sigma_label(alpha, self.unit) for alpha in self.alphas]
 
 
 def walk_sheet(walk: WalkFrames) -> NDArray[np.uint8]:
-    """Return a labelled grid (H, W, 3) of frames: directions by steps, at most 16 of them.
+    """Return a labeled grid (H, W, 3) of frames: directions by steps, at most 16 of them.
 
     Of more steps both ends, the one at zero and evenly spaced ones are shown, and the title says
     how many.
@@ -66,7 +66,7 @@ def walk_sheet(walk: WalkFrames) -> NDArray[np.uint8]:
 
 
 def animate_walk(walk: WalkFrames, path: Path, *, fps: float, loop: bool) -> Path:
-    """Write one animation with a labelled row for each direction; return its path.
+    """Write one animation with a labeled row for each direction; return its path.
 
     A row shows the first frame, the moving one and the last.
     """
@@ -95,7 +95,7 @@ def walk_html(walk: WalkFrames) -> str:
 
 
 def sigma_label(alpha: float, unit: str = "σ") -> str:
-    """Return a step as columns are labelled, such as ``"+1.5 σ"``."""
+    """Return a step as columns are labeled, such as ``"+1.5 σ"``."""
     if not round(alpha, 2):
         return f"0 {unit}"
     digits = f"{alpha:+.2f}".rstrip("0").rstrip(".")

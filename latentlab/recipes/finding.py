@@ -273,7 +273,7 @@ def analyze_directions(
     say: Say = be_silent,
     progress: Progress | None = None,
 ) -> FoundDirections:
-    """Return directions around an image, labelled and saved: ``latentlab directions``.
+    """Return directions around an image, labeled and saved: ``latentlab directions``.
 
     Parameters
     ----------

@@ -126,7 +126,7 @@ class Interpolation:
         return f"{self.path}: {speed}, length {self.detour:.2f} × straight"
 
     def sheet(self) -> NDArray[np.uint8]:
-        """Return all frames as a labelled grid (H, W, 3), in reading order."""
+        """Return all frames as a labeled grid (H, W, 3), in reading order."""
         frames = list(self.frames.numpy())
         return frames_sheet(frames, self.positions.tolist(), title=self.title)
 

@@ -108,7 +108,7 @@ class Traversal:
         return animate_walk(self._drawn, Path(path), fps=fps, loop=loop)
 
     def sheet(self) -> NDArray[np.uint8]:
-        """Return all frames as one labelled grid (H, W, 3): directions by steps."""
+        """Return all frames as one labeled grid (H, W, 3): directions by steps."""
         return walk_sheet(self._drawn)
 
     def plot(self, ax: Axes | None = None) -> Axes:
