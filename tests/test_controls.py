@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -59,7 +61,12 @@ def test_linear_is_the_built_in_model_with_the_same_copies(drawn) -> None:
 def test_pca_reports_them_where_there_are_copies(cli: CommandLine) -> None:
     facts = cli.pca(samples=12).facts
     assert set(facts["controls"]) == {"pixels", "linear"}
-    assert "as pixels" in facts["verdict"]
+    first, second = facts["verdict"].split(". ")[:2]
+    assert first.startswith("Varied were shift_x ±")
+    ours = {one["model"]: one["value"] for one in facts["additivity"]["shares"]}
+    pixels = facts["controls"]["pixels"]["additivity"][0]["value"]
+    assert f"explains {100 * ours['linear']:.0f} %".replace("-", "−") in second
+    assert re.search(rf"; {100 * pixels:.0f} % \([^)]*\) as pixels".replace("-", "−"), second)
     for found in facts["controls"].values():
         assert 1 <= found["participation_ratio"] <= 11
         assert found["effective_dimension"]["lower"] <= found["effective_dimension"]["value"]

@@ -12,6 +12,7 @@ import torch
 from claims import COVERAGE, OUTSIDE, RATIO, Cell, Claim, Outcome
 from samples import power_law, rows_of
 
+from latentlab.chance.dimension import dimension_of_half
 from latentlab.chance.intervals import Interval, Intervals, find_intervals
 from latentlab.components.fitting import fit_pca
 from latentlab.metrics.spectrum import components_for, participation_ratio
@@ -90,6 +91,15 @@ def _corrected(kind: str, n_samples: int, power: float, seed: int) -> Outcome:
     return ratios
 
 
+def _half(kind: str, n_samples: int, seed: int) -> Outcome:
+    rows = rows_of(kind, n_samples, power_law(WIDTH, 1.0), seed)
+    population = power_law(WIDTH, 1.0)
+    exact = float(population.sum() ** 2 / population.square().sum())
+    found = dimension_of_half(rows)
+    assert found is not None
+    return {"effective dimension of half the rows": found / exact}
+
+
 KINDS = ("Gaussian", "t5", "AR(.5)")
 _GRID = list(product(KINDS, ((64, 1.0), (256, 1.0), (256, 0.5))))
 
@@ -129,6 +139,10 @@ CLAIM = Claim(
                 quick=False,
             )
             for kind, (n, power) in _GRID
+        ),
+        *(
+            Cell(f"halves: {kind} rows, N={n}", RATIO, partial(_half, kind, n), 200, quick=False)
+            for kind, n in product(("Gaussian", "t5"), (64, 256))
         ),
         Cell(
             "AR(.9) rows, λ ∝ k^−1, N=256",
