@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import weakref
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +20,12 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from latentlab.errors import FileError, ImageError, UsageError
 from latentlab.images.framing import Framing, frame_levels
 from latentlab.measures import MEASURES, running
+from latentlab.measures.batch import Batch
 from latentlab.measures.protocols import PROTOCOLS, Protocol, find_protocol
+from latentlab.measures.running import measure_images
 from latentlab.metrics.ssim import SCALE_WEIGHTS, ms_ssim, ssim
 from latentlab.recipes.evaluating import measure, spread
+from latentlab.store.preparing import Prepared
 
 SMALL = {name: replace(one.sized(32), latent="mean") for name, one in PROTOCOLS.items() if one.size}
 VARIANTS = {
@@ -221,3 +226,30 @@ def test_the_command_prints_its_protocol_and_what_it_left_out(
     done = cli("metrics", photos, "-m", cli.model, "--size", "32", "--only", "psnr,ms_ssim")
     assert "protocol latentlab-256, 32 px: square, lanczos 32×32" in done.out
     assert "left out ms_ssim" in done.out
+
+
+def test_images_go_through_the_model_once_and_no_batch_is_kept(
+    linear_vae: LinearVAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["psnr", "mse", "ssim", "edges", "color_shift", "kl", "posterior_std", "latents", "sec"]
+    measures = {name: MEASURES.make(name) for name in names}
+    alive: weakref.WeakSet[Batch] = weakref.WeakSet()
+    most = 0
+
+    class Watched(Batch):
+        def __init__(self, *given: object) -> None:
+            nonlocal most
+            super().__init__(*given)
+            alive.add(self)
+            most = max(most, len(alive))
+
+    def images() -> Iterator[Prepared]:
+        rng = np.random.default_rng(0)
+        for number in range(60):
+            yield Prepared(str(number), rng.integers(0, 255, (64, 64, 3), np.uint8), 0, str(number))
+
+    monkeypatch.setattr(running, "Batch", Watched)
+    found = measure_images(linear_vae, images(), measures, PROTOCOLS["native"])
+    assert linear_vae.encoded == linear_vae.decoded == len(found.paths) == 60
+    assert most <= 2
+    assert found.skipped_metrics == {}

@@ -104,6 +104,22 @@ def test_precision_is_pytorchs_rounding() -> None:
     assert found["float16_decode"].value > found["bfloat16_decode"].value > 40
 
 
+def test_patches_reach_no_other_cell_and_have_no_seams(linear_vae: LinearVAE) -> None:
+    values = measured(linear_vae, "reach").values
+    assert values["decoder_reach"].value == values["encoder_reach"].value == 0
+    values = measured(linear_vae, "seams", side=64).values
+    assert values["tiled_decode"].value < 1e-5
+    assert values["tiled_encode"].value < 1e-5
+
+
+def test_a_blur_reaches_as_far_as_it_is_wide() -> None:
+    vae = Pooling()
+    plain = vae._decode
+    vae._decode = lambda latents: torch.nn.functional.avg_pool2d(plain(latents), 17, 1, 8)
+    assert measured(vae, "reach").values["decoder_reach"].value == 2
+    assert measured(vae, "seams", side=64).values["tiled_decode"].value > 1e-3
+
+
 def test_dimensions_of_the_digits_are_scikit_dimensions() -> None:
     digits = load_digits().data
     distances = dimension.neighbor_distances(digits, 20)

@@ -22,6 +22,7 @@ _FILES = {
     "posterior": ("kl", "posterior_std", "clamped", "active_units"),
     "equivariance": ("equivariance",),
     "robustness": ("noise", "loops", "precision"),
+    "tiling": ("reach", "seams"),
     "dimension": ("dimension",),
     "locality": ("locality", "semantics"),
     "geometry": ("geometry",),

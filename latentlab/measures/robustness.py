@@ -15,7 +15,7 @@ from latentlab.measures import MEASURES
 from latentlab.measures.base import Finished, ImageTally, PerImage, Tally
 from latentlab.measures.batch import Batch
 from latentlab.measures.protocols import Protocol
-from latentlab.metrics.bootstrap import Array, quotient
+from latentlab.metrics.bootstrap import Array, root_quotient
 from latentlab.metrics.fidelity import squared_errors
 
 NOISE = (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -122,7 +122,7 @@ class Loops(PerImage):
 
     def statistic(self, name: str, means: Array) -> Array:
         if name == "loop_settles":
-            return quotient(means) ** 0.5
+            return root_quotient(means)
         return means[..., 0]
 
     def better_of(self, name: str) -> str:
@@ -175,7 +175,7 @@ class PrecisionLoss(PerImage):
         return found
 
     def statistic(self, name: str, means: Array) -> Array:
-        return quotient(means) ** 0.5 if name.endswith("_encode") else means[..., 0]
+        return root_quotient(means) if name.endswith("_encode") else means[..., 0]
 
     def unit_of(self, name: str) -> str:
         return "dB" if name.endswith("_decode") else "share"

@@ -70,6 +70,11 @@ def quotient(means: Array) -> Array:
     return np.divide(means[..., 0], below, out=np.full_like(below, np.nan), where=below != 0)
 
 
+def root_quotient(means: Array) -> Array:
+    """Return the square root of :func:`quotient`, for sums of squares."""
+    return np.asarray(np.sqrt(np.maximum(quotient(means), 0)))
+
+
 def studentize(
     columns: ArrayLike, statistic: Statistic = identity, *, draws: int = DRAWS, seed: int = 0
 ) -> Studentized:
