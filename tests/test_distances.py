@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,11 +14,12 @@ from scipy.linalg import sqrtm
 
 from latentlab.errors import LatentlabError, ShapeError
 from latentlab.images.arrays import to_uint8
-from latentlab.measures import MEASURES
+from latentlab.measures import MEASURES, perceptual
 from latentlab.measures.distances import features_of, load_features
 from latentlab.measures.protocols import Protocol
 from latentlab.measures.running import Measured, measure_images
 from latentlab.metrics import frechet
+from latentlab.recipes.evaluating import Question
 from latentlab.store.preparing import Prepared
 
 PLAIN = Protocol("plain", crop="none", size=0)
@@ -30,7 +33,8 @@ def means(images: torch.Tensor) -> torch.Tensor:
 def measured(vae: LinearVAE, n: int, *names: str, features: object = means) -> Measured:
     levels = [to_uint8(smooth_image(16, 16, seed=seed)).numpy() for seed in range(n)]
     images = [Prepared(str(k), one, sha256=str(k)) for k, one in enumerate(levels)]
-    made = {name: MEASURES.make(name, {"features": features}) for name in names}
+    given = {"features": features} if features else {}
+    made = {name: MEASURES.make(name, given) for name in names}
     return measure_images(vae, images, {**made, "mse": MEASURES.make("mse")}, PLAIN)
 
 
@@ -126,14 +130,72 @@ def test_features_of_other_lengths_are_refused() -> None:
         frechet.frechet_distance(np.zeros((4, 3)), np.zeros((4, 2)))
 
 
+PACKAGES = {
+    "lpips": "lpips",
+    "dists": "piq",
+    "rfid": "pytorch_fid.inception",
+    "fdd": "transformers",
+}
+
+
+@pytest.mark.parametrize("name", PACKAGES)
 def test_a_perceptual_metric_without_its_package_says_what_to_install(
+    name: str, linear_vae: LinearVAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, PACKAGES[name], None)
+    images = [Prepared("a", to_uint8(smooth_image(16, 16)).numpy(), sha256="a")]
+    made = {one: MEASURES.make(one) for one in (name, "mse")}
+    found = measure_images(linear_vae, images, made, PLAIN)
+    assert "pip install 'latentlab[perceptual]'" in found.skipped_metrics[name]
+    assert found.values["mse"].n == 1
+
+
+def test_what_downloads_weights_is_computed_only_if_it_is_named(linear_vae: LinearVAE) -> None:
+    left_out = Question().measures(linear_vae)[1]
+    assert {name for name in left_out if "--only" in left_out[name]} == set(PACKAGES)
+    assert [*Question(only=("lpips",)).measures(linear_vae)[0]] == ["lpips"]
+
+
+def test_perceptual_metrics_pass_images_as_their_packages_take_them(
     linear_vae: LinearVAE, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sys
+    class Network(torch.nn.Module):
+        def __init__(self, *_: object, **__: object) -> None:
+            super().__init__()
 
-    monkeypatch.setitem(sys.modules, "lpips", None)
-    images = [Prepared("a", to_uint8(smooth_image(16, 16)).numpy(), sha256="a")]
-    made = {name: MEASURES.make(name) for name in ("lpips", "mse")}
-    found = measure_images(linear_vae, images, made, PLAIN)
-    assert "pip install 'latentlab[perceptual]'" in found.skipped_metrics["lpips"]
-    assert found.values["mse"].n == 1
+    class Lpips(Network):
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            assert float(x.min()) < 0
+            return (x - y).abs().mean((1, 2, 3), keepdim=True)
+
+    class Dists(Network):
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            assert x.clamp(0, 1).equal(x)
+            return (x - y).abs().mean((1, 2, 3))
+
+    class Inception(Network):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            assert x.clamp(0, 1).equal(x)
+            return [x.mean((2, 3), keepdim=True)]
+
+    class Dino(Network):
+        from_pretrained = classmethod(lambda cls, _: cls())
+
+        def forward(self, pixel_values: torch.Tensor) -> SimpleNamespace:
+            assert pixel_values.shape[2:] == (224, 224)
+            return SimpleNamespace(last_hidden_state=pixel_values.mean((2, 3))[:, None])
+
+    fakes = {
+        "lpips": SimpleNamespace(LPIPS=Lpips),
+        "piq": SimpleNamespace(DISTS=Dists),
+        "pytorch_fid.inception": SimpleNamespace(InceptionV3=Inception),
+        "transformers": SimpleNamespace(AutoModel=Dino),
+    }
+    for package, fake in fakes.items():
+        monkeypatch.setitem(sys.modules, package, fake)
+    monkeypatch.setattr(perceptual, "_LOADED", {})
+    found = measured(linear_vae, 56, *PACKAGES, features=None)
+    assert found.skipped_metrics == {}
+    assert found.values["lpips"].value == pytest.approx(2 * found.values["dists"].value, rel=1e-4)
+    assert found.values["rfid"].value > 0
+    assert found.values["fdd"].value > 0

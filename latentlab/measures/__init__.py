@@ -27,7 +27,7 @@ _FILES = {
     "locality": ("locality", "semantics"),
     "geometry": ("geometry",),
     "distances": ("feature_distance", "interpolation"),
-    "perceptual": ("lpips", "dists"),
+    "perceptual": ("lpips", "dists", "rfid", "fdd"),
     "spectrum": ("sec", "spectrum", "low_pass"),
 }
 """Module → the metrics in it."""

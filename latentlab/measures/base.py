@@ -151,6 +151,7 @@ class Measure(ABC):
     needs : names of ``NEEDS``
     cost : str, beyond the encode and the decode of each image
     at_most : int, images it is computed on; 0 for all
+    on_request : bool, whether it is computed only if it is named, since it downloads weights
     formula, reference, evidence, not_evidence, oracle : str, for ``docs/metrics.md``
     """
 
@@ -162,6 +163,7 @@ class Measure(ABC):
     needs: ClassVar[tuple[str, ...]] = ("reconstructions",)
     cost: ClassVar[str] = "little"
     at_most: ClassVar[int] = 0
+    on_request: ClassVar[bool] = False
     formula: ClassVar[str]
     reference: ClassVar[str]
     evidence: ClassVar[str]
@@ -265,5 +267,6 @@ def value_of(columns: Columns, note: str = "") -> Value:
         )
     low, high = columns.interval()
     if low is None:
-        notes.append(f"no interval from {count} images; it needs {FEWEST}")
+        why = "nearly all images have one value" if count >= FEWEST else f"it needs {FEWEST}"
+        notes.append(f"no interval from {count} images: {why}")
     return Value(value, low, high, count, "; ".join(notes))

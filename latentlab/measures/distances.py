@@ -92,7 +92,7 @@ def features_of(space: FeatureSpace, images: Tensor) -> Array:
     return np.asarray(found.double().cpu().numpy())
 
 
-class _FeatureTally(Tally):
+class FeatureTally(Tally):
     """Features of images and of reconstructions, up to 128 MB each."""
 
     def __init__(self, source: str | FeatureSpace) -> None:
@@ -156,7 +156,7 @@ class FeatureDistance(Measure):
     oracle = "the closed form for Gaussians; SciPy's `sqrtm`"
 
     def begin(self, protocol: Protocol) -> Tally:
-        return _FeatureTally(self.features)
+        return FeatureTally(self.features)
 
 
 @MEASURES.register("interpolation")
@@ -185,7 +185,7 @@ class InterpolationDistance(Measure):
         return _BetweenTally(self.features)
 
 
-class _BetweenTally(_FeatureTally):
+class _BetweenTally(FeatureTally):
     """Features of images, and the latents between which others are decoded at the end."""
 
     def __init__(self, source: str | FeatureSpace) -> None:

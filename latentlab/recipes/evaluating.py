@@ -58,7 +58,9 @@ class Question:
             given = (self.options or {}).get(name, {})
             measure = MEASURES.make(name, given)
             missing = [need for need in measure.needs if need in OPTIONAL and need not in given]
-            if missing:
+            if measure.on_request and name not in self.only:
+                left_out[name] = "downloads weights: name it in --only"
+            elif missing:
                 left_out[name] = f"needs {NEEDS[missing[0]]}: pass --{missing[0]}"
             elif "posterior" in measure.needs and not vae.spec.has_logvar:
                 left_out[name] = f"{vae.spec.name} has no log-variance"
