@@ -26,7 +26,7 @@ def doctor(
     images: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DIR]",
+            metavar="DIR",
             help="A folder of photos, a tar file or one image. Default: the two sample images.",
         ),
     ] = None,
@@ -46,7 +46,7 @@ def doctor(
     seed: options.Seed = 0,
     figure_format: options.FigureFormat = "png",
 ) -> None:
-    """Examine a model for lattices, color shifts, blur, droplets, a wrong scale and more."""
+    """Find what is wrong with a model, by how much, and what to do."""
     side, quiet = options.parse_size(size), output.quiet
     if images is not None:
         _check(images)

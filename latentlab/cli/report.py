@@ -36,7 +36,7 @@ def report(
     ] = 16,
     seed: options.Seed = 0,
 ) -> None:
-    """Analyze, examine and measure a model, and write one HTML page without network."""
+    """Write one HTML page with everything about a model."""
     side, quiet = options.parse_size(size), output.quiet
     (check_source if Path(subject).is_dir() else _check_image)(Path(subject))
     vae = machine.load(quiet=quiet)
