@@ -253,3 +253,24 @@ def test_images_go_through_the_model_once_and_no_batch_is_kept(
     assert linear_vae.encoded == linear_vae.decoded == len(found.paths) == 60
     assert most <= 2
     assert found.skipped_metrics == {}
+
+
+def test_images_of_many_sizes_keep_theirs(photos: Path, linear_vae: LinearVAE) -> None:
+    with Pillow.open(photos / "0.png") as image:
+        image.resize((33, 61)).save(photos / "other.png")
+        image.resize((3, 61)).save(photos / "thin.png")
+    found = measure(linear_vae, photos, PROTOCOLS["native"], only=["psnr", "latents", "sec", "kl"])
+    assert found.values["psnr"].n == 8
+    assert "3×61" in found.skipped_images["thin.png"]
+    assert found.skipped_metrics == {}
+
+
+def test_folders_without_images_and_unknown_names(cli: CommandLine, photos: Path) -> None:
+    Path("empty").mkdir()
+    assert cli("metrics", "empty", "-m", cli.model).code == 3
+    assert cli("metrics", photos, "-m", cli.model, "--only", "fid").code == 2
+    assert cli("metrics", photos, "-m", cli.model, "--protocol", "imagenet").code == 2
+    assert cli("metrics", photos, "-m", cli.model, "--only", "dimension", "--size", "32").code == 1
+    (photos / "only").mkdir()
+    (photos / "only" / "broken.png").write_bytes(b"nothing")
+    assert cli("metrics", photos / "only", "-m", cli.model, "--size", "32").code == 3

@@ -18,6 +18,7 @@ from latentlab.directions import FINDERS
 from latentlab.images.examples import SAMPLES, sample_path
 from latentlab.loaders import FAMILIES
 from latentlab.loaders.families import Checkpoint, build_vae
+from latentlab.measures import MEASURES
 from latentlab.neighborhoods import SAMPLERS, base
 from latentlab.pullback import FEATURES
 
@@ -114,7 +115,7 @@ def test_every_command_and_neighborhood_is_in_the_readme() -> None:
 @pytest.fixture
 def registries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget afterwards what a test registers."""
-    for registry in (SAMPLERS, FINDERS, NULLS, FEATURES, FAMILIES):
+    for registry in (SAMPLERS, FINDERS, NULLS, FEATURES, FAMILIES, MEASURES):
         list(registry.values())  # what comes with latentlab registers once, when it is imported
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))
 
@@ -131,6 +132,10 @@ def test_the_examples_of_contributing_work_in_commands(small_world: Path, regist
     walk = ["--components", "2", "--samples", "8"]
     assert run(["directions", *image, "--finder", "axes", *walk, "--out", "axes"]) == 0
     assert json.loads(Path("axes/directions.json").read_text())["directions"][0] == "axis 1"
+    measured = ["photos", "-m", "linear", "--size", "32", "--only", "mean_error", "--quiet"]
+    assert run(["metrics", *measured, "--out", "measured"]) == 0
+    value = json.loads(Path("measured/metrics.json").read_text())["metrics"]["mean_error"]
+    assert 0 < value["value"] < 0.5
     gray = ["--finder", "jacobian", "--features", "gray", "--out", "gray"]
     assert run(["directions", *image, *gray, *walk]) == 0
 

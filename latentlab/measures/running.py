@@ -122,6 +122,7 @@ def measure_images(
     Raises
     ------
     ImageError : no image can be measured.
+    LatentlabError : no metric can be computed.
     """
     run = _Pass(vae, protocol, measures)
     for done, image in enumerate(images, 1):
@@ -211,6 +212,11 @@ class _Pass:
                 found[name] = _named(tally.finish(), "" if name == measure.name else f"{name} ")
             except _FAILURES as error:
                 self.failed[name] = _reason(error)
+        if not any(one.values for one in found.values()):
+            failures = "; ".join(f"{name}: {reason}" for name, reason in self.failed.items())
+            raise LatentlabError(
+                f"no metric that could be computed ({failures})", "at least one", "choose others"
+            )
         return Measured(
             model=self.vae.spec.name,
             protocol=self.protocol,
