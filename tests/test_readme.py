@@ -59,6 +59,8 @@ SMALLER = {
     "interpolate": ("--steps", "3"),
     "encode": (),
     "compare": ("--samples", "2", "--size", "32"),
+    "doctor": ("--out", "health"),
+    "report": ("--size", "64", "--samples", "8", "--components", "1"),
     "store info": (),
     "store verify": (),
     "store export": (),
@@ -91,9 +93,6 @@ def test_the_commands_of_the_readme_run(small_world: Path) -> None:
     # The table of a run's files names one that none of these commands writes.
     assert run(["pca", "sample:flower", "--size", "64", "-k", "tokens", "--out", "cells"]) == 0
     assert run(["palette", "--model", "linear", "--out", "colors"]) == 0
-    assert run(["doctor", "--model", "linear", "--out", "health"]) == 0
-    small = ["--size", "64", "--samples", "8", "--components", "1"]
-    assert run(["report", "sample:flower", "--model", "linear", *small]) == 0
     files = {path.name for path in small_world.rglob("*") if path.is_file()}
     named = re.findall(r"`([a-z_]+\.(?:png|json|safetensors|gif))`", README)
     assert set(named) <= files
