@@ -220,13 +220,15 @@ class ImageTally(Tally):
 
     def __init__(self, measure: PerImage) -> None:
         self._measure = measure
-        self._rows: dict[str, dict[int, Array]] = {}
+        # Python's floats: small tensors would lie between the large ones of each batch and keep
+        # the memory that those leave from being given back.
+        self._rows: dict[str, dict[int, list[float]]] = {}
         self._count = 0
 
     def add(self, batch: Batch) -> None:
         self._count = max(self._count, batch.first + len(batch))
         for name, found in self._measure.columns(batch).items():
-            rows = found.double().cpu().numpy().reshape(len(batch), -1)
+            rows = found.double().reshape(len(batch), -1).tolist()
             self._rows.setdefault(name, {}).update(
                 (batch.first + k, row) for k, row in enumerate(rows)
             )
