@@ -81,7 +81,7 @@ def test_a_folder_takes_what_pillow_reads_and_lists_the_rest(
     assert found.code == 0
     for line in ("skipped: 2", "1: a HEIC image, which needs an extra", "'latentlab[jxl]'"):
         assert line in found.out
-    assert "left out, since they are no images: 1 .cr2, 1 .txt" in found.out
+    assert "left out (no images, or links not followed): 1 .cr2, 1 .txt" in found.out
     store = open_store(tmp_path / "s")
     assert len(store) == 6
     assert [line["path"] for line in store.skips()] == ["x.HEIC", "y.jxl"]

@@ -175,7 +175,8 @@ def test_knn_returns_the_image_itself_first_and_passes_over_what_is_no_image(
     for seed in range(3):
         save_smooth(tmp_path / f"{seed}.png", seed)
     (tmp_path / "broken.png").write_bytes(b"no image")
-    hood = neighborhood(linear_vae, linear_latent, "knn", n_samples=9, folder=str(tmp_path))
+    with pytest.warns(UserWarning, match=r"left out of .*broken\.png"):
+        hood = neighborhood(linear_vae, linear_latent, "knn", n_samples=9, folder=str(tmp_path))
     assert hood.n_samples == 3
     torch.testing.assert_close(hood.samples[0], linear_latent.values.flatten(), atol=0.05, rtol=0)
     assert float(hood.factors["distance"][0]) < 0.01

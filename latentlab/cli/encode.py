@@ -116,7 +116,7 @@ def _print_summary(facts: Mapping[str, Any], world: int) -> None:
     if facts["left_out"]:
         from latentlab.images.formats import count_kinds
 
-        print(f"left out, since they are no images: {count_kinds(facts['left_out'])}")
+        print(f"left out (no images, or links not followed): {count_kinds(facts['left_out'])}")
     if facts["computed"]:
         rank = f" by rank 0 of {world}" if world > 1 else ""
         print(f"read now{rank}: {facts['computed']:,}, {facts['pictures_per_second']:.1f} a second")

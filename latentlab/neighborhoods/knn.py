@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch.nn.functional as nnf
 from torch import Generator, Tensor
 
 from latentlab.encoding.encoder import encode_batch
-from latentlab.errors import ImageError, UsageError
+from latentlab.errors import ImageError, MissingExtraError, UsageError
 from latentlab.images.checking import list_images
 from latentlab.images.examples import PREFIX
 from latentlab.images.reading import read_image
@@ -28,7 +29,8 @@ class NearestImages(Sampler):
     """The images of a folder that are nearest in pixels, encoded.
 
     Nearness is the Euclidean distance of 32×32 RGB thumbnails, not of latents: neighbors chosen in
-    the space under analysis would be similar there by construction. Unreadable images are skipped.
+    the space under analysis would be similar there by construction. Unreadable images are left
+    out with a warning.
 
     Parameters
     ----------
@@ -57,14 +59,20 @@ class NearestImages(Sampler):
     def draw(self, vae: LatentVAE, latent: Latent, samples: int, generator: Generator) -> Draws:
         pixels = encoded_image(latent, self.name).pixels
         shape = (pixels.shape[1], pixels.shape[2])
-        distances = []
+        distances, skipped = [], []
         for path in list_images(Path(self.folder)):
             try:
                 candidate = read_image(path, size=shape)
-            except ImageError:
+            except (ImageError, MissingExtraError) as error:
+                skipped.append(error.got)
                 continue
             difference = _thumbnail(pixels) - _thumbnail(candidate.pixels)
             distances.append((float(difference.square().mean().sqrt()), path))
+        if skipped:
+            warnings.warn(
+                f"left out of {self.folder}: {len(skipped):,}, such as {skipped[0]}",
+                stacklevel=2,
+            )
         for distance, path in sorted(distances)[:samples]:
             other = read_image(path, size=shape).pixels
             yield encode_batch(vae, other[None]).mean, {"distance": torch.tensor([distance])}
