@@ -287,7 +287,31 @@ def test_a_scale_that_makes_no_sense_is_refused(tmp_path: Path, value: Any) -> N
         load_vae(tmp_path / "a.ckpt")
 
 
+@pytest.mark.parametrize("name", ["a.yaml", "config.yaml"])
+def test_the_scale_of_a_project_beside_a_checkpoint(tmp_path: Path, name: str) -> None:
+    torch.save({"state_dict": TENSORS}, tmp_path / "a.ckpt")
+    (tmp_path / name).write_text("model:\n  params:\n    scale_factor: 0.25  # measured\n")
+    vae = load_vae(tmp_path / "a.ckpt", device="cpu")
+    assert vae.origin.normalization == f"(z - 0) * 0.25 (scale_factor of {name})"
+
+
 # a configuration beside the file
+
+
+def test_a_config_in_the_metadata_of_a_file(tmp_path: Path) -> None:
+    config = {"vae": {"_class_name": "AutoencoderKL", "scaling_factor": 0.7}}
+    save_file(TENSORS, tmp_path / "a.safetensors", metadata={"config": json.dumps(config)})
+    vae = load_vae(tmp_path / "a.safetensors", device="cpu")
+    assert vae.origin.normalization == "(z - 0) * 0.7"
+    assert "configured by the metadata of a.safetensors" in vae.origin.notes
+
+
+@pytest.mark.parametrize("family", ["AutoencoderTiny", "AutoencoderKLWan"])
+def test_files_of_other_families_with_the_config_beside_them(tmp_path: Path, family: str) -> None:
+    save_tiny(family, tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(encode(tmp_path / WEIGHTS), encode(tmp_path))
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ def _choose(given: Given, family: str, config: Mapping[str, Any]) -> tuple[Affin
     if wanted is not None or stated:
         return None, ""
     if given.stated is not None:
-        return given.stated[0], f"{given.stated[1]} in the file"
+        return given.stated[0], given.stated[1]
     silent = family == "AutoencoderKL" and (
         "scaling_factor" not in config or "scaling_factor" in unset
     )

@@ -91,7 +91,7 @@ def choose_normalization(
             )
         return NORMALIZATIONS[wanted], f"{wanted}, as asked for"
     if stated is not None:
-        return stated[0], f"{stated[1]} in the file"
+        return stated
     for name, evidence in (
         (_PUBLISHED.get(sha256, ""), "the file's SHA-256"),
         (_find_diffusion_model(keys), "the diffusion model in the same file"),

@@ -30,7 +30,7 @@ from latentlab.loaders.recognize import (
 )
 from latentlab.loaders.registered import FAMILIES
 from latentlab.loaders.scales import choose_normalization
-from latentlab.loaders.stated import read_stated
+from latentlab.loaders.stated import read_project, read_stated
 from latentlab.loaders.taesd import rename_tiny
 from latentlab.loaders.weight_sets import WeightSet, choose_set, find_sets
 from latentlab.loaders.weights import hash_file, read_tensors
@@ -97,6 +97,8 @@ def read_set(
         tensors = rename_ldm(tensors)
     channels = _count_channels(tensors)
     stated = read_stated(everything, chosen.prefix, channels, path) if channels else None
+    if stated is None and config is None:
+        stated = read_project(path)
     left = None if sets else weights  # not chosen yet: names of a family that config.json tells
     given = Given(tensors, str(path), digests, wanted=normalization, weights=left, stated=stated)
     home: Path | None = path.parent

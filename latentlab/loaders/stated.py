@@ -8,7 +8,9 @@ a trainer saved.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from torch import Tensor
@@ -22,6 +24,7 @@ SIGMA_DATA = 0.5
 _STATISTICS = (("edm_mean", "edm_std", SIGMA_DATA), ("latents_mean", "latents_std", 1.0))
 _SCALES = ("scale_factor", "scaling_factor")
 _SHIFT = "shift_factor"
+_PROJECT = re.compile(r"^\s*scale_factor:\s*([\d.]+(?:e[+-]?\d+)?)\s*(?:#.*)?$", re.M)
 _ARGUMENTS = {"hyper_parameters", "hparams", "args", "config", "cfg", "vae_config"}
 
 STATED = frozenset({*(name for pair in _STATISTICS for name in pair[:2]), *_SCALES, _SHIFT})
@@ -49,7 +52,7 @@ def read_stated(
     >>> import torch
     >>> tensors = {"scale_factor": torch.tensor(0.5)}
     >>> read_stated(tensors, "first_stage_model.", 4, "ldm.ckpt")
-    (Affine(shift=(0.0,), scale=(0.5,)), 'scale_factor')
+    (Affine(shift=(0.0,), scale=(0.5,)), 'scale_factor in the file')
     """
     stated: dict[str, tuple[str, tuple[float, ...]]] = {}
     for name in sorted(tensors, key=lambda name: name.count(".")):
@@ -62,12 +65,27 @@ def read_stated(
             _check_scale(name, spread, where)
             gain = _gain(stated, where) if sigma == 1 else (sigma,)
             scale = tuple(gain[0] / one for one in spread)
-            return Affine(shift, scale), f"{stated[mean][0]} and {name}"
+            return Affine(shift, scale), f"{stated[mean][0]} and {name} in the file"
     name = next((name for name in _SCALES if name in stated), "")
     if not name:
         return None
     shift = stated[_SHIFT][1] if _SHIFT in stated else (0.0,)
-    return Affine(shift, _gain(stated, where)), stated[name][0]
+    return Affine(shift, _gain(stated, where)), f"{stated[name][0]} in the file"
+
+
+def read_project(path: Path) -> tuple[Affine, str] | None:
+    """Return the scale in the project file of latent-diffusion beside a checkpoint; None without.
+
+    Parameters
+    ----------
+    path : Path of the checkpoint; the project is FILE.yaml or config.yaml in the same folder
+    """
+    for place in (path.with_suffix(".yaml"), path.parent / "config.yaml"):
+        with suppress(OSError, UnicodeDecodeError):
+            match = _PROJECT.search(place.read_text(encoding="utf-8"))
+            if match and (scale := float(match[1])):
+                return Affine(scale=(scale,)), f"scale_factor of {place.name}"
+    return None
 
 
 def _gain(

@@ -59,7 +59,9 @@ def find_sets(tensors: Mapping[str, Tensor], signs: Iterable[str]) -> list[Weigh
         for name in tensors:
             prefix = name.removesuffix(sign)
             known = prefix == name or prefix in prefixes
-            if not known and _ends_well(prefix) and not _is_half(prefix, sign):
+            # Half of a TAESD is a set only where nothing whole was found.
+            half = sign[:1].isdigit() and bool(prefixes)
+            if not known and _ends_well(prefix) and not half:
                 prefixes.append(prefix)
     order = {prefix: place for place, prefix in enumerate(_parents(tensors))}
     prefixes.sort(key=lambda prefix: order.get(prefix, 0))
@@ -116,11 +118,6 @@ def _answers(one: WeightSet, wanted: str) -> bool:
 
 def _ends_well(prefix: str) -> bool:
     return prefix in ("", _TAESD) or prefix.endswith(".")
-
-
-def _is_half(prefix: str, sign: str) -> bool:
-    """Return whether a sign of half a TAESD was found in the half of a whole one."""
-    return sign[:1].isdigit() and prefix.endswith(("encoder.", "decoder."))
 
 
 def _parents(tensors: Mapping[str, Tensor]) -> list[str]:
