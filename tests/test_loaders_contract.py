@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from copy import deepcopy
 from pathlib import Path
 
@@ -241,3 +243,24 @@ def test_a_deep_copy_has_a_first_layer_of_its_own(vae: LatentVAE) -> None:
     for one in fast.module.parameters():  # type: ignore[attr-defined]
         one.zero_()
     assert torch.equal(copied.encode(images(vae)).mean, expected)
+
+
+# What a library makes when it is imported must have values, whoever imports it first.
+LOAD_ALL = """
+import sys, latentlab
+for folder in sys.argv[1:]:
+    try:
+        latentlab.load_vae(folder)
+    except Exception as error:
+        print(folder.rpartition("/")[2], error)
+"""
+
+
+def test_every_family_loads_where_nothing_was_imported_before(tmp_path: Path) -> None:
+    for name in TINY:
+        save_tiny(name, tmp_path / name)
+    folders = [str(tmp_path / name) for name in TINY]
+    found = subprocess.run(
+        [sys.executable, "-c", LOAD_ALL, *folders], capture_output=True, text=True, check=True
+    )
+    assert found.stdout == ""

@@ -12,6 +12,7 @@ from importlib import import_module
 from inspect import signature
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from latentlab.errors import MissingExtraError
@@ -63,13 +64,16 @@ class DiffusersVAE(ModuleVAE):
                     f"{option} = {config[option]} where the images that it encodes have {colors}"
                 )
         library = import_module("diffusers")
-        if not hasattr(library, cls.family):
+        # A module is built without values, but constants of the library's files, which are imported
+        # here, need theirs.
+        with torch.device("cpu"):
+            diffusers_class = getattr(library, cls.family, None)
+        if diffusers_class is None:
             raise MissingExtraError(
                 f"diffusers {library.__version__} without {cls.family}",
                 "a version that has this class",
                 "run pip install --upgrade diffusers",
             )
-        diffusers_class = getattr(library, cls.family)
         module: nn.Module = diffusers_class(**cls._known_options(diffusers_class, config))
         return module
 
