@@ -61,7 +61,9 @@ def _embedded(path: Path) -> dict[str, Any]:
     return inner if isinstance(inner, dict) else {}
 
 
-def clean_config(config: Mapping[str, Any], where: str) -> tuple[dict[str, Any], str]:
+def clean_config(
+    config: Mapping[str, Any], where: str, *, flat: bool = True
+) -> tuple[dict[str, Any], str]:
     """Return a configuration whose statistics are flat, and what ``run.json`` notes about it.
 
     ``latents_mean`` and ``latents_std`` may be nested, as (1, C, 1, 1). One without the other is
@@ -71,6 +73,7 @@ def clean_config(config: Mapping[str, Any], where: str) -> tuple[dict[str, Any],
     ----------
     config : contents of config.json
     where : str, its path, for messages
+    flat : bool; without it statistics keep their shape
 
     Raises
     ------
@@ -88,7 +91,8 @@ def clean_config(config: Mapping[str, Any], where: str) -> tuple[dict[str, Any],
             raise WeightsError(f"{option} = {value} in {where}", "a finite number", _ADVICE)
     for option in _PAIR:
         if config.get(option) is not None:
-            cleaned[option] = _flat(option, config[option], where)
+            values = _flat(option, config[option], where)
+            cleaned[option] = values if flat else config[option]
     there = [option for option in _PAIR if cleaned.get(option) is not None]
     if len(there) != 1:
         return cleaned, ""

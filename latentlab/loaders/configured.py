@@ -90,7 +90,8 @@ def read_configured(given: Given, config: Mapping[str, Any], home: Path | None) 
         notes = (f"config.json names no class; the weights are those of {family}",)
     where = str(home / "config.json") if home else given.where
     check_class(where, family)
-    config, note = clean_config({**config, "_class_name": family}, where)
+    config = {**config, "_class_name": family}
+    config, note = clean_config(config, where, flat=not FAMILIES[family].shaped_statistics)
     found = replace(given.checkpoint(family, config), notes=notes + ((note,) if note else ()))
     affine, reason = _choose(given, family, config)
     if affine is not None:

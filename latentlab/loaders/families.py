@@ -77,9 +77,12 @@ class ModuleVAE(LatentVAE):
     module : nn.Module in eval mode, whose parameters require no gradients. If it has an
         ``encoder``, that encoder's first convolution takes the image and computes in float32.
     normalization : Affine map to model space
+    shaped_statistics : bool, whether ``latents_mean`` and ``latents_std`` have a shape that the
+        module needs, as one value per position
     """
 
     family: ClassVar[str]
+    shaped_statistics: ClassVar[bool] = False
 
     def __init__(
         self,

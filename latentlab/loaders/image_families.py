@@ -137,6 +137,7 @@ class RAE(DiffusersVAE):
 
     channels = "encoder_hidden_size"
     colors = ("num_channels",)
+    shaped_statistics = True
 
     @classmethod
     def first_layer(cls, module: Any) -> None:
