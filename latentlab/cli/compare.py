@@ -75,7 +75,10 @@ def compare(
     ] = "csv",
     figure_format: options.FigureFormat = "png",
 ) -> None:
-    """Compare models on the same images; an interrupted run continues with the same --out."""
+    """Compare models on the same images, with paired differences.
+
+    An interrupted run continues with the same --out.
+    """
     check_source(images)
     names = options.parse_names("--only", only) or []
     for name in names:

@@ -80,7 +80,10 @@ def metrics(
         typer.Option("--spread", help="Also show PSNR and SSIM under the other protocols."),
     ] = False,
 ) -> None:
-    """Measure a model on a folder of images: what it loses, and what its latents are like."""
+    """Measure what a model loses, and what its latents are like.
+
+    The images of a folder are cropped and compared as a protocol says.
+    """
     names = options.parse_names("--only", only) or []
     if images.suffix == ".npz":
         measure_codes_of(context, images, names, output)
