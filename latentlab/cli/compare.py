@@ -60,7 +60,11 @@ class Machines(Machine):
 def compare(
     context: typer.Context,
     images: Annotated[
-        Path, typer.Argument(help="A folder of images, with its subfolders, or a tar file.")
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            help="A folder of images, with its subfolders, or a tar, zip or parquet file.",
+        ),
     ],
     machine: Machines,
     output: Output,

@@ -63,8 +63,9 @@ def metrics(
     images: Annotated[
         Path,
         typer.Argument(
-            help="A folder of images, with its subfolders, or a tar file; or an .npz file with "
-            "codes (N, L) and factors (N, K), of which disentanglement is measured."
+            metavar="DIR|CODES.npz",
+            help="A folder of images, with its subfolders, or a tar, zip or parquet file; or an "
+            ".npz file with codes (N, L) and factors (N, K), whose disentanglement is measured.",
         ),
     ],
     machine: Machine,
