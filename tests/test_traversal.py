@@ -158,15 +158,21 @@ def test_psnr_equals_scikit_images() -> None:
 
 
 def test_random_walks_change_the_image_as_much_and_flicker_alike_on_lines(
-    linear_vae: LinearVAE, linear_latent: Latent
+    linear_vae: LinearVAE, linear_latent: Latent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=20)
     found = fit_pca(hood).leading(3)
     walk = walk_along(linear_vae, linear_latent, found, n_components=3, span=1.0, steps=5)
     frames = [path.frames for path in walk.paths]
+    decoded: list[torch.Tensor] = []
+    decode = linear_vae._decode
+    monkeypatch.setattr(linear_vae, "_decode", lambda z: decoded.extend(z) or decode(z))
     random = walk_at_random(linear_vae, linear_latent, found, frames, walk.alphas)
     assert random is not None
     assert (random.directions, random.frames) == (9, 5)
+    assert random.decodes == len(decoded)
+    # The center lies on all nine, and no other latent is decoded twice.
+    assert len(decoded) == len({tuple(z.flatten().tolist()) for z in decoded}) + 8
     assert random.monotonicity == pytest.approx(1)
     # A linear decoder draws straight lines in any direction; CIELAB bends all of them alike.
     assert random.flicker == pytest.approx(random.flicker_of_directions, rel=0.1)

@@ -136,9 +136,14 @@ class _Walker:
         """Return the frames (n, 3, H, W) in Lab of a walk whose ends differ by ``change``."""
         length = change / self._gain if self._gain else length
         for _ in range(_REFINEMENTS):
-            seen = change_of(self._frames(length * direction, self.alphas[[0, -1]]))
+            ends = self._frames(length * direction, self.alphas[[0, -1]])
+            seen = change_of(ends)
             if seen <= 0 or abs(seen / change - 1) < _NEAR:
-                break
+                self._gain = change / length
+                if len(self.alphas) < 3:
+                    return ends
+                inner = self._frames(length * direction, self.alphas[1:-1])
+                return torch.cat([ends[:1], inner, ends[1:]])
             length *= min(10.0, max(0.1, change / seen))
         self._gain = change / length
         return self._frames(length * direction, self.alphas)
