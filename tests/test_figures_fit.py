@@ -22,9 +22,11 @@ from latentlab.digits.beta_figure import draw_sweep
 from latentlab.digits.figures import draw_codes, draw_losses
 from latentlab.digits.measure import Codes
 from latentlab.figures.canvas import draw_pixels, new_figure
+from latentlab.figures.comparison import draw_panels
 from latentlab.figures.curves import Band, draw_cumulative, draw_eigenvalues
 from latentlab.figures.diagnosis import Row, draw_diagnosis
 from latentlab.figures.latents import draw_latent, draw_latent_beside
+from latentlab.figures.paired import draw_paired
 from latentlab.figures.paths import draw_changes
 from latentlab.figures.reconstruction import draw_reconstruction
 from latentlab.figures.scatter import draw_scatter
@@ -187,6 +189,32 @@ def scatter(ax: Axes) -> None:
     draw_scatter(points, dict.fromkeys(range(9), RGB), labels=labels, title=title, ax=ax)
 
 
+def paired() -> Figure:
+    values = np.random.default_rng(0).uniform(5, 30, (6, 4))
+    means = [(float(mean), float(mean) - 3, float(mean) + 3) for mean in values.mean(0)]
+    panels = {
+        "effective dimension": (values, means),
+        "explained by the factors": (values / 40, [(m / 40, None, None) for m, *_ in means]),
+    }
+    who = ("mini", "pixels", "linear", "random")
+    return draw_paired(who, panels, percent=("explained by the factors",), title=f"6 of {LONG}")
+
+
+def panels() -> Figure:
+    k = np.arange(1, 65)
+    curves = {name: (k, 100 / k**power) for name, power in (("mini", 1.0), ("taef2", 1.3))}
+    shares = dict.fromkeys(("mini", "taef2"), (k, 1 - 1 / k))
+    return draw_panels(
+        {"spectrum of the latents": curves, "explained variance of tokens": shares},
+        axes={
+            "spectrum of the latents": ("frequency in cycles a cell", "power"),
+            "explained variance of tokens": ("components", "share of the variance"),
+        },
+        logarithmic=("spectrum of the latents",),
+        title=f"12 images of {LONG}",
+    )
+
+
 LATENT = np.random.default_rng(0).normal(size=(4, 12, 16))
 PIXELS = torch.rand(3, 96, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
 RGB = np.full((96, 128, 3), 90, np.uint8)
@@ -233,6 +261,8 @@ FIGURES: dict[str, dict[str, Callable[[Size], Figure]]] = {
         "tall": lambda size: reconstruction(size, PIXELS.transpose(1, 2)),
     },
     "draw_diagnosis": {"two": diagnosis},
+    "draw_paired": {"two": lambda size: paired()},
+    "draw_panels": {"two": lambda size: panels()},
     "draw_scatter": {"one": on_axes(scatter)},
     "draw_pixels": {"one": on_axes(lambda ax: draw_pixels(ax, RGB, "an image"))},
     "draw_losses": {"one": on_axes(losses)},

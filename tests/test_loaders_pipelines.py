@@ -448,14 +448,21 @@ def test_none_leaves_the_latents_of_any_model_as_they_are(tmp_path: Path) -> Non
         assert ours.origin.normalization.endswith("own latents are model space (as asked for)")
 
 
-def test_other_normalizations_of_a_folder_are_refused(tmp_path: Path) -> None:
+def test_normalizations_of_other_models_are_refused(tmp_path: Path) -> None:
     save_tiny("AutoencoderKL", tmp_path / "m")
+    save_tiny("AutoencoderDC", tmp_path / "dc")
+    with pytest.raises(UsageError, match=r"@flux1 for .*m with 4 latent channels, but expected @"):
+        load_vae(tmp_path / "m", normalization="flux1")
     with pytest.raises(
         UsageError, match=r"normalization=sd15 for .* expected one of none, because"
     ):
-        load_vae(tmp_path / "m", normalization="sd15")
+        load_vae(tmp_path / "dc", normalization="sd15")
     with pytest.raises(UsageError, match=r"normalization=sdxl for .*m@none, but expected one norm"):
         load_vae(f"{tmp_path / 'm'}@none", normalization="sdxl")
+    # One that fits the channels is the user's to choose, whatever config.json says.
+    assert (
+        "sd15, as asked for" in load_vae(tmp_path / "m", normalization="sd15").origin.normalization
+    )
 
 
 LEVELS4: dict[str, Any] = {

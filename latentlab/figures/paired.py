@@ -34,6 +34,8 @@ def draw_paired(
     percent : titles of the panels whose numbers are shares
     title : str
     """
+    from latentlab.figures.fitting import fit_main_title, fit_titles
+
     figure = new_figure(3.3 * len(panels), 4.2)
     axes = np.ravel(figure.subplots(1, len(panels), squeeze=False))
     for ax, (name, (values, means)) in zip(axes, panels.items(), strict=True):
@@ -43,6 +45,8 @@ def draw_paired(
         ax.set_xlim(-0.5, len(who) - 0.5)
         set_title(ax, f"{name} (%)" if name in percent else name)
     figure.suptitle(title, parse_math=False, fontsize=10)
+    fit_main_title(figure)
+    fit_titles(figure)
     return figure
 
 
