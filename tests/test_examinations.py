@@ -13,6 +13,7 @@ import pytest
 import torch
 from linear_vae import LinearVAE
 from torch import Tensor
+from torch.nn.modules.module import register_module_forward_hook
 
 from latentlab.errors import ImageError
 from latentlab.examinations import latents, places, reconstruction
@@ -217,6 +218,12 @@ def test_dead_droplet_and_hole_are_measured() -> None:
     assert finding.value == pytest.approx(0.004, rel=0.05)
     assert "channel 2 of 4" in finding.says
     assert latents.typical_deviation(values) == pytest.approx(1, abs=0.02)  # of those alive
+    for latent in values:
+        latent[1] = 0.004 * latent[1]
+    half = latents.examine_channels(values)  # the median of four channels is that of a dead one
+    assert half.found
+    assert "channels 1, 2 of 4" in half.says
+    assert latents.typical_deviation(values) == pytest.approx(1, abs=0.02)
     values = random_latents()
     values[1][:, 10, 7] = torch.tensor([9.0, -9.0, 9.0, -9.0])
     droplet, hole = latents.examine_droplets(values, 8), latents.examine_outliers(values, 8)
@@ -243,11 +250,16 @@ def test_a_name_tells_the_family() -> None:
 
 
 def test_activations_are_those_of_the_layers() -> None:
-    linear = load_vae("linear", device="cpu")
-    image = torch.zeros(3, 32, 32)
-    latent = linear.encode(image[None]).mean
-    found = largest_activation(linear, image)
-    assert found is None or found >= float(latent.abs().max()) - 1e-6
+    image = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert largest_activation(load_vae("linear", device="cpu"), image) is None
+    mini, seen = load_vae("mini", device="cpu"), []
+    hook = register_module_forward_hook(lambda _, __, output: seen.append(output))
+    try:
+        found = largest_activation(mini, image)
+    finally:
+        hook.remove()
+    sizes = [float(output.abs().max()) for output in seen if isinstance(output, Tensor)]
+    assert found == max(sizes)
 
 
 def test_a_value_that_is_no_number_is_not_judged() -> None:

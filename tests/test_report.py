@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import tomllib
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from command_line import CommandLine, save_image
 from webdriver import Browser, find_programs
 
 from latentlab.cli.main import run
+from latentlab.recipes import reporting
 from latentlab.results import reports
 from latentlab.results.reports import Folded, Images, Items, Section, Table, Text, write_page
 
@@ -89,11 +91,15 @@ def test_images_are_left_out_of_a_page_that_is_too_large(
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the report of three small images with the linear control; its figures are drafts."""
+    """Return the report of three small images with the linear control; its figures are drafts.
+
+    The first file is damaged, and the name of the second is no UTF-8.
+    """
     folder = tmp_path_factory.mktemp("report")
     (folder / "photos").mkdir()
-    for index in range(3):
-        save_image(folder / f"photos/{index}.png", 70 + 4 * index, 90)
+    (folder / "photos/0.png").write_text("no image")
+    for index, name in enumerate((os.fsdecode(b"caf\xe9.png"), "d.png", "e.png")):
+        save_image(folder / "photos" / name, 70 + 4 * index, 90)
     small = ("--size", "64", "-n", "12", "--components", "2", "--images", "2")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("latentlab.figures.fitting.settle", lambda _figure: None)
@@ -117,6 +123,13 @@ def test_a_report_has_every_part_and_needs_no_network(page: Path) -> None:
     for said in ("dB PSNR", "psnr", "latentlab-256", "No elbow", "SHA-256", "effective dimension"):
         assert said in words
     assert page.stat().st_size < 15_000_000
+
+
+def test_examinations_that_were_not_possible_are_not_called_healthy() -> None:
+    found = [{"name": name, "found": False} for name in ("blur", "spots")]
+    assert reporting._state_of(found) == Text("None of 2 examinations found anything.", "healthy")
+    said = "None of 2 examinations found anything. 1 more was not possible."
+    assert reporting._state_of([*found, {"name": "lattice", "found": None}]) == Text(said, "dim")
 
 
 def test_a_report_of_one_image_has_no_metrics(cli: CommandLine, tmp_path: Path) -> None:

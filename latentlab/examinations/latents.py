@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from latentlab.examinations.findings import Finding, Place, below, beyond, unexamined
 from latentlab.loaders.normalization import NORMALIZATIONS, Affine
+from latentlab.metrics.moments import DEAD, alive_channels, loud_deviation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,8 +30,6 @@ _CLOSE = 1.6
 """Factor from 1 within which a candidate's deviation must lie to be named."""
 _SILENT = 1e-6
 _CONSTANT = "the latents do not vary"
-_DEAD = 0.01
-"""Share of the median channel's deviation, as in `latentlab store stats`."""
 _RING = 5
 _LOUD = 4.0
 
@@ -53,7 +52,8 @@ def examine_finite(latents: Latents, decoded: Sequence[Tensor]) -> Finding:
         says=f"{count} of {len(latents)} images give NaN or infinity"
         + (f" when the model {half}s" if count else ""),
         reason="numbers must be finite",
-        advice="load the model in float32 or bfloat16, and check that its weights are whole",
+        advice="check that the model's weights are whole, and load it in float32 or bfloat16 if it "
+        "was not",
     )
 
 
@@ -72,7 +72,9 @@ def typical_deviation(latents: Latents) -> float:
     """
     values = _by_channel(latents)
     each = values.std(1)
-    alive = each >= _DEAD * each.median()
+    alive = alive_channels(each)
+    if not alive.any():
+        return 0.0 if values.numel() else math.nan
     return float((values[alive].std() * each[alive].log().mean().exp()).sqrt())
 
 
@@ -171,20 +173,22 @@ _CHANNELS = {"sd15": (4,), "sdxl": (4,), "sd3": (16,), "flux1": (16,), "sana": (
 
 
 def examine_channels(latents: Latents) -> Finding:
-    """Return whether a channel is dead or constant: hardly any deviation beside the others."""
+    """Return whether a channel is dead or constant: hardly any deviation beside loud channels."""
     values = _by_channel(latents)
     each = values.std(1)
-    value = float(each.min() / each.median().clamp_min(1e-12)) if values.numel() else math.nan
-    dead = [int(k) for k in (each < _DEAD * each.median()).nonzero().flatten()]
+    loud = loud_deviation(each).clamp_min(1e-12) if values.numel() else math.nan
+    value = float(each.min() / loud) if values.numel() else math.nan
+    dead = [int(k) for k in (each < DEAD * loud).nonzero().flatten()]
     which = f"channel{'s' if len(dead) > 1 else ''} {', '.join(map(str, dead))}" if dead else (
         f"channel {int(each.argmin())}, the quietest,"
     )  # fmt: skip
     return below(
         "dead channels",
         value,
-        _DEAD,
-        "σ of the median channel",
-        says=f"{which} of {len(each)} vary by {value:.2g} of the median channel's deviation",
+        DEAD,
+        "σ of loud channels",
+        says=f"{which} of {len(each)} {'vary' if len(dead) > 1 else 'varies'} by {value:.2g} of "
+        "what loud channels do (the upper quartile of deviations)",
         reason="quietest channels of healthy models have 0.05 or more, even of one photo",
         advice="such a channel carries nothing (a collapsed posterior): train with less KL weight, "
         "or leave it out of every analysis",
@@ -242,7 +246,7 @@ def examine_outliers(latents: Latents, stride: int) -> Finding:
     scale = kept.square().mean(1).sqrt().clamp_min(1e-12)
     worst, place = 0.0, None
     # Constant channels have no deviation to measure with: they are a finding of their own.
-    alive = values.std(1) > _DEAD * values.std(1).median()
+    alive = alive_channels(values.std(1))
     for number, latent in enumerate(latents):
         far = ((latent.flatten(1).double() - center).abs() / scale[:, None])[alive]
         if far.numel() and float(far.max()) > worst:

@@ -26,7 +26,7 @@ class LatentStatistics(Measure):
     formula = (
         "over all cells: `latent_std` and `latent_mean` of all channels together, "
         "`latent_kurtosis` (largest |excess| of a channel), `dead_channels` (σ below 1 % of the "
-        "median channel's), `outlier_cells` (share with a norm 8 scaled MADs above the median), "
+        "upper quartile), `outlier_cells` (share with a norm 8 scaled MADs above the median), "
         "`corner_bias` (largest |mean of the corners − mean| of a channel, in σ); the curve "
         "`token_variance` is the cumulative explained variance of the cells' channels"
     )

@@ -11,6 +11,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+DEAD = 0.01
+"""A channel is dead if its deviation is below this share of that of loud channels."""
+
+
+def loud_deviation(deviations: Tensor) -> Tensor:
+    """Return the upper quartile of the channels' deviations (C,): that of a loud channel.
+
+    The median would be that of a dead channel as soon as half of them are dead.
+
+    Examples
+    --------
+    >>> float(loud_deviation(torch.tensor([0.001, 0.001, 1.0, 1.0])))
+    1.0
+    """
+    return deviations.quantile(0.75)
+
+
+def alive_channels(deviations: Tensor) -> Tensor:
+    """Return which channels (C,) are not dead, by their standard deviations (C,)."""
+    return deviations > (DEAD * loud_deviation(deviations) if len(deviations) else 0)
+
 
 @dataclass(frozen=True, eq=False)
 class Moments:

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latentlab.errors import ImageError
+from latentlab.errors import ImageError, LatentlabError
 from latentlab.images.examples import PREFIX
 from latentlab.images.fit import AUTO, Size
+from latentlab.images.reading import read_image
 from latentlab.latents import Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.measures.protocols import find_protocol
@@ -69,9 +70,7 @@ def analyze_report(
     ------
     As the recipes of the parts.
     """
-    image, photos = _image_of(source)
-    if photos is not None:
-        say(f"the neighborhood is that of the first image, {image}")
+    image, photos = _image_of(source, say)
     out = folder or create_run(f"report-{Path(image.removeprefix(PREFIX)).stem}", vae.spec.name)
     how: dict[str, Any] = {"command_line": command_line, "progress": progress}
     found = analyze(
@@ -97,16 +96,24 @@ def analyze_report(
     return _write(vae, found, parts, question, command_line)
 
 
-def _image_of(source: str | Path) -> tuple[str, Path | None]:
+def _image_of(source: str | Path, say: Say) -> tuple[str, Path | None]:
     """Return the image to analyze and the folder that it is in, None for an image alone."""
     if str(source).startswith(PREFIX) or not Path(source).is_dir():
         return str(source), None
-    first = next(iter(open_source(source).entries()), None)
-    if first is None:
-        raise ImageError(
-            f"{source}, with no image in it", "a folder of photos", "name another folder"
-        )
-    return str(Path(source) / first.path), Path(source)
+    for entry in open_source(source).entries():
+        path = Path(source) / entry.path
+        try:
+            read_image(path)
+        except LatentlabError as error:
+            say(f"passed over: {error.got}")
+            continue
+        say(f"the neighborhood is that of the first image, {path}")
+        return str(path), Path(source)
+    raise ImageError(
+        f"{source}, with no image in it that can be read",
+        "a folder of photos",
+        "name another folder; archives are unpacked first",
+    )
 
 
 def _sized(vae: LatentVAE) -> Any:
@@ -147,17 +154,23 @@ def _write(
 
 
 def _summary(facts: Mapping[str, Any], health: Mapping[str, Any]) -> list[Block]:
-    found = [one["name"] for one in health["findings"] if one["found"]]
-    count = len(health["findings"])
-    state = (
-        Text(f"{len(found)} of {count} examinations found something: {', '.join(found)}.", "found")
-        if found
-        else Text(f"None of {count} examinations found anything.", "healthy")
-    )
+    state = _state_of(health["findings"])
     psnr = facts["reconstruction_psnr"]
     back = "without loss" if psnr is None else f"with {psnr:.1f} dB PSNR"
     sentences = re.split(r"(?<=\.) (?=[A-Z])", facts["verdict"])
     return [Text(f"The image comes back {back}."), state, Items(sentences)]
+
+
+def _state_of(findings: Sequence[Mapping[str, Any]]) -> Text:
+    """Return how many examinations found something, of those that were possible."""
+    found = [one["name"] for one in findings if one["found"]]
+    made = sum(one["found"] is not None for one in findings)
+    rest = len(findings) - made
+    also = f" {rest} more {'was' if rest == 1 else 'were'} not possible." if rest else ""
+    if found:
+        said = f"{len(found)} of {made} examinations found something: {', '.join(found)}."
+        return Text(said + also, "found")
+    return Text(f"None of {made} examinations found anything.{also}", "dim" if rest else "healthy")
 
 
 def _findings(folder: Path, health: Mapping[str, Any]) -> list[Block]:

@@ -147,21 +147,23 @@ def write_page(path: Path, title: str, sections: Sequence[Section]) -> Path:
     ------
     FileError : the file cannot be written.
     """
-    text = _page(title, sections)
-    while len(text.encode()) > LARGEST and (fewer := _without_last_images(sections)):
-        sections, text = fewer, _page(title, fewer)
-    return write_bytes(path, text.encode())
+    page = _page(title, sections)
+    while len(page) > LARGEST and (fewer := _without_last_images(sections)):
+        sections, page = fewer, _page(title, fewer)
+    return write_bytes(path, page)
 
 
-def _page(title: str, sections: Sequence[Section]) -> str:
+def _page(title: str, sections: Sequence[Section]) -> bytes:
     body = "\n".join(section.html() for section in sections)
     style = _STYLE.read_text(encoding="utf-8")
-    return (
+    text = (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
         f"<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>\n"
     )
+    # A file's name may hold bytes that are no UTF-8.
+    return text.encode(errors="backslashreplace")
 
 
 def _without_last_images(sections: Sequence[Section]) -> list[Section]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from latentlab.errors import FileError, ShapeError
 from latentlab.latents import Progress
-from latentlab.metrics.moments import Histogram, Moments
+from latentlab.metrics.moments import Histogram, Moments, alive_channels
 from latentlab.store.block_sums import BlockSums, summed
 from latentlab.store.foreign import ForeignLatents
 from latentlab.store.parts import sentence
@@ -23,8 +23,6 @@ from latentlab.store.shards import Shape
 
 PERCENTILES = (0.1, 1, 5, 25, 50, 75, 95, 99, 99.9)
 _Z = 1.959963984540054
-_DEAD = 0.01
-"""A channel is dead if its deviation is below this share of the median channel's."""
 _FAR = 8.0
 """A cell is an outlier if its norm is this many scaled MADs above the median norm."""
 _BLOCK_VALUES = 2**18
@@ -163,7 +161,7 @@ class Statistics:
             raise FileError("no finite latent", "at least one", "see the program that wrote them")
         std = cells.variance.sqrt()
         quantiles = self.histogram.quantiles(torch.tensor(PERCENTILES).double() / 100)
-        alive = std > _DEAD * std.median()
+        alive = alive_channels(std)
         return {
             "latents": self.latents,
             "shapes": {"x".join(map(str, shape)): n for shape, (n, _) in self.places.items()},
