@@ -8,6 +8,7 @@ from scipy import stats
 
 from latentlab.metrics.bootstrap import (
     FEWEST,
+    joint_members,
     joint_quantile,
     studentize,
     studentize_difference,
@@ -70,6 +71,24 @@ def test_few_or_equal_images() -> None:
 def test_joint_intervals_of_copies_are_those_of_one() -> None:
     one = studentize(np.random.default_rng(4).normal(size=30))
     assert joint_quantile([one, one]) == one.quantile()
+
+
+@pytest.mark.parametrize(
+    "rows", [[1] * 7 + [2], [0] * 23 + [0.1]], ids=["reach of 8 images", "share of 24 images"]
+)
+def test_a_discrete_column_leaves_the_joint_intervals_of_others(rows: list[float]) -> None:
+    one = studentize(np.random.default_rng(6).normal(size=24))
+    discrete = studentize(rows)
+    assert discrete.interval() == (None, None)
+    assert joint_members([discrete, one]) == [one]
+    assert joint_quantile([discrete, one]) == one.quantile()
+
+
+def test_discrete_columns_that_are_seldom_constant_are_not_so_together() -> None:
+    halves = [studentize(np.roll([0, 0, 0, 1, 1, 1, 1, 1], k)) for k in range(8)]
+    assert all(np.isfinite(one.quantile()) for one in halves)
+    assert 0 < len(joint_members(halves)) < 8
+    assert np.isfinite(joint_quantile(halves))
 
 
 @pytest.mark.parametrize("kind", ["mean", "difference"])

@@ -15,6 +15,7 @@ from linear_vae import LinearVAE, smooth_image
 from latentlab.errors import UsageError
 from latentlab.images.arrays import to_uint8
 from latentlab.images.reading import save_png
+from latentlab.measures.base import Columns, Value
 from latentlab.measures.comparison import Comparison
 from latentlab.measures.protocols import Protocol
 from latentlab.measures.running import Measured
@@ -88,6 +89,25 @@ def test_equal_models_are_never_better_and_intervals_are_joint(photos: Path) -> 
     alone = studentize_difference(*found._common("psnr", (0, 1))).interval()
     assert one.low < alone[0] < one.value < alone[1] < one.high
     assert found.differences["edge_retention"][0].better is None, "nothing is better there"
+
+
+def test_a_discrete_value_takes_no_interval_of_another(photos: Path) -> None:
+    found = compare([LinearVAE(), Darker()], photos, PLAIN, only=["psnr"])
+    alone = found.differences["psnr"][0]
+    several = []
+    for k, one in enumerate(found.measured):
+        rows = np.array([[1.0]] * 11 + [[1.0 + k]])
+        psnr = one.columns["psnr"]
+        added = {"values": one.values, "columns": one.columns, "measures": one.measures}
+        new = {"values": Value(1), "columns": Columns(rows, psnr.measure, "reach")}
+        new["measures"] = one.measures["psnr"]
+        changed = {key: {**old, "reach": new[key]} for key, old in added.items()}
+        several.append(Measured(**{**vars(one), **changed}))
+    table = Comparison(found.models, tuple(several)).differences
+    assert (table["psnr"][0].low, table["psnr"][0].high) == (alone.low, alone.high)
+    assert table["psnr"][0].better == 0
+    assert table["reach"][0].low is None
+    assert table["reach"][0].better is None
 
 
 def test_images_that_one_model_lacks_are_left_out_of_the_pairs(photos: Path) -> None:

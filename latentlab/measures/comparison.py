@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ from latentlab.metrics.bootstrap import (
     FEWEST,
     Array,
     Studentized,
+    joint_members,
     joint_quantile,
     studentize_difference,
 )
@@ -88,10 +90,13 @@ class Comparison:
         """Return value name → difference of every pair of models that have it."""
         found = {(name, pair): self._studentized(name, pair) for name, pair in self._pairs()}
         paired = {key: one for key, one in found.items() if one is not None}
-        reach = joint_quantile([*paired.values()])
+        members = set(joint_members([*paired.values()]))
+        joint = joint_quantile([*members])
         table: dict[str, list[Difference]] = {name: [] for name in self.names}
         for name, pair in self._pairs():
             one = paired.get((name, pair))
+            # The others have no interval, and the joint one does not hold for them.
+            reach = joint if one in members else math.inf
             table[name].append(self._difference(name, pair, one, reach))
         return table
 

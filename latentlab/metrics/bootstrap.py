@@ -167,10 +167,33 @@ def joint_quantile(several: Sequence[Studentized], level: float = LEVEL) -> floa
     >>> 2.7 < joint_quantile(several) < 3.6, joint_quantile(several) > several[0].quantile()
     (True, True)
     """
-    known = [one.ratios for one in several if one.error > 0 and one.n >= FEWEST]
+    known = [one.ratios for one in joint_members(several, level)]
     if not known:
         return float("nan")
     return float(np.quantile(np.abs(np.stack(known)).max(0), level, method="higher"))
+
+
+def joint_members(several: Sequence[Studentized], level: float = LEVEL) -> list[Studentized]:
+    """Return those whose intervals can be joint: the others have none that holds with them.
+
+    A column with few distinct values is constant in some resamples, whose ratio is infinite. One
+    such column would take the intervals of all others, so those that are constant least often
+    come first, and those with which the joint quantile would be infinite are left out.
+
+    Examples
+    --------
+    >>> varying, nearly_constant = studentize(np.arange(24.0)), studentize([1.0] * 23 + [2])
+    >>> len(joint_members([nearly_constant, varying])), nearly_constant.interval()
+    (1, (None, None))
+    """
+    known = [one for one in several if one.error > 0 and one.n >= FEWEST]
+    found: list[Studentized] = []
+    lost = np.zeros(1, bool)
+    for one in sorted(known, key=lambda one: float((~np.isfinite(one.ratios)).mean())):
+        together = lost | ~np.isfinite(one.ratios)
+        if np.isfinite(np.quantile(np.where(together, np.inf, 0), level, method="higher")):
+            found, lost = [*found, one], together
+    return found
 
 
 def _resamples(n: int, draws: int, seed: int) -> Iterator[Array]:
