@@ -15,7 +15,7 @@ from scipy.linalg import sqrtm
 from latentlab.errors import LatentlabError, ShapeError
 from latentlab.images.arrays import to_uint8
 from latentlab.measures import MEASURES, perceptual
-from latentlab.measures.distances import features_of, load_features
+from latentlab.measures.distances import features_of, frechet_values, load_features
 from latentlab.measures.protocols import Protocol
 from latentlab.measures.running import Measured, measure_images
 from latentlab.metrics import frechet
@@ -63,6 +63,26 @@ def test_the_extrapolation_has_no_bias_and_its_interval_covers() -> None:
     assert np.mean(values) == pytest.approx(0.25, abs=0.02)
     assert np.mean(plain) > 0.265
     assert np.mean(hits) >= 0.85
+
+
+def test_there_is_no_limit_from_fewer_images_than_features() -> None:
+    a, b = np.random.default_rng(0).normal(size=(2, 60, 128))
+    found = frechet_values(a, b, "rfid")
+    assert [*found] == ["rfid"]
+    assert "rfid_infinity needs at least 640 images for 128 features" in found["rfid"].note
+    with pytest.raises(ShapeError, match="at least 640 samples"):
+        frechet.frechet_at_infinity(a, b)
+
+
+def test_the_limit_holds_from_as_many_images_as_it_asks_for() -> None:
+    n, hits, values = frechet.fewest_for_limit(16), [], []
+    for seed in range(12):
+        a, b = np.random.default_rng(seed).normal(size=(2, n, 16))
+        limit = frechet_values(a, b, "rfid")["rfid_infinity"]
+        hits.append(limit.low <= 0 <= limit.high)
+        values.append(limit.value)
+    assert sum(hits) >= 11
+    assert abs(np.mean(values)) < 0.3 < 1 < frechet.frechet_distance(a, b)
 
 
 def test_the_kernel_distance_is_a_sum_over_pairs() -> None:

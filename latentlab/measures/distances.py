@@ -21,7 +21,12 @@ from latentlab.measures.base import Finished, Measure, Tally, TooFewError, Value
 from latentlab.measures.batch import Batch
 from latentlab.measures.protocols import Protocol
 from latentlab.metrics.bootstrap import Array
-from latentlab.metrics.frechet import frechet_at_infinity, frechet_distance, kernel_distance
+from latentlab.metrics.frechet import (
+    fewest_for_limit,
+    frechet_at_infinity,
+    frechet_distance,
+    kernel_distance,
+)
 
 FEWEST = 50
 KEPT_VALUES = 2**24
@@ -117,12 +122,19 @@ class FeatureTally(Tally):
 
 
 def frechet_values(a: Array, b: Array, name: str) -> dict[str, Value]:
-    """Return a Fréchet distance of features (n, d), and its limit for infinitely many images."""
+    """Return a Fréchet distance of features (n, d), and its limit for infinitely many images.
+
+    Without the limit, which the note then says, for too few images.
+    """
     n, d = a.shape
     note = f"biased high in n; {d} features" + (", more than images" if d > n else "")
+    plain = frechet_distance(a, b)
+    if n < (needed := fewest_for_limit(d)):
+        note += f"; {name}_infinity needs at least {needed:,} images for {d:,} features"
+        return {name: Value(plain, n=n, note=note)}
     limit = frechet_at_infinity(a, b)
     return {
-        name: Value(frechet_distance(a, b), n=n, note=note),
+        name: Value(plain, n=n, note=note),
         f"{name}_infinity": Value(limit.value, limit.low, limit.high, n),
     }
 
@@ -145,7 +157,7 @@ class FeatureDistance(Measure):
     cost = "features of images and reconstructions; a 2-D decomposition of their covariances"
     formula = (
         "`frechet` ‖μ − μ'‖² + tr(Σ + Σ' − 2 (ΣΣ')^½); `frechet_infinity` its intercept against "
-        "1/n; `kernel` unbiased MMD² under (x·y/d + 1)³"
+        "1/n, from 5 images for each feature on; `kernel` unbiased MMD² under (x·y/d + 1)³"
     )
     reference = "Heusel et al. 2017; Chong and Forsyth 2020; Bińkowski et al. 2018"
     evidence = "whether the set of reconstructions looks like the set of images, to these features"

