@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from latentlab.measures.protocols import Protocol
 from latentlab.measures.running import Measured, measure_images
 from latentlab.metrics import dimension, equivariance, locality
 from latentlab.metrics.spectrum import participation_ratio_corrected
+from latentlab.results.folders import finite
 from latentlab.store.preparing import Prepared
 
 PLAIN = Protocol("plain", crop="none", size=0)
@@ -102,6 +104,39 @@ def test_precision_is_pytorchs_rounding() -> None:
     assert found["float16_overflow"].value == found["bfloat16_overflow"].value == 0
     assert 1e-4 < found["float16_encode"].value < found["bfloat16_encode"].value < 0.02
     assert found["float16_decode"].value > found["bfloat16_decode"].value > 40
+
+
+class Overflowing(LinearVAE):
+    """The linear VAE with weights, whose latents in float16 are infinite."""
+
+    def cast(self, dtype: torch.dtype) -> LinearVAE:
+        copy = LinearVAE()
+        if dtype == torch.float16:
+            plain = copy._encode
+            copy._encode = lambda images: (plain(images)[0] / 0, plain(images)[1])
+        return copy
+
+
+def test_precision_that_overflows_keeps_what_is_known() -> None:
+    vae = Overflowing()
+    found = measured(vae, "precision", side=32)
+    values = found.values
+    assert values["float16_overflow"].value == 1
+    assert math.isnan(values["float16_encode"].value)
+    assert values["float16_encode"].n == 0
+    assert "0 images with a finite value" in values["float16_encode"].note
+    assert values["bfloat16_overflow"].value == 0
+    assert values["bfloat16_encode"].n == 5
+    kept = json.loads(json.dumps(finite(found.facts()), allow_nan=False))
+    assert kept["metrics"]["float16_decode"]["value"] is None
+
+
+def test_loops_that_are_settled_at_once_keep_their_psnr(linear_vae: LinearVAE) -> None:
+    linear_vae._encode = lambda images: (torch.ones(len(images), 6, 12, 12),) * 2
+    values = measured(linear_vae, "loops").values
+    assert math.isnan(values["loop_settles"].value)
+    assert values["loop_settles"].n == 5
+    assert values["loops_4"].value > 0
 
 
 def test_patches_reach_no_other_cell_and_have_no_seams(linear_vae: LinearVAE) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from math import isnan
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -164,7 +165,8 @@ def interval_cells(value: Mapping[str, Any]) -> tuple[str, str]:
     """Return the cells of a value and of its interval."""
     low, high = value["low"], value["high"]
     known = low is not None and high is not None
-    return shown(value["value"], ".4g"), f"{low:.4g} to {high:.4g}" if known else "–"
+    number = None if value["value"] is None or isnan(value["value"]) else value["value"]
+    return shown(number, ".4g"), f"{low:.4g} to {high:.4g}" if known else "–"
 
 
 def describe_protocol(facts: Mapping[str, Any]) -> str:

@@ -82,6 +82,11 @@ class Columns:
         low, high = studentize(kept, lambda means: np.log(self.statistic(means))).interval()
         return None if low is None else math.exp(low), None if high is None else math.exp(high)
 
+    @property
+    def known(self) -> int:
+        """Return how many images have finite numbers."""
+        return int(np.isfinite(self.rows).all(1).sum())
+
     def statistic(self, means: Array) -> Array:
         """Return the statistic (…) of means (…, k)."""
         return self.measure.statistic(self.name, means)
@@ -235,8 +240,20 @@ class ImageTally(Tally):
 
     def finish(self) -> Finished:
         columns = {name: self._columns(name) for name in self._rows}
-        values = {name: value_of(one, self._measure.note(name)) for name, one in columns.items()}
-        return Finished(values, columns)
+        return Finished(self._values(columns), columns)
+
+    def _values(self, columns: Mapping[str, Columns]) -> dict[str, Value]:
+        """Return the values; one that cannot be computed is NaN, with the reason, beside others."""
+        values, errors = {}, []
+        for name, one in columns.items():
+            try:
+                values[name] = value_of(one, self._measure.note(name))
+            except (TooFewError, NonFiniteError) as error:
+                errors.append(error)
+                values[name] = Value(math.nan, n=one.known, note=str(error))
+        if errors and len(errors) == len(values):
+            raise errors[0]
+        return values
 
     def _columns(self, name: str) -> Columns:
         found = self._rows[name]

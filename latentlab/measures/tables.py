@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -14,7 +15,7 @@ from latentlab.measures.protocols import Protocol
 def cell_of(row: Mapping[str, Any], model: str) -> str:
     """Return the text of a model's value with its interval; a dash where it has none."""
     value = row["values"].get(model)
-    if value is None or value["value"] is None:
+    if _is_unknown(value):
         return "–"
     if value["low"] is None or value["high"] is None:
         return f"{value['value']:.4g}"
@@ -63,12 +64,16 @@ def latex(facts: Mapping[str, Any]) -> str:
 
 def _latex_cell(row: Mapping[str, Any], model: str) -> str:
     value = row["values"].get(model)
-    if value is None or value["value"] is None:
+    if _is_unknown(value):
         return "--"
     text = f"{value['value']:.4g}"
     if value["low"] is not None and value["high"] is not None:
         text += rf" \pm {(value['high'] - value['low']) / 2:.2g}"
     return rf"$\mathbf{{{text}}}$" if row["best"] == model else f"${text}$"
+
+
+def _is_unknown(value: Any) -> bool:
+    return value is None or value["value"] is None or math.isnan(value["value"])
 
 
 def _escaped(text: str) -> str:
