@@ -251,6 +251,40 @@ def test_labels_of_a_file(tmp_path: Path) -> None:
         read_labels(str(file), ("a.png",))
 
 
+@pytest.mark.parametrize("row", ["b.png", "b.png,", "b.png,dog,cat", f"b.png,{'x' * 200_000}"])
+def test_a_wrong_row_of_labels_is_said_before_the_first_image(row: str, tmp_path: Path) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_text(f"path,label\na.png,cat\n{row}\n")
+    measure = MEASURES.make("semantics", {"labels": str(file)})
+    with pytest.raises(FileError, match=r"line 3|field larger"):
+        measure.begin(PLAIN)
+
+
+def test_values_of_labeled_images_are_theirs(linear_vae: LinearVAE, tmp_path: Path) -> None:
+    file = tmp_path / "labels.csv"
+    paths = tuple(f"{k}.png" for k in range(25))
+    file.write_text("path,label\n" + "".join(f"{p},{k % 2}\n" for k, p in enumerate(paths) if k))
+    latents = torch.randn(25, 6, 4, 4, generator=torch.Generator().manual_seed(0))
+    latents[::2, 0] += 3
+    tally = MEASURES.make("semantics", {"labels": str(file)}).begin(PLAIN)
+    for first in (0, 10, 20):
+        some = slice(first, min(first + 10, 25))
+        batch = Batch(
+            linear_vae, PLAIN, torch.zeros(10, 3, 16, 16)[: len(paths[some])], paths[some]
+        )
+        batch.first, batch.latents = first, latents[some]
+        tally.add(batch)
+    found = tally.finish()
+    rows = latents[1:].flatten(1).double().numpy()
+    theirs = NearestNeighbors(n_neighbors=5, metric="cosine").fit(rows - rows.mean(0))
+    labels = np.arange(1, 25) % 2
+    nearest = theirs.kneighbors(return_distance=False)
+    each = found.columns["lnc_5"].each()
+    assert np.isnan(each[0])
+    assert np.allclose(each[1:], (labels[nearest] == labels[:, None]).mean(1))
+    assert found.values["lnc_5"].n == 24
+
+
 def test_the_geometry_of_an_orthonormal_decoder(linear_vae: LinearVAE) -> None:
     found = measured(linear_vae, "geometry", n=2, side=16, probes=4).values
     assert found["decoder_gain"].value == pytest.approx(1, rel=1e-4)

@@ -32,6 +32,8 @@ SIDE = 16
 NEIGHBORS = (5, 10)
 FEWEST_OF_CLASS = 5
 KEPT_VALUES = 2**24
+FOLDERS = "folders"
+"""Images are labeled by the folders that they are in."""
 
 
 @MEASURES.register("locality")
@@ -73,18 +75,26 @@ def read_labels(source: str, paths: tuple[str, ...]) -> dict[str, str]:
 
     Raises
     ------
-    FileError : the file cannot be read or lacks a column.
+    FileError : the file cannot be read, or lacks a column or the label of a row.
     """
-    if source == "folders":
+    if source == FOLDERS:
         return {path: Path(path).parent.name for path in paths}
     try:
         with Path(source).open(encoding="utf-8", newline="") as file:
-            rows = [*csv.DictReader(file)]
-        return {row["path"]: row["label"] for row in rows}
-    except (OSError, KeyError, ValueError) as error:
+            reader = csv.DictReader(file)
+            rows = [(reader.line_num, row) for row in reader]
+        found = {row["path"]: row["label"] for _, row in rows}
+    except (OSError, KeyError, ValueError, csv.Error) as error:
         raise FileError(
             f"{source} ({error})", "a CSV file with the columns path and label", "correct it"
         ) from error
+    for line, row in rows:
+        # The reader fills short rows with None, and puts further cells under None.
+        if not row["path"] or not row["label"] or None in row:
+            raise FileError(
+                f"line {line} of {source}", "a path, a label and no further cell", "correct it"
+            )
+    return found
 
 
 @MEASURES.register("semantics")
@@ -121,22 +131,28 @@ class _LabeledTally(Tally):
 
     def __init__(self, measure: Semantics) -> None:
         self._measure = measure
+        # Before the first image, so that a wrong file is said at once.
+        self._known = None if measure.labels == FOLDERS else read_labels(measure.labels, ())
         self._rows: list[Tensor] = []
         self._paths: list[str] = []
-        self._first: list[int] = []
-        self._kept = 0
+        self._numbers: list[int] = []
+        self._kept = self._count = 0
 
     def add(self, batch: Batch) -> None:
+        self._count = batch.first + len(batch)
         if (self._kept + 1) * batch.latents[0].numel() > KEPT_VALUES:
             return
         if self._rows and self._rows[0].shape[1:] != batch.latents.shape[1:]:
             return
         self._rows.append(batch.latents.float())
         self._paths += batch.paths
+        self._numbers += range(batch.first, batch.first + len(batch))
         self._kept += len(batch)
 
     def finish(self) -> Finished:
-        known = read_labels(self._measure.labels, tuple(self._paths))
+        known = self._known
+        if known is None:
+            known = read_labels(FOLDERS, tuple(self._paths))
         having = [k for k, path in enumerate(self._paths) if path in known]
         classes = np.array([known[self._paths[k]] for k in having])
         names, counts = np.unique(classes, return_counts=True)
@@ -150,7 +166,7 @@ class _LabeledTally(Tally):
             name = names[counts.argmin()]
             raise TooFewError(int(counts.min()), FEWEST_OF_CLASS, f"images of the class {name}")
         latents = torch.cat(self._rows)[having].double().numpy()
-        values, columns = self._neighbors(latents, classes)
+        values, columns = self._neighbors(latents, classes, [self._numbers[k] for k in having])
         values |= _probe(latents, classes)
         try:
             viv = interpolation_information(latents, classes)
@@ -160,7 +176,7 @@ class _LabeledTally(Tally):
         return Finished(values, columns)
 
     def _neighbors(
-        self, latents: Array, classes: np.ndarray
+        self, latents: Array, classes: np.ndarray, numbers: list[int]
     ) -> tuple[dict[str, Value], dict[str, Columns]]:
         rows = latents.reshape(len(latents), -1)
         rows = rows - rows.mean(0)
@@ -170,7 +186,8 @@ class _LabeledTally(Tally):
             if len(rows) <= k:
                 continue
             for name, some in ((f"lnc_{k}", classes), (f"lnc_{k}_chance", shuffled)):
-                found = same_class_neighbors(rows, some, k)[:, None]
+                found = np.full((self._count, 1), np.nan)
+                found[numbers, 0] = same_class_neighbors(rows, some, k)
                 columns[name] = Columns(found, self._measure, name)
                 values[name] = value_of(columns[name])
         return values, columns
