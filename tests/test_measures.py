@@ -177,6 +177,41 @@ def test_bad_images_are_named_and_the_rest_is_measured(photos: Path, linear_vae:
     assert "above 160 pixels" in found.skipped_metrics["ms_ssim"]
 
 
+@pytest.mark.parametrize("small", [0, 3])
+def test_one_small_image_takes_no_metric_from_the_others(linear_vae: LinearVAE, small: int) -> None:
+    rng = np.random.default_rng(0)
+    sides = [176] * 7
+    sides[small] = 48
+    levels = [rng.integers(0, 255, (side, side, 3), np.uint8) for side in sides]
+    images = [Prepared(str(k), one, 0, str(k)) for k, one in enumerate(levels)]
+    measures = {name: MEASURES.make(name) for name in ("ms_ssim", "mse")}
+    found = measure_images(linear_vae, images, measures, PROTOCOLS["native"])
+    assert found.skipped_metrics == {}
+    assert (found.values["ms_ssim"].n, found.values["mse"].n) == (6, 7)
+    assert "1 image left out: Got" in found.values["ms_ssim"].note
+    each = found.columns["ms_ssim"].each()
+    assert [k for k, one in enumerate(each) if np.isnan(one)] == [small]
+
+
+def test_a_metric_of_few_images_takes_no_more_of_a_batch(linear_vae: LinearVAE) -> None:
+    rng = np.random.default_rng(0)
+    levels = [rng.integers(0, 255, (32, 32, 3), np.uint8) for _ in range(12)]
+    images = [Prepared(str(k), one, 0, str(k)) for k, one in enumerate(levels)]
+    measures = {name: MEASURES.make(name) for name in ("geometry", "loops", "mse")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running, "batch_size", lambda *_: 5)
+        found = measure_images(linear_vae, images, measures, PROTOCOLS["native"])
+    assert found.values["decoder_gain"].n == len(found.columns["decoder_gain"].rows) == 8
+    assert found.values["loops_1"].n == found.values["mse"].n == 12
+    batch = Batch(linear_vae, PROTOCOLS["native"], torch.rand(4, 3, 32, 32), tuple("abcd"))
+    before, whole = batch.decoded, linear_vae.decoded
+    head = batch.head(3)
+    assert head.paths == ("a", "b", "c")
+    assert torch.equal(head.decoded, before[:3])
+    assert torch.equal(head.posterior.logvar, batch.posterior.logvar[:3])
+    assert linear_vae.decoded == whole
+
+
 def test_one_image_has_a_value_without_an_interval(photos: Path, linear_vae: LinearVAE) -> None:
     found = measure(linear_vae, photos, SMALL["latentlab-256"], only=["psnr"], n_images=1)
     value = found.values["psnr"]

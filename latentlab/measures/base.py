@@ -134,6 +134,15 @@ class Tally(ABC):
         LatentlabError : the metric cannot be computed for this model or these images.
         """
 
+    def leave_out(self, batch: Batch, error: LatentlabError) -> None:
+        """Leave out images that could not be added; by default the metric has no value then.
+
+        Raises
+        ------
+        LatentlabError : the error, unless the metric can do without these images.
+        """
+        raise error
+
     @abstractmethod
     def finish(self) -> Finished:
         """Return what was found.
@@ -229,6 +238,8 @@ class ImageTally(Tally):
         # the memory that those leave from being given back.
         self._rows: dict[str, dict[int, list[float]]] = {}
         self._count = 0
+        self._left_out: dict[str, int] = {}
+        self._error: LatentlabError | None = None
 
     def add(self, batch: Batch) -> None:
         self._count = max(self._count, batch.first + len(batch))
@@ -238,7 +249,14 @@ class ImageTally(Tally):
                 (batch.first + k, row) for k, row in enumerate(rows)
             )
 
+    def leave_out(self, batch: Batch, error: LatentlabError) -> None:
+        self._count = max(self._count, batch.first + len(batch))
+        self._left_out[str(error)] = self._left_out.get(str(error), 0) + len(batch)
+        self._error = self._error or error
+
     def finish(self) -> Finished:
+        if self._error and not self._rows:
+            raise self._error
         columns = {name: self._columns(name) for name in self._rows}
         return Finished(self._values(columns), columns)
 
@@ -247,13 +265,21 @@ class ImageTally(Tally):
         values, errors = {}, []
         for name, one in columns.items():
             try:
-                values[name] = value_of(one, self._measure.note(name))
+                values[name] = value_of(one, self._note(name))
             except (TooFewError, NonFiniteError) as error:
                 errors.append(error)
                 values[name] = Value(math.nan, n=one.known, note=str(error))
         if errors and len(errors) == len(values):
             raise errors[0]
         return values
+
+    def _note(self, name: str) -> str:
+        """Return the note of the metric, and how many images are left out, with the reasons."""
+        reasons = [
+            f"{count:,} {'image' if count == 1 else 'images'} left out: {reason}"
+            for reason, count in self._left_out.items()
+        ]
+        return "; ".join(filter(None, [self._measure.note(name), *reasons]))
 
     def _columns(self, name: str) -> Columns:
         found = self._rows[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -36,6 +36,20 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def head(self, count: int) -> Batch:
+        """Return the first so many images as a batch, with what is already computed for them."""
+        if count >= len(self):
+            return self
+        found = Batch(self.vae, self.protocol, self.images[:count], self.paths[:count], self.first)
+        for name in ("latents", "decoded"):
+            if name in vars(self):
+                setattr(found, name, getattr(self, name)[:count])
+        if "posterior" in vars(self):
+            whole = self.posterior
+            logvar = None if whole.logvar is None else whole.logvar[:count]
+            found.posterior = replace(whole, mean=whole.mean[:count], logvar=logvar)
+        return found
 
     @cached_property
     def posterior(self) -> Posterior:

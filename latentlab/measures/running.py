@@ -192,8 +192,9 @@ class _Pass:
         for name, (measure, tally) in [*self.tallies.items()]:
             if measure.at_most and batch.first >= measure.at_most:
                 continue
+            most = measure.at_most - batch.first if measure.at_most else len(batch)
             try:
-                tally.add(batch)
+                _add(tally, batch.head(most))
             except _FAILURES as error:
                 self.failed[name] = _reason(error)
                 del self.tallies[name]
@@ -230,6 +231,13 @@ class _Pass:
             skipped_images=self.skipped,
             skipped_metrics=self.failed,
         )
+
+
+def _add(tally: Tally, batch: Batch) -> None:
+    try:
+        tally.add(batch)
+    except LatentlabError as error:
+        tally.leave_out(batch, error)
 
 
 def _named(found: Finished, prefix: str) -> Finished:

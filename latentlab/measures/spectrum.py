@@ -139,16 +139,18 @@ class _SlopeTally(ImageTally):
     def __init__(self, measure: SpectrumSlope) -> None:
         super().__init__(measure)
         self._sums: dict[str, Tensor] = {}
+        self._summed = 0
 
     def add(self, batch: Batch) -> None:
         super().add(batch)
+        self._summed += len(batch)
         for name, profile in _profiles(batch).items():
             key = name.replace("slope", "profile")
             self._sums[key] = self._sums.get(key, torch.zeros(())) + profile.sum(0)
 
     def finish(self) -> Finished:
         found = super().finish()
-        curves = {name: (one / self._count).tolist() for name, one in self._sums.items()}
+        curves = {name: (one / self._summed).tolist() for name, one in self._sums.items()}
         return Finished(found.values, found.columns, curves)
 
 
