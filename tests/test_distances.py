@@ -136,6 +136,24 @@ def test_features_of_an_onnx_file(tmp_path: Path) -> None:
             load_features(str(tmp_path / name))
 
 
+def test_an_onnx_file_of_another_size_takes_its_metric_alone(
+    linear_vae: LinearVAE, tmp_path: Path
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    helper, number = onnx.helper, onnx.TensorProto.FLOAT
+    shapes = (helper.make_tensor_value_info("x", number, ["n", 3, 224, 224]),)
+    out = (helper.make_tensor_value_info("y", number, ["n", 3, 1, 1]),)
+    node = helper.make_node("GlobalAveragePool", ["x"], ["y"])
+    graph = helper.make_graph([node], "means", shapes, out)
+    opset = [helper.make_opsetid("", 13)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "fixed.onnx")
+    file = str(tmp_path / "fixed.onnx")
+    found = measured(linear_vae, 6, "feature_distance", features=file)
+    assert "which" in found.skipped_metrics["feature_distance"]
+    assert "224" in found.skipped_metrics["feature_distance"]
+    assert found.values["mse"].n == 6
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_features_of_a_torchscript_file(tmp_path: Path) -> None:
     module = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())

@@ -77,7 +77,20 @@ def _load_onnx(path: Path) -> FeatureSpace:
         first = (str(error).splitlines() or [""])[0]
         raise FileError(f"{path} ({first})", "an ONNX file", "export it again") from error
     name = session.get_inputs()[0].name
-    return lambda images: torch.from_numpy(session.run(None, {name: images.numpy()})[0])
+
+    def space(images: Tensor) -> Tensor:
+        try:
+            return torch.from_numpy(session.run(None, {name: images.numpy()})[0])
+        except Exception as error:
+            # The runtime's errors have no class in common but Exception.
+            told = " ".join(str(error).split())
+            raise ShapeError(
+                f"images of shape {tuple(images.shape)}, which {path} does not take ({told})",
+                "a model that takes these",
+                "export it with free axes, or choose a protocol of its size",
+            ) from error
+
+    return space
 
 
 def features_of(space: FeatureSpace, images: Tensor) -> Array:
