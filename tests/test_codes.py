@@ -81,6 +81,24 @@ def test_bad_codes_are_refused(tmp_path: Path) -> None:
         read_codes(tmp_path / "x.npz")
 
 
+def test_a_damaged_file_of_codes_is_told_in_one_sentence(tmp_path: Path, cli: CommandLine) -> None:
+    codes, factors = sample(120)
+    whole = tmp_path / "whole.npz"
+    np.savez_compressed(whole, codes=codes, factors=factors)
+    content = whole.read_bytes()
+    (tmp_path / "empty.npz").write_bytes(b"")
+    (tmp_path / "half.npz").write_bytes(content[: len(content) // 2])
+    (tmp_path / "flipped.npz").write_bytes(content[:200] + bytes(300) + content[500:])
+    with (tmp_path / "array.npz").open("wb") as file:
+        np.save(file, codes)
+    for name in ("empty", "half", "flipped", "array"):
+        with pytest.raises(FileError, match=f"{name}.npz .*numpy.savez"):
+            read_codes(tmp_path / f"{name}.npz")
+    failed = cli("metrics", tmp_path / "empty.npz")
+    assert failed.code == 3
+    assert "empty.npz" in failed.error
+
+
 def test_the_command_takes_codes(cli: CommandLine) -> None:
     codes, factors = sample(200)
     np.savez("mine.npz", codes=codes, factors=np.hstack((factors, factors[:, :1] * 0)))

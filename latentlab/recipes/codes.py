@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +33,9 @@ ROTATIONS = 3
 FEWEST = 100
 MOST = 15_000
 """Rows that are used, as in disentanglement_lib: 10,000 to train and 5,000 to test."""
+
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, BadZipFile, zlib.error)
+"""What NumPy raises for a file that is no .npz, or not all of one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +79,14 @@ def read_codes(path: Path) -> Codes:
     ShapeError, UsageError : arrays of other shapes, or codes that are not finite.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Codes(arrays["codes"], arrays["factors"], path.stem)
-    except (OSError, ValueError, KeyError) as error:
+        # NumPy leaves a damaged file open that it opened itself.
+        with path.open("rb") as file:
+            arrays = np.load(file, allow_pickle=False)
+            if isinstance(arrays, np.ndarray):
+                raise ValueError("one array, as numpy.save writes it")
+            with arrays:
+                return Codes(arrays["codes"], arrays["factors"], path.stem)
+    except _DAMAGE as error:
         raise FileError(
             f"{path} ({error})",
             "an .npz file with the arrays codes (N, L) and factors (N, K)",
