@@ -22,8 +22,10 @@ paired by image, and their intervals hold jointly for all comparisons of a table
 
 _CODES = """## Disentanglement
 
-`latentlab metrics CODES.npz` takes the arrays `codes` (N, L) and `factors` (N, K) of any model. Whole
-numbers are classes, other factors are binned. Every score lies between 0 and 1, and higher is better.
+`latentlab metrics CODES.npz` takes the arrays `codes` (N, L) and `factors` (N, K) of any model. Integers
+are classes, and so are floats that are whole if at most 20 of them differ; other factors are binned.
+Every score lies between 0 and 1, but for `dci_informativeness` of factors that are no classes (R², which
+may be below 0), and higher is better.
 Intervals are jackknives over eight groups of rows. Beside each score stand two controls: the same codes
 rotated at random, and the factors shuffled. A score is evidence for disentangled axes only as far as it
 exceeds both, and no evidence that the axes mean something to people.

@@ -10,6 +10,7 @@ from command_line import CommandLine
 from sklearn.metrics import mutual_info_score
 
 from latentlab.errors import FileError, LatentlabError, ShapeError, UsageError
+from latentlab.metrics.dci import dci
 from latentlab.metrics.infomec import infomec
 from latentlab.recipes.codes import SCORES, Codes, measure_codes, read_codes
 
@@ -97,6 +98,58 @@ def test_a_damaged_file_of_codes_is_told_in_one_sentence(tmp_path: Path, cli: Co
     failed = cli("metrics", tmp_path / "empty.npz")
     assert failed.code == 3
     assert "empty.npz" in failed.error
+
+
+def test_too_few_rows_in_each_bin_give_no_explicitness(cli: CommandLine) -> None:
+    factors = np.linspace(0, 1, 110)[:, None]
+    codes = factors + 0.01 * np.random.default_rng(0).normal(size=(110, 2))
+    one = measure_codes(codes, factors, only=["infomec"])["metrics"]["info_explicitness"]
+    assert (one["value"], one["low"], one["high"]) == (None, None, None)
+    assert "enough rows" in one["note"]
+    np.savez("few.npz", codes=codes, factors=factors)
+    printed = cli("metrics", "few.npz", "--only", "infomec")
+    assert printed.code == 0, printed.err
+    assert "info_explicitness: no value" in printed.out
+
+
+def test_the_interval_of_r_squared_may_lie_below_zero() -> None:
+    codes, factors = np.random.default_rng(0).normal(size=(2, 120, 2))
+    one = measure_codes(codes, factors, only=["dci"])["metrics"]["dci_informativeness"]
+    assert one["low"] <= one["value"] < 0
+    assert one["value"] <= one["high"] <= 1
+
+
+def test_factors_that_are_no_numbers_are_named() -> None:
+    codes, factors = sample(120)
+    holed = factors.astype(float)
+    holed[3, 1] = np.nan
+    with pytest.raises(UsageError, match="factor 1 with NaN"):
+        measure_codes(codes, holed)
+    with pytest.raises(UsageError, match="factor 0, 1, 2 with NaN, infinity or text"):
+        measure_codes(codes, factors.astype(str))
+
+
+def test_whole_floats_are_classes() -> None:
+    codes, factors = sample(150)
+    factors = factors**4
+    only = ["mig", "dci", "sap", "infomec"]
+    found = measure_codes(codes, factors.astype(float), only=only)["metrics"]
+    assert found == measure_codes(codes, factors, only=only)["metrics"]
+    scores = dci(
+        codes, np.hstack((factors, codes[:, :1])), codes, np.hstack((factors, codes[:, :1]))
+    )
+    assert scores.informativeness > 0.99
+    assert measure_codes(codes, factors > 1, only=["mig"])["metrics"]["mig"]["value"] is not None
+
+
+def test_explicitness_is_a_share_of_the_entropy_of_the_classes_it_reads() -> None:
+    rng = np.random.default_rng(0)
+    classes = np.concatenate((rng.integers(0, 2, 300), np.arange(2, 102)))
+    # Without noise both classes are read surely; the hundred of one row each are not asked for.
+    codes = 20.0 * (classes == 1)[:, None] + rng.normal(size=(400, 2))
+    assert infomec(codes, classes[:, None]).explicitness > 0.95
+    noise = rng.normal(size=(400, 2))
+    assert infomec(noise, classes[:, None]).explicitness < 0.05
 
 
 def test_the_command_takes_codes(cli: CommandLine) -> None:

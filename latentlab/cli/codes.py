@@ -37,10 +37,10 @@ def _summarize(facts: Mapping[str, Any]) -> list[Any]:
     rows = [
         (
             name,
-            f"{one['value']:.3f}",
-            f"{one['low']:.3f} to {one['high']:.3f}",
-            f"{one['rotated']:.3f}",
-            f"{one['shuffled']:.3f}",
+            _number(one["value"]),
+            "–" if one["low"] is None else f"{one['low']:.3f} to {one['high']:.3f}",
+            _number(one["rotated"]),
+            _number(one["shuffled"]),
         )
         for name, one in facts["metrics"].items()
     ]
@@ -50,8 +50,13 @@ def _summarize(facts: Mapping[str, Any]) -> list[Any]:
         f"{facts['model']}: {how['rows']:,} of {facts['n_images']:,} rows",
         table(rows, headings),
         "axes rotated: the same codes turned at random, which no disentanglement survives",
+        *(f"{name}: {one['note']}" for name, one in facts["metrics"].items() if one["note"]),
         *(f"left out {name}: {reason}" for name, reason in facts["skipped"]["metrics"].items()),
     ]
     if how["constant_factors"]:
         lines.append(f"factors that never vary, left out: {', '.join(how['constant_factors'])}")
     return lines
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

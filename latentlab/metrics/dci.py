@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latentlab.metrics.varying import keep_varying, varying
+from latentlab.metrics.varying import are_classes, keep_varying, varying
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class DCI:
     ----------
     disentanglement : float in [0, 1], whether a latent serves one factor only
     completeness : float in [0, 1], whether a factor needs one latent only
-    informativeness : float, mean accuracy (classes) or R² (continuous) on the test rows
+    informativeness : float, mean accuracy (classes) or R² (continuous, which may be
+        below 0) on the test rows
     """
 
     disentanglement: float
@@ -42,7 +43,8 @@ def dci(
     Parameters
     ----------
     codes, test_codes : array, (N, L) and (M, L)
-    factors, test_factors : array, (N, K) and (M, K); whole numbers are classes
+    factors, test_factors : array, (N, K) and (M, K); integers are classes, and so
+        are floats that are whole and few
     seed : int, of the trees
     trees : int, in each ensemble
 
@@ -54,10 +56,10 @@ def dci(
 
     z, test_z = np.asarray(codes), np.asarray(test_codes)
     v, test_v = keep_varying(factors), np.asarray(test_factors)[:, varying(factors)]
-    classes = np.issubdtype(v.dtype, np.integer)
-    kind = GradientBoostingClassifier if classes else GradientBoostingRegressor
     importance, scores = np.empty((z.shape[1], v.shape[1])), []
-    for k, (column, test_column) in enumerate(zip(v.T, test_v.T, strict=True)):
+    for k, classes in enumerate(are_classes(v)):
+        column, test_column = v[:, k], test_v[:, k]
+        kind = GradientBoostingClassifier if classes else GradientBoostingRegressor
         reader = kind(n_estimators=trees, random_state=seed).fit(z, column)
         importance[:, k] = np.abs(reader.feature_importances_)
         scores.append(float(reader.score(test_z, test_column)))

@@ -24,6 +24,7 @@ class InfoMEC:
     modularity : float, whether each latent tells about one factor alone
     compactness : float, whether each factor is told by one latent alone
     explicitness : float, what a linear classifier reads off all latents, as a share of the entropy
+        of the classes of at least ten rows; NaN if no factor has two of them
     """
 
     modularity: float
@@ -87,13 +88,14 @@ def _explicit(z: Array, classes: NDArray[np.int64]) -> float:
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
     folds = KFold(_FOLDS, shuffle=True, random_state=0)
     scores = []
-    for column, spread in zip(classes.T, entropy(classes), strict=True):
+    for column in classes.T:
         names, counts = np.unique(column, return_counts=True)
         # A class that may be missing from a fold cannot be predicted there.
         kept = np.isin(column, names[counts >= 2 * _FOLDS])
-        if len(np.unique(column[kept])) < 2:
+        known = column[kept]
+        if len(np.unique(known)) < 2:
             continue
-        chances = cross_val_predict(model, z[kept], column[kept], cv=folds, method="predict_proba")
-        loss = log_loss(column[kept], chances, labels=np.unique(column[kept]))
-        scores.append(max(0.0, 1 - loss / spread))
+        chances = cross_val_predict(model, z[kept], known, cv=folds, method="predict_proba")
+        loss = log_loss(known, chances, labels=np.unique(known))
+        scores.append(max(0.0, 1 - loss / float(entropy(known[:, None])[0])))
     return float(np.mean(scores)) if scores else float("nan")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latentlab.errors import ShapeError
+from latentlab.metrics.varying import are_classes
 
 BINS = 20
 """Equal-width bins of a continuous variable, as in disentanglement_lib."""
@@ -16,7 +17,7 @@ BINS = 20
 def discretize(values: ArrayLike, *, bins: int = BINS) -> NDArray[np.int64]:
     """Return the bin, 0 to bins − 1, of each value (N, K), columns apart, in equal widths.
 
-    Whole numbers stay classes: they are numbered, not binned.
+    Classes are numbered, not binned; see :func:`latentlab.metrics.varying.are_classes`.
 
     Examples
     --------
@@ -26,14 +27,21 @@ def discretize(values: ArrayLike, *, bins: int = BINS) -> NDArray[np.int64]:
     columns = np.asarray(values)
     if columns.ndim != 2 or not len(columns):
         raise ShapeError(f"values of shape {columns.shape}", "(N, K)", "pass a matrix")
-    if np.issubdtype(columns.dtype, np.integer):
-        numbered = [np.unique(column, return_inverse=True)[1] for column in columns.T]
-        return np.stack(numbered, axis=1).astype(np.int64)
-    low, high = columns.min(0), columns.max(0)
-    width = np.where(high > low, high - low, 1.0)
-    binned: NDArray[np.int64] = np.minimum((columns - low) / width * bins, bins - 1).astype(
-        np.int64
+    return np.stack(
+        [
+            np.unique(column, return_inverse=True)[1].astype(np.int64)
+            if numbered
+            else _bins_of(column, bins)
+            for column, numbered in zip(columns.T, are_classes(columns), strict=True)
+        ],
+        axis=1,
     )
+
+
+def _bins_of(column: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
+    low, high = column.min(), column.max()
+    width = high - low if high > low else 1.0
+    binned: NDArray[np.int64] = np.minimum((column - low) / width * bins, bins - 1).astype(np.int64)
     return binned
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latentlab.metrics.varying import keep_varying, varying
+from latentlab.metrics.varying import are_classes, keep_varying, varying
 
 _SVM_WEIGHT = 0.01
 
@@ -22,8 +24,9 @@ def sap(
 
     Factors that never vary are left out.
 
-    A continuous factor is predicted with r², the squared correlation; classes (whole numbers)
-    with the accuracy of a linear support vector classifier (C = 0.01) on the test rows.
+    A continuous factor is predicted with r², the squared correlation; classes (integers,
+    and floats that are whole and few) with the accuracy of a linear support vector classifier
+    (C = 0.01) on the test rows.
 
     Parameters
     ----------
@@ -41,12 +44,14 @@ def sap(
     (True, 0.0)
     """
     z, v = np.asarray(codes), keep_varying(factors)
-    if np.issubdtype(v.dtype, np.integer):
+    classes = are_classes(v)
+    scores = np.empty((z.shape[1], v.shape[1]))
+    scores[:, ~classes] = _squared_correlations(z, v[:, ~classes])
+    if classes.any():
         test_z = z if test_codes is None else np.asarray(test_codes)
         test_v = v if test_factors is None else np.asarray(test_factors)[:, varying(factors)]
-        scores = _accuracies((z, v), (test_z, test_v), seed)
-    else:
-        scores = _squared_correlations(z, v)
+        pairs = (z, v[:, classes]), (test_z, test_v[:, classes])
+        scores[:, classes] = _accuracies(*pairs, seed)
     ordered = np.sort(scores, axis=0)
     second = ordered[-2] if len(ordered) > 1 else np.zeros(v.shape[1])
     return float((ordered[-1] - second).mean())
@@ -63,8 +68,8 @@ def _squared_correlations(z: NDArray[np.float64], v: NDArray[np.float64]) -> NDA
 
 
 def _accuracies(
-    train: tuple[NDArray[np.float64], NDArray[np.int64]],
-    test: tuple[NDArray[np.float64], NDArray[np.int64]],
+    train: tuple[NDArray[np.float64], NDArray[Any]],
+    test: tuple[NDArray[np.float64], NDArray[Any]],
     seed: int,
 ) -> NDArray[np.float64]:
     """Return the accuracy (L, K) of each factor's classifier on each latent alone."""

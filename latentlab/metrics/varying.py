@@ -1,4 +1,4 @@
-"""Which factors vary at all: one that never does says nothing about a code."""
+"""What kind a factor is: whether it varies at all, and whether its values are classes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from latentlab.errors import UsageError
 
 _ROUNDING = 1e-9
+MOST_CLASSES = 20
+"""Different whole numbers that floats may have to be classes."""
 
 
 def varying(factors: ArrayLike) -> NDArray[np.bool_]:
@@ -43,3 +45,24 @@ def keep_varying(factors: ArrayLike) -> NDArray[Any]:
         )
     kept: NDArray[Any] = columns[:, moves]
     return kept
+
+
+def are_classes(factors: ArrayLike) -> NDArray[np.bool_]:
+    """Return which columns (K,) of factors (N, K) are classes.
+
+    Integers are; floats are if all are whole and at most 20 of them differ.
+
+    Examples
+    --------
+    >>> are_classes(np.array([[0.0, 0.1], [1.0, 0.1]])).tolist()
+    [True, False]
+    """
+    columns = np.asarray(factors)
+    if np.issubdtype(columns.dtype, np.integer):
+        return np.ones(columns.shape[1], np.bool_)
+    return np.array([_has_few_whole(column) for column in columns.T], np.bool_)
+
+
+def _has_few_whole(column: NDArray[Any]) -> bool:
+    whole = bool((column == np.round(column)).all())
+    return whole and len(np.unique(column)) <= MOST_CLASSES

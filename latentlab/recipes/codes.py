@@ -22,7 +22,7 @@ from latentlab.metrics.infomec import infomec
 from latentlab.metrics.mig import mig
 from latentlab.metrics.modularity import modularity
 from latentlab.metrics.sap import sap
-from latentlab.metrics.varying import varying
+from latentlab.metrics.varying import are_classes, varying
 from latentlab.results.arrays import write_result
 from latentlab.results.folders import Saved, create_run
 
@@ -45,7 +45,8 @@ class Codes:
     Parameters
     ----------
     codes : array (N, L)
-    factors : array (N, K); whole numbers are classes, others are binned
+    factors : array (N, K); integers are classes, and so are floats that are whole and few; others
+        are binned
     name : str
     """
 
@@ -62,12 +63,30 @@ class Codes:
                 "(N, L) and (N, K)",
                 "pass one row a sample in both",
             )
-        if not np.isfinite(np.asarray(z, np.float64)).all():
-            raise UsageError("codes with NaN or infinity", "finite codes", "leave these rows out")
+        _check_numbers("code", z)
+        _check_numbers("factor", v)
 
     def rows(self, which: Array) -> Codes:
         """Return some of the rows."""
         return Codes(self.codes[which], self.factors[which], self.name)
+
+
+def _check_numbers(what: str, columns: Array) -> None:
+    """Raise UsageError with the columns that are not finite numbers."""
+    bad = [str(number) for number, column in enumerate(columns.T) if not _is_finite(column)]
+    if bad:
+        raise UsageError(
+            f"{what} {', '.join(bad)} with NaN, infinity or text",
+            "finite numbers",
+            "leave these rows or columns out, and number classes",
+        )
+
+
+def _is_finite(column: Array) -> bool:
+    try:
+        return column.dtype.kind in "biuf" and bool(np.isfinite(column).all())
+    except (TypeError, ValueError):
+        return False
 
 
 def read_codes(path: Path) -> Codes:
@@ -147,7 +166,7 @@ SCORES: Mapping[str, Callable[[Codes], dict[str, float]]] = {
     "modularity": _modularity,
     "infomec": _infomec,
 }
-"""Name → scores of codes, each 0 to 1."""
+"""Name → scores of codes, each at most 1, and at least 0 but for R²."""
 
 
 def measure_codes(
@@ -164,7 +183,8 @@ def measure_codes(
     Parameters
     ----------
     codes : array (N, L)
-    factors : array (N, K); whole numbers are classes, others are binned
+    factors : array (N, K); integers are classes, and so are floats that are whole and few; others
+        are binned
     only : names of ``SCORES``; by default all
     seed : int, of the order of rows, rotations and shuffles
     name : str, what the result calls the model
@@ -193,7 +213,7 @@ def measure_codes(
         if one not in SCORES:
             known = ", ".join(SCORES)
             raise UsageError(f"metric {one!r} of codes", f"one of {known}", "choose one of them")
-    whole = Codes(np.asarray(codes), np.asarray(factors), name)
+    whole = Codes(np.asarray(codes), _numbered(np.asarray(factors)), name)
     if len(whole.codes) < FEWEST:
         raise TooFewError(len(whole.codes), FEWEST, "rows")
     moves = varying(whole.factors)
@@ -231,6 +251,11 @@ def measure_codes(
     }
 
 
+def _numbered(factors: Array) -> Array:
+    """Return factors that are true or false as 1 and 0."""
+    return factors.astype(np.int64) if factors.dtype == np.bool_ else factors
+
+
 def _scored(score: Callable[[Codes], dict[str, float]], used: Codes, seed: int) -> dict[str, Any]:
     """Return scores with jackknife intervals, rotated codes and shuffled factors."""
     from scipy.stats import t
@@ -243,20 +268,39 @@ def _scored(score: Callable[[Codes], dict[str, float]], used: Codes, seed: int) 
     order = rng.permutation(len(used.codes))
     shuffled = score(Codes(used.codes, used.factors[order], used.name))
     reach = float(t.ppf(0.975, GROUPS - 1))
+    lowest = _lowest(used.factors)
     found = {}
     for name, value in whole.items():
         parts = np.array([one[name] for one in without])
         error = np.sqrt((GROUPS - 1) / GROUPS * np.square(parts - parts.mean()).sum())
+        low, high = value - reach * float(error), value + reach * float(error)
         found[name] = {
-            "value": value,
-            "low": max(0.0, value - reach * float(error)),
-            "high": min(1.0, value + reach * float(error)),
+            "value": _known(value),
+            "low": _known(np.maximum(low, lowest.get(name, 0.0))),
+            "high": _known(np.minimum(high, 1.0)),
             "n": len(used.codes),
-            "note": "",
-            "rotated": float(np.mean([one[name] for one in turned])),
-            "shuffled": shuffled[name],
+            "note": _note(value, float(error)),
+            "rotated": _known(float(np.mean([one[name] for one in turned]))),
+            "shuffled": _known(shuffled[name]),
         }
     return found
+
+
+def _lowest(factors: Array) -> dict[str, float]:
+    """Return name → smallest possible score where that is not 0: R² has none."""
+    return {} if are_classes(factors).all() else {"dci_informativeness": -np.inf}
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _note(value: float, error: float) -> str:
+    if not np.isfinite(value):
+        return "no value: no factor has two classes or bins with enough rows"
+    if not np.isfinite(error):
+        return "no interval: without some rows, no factor has two classes or bins with enough rows"
+    return ""
 
 
 def _rotated(used: Codes, rng: np.random.Generator) -> Codes:
