@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from command_line import CommandLine
 from linear_vae import LinearVAE, smooth_image
+from PIL import Image
 
 from latentlab.errors import UsageError
 from latentlab.images.arrays import to_uint8
@@ -21,6 +23,7 @@ from latentlab.measures.protocols import Protocol
 from latentlab.measures.running import Measured
 from latentlab.measures.tables import latex, markdown
 from latentlab.metrics.bootstrap import studentize_difference
+from latentlab.recipes import contrasting
 from latentlab.recipes.contrasting import analyze_comparison, compare
 from latentlab.recipes.evaluating import Question
 
@@ -73,8 +76,6 @@ def test_the_order_is_that_of_an_independent_psnr(photos: Path) -> None:
 
 
 def _read(path: Path) -> np.ndarray:
-    from PIL import Image
-
     with Image.open(path) as image:
         return np.array(image.resize((32, 32), Image.Resampling.LANCZOS))
 
@@ -143,6 +144,32 @@ def test_an_interrupted_comparison_continues(
     before = first.encoded
     analyze_comparison([first, other], photos, changed, folder=folder)
     assert first.encoded - before >= 12
+
+
+def test_the_sheet_of_images_of_two_sizes_names_the_images_that_it_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(6):
+        pixels = to_uint8(smooth_image(40, 48 if seed % 2 else 32, seed=seed)).numpy()
+        save_png(tmp_path / "mixed" / f"{seed}.png", pixels)
+    drawn: dict[str, Any] = {}
+
+    def compose(images: list[Any], others: dict[str, list[Any]], **given: Any) -> Any:
+        drawn.update(given, images=images, others=others)
+        return np.zeros((4, 4, 3), np.uint8)
+
+    monkeypatch.setattr(contrasting, "compose_reconstructions", compose)
+    question = Question(Protocol("plain", crop="none", size=0), ("psnr",))
+    vaes = [LinearVAE(), Darker()]
+    analyze_comparison(vaes, tmp_path / "mixed", question, folder=tmp_path / "out")
+    assert len(drawn["images"]) == 3
+    for image, decoded, label in zip(
+        drawn["images"], drawn["others"]["linear"], drawn["labels"], strict=True
+    ):
+        path = tmp_path / "mixed" / f"{label.partition(':')[0]}.png"
+        with Image.open(path) as expected:
+            assert np.array_equal(image, np.array(expected))
+        assert decoded.shape == image.shape
 
 
 def test_tables_carry_the_protocol_and_mark_the_best(photos: Path) -> None:

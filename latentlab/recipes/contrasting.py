@@ -175,16 +175,18 @@ def _draw_disputed(
     vaes: Sequence[LatentVAE], found: Comparison, images: Path, folder: Path
 ) -> Path | None:
     """Write the reconstructions of the images on which the models differ most; return the path."""
-    disputed = found.disputed()[:SHOWN]
-    if not disputed:
+    most = found.disputed()[:SHOWN]
+    if not most:
         return None
     protocol, source = found.measured[0].protocol, open_source(images)
     multiple = math.lcm(*(vae.spec.multiple for vae in vaes))
-    levels = [
-        torch.from_numpy(frame_levels(source.read(path), path, protocol.framing(multiple)))
-        for path, _ in disputed
+    framing = protocol.framing(multiple)
+    framed = [
+        (torch.from_numpy(frame_levels(source.read(path), path, framing)), path, value)
+        for path, value in most
     ]
-    same = [one for one in levels if one.shape == levels[0].shape]
+    # A sheet has tiles of one shape: that of the most disputed image.
+    shown = [one for one in framed if one[0].shape == framed[0][0].shape]
     decoded: dict[str, list[Any]] = {}
     for name, vae, measured in zip(found.models, vaes, found.measured, strict=True):
         numbers = {path: number for number, path in enumerate(measured.paths)}
@@ -192,15 +194,13 @@ def _draw_disputed(
             to_uint8(
                 Batch(vae, protocol, from_uint8(one)[None], (path,), numbers[path]).decoded[0]
             ).numpy()
-            for one, (path, _) in zip(same, disputed, strict=False)
+            for one, path, _ in shown
         ]
     unit = found.unit_of(found.disputed_by)
     sheet = compose_reconstructions(
-        [one.numpy() for one in same],
+        [one.numpy() for one, _, _ in shown],
         decoded,
-        labels=[
-            f"{Path(path).stem}: {value:.3g} {unit} apart" for path, value in disputed[: len(same)]
-        ],
+        labels=[f"{Path(path).stem}: {value:.3g} {unit} apart" for _, path, value in shown],
         title="most disputed images first; error maps end at 25 % of the range",
     )
     return save_png(folder / "reconstructions.png", sheet)
