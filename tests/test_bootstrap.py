@@ -10,6 +10,7 @@ from latentlab.metrics.bootstrap import (
     FEWEST,
     joint_members,
     joint_quantile,
+    share_interval,
     studentize,
     studentize_difference,
 )
@@ -66,6 +67,12 @@ def test_few_or_equal_images() -> None:
     assert studentize(np.arange(FEWEST - 1)).interval() == (None, None)
     assert studentize(np.ones(9)).interval() == (1, 1)
     assert studentize_difference(np.ones((9, 2)), np.ones((9, 2)), ratio).interval() == (0, 0)
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 8), (3, 8), (8, 8), (1, 24)])
+def test_intervals_of_shares_are_scipys(hits: int, n: int) -> None:
+    theirs = stats.binomtest(hits, n).proportion_ci(method="wilson")
+    assert share_interval(hits / n, n) == pytest.approx(tuple(theirs), abs=1e-12)
 
 
 def test_joint_intervals_of_copies_are_those_of_one() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from linear_vae import LinearVAE, smooth_image
+from scipy import stats
 from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors
 
@@ -18,6 +19,7 @@ from latentlab.images.arrays import to_uint8
 from latentlab.latents import LatentSpec
 from latentlab.loaders.base import LatentVAE, ModelOrigin
 from latentlab.measures import MEASURES
+from latentlab.measures.base import Columns
 from latentlab.measures.batch import Batch
 from latentlab.measures.locality import read_labels
 from latentlab.measures.protocols import Protocol
@@ -123,12 +125,31 @@ def test_precision_that_overflows_keeps_what_is_known() -> None:
     values = found.values
     assert values["float16_overflow"].value == 1
     assert math.isnan(values["float16_encode"].value)
+    low, high = stats.binomtest(5, 5).proportion_ci(method="wilson")
+    assert (values["float16_overflow"].low, values["float16_overflow"].high) == (
+        pytest.approx(low),
+        pytest.approx(high),
+    )
+    assert values["float16_overflow"].note == "Wilson's interval"
     assert values["float16_encode"].n == 0
     assert "0 images with a finite value" in values["float16_encode"].note
     assert values["bfloat16_overflow"].value == 0
     assert values["bfloat16_encode"].n == 5
     kept = json.loads(json.dumps(finite(found.facts()), allow_nan=False))
     assert kept["metrics"]["float16_decode"]["value"] is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"),
+    [("precision", "float16_overflow"), ("semantics", "lnc_5"), ("clamped", "clamp_fraction")],
+)
+@pytest.mark.parametrize("hits", [0, 1, 3, 8])
+def test_intervals_of_shares_stay_within_0_and_1(metric: str, name: str, hits: int) -> None:
+    measure = MEASURES.make(metric)
+    rows = np.array([[1.0]] * hits + [[0.0]] * (8 - hits))
+    low, high = Columns(rows, measure, name).interval()
+    assert 0 <= low <= hits / 8 <= high <= 1
+    assert high - low > 0.2
 
 
 def test_loops_that_are_settled_at_once_keep_their_psnr(linear_vae: LinearVAE) -> None:

@@ -153,3 +153,11 @@ def test_latent_statistics_are_numpys(linear_vae: LinearVAE) -> None:
     assert low < mean.std() < high
     assert found.values["low_pass_75"].value >= found.values["low_pass_25"].value
     assert sum(found.curves["latent_zigzag"]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_latent_statistics_of_few_images_have_no_interval(linear_vae: LinearVAE, n: int) -> None:
+    values = measured(linear_vae, "latents", n=n)[0].values
+    for name in ("latent_std", "latent_mean"):
+        assert (values[name].low, values[name].high) == (None, None)
+        assert "it needs 5" in values[name].note

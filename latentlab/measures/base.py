@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from latentlab.errors import LatentlabError, NonFiniteError
-from latentlab.metrics.bootstrap import FEWEST, Array, identity, studentize
+from latentlab.metrics.bootstrap import FEWEST, Array, identity, share_interval, studentize
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,17 +70,25 @@ class Columns:
 
     def interval(self) -> tuple[float | None, float | None]:
         """Return the 95 % interval; on a logarithmic scale for what cannot be negative."""
+        return self.described()[:2]
+
+    def described(self) -> tuple[float | None, float | None, str]:
+        """Return the 95 % interval, and what has to be known to read it."""
         kept = self.rows[np.isfinite(self.rows).all(1)]
         found = studentize(kept, self.statistic)
+        share = self.measure.is_share(self.name)
+        if share and len(kept) >= FEWEST and (found.error == 0 or None in found.interval()):
+            return *share_interval(found.value, len(kept)), "Wilson's interval"
         if not self.measure.positive or found.value <= 0:
             low, high = found.interval()
-            smallest, largest = self.measure.bounds
+            smallest, largest = (0.0, 1.0) if share else self.measure.bounds
             # A symmetric interval may reach beyond what is possible.
-            return None if low is None else max(low, smallest), (
-                None if high is None else min(high, largest)
-            )
-        low, high = studentize(kept, lambda means: np.log(self.statistic(means))).interval()
-        return None if low is None else math.exp(low), None if high is None else math.exp(high)
+            low = None if low is None else max(low, smallest)
+            high = None if high is None else min(high, largest)
+        else:
+            low, high = studentize(kept, lambda means: np.log(self.statistic(means))).interval()
+            low, high = (None if end is None else math.exp(end) for end in (low, high))
+        return low, high, "" if low is not None else no_interval(len(kept))
 
     @property
     def known(self) -> int:
@@ -221,6 +229,10 @@ class PerImage(Measure):
         """Return the values (…) of means (…, k); by default the only mean."""
         return identity(means)
 
+    def is_share(self, name: str) -> bool:
+        """Return whether a value is the mean of numbers within 0 and 1 that may all be equal."""
+        return False
+
     def note(self, name: str) -> str:
         """Return what has to be known to read a value."""
         return ""
@@ -310,8 +322,11 @@ def value_of(columns: Columns, note: str = "") -> Value:
         raise NonFiniteError(
             f"{columns.name} of images without contrast", "a finite value", "pass other images"
         )
-    low, high = columns.interval()
-    if low is None:
-        why = "nearly all images have one value" if count >= FEWEST else f"it needs {FEWEST}"
-        notes.append(f"no interval from {count} images: {why}")
-    return Value(value, low, high, count, "; ".join(notes))
+    low, high, told = columns.described()
+    return Value(value, low, high, count, "; ".join([*notes, *filter(None, [told])]))
+
+
+def no_interval(count: int) -> str:
+    """Return why a value of so many images has no interval."""
+    why = "nearly all images have one value" if count >= FEWEST else f"it needs {FEWEST}"
+    return f"no interval from {count} images: {why}"

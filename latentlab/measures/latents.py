@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from latentlab.measures import MEASURES
-from latentlab.measures.base import Finished, Measure, Tally, TooFewError, Value
+from latentlab.measures.base import Finished, Measure, Tally, TooFewError, Value, no_interval
 from latentlab.measures.batch import Batch
 from latentlab.measures.protocols import Protocol
+from latentlab.metrics.bootstrap import FEWEST
 from latentlab.store.statistics import Statistics
 
 
@@ -71,9 +72,13 @@ def _values(facts: Mapping[str, Any], n: int) -> dict[str, Value]:
     kurtosis = max(channels["excess_kurtosis"], key=abs)
     corners = max(map(abs, facts["spatial"]["corners"]))
     dead, far = channels["dead"], facts["outlier_cells"]
+    std = Value(1 / scale["value"], 1 / scale["upper"], 1 / scale["lower"], n)
+    mean = Value(shift["value"], shift["lower"], shift["upper"], n)
+    if n < FEWEST:
+        std, mean = (Value(one.value, n=n, note=no_interval(n)) for one in (std, mean))
     return {
-        "latent_std": Value(1 / scale["value"], 1 / scale["upper"], 1 / scale["lower"], n),
-        "latent_mean": Value(shift["value"], shift["lower"], shift["upper"], n),
+        "latent_std": std,
+        "latent_mean": mean,
         "latent_kurtosis": Value(kurtosis, n=n),
         "dead_channels": Value(float(len(dead)), n=n, note=", ".join(map(str, dead))),
         "outlier_cells": Value(far["share"], n=n, note=f"norm above {far['norm_above']:.3g}"),

@@ -125,6 +125,9 @@ class Semantics(PerImage):
     def columns(self, batch: Batch) -> Mapping[str, Tensor]:
         raise NotImplementedError
 
+    def is_share(self, name: str) -> bool:
+        return True
+
 
 class _LabeledTally(Tally):
     """The latents of the first images and their paths."""

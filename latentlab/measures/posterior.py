@@ -144,6 +144,9 @@ class Clamped(PerImage):
         low, high = CLAMP
         return {"clamp_fraction": ((raw <= low + 1e-3) | (raw >= high - 1e-3)).double().mean(1)}
 
+    def is_share(self, name: str) -> bool:
+        return True
+
 
 @MEASURES.register("active_units")
 @dataclass(frozen=True)

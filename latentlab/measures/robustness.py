@@ -177,6 +177,9 @@ class PrecisionLoss(PerImage):
     def statistic(self, name: str, means: Array) -> Array:
         return root_quotient(means) if name.endswith("_encode") else means[..., 0]
 
+    def is_share(self, name: str) -> bool:
+        return name.endswith("_overflow")
+
     def unit_of(self, name: str) -> str:
         return "dB" if name.endswith("_decode") else "share"
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -57,6 +59,26 @@ class Studentized:
     def quantile(self, level: float = LEVEL) -> float:
         """Return how many standard errors an interval of this level reaches to both sides."""
         return float(np.quantile(np.abs(self.ratios), level, method="higher"))
+
+
+def share_interval(share: float, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share of n images (Wilson 1927), also where it is 0 or 1.
+
+    It is wide enough for means of numbers within 0 and 1, too, which vary less.
+
+    Examples
+    --------
+    >>> low, high = share_interval(0, 8)
+    >>> low, round(high, 3)
+    (0.0, 0.324)
+    """
+    square = NormalDist().inv_cdf((1 + LEVEL) / 2) ** 2
+    center = share + square / (2 * n)
+    reach = math.sqrt(square * (share * (1 - share) / n + square / (4 * n * n)))
+    scale = 1 + square / n
+    low, high = (center - reach) / scale, (center + reach) / scale
+    # Rounding leaves the ends beside 0 and 1.
+    return max(0.0, min(low, share)), min(1.0, max(high, share))
 
 
 def identity(means: Array) -> Array:
