@@ -11,6 +11,7 @@ import pytest
 import torch
 from linear_vae import LinearVAE, smooth_image
 from scipy import stats
+from scipy.spatial import distance
 from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors
 
@@ -225,6 +226,18 @@ def test_locality_of_noise_and_of_a_ramp() -> None:
     far = np.linalg.norm(places[:, None] - places, axis=2).round()
     expected = (cells @ cells.T)[far == 3].mean()
     assert float(cosines[0, distances == 3]) == pytest.approx(expected)
+
+
+def test_locality_is_a_mean_over_pairs() -> None:
+    noise = torch.randn(1, 8, 16, 16, generator=torch.Generator().manual_seed(0))
+    smooth = torch.nn.functional.avg_pool2d(noise, 5, 1, 2)
+    cells = smooth[0].flatten(1).T.double().numpy()
+    cells /= np.linalg.norm(cells, axis=1, keepdims=True)
+    places = np.stack(np.unravel_index(np.arange(256), (16, 16)), 1)
+    gaps = distance.squareform(distance.pdist(places)).round()
+    cosines = cells @ cells.T
+    expected = cosines[(gaps > 0) & (gaps <= 2)].mean() - cosines[gaps > 8].mean()
+    assert float(locality.locality(smooth)[0]) == pytest.approx(expected, abs=1e-9)
 
 
 def test_white_noise_has_a_viv_of_half_pi() -> None:

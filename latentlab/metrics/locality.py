@@ -37,8 +37,7 @@ def cosines_by_distance(latents: Tensor) -> tuple[Tensor, Tensor]:
     height, width = latents.shape[-2:]
     cells = latents.double().flatten(2).movedim(1, 2)
     cells = cells / cells.norm(dim=2, keepdim=True).clamp_min(1e-12)
-    bins = _bins(height, width)
-    counts = torch.bincount(bins, minlength=int(bins.max()) + 1).double()
+    bins, counts = _bins(height, width), _counts(height, width)
     found = []
     for one in cells:
         found.append(torch.bincount(bins, (one @ one.T).flatten(), minlength=len(counts)) / counts)
@@ -48,8 +47,8 @@ def cosines_by_distance(latents: Tensor) -> tuple[Tensor, Tensor]:
 def locality(latents: Tensor) -> tuple[Tensor, Tensor]:
     """Return LDS and CDS (n,), float64, of latents (n, C, h, w); see :func:`cosines_by_distance`.
 
-    LDS is the mean cosine of near cells minus that of far ones. CDS is minus the slope of the mean
-    cosine against distance, which counts in sides of the latent.
+    LDS is the mean cosine of all pairs of near cells minus that of far ones. CDS is minus the slope
+    of the mean cosine against distance, which counts in sides of the latent.
 
     Raises
     ------
@@ -69,7 +68,9 @@ def locality(latents: Tensor) -> tuple[Tensor, Tensor]:
     if far < near + 1:
         raise ShapeError(f"latents of {height}×{width} cells", "at least 4×4", "use a larger size")
     cosines, distances = cosines_by_distance(latents)
-    lds = cosines[:, distances <= near].mean(1) - cosines[:, distances > far].mean(1)
+    pairs = _counts(height, width)[1:]
+    is_near, is_far = ((chosen * pairs) for chosen in (distances <= near, distances > far))
+    lds = cosines @ (is_near / is_near.sum()) - cosines @ (is_far / is_far.sum())
     x = distances / min(height, width)
     kept = x <= 1
     x = x[kept] - x[kept].mean()
@@ -85,6 +86,14 @@ def _bins(height: int, width: int) -> Tensor:
     places = torch.stack([down, across]).flatten(1).double()
     gaps = places[:, :, None] - places[:, None]
     return gaps.square().sum(0).sqrt().round().long().flatten()
+
+
+@cache
+def _counts(height: int, width: int) -> Tensor:
+    """Return how many pairs of cells have each rounded distance, float64."""
+    import torch
+
+    return torch.bincount(_bins(height, width)).double()
 
 
 def same_class_neighbors(rows: ArrayLike, labels: ArrayLike, k: int) -> Array:
