@@ -37,6 +37,18 @@ class LatentlabError(Exception):
         super().__init__(" ".join(message.split()))
 
 
+def counted(count: int, what: str = "images") -> str:
+    """Return a number of things in words, of which the first is in the plural.
+
+    Examples
+    --------
+    >>> counted(1), counted(1, "samples of a class"), counted(1200)
+    ('1 image', '1 sample of a class', '1,200 images')
+    """
+    first, *rest = what.split(" ")
+    return " ".join([f"{count:,}", first.removesuffix("s") if count == 1 else first, *rest])
+
+
 class UsageError(LatentlabError):
     """An option or argument has a value that makes no sense (exit code 2)."""
 

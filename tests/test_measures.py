@@ -216,7 +216,15 @@ def test_one_image_has_a_value_without_an_interval(photos: Path, linear_vae: Lin
     found = measure(linear_vae, photos, SMALL["latentlab-256"], only=["psnr"], n_images=1)
     value = found.values["psnr"]
     assert (value.n, value.low, value.high) == (1, None, None)
-    assert "it needs 5" in value.note
+    assert "no interval from 1 image: it needs 5" in value.note
+
+
+def test_one_image_is_no_plural(cli: CommandLine, photos: Path) -> None:
+    for name in ("1", "2", "3", "4", "5", "6"):
+        (photos / f"{name}.png").unlink()
+    done = cli("metrics", photos, "-m", cli.model, "--size", "32", "--only", "psnr")
+    assert ", 1 image" in done.out
+    assert "1 images" not in done.out
 
 
 def test_a_model_that_gives_nan_measures_nothing(photos: Path, linear_vae: LinearVAE) -> None:

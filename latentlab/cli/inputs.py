@@ -10,7 +10,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from shlex import quote
 
-from latentlab.errors import FileError, ImageError, LatentlabError
+from latentlab.errors import FileError, ImageError, LatentlabError, counted
 from latentlab.images.examples import PREFIX, SAMPLES, sample_path
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://|data:|www\.", re.IGNORECASE)
@@ -116,7 +116,7 @@ def check_store(path: Path) -> None:
         raise _missing(str(path), wanted, FileError)
     if path.is_dir() and (found := _images_in(path)):
         advice = f"run {_encoding(path)} first"
-        raise FileError(f"{path}, a folder with {_count(found)}", wanted, advice)
+        raise FileError(f"{path}, a folder with {counted(len(found))}", wanted, advice)
     raise FileError(f"{path}, which is no store", wanted, "pass the --out of `latentlab encode`")
 
 
@@ -151,7 +151,7 @@ def _folder_as_image(path: Path) -> ImageError:
     elif (path / "config.json").is_file() or (path / "model_index.json").is_file():
         got, advice = "the folder of a model", f"pass an image, and --model {name}"
     elif found := _images_in(path):
-        got = f"a folder with {_count(found)}"
+        got = f"a folder with {counted(len(found))}"
         pattern = f"{name}/*{found[0].suffix}"
         advice = (
             f"for all of them together run {_encoding(path)}; for some of them pass images, such "
@@ -171,10 +171,6 @@ def _images_in(folder: Path) -> list[Path]:
         return list_images(folder)
     except ImageError:
         return []
-
-
-def _count(found: Sequence[Path]) -> str:
-    return "1 image" if len(found) == 1 else f"{len(found):,} images"
 
 
 def _encoding(path: Path) -> str:

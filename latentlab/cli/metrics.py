@@ -18,6 +18,7 @@ from latentlab.cli.grouping import grouped
 from latentlab.cli.inputs import check_source
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Output
+from latentlab.errors import counted
 from latentlab.measures import MEASURES
 
 ProtocolName = Annotated[
@@ -152,7 +153,7 @@ def summarize(facts: Mapping[str, Any]) -> list[Any]:
         for name, value in facts["metrics"].items()
     ]
     parts = [
-        f"{facts['model']}, {facts['n_images']:,} images",
+        f"{facts['model']}, {counted(facts['n_images'])}",
         table(rows, ("metric", "value", "95 % interval", "images", ""), left=(0, 4)),
         describe_protocol(facts["protocol"]),
     ]
@@ -182,7 +183,7 @@ def left_out(skipped: Mapping[str, Any]) -> list[str]:
     images = skipped["images"]
     shown_first = [f"skipped {path}: {reason}" for path, reason in [*images.items()][:3]]
     if len(images) > 3:
-        shown_first.append(f"skipped {len(images) - 3:,} more images, see metrics.json")
+        shown_first.append(f"skipped {counted(len(images) - 3)} more, see metrics.json")
     return [*lines, *shown_first]
 
 

@@ -13,7 +13,7 @@ import typer
 from latentlab.cli import options
 from latentlab.cli.console import print_json, print_parts, progress_bar, say, table
 from latentlab.cli.inputs import check_source
-from latentlab.errors import UsageError
+from latentlab.errors import UsageError, counted
 from latentlab.loaders.built_in import BUILT_IN
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _print_measured(facts: Mapping[str, Any], out: Path, *, json_output: bool) -
         print(
             f"channel {channel}: {mean:.4g} ± {mean_margin:.2g}, σ {deviation:.4g} ± {margin:.2g}"
         )
-    print(f"{facts['n_images']:,} images at {facts['size']} px, 95 % intervals: {out}")
+    print(f"{counted(facts['n_images'])} at {facts['size']} px, 95 % intervals: {out}")
 
 
 def _find(entry: CatalogueEntry) -> FetchedModel | None:

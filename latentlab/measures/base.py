@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from latentlab.errors import LatentlabError, NonFiniteError
+from latentlab.errors import LatentlabError, NonFiniteError, counted
 from latentlab.metrics.bootstrap import FEWEST, Array, identity, share_interval, studentize
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class TooFewError(LatentlabError):
 
     def __init__(self, found: int, needed: int, what: str = "images") -> None:
         super().__init__(
-            f"{found:,} {what}", f"at least {needed:,}", f"pass more {what}, or leave it out"
+            counted(found, what), f"at least {needed:,}", f"pass more {what}, or leave it out"
         )
 
 
@@ -288,8 +288,7 @@ class ImageTally(Tally):
     def _note(self, name: str) -> str:
         """Return the note of the metric, and how many images are left out, with the reasons."""
         reasons = [
-            f"{count:,} {'image' if count == 1 else 'images'} left out: {reason}"
-            for reason, count in self._left_out.items()
+            f"{counted(count)} left out: {reason}" for reason, count in self._left_out.items()
         ]
         return "; ".join(filter(None, [self._measure.note(name), *reasons]))
 
@@ -313,7 +312,7 @@ def value_of(columns: Columns, note: str = "") -> Value:
     finite = np.isfinite(rows).all(1)
     notes = [note] if note else []
     if not finite.all():
-        notes.append(f"{int((~finite).sum()):,} images without a finite value left out")
+        notes.append(f"{counted(int((~finite).sum()))} without a finite value left out")
     if not finite.any():
         raise TooFewError(0, 1, "images with a finite value")
     count = int(finite.sum())
@@ -329,4 +328,4 @@ def value_of(columns: Columns, note: str = "") -> Value:
 def no_interval(count: int) -> str:
     """Return why a value of so many images has no interval."""
     why = "nearly all images have one value" if count >= FEWEST else f"it needs {FEWEST}"
-    return f"no interval from {count} images: {why}"
+    return f"no interval from {counted(count)}: {why}"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentlab.errors import FileError, UsageError
+from latentlab.errors import FileError, UsageError, counted
 from latentlab.measures import MEASURES
 from latentlab.measures.base import (
     Columns,
@@ -161,7 +161,7 @@ class _LabeledTally(Tally):
         names, counts = np.unique(classes, return_counts=True)
         if len(names) < 2:
             raise UsageError(
-                f"{len(names)} classes for {len(having)} of {len(self._paths)} images",
+                f"{counted(len(names), 'labels')} for {len(having)} of {counted(len(self._paths))}",
                 "at least two",
                 "pass --labels folders, or a CSV file with the columns path and label",
             )

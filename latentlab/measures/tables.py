@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from latentlab.errors import counted
 from latentlab.measures.protocols import Protocol
 
 
@@ -39,7 +40,7 @@ def markdown(facts: Mapping[str, Any]) -> str:
 def footnotes(facts: Mapping[str, Any]) -> list[str]:
     """Return what has to stand below every table: protocol, images, and how differences count."""
     return [
-        f"{facts['n_images']:,} images, protocol {Protocol(**facts['protocol']).describe()}.",
+        f"{counted(facts['n_images'])}, protocol {Protocol(**facts['protocol']).describe()}.",
         f"Intervals: 95 % over images. Better: in a paired difference over the same images whose "
         f"interval excludes 0, jointly for all {facts['comparisons']:,} comparisons.",
     ]
