@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,35 @@ def test_an_interrupted_comparison_continues(
     before = first.encoded
     analyze_comparison([first, other], photos, changed, folder=folder)
     assert first.encoded - before >= 12
+
+
+@pytest.mark.parametrize("what", ["image", "labels", "version"])
+def test_what_was_measured_is_not_recalled_for_other_contents(
+    what: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("a,1")
+    question = Question(PLAIN, ("psnr",), options={"psnr": {}, "knn": {"labels": str(labels)}})
+    said: list[str] = []
+
+    def again() -> int:
+        said.clear()
+        vaes = [LinearVAE(), Darker()]
+        analyze_comparison(vaes, photos, question, folder=tmp_path / "out", say=said.append)
+        return sum("measured before" in line for line in said)
+
+    assert (again(), again()) == (0, 2)
+    if what == "image":
+        image = photos / "3.png"
+        times, content = image.stat(), image.read_bytes()
+        # The end of the file, its checksum, is read by nobody: the size and the time stay.
+        image.write_bytes(content[:-1] + b"?")
+        os.utime(image, ns=(times.st_atime_ns, times.st_mtime_ns))
+    elif what == "labels":
+        labels.write_text("a,2")
+    else:
+        monkeypatch.setattr(contrasting, "library_versions", lambda: {"latentlab": "next"})
+    assert again() == 0
 
 
 def test_the_sheet_of_images_of_two_sizes_names_the_images_that_it_shows(

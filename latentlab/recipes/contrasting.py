@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from latentlab.encoding.encoder import describe_model
-from latentlab.errors import UsageError
+from latentlab.errors import LatentlabError, UsageError
 from latentlab.figures.canvas import write_figure
 from latentlab.figures.comparison import compose_reconstructions
 from latentlab.images.arrays import from_uint8, to_uint8
@@ -19,6 +20,8 @@ from latentlab.images.framing import frame_levels
 from latentlab.images.reading import save_png
 from latentlab.latents import Progress
 from latentlab.loaders.base import LatentVAE
+from latentlab.machine.files import sha256_of_file
+from latentlab.machine.versions import library_versions
 from latentlab.measures.batch import Batch
 from latentlab.measures.comparison import Comparison, names_of
 from latentlab.measures.protocols import DEFAULT_PROTOCOL, Protocol, find_protocol
@@ -119,22 +122,38 @@ def _about(name: str, progress: Progress | None) -> Progress | None:
 def _asked(vae: LatentVAE, question: Question, multiple: int, listing: str) -> dict[str, Any]:
     """Return everything that the numbers of one model depend on."""
     return {
+        "latentlab": library_versions()["latentlab"],
         "model": describe_model(vae),
+        "tiles": [vae.tiling["tile"], vae.tiling["overlap"]] if vae.tiling else None,
         "protocol": question.protocol.facts(),
         "only": list(question.only),
-        "options": {name: dict(one) for name, one in (question.options or {}).items()},
+        "options": {
+            name: {key: _with_content(value) for key, value in given.items()}
+            for name, given in (question.options or {}).items()
+        },
         "multiple": multiple,
         "images": listing,
     }
 
 
+def _with_content(option: Any) -> Any:
+    """Return an option; with the SHA-256 of the file if it names one."""
+    if isinstance(option, str | Path) and Path(option).is_file():
+        return {"file": str(option), "sha256": sha256_of_file(option)}
+    return option
+
+
 def _listing(images: Path, question: Question) -> str:
-    """Return the SHA-256 of the names and sizes of the images."""
+    """Return the SHA-256 of the names and the contents of the images."""
     digest = hashlib.sha256()
-    for number, entry in enumerate(open_source(images).entries()):
-        if question.n_images and number == question.n_images:
-            break
-        digest.update(f"{entry.path}\0{entry.size}\n".encode("utf-8", "surrogateescape"))
+    source = open_source(images)
+    for entry in islice(source.entries(), question.n_images or None):
+        try:
+            content = hashlib.sha256(source.read(entry.path)).hexdigest()
+        except (OSError, LatentlabError) as error:
+            # It is skipped with this reason where it is measured.
+            content = str(error)
+        digest.update(f"{entry.path}\0{content}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
