@@ -144,6 +144,12 @@ def test_a_protocol_of_a_file(tmp_path: Path) -> None:
         "size =": "TOML",
         "clamp = 1": "clamp = 1",
         "ssim_side = 8": "odd window",
+        "ssim_sigma = 0": "at least 0.1 pixels",
+        "ssim_sigma = nan": "at least 0.1 pixels",
+        "data_range = inf": "positive range",
+        "base = 3": "base = 3",
+        "base = [1]": "base = ",
+        f"base = '{file}'": "one of latentlab-256",
     }.items():
         file.write_text(text)
         with pytest.raises((UsageError, FileError), match=told):

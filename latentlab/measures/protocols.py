@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from latentlab.errors import FileError, UsageError
 from latentlab.images.colors import to_yiq
 from latentlab.images.framing import CROPS, FILTERS, Framing
 
+_NARROWEST = 0.1
+"""Standard deviation of a Gaussian window, in pixels, that still has weights."""
 DEFAULT_PROTOCOL = "latentlab-256"
 _CHOICES = {
     "crop": tuple(CROPS),
@@ -82,15 +85,17 @@ gaussian 11 (σ 1.5)'
                 choices = ", ".join(known)
                 got = f"{field} = {value!r} in the protocol {self.name}"
                 raise UsageError(got, f"one of {choices}", "correct the protocol")
-        if (
-            self.ssim_side < 3
-            or self.ssim_side % 2 == 0
-            or min(self.data_range, self.seed + 1) <= 0
-        ):
+        if self.ssim_side < 3 or self.ssim_side % 2 == 0 or self.seed < 0:
             raise UsageError(
-                f"ssim_side = {self.ssim_side}, data_range = {self.data_range:g} and seed = "
-                f"{self.seed} in the protocol {self.name}",
-                "an odd window of at least 3 pixels, a positive range and a seed of at least 0",
+                f"ssim_side = {self.ssim_side} and seed = {self.seed} in the protocol {self.name}",
+                "an odd window of at least 3 pixels and a seed of at least 0",
+                "correct the protocol",
+            )
+        if not (0 < self.data_range < math.inf and _NARROWEST <= self.ssim_sigma < math.inf):
+            raise UsageError(
+                f"data_range = {self.data_range:g} and ssim_sigma = {self.ssim_sigma:g} in the "
+                f"protocol {self.name}",
+                f"a positive range and a window's deviation of at least {_NARROWEST:g} pixels",
                 "correct the protocol",
             )
         self.framing(1)
@@ -183,7 +188,7 @@ PROTOCOLS = {
 def find_protocol(name: str | Protocol) -> Protocol:
     """Return a protocol by its name, or from a TOML file with its fields.
 
-    A file may begin with ``base = "latentlab-256"``, whose other fields it then keeps.
+    A file may begin with ``base = "latentlab-256"``, or another name, and keeps its other fields.
 
     Raises
     ------
@@ -213,7 +218,11 @@ def _read_protocol(path: Path) -> Protocol:
     except (OSError, ValueError) as error:
         advice = "check the path and its syntax"
         raise FileError(f"{path} ({error})", "a TOML file with a protocol", advice) from error
-    base = find_protocol(given.pop("base", DEFAULT_PROTOCOL))
+    base = given.pop("base", DEFAULT_PROTOCOL)
+    if not isinstance(base, str) or base not in PROTOCOLS:
+        raise UsageError(
+            f"base = {base!r} in {path}", f"one of {', '.join(PROTOCOLS)}", "name one of them"
+        )
     known = {field.name: field.type for field in fields(Protocol)}
     for field, value in given.items():
         if field not in known:
@@ -227,4 +236,4 @@ def _read_protocol(path: Path) -> Protocol:
             raise UsageError(
                 f"{field} = {value!r} in {path}", f"a value of type {known[field]}", "correct it"
             )
-    return replace(base, **{"name": path.stem, "note": "", **given})
+    return replace(PROTOCOLS[base], **{"name": path.stem, "note": "", **given})
