@@ -90,7 +90,8 @@ def test_every_claim_of_a_verdict_has_a_row(calibration: SimpleNamespace) -> Non
     rows = (FOLDER.parents[1] / "docs" / "calibration.md").read_text()
     for name in CLAIMS:
         assert name in calibration.claims.all_claims()
-        assert f"| [{name}](#{name}) |" in rows
+        (row,) = (row for row in rows.splitlines() if row.startswith(f"| [{name}](#{name}) |"))
+        assert "not measured yet" not in row
 
 
 def names_of_claims() -> list[str]:

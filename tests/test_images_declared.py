@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from latentlab.errors import ImageError
+from latentlab.images.framing import Framing, frame_levels
 from latentlab.images.reading import read_image
 
 RAMP = np.tile(np.linspace(0, 65535, 64).round().astype(np.uint16), (8, 1))
@@ -129,6 +130,10 @@ def test_a_png_is_read_whatever_stands_beside_its_pixels(tmp_path: Path, kind: s
     save_png(tmp_path / "a.png", *BESIDE[kind])
     assert np.array_equal(levels(tmp_path / "a.png")[:, 0], DARK_TO_BRIGHT)
     assert read_image(tmp_path / "a.png").preprocessing == "unchanged"
+    # Metrics frame images in their own way, and read the same files.
+    content = (tmp_path / "a.png").read_bytes()
+    framed = frame_levels(content, "a.png", Framing("none", "lanczos", 0))
+    assert np.array_equal(framed[0], levels(tmp_path / "a.png"))
 
 
 def test_text_after_the_pixels_is_left_out(tmp_path: Path) -> None:

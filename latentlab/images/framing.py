@@ -14,6 +14,7 @@ from PIL import Image
 
 from latentlab.errors import ImageError, UsageError
 from latentlab.images.cropping import crop_box
+from latentlab.images.formats import open_image
 from latentlab.images.pillow import decoding, load_upright, to_srgb
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def frame_levels(content: bytes, name: str, framing: Framing) -> NDArray[np.uint
     """
     if not content:
         raise ImageError(f"{name} with 0 bytes", "an image file", "copy or download it again")
-    with decoding(name), Image.open(io.BytesIO(content)) as image:
+    with decoding(name), open_image(io.BytesIO(content), name) as image:
         rgb, _ = to_srgb(load_upright(image)[0])
         return np.array(_CROPPERS[framing.crop](rgb, framing))
 

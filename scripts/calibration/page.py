@@ -95,7 +95,13 @@ def _table_of_cells(claim: Claim, found: Measured) -> str:
 def _bound_in_words(bounds: tuple[float, float], tally: Tally) -> str:
     low, high = bounds
     words = f"≤ {_percent(high)} %" if low <= 0 else f"{_percent(low)}–{_percent(high)} %"
+    if tally.runs < FEWEST:
+        return f"{words}, too few runs to say"
     return f"{words}, {'kept' if is_kept(bounds, tally) else 'missed'}"
+
+
+FEWEST = 50
+"""Runs from which it is said whether a bound is kept: with ten, any rate would be."""
 
 
 def is_kept(bounds: tuple[float, float], tally: Tally) -> bool:
