@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,8 @@ from latentlab.measures.batch import Batch
 from latentlab.measures.protocols import PROTOCOLS, Protocol, find_protocol
 from latentlab.measures.running import measure_images
 from latentlab.metrics.ssim import SCALE_WEIGHTS, ms_ssim, ssim
-from latentlab.recipes.evaluating import measure, spread
+from latentlab.recipes import evaluating
+from latentlab.recipes.evaluating import Question, analyze_metrics, measure, spread
 from latentlab.store.preparing import Prepared
 
 SMALL = {name: replace(one.sized(32), latent="mean") for name, one in PROTOCOLS.items() if one.size}
@@ -244,6 +246,37 @@ def test_the_spread_of_protocols(photos: Path, linear_vae: LinearVAE) -> None:
     name = "latentlab-256, 32 px"
     plain, doubled = (rows[key]["psnr"]["value"] for key in (name, f"{name}, range 2"))
     assert doubled - plain == pytest.approx(20 * np.log10(2))
+
+
+def test_a_protocol_under_which_nothing_is_measured_leaves_the_rest(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('name = "a|b"\nsize = 36\n')
+    read = evaluating.read_framed
+
+    def unreadable(folder: Path, protocol: Protocol, *rest: Any, **given: Any) -> Any:
+        if protocol.name == "native":
+            raise ImageError("no image that can be measured", "at least one", "name another")
+        return read(folder, protocol, *rest, **given)
+
+    monkeypatch.setattr(evaluating, "read_framed", unreadable)
+    said: list[str] = []
+    saved = analyze_metrics(
+        LinearVAE(stride=12),
+        photos,
+        Question(find_protocol(str(file)), ("psnr",)),
+        with_spread=True,
+        folder=tmp_path / "out",
+        say=said.append,
+    )
+    rows = saved.facts["spread"]
+    assert {"a|b", *PROTOCOLS} <= set(rows)
+    assert rows["a|b"]["psnr"]["n"] == 7
+    assert "no image that can be measured" in rows["native"]["note"]
+    assert "multiple of" in rows["coco-256"]["note"]
+    assert any(line.startswith("not measured under native") for line in said)
+    assert saved.facts["metrics"]["psnr"]["n"] == 7
 
 
 @pytest.mark.parametrize("name", MEASURES.names())

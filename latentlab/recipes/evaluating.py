@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from latentlab.encoding.encoder import describe_model
-from latentlab.errors import UsageError
+from latentlab.errors import LatentlabError, UsageError
 from latentlab.latents import Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.tiles import describe_tiles
@@ -159,26 +159,61 @@ def spread(
     *,
     n_images: int = 0,
     progress: Progress | None = None,
+    say: Say = be_silent,
 ) -> dict[str, dict[str, Any]]:
     """Return protocol → PSNR and SSIM of the same images, JSON-ready.
 
-    The other protocols come first, then variants of this one that differ in one choice.
+    This protocol and variants of it that differ in one choice come first, then the others. One
+    under which nothing can be measured has a ``note`` that says why, which is also said.
     """
     rows: dict[str, dict[str, Any]] = {}
-    for crop in {protocol.name: protocol, **PROTOCOLS}.values():
-        if crop.size % vae.spec.multiple or (vae.only_side and crop.size != vae.only_side):
-            continue
+    others = [one for name, one in PROTOCOLS.items() if name != protocol.name]
+    for crop in (protocol, *others):
         variants = _variants(crop) if crop is protocol else {crop.name: crop}
-        measures: dict[str, Measure] = {}
-        for name, variant in variants.items():
-            measures[f"psnr|{name}|"] = PSNR(under=variant)
-            measures[f"ssim|{name}|"] = SSIM(under=variant)
-        source = read_framed(images, crop, vae, limit=n_images)
-        total = count_images(images, n_images)
-        found = measure_images(vae, source, measures, crop, total=total, progress=progress)
-        for key, value in found.values.items():
-            kind, name, _ = key.split("|")
-            rows.setdefault(name, {})[kind] = value.facts()
+        try:
+            found = _under(vae, images, crop, variants, n_images=n_images, progress=progress)
+        except (LatentlabError, ArithmeticError, ValueError, RuntimeError) as error:
+            # What was measured under the other protocols stays.
+            found = {name: {"note": " ".join(str(error).split())} for name in variants}
+        rows |= found
+    for name, row in rows.items():
+        if "note" in row:
+            say(f"not measured under {name}: {row['note']}")
+    return rows
+
+
+def _under(
+    vae: LatentVAE,
+    images: Path,
+    crop: Protocol,
+    variants: Mapping[str, Protocol],
+    *,
+    n_images: int,
+    progress: Progress | None,
+) -> dict[str, dict[str, Any]]:
+    """Return variant → PSNR and SSIM of images that are framed alike."""
+    if vae.only_side and crop.size != vae.only_side:
+        raise UsageError(
+            f"the protocol {crop.name} of {crop.size or 'any'} pixels",
+            f"{vae.only_side}, which alone the model takes",
+            "choose another model",
+        )
+    measures: dict[str, Measure] = {}
+    for number, variant in enumerate(variants.values()):
+        measures[f"{number}"] = PSNR(under=variant)
+        measures[f"{number}'"] = SSIM(under=variant)
+    source = read_framed(images, crop, vae, limit=n_images)
+    total = count_images(images, n_images)
+    found = measure_images(vae, source, measures, crop, total=total, progress=progress)
+    rows: dict[str, dict[str, Any]] = {}
+    for number, name in enumerate(variants):
+        keys = {"psnr": f"{number} psnr", "ssim": f"{number}' ssim"}
+        rows[name] = {
+            kind: found.values[key].facts() for kind, key in keys.items() if key in found.values
+        }
+        failed = [found.skipped_metrics.get(key) for key in (f"{number}", f"{number}'")]
+        if reasons := [reason for reason in failed if reason]:
+            rows[name]["note"] = "; ".join(reasons)
     return rows
 
 
@@ -217,11 +252,6 @@ def analyze_metrics(
     """
     say(question.protocol.describe())
     found = ask(vae, images, question, progress=progress)
-    facts = found.facts()
-    if with_spread:
-        facts["spread"] = spread(
-            vae, images, question.protocol, n_images=question.n_images, progress=progress
-        )
     run = {
         "command_line": command_line,
         "model": describe_model(vae),
@@ -229,4 +259,11 @@ def analyze_metrics(
         "images": str(images),
     }
     folder = folder or create_run(images.resolve().name, vae.spec.name)
-    return save_measured(found, folder, facts=facts, run=run)
+    # Saved before the spread, which takes several times as long and may be interrupted.
+    saved = save_measured(found, folder, facts=found.facts(), run=run)
+    if not with_spread:
+        return saved
+    rows = spread(
+        vae, images, question.protocol, n_images=question.n_images, progress=progress, say=say
+    )
+    return save_measured(found, folder, facts={**found.facts(), "spread": rows}, run=run)
