@@ -13,8 +13,9 @@ from linear_vae import LinearVAE, smooth_image
 from scipy.linalg import sqrtm
 
 from latentlab.errors import LatentlabError, ShapeError
-from latentlab.images.arrays import to_uint8
+from latentlab.images.arrays import from_uint8, to_uint8
 from latentlab.measures import MEASURES, perceptual
+from latentlab.measures.batch import Batch
 from latentlab.measures.distances import features_of, frechet_values, load_features
 from latentlab.measures.protocols import Protocol
 from latentlab.measures.running import Measured, measure_images
@@ -94,12 +95,35 @@ def test_the_kernel_distance_is_a_sum_over_pairs() -> None:
     ]
     between = np.mean([kernel(x, y) for x in a for y in b])
     assert frechet.kernel_distance(a, b) == pytest.approx(sum(within) - 2 * between)
+    others = np.mean([kernel(a[i], b[j]) for i in range(6) for j in range(6) if i != j])
+    found = frechet.kernel_distance(a, b, paired=True)
+    assert found == pytest.approx(sum(within) - 2 * others)
+
+
+def test_the_kernel_distance_of_pairs_has_no_bias() -> None:
+    rng, found = np.random.default_rng(0), []
+    for _ in range(400):
+        a = rng.normal(size=(12, 2))
+        found.append(frechet.kernel_distance(a, a + 0.05 * rng.normal(size=a.shape), paired=True))
+    assert abs(np.mean(found)) < 0.02
+    assert frechet.kernel_distance(a, a, paired=True) == 0
+    assert frechet.kernel_distance(a, a) < -0.1
+    with pytest.raises(ShapeError, match="as many of both"):
+        frechet.kernel_distance(a, a[1:], paired=True)
 
 
 def test_reconstructions_in_any_feature_space(linear_vae: LinearVAE) -> None:
     found = measured(linear_vae, 60, "feature_distance", "interpolation")
     assert found.skipped_metrics == {}
-    assert found.values["frechet"].value >= 0
+    levels = torch.stack([to_uint8(smooth_image(16, 16, seed=seed)) for seed in range(60)])
+    batch = Batch(linear_vae, PLAIN, from_uint8(levels), tuple(map(str, range(60))), 0)
+    a, b = (means(one.clamp(-1, 1)).double().numpy() for one in (batch.images, batch.decoded))
+    covs = [np.cov(one, rowvar=False) for one in (a, b)]
+    cross = np.trace(sqrtm(covs[0] @ covs[1]).real)
+    expected = np.square(a.mean(0) - b.mean(0)).sum() + np.trace(covs[0] + covs[1]) - 2 * cross
+    assert found.values["frechet"].value == pytest.approx(expected, rel=1e-4)
+    kernel = frechet.kernel_distance(a, b, paired=True)
+    assert found.values["kernel"].value == pytest.approx(kernel, abs=1e-8)
     assert found.values["frechet_infinity"].low < found.values["frechet"].value
     assert found.values["interpolated_frechet"].value > 0
     assert "6 features" in found.values["frechet"].note

@@ -153,7 +153,7 @@ def frechet_values(a: Array, b: Array, name: str) -> dict[str, Value]:
 
 
 def _kernel(a: Array, b: Array) -> Value:
-    return Value(kernel_distance(a, b), n=len(a))
+    return Value(kernel_distance(a, b, paired=True), n=len(a))
 
 
 @MEASURES.register("feature_distance")
@@ -170,7 +170,8 @@ class FeatureDistance(Measure):
     cost = "features of images and reconstructions; a 2-D decomposition of their covariances"
     formula = (
         "`frechet` ‖μ − μ'‖² + tr(Σ + Σ' − 2 (ΣΣ')^½); `frechet_infinity` its intercept against "
-        "1/n, from 5 images for each feature on; `kernel` unbiased MMD² under (x·y/d + 1)³"
+        "1/n, from 5 images for each feature on; `kernel` unbiased MMD² under (x·y/d + 1)³, "
+        "without the pairs of an image and its own reconstruction"
     )
     reference = "Heusel et al. 2017; Chong and Forsyth 2020; Bińkowski et al. 2018"
     evidence = "whether the set of reconstructions looks like the set of images, to these features"

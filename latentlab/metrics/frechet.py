@@ -129,10 +129,21 @@ def _intercept(a: Array, b: Array) -> float:
     return float(np.polyfit(inverse, found, 1)[1])
 
 
-def kernel_distance(features: ArrayLike, others: ArrayLike) -> float:
+def kernel_distance(features: ArrayLike, others: ArrayLike, *, paired: bool = False) -> float:
     """Return the unbiased squared MMD of features (n, d) and (m, d) under (x·y/d + 1)³.
 
     As KID computes it (Bińkowski et al. 2018). It may be below 0 for equal distributions.
+
+    Parameters
+    ----------
+    features, others : array (n, d) and (m, d)
+    paired : bool, whether row i of both is about one image, as an image and its reconstruction are.
+        Such a pair is alike beyond what two sets have in common, so it is left out between the
+        sets as well as within: equal sets then have exactly 0, and not less.
+
+    Raises
+    ------
+    ShapeError : other numbers of features, or pairs of other numbers of samples.
 
     Examples
     --------
@@ -140,13 +151,22 @@ def kernel_distance(features: ArrayLike, others: ArrayLike) -> float:
     >>> a, b = rng.normal(size=(2, 500, 4))
     >>> abs(kernel_distance(a, b)) < 0.05 < kernel_distance(a, b + 1)
     True
+    >>> kernel_distance(a, a, paired=True)
+    0.0
     """
     a, b = _checked(features, others)
-    n, m, d = len(a), len(b), a.shape[1]
-    within = ((a @ a.T / d + 1) ** 3, (b @ b.T / d + 1) ** 3)
-    means = [(one.sum() - np.trace(one)) / (len(one) * (len(one) - 1)) for one in within]
-    between = ((a @ b.T / d + 1) ** 3).sum() / (n * m)
-    return float(means[0] + means[1] - 2 * between)
+    if paired and len(a) != len(b):
+        raise ShapeError(f"{len(a)} and {len(b)} samples", "as many of both", "drop some")
+    d = a.shape[1]
+    within = sum(_mean_of_others((one @ one.T / d + 1) ** 3) for one in (a, b))
+    between = (a @ b.T / d + 1) ** 3
+    return float(within - 2 * (_mean_of_others(between) if paired else between.mean()))
+
+
+def _mean_of_others(square: Array) -> float:
+    """Return the mean of a matrix (n, n) without its diagonal."""
+    n = len(square)
+    return float((square.sum() - np.trace(square)) / (n * (n - 1)))
 
 
 def _gaussian(rows: Array) -> tuple[Array, Array]:
