@@ -558,6 +558,27 @@ def test_scaled_8_bit_weights_are_multiplied(tmp_path: Path) -> None:
     assert found["a.weight"].tolist() == [[0.5, -1.0]]
 
 
+@pytest.mark.parametrize("shape", [(2,), (2, 1, 1, 1), (1, 1)])
+def test_scales_of_output_channels_multiply_these(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    # As many inputs and columns as outputs, so that a wrong axis raises nothing by itself.
+    weight = torch.arange(16.0).reshape(2, 2, 2, 2)
+    scale = torch.tensor([0.5, 4.0][: int(np.prod(shape))])
+    named = {"a.weight": weight.to(torch.float8_e4m3fn), "a.weight_scale": scale.reshape(shape)}
+    save_file(named, tmp_path / "a.safetensors")
+    expected = np.stack(
+        [one * float(by) for one, by in zip(weight.numpy(), [*scale, *scale], strict=False)]
+    )
+    assert np.array_equal(read_tensors(tmp_path / "a.safetensors")["a.weight"], expected)
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 4), (2, 2)])
+def test_scales_of_another_shape_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    weight = torch.ones(2, 4).to(torch.float8_e4m3fn)
+    save_file({"a.weight": weight, "a.scale_weight": torch.ones(shape)}, tmp_path / "a.safetensors")
+    with pytest.raises(WeightsError, match=r"for a.weight \(2, 4\).*each of 2 output channels"):
+        read_tensors(tmp_path / "a.safetensors")
+
+
 def test_integer_weights_are_refused(folder: Path) -> None:
     tensors = load_file(folder / WEIGHTS)
     tensors["encoder.conv_in.weight"] = tensors["encoder.conv_in.weight"].to(torch.int8)

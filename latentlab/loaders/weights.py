@@ -98,7 +98,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise WeightsError(
             f"{path} without tensors", "the weights of a VAE", "choose another weights file"
         )
-    return _unscaled(tensors)
+    return _unscaled(tensors, path)
 
 
 def _refuse_other_formats(path: Path, start: bytes) -> None:
@@ -112,7 +112,7 @@ def _refuse_other_formats(path: Path, start: bytes) -> None:
         )
 
 
-def _unscaled(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _unscaled(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     """Return 8-bit weights times the scales beside them, which then are left out."""
     scales = {
         f"{name.removesuffix(suffix)}.weight": name
@@ -124,10 +124,24 @@ def _unscaled(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         return tensors
     names = {*scales.values(), *(name for name in tensors if name.endswith(_SCALED_LEFT))}
     return {
-        name: tensor.float() * tensors[scales[name]].float() if name in scales else tensor
+        name: _times(name, tensor, tensors[scales[name]], path) if name in scales else tensor
         for name, tensor in tensors.items()
         if name not in names
     }
+
+
+def _times(name: str, weight: Tensor, scale: Tensor, path: Path) -> Tensor:
+    """Return a weight times its scale: one number, or one for each output channel."""
+    first = weight.shape[0] if weight.ndim else 1
+    rows = (first, *[1] * (weight.ndim - 1))
+    if scale.numel() != 1 and scale.shape not in {(first,), rows, (first, 1)}:
+        raise WeightsError(
+            f"scales of shape {tuple(scale.shape)} for {name} {tuple(weight.shape)} in {path}",
+            f"one number, or one for each of {first} output channels",
+            "choose the weights in 16 or 32 bits",
+        )
+    factor = scale.float()
+    return weight.float() * (factor.reshape(()) if scale.numel() == 1 else factor.reshape(rows))
 
 
 def read_metadata(path: Path) -> dict[str, str]:
