@@ -214,6 +214,10 @@ def test_tables_carry_the_protocol_and_mark_the_best(photos: Path) -> None:
     assert "| psnr (dB) |" in markdown(facts)
     assert r"$\mathbf{" in latex(facts)
     assert latex(facts).count(r"\\") == 3
+    row = facts["table"][0]
+    # As where a logarithmic interval has one long side.
+    row["values"]["linear"] |= {"value": 1.0, "low": 0.9, "high": 4.0}
+    assert r"1\ [0.9, 4]" in latex(facts)
     assert facts["disputed"][0]["range"] >= facts["disputed"][-1]["range"]
 
 

@@ -47,7 +47,10 @@ def footnotes(facts: Mapping[str, Any]) -> list[str]:
 
 
 def latex(facts: Mapping[str, Any]) -> str:
-    """Return the table for LaTeX with booktabs; intervals become ± half their width."""
+    """Return the table for LaTeX with booktabs; intervals stand in brackets.
+
+    Many are logarithmic or end at a bound, so that no ± describes them.
+    """
     models = facts["models"]
     lines = [
         rf"\begin{{tabular}}{{l{'r' * len(models)}}}",
@@ -69,7 +72,7 @@ def _latex_cell(row: Mapping[str, Any], model: str) -> str:
         return "--"
     text = f"{value['value']:.4g}"
     if value["low"] is not None and value["high"] is not None:
-        text += rf" \pm {(value['high'] - value['low']) / 2:.2g}"
+        text += rf"\ [{value['low']:.4g}, {value['high']:.4g}]"
     return rf"$\mathbf{{{text}}}$" if row["best"] == model else f"${text}$"
 
 
