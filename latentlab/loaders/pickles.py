@@ -12,7 +12,7 @@ import pickletools
 import warnings
 import zipfile
 from _compat_pickle import IMPORT_MAPPING
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -84,6 +84,11 @@ _CODE = frozenset(
 
 LARGEST_GROWTH = 8
 """How many times its own size a file may unpack to: trainers do not compress weights."""
+
+MOST_ENTRIES = 10**6
+"""No checkpoint has more tensors and mappings, counted once for each path to them."""
+DEEPEST = 100
+"""Containers inside one another; one that holds itself has no end."""
 
 
 class StandIn(dict):  # type: ignore[type-arg]
@@ -216,18 +221,56 @@ def named_tensors(loaded: Any, keep: frozenset[str] = frozenset()) -> dict[str, 
     ['ema.weight']
     """
     found: dict[str, Any] = {}
-    pending: list[tuple[tuple[str, ...], Any, int]] = [((), loaded, 0)]
-    while pending:
-        path, value, depth = pending.pop()
+
+    def parts(path: tuple[str, ...], value: Any) -> list[tuple[Any, Any]]:
+        if not isinstance(value, Mapping) or len(path) >= 12:
+            return []
+        items = [*value.items(), *_state(value).items()]
+        return [(key, one) for key, one in items if isinstance(key, str)]
+
+    refusal = WeightsError(
+        f"nested mappings with more than {MOST_ENTRIES:,} entries",
+        "the weights of a model",
+        "save its state_dict alone",
+    )
+    for path, value in walk(loaded, parts, refusal):
         if isinstance(value, torch.Tensor) and path:
             found[".".join(path)] = value.detach()
         elif path and path[-1] in keep and (numbers := _numbers(value)) is not None:
             found[".".join(path)] = numbers
-        elif isinstance(value, Mapping) and depth < 12:
-            items: list[tuple[Any, Any]] = [*value.items(), *_state(value).items()]
-            inner = [((*path, key), one, depth + 1) for key, one in items if isinstance(key, str)]
-            pending += inner[::-1]
     return found
+
+
+Parts = Callable[[tuple[str, ...], Any], Iterable[tuple[Any, Any]]]
+
+
+def walk(loaded: Any, parts: Parts, refusal: Exception) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the path of each entry of what a file contains, and the entry, from the outside in.
+
+    What two entries share is yielded under both paths, so that a short file may have any number.
+
+    Parameters
+    ----------
+    loaded : what a file contains, which comes first, without a path
+    parts : (path, entry) → keys and entries in it; none for what is no container
+    refusal : raised after :data:`MOST_ENTRIES`, or :data:`DEEPEST` of them inside one another
+
+    Examples
+    --------
+    >>> inner = lambda _, value: value.items() if isinstance(value, dict) else ()
+    >>> [path for path, _ in walk({"ema": {"weight": 1}}, inner, ValueError())]
+    [(), ('ema',), ('ema', 'weight')]
+    """
+    pending: list[tuple[tuple[str, ...], Any]] = [((), loaded)]
+    count = 0
+    while pending:
+        path, value = pending.pop()
+        yield path, value
+        inner = [((*path, str(key)), one) for key, one in parts(path, value)]
+        count += len(inner)
+        if count > MOST_ENTRIES or len(path) > DEEPEST:
+            raise refusal
+        pending += inner[::-1]
 
 
 def _state(value: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from latentlab.errors import FileError
+from latentlab.loaders.pickles import MOST_ENTRIES, walk
 from latentlab.loaders.weights import DAMAGE
 
 SUFFIXES = (".npy", ".npz", ".pt", ".pth", ".safetensors")
@@ -308,18 +309,31 @@ def _loaded(place: Place) -> dict[str, Tensor]:
         else:
             with place.open() as file:
                 found = torch.load(file, "cpu", weights_only=True)
-    return dict(_flat("", found))
+    refusal = _fault(
+        place,
+        f"holds more than {MOST_ENTRIES:,} tensors, lists and mappings inside one another",
+        "write each of its tensors once",
+    )
+    flat = ((".".join(path), value) for path, value in walk(found, _parts, refusal))
+    return {name: _stacked(value) for name, value in flat if _is_array(value)}
 
 
-def _flat(name: str, found: Any) -> Iterator[tuple[str, Tensor]]:
-    if isinstance(found, Tensor):
-        yield name, found.detach()
-    elif isinstance(found, list | tuple) and found and all(_alike(one, found[0]) for one in found):
-        yield name, torch.stack([*found]).detach()
-    elif isinstance(found, list | tuple | dict):
-        items = found.items() if isinstance(found, dict) else enumerate(found)
-        for key, value in items:
-            yield from _flat(f"{name}.{key}" if name else str(key), value)
+def _parts(_: tuple[str, ...], found: Any) -> list[tuple[Any, Any]]:
+    if _is_array(found) or not isinstance(found, list | tuple | dict):
+        return []
+    items = found.items() if isinstance(found, dict) else enumerate(found)
+    return [(key, one) for key, one in items if isinstance(one, Tensor | list | tuple | dict)]
+
+
+def _is_array(found: Any) -> bool:
+    """Return whether something is a tensor, or a list of tensors that can be stacked."""
+    if isinstance(found, list | tuple) and found:
+        return all(_alike(one, found[0]) for one in found)
+    return isinstance(found, Tensor)
+
+
+def _stacked(found: Any) -> Tensor:
+    return (found if isinstance(found, Tensor) else torch.stack([*found])).detach()
 
 
 def _alike(one: Any, first: Any) -> bool:
