@@ -18,6 +18,7 @@ from latentlab.errors import UsageError
 from latentlab.images.image import Image
 from latentlab.latents import Latent, Neighborhood
 from latentlab.loaders.random_weights import draw_weights, with_random_weights
+from latentlab.loaders.tiles import tiled
 from latentlab.neighborhoods.augment import change_image
 from latentlab.recipes.controls import Control, draw_controls
 from latentlab.recipes.sampling import SamplingPlan
@@ -123,3 +124,5 @@ def test_controls_on_request_are_named_and_refused_where_there_are_no_copies(
     assert cli("pca", cli.image, "-k", "tokens", "--controls", "random-weights").code == 2
     with pytest.raises(UsageError, match="no torch module"):
         with_random_weights(LinearVAE())
+    with pytest.raises(UsageError, match="mini in tiles"):
+        with_random_weights(tiled(latentlab.load_vae("mini"), tile=64, overlap=16))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from latentlab.errors import UsageError
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.families import ModuleVAE
+from latentlab.loaders.tiles import TiledVAE
 
 
 def with_random_weights(vae: LatentVAE, *, seed: int = 0) -> ModuleVAE:
@@ -26,7 +27,7 @@ def with_random_weights(vae: LatentVAE, *, seed: int = 0) -> ModuleVAE:
 
     Raises
     ------
-    UsageError : a VAE without a torch module, such as one from ``wrap_vae``.
+    UsageError : a VAE without a torch module, such as one from ``wrap_vae``, or one in tiles.
 
     Examples
     --------
@@ -34,6 +35,12 @@ def with_random_weights(vae: LatentVAE, *, seed: int = 0) -> ModuleVAE:
     >>> with_random_weights(load_vae("mini")).spec.name
     'mini, random weights'
     """
+    if isinstance(vae, TiledVAE):
+        raise UsageError(
+            f"random weights for {vae.spec.name} in tiles",
+            "a model that takes whole images",
+            "leave out --tile or --controls random-weights",
+        )
     if not isinstance(vae, ModuleVAE):
         raise UsageError(
             f"random weights for {vae.spec.name}, which has no torch module",
