@@ -79,3 +79,9 @@ def test_sequences_of_others_have_no_grid(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.random.default_rng(0).standard_normal((9, 32, 12), np.float32))
     found = open_latents(tmp_path / "a.npy", layout="sequence")
     assert (found.shape, found.spec.tokens) == ((12, 1, 32), 32)
+
+
+def test_tokens_need_the_side_of_their_images() -> None:
+    spec = LatentSpec("titok", 12, tokens=32)
+    with pytest.raises(UsageError, match=r"titok of 32 tokens .*side=256"):
+        latentlab.wrap_vae(encode=lambda x: x, decode=lambda z: z, spec=spec)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentlab.errors import ShapeError
+from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import LatentSpec, Posterior
 from latentlab.loaders.base import LatentVAE, ModelOrigin
 from latentlab.loaders.image_channels import NOTES
@@ -116,7 +116,8 @@ def wrap_vae(
 
     Raises
     ------
-    UsageError : neither a module nor both functions, or a dry run that tells nothing.
+    UsageError : neither a module nor both functions, a dry run that tells nothing, or a spec of
+        tokens without ``side``.
     ShapeError : raised by ``encode`` and ``decode`` of the result if a function returns a shape
         that contradicts ``spec``.
 
@@ -142,6 +143,12 @@ def wrap_vae(
     """
     from latentlab.loaders.dry_run import prepare, run_dry
 
+    if spec is not None and spec.tokens and not spec.side:
+        raise UsageError(
+            f"{spec.name} of {spec.tokens} tokens without the side of its images",
+            "the side in pixels of the images that encode takes and decode returns",
+            "pass LatentSpec(..., side=256), or what it is",
+        )
     parts = prepare(module, encode, decode, device, dtype)
     places = {"device": parts.device, "dtype": parts.dtype}
     found = None
