@@ -184,6 +184,7 @@ class Folding(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 1)
         nn.init.dirac_(self.first.weight)
+        nn.init.zeros_(self.first.bias)
         self.kind = kind
 
     def encode(self, images: Tensor) -> Any:
@@ -229,6 +230,8 @@ def test_what_a_module_returns_is_read_off_a_dry_run(kind: str) -> None:
         assert found.logvar.eq(-2).all()
     assert vae.decode(found.mean).shape == IMAGES.shape
     assert not check_vae(vae).problems
+    guessed = "encode returns two tensors of one shape, read as mean and log-variance"
+    assert (guessed in vae.origin.notes) == (kind == "pair")
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4, 6])

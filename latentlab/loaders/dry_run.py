@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from latentlab.errors import UsageError
 from latentlab.latents import LatentSpec
 from latentlab.loaders.in_memory import share
-from latentlab.loaders.outputs import read_decoded, read_encoded
+from latentlab.loaders.outputs import is_unnamed_pair, read_decoded, read_encoded
 
 SIZES = (64, 256, 224, 128, 32, 28)
 """Sides of the image that is tried, in this order, until one works."""
+
+_PAIR = "encode returns two tensors of one shape, read as mean and log-variance"
 
 
 @dataclass(frozen=True)
@@ -158,17 +160,18 @@ def _guess_channels(module: Any) -> Iterator[int]:
 
 def _read(parts: Parts, image: Tensor) -> DryRun:
     """Return what one image shows; raises whatever the functions raise."""
-    mean, logvar = read_encoded(parts.encode(image))
+    encoded = parts.encode(image)
+    mean, logvar = read_encoded(encoded)
     channels, side = image.shape[1], image.shape[-1]
     encode: Callable[[Tensor], Any] = lambda images: _both(parts.encode(images))  # noqa: E731
     decode = partial(_decode, parts.decode)
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = (_PAIR,) if is_unnamed_pair(encoded) else ()
     only_side = None
     if mean.ndim == 2:
         encode, decode = partial(_as_grid, parts.encode), partial(_from_grid, parts.decode)
         mean = mean[:, :, None, None]
         only_side = side
-        notes = (f"vectors of {mean.shape[1]} numbers; images of {side} pixels only",)
+        notes += (f"vectors of {mean.shape[1]} numbers; images of {side} pixels only",)
     _check(mean, side)
     if not _returns(decode, mean, image.shape):
         half = mean[:, : mean.shape[1] // 2]

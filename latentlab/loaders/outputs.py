@@ -33,18 +33,35 @@ def read_encoded(encoded: Any) -> tuple[Tensor, Tensor | None]:
     >>> mean.shape, round(float(logvar.max()), 3)
     (torch.Size([1, 4, 2, 2]), 1.386)
     """
+    return _read(encoded)[:2]
+
+
+def is_unnamed_pair(encoded: Any) -> bool:
+    """Return whether only its shape tells that a second tensor is the log-variance.
+
+    Examples
+    --------
+    >>> import torch
+    >>> is_unnamed_pair((torch.zeros(1, 4), torch.zeros(1, 4)))
+    True
+    """
+    return _read(encoded)[2]
+
+
+def _read(encoded: Any) -> tuple[Tensor, Tensor | None, bool]:
+    """Return mean, log-variance or None, and whether nothing but its shape tells the latter."""
     for _ in range(4):
         if isinstance(encoded, Tensor):
-            return encoded, None
+            return encoded, None, False
         if isinstance(encoded, Posterior):
-            return encoded.mean, encoded.logvar
+            return encoded.mean, encoded.logvar, False
         if (parts := _read_distribution(encoded)) is not None:
-            return parts
+            return *parts, False
         if isinstance(encoded, tuple | list) and encoded:
             first, *others = encoded
             same = len(others) == 1 and isinstance(first, Tensor)
             if same and isinstance(others[0], Tensor) and others[0].shape == first.shape:
-                return first, others[0]
+                return first, others[0], True
             encoded = first
             continue
         inside = next((one for name in _INSIDE if (one := _get(encoded, name)) is not None), None)
