@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from latentlab.encoding.scale import describe_scale, is_far_from_one
+from latentlab.encoding.scale import Scales, describe_scale, is_far_from_one
 from latentlab.latents import LatentSpec
 from latentlab.loaders import LatentVAE, load_vae, wrap_vae
 from latentlab.loaders.base import ModelOrigin
+from latentlab.recipes.sampling import encode_fitting
 from latentlab.testing import check_vae
 
 SPEC = LatentSpec("folded", channels=12, stride=2)
@@ -134,3 +135,21 @@ def test_a_factor_that_gives_unit_scale_is_proposed() -> None:
     assert not is_far_from_one(0.5)
     assert "(× 5 would give 1)" in describe_scale(0.2)
     assert "would give" not in describe_scale(0.0)
+
+
+@pytest.mark.parametrize(("scale", "leaves_out"), [(1.0, False), (2.0, True)])
+def test_a_normalization_is_left_out_only_where_there_is_one(
+    scale: float, leaves_out: bool
+) -> None:
+    faint = wrap_vae(
+        encode=lambda x: fold(x) * 0.01, decode=lambda z: unfold(z / 0.01), spec=SPEC, scale=scale
+    )
+    (remark,) = check_vae(faint).remarks
+    said: list[str] = []
+    encode_fitting(faint, "sample:flower", 32, said.append)
+    scales = Scales(said.append)
+    encode_fitting(faint, "sample:flower", 32, scales=scales)
+    for line in (remark, *said):
+        assert "far from 1" in line
+        assert ("@none leaves it out" in line) == leaves_out
+    assert len(said) == 2

@@ -97,17 +97,17 @@ def encode(
         if json:
             print_json(facts)
         elif not quiet:
-            _print_summary(facts, ranks.world)
+            _print_summary(facts, ranks.world, vae.origin.normalization)
         if not facts["pictures"]:
             say("no image could be read", quiet=quiet)
             raise typer.Exit(FileError.exit_code)
 
 
-def _print_summary(facts: Mapping[str, Any], world: int) -> None:
+def _print_summary(facts: Mapping[str, Any], world: int, normalization: str) -> None:
     size = facts["bytes"] / 1e6
     print(f"latents: {facts['pictures']:,}, shards: {facts['shards']:,}, {size:,.1f} MB")
     if facts["latent_std"] is not None:
-        print(describe_scale(facts["latent_std"]))
+        print(describe_scale(facts["latent_std"], normalization=normalization))
     if facts["skipped"]:
         index = Path(facts["store"]) / "index.jsonl"
         print(f'skipped: {facts["skipped"]:,}, see "skipped" in {index}')

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from latentlab.loaders.normalization import Affine
+
 FAR = 4.0
 """Factor from 1 that is called far: photos in published models have deviations from 0.5 to 2."""
 
@@ -19,8 +21,14 @@ def is_far_from_one(deviation: float) -> bool:
     return not 1 / FAR <= deviation <= FAR
 
 
-def describe_scale(deviation: float, name: str = "latents") -> str:
+def describe_scale(deviation: float, name: str = "latents", *, normalization: str = "") -> str:
     """Return a line with the standard deviation, and what to check where it is far from 1.
+
+    Parameters
+    ----------
+    deviation : standard deviation of the latents
+    name : of the latents
+    normalization : of the model, as in ``run.json``; where it has none, none can be left out
 
     Examples
     --------
@@ -35,9 +43,10 @@ measures one
     if not is_far_from_one(deviation):
         return line
     factor = f" (× {1 / deviation:.2g} would give 1)" if deviation > 0 else ""
+    without = "" if normalization.startswith(Affine().describe()) else "MODEL@none leaves it out, "
     return (
-        f"{line}, far from 1{factor}: is the model trained, and this its scale? MODEL@none leaves "
-        "it out, `latentlab models --measure MODEL` measures one"
+        f"{line}, far from 1{factor}: is the model trained, and this its scale? {without}"
+        "`latentlab models --measure MODEL` measures one"
     )
 
 
@@ -63,11 +72,11 @@ class Scales:
         self._say = say
         self._found: list[tuple[float, str]] = []
 
-    def add(self, name: str, deviation: float) -> None:
-        """Take the standard deviation of one image's latent."""
+    def add(self, name: str, deviation: float, *, normalization: str = "") -> None:
+        """Take the standard deviation of one image's latent; see :func:`describe_scale`."""
         warned = any(is_far_from_one(other) for other, _ in self._found)
         if is_far_from_one(deviation) and not warned:
-            self._say(describe_scale(deviation, name))
+            self._say(describe_scale(deviation, name, normalization=normalization))
         self._found.append((deviation, name))
 
     def close(self) -> None:

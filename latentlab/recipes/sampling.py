@@ -100,9 +100,9 @@ def encode_fitting(
     latent = encode(vae, loaded)
     deviation = float(latent.values.std())
     if scales is None:
-        say(describe_scale(deviation, latent.name))
+        say(describe_scale(deviation, latent.name, normalization=vae.origin.normalization))
     else:
-        scales.add(latent.name, deviation)
+        scales.add(latent.name, deviation, normalization=vae.origin.normalization)
     return latent
 
 

@@ -90,7 +90,9 @@ def check_vae(vae: LatentVAE, images: Tensor | None = None) -> VAEReport:
     for check in (_check_repeats, _check_batch, _check_gradients) if not problems else ():
         listed = partial(_list, check, vae, pixels, posterior, decoded)
         problems += _attempt("a second call", listed, problems) or []
-    return VAEReport(vae.spec.name, tuple(problems), (*_remark(pixels, posterior.mean, decoded),))
+    return VAEReport(
+        vae.spec.name, tuple(problems), (*_remark(vae, pixels, posterior.mean, decoded),)
+    )
 
 
 def smooth_images(vae: LatentVAE) -> Tensor:
@@ -212,10 +214,10 @@ def _check_gradients(
             yield f"{name} has gradients that are all zero, whatever its input."
 
 
-def _remark(pixels: Tensor, latents: Tensor, decoded: Tensor) -> Iterator[str]:
+def _remark(vae: LatentVAE, pixels: Tensor, latents: Tensor, decoded: Tensor) -> Iterator[str]:
     deviation = float(latents.std())
     if is_far_from_one(deviation):
-        yield describe_scale(deviation)
+        yield describe_scale(deviation, normalization=vae.origin.normalization)
     error = float((decoded.to(pixels) - pixels).square().mean())
     psnr = -10 * torch.tensor(error / 4).clamp_min(1e-12).log10()
     if psnr < _POOR:
