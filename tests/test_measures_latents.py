@@ -9,8 +9,10 @@ from linear_vae import LinearVAE, smooth_image
 from scipy import fft, ndimage
 from skimage.color import rgb2lab
 
+from latentlab.errors import ShapeError
 from latentlab.images.colors import to_lab
 from latentlab.measures import MEASURES
+from latentlab.measures.batch import Batch
 from latentlab.measures.protocols import Protocol
 from latentlab.measures.running import Measured, measure_images
 from latentlab.metrics import dct
@@ -85,8 +87,6 @@ def test_the_slope_of_a_planted_power_law() -> None:
 def test_sec_of_white_noise_is_the_share_of_cells(linear_vae: LinearVAE) -> None:
     noise = torch.randn(160, 6, 16, 16, generator=torch.Generator().manual_seed(0))
     noise = noise * torch.linspace(0.5, 3, 6)[:, None, None] + torch.arange(6.0)[:, None, None]
-    from latentlab.measures.batch import Batch
-
     tally = MEASURES.make("sec").begin(PLAIN)
     for first in range(0, 160, 8):
         batch = Batch(linear_vae, PLAIN, torch.zeros(8, 3, 64, 64), ("",) * 8, first)
@@ -161,3 +161,15 @@ def test_latent_statistics_of_few_images_have_no_interval(linear_vae: LinearVAE,
     for name in ("latent_std", "latent_mean"):
         assert (values[name].low, values[name].high) == (None, None)
         assert "it needs 5" in values[name].note
+
+
+def test_profiles_are_means_of_the_images_that_were_taken(linear_vae: LinearVAE) -> None:
+    images = torch.stack([smooth_image(seed=seed) for seed in range(2)])
+    whole, other = (MEASURES.make("spectrum").begin(PLAIN) for _ in range(2))
+    whole.add(Batch(linear_vae, PLAIN, images, ("0", "1")))
+    other.add(Batch(linear_vae, PLAIN, images, ("0", "1")))
+    small = Batch(linear_vae, PLAIN, images[:1, :, :4, :4], ("2",), 2)
+    other.leave_out(small, ShapeError("a small image", "a larger one", "leave it out"))
+    found = other.finish()
+    assert repr(found.curves) == repr(whole.finish().curves), "NaN is not equal to itself"
+    assert "1 image left out: Got a small image" in found.values["latent_slope"].note

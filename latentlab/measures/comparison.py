@@ -40,7 +40,7 @@ class Difference:
     first, other : int, numbers of the models; the value is first − other
     value : float
     low, high : ends of an interval that holds together with those of all other differences in
-        95 % of cases; None where a value is not from single images
+        95 % of cases; None where a value is not from single images, or is the same in nearly all
     n : int, images that both have
     better : number of the better model; None if neither is, or it cannot be told
     """
