@@ -1,10 +1,11 @@
-"""Whether latents have the scale that a diffusion model expects: a deviation of about 1."""
+"""Whether latents have the scale that a diffusion model expects: a deviation of about 1.
+
+This module does not import torch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-
-from latentlab.loaders.normalization import Affine
 
 FAR = 4.0
 """Factor from 1 that is called far: photos in published models have deviations from 0.5 to 2."""
@@ -42,6 +43,8 @@ measures one
     line = f"{name}: standard deviation {deviation:.2g} in model space"
     if not is_far_from_one(deviation):
         return line
+    from latentlab.loaders.normalization import Affine
+
     factor = f" (× {1 / deviation:.2g} would give 1)" if deviation > 0 else ""
     without = "" if normalization.startswith(Affine().describe()) else "MODEL@none leaves it out, "
     return (
