@@ -15,7 +15,7 @@ from tiny_families import DEVIATIONS, MEANS, blocks
 from tiny_models import save_tiny
 
 import latentlab
-from latentlab.errors import ShapeError, UsageError
+from latentlab.errors import MemoryLimitError, ShapeError, UsageError
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods.sampling import neighborhood
 
@@ -121,6 +121,37 @@ def test_frames_of_a_video_model_leave_the_first_latent_out(tmp_path: Path) -> N
         neighborhood(
             vae, latents[0], "frames", video=str(save_clip(tmp_path / "short.gif", 4)), n_samples=9
         )
+
+
+def test_a_clip_too_large_for_memory_is_refused_before_it_is_encoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vae, _ = load("AutoencoderKLWan", tmp_path)
+    # Wan's encoder takes four frames at a time, so that more of them need no more memory.
+    few, many = (vae.clip_activation_bytes(count, 64, 64) for count in (5, 17))
+    assert few == many > 0
+    video = save_clip(tmp_path / "clip.gif", 9)
+    monkeypatch.setenv("LATENTLAB_MEMORY_GB", str(vae.clip_activation_bytes(9, 128, 128) / 2e9))
+    with pytest.raises(MemoryLimitError, match=r"encoding 9 frames of 128×128 pixels.*n_frames"):
+        latentlab.encode_clip(vae, video, 128)
+    assert len(latentlab.encode_clip(vae, video, 64)) == 3
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("out of memory"), ValueError("no")])
+def test_exhausted_memory_does_not_make_a_model_one_of_images(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vae, _ = load("AutoencoderKLWan", tmp_path)
+
+    def fail(clip: torch.Tensor) -> None:
+        raise error
+
+    monkeypatch.setattr(vae, "_encode_clip", fail)
+    if isinstance(error, ValueError):
+        assert vae.time_stride == 0
+        return
+    with pytest.raises(MemoryLimitError, match="a clip of 49 frames"):
+        _ = vae.time_stride
 
 
 def test_a_clip_and_its_traversal_work_on_the_command_line(

@@ -16,9 +16,12 @@ from latentlab.errors import ImageError
 from latentlab.images.reading import read_frames
 from latentlab.latents import Latent, Posterior
 from latentlab.loaders.base import LatentVAE
+from latentlab.machine.memory import available_memory, check_memory, memory_errors
 
 if TYPE_CHECKING:
     from latentlab.images.fit import Size
+
+_ADVICE = "lower --size, pass fewer frames (n_frames, --samples), or choose another --device"
 
 
 def encode_clip(
@@ -41,6 +44,7 @@ def encode_clip(
     ------
     ImageError : the clip cannot be read, or is too short for one latent.
     MissingExtraError : a video file without the extra ``video``.
+    MemoryLimitError : the clip is too large for this machine.
     NonFiniteError : the model returned NaN.
 
     Examples
@@ -85,10 +89,16 @@ def encode_clip_batch(vae: LatentVAE, frames: Tensor) -> Posterior:
 
     Raises
     ------
+    MemoryLimitError : the clip is too large for this machine.
     NonFiniteError : the model returned NaN, as float16 does for some families.
     ShapeError : another number of frames than ``vae.clip_rule`` says.
     """
-    with torch.inference_mode():
+    count, _, height, width = frames.shape
+    what = f"encoding {count} frames of {height}×{width} pixels with {vae.spec.name}"
+    # As for images: no VAE needs 32 kB per pixel, and a GPU raises an error by itself.
+    if not vae.runs_aside and frames[:, 0].numel() * 2**15 > available_memory():
+        check_memory(vae.clip_activation_bytes(count, height, width), what, _ADVICE)
+    with torch.inference_mode(), memory_errors(what, _ADVICE):
         found = vae.encode_clip(frames)
     mean = found.mean.cpu().clone()
     check_finite(mean, f"latents from {vae.spec.name} in {vae.dtype}")

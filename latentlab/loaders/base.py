@@ -9,7 +9,7 @@ shapes, devices and dtypes are handled here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -249,9 +249,28 @@ class LatentVAE(ABC):
         """
         return int(self._activation_bytes_per_pixel * height * width)
 
+    def clip_activation_bytes(self, count: int, height: int, width: int) -> int:
+        """Return roughly how many bytes of activations encoding a clip of H×W pixels needs.
+
+        Measured like :meth:`activation_bytes`, on a small clip of as many frames, because some
+        models encode a clip a few frames at a time, and others all at once.
+        """
+        clip = torch.zeros(count, 3, self._small_side, self._small_side)
+        largest = self._measure(lambda: self.encode_clip(clip))
+        return int(2 * largest / self._small_side**2 * height * width)
+
+    @property
+    def _small_side(self) -> int:
+        return self.only_side or self.spec.multiple * max(1, 64 // self.spec.multiple)
+
     @cached_property
     def _activation_bytes_per_pixel(self) -> float:
-        side = self.only_side or self.spec.multiple * max(1, 64 // self.spec.multiple)
+        side = self._small_side
+        images = torch.zeros(1, self.image_channels, side, side)
+        return 2 * self._measure(lambda: self.decode(self.encode(images).mean)) / side**2
+
+    def _measure(self, run: Callable[[], object]) -> int:
+        """Return the most bytes that go into and come out of one layer while something runs."""
         largest = 0
 
         def measure(_: nn.Module, inputs: tuple[object, ...], output: object) -> None:
@@ -264,11 +283,11 @@ class LatentVAE(ABC):
         hooks = [leaf.register_forward_hook(measure) for leaf in leaves]
         try:
             with torch.inference_mode():
-                self.decode(self.encode(torch.zeros(1, self.image_channels, side, side)).mean)
+                run()
         finally:
             for hook in hooks:
                 hook.remove()
-        return 2 * largest / side**2
+        return largest
 
     @abstractmethod
     def _encode(self, images: Tensor) -> tuple[Tensor, Tensor | None]:

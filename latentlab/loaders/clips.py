@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from latentlab.loaders.diffusers_vae import DiffusersVAE
+from latentlab.machine.memory import memory_errors
 
 _FRAMES = 48
 """Divisible by every number of frames that a published model makes one latent of."""
@@ -28,7 +29,8 @@ class ClipVAE(DiffusersVAE):
         alone = int(self.first_frame_alone)
         clip = torch.zeros(1, 3, _FRAMES + alone, side, side, dtype=self.image_dtype)
         try:
-            with torch.inference_mode():
+            what = f"a clip of {_FRAMES + alone} frames of {side}×{side} pixels"
+            with torch.inference_mode(), memory_errors(what, "choose another --device"):
                 count = self._encode_clip(clip.to(self.device))[0].shape[2] - alone
         except _REFUSED:
             return 0
