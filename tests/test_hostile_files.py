@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import pickle
+import resource
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
 from latentlab.errors import FileError, WeightsError
-from latentlab.loaders import load_vae
+from latentlab.loaders import load_vae, pickles
 from latentlab.loaders.weights import read_tensors
 from latentlab.store.containers import Place, arrays_in
 
@@ -54,3 +59,27 @@ def test_latents_with_countless_names_are_refused(tmp_path: Path, content: Any) 
     torch.save(content, tmp_path / "a.pt")
     with pytest.raises(FileError, match=r"a\.pt, which holds more than .* inside one another"):
         arrays_in(place(tmp_path / "a.pt"))
+
+
+FILL_MEMORY = {
+    "memo": b"\x80\x02Nr\xff\xff\xff\xff0cfoo\nBar\n.",
+    "bytes": b"\x80\x05cfoo\nBar\n\x96" + (2**36).to_bytes(8, "little") + b"abc0.",
+}
+"""Kind → a pickle that a careless reader allocates 64 GB for."""
+
+
+@pytest.mark.parametrize("kind", FILL_MEMORY)
+def test_a_few_bytes_never_fill_the_memory(kind: str) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    used = psutil.Process().memory_info().vms
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, limits[1]))
+    try:
+        with suppress(EOFError):
+            assert pickles._load(io.BytesIO(FILL_MEMORY[kind])).__name__ == "Bar"
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+def test_long_arrays_of_bytes_beside_weights_are_read() -> None:
+    content = [bytearray(b"short"), bytearray(100_000)]
+    assert pickles._load(io.BytesIO(pickle.dumps(content, 5))) == content

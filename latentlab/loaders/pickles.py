@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 import pickletools
+import struct
 import warnings
 import zipfile
 from _compat_pickle import IMPORT_MAPPING
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -115,8 +116,23 @@ class StandIn(dict):  # type: ignore[type-arg]
     add = append
 
 
-class _Unpickler(pickle.Unpickler):
-    """pickle's reader, with stand-ins for every class that tensors do not need."""
+def _read_bytearray(reader: Any) -> None:
+    """Append an array of bytes, of which only as many are allocated as the file has."""
+    (size,) = struct.unpack("<Q", reader.read(8))
+    reader.append(bytearray(reader.read(size)))
+
+
+class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
+    """pickle's reader, with stand-ins for every class that tensors do not need.
+
+    It is the one in Python: the memo of the one in C is an array as long as the largest index in
+    the file, so that ten bytes would allocate 64 GB.
+    """
+
+    dispatch: ClassVar[dict[int, Any]] = {
+        **pickle._Unpickler.dispatch,  # type: ignore[attr-defined]
+        pickle.BYTEARRAY8[0]: _read_bytearray,
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what tensors need, or a stand-in; UnpicklingError for what runs commands."""
