@@ -5,18 +5,25 @@ from __future__ import annotations
 import io
 import pickle
 import resource
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import torch
+from PIL import Image
 
 from latentlab.errors import FileError, WeightsError
+from latentlab.images.fit import Fit
 from latentlab.loaders import load_vae, pickles
 from latentlab.loaders.weights import read_tensors
 from latentlab.store.containers import Place, arrays_in
+from latentlab.store.opening import open_source
+from latentlab.store.preparing import prepare
+from latentlab.store.sources import left_out
 
 
 def shared(levels: int) -> dict[str, Any]:
@@ -83,3 +90,76 @@ def test_a_few_bytes_never_fill_the_memory(kind: str) -> None:
 def test_long_arrays_of_bytes_beside_weights_are_read() -> None:
     content = [bytearray(b"short"), bytearray(100_000)]
     assert pickles._load(io.BytesIO(pickle.dumps(content, 5))) == content
+
+
+# Damaged archives
+
+
+def png(number: int = 0) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)).save(
+        content, "png"
+    )
+    return content.getvalue()
+
+
+def damaged_zip(path: Path, compression: int) -> Path:
+    """Write two images, the second of whose compressed bytes are damaged."""
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("a.png", png())
+        archive.writestr("b.png", png(1))
+    content = bytearray(path.read_bytes())
+    start = content.rindex(b"b.png", 0, content.index(b"PK\x01\x02")) + len("b.png")
+    content[start : start + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_member_is_one_image_and_the_others_are_read(
+    tmp_path: Path, compression: int
+) -> None:
+    damaged_zip(tmp_path / "x.zip", compression)
+    source = open_source(tmp_path / "x.zip")
+    assert [entry.path for entry in source.entries()] == ["x.zip/a.png", "x.zip/b.png"]
+    assert not prepare(source, Fit(4), "x.zip/a.png").problem
+    assert "cannot be unpacked" in prepare(source, Fit(4), "x.zip/b.png").problem
+
+
+def test_a_member_that_cannot_be_opened_is_counted_and_the_others_are_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for name in ("a.png", ".", "unknown", "secret"):
+            archive.writestr(name, png())
+    content = bytearray((tmp_path / "x.zip").read_bytes())
+    for name, field, value in ((b"unknown", 10, 77), (b"secret", 8, 1)):
+        entry = content.rindex(name) - 46
+        content[entry + field] = value
+        content[content.index(name) - 30 + field - 2] = value
+    (tmp_path / "x.zip").write_bytes(content)
+    source = open_source(tmp_path / "x.zip")
+    assert [entry.path for entry in source.entries()] == ["x.zip/a.png", "x.zip/."]
+    assert left_out(source) == {"member that cannot be unpacked": 2}
+
+
+def test_weights_whose_list_of_members_is_gone_are_damaged(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(3)}, tmp_path / "a.pt")
+    content = bytearray((tmp_path / "a.pt").read_bytes())
+    start = content.index(b"PK\x01\x02")
+    content[start : start + 40] = bytes(40)
+    (tmp_path / "a.pt").write_bytes(content)
+    with pytest.raises(WeightsError, match="truncated or not a weights file"):
+        read_tensors(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_a_damaged_array_names_its_file(tmp_path: Path, compression: int) -> None:
+    array = io.BytesIO()
+    np.save(array, np.random.default_rng(0).standard_normal((3, 4, 6, 6)))
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", compression) as archive:
+        archive.writestr("latents.npy", array.getvalue())
+    content = bytearray((tmp_path / "x.npz").read_bytes())
+    start = content.index(b"latents.npy") + len("latents.npy")
+    content[start : start + 40] = b"\xff" * 40
+    (tmp_path / "x.npz").write_bytes(content)
+    with pytest.raises(FileError, match=r"x\.npz, which cannot be read"):
+        arrays_in(place(tmp_path / "x.npz"))

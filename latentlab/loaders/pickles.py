@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import torch
 
 from latentlab.errors import WeightsError
+from latentlab.machine.files import ARCHIVE_DAMAGE
 
 _TENSORS = {
     "torch": ("Size", "device", "Tensor"),
@@ -130,7 +131,7 @@ class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
     """
 
     dispatch: ClassVar[dict[int, Any]] = {
-        **pickle._Unpickler.dispatch,  # type: ignore[attr-defined]
+        **pickle._Unpickler.dispatch,
         pickle.BYTEARRAY8[0]: _read_bytearray,
     }
 
@@ -210,9 +211,15 @@ def _is_pickle(path: Path) -> bool:
 
 
 def _is_plain(path: Path) -> bool:
-    """Return whether nothing in an archive is compressed; WeightsError for a zip bomb."""
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
+    """Return whether nothing in an archive is compressed.
+
+    WeightsError for a zip bomb, UnpicklingError for a damaged list of members.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except ARCHIVE_DAMAGE as error:
+        raise pickle.UnpicklingError(f"a damaged zip archive ({error})") from error
     unpacked, size = sum(entry.file_size for entry in entries), path.stat().st_size
     if unpacked > LARGEST_GROWTH * size:
         raise WeightsError(

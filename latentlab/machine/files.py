@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
+from zipfile import BadZipFile
 
 from latentlab.errors import FileError
+
+try:
+    from lzma import LZMAError
+except ImportError:  # a Python that was built without it reads no such archive
+    LZMAError = zlib.error  # type: ignore[misc,assignment]
+
+ARCHIVE_DAMAGE = (
+    *(ArithmeticError, EOFError, LookupError, OSError, RuntimeError, ValueError),
+    *(BadZipFile, LZMAError, struct.error, zlib.error),
+)
+"""What readers of archives raise for damaged bytes, passwords and unknown compressions."""
 
 
 @contextmanager

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latentlab.errors import FileError, LatentlabError, ShapeError, UsageError
 from latentlab.latents import Progress
+from latentlab.machine.files import ARCHIVE_DAMAGE
 from latentlab.measures.base import TooFewError
 from latentlab.metrics.beta_vae import beta_vae_score
 from latentlab.metrics.dci import dci
@@ -33,9 +32,6 @@ ROTATIONS = 3
 FEWEST = 100
 MOST = 15_000
 """Rows that are used, as in disentanglement_lib: 10,000 to train and 5,000 to test."""
-
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, BadZipFile, zlib.error)
-"""What NumPy raises for a file that is no .npz, or not all of one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +101,7 @@ def read_codes(path: Path) -> Codes:
                 raise ValueError("one array, as numpy.save writes it")
             with arrays:
                 return Codes(arrays["codes"], arrays["factors"], path.stem)
-    except _DAMAGE as error:
+    except ARCHIVE_DAMAGE as error:
         raise FileError(
             f"{path} ({error})",
             "an .npz file with the arrays codes (N, L) and factors (N, K)",

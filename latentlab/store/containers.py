@@ -24,6 +24,7 @@ from torch import Tensor
 from latentlab.errors import FileError
 from latentlab.loaders.pickles import MOST_ENTRIES, walk
 from latentlab.loaders.weights import DAMAGE
+from latentlab.machine.files import ARCHIVE_DAMAGE
 
 SUFFIXES = (".npy", ".npz", ".pt", ".pth", ".safetensors")
 Rows = Callable[[int], Iterator[Tensor]]
@@ -137,7 +138,7 @@ def readable(place: Place) -> Iterator[None]:
             "is a pickle that wants to run code, or damaged",
             "save its tensors as .safetensors or .npy with the program that wrote it",
         ) from error
-    except (*DAMAGE, RuntimeError, zipfile.BadZipFile, SafetensorError) as error:
+    except (*DAMAGE, *ARCHIVE_DAMAGE, SafetensorError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise _fault(place, f"cannot be read ({first})") from error
 

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from latentlab.errors import FileError, ImageError
 from latentlab.images.formats import HEAD, is_image, kind_of_file
+from latentlab.machine.files import ARCHIVE_DAMAGE
 from latentlab.store.sources import Entry
 
 
@@ -78,7 +79,7 @@ def _members(path: Path) -> tuple[dict[str, tuple[int, int]], Counter[str]]:
                 else:
                     others[kind_of_file(name)] += 1
             _check_end(path, archive.offset)
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, *ARCHIVE_DAMAGE) as error:
         raise ImageError(
             f"{path}, which cannot be read as a tar file ({error})",
             "a whole, uncompressed tar file",

@@ -12,11 +12,11 @@ from typing import ClassVar
 
 from latentlab.errors import FileError, ImageError
 from latentlab.images.formats import HEAD, is_image, kind_of_file
+from latentlab.machine.files import ARCHIVE_DAMAGE
 from latentlab.store.sources import Entry
 
 _MOST_BYTES = 2**30
 """No image file is larger; a member that claims to be would fill the memory."""
-_DAMAGE = (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, ValueError, EOFError)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Zips:
         try:
             with _opened(self.root / name).open(inside) as file:
                 return file.read(size)
-        except _DAMAGE as error:
+        except ARCHIVE_DAMAGE as error:
             raise ImageError(
                 f"{path}, which cannot be unpacked ({error})", "a whole member", "copy it again"
             ) from error
@@ -79,21 +79,29 @@ def _members(path: Path) -> tuple[dict[str, int], Counter[str]]:
         archive = _opened(path)
         for member in archive.infolist():
             name = PurePosixPath(member.filename)
-            if member.is_dir() or name.name.startswith(".") or name.parts[0] == "__MACOSX":
+            if member.is_dir() or name.name.startswith(".") or name.parts[:1] == ("__MACOSX",):
                 continue
             if member.filename in found:
                 others["second member of one name"] += 1
-            elif is_image(name, partial(_head, archive, member)):
+            elif (what := _kind(archive, name, member)) is None:
                 found[member.filename] = member.file_size
             else:
-                others[kind_of_file(name)] += 1
-    except _DAMAGE as error:
+                others[what] += 1
+    except ARCHIVE_DAMAGE as error:
         raise ImageError(
             f"{path}, which cannot be read as a zip file ({error})",
             "a whole zip file without a password",
             "copy it again, or unpack it into a folder",
         ) from error
     return found, others
+
+
+def _kind(archive: zipfile.ZipFile, name: PurePosixPath, member: zipfile.ZipInfo) -> str | None:
+    """Return how a member that is no image is counted; None for an image."""
+    try:
+        return None if is_image(name, partial(_head, archive, member)) else kind_of_file(name)
+    except ARCHIVE_DAMAGE:
+        return "member that cannot be unpacked"
 
 
 def _head(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
