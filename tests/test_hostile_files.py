@@ -103,13 +103,14 @@ def png(number: int = 0) -> bytes:
     return content.getvalue()
 
 
-def damaged_zip(path: Path, compression: int) -> Path:
-    """Write two images, the second of whose compressed bytes are damaged."""
+def zip_with_damage(path: Path, members: dict[str, bytes], compression: int) -> Path:
+    """Write files, the last of whose compressed bytes are damaged behind LZMA's options."""
     with zipfile.ZipFile(path, "w", compression) as archive:
-        archive.writestr("a.png", png())
-        archive.writestr("b.png", png(1))
+        for name, member in members.items():
+            archive.writestr(name, member)
     content = bytearray(path.read_bytes())
-    start = content.rindex(b"b.png", 0, content.index(b"PK\x01\x02")) + len("b.png")
+    name = [*members][-1].encode()
+    start = content.index(name) + len(name) + (9 if compression == zipfile.ZIP_LZMA else 0)
     content[start : start + 40] = b"\xff" * 40
     path.write_bytes(content)
     return path
@@ -119,8 +120,8 @@ def damaged_zip(path: Path, compression: int) -> Path:
 def test_a_damaged_member_is_one_image_and_the_others_are_read(
     tmp_path: Path, compression: int
 ) -> None:
-    damaged_zip(tmp_path / "x.zip", compression)
-    source = open_source(tmp_path / "x.zip")
+    images = {"a.png": png(), "b.png": png(1)}
+    source = open_source(zip_with_damage(tmp_path / "x.zip", images, compression))
     assert [entry.path for entry in source.entries()] == ["x.zip/a.png", "x.zip/b.png"]
     assert not prepare(source, Fit(4), "x.zip/a.png").problem
     assert "cannot be unpacked" in prepare(source, Fit(4), "x.zip/b.png").problem
@@ -155,11 +156,6 @@ def test_weights_whose_list_of_members_is_gone_are_damaged(tmp_path: Path) -> No
 def test_a_damaged_array_names_its_file(tmp_path: Path, compression: int) -> None:
     array = io.BytesIO()
     np.save(array, np.random.default_rng(0).standard_normal((3, 4, 6, 6)))
-    with zipfile.ZipFile(tmp_path / "x.npz", "w", compression) as archive:
-        archive.writestr("latents.npy", array.getvalue())
-    content = bytearray((tmp_path / "x.npz").read_bytes())
-    start = content.index(b"latents.npy") + len("latents.npy")
-    content[start : start + 40] = b"\xff" * 40
-    (tmp_path / "x.npz").write_bytes(content)
+    zip_with_damage(tmp_path / "x.npz", {"latents.npy": array.getvalue()}, compression)
     with pytest.raises(FileError, match=r"x\.npz, which cannot be read"):
         arrays_in(place(tmp_path / "x.npz"))

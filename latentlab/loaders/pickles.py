@@ -123,7 +123,7 @@ def _read_bytearray(reader: Any) -> None:
     reader.append(bytearray(reader.read(size)))
 
 
-class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
+class _Unpickler(pickle._Unpickler):
     """pickle's reader, with stand-ins for every class that tensors do not need.
 
     It is the one in Python: the memo of the one in C is an array as long as the largest index in
