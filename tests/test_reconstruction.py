@@ -19,7 +19,7 @@ from tiny_models import save_tiny
 
 import latentlab
 from latentlab.encoding.encoder import encode
-from latentlab.errors import ShapeError, UsageError
+from latentlab.errors import MemoryLimitError, ShapeError, UsageError
 from latentlab.images.image import Image
 from latentlab.images.reading import read_image
 from latentlab.latents import Latent
@@ -121,6 +121,30 @@ def test_alpha_is_encoded_where_the_model_has_it(tmp_path: Path) -> None:
     assert len(facts["psnr_over"]) == 9
     with pytest.warns(UserWarning, match="opaque image over white"):
         latentlab.neighborhood(vae, latent, "augment", n_samples=2)
+
+
+def test_transparent_reconstructions_have_the_guards_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_tiny("AutoencoderKLQwenImage", tmp_path / "qwen", input_channels=4)
+    vae = latentlab.load_vae(tmp_path / "qwen", device="cpu")
+    latent = latentlab.encode(vae, rgba_image())
+    right = latentlab.reconstruct(vae, latent).decoded_rgba
+    assert right is not None
+
+    def exhaust(latents: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vae, "_decode_rgba", exhaust)
+        with pytest.raises(MemoryLimitError, match="decoding 32×32 pixels"):
+            latentlab.reconstruct(vae, latent)
+    half = vae.cast(torch.float16)
+    monkeypatch.setattr(half, "_decode_rgba", lambda z: torch.full((1, 4, 32, 32), torch.nan))
+    with pytest.warns(UserWarning, match="float32 was used instead"):
+        again = latentlab.reconstruct(half, latent).decoded_rgba
+    assert again is not None
+    torch.testing.assert_close(again, right, atol=5e-3, rtol=0)  # weights rounded to float16
 
 
 def test_alpha_is_laid_over_white_where_the_model_has_none() -> None:

@@ -207,17 +207,19 @@ def encode_each(vae: LatentVAE, batches: Iterable[Tensor]) -> Iterator[Tensor]:
         yield posterior.mean
 
 
-def decode_each(vae: LatentVAE, latents: Tensor) -> Iterator[Tensor]:
+def decode_each(vae: LatentVAE, latents: Tensor, *, rgba: bool = False) -> Iterator[Tensor]:
     """Yield the image (3, H, W), on the CPU and not clamped, of each latent (n, C, h, w).
 
-    Memory and float16 are handled as in :func:`encode_batch`. On CUDA images are copied while the
-    next are decoded.
+    With ``rgba`` it is (4, H, W) with the opacity, of a model that ``takes_alpha``. Memory and
+    float16 are handled as in :func:`encode_batch`. On CUDA images are copied while the next are
+    decoded.
 
     Raises
     ------
     NonFiniteError : the model returned NaN.
     MemoryLimitError : one image is too large for this machine.
     """
+    run = vae.decode_rgba if rgba else vae.decode
     height, width = vae.spec.image_size(latents.shape[-2:])
     what = f"decoding {height}×{width} pixels with {vae.spec.name}"
     _check_room(vae, height, width, what)
@@ -226,13 +228,14 @@ def decode_each(vae: LatentVAE, latents: Tensor) -> Iterator[Tensor]:
     sent = (
         send_to_cpu(part)
         for batch in batches
-        for part in run_halving(vae.decode, pinned(batch, vae), what)
+        for part in run_halving(run, pinned(batch, vae), what)
     )
     done = 0
     for images in one_ahead(sent, ahead=vae.runs_aside):
         if _overflows(vae, images):
             _warn_of_float16("decode", vae)
-            yield from decode_each(vae.in_float32, latents[done : done + len(images)])
+            again = latents[done : done + len(images)]
+            yield from decode_each(vae.in_float32, again, rgba=rgba)
         else:
             check_finite(images, f"images from {vae.spec.name} in {vae.dtype}")
             yield from images

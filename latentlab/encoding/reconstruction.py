@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from latentlab.encoding.encoder import check_finite, decode, encode
+from latentlab.encoding.encoder import decode, decode_each, encode
 from latentlab.errors import UsageError
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
@@ -170,9 +170,7 @@ def reconstruct(
     rgba = latent.image.rgba if vae.takes_alpha else None
     if rgba is None:
         return Reconstruction(latent, latent.image.pixels, decode(vae, latent).clamp(-1, 1))
-    with torch.inference_mode():
-        decoded = vae.decode_rgba(latent.values[None])[0].cpu().clone().clamp(-1, 1)
-    check_finite(decoded, f"images from {vae.spec.name} in {vae.dtype}")
+    decoded = next(decode_each(vae, latent.values[None], rgba=True)).clamp(-1, 1)
     white = BACKGROUNDS["white"]
     return Reconstruction(latent, blend(rgba, white), blend(decoded, white), rgba, decoded)
 

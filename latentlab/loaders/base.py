@@ -110,6 +110,11 @@ class LatentVAE(ABC):
         ShapeError : not a 4-D batch with ``spec.channels`` channels, or h and w that are not
             multiples of ``spec.multiple / spec.stride``.
         """
+        self._check_latents(latents)
+        images = self._decode(self._place(latents, self.dtype)).float()
+        return to_rgb(images) if images.shape[1] == self.image_channels else images
+
+    def _check_latents(self, latents: Tensor) -> None:
         cells = self.spec.multiple // self.spec.stride if self.spec.has_grid else 1
         advice = "pass a latent that this model encoded"
         self._check_batch("latents", latents, self.spec.channels, cells, advice)
@@ -117,8 +122,6 @@ class LatentVAE(ABC):
             self._check_side("latents", latents, (self.only_side or 0) // self.spec.stride)
         elif tuple(latents.shape[2:]) != (1, self.spec.tokens):
             raise ShapeError(f"latents of shape {tuple(latents.shape)}", self._tokens(), advice)
-        images = self._decode(self._place(latents, self.dtype)).float()
-        return to_rgb(images) if images.shape[1] == self.image_channels else images
 
     @property
     def takes_alpha(self) -> bool:
@@ -126,7 +129,7 @@ class LatentVAE(ABC):
         return self.image_channels == RGBA
 
     def decode_rgba(self, latents: Tensor) -> Tensor:
-        """Return images with their opacity (B, 4, H, W), as :meth:`decode` does.
+        """Return images with their opacity (B, 4, H, W), the colors as they are behind it.
 
         Raises
         ------
@@ -136,15 +139,12 @@ class LatentVAE(ABC):
             raise ShapeError(
                 f"decode_rgba of {self.spec.name}", "a model with an alpha channel", "call decode"
             )
-        if self.image_channels == RGBA:
-            return self._decode(self._place(latents, self.dtype)).float()
-        opaque = self.decode(latents)
-        opacity = self._decode_alpha(self._place(latents, self.dtype)).float()
-        return torch.cat([opaque, opacity], 1)
+        self._check_latents(latents)
+        return self._decode_rgba(self._place(latents, self.dtype)).float()
 
-    def _decode_alpha(self, latents: Tensor) -> Tensor:
-        """Return the opacity (B, 1, H, W) in [−1, 1] of model-space latents."""
-        raise NotImplementedError
+    def _decode_rgba(self, latents: Tensor) -> Tensor:
+        """Return colors and opacity (B, 4, H, W) in [−1, 1] of latents, as :meth:`_decode`."""
+        return self._decode(latents)
 
     @property
     def is_compiled(self) -> bool:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from latentlab.latents import LatentSpec
 from latentlab.loaders.clips import ClipVAE
+from latentlab.loaders.image_channels import to_rgb
 from latentlab.loaders.registered import FAMILIES
 
 
@@ -45,7 +46,9 @@ class QwenImageVAE(ClipVAE):
     @classmethod
     def read_notes(cls, module: Any) -> tuple[str, ...]:
         """Return what happens to the alpha channel, if there is one."""
-        note = "images without transparency are encoded as opaque; the decoded alpha is left out"
+        note = (
+            "images without transparency are encoded as opaque; decoded ones are blended on white"
+        )
         return (note,) if _has_alpha(module.config) else ()
 
     @classmethod
@@ -78,10 +81,10 @@ class QwenImageVAE(ClipVAE):
         return _has_alpha(self.module.config)
 
     def _run_decoder(self, latents: Tensor) -> Tensor:
-        return self._decode_all(latents)[:, :3]
+        return to_rgb(self._decode_all(latents))
 
-    def _decode_alpha(self, latents: Tensor) -> Tensor:
-        return self._decode_all(self.normalization.from_model(latents))[:, 3:]
+    def _decode_rgba(self, latents: Tensor) -> Tensor:
+        return self._decode_all(self.normalization.from_model(latents))
 
     def _decode_all(self, latents: Tensor) -> Tensor:
         from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
