@@ -23,7 +23,7 @@ from latentlab.loaders.weights import read_tensors
 from latentlab.store.containers import Place, arrays_in
 from latentlab.store.opening import open_source
 from latentlab.store.preparing import prepare
-from latentlab.store.sources import left_out
+from latentlab.store.sources import Entry, left_out
 
 
 def shared(levels: int) -> dict[str, Any]:
@@ -159,3 +159,14 @@ def test_a_damaged_array_names_its_file(tmp_path: Path, compression: int) -> Non
     zip_with_damage(tmp_path / "x.npz", {"latents.npy": array.getvalue()}, compression)
     with pytest.raises(FileError, match=r"x\.npz, which cannot be read"):
         arrays_in(place(tmp_path / "x.npz"))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_of_two_members_of_one_name_the_last_is_read_whole(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for name, content in (("a.png", b"short"), ("b", png()), ("a.png", png(1)), ("b", b"text")):
+            archive.writestr(name, content)
+    source = open_source(tmp_path / "x.zip")
+    assert [*source.entries()] == [Entry("x.zip/a.png", len(png(1)))]
+    assert source.read("x.zip/a.png") == png(1)
+    assert left_out(source) == {"member whose name comes again": 2, "without suffix": 1}

@@ -38,8 +38,8 @@ class Zips:
 
     def entries(self) -> Iterator[Entry]:
         for name in self.names:
-            for inside, size in _members(self.root / name)[0].items():
-                yield Entry(f"{name}/{inside}", size)
+            for inside, member in _members(self.root / name)[0].items():
+                yield Entry(f"{name}/{inside}", member.file_size)
 
     def left_out(self) -> Mapping[str, int]:
         """Return kind → number of the members that are no images."""
@@ -47,17 +47,18 @@ class Zips:
 
     def read(self, path: str) -> bytes:
         name, _, inside = path.partition("/")
-        size = _members(self.root / name)[0].get(inside) if name in self.names else None
-        if size is None:
+        member = _members(self.root / name)[0].get(inside) if name in self.names else None
+        if member is None:
             raise FileError(
                 f"{path}, which is not in the zip files", "an image in them", "put it back"
             )
+        size = member.file_size
         if size > _MOST_BYTES:
             raise ImageError(
                 f"{path}, which claims {size / 1e9:,.1f} GB", "an image file", "do not trust it"
             )
         try:
-            with _opened(self.root / name).open(inside) as file:
+            with _opened(self.root / name).open(member) as file:
                 return file.read(size)
         except ARCHIVE_DAMAGE as error:
             raise ImageError(
@@ -71,20 +72,24 @@ def _opened(path: Path) -> zipfile.ZipFile:
 
 
 @lru_cache(maxsize=1)
-def _members(path: Path) -> tuple[dict[str, int], Counter[str]]:
-    """Return the size in bytes of each image in a zip file, and the kinds of other members."""
-    found: dict[str, int] = {}
+def _members(path: Path) -> tuple[dict[str, zipfile.ZipInfo], Counter[str]]:
+    """Return the image behind each name in a zip file, and the kinds of other members.
+
+    Of several members of one name the last counts, as it stays when they are unpacked.
+    """
+    found: dict[str, zipfile.ZipInfo] = {}
     others: Counter[str] = Counter()
     try:
         archive = _opened(path)
+        last = {member.filename: member for member in archive.infolist()}
         for member in archive.infolist():
             name = PurePosixPath(member.filename)
             if member.is_dir() or name.name.startswith(".") or name.parts[:1] == ("__MACOSX",):
                 continue
-            if member.filename in found:
-                others["second member of one name"] += 1
+            if member is not last[member.filename]:
+                others["member whose name comes again"] += 1
             elif (what := _kind(archive, name, member)) is None:
-                found[member.filename] = member.file_size
+                found[member.filename] = member
             else:
                 others[what] += 1
     except ARCHIVE_DAMAGE as error:
