@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import resource
+import tarfile
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -170,3 +171,23 @@ def test_of_two_members_of_one_name_the_last_is_read_whole(tmp_path: Path) -> No
     assert [*source.entries()] == [Entry("x.zip/a.png", len(png(1)))]
     assert source.read("x.zip/a.png") == png(1)
     assert left_out(source) == {"member whose name comes again": 2, "without suffix": 1}
+
+
+def test_archives_of_other_kinds_in_a_folder_are_counted(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.addfile(member := tarfile.TarInfo("a.png"), io.BytesIO())
+        archive.addfile(member.replace(name="a.txt"), io.BytesIO())
+    for name in ("b.zip", "c.cbz", "d.parquet", "e.tar.gz", "._f.zip"):
+        (tmp_path / name).touch()
+    source = open_source(tmp_path)
+    assert [entry.path for entry in source.entries()] == ["a.tar/a.png"]
+    expected = {".zip": 1, ".cbz": 1, ".parquet": 1, ".gz": 1, ".txt": 1}
+    assert left_out(source) == expected
+
+
+def test_comic_books_in_a_folder_are_read(tmp_path: Path) -> None:
+    for name in ("a.cbz", "b.ZIP"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("page.png", png())
+    found = [entry.path for entry in open_source(tmp_path).entries()]
+    assert found == ["a.cbz/page.png", "b.ZIP/page.png"]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib import import_module
 from pathlib import Path, PurePath
@@ -99,6 +100,11 @@ def extra_format(head: bytes) -> str | None:
 def kind_of_file(name: PurePath) -> str:
     """Return how a file that is no image is counted: by its suffix."""
     return name.suffix.lower() or "without suffix"
+
+
+def count_files(names: Iterable[str]) -> Counter[str]:
+    """Return kind → number of files that are no images."""
+    return Counter(kind_of_file(PurePath(name)) for name in names)
 
 
 def count_kinds(kinds: Mapping[str, int]) -> str:

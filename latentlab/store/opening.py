@@ -15,6 +15,7 @@ from latentlab.store.zips import Zips
 MANIFEST = "store.json"
 """The file with the settings of a store."""
 
+_ZIPPED = (".zip", ".cbz")
 PACKED = {
     **dict.fromkeys((".gz", ".bz2", ".xz", ".tgz", ".tbz2", ".txz"), "tar xf {}"),
     ".zst": "tar --zstd -xf {}",
@@ -33,8 +34,9 @@ def open_source(path: str | Path, *, follow_links: bool = False) -> Source:
     """Return the images at a path.
 
     A folder is read with its subfolders. A tar, zip or parquet file is read without being unpacked,
-    and so are such files in a folder without images. A folder that Hugging Face's ``datasets``
-    wrote is read as a data set.
+    and so are such files in a folder without images: of several kinds the first of tar, zip and
+    parquet is read, and the others are counted as left out. A folder that Hugging Face's
+    ``datasets`` wrote is read as a data set.
 
     Parameters
     ----------
@@ -63,34 +65,39 @@ def open_source(path: str | Path, *, follow_links: bool = False) -> Source:
     folder = Folder(place, follow_links)
     packed = _packed_in(place)
     if packed and next(folder.entries(), None) is None:
-        return _archives(place, packed, place)
+        beside = tuple(name for names in packed[1:] for name in names)
+        return _archives(place, packed[0], place, beside)
     return folder
 
 
-def _packed_in(folder: Path) -> tuple[str, ...]:
-    """Return the archives of one kind in a folder: tar and zip files, or parquet files below it."""
+def _packed_in(folder: Path) -> list[tuple[str, ...]]:
+    """Return the archives in a folder, and parquet files below it, by kind; first what is read."""
     # Hidden ones are left out: macOS leaves files such as ._x.tar beside each tar file.
-    for pattern in (
-        "[!.]*.tar",
-        "[!.]*.zip",
-        "**/[!.]*.parquet",
-        *(f"[!.]*{one}" for one in PACKED),
-    ):
-        names = (file.relative_to(folder) for file in folder.glob(pattern) if file.is_file())
-        if found := tuple(sorted(name.as_posix() for name in names)):
-            return found
-    return ()
+    suffixes = {".tar", *_ZIPPED, *PACKED}
+    here = [file for file in folder.glob("[!.]*") if file.suffix.lower() in suffixes]
+    below = folder.glob("**/[!.]*.parquet")
+
+    def of(*wanted: str) -> list[Path]:
+        return [file for file in here if file.suffix.lower() in wanted]
+
+    kinds = (of(".tar"), of(*_ZIPPED), below, *map(of, PACKED))
+    found = [
+        tuple(sorted(one.relative_to(folder).as_posix() for one in files if one.is_file()))
+        for files in kinds
+    ]
+    return [names for names in found if names]
 
 
-def _archives(root: Path, names: tuple[str, ...], place: Path) -> Source:
+def _archives(
+    root: Path, names: tuple[str, ...], place: Path, beside: tuple[str, ...] = ()
+) -> Source:
     suffix = Path(names[0]).suffix.lower()
-    match suffix:
-        case ".tar":
-            return Tars(root, names)
-        case ".zip" | ".cbz":
-            return Zips(root, names)
-        case ".parquet":
-            return Parquets(root, names)
+    if suffix == ".tar":
+        return Tars(root, names, beside)
+    if suffix in _ZIPPED:
+        return Zips(root, names, beside)
+    if suffix == ".parquet":
+        return Parquets(root, names, beside)
     if advice := PACKED.get(suffix):
         file = quote(str(root / names[0]))
         raise ImageError(

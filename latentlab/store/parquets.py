@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, pairwise
@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
 from latentlab.errors import FileError, ImageError, MissingExtraError
-from latentlab.images.formats import HEAD, is_image
+from latentlab.images.formats import HEAD, count_files, is_image
 from latentlab.store.sources import Entry
 
 
@@ -26,10 +26,12 @@ class Parquets:
     ----------
     root : folder of the files
     names : of the files inside it, in order
+    beside : names of archives of other kinds there, which are not read
     """
 
     root: Path
     names: tuple[str, ...]
+    beside: tuple[str, ...] = ()
 
     kind: ClassVar[str] = "parquet"
 
@@ -40,6 +42,10 @@ class Parquets:
                 images = _images(self.root / name, group)
                 for row in range(first, end):
                     yield Entry(f"{name}#{row}", len(images[row - first] or b""))
+
+    def left_out(self) -> Mapping[str, int]:
+        """Return kind → number of the files beside."""
+        return count_files(self.beside)
 
     def read(self, path: str) -> bytes:
         name, _, row = path.rpartition("#")

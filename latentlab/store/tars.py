@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from latentlab.errors import FileError, ImageError
-from latentlab.images.formats import HEAD, is_image, kind_of_file
+from latentlab.images.formats import HEAD, count_files, is_image, kind_of_file
 from latentlab.machine.files import ARCHIVE_DAMAGE
 from latentlab.store.sources import Entry
 
@@ -26,10 +26,12 @@ class Tars:
     ----------
     root : folder of the tar files
     names : of the tar files, in order
+    beside : names of archives of other kinds there, which are not read
     """
 
     root: Path
     names: tuple[str, ...]
+    beside: tuple[str, ...] = ()
 
     kind: ClassVar[str] = "tar"
 
@@ -39,8 +41,8 @@ class Tars:
                 yield Entry(f"{name}/{inside}", size)
 
     def left_out(self) -> Mapping[str, int]:
-        """Return kind → number of the members that are no images."""
-        return sum((_members(self.root / name)[1] for name in self.names), Counter())
+        """Return kind → number of the members that are no images, and of the files beside."""
+        return sum((_members(self.root / name)[1] for name in self.names), count_files(self.beside))
 
     def read(self, path: str) -> bytes:
         name, _, inside = path.partition("/")

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from latentlab.errors import FileError, ImageError
-from latentlab.images.formats import HEAD, is_image, kind_of_file
+from latentlab.images.formats import HEAD, count_files, is_image, kind_of_file
 from latentlab.machine.files import ARCHIVE_DAMAGE
 from latentlab.store.sources import Entry
 
@@ -29,10 +29,12 @@ class Zips:
     ----------
     root : folder of the zip files
     names : of the zip files, in order
+    beside : names of archives of other kinds there, which are not read
     """
 
     root: Path
     names: tuple[str, ...]
+    beside: tuple[str, ...] = ()
 
     kind: ClassVar[str] = "zip"
 
@@ -42,8 +44,8 @@ class Zips:
                 yield Entry(f"{name}/{inside}", member.file_size)
 
     def left_out(self) -> Mapping[str, int]:
-        """Return kind → number of the members that are no images."""
-        return sum((_members(self.root / name)[1] for name in self.names), Counter())
+        """Return kind → number of the members that are no images, and of the files beside."""
+        return sum((_members(self.root / name)[1] for name in self.names), count_files(self.beside))
 
     def read(self, path: str) -> bytes:
         name, _, inside = path.partition("/")
