@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from latentlab.errors import FileError, WeightsError
+from latentlab.errors import FileError, ImageError, WeightsError
 from latentlab.images.fit import Fit
 from latentlab.loaders import load_vae, pickles
 from latentlab.loaders.weights import read_tensors
@@ -191,3 +191,48 @@ def test_comic_books_in_a_folder_are_read(tmp_path: Path) -> None:
             archive.writestr("page.png", png())
     found = [entry.path for entry in open_source(tmp_path).entries()]
     assert found == ["a.cbz/page.png", "b.ZIP/page.png"]
+
+
+# Parquet files
+
+
+def parquet(path: Path, images: list[bytes], **options: Any) -> Path:
+    pytest.importorskip("pyarrow")
+    from pyarrow import table
+    from pyarrow.parquet import write_table
+
+    write_table(table({"image": [{"bytes": one, "path": None} for one in images]}), path, **options)
+    return path
+
+
+@pytest.mark.parametrize("dictionary", [False, True], ids=["compressed", "repeated"])
+def test_a_row_group_that_unpacks_to_many_times_its_file_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dictionary: bool
+) -> None:
+    monkeypatch.setattr("latentlab.store.parquets._FREE_BYTES", 2**16)
+    image = png() + (b"" if dictionary else bytes(2**17))
+    count = 2000 if dictionary else 2
+    options = {"use_dictionary": dictionary, "compression": "zstd"}
+    path = parquet(tmp_path / "a.parquet", [image] * count, **options)
+    with pytest.raises(ImageError, match="row group of which unpacks from"):
+        [*open_source(path).entries()]
+
+
+def test_a_row_group_larger_than_the_memory_says_how_to_write_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = parquet(tmp_path / "a.parquet", [png(number) for number in range(9)])
+    monkeypatch.setattr("latentlab.store.parquets._MOST_BYTES", 1500)
+    with pytest.raises(ImageError, match="smaller row groups"):
+        [*open_source(path).entries()]
+    small = parquet(tmp_path / "b.parquet", [png(number) for number in range(9)], row_group_size=2)
+    assert [entry.size for entry in open_source(small).entries()] == [len(png(n)) for n in range(9)]
+
+
+def test_damaged_rows_are_an_image_error(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "a.parquet", [png(n) for n in range(99)], data_page_size=500)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 3000] = b"\xff" * 3000
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=r"whole parquet file.*download it again"):
+        [*open_source(path).entries()]

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
 from latentlab.errors import FileError, ImageError, MissingExtraError
 from latentlab.images.formats import HEAD, count_files, is_image
+from latentlab.machine.files import ARCHIVE_DAMAGE
 from latentlab.store.sources import Entry
+
+_FREE_BYTES = 2**26
+_EXPANSION = 50
+"""How many times the size of its file a row group may unpack to."""
+_MOST_BYTES = 2**32
+"""Most bytes of a row group, which is in memory at a time."""
+_MOST_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -60,17 +68,61 @@ class Parquets:
 
 @lru_cache(maxsize=1)
 def _images(path: Path, group: int) -> list[bytes | None]:
-    """Return the bytes of the images of one row group."""
-    file, column, _ = _parquet(path)
+    """Return the bytes of the images of one row group.
+
+    Raises
+    ------
+    ImageError : it is damaged, or too large for the memory.
+    """
+    file, column, ends = _parquet(path)
+    found: list[bytes | None] = []
+    total = 0
     try:
-        table = file.read_row_group(group, columns=[column])
+        unpacked = _unpacked_size(file, column, group)
+        _check_size(path, unpacked)
+        # A file says a value that is repeated only once, so that rows may unpack to more.
+        rows = min(_MOST_ROWS, max(1, _MOST_BYTES // max(1, unpacked)))
+        for batch in file.iter_batches(rows, row_groups=[group], columns=[column]):
+            values = _values(batch, column)
+            total += values.nbytes
+            _check_size(path, total)
+            found += values.to_pylist()
     except _damage() as error:
         raise _unreadable(path, error) from error
-    values = table.column(0).combine_chunks()
-    if "." in column:
-        values = values.field(0)
-    found: list[bytes | None] = values.to_pylist()
+    if len(found) != ends[group + 1] - ends[group]:
+        raise _unreadable(path, ValueError(f"{len(found):,} rows in row group {group}"))
     return found
+
+
+def _values(batch: Any, column: str) -> Any:
+    """Return the bytes of the rows of a batch."""
+    values = batch.column(0)
+    return values.field(0) if "." in column else values
+
+
+def _unpacked_size(file: Any, column: str, group: int) -> int:
+    """Return how many bytes a row group says that a column of it has."""
+    facts = file.metadata.row_group(group)
+    chunks = [facts.column(k) for k in range(facts.num_columns)]
+    return sum(one.total_uncompressed_size for one in chunks if one.path_in_schema == column)
+
+
+def _check_size(path: Path, unpacked: int) -> None:
+    """Raise ImageError for rows that fill the memory; image files hardly compress."""
+    size = path.stat().st_size
+    if unpacked > max(_FREE_BYTES, _EXPANSION * size):
+        raise ImageError(
+            f"{path}, a row group of which unpacks from {size / 1e6:,.1f} MB to more than"
+            f" {unpacked / 1e6:,.0f} MB",
+            "image files, which hardly compress",
+            "do not trust it",
+        )
+    if unpacked > _MOST_BYTES:
+        raise ImageError(
+            f"{path} with more than {unpacked / 1e9:,.1f} GB in a row group",
+            f"at most {_MOST_BYTES / 1e9:,.1f} GB",
+            "write it anew with smaller row groups",
+        )
 
 
 @lru_cache(maxsize=4)
@@ -123,25 +175,26 @@ def _image_columns(file: Any) -> list[str]:
 
 def _holds_images(file: Any, path: str) -> bool:
     """Return whether the first value of a column is an image; columns without any count."""
-    for batch in file.iter_batches(batch_size=16, columns=[path]):
-        values = batch.column(0)
-        for value in (values.field(0) if "." in path else values).to_pylist():
+    for batch in islice(file.iter_batches(batch_size=1, columns=[path]), 16):
+        for value in _values(batch, path).to_pylist():
             if value:
                 head = value[:HEAD]
                 return is_image(PurePath("value"), lambda head=head: head)  # type: ignore[misc]
-        break
     return "." in path
 
 
 def _damage() -> tuple[type[Exception], ...]:
     from pyarrow import ArrowException
 
-    return (ArrowException, OSError, ValueError)
+    return (ArrowException, *ARCHIVE_DAMAGE)
 
 
 def _unreadable(path: Path, error: Exception) -> ImageError:
-    return ImageError(
-        f"{path}, which cannot be read as parquet ({str(error).splitlines()[0][:120]})",
-        "a whole parquet file",
-        "download it again",
-    )
+    first = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+    if isinstance(error, PermissionError):
+        expected, advice = "a readable file", "change its permissions"
+    elif isinstance(error, NotImplementedError):
+        expected, advice = "what pyarrow reads", "write it anew, or unpack the images into a folder"
+    else:
+        expected, advice = "a whole parquet file", "copy or download it again"
+    return ImageError(f"{path}, which cannot be read as parquet ({first})", expected, advice)
