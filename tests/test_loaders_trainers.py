@@ -22,10 +22,10 @@ from tiny_models import ldm_tensors, save_tiny, shake, tiny_kl
 from torch import Tensor, nn
 
 from latentlab.errors import UsageError, WeightsError
-from latentlab.loaders import LatentVAE, load_vae
+from latentlab.loaders import LatentVAE, load_vae, scales
 from latentlab.loaders.configs import clean_config
 from latentlab.loaders.hub_cache import choose_files
-from latentlab.loaders.weights import read_tensors
+from latentlab.loaders.weights import hash_file, read_tensors
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 IMAGES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -239,6 +239,7 @@ def _statistics(value: Tensor) -> Tensor:
     return (value - mean) / deviation
 
 
+PROJECT = "model:\n  target: ldm.LatentDiffusion\n  params:\n    scale_factor: {}\n"
 STATED: dict[str, tuple[dict[str, Any], Callable[[Tensor], Tensor]]] = {
     "edm": (
         {"edm_mean": STATISTICS[0].view(1, 4, 1, 1), "edm_std": STATISTICS[1].view(1, 4, 1, 1)},
@@ -290,9 +291,60 @@ def test_a_scale_that_makes_no_sense_is_refused(tmp_path: Path, value: Any) -> N
 @pytest.mark.parametrize("name", ["a.yaml", "config.yaml"])
 def test_the_scale_of_a_project_beside_a_checkpoint(tmp_path: Path, name: str) -> None:
     torch.save({"state_dict": TENSORS}, tmp_path / "a.ckpt")
-    (tmp_path / name).write_text("model:\n  params:\n    scale_factor: 0.25  # measured\n")
+    (tmp_path / name).write_text(PROJECT.format("0.25  # measured"))
     vae = load_vae(tmp_path / "a.ckpt", device="cpu")
-    assert vae.origin.normalization == f"(z - 0) * 0.25 (scale_factor of {name})"
+    assert vae.origin.normalization == f"(z - 0) * 0.25 (model.params.scale_factor of {name})"
+
+
+@pytest.mark.parametrize(
+    "project",
+    [
+        "model:\n  nn.Upsample:\n    scale_factor: 2\n",
+        "model:\n  target: x.Y\n  params:\n    up:\n      scale_factor: 2\n",
+        "model:\n  params:\n    scale_factor: 2\n",
+        "model:\n  target: x.Y\ndata:\n  params:\n    scale_factor: 2\n",
+        "model:\n  target: x.Y\n  params:\n    - a: 1\n      scale_factor: 2\n",
+    ],
+)
+def test_other_factors_of_a_project_are_no_scale(tmp_path: Path, project: str) -> None:
+    torch.save({"state_dict": TENSORS}, tmp_path / "a.ckpt")
+    (tmp_path / "config.yaml").write_text(project)
+    with pytest.warns(UserWarning, match="assumed sd15"):
+        load_vae(tmp_path / "a.ckpt", device="cpu")
+
+
+@pytest.mark.parametrize("value", ["1.2.3", "${scale}", "0", "nan"])
+def test_a_project_whose_scale_is_no_number_is_left_out(tmp_path: Path, value: str) -> None:
+    torch.save({"state_dict": TENSORS}, tmp_path / "a.ckpt")
+    (tmp_path / "config.yaml").write_text(PROJECT.format(value))
+    with (
+        pytest.warns(UserWarning, match="is no finite number other than 0, and was left out"),
+        pytest.warns(UserWarning, match="assumed sd15"),
+    ):
+        load_vae(tmp_path / "a.ckpt", device="cpu")
+
+
+@pytest.mark.parametrize("evidence", ["diffusion model", "SHA-256", "metadata"])
+def test_what_the_file_shows_comes_before_a_project_beside_it(
+    tmp_path: Path, evidence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensors, metadata = dict(TENSORS), {"format": "pt"}
+    if evidence == "diffusion model":
+        tensors = prefixed("first_stage_model.") | {"conditioner.embedders.0.x": torch.zeros(1)}
+    if evidence == "metadata":
+        metadata["modelspec.architecture"] = "stable-diffusion-xl-v1-base/vae"
+    save_file(tensors, tmp_path / "a.safetensors", metadata=metadata)
+    if evidence == "SHA-256":
+        digest = hash_file(tmp_path / "a.safetensors")
+        monkeypatch.setitem(scales._PUBLISHED, digest, "sdxl")
+    (tmp_path / "config.yaml").write_text(PROJECT.format("2"))
+    with pytest.warns(UserWarning, match=f"config.yaml is 2, but .*{evidence}.* says sdxl"):
+        vae = load_vae(tmp_path / "a.safetensors", device="cpu")
+    assert vae.origin.normalization.startswith("(z - 0) * 0.13025 (sdxl, known by")
+    (tmp_path / "config.yaml").write_text(PROJECT.format("0.13025"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_vae(tmp_path / "a.safetensors", device="cpu")
 
 
 # a configuration beside the file

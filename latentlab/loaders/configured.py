@@ -42,6 +42,7 @@ class Given:
     wanted : name of the normalization that the user states, or None
     weights : which of several sets the user asks for, or None
     stated : normalization that the file itself states, and the names of its tensors
+    project : normalization that latent-diffusion's project file beside it states, and where
     repo : str, hub repository
     pipeline : str, class of the pipeline that the model belongs to, if it is known
     """
@@ -52,6 +53,7 @@ class Given:
     wanted: str | None = None
     weights: str | None = None
     stated: tuple[Affine, str] | None = None
+    project: tuple[Affine, str] | None = None
     repo: str = ""
     pipeline: str = ""
 
@@ -120,10 +122,12 @@ def _choose(given: Given, family: str, config: Mapping[str, Any]) -> tuple[Affin
         return None, ""
     if given.stated is not None:
         return given.stated[0], given.stated[1]
+    known = any(is_published(digest) for digest in given.digests.values())
+    if given.project is not None and not known:
+        return given.project
     silent = family == "AutoencoderKL" and (
         "scaling_factor" not in config or "scaling_factor" in unset
     )
-    known = any(is_published(digest) for digest in given.digests.values())
     return None, _DEFAULT if silent and not known else ""
 
 

@@ -2,8 +2,9 @@
 
 SD1.x and SDXL have the same shapes, and so do FLUX.1 and SD3. diffusers tells them apart by
 config.json, which a single file lacks. The evidence is, in this order: what the user says, what the
-file itself states, the SHA-256 of a published file, the diffusion model in the same file, and the
-file's metadata. Without any, one possibility is assumed with a warning.
+file itself states, the SHA-256 of a published file, the diffusion model in the same file, the
+file's metadata, and the project file beside it. Without any, one possibility is assumed with a
+warning.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ def choose_normalization(
     *,
     wanted: str | None = None,
     stated: tuple[Affine, str] | None = None,
+    project: tuple[Affine, str] | None = None,
     levels: int = LEVELS,
 ) -> tuple[Affine, str]:
     """Return the normalization of an AutoencoderKL file, and the reason for ``run.json``.
@@ -73,6 +75,7 @@ def choose_normalization(
     channels : latent channels
     wanted : key of ``NORMALIZATIONS`` that the user asks for, or ``"none"``
     stated : normalization that the file itself states, and the names of its tensors
+    project : normalization that the project file beside it states, and where
     levels : resolutions of the encoder; with more than four it is none of the published models
 
     Raises
@@ -98,8 +101,21 @@ def choose_normalization(
         (_find_architecture(path), "the file's metadata"),
     ):
         if name in candidates:
+            _say_left_out(project, name, evidence)
             return NORMALIZATIONS[name], f"{name}, known by {evidence}"
+    if project is not None:
+        return project
     return _assume(path, channels, candidates if levels <= LEVELS else ())
+
+
+def _say_left_out(project: tuple[Affine, str] | None, name: str, evidence: str) -> None:
+    """Say that a project file contradicts what is known better, if it does."""
+    if project is not None and project[0] != NORMALIZATIONS[name]:
+        warnings.warn(
+            f"{project[1]} is {project[0].scale[0]:g}, but {evidence} says {name}: it was left "
+            "out; `latentlab models --measure FILE` measures the scale",
+            stacklevel=3,
+        )
 
 
 def is_published(sha256: str) -> bool:

@@ -97,10 +97,18 @@ def read_set(
         tensors = rename_ldm(tensors)
     channels = _count_channels(tensors)
     stated = read_stated(everything, chosen.prefix, channels, path) if channels else None
-    if stated is None and config is None:
-        stated = read_project(path)
+    trained = config is None and guess_family(tensors) in {"AutoencoderKL", "VQModel"}
+    project = read_project(path) if trained and stated is None else None
     left = None if sets else weights  # not chosen yet: names of a family that config.json tells
-    given = Given(tensors, str(path), digests, wanted=normalization, weights=left, stated=stated)
+    given = Given(
+        tensors,
+        str(path),
+        digests,
+        wanted=normalization,
+        weights=left,
+        stated=stated,
+        project=project,
+    )
     home: Path | None = path.parent
     if config is None:
         beside, where = config_beside(path, FAMILIES)
@@ -192,7 +200,7 @@ def _read_kl(given: Given, path: Path, everything: Mapping[str, Tensor]) -> Chec
     reason = ""
     if family == "AutoencoderKLFlux2":
         _refuse_normalization(path, given.wanted)
-    elif family == "VQModel" and given.stated is None:
+    elif family == "VQModel" and given.stated is None and given.project is None:
         _refuse_normalization(path, given.wanted)
         config["scaling_factor"], reason = 1.0, "assumed, the file does not say"
     else:
@@ -202,7 +210,9 @@ def _read_kl(given: Given, path: Path, everything: Mapping[str, Tensor]) -> Chec
             next(iter(given.digests.values()), ""),
             config["latent_channels"],
             wanted=given.wanted,
-            stated=given.stated,
+            # No published VQModel is among those that the file's own evidence tells apart.
+            stated=given.stated or (given.project if family == "VQModel" else None),
+            project=given.project,
             levels=count_levels(tensors),
         )
         return replace(given.checkpoint(family, config), normalization=affine, assumption=reason)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +25,7 @@ SIGMA_DATA = 0.5
 _STATISTICS = (("edm_mean", "edm_std", SIGMA_DATA), ("latents_mean", "latents_std", 1.0))
 _SCALES = ("scale_factor", "scaling_factor")
 _SHIFT = "shift_factor"
-_PROJECT = re.compile(r"^\s*scale_factor:\s*([\d.]+(?:e[+-]?\d+)?)\s*(?:#.*)?$", re.M)
+_LINE = re.compile(r"^( *)(- +)?(\w+):(?:\s+(.*?))?\s*(?:\s#.*)?$")
 _ARGUMENTS = {"hyper_parameters", "hparams", "args", "config", "cfg", "vae_config"}
 
 STATED = frozenset({*(name for pair in _STATISTICS for name in pair[:2]), *_SCALES, _SHIFT})
@@ -76,16 +77,46 @@ def read_stated(
 def read_project(path: Path) -> tuple[Affine, str] | None:
     """Return the scale in the project file of latent-diffusion beside a checkpoint; None without.
 
+    It is ``model.params.scale_factor`` of a model with a ``target``; the same name elsewhere is
+    something else, such as a factor of upsampling. A UserWarning says so if it is no number.
+
     Parameters
     ----------
     path : Path of the checkpoint; the project is FILE.yaml or config.yaml in the same folder
     """
     for place in (path.with_suffix(".yaml"), path.parent / "config.yaml"):
         with suppress(OSError, UnicodeDecodeError):
-            match = _PROJECT.search(place.read_text(encoding="utf-8"))
-            if match and (scale := float(match[1])):
-                return Affine(scale=(scale,)), f"scale_factor of {place.name}"
+            found = _scalars(place.read_text(encoding="utf-8"))
+            stated = found.get("model.params.scale_factor", "")
+            if not stated or not found.get("model.target"):
+                continue
+            with suppress(ValueError):
+                scale = float(stated)
+                if math.isfinite(scale) and scale:
+                    return Affine(scale=(scale,)), f"model.params.scale_factor of {place.name}"
+            warnings.warn(
+                f"scale_factor: {stated} of {place} is no finite number other than 0, and was "
+                "left out",
+                stacklevel=2,
+            )
     return None
+
+
+def _scalars(text: str) -> dict[str, str]:
+    """Return the value, or "", of each key of a YAML file's mappings, by its path of keys.
+
+    latent-diffusion writes plain blocks; an item of a list is called ``-``.
+    """
+    found: dict[str, str] = {}
+    above: list[tuple[int, str]] = []
+    for line in text.splitlines():
+        if match := _LINE.match(line):
+            indent, item, key, value = len(match[1]), match[2] or "", match[3], match[4] or ""
+            above = [(depth, name) for depth, name in above if depth < indent]
+            above += [(indent, "-")] if item else []
+            above.append((indent + len(item), key))
+            found.setdefault(".".join(name for _, name in above), value.strip("\"'"))
+    return found
 
 
 def _gain(
