@@ -281,6 +281,33 @@ def test_the_scale_that_a_file_states_is_used(
     assert "(sdxl, as asked for)" in load_vae(f"{path}@sdxl").origin.normalization
 
 
+@pytest.mark.parametrize(
+    ("place", "counts"),
+    [
+        ("args", True),
+        ("hyper_parameters.args", True),
+        ("args.vae", True),
+        ("vae_config", True),
+        ("config.model.params", True),
+        ("config.model.params.first_stage_config.params", True),
+        ("args.data", False),
+        ("args.model", False),
+        ("config.model.params.unet_config.params", False),
+        ("data.args", False),
+    ],
+)
+def test_arguments_of_something_else_are_no_scale(tmp_path: Path, place: str, counts: bool) -> None:
+    nested: Any = 0.3
+    for name in reversed([*place.split("."), "scale_factor"]):
+        nested = {name: nested}
+    torch.save({"state_dict": prefixed("first_stage_model."), **nested}, tmp_path / "a.ckpt")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        vae = load_vae(tmp_path / "a.ckpt", device="cpu")
+    assert vae.origin.normalization.startswith(f"(z - 0) * {0.3 if counts else 0.18215} (")
+    assert any("assumed sd15" in str(one.message) for one in caught) != counts
+
+
 @pytest.mark.parametrize("value", [0.0, float("nan"), [0.1] * 5])
 def test_a_scale_that_makes_no_sense_is_refused(tmp_path: Path, value: Any) -> None:
     torch.save({"state_dict": TENSORS, "scale_factor": torch.tensor(value)}, tmp_path / "a.ckpt")

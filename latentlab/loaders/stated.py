@@ -26,7 +26,9 @@ _STATISTICS = (("edm_mean", "edm_std", SIGMA_DATA), ("latents_mean", "latents_st
 _SCALES = ("scale_factor", "scaling_factor")
 _SHIFT = "shift_factor"
 _LINE = re.compile(r"^( *)(- +)?(\w+):(?:\s+(.*?))?\s*(?:\s#.*)?$")
-_ARGUMENTS = {"hyper_parameters", "hparams", "args", "config", "cfg", "vae_config"}
+_ARGUMENTS = {"hyper_parameters", "hparams", "args", "config", "cfg"}
+_MODELS = {"vae", "vae_config", "first_stage", "first_stage_config", "first_stage_model"}
+_LAYERS = {"model", "params"}
 
 STATED = frozenset({*(name for pair in _STATISTICS for name in pair[:2]), *_SCALES, _SHIFT})
 """Last parts of the names of tensors and numbers that state a scale."""
@@ -130,8 +132,20 @@ def _gain(
 
 
 def _concerns(parent: str, prefix: str) -> bool:
-    """Return whether numbers in a place are about the VAE: around it, or among the arguments."""
-    return prefix.startswith(parent) or not _ARGUMENTS.isdisjoint(parent.split("."))
+    """Return whether numbers in a place are about the VAE: around it, or among its arguments.
+
+    Arguments of something else, as in ``args.data.scale_factor``, are not.
+    """
+    if prefix.startswith(parent):
+        return True
+    parts = parent.removesuffix(".").split(".")
+    first = next((k for k, part in enumerate(parts) if part in _ARGUMENTS | {"vae_config"}), None)
+    if first is None or not prefix.startswith("".join(f"{part}." for part in parts[:first])):
+        return False
+    own = [part for part in parts[first:] if part not in _ARGUMENTS]
+    if not own or own == ["model", "params"]:
+        return True
+    return not _MODELS.isdisjoint(own) and set(own) <= _MODELS | _LAYERS
 
 
 def _read(name: str, tensor: Tensor, channels: int, where: Path | str) -> tuple[float, ...]:
