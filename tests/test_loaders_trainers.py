@@ -281,6 +281,25 @@ def test_the_scale_that_a_file_states_is_used(
     assert "(sdxl, as asked for)" in load_vae(f"{path}@sdxl").origin.normalization
 
 
+@pytest.mark.parametrize("factor", [0.5, 1.0])
+def test_means_with_a_factor_can_be_read_in_two_ways(tmp_path: Path, factor: float) -> None:
+    stated = {"latents_mean": STATISTICS[0], "latents_std": STATISTICS[1]}
+    tensors = TENSORS | stated | {"scaling_factor": torch.tensor(factor)}
+    save_file(tensors, tmp_path / "a.safetensors")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        vae = load_vae(tmp_path / "a.safetensors", device="cpu")
+    torch.testing.assert_close(vae.encode(IMAGES).mean, factor * _statistics(raw(tmp_path)))
+    said = any("as sdxl does, assumed; glm-image leaves" in str(one.message) for one in caught)
+    assert said == ("times scaling_factor = 0.5" in vae.origin.normalization) == (factor != 1)
+    config = {name: one.tolist() for name, one in stated.items()} | {"scaling_factor": factor}
+    config |= {"_class_name": "AutoencoderKL"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    if factor != 1:
+        other = load_vae(f"{tmp_path / 'a.safetensors'}@glm-image", device="cpu")
+        torch.testing.assert_close(other.encode(IMAGES).mean, _statistics(raw(tmp_path)))
+
+
 @pytest.mark.parametrize(
     ("place", "counts"),
     [

@@ -22,6 +22,7 @@ from latentlab.loaders.recognize import guess_family
 from latentlab.loaders.refused import REFUSED
 from latentlab.loaders.registered import FAMILIES
 from latentlab.loaders.scales import CANDIDATES, is_published
+from latentlab.loaders.stated import use_stated
 
 KL_LIKE = {"AutoencoderKL", "AutoencoderKLFlux2", "VQModel"}
 """Families whose architecture can be told from names and shapes."""
@@ -121,7 +122,7 @@ def _choose(given: Given, family: str, config: Mapping[str, Any]) -> tuple[Affin
     if wanted is not None or stated:
         return None, ""
     if given.stated is not None:
-        return given.stated[0], given.stated[1]
+        return use_stated(given.stated, given.where)
     known = any(is_published(digest) for digest in given.digests.values())
     if given.project is not None and not known:
         return given.project

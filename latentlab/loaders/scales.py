@@ -18,6 +18,7 @@ from latentlab.loaders.forks import NONE
 from latentlab.loaders.ldm import NORM_GROUPS
 from latentlab.loaders.normalization import NORMALIZATIONS, Affine
 from latentlab.loaders.recognize import LEVELS
+from latentlab.loaders.stated import use_stated
 from latentlab.loaders.weights import read_metadata
 
 CANDIDATES = {4: ("sd15", "sdxl"), 16: ("flux1", "sd3")}
@@ -94,7 +95,7 @@ def choose_normalization(
             )
         return NORMALIZATIONS[wanted], f"{wanted}, as asked for"
     if stated is not None:
-        return stated
+        return use_stated(stated, path)
     for name, evidence in (
         (_PUBLISHED.get(sha256, ""), "the file's SHA-256"),
         (_find_diffusion_model(keys), "the diffusion model in the same file"),

@@ -25,6 +25,7 @@ SIGMA_DATA = 0.5
 _STATISTICS = (("edm_mean", "edm_std", SIGMA_DATA), ("latents_mean", "latents_std", 1.0))
 _SCALES = ("scale_factor", "scaling_factor")
 _SHIFT = "shift_factor"
+_FORK = "as sdxl does, assumed; glm-image leaves the factor out"
 _LINE = re.compile(r"^( *)(- +)?(\w+):(?:\s+(.*?))?\s*(?:\s#.*)?$")
 _ARGUMENTS = {"hyper_parameters", "hparams", "args", "config", "cfg"}
 _MODELS = {"vae", "vae_config", "first_stage", "first_stage_config", "first_stage_model"}
@@ -68,12 +69,27 @@ def read_stated(
             _check_scale(name, spread, where)
             gain = _gain(stated, where) if sigma == 1 else (sigma,)
             scale = tuple(gain[0] / one for one in spread)
-            return Affine(shift, scale), f"{stated[mean][0]} and {name} in the file"
+            reason = f"{stated[mean][0]} and {name} in the file"
+            if sigma == 1 and gain[0] != 1:
+                factor = next(name for name in _SCALES if name in stated)
+                reason += f", times {stated[factor][0]} = {gain[0]:g}, {_FORK}"
+            return Affine(shift, scale), reason
     name = next((name for name in _SCALES if name in stated), "")
     if not name:
         return None
     shift = stated[_SHIFT][1] if _SHIFT in stated else (0.0,)
     return Affine(shift, _gain(stated, where)), f"{stated[name][0]} in the file"
+
+
+def use_stated(stated: tuple[Affine, str], where: Path | str) -> tuple[Affine, str]:
+    """Return what a file states; a UserWarning says so if it can be read in two ways."""
+    if stated[1].endswith(_FORK):
+        warnings.warn(
+            f"{where} has {stated[1]}; a config.json with the same numbers beside it takes @sdxl "
+            "and @glm-image",
+            stacklevel=2,
+        )
+    return stated
 
 
 def read_project(path: Path) -> tuple[Affine, str] | None:
