@@ -46,8 +46,6 @@ measures one
     from latentlab.loaders.normalization import Affine
 
     factor = f" (× {1 / deviation:.2g} would give 1)" if deviation > 0 else ""
-    from latentlab.loaders.normalization import Affine
-
     without = "" if normalization.startswith(Affine().describe()) else "MODEL@none leaves it out, "
     return (
         f"{line}, far from 1{factor}: is the model trained, and this its scale? {without}"
