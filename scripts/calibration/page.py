@@ -100,7 +100,7 @@ def _bound_in_words(bounds: tuple[float, float], tally: Tally) -> str:
     return f"{words}, {'kept' if is_kept(bounds, tally) else 'missed'}"
 
 
-FEWEST = 50
+FEWEST = 30
 """Runs from which it is said whether a bound is kept: with ten, any rate would be."""
 
 
