@@ -15,6 +15,7 @@ from command_line import CommandLine
 from linear_vae import LinearVAE, smooth_image
 from PIL import Image
 
+from latentlab.cli.compare import _differences
 from latentlab.errors import UsageError
 from latentlab.images.arrays import to_uint8
 from latentlab.images.reading import save_png
@@ -238,3 +239,14 @@ def test_the_command_keeps_its_contract(cli: CommandLine, photos: Path) -> None:
     assert {"curves.png", "reconstructions.png", "comparison.tex", "per_image.parquet"} <= names
     assert json.loads(Path("out/comparison.json").read_text())["models"] == facts["models"]
     assert cli("compare", photos, "-m", "linear").code == 2
+
+
+def test_too_few_images_are_no_evidence_of_equality() -> None:
+    none = {"low": None, "better": None}
+    facts: dict[str, Any] = {"n_images": 3, "table": [{"metric": "psnr", "differences": [none]}]}
+    (said,) = _differences(facts)
+    assert said == "no difference has an interval: it takes 5 images, and these are 3 images"
+    facts["table"][0]["differences"] = [none, {"low": -1.0, "better": None}]
+    assert _differences(facts) == [
+        "no difference excludes 0: no model can be called better in any metric"
+    ]

@@ -29,7 +29,7 @@ from latentlab.cli.metrics import (
     left_out,
 )
 from latentlab.cli.options import Output
-from latentlab.errors import UsageError
+from latentlab.errors import UsageError, counted
 from latentlab.measures import MEASURES
 
 
@@ -151,4 +151,15 @@ def _differences(facts: Mapping[str, Any]) -> list[Any]:
         if one["better"]
     ]
     headings = ("difference", "models", "value", "joint 95 % interval")
-    return [table(rows, headings, left=(0, 1))] if rows else ["no model is better in any metric"]
+    return [table(rows, headings, left=(0, 1))] if rows else [_nothing_better(facts)]
+
+
+def _nothing_better(facts: Mapping[str, Any]) -> str:
+    """Return why no model is called better: no difference excludes 0, or none has an interval."""
+    from latentlab.metrics.bootstrap import FEWEST
+
+    differences = [one for row in facts["table"] for one in row["differences"]]
+    if differences and all(one["low"] is None for one in differences):
+        found = counted(facts["n_images"])
+        return f"no difference has an interval: it takes {FEWEST} images, and these are {found}"
+    return "no difference excludes 0: no model can be called better in any metric"
