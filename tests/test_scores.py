@@ -50,7 +50,8 @@ def test_the_table_is_read_back_by_csv_and_pandas(tmp_path: Path) -> None:
     )
     table = read(path)
     assert [row["path"] for row in table] == names
-    assert [*table[0]] == ["path", "rotation", *(f"PC{i}" for i in range(1, 17)), "residual"]
+    components = [f"PC{i}" for i in range(1, 17)]
+    assert [*table[0]] == ["path", "text", "rotation", *components, "residual"]
     # Embedding Atlas reads the file with pandas and needs numbers in the columns of --x and --y.
     frame = pandas.read_csv(path)
     assert frame[["PC1", "PC2", "residual", "rotation"]].dtypes.eq(float).all()
@@ -59,6 +60,28 @@ def test_the_table_is_read_back_by_csv_and_pandas(tmp_path: Path) -> None:
     )
     assert found.rows == list(range(50))
     torch.testing.assert_close(found.points, pca.transform(matrix)[:, :2])
+
+
+@pytest.mark.parametrize("first", ["sample", "path"])
+@pytest.mark.parametrize(
+    "name", ["0{}", "1e{}", "a/{}.png", "{}", "nan", "", "TRUE", "2024-01-{:02}", "é {}, 'x'.jpg"]
+)
+def test_latent_scope_finds_a_column_of_words(tmp_path: Path, name: str, first: str) -> None:
+    matrix = rows()
+    names = [name.format(index % 20 + 1) for index in range(50)]
+    path = tmp_path / "scores.csv"
+    write_scores(path, latentlab.fit_pca(matrix), [matrix], iter(names), total=50, first=first)
+    # Its rules on the table of pandas: dates, words, numbers; words in "text" come first. A number
+    # needs an extent, and what it keeps has to fit into JSON.
+    frame = pandas.read_csv(path).reset_index(drop=True)
+    words = frame["text"].dropna()
+    assert len(words) == 50
+    assert pandas.api.types.is_string_dtype(words)
+    assert not pandas.api.types.is_datetime64_any_dtype(words)
+    assert all(given in shown for given, shown in zip(names, words, strict=True))
+    for column in frame.columns.drop(["text", first]):
+        assert pandas.api.types.is_numeric_dtype(frame[column])
+        assert np.isfinite(frame[column].agg(["min", "max"])).all()
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 50])

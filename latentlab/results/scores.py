@@ -51,10 +51,11 @@ def write_scores(
     first: str = "sample",
     factors: Mapping[str, Tensor] | None = None,
 ) -> Scored:
-    """Write one line for each row: its name, factors, scores PC1 … PC16 and residual.
+    """Write one line for each row: its name, text, factors, scores PC1 … PC16 and residual.
 
-    Embedding Atlas opens the file with ``--x PC1 --y PC2``, and latent-scope as a table whose text
-    column is the first one.
+    Embedding Atlas opens the file with ``--x PC1 --y PC2 --text text``. latent-scope takes the
+    column ``text`` as that of the words. Both read with pandas, for which a column of names like
+    ``007`` holds the number 7; in ``text`` they stay words.
 
     Parameters
     ----------
@@ -71,15 +72,35 @@ def write_scores(
     notes = _Notes(every=max(1, -(-total // _MOST_POINTS)))
     with replace_when_done(path) as unfinished, _open(unfinished) as file:
         table = csv.writer(file)
-        table.writerow([first, *factors, *(f"PC{i + 1}" for i in range(count)), "residual"])
+        components = [f"PC{i + 1}" for i in range(count)]
+        table.writerow([first, "text", *factors, *components, "residual"])
         for scores, residuals in score_chunks(pca, chunks):
             start, some = notes.seen, [*islice(names, len(scores))]
             known = [values[start : start + len(scores)] for values in factors.values()]
             columns = torch.column_stack([*known, scores, residuals]).tolist()
             for name, row in zip(some, columns, strict=True):
-                table.writerow([name, *(f"{value:.7g}" for value in row)])
+                table.writerow([name, _as_words(name, first), *(f"{value:.7g}" for value in row)])
             notes.add(scores, some)
     return Scored(path, torch.cat(notes.points), notes.rows, notes.names, notes.extremes)
+
+
+def _as_words(name: str, heading: str) -> str:
+    """Return a name that no reader takes for a number, a truth value or a missing value.
+
+    Examples
+    --------
+    >>> _as_words("7", "sample"), _as_words("cats/7.png", "path"), _as_words("nan", "path")
+    ('sample 7', 'cats/7.png', 'path nan')
+    """
+    return name if Path(name).suffix and not _is_number(name) else f"{heading} {name}"
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _open(path: Path) -> TextIO:
