@@ -132,7 +132,7 @@ def _carry_anchors(conv: nn.Conv2d) -> None:
 
 
 def _read_out(conv: nn.Conv2d, pca: PatchPCA, logvar: float) -> None:
-    """Posterior mean = the centred code, log-variance = a constant."""
+    """Posterior mean = the centered code, log-variance = a constant."""
     k, center = len(pca.components), conv.kernel_size[0] // 2
     scale = float(np.sqrt((2 * ANCHOR**2 + 2 * k) / conv.in_channels))
     nn.init.zeros_(conv.weight)

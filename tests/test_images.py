@@ -108,17 +108,17 @@ def test_save_png_refuses_floats(tmp_path: Path) -> None:
 # The grid
 
 
-def test_size_crops_the_centred_square_and_resizes_as_pillow_does(tmp_path: Path) -> None:
+def test_size_crops_the_centered_square_and_resizes_as_pillow_does(tmp_path: Path) -> None:
     path = save(Pillow.fromarray(PHOTO), tmp_path / "a.png")
     oracle = Pillow.open(path).convert("RGB").crop((8, 0, 56, 48)).resize((32, 32), 1)
     image = read_image(path, size=32, multiple=8)
     assert np.array_equal(levels(image), np.asarray(oracle))
-    assert image.preprocessing == "centre crop 48×48; LANCZOS 32×32"
+    assert image.preprocessing == "center crop 48×48; LANCZOS 32×32"
     assert image.name == "a"
     assert image.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_without_size_the_centre_is_cropped_to_multiples(tmp_path: Path) -> None:
+def test_without_size_the_center_is_cropped_to_multiples(tmp_path: Path) -> None:
     path = save(Pillow.fromarray(PHOTO), tmp_path / "a.png")
     assert np.array_equal(levels(read_image(path, multiple=20)), PHOTO[4:44, 2:62])
 
@@ -485,7 +485,7 @@ def test_an_image_keeps_its_name_and_hash() -> None:
     first = Image(torch.zeros(3, 40, 50), "cat", "abc", "EXIF orientation applied")
     again = read_image(first, multiple=16)
     assert (again.name, again.sha256) == ("cat", "abc")
-    assert again.preprocessing == "EXIF orientation applied; centre crop 48×32"
+    assert again.preprocessing == "EXIF orientation applied; center crop 48×32"
 
 
 def test_grey_arrays_become_three_equal_channels() -> None:

@@ -144,6 +144,20 @@ def test_a_store_keeps_the_number_of_threads_it_was_begun_with(
         fill(photos, tmp_path / "store", threads=before + 2)
 
 
+def test_a_store_that_was_begun_under_an_earlier_spelling_is_resumed(
+    photos: Path, tmp_path: Path
+) -> None:
+    fill(photos, tmp_path / "store")
+    (tmp_path / "store" / "latents-00000.jsonl").unlink()
+    manifest = tmp_path / "store" / "store.json"
+    text = manifest.read_text()
+    assert "center crop" in text
+    manifest.write_text(text.replace("center crop", "centre crop"))
+    fill(photos, tmp_path / "store")
+    assert (tmp_path / "store" / "latents-00000.jsonl").exists()
+    assert "centre crop" in manifest.read_text()
+
+
 class Aside(LinearVAE):
     """Stands for a VAE on a device that computes while this process continues."""
 

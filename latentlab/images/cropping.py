@@ -46,7 +46,7 @@ def grid_notes(box: tuple[int, int, int, int], whole: tuple[int, int], target: T
     across, down = box[2] - box[0], box[3] - box[1]
     notes = []
     if (across, down) != whole:
-        notes.append(f"centre crop {across}×{down}")
+        notes.append(f"center crop {across}×{down}")
     if target is not None and (down, across) != target:
         notes.append(f"LANCZOS {target[1]}×{target[0]}")
     return notes

@@ -88,7 +88,7 @@ def read_image(
     >>> gray = np.full((70, 100), 255, np.uint8)
     >>> image = read_image(gray, multiple=16)
     >>> image.pixels.shape, image.preprocessing
-    (torch.Size([3, 64, 96]), 'centre crop 96×64')
+    (torch.Size([3, 64, 96]), 'center crop 96×64')
     """
     fit = fit_of(size, multiple, longest)
     if value_range is not None and not _is_of_numbers(source):

@@ -235,6 +235,8 @@ def read_same(
     if size == AUTO and begun.size is None:
         # Another device would choose another longest side.
         free |= {"longest": begun.longest, "preprocessing": begun.preprocessing}
+    if begun.preprocessing.replace("centre crop", "center crop") == planned.preprocessing:
+        free["preprocessing"] = begun.preprocessing  # as earlier versions spelled it
     planned = replace(planned, **free)
     for name, had, wanted in _differences(begun, planned):
         raise FileError(

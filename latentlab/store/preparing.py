@@ -50,9 +50,9 @@ class Prepared:
 
 def describe_preparing(fit: Fit) -> str:
     """Return in words what is done to every image."""
-    words = f"centre crop to multiples of {fit.multiple} pixels"
+    words = f"center crop to multiples of {fit.multiple} pixels"
     if fit.shape is not None:
-        words = f"centre crop to a square, LANCZOS {fit.shape[1]}×{fit.shape[0]}"
+        words = f"center crop to a square, LANCZOS {fit.shape[1]}×{fit.shape[0]}"
     elif fit.longest is not None:
         words += f", LANCZOS where a side is longer than {fit.longest}"
     return f"upright, opaque 8-bit sRGB; {words}"
