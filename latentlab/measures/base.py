@@ -254,8 +254,12 @@ class ImageTally(Tally):
         self._error: LatentlabError | None = None
 
     def add(self, batch: Batch) -> None:
+        self.take(batch, self._measure.columns(batch))
+
+    def take(self, batch: Batch, columns: Mapping[str, Tensor]) -> None:
+        """Take the numbers of the images of a batch, as ``columns`` of the metric returns them."""
         self._count = max(self._count, batch.first + len(batch))
-        for name, found in self._measure.columns(batch).items():
+        for name, found in columns.items():
             rows = found.double().reshape(len(batch), -1).tolist()
             self._rows.setdefault(name, {}).update(
                 (batch.first + k, row) for k, row in enumerate(rows)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from latentlab.encoding.encoder import decode_each, encode_batch
 from latentlab.latents import Posterior
 from latentlab.loaders.base import LatentVAE
 from latentlab.measures.protocols import Protocol
+from latentlab.metrics.ssim import similarity
 
 
 @dataclass(eq=False)
@@ -32,7 +35,7 @@ class Batch:
     images: Tensor
     paths: tuple[str, ...]
     first: int = 0
-    _unit: dict[tuple[bool, str, str], tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _known: dict[Hashable, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -82,7 +85,25 @@ class Batch:
         protocol : Protocol, optional; clamps, rounds and colors as another one does
         """
         how = protocol or self.protocol
-        key = (how.clamp, how.rounding, how.color)
-        if key not in self._unit:
-            self._unit[key] = how.to_unit(self.images), how.to_unit(self.decoded)
-        return self._unit[key]
+        return self.once(
+            ("unit", how.clamp, how.rounding, how.color),
+            lambda: (how.to_unit(self.images), how.to_unit(self.decoded)),
+        )
+
+    def similarity(self, protocol: Protocol) -> tuple[Tensor, Tensor]:
+        """Return SSIM and its contrast (b, c) of the channels of :meth:`compared`."""
+        how = protocol
+        window = {
+            "window": how.ssim_window,
+            "side": how.ssim_side,
+            "sigma": how.ssim_sigma,
+            "data_range": how.data_range,
+        }
+        key = ("similarity", how.clamp, how.rounding, how.color, *window.values())
+        return self.once(key, lambda: similarity(*self.compared(how), **window))
+
+    def once(self, key: Hashable, compute: Callable[[], Any]) -> Any:
+        """Return what is computed, or what was computed for this key before."""
+        if key not in self._known:
+            self._known[key] = compute()
+        return self._known[key]

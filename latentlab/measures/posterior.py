@@ -71,7 +71,10 @@ class Divergence(PerImage):
         return _DivergenceTally(self)
 
     def columns(self, batch: Batch) -> Mapping[str, Tensor]:
-        channels = divergence_by_channel(*raw_posterior(batch))
+        return self.of(divergence_by_channel(*raw_posterior(batch)), batch)
+
+    def of(self, channels: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return the columns of the divergence (b, C) of each channel."""
         cells = batch.posterior.mean[0, 0].numel()
         whole = channels.sum(1)
         return {"kl": whole, "kl_per_number": whole / cells / channels.shape[1]}
@@ -81,13 +84,14 @@ class _DivergenceTally(Tally):
     """The divergence of images, and the mean of each channel by cell."""
 
     def __init__(self, measure: Divergence) -> None:
+        self._measure = measure
         self._images = ImageTally(measure)
         self._channels: list[Tensor] = []
 
     def add(self, batch: Batch) -> None:
-        self._images.add(batch)
-        cells = batch.posterior.mean[0, 0].numel()
-        self._channels.append(divergence_by_channel(*raw_posterior(batch)) / cells)
+        channels = divergence_by_channel(*raw_posterior(batch))
+        self._images.take(batch, self._measure.of(channels, batch))
+        self._channels.append(channels / batch.posterior.mean[0, 0].numel())
 
     def finish(self) -> Finished:
         found = self._images.finish()

@@ -14,7 +14,7 @@ from latentlab.measures.batch import Batch
 from latentlab.measures.protocols import DEFAULT_PROTOCOL, PROTOCOLS, Protocol
 from latentlab.metrics.bootstrap import Array
 from latentlab.metrics.fidelity import squared_errors
-from latentlab.metrics.ssim import ms_ssim, ssim
+from latentlab.metrics.ssim import ms_ssim
 
 _LOSSES = "what the encoder and decoder lose, pixel by pixel"
 _NOT_LOOKS = "how good samples of a diffusion model look, or whether blur or noise is the loss"
@@ -106,15 +106,7 @@ class SSIM(_Compared):
     oracle = "scikit-image's `structural_similarity`"
 
     def columns(self, batch: Batch) -> Mapping[str, Tensor]:
-        how = self.how
-        found = ssim(
-            *batch.compared(how),
-            window=how.ssim_window,
-            side=how.ssim_side,
-            sigma=how.ssim_sigma,
-            data_range=how.data_range,
-        )
-        return {"ssim": found}
+        return {"ssim": batch.similarity(self.how)[0].mean(1)}
 
 
 @MEASURES.register("ms_ssim")
@@ -135,4 +127,8 @@ class MSSSIM(_Compared):
 
     def columns(self, batch: Batch) -> Mapping[str, Tensor]:
         how = self.how
-        return {"ms_ssim": ms_ssim(*batch.compared(how), data_range=how.data_range)}
+        # Its first scale is SSIM under most protocols.
+        shared = (how.ssim_window, how.ssim_side, how.ssim_sigma) == ("gaussian", 11, 1.5)
+        first = batch.similarity(how) if shared else None
+        found = ms_ssim(*batch.compared(how), data_range=how.data_range, first=first)
+        return {"ms_ssim": found}

@@ -17,10 +17,9 @@ from latentlab.metrics.bootstrap import Array, quotient
 from latentlab.metrics.dct import (
     high_energy,
     low_pass,
-    radial_profile,
+    profiles,
     share_of_cells,
     slopes,
-    zigzag_profile,
 )
 from latentlab.metrics.fidelity import squared_errors
 
@@ -118,19 +117,21 @@ class SpectrumSlope(PerImage):
         return _SlopeTally(self)
 
     def columns(self, batch: Batch) -> Mapping[str, Tensor]:
-        return {name: slopes(one) for name, one in _profiles(batch).items() if "slope" in name}
+        return _slopes(_profiles(batch))
 
 
 def _profiles(batch: Batch) -> dict[str, Tensor]:
+    """Return the name of a curve → its profile (b, bins) of each image."""
     centered = batch.latents - batch.latents.mean((2, 3), keepdim=True)
     unit = centered / centered.std((2, 3), keepdim=True).clamp_min(1e-12)
-    luma = batch.images.mean(1, keepdim=True)
-    return {
-        "latent_slope": radial_profile(unit),
-        "image_slope": radial_profile(luma),
-        "latent_zigzag": zigzag_profile(unit),
-        "image_zigzag": zigzag_profile(luma),
-    }
+    found = {}
+    for name, values in (("latent", unit), ("image", batch.images.mean(1, keepdim=True))):
+        found[f"{name}_profile"], found[f"{name}_zigzag"] = profiles(values)
+    return found
+
+
+def _slopes(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{name}_slope": slopes(found[f"{name}_profile"]) for name in ("latent", "image")}
 
 
 class _SlopeTally(ImageTally):
@@ -142,11 +143,11 @@ class _SlopeTally(ImageTally):
         self._summed = 0
 
     def add(self, batch: Batch) -> None:
-        super().add(batch)
+        found = _profiles(batch)
+        self.take(batch, _slopes(found))
         self._summed += len(batch)
-        for name, profile in _profiles(batch).items():
-            key = name.replace("slope", "profile")
-            self._sums[key] = self._sums.get(key, torch.zeros(())) + profile.sum(0)
+        for name, profile in found.items():
+            self._sums[name] = self._sums.get(name, torch.zeros(())) + profile.sum(0)
 
     def finish(self) -> Finished:
         found = super().finish()

@@ -80,6 +80,25 @@ def share_of_cells(height: int, width: int, share: float) -> float:
     return float(_above(height, width, share).double().mean())
 
 
+def profiles(values: Tensor, bins: int = BINS) -> tuple[Tensor, Tensor]:
+    """Return :func:`radial_profile` and :func:`zigzag_profile` (n, bins) of one transform.
+
+    Examples
+    --------
+    >>> import torch
+    >>> radial, zigzag = profiles(torch.eye(8).view(1, 1, 8, 8))
+    >>> radial.shape, zigzag.shape
+    (torch.Size([1, 16]), torch.Size([1, 16]))
+    """
+    energy = _energy(values)
+    return _radial(energy, bins), _zigzag(energy, bins)
+
+
+def _energy(values: Tensor) -> Tensor:
+    """Return the mean energy (n, H, W) of the channels of values (n, C, H, W) by frequency."""
+    return dct2(values).square().mean(1)
+
+
 def radial_profile(values: Tensor, bins: int = BINS) -> Tensor:
     """Return the mean energy (n, bins), float64, of values (n, C, H, W) in rings of frequency.
 
@@ -94,15 +113,16 @@ def radial_profile(values: Tensor, bins: int = BINS) -> Tensor:
     >>> bool((radial_profile(noise).mean(0) - 1).abs().max() < 0.3)
     True
     """
+    return _radial(_energy(values), bins)
+
+
+def _radial(energy: Tensor, bins: int) -> Tensor:
     import torch
 
-    height, width = values.shape[-2:]
-    ring = _rings(height, width, bins)
-    energy = dct2(values).square().mean(1).flatten(1)
-    counts = torch.bincount(ring[ring < bins], minlength=bins).double()
-    sums = torch.zeros(len(values), bins + 1, dtype=torch.float64)
-    sums.index_add_(1, ring, energy)
-    return sums[:, :bins] / counts.where(counts > 0, torch.nan)
+    ring = _rings(*energy.shape[-2:], bins)
+    counts = torch.bincount(ring, minlength=bins)[:bins].double()
+    sums = _summed(energy, ring, bins + 1)[:, :bins]
+    return sums / counts.where(counts > 0, torch.nan)
 
 
 def zigzag_profile(values: Tensor, bins: int = BINS) -> Tensor:
@@ -116,15 +136,19 @@ def zigzag_profile(values: Tensor, bins: int = BINS) -> Tensor:
     >>> zigzag_profile(torch.arange(16.0).view(1, 1, 4, 4), 2).sum().item()
     1.0
     """
+    return _zigzag(_energy(values), bins)
+
+
+def _zigzag(energy: Tensor, bins: int) -> Tensor:
+    sums = _summed(energy, _diagonals(*energy.shape[-2:], bins), bins + 1)[:, :bins]
+    return sums / sums.sum(1, keepdim=True)
+
+
+def _summed(energy: Tensor, place: Tensor, count: int) -> Tensor:
+    """Return the sums (n, count) of energies (n, H, W) in the places (H·W,) of frequencies."""
     import torch
 
-    height, width = values.shape[-2:]
-    diagonal = torch.arange(height)[:, None] + torch.arange(width)[None]
-    place = (diagonal * bins // (height + width - 1)).flatten()
-    energy = dct2(values).square().mean(1).flatten(1)
-    energy[:, 0] = 0
-    sums = torch.zeros(len(values), bins, dtype=torch.float64).index_add_(1, place, energy)
-    return sums / sums.sum(1, keepdim=True)
+    return torch.stack([torch.bincount(place, one.flatten(), count) for one in energy])
 
 
 def slopes(profile: Tensor) -> Tensor:
@@ -182,3 +206,14 @@ def _rings(height: int, width: int, bins: int) -> Tensor:
     ring = (radius * bins).long().clamp_max(bins)
     ring[0, 0] = bins
     return ring.flatten()
+
+
+@cache
+def _diagonals(height: int, width: int, bins: int) -> Tensor:
+    """Return the bin (H·W,) of each frequency's diagonal u + v; ``bins`` for frequency 0."""
+    import torch
+
+    diagonal = torch.arange(height)[:, None] + torch.arange(width)[None]
+    place = (diagonal * bins // (height + width - 1)).flatten()
+    place[0] = bins
+    return place

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 K1, K2 = 0.01, 0.03
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the five scales (Wang et al. 2003)."""
+_BLOCK = 32
+"""Places that are filtered by one product."""
 
 
 def ssim(
@@ -47,8 +49,29 @@ def ssim(
     >>> ssim(images, images).tolist()
     [1.0, 1.0]
     """
+    how = {"window": window, "side": side, "sigma": sigma, "data_range": data_range}
+    return similarity(image, other, **how)[0].mean(1)
+
+
+def similarity(
+    image: Tensor, other: Tensor, *, window: str, side: int, sigma: float, data_range: float
+) -> tuple[Tensor, Tensor]:
+    """Return the structural similarity, and its contrast alone, (n, c) each, of every channel.
+
+    Parameters and errors as for :func:`ssim`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> image = torch.rand(1, 1, 16, 16)
+    >>> whole, contrast = similarity(
+    ...     image, image + 0.1, window="uniform", side=7, sigma=0, data_range=1
+    ... )
+    >>> float(whole) < 0.99, round(float(contrast), 6)
+    (True, 1.0)
+    """
     luminance, contrast = _terms(image, other, window, side, sigma, data_range)
-    return (luminance * contrast).mean((1, 2, 3))
+    return (luminance.mul_(contrast)).mean((2, 3)), contrast.mean((2, 3))
 
 
 def ms_ssim(
@@ -58,11 +81,17 @@ def ms_ssim(
     side: int = 11,
     sigma: float = 1.5,
     data_range: float = 1.0,
+    first: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Return the multi-scale structural similarity (n,), float64, of images (n, c, H, W).
 
     Five scales, each half the one before by 2×2 means; contrast counts at all of them, luminance at
     the last. Negative contrast counts as 0, as in pytorch-msssim.
+
+    Parameters
+    ----------
+    image, other, side, sigma, data_range : as for :func:`ssim`, with its Gaussian window
+    first : what :func:`similarity` returned for these images, if it is known already
 
     Raises
     ------
@@ -85,14 +114,15 @@ def ms_ssim(
             f"sides above {smallest} pixels, for five scales",
             "choose a larger size, or leave ms_ssim out",
         )
-    first, second = image.double(), other.double()
-    found = first.new_ones(first.shape[:2])
+    how = {"window": "gaussian", "side": side, "sigma": sigma, "data_range": data_range}
+    both = torch.stack([image, other]).double()
+    found = both.new_ones(image.shape[:2])
     for scale, weight in enumerate(SCALE_WEIGHTS):
         if scale:
-            first, second = _halve(first), _halve(second)
-        luminance, contrast = _terms(first, second, "gaussian", side, sigma, data_range)
-        last = scale == len(SCALE_WEIGHTS) - 1
-        part = (luminance * contrast if last else contrast).mean((2, 3))
+            both = _halve(both.flatten(0, 1)).unflatten(0, (2, -1))
+        known = scale == 0 and first is not None
+        whole, contrast = first if known else similarity(*both, **how)
+        part = whole if scale == len(SCALE_WEIGHTS) - 1 else contrast
         found = found * torch.relu(part) ** weight
     return found.mean(1)
 
@@ -119,24 +149,43 @@ def _terms(
             "choose a larger size or a smaller window",
         )
     x, y = image.double(), other.double()
-    down, across = _band(height, window, side, sigma), _band(width, window, side, sigma)
-    maps = torch.stack([x, y, x * x, y * y, x * y])
-    mx, my, xx, yy, xy = down.to(maps) @ (maps @ across.T.to(maps))
+    maps = torch.stack([x, y, x * x + y * y, (x - y).square_()])
+    mx, my, both, apart = _filter(_filter(maps, window, side, sigma, 3), window, side, sigma, 4)
+    # 2 cov(x, y) = var(x) + var(y) − var(x − y): four maps instead of five, and what is small is
+    # no difference of large numbers.
     unbiased = side**2 / (side**2 - 1) if window == "uniform" else 1.0
-    vx, vy, vxy = ((a - b) * unbiased for a, b in ((xx, mx * mx), (yy, my * my), (xy, mx * my)))
+    squares, gaps = mx * mx + my * my, (mx - my).square_()
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
-    return (2 * mx * my + c1) / (mx * mx + my * my + c1), (2 * vxy + c2) / (vx + vy + c2)
+    spread = both.sub_(squares).mul_(unbiased).add_(c2)
+    contrast = apart.sub_(gaps).mul_(-unbiased).div_(spread).add_(1)
+    return gaps.neg_().div_(squares.add_(c1)).add_(1), contrast
+
+
+def _filter(maps: Tensor, window: str, side: int, sigma: float, axis: int) -> Tensor:
+    """Return maps (k, n, c, H, W) filtered along an axis, where the window lies inside.
+
+    Products of blocks with a band: most of a whole axis' matrix would be zeros.
+    """
+    length = maps.shape[axis] - side + 1
+    found = maps.new_empty([length if k == axis else n for k, n in enumerate(maps.shape)])
+    for begun in range(0, length, _BLOCK):
+        count = min(_BLOCK, length - begun)
+        band = _band(count, window, side, sigma).to(maps.device)
+        part = maps.narrow(axis, begun, count + side - 1)
+        product = part @ band.T if axis == maps.ndim - 1 else band @ part
+        found.narrow(axis, begun, count).copy_(product)
+    return found
 
 
 @cache
-def _band(length: int, window: str, side: int, sigma: float) -> Tensor:
-    """Return the matrix (length − side + 1, length), float64, that filters an axis."""
+def _band(count: int, window: str, side: int, sigma: float) -> Tensor:
+    """Return the matrix (count, count + side − 1), float64, that filters so many places."""
     import torch
 
     offsets = torch.arange(side, dtype=torch.float64) - (side - 1) / 2
     taps = torch.exp(-0.5 * (offsets / sigma) ** 2) if window == "gaussian" else offsets * 0 + 1
     taps = taps / taps.sum()
-    band = torch.zeros(length - side + 1, length, dtype=torch.float64)
-    for start in range(length - side + 1):
+    band = torch.zeros(count, count + side - 1, dtype=torch.float64)
+    for start in range(count):
         band[start, start : start + side] = taps
     return band
