@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from latentlab.cli.compare import _differences
 from latentlab.errors import UsageError
 from latentlab.images.arrays import to_uint8
 from latentlab.images.reading import save_png
+from latentlab.loaders import load_vae
+from latentlab.loaders.base import LatentVAE
 from latentlab.measures.base import Columns, Value
 from latentlab.measures.comparison import Comparison
 from latentlab.measures.protocols import Protocol
@@ -46,6 +49,12 @@ class Darker(LinearVAE):
 
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
         return super()._decode(latents) - 0.6
+
+
+def known(vae: LatentVAE) -> Any:
+    """Return a model whose weights have a checksum, as those of a file have."""
+    vae.origin = replace(vae.origin, sha256={"weights": type(vae).__name__})
+    return vae
 
 
 class Wider(LinearVAE):
@@ -135,7 +144,7 @@ def test_an_interrupted_comparison_continues(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, question = tmp_path / "out", Question(PLAIN, ("psnr", "ssim", "kl"))
-    first, other = LinearVAE(), Darker()
+    first, other = known(LinearVAE()), known(Darker())
     whole = analyze_comparison([first, other], photos, question, folder=folder)
     (folder / "measured-2.json").unlink()
     before = first.encoded, other.encoded
@@ -159,7 +168,7 @@ def test_what_was_measured_is_not_recalled_for_other_contents(
 
     def again() -> int:
         said.clear()
-        vaes = [LinearVAE(), Darker()]
+        vaes = [known(LinearVAE()), known(Darker())]
         analyze_comparison(vaes, photos, question, folder=tmp_path / "out", say=said.append)
         return sum("measured before" in line for line in said)
 
@@ -175,6 +184,26 @@ def test_what_was_measured_is_not_recalled_for_other_contents(
     else:
         monkeypatch.setattr(contrasting, "library_versions", lambda: {"latentlab": "next"})
     assert again() == 0
+
+
+def test_weights_that_were_changed_are_measured_again(photos: Path, tmp_path: Path) -> None:
+    question, said = Question(PLAIN, ("psnr",)), list[str]()
+
+    def again(vaes: list[LatentVAE]) -> float:
+        said.clear()
+        saved = analyze_comparison(vaes, photos, question, folder=tmp_path / "o", say=said.append)
+        return saved.facts["table"][0]["values"]["mini"]["value"]
+
+    mini, plain = load_vae("mini", device="cpu"), LinearVAE()
+    before = again([mini, plain])
+    assert again([mini, plain]) == before
+    assert [line.split(":")[0] for line in said[1:]] == [
+        "mini",
+        "linear has no checksum of its weights",
+    ]
+    with torch.no_grad():
+        next(iter(mini.module.decoder.parameters())).mul_(0.5)  # type: ignore[attr-defined]
+    assert again([mini, plain]) < before
 
 
 def test_the_sheet_of_images_of_two_sizes_names_the_images_that_it_shows(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -129,6 +130,15 @@ def test_reconstructions_in_any_feature_space(linear_vae: LinearVAE) -> None:
     assert "6 features" in found.values["frechet"].note
 
 
+def failing(error: type[Exception]) -> Any:
+    """Return a feature space that raises an error of its own."""
+
+    def space(images: torch.Tensor) -> torch.Tensor:
+        raise error("wrong")
+
+    return space
+
+
 def test_too_few_images_and_a_wrong_feature_space_leave_the_rest(linear_vae: LinearVAE) -> None:
     few = measured(linear_vae, 6, "feature_distance")
     assert "at least 50" in few.skipped_metrics["feature_distance"]
@@ -136,6 +146,10 @@ def test_too_few_images_and_a_wrong_feature_space_leave_the_rest(linear_vae: Lin
     wrong = measured(linear_vae, 6, "feature_distance", features=lambda images: images)
     assert "(n, d)" in wrong.skipped_metrics["feature_distance"]
     assert wrong.values["mse"].n == 6
+    for error in (TypeError, KeyError, AttributeError):
+        broken = measured(linear_vae, 6, "feature_distance", features=failing(error))
+        assert error.__name__ in broken.skipped_metrics["feature_distance"]
+        assert broken.values["mse"].n == 6
     missing = measured(linear_vae, 6, "feature_distance", features="nowhere.pt")
     assert "nowhere.pt" in missing.skipped_metrics["feature_distance"]
 

@@ -15,9 +15,11 @@ import torch
 from command_line import CommandLine
 from linear_vae import LinearVAE
 from PIL import Image as Pillow
+from rich.console import Console
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from latentlab.cli.metrics import summarize
 from latentlab.errors import FileError, ImageError, UsageError
 from latentlab.images.framing import Framing, frame_levels
 from latentlab.measures import MEASURES, running
@@ -277,6 +279,9 @@ def test_a_protocol_under_which_nothing_is_measured_leaves_the_rest(
     assert "multiple of" in rows["coco-256"]["note"]
     assert any(line.startswith("not measured under native") for line in said)
     assert saved.facts["metrics"]["psnr"]["n"] == 7
+    text = io.StringIO()
+    Console(file=text, width=300).print(*summarize(saved.facts))
+    assert "no image that can be measured" in text.getvalue()
 
 
 @pytest.mark.parametrize("name", MEASURES.names())

@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors
 
 from latentlab.errors import FileError, ShapeError
-from latentlab.images.arrays import to_uint8
+from latentlab.images.arrays import from_uint8, to_uint8
 from latentlab.latents import LatentSpec
 from latentlab.loaders.base import LatentVAE, ModelOrigin
 from latentlab.measures import MEASURES
@@ -70,6 +70,40 @@ def test_an_unsymmetric_model_is_not_equivariant(linear_vae: LinearVAE) -> None:
     values = measured(linear_vae, "equivariance").values
     assert values["encoder_flips"].value > 0.02
     assert values["encoder_shift"].value < 1e-10, "every patch is transformed alike"
+
+
+@pytest.mark.parametrize("gain", [1.0, 1000.0])
+def test_channels_are_normalized_before_they_are_compared(
+    linear_vae: LinearVAE, gain: float
+) -> None:
+    plain = linear_vae._encode
+
+    def loud(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        mean, logvar = plain(images)
+        scale = torch.ones(mean.shape[1])
+        scale[0], scale[1] = gain, 0.0  # a loud channel and a dead one
+        return mean * scale.view(-1, 1, 1) + 3, logvar
+
+    linear_vae._encode = loud  # type: ignore[method-assign]
+    found = measured(linear_vae, "equivariance").values["encoder_flips"].value
+    images = torch.stack([smooth_image(48, 48, seed=seed) for seed in range(5)])
+    images = from_uint8(to_uint8(images))
+
+    def latents(moved: torch.Tensor) -> np.ndarray:
+        return np.delete(loud(moved)[0].double().numpy(), 1, axis=1)
+
+    whole = latents(images)
+    mean, deviation = whole.mean((0, 2, 3)), whole.std((0, 2, 3))
+
+    def unit(values: np.ndarray) -> np.ndarray:
+        return (values - mean[:, None, None]) / deviation[:, None, None]
+
+    apart = size = 0.0
+    for axis in (2, 3):
+        other = unit(latents(images.flip(axis)))
+        apart += np.square(np.flip(unit(whole), axis) - other).sum()
+        size += np.square(other).sum()
+    assert found == pytest.approx(apart / size, rel=1e-5)
 
 
 def test_half_a_cell_is_the_mean_of_its_neighbors() -> None:

@@ -189,10 +189,14 @@ def left_out(skipped: Mapping[str, Any]) -> list[str]:
 
 def _spread_table(rows: Mapping[str, Any]) -> Any:
     cells = [
-        (name, *(shown(row[kind]["value"], form) if kind in row else "–" for kind, form in _KINDS))
+        (
+            name,
+            *(shown(row[kind]["value"], form) if kind in row else "–" for kind, form in _KINDS),
+            row.get("note", ""),
+        )
         for name, row in rows.items()
     ]
-    return table(cells, ("the same images under", "PSNR", "SSIM"))
+    return table(cells, ("the same images under", "PSNR", "SSIM", ""), left=(0, 3))
 
 
 _KINDS = (("psnr", ".2f"), ("ssim", ".3f"))

@@ -16,6 +16,8 @@ from latentlab.loaders.base import LatentVAE
 from latentlab.measures.protocols import Protocol
 from latentlab.metrics.ssim import similarity
 
+Pair = tuple[Tensor, Tensor]
+
 
 @dataclass(eq=False)
 class Batch:
@@ -35,7 +37,7 @@ class Batch:
     images: Tensor
     paths: tuple[str, ...]
     first: int = 0
-    _known: dict[Hashable, Any] = field(default_factory=dict)
+    _known: dict[Hashable, Pair] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -93,7 +95,7 @@ class Batch:
     def similarity(self, protocol: Protocol) -> tuple[Tensor, Tensor]:
         """Return SSIM and its contrast (b, c) of the channels of :meth:`compared`."""
         how = protocol
-        window = {
+        window: dict[str, Any] = {
             "window": how.ssim_window,
             "side": how.ssim_side,
             "sigma": how.ssim_sigma,
@@ -102,7 +104,7 @@ class Batch:
         key = ("similarity", how.clamp, how.rounding, how.color, *window.values())
         return self.once(key, lambda: similarity(*self.compared(how), **window))
 
-    def once(self, key: Hashable, compute: Callable[[], Any]) -> Any:
+    def once(self, key: Hashable, compute: Callable[[], Pair]) -> Pair:
         """Return what is computed, or what was computed for this key before."""
         if key not in self._known:
             self._known[key] = compute()

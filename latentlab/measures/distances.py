@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from latentlab.encoding.encoder import decode_each
-from latentlab.errors import FileError, MissingExtraError, ShapeError, UsageError
+from latentlab.errors import FileError, LatentlabError, MissingExtraError, ShapeError, UsageError
 from latentlab.loaders.base import LatentVAE
 from latentlab.measures import MEASURES
 from latentlab.measures.base import Finished, Measure, Tally, TooFewError, Value
@@ -99,10 +99,22 @@ def features_of(space: FeatureSpace, images: Tensor) -> Array:
     Raises
     ------
     ShapeError : the feature space returns another shape.
+    UsageError : it raises an error of its own.
     """
-    with torch.no_grad():
-        found = space(images.float())
-    shape = tuple(getattr(found, "shape", ()))
+    try:
+        with torch.no_grad():
+            found = torch.as_tensor(space(images.float()))
+    except LatentlabError:
+        raise
+    except Exception as error:
+        # It is the user's code, which may raise anything: the other metrics continue.
+        told = " ".join(str(error).split())
+        raise UsageError(
+            f"a feature space that fails ({type(error).__name__}: {told})",
+            f"features (n, d) of images {tuple(images.shape)} in [-1, 1]",
+            "call it on one such tensor alone, and correct it",
+        ) from error
+    shape = tuple(found.shape)
     if len(shape) != 2 or shape[0] != len(images):
         raise ShapeError(
             f"features of shape {shape} for {len(images)} images", "(n, d)", "flatten them"

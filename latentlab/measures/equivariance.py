@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,10 +11,21 @@ from torch import Tensor
 from latentlab.encoding.encoder import decode_each, encode_batch
 from latentlab.loaders.base import LatentVAE
 from latentlab.measures import MEASURES
-from latentlab.measures.base import PerImage
+from latentlab.measures.base import Columns, ImageTally, PerImage, Tally
 from latentlab.measures.batch import Batch
+from latentlab.measures.protocols import Protocol
 from latentlab.metrics.bootstrap import Array, quotient
-from latentlab.metrics.equivariance import FLIPS, TURNS, apply_exact, residual, resized, shifted
+from latentlab.metrics.equivariance import (
+    FLIPS,
+    TURNS,
+    apply_exact,
+    channel_sums,
+    normalized_residual,
+    residual,
+    resized,
+    shifted,
+)
+from latentlab.metrics.moments import Moments, alive_channels
 
 SCALES = (0.5, 0.75)
 
@@ -31,10 +42,11 @@ class Equivariance(PerImage):
     cost = "about 9 encodes and 8 decodes of each image"
     at_most = 32
     formula = (
-        "encoder: Σ‖τE(x) − E(τx)‖² / Σ‖E(τx)‖², decoder: Σ‖τD(z) − D(τz)‖² / Σ‖D(τz)‖², summed "
-        "over images and transforms: `encoder_flips`, `_turns` (90°, 180°, 270°), `_scales` (½ and "
-        "¾, bilinear, latents too), `_shift` (one stride) and `_half_shift` (half a stride, where "
-        "the latent is interpolated), and `decoder_…` of the same"
+        "encoder: Σ‖τE(x) − E(τx)‖² / Σ‖E(τx)‖², each channel that is not dead with mean 0 and "
+        "variance 1 over these images; decoder: Σ‖τD(z) − D(τz)‖² / Σ‖D(τz)‖², images in [−1, 1]; "
+        "summed over images and transforms: `encoder_flips`, `_turns` (90°, 180°, 270°), `_scales` "
+        "(½ and ¾, bilinear, latents too), `_shift` (one stride) and `_half_shift` (half a stride, "
+        "where the latent is interpolated), and `decoder_…` of the same"
     )
     reference = "EQ-VAE (arXiv 2502.09509), AF-LDM (arXiv 2503.09419)"
     evidence = "whether the latent is an image of the image, which diffusion models profit from"
@@ -42,7 +54,13 @@ class Equivariance(PerImage):
         "quality of samples between families (|r| with gFID about .5 within one); asymmetric "
         "images alone do not make an encoder fail"
     )
-    oracle = "an average-pooling encoder, which is exact for flips, turns and whole strides"
+    oracle = (
+        "an average-pooling encoder, which is exact for flips, turns and whole strides; NumPy over "
+        "normalized latents"
+    )
+
+    def begin(self, protocol: Protocol) -> Tally:
+        return _NormalizedTally(self)
 
     def columns(self, batch: Batch) -> Mapping[str, Tensor]:
         return {**_of_encoder(batch), **_of_decoder(batch)}
@@ -51,7 +69,31 @@ class Equivariance(PerImage):
         return quotient(means)
 
 
+class _NormalizedTally(ImageTally):
+    """Sums over the cells of each channel, whose common mean and variance are known at the end."""
+
+    def __init__(self, measure: PerImage) -> None:
+        super().__init__(measure)
+        self._moments: Moments | None = None
+
+    def add(self, batch: Batch) -> None:
+        super().add(batch)
+        found = Moments.of(batch.posterior.mean.movedim(1, 0).flatten(1))
+        self._moments = found if self._moments is None else self._moments.merge(found)
+
+    def _columns(self, name: str) -> Columns:
+        found = super()._columns(name)
+        if not name.startswith("encoder") or self._moments is None:
+            return found
+        mean, variance = self._moments.mean, self._moments.variance
+        alive = alive_channels(variance.sqrt())
+        sums = torch.from_numpy(found.rows).view(len(found.rows), -1, 4)[:, alive]
+        rows = normalized_residual(sums, mean[alive], variance[alive])
+        return replace(found, rows=rows.numpy())
+
+
 def _of_encoder(batch: Batch) -> dict[str, Tensor]:
+    """Return value name → sums (b, C, 4) over the cells of each channel of latents."""
     vae, images, latents = batch.vae, batch.images, batch.posterior.mean
 
     def encoded(moved: Tensor) -> Tensor:
@@ -59,7 +101,7 @@ def _of_encoder(batch: Batch) -> dict[str, Tensor]:
 
     found = {
         f"encoder_{kind}": _summed(
-            residual(apply_exact(name, latents), encoded(apply_exact(name, images)))
+            channel_sums(apply_exact(name, latents), encoded(apply_exact(name, images)))
             for name in _possible(vae, names, images)
         )
         for kind, names in (("flips", FLIPS), ("turns", TURNS))
@@ -67,7 +109,7 @@ def _of_encoder(batch: Batch) -> dict[str, Tensor]:
     sizes = _sizes(vae, images)
     if sizes:
         found["encoder_scales"] = _summed(
-            residual(resized(latents, *_cells(vae, size)), encoded(resized(images, *size)))
+            channel_sums(resized(latents, *_cells(vae, size)), encoded(resized(images, *size)))
             for size in sizes
         )
     if vae.only_side is None:
@@ -77,7 +119,7 @@ def _of_encoder(batch: Batch) -> dict[str, Tensor]:
 
 
 def _shift_of_encoder(batch: Batch, cells: float) -> Tensor:
-    """Return the residual of a shift; the image moves by whole pixels, the latent by cells."""
+    """Return the sums of a shift; the image moves by whole pixels, the latent by cells."""
     stride, multiple = batch.vae.spec.stride, batch.vae.spec.multiple
     pixels = round(cells * stride)
     moved = batch.images.roll((pixels, pixels), (2, 3))
@@ -87,7 +129,7 @@ def _shift_of_encoder(batch: Batch, cells: float) -> Tensor:
     # What the roll brought in from the other side is within the frame, and one cell beyond.
     inner = max(1, multiple // stride)
     cut = found[..., frame:-frame, frame:-frame]
-    return residual(latents[..., inner:, inner:], cut[..., inner:, inner:])
+    return channel_sums(latents[..., inner:, inner:], cut[..., inner:, inner:])
 
 
 def _of_decoder(batch: Batch) -> dict[str, Tensor]:

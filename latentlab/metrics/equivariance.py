@@ -87,3 +87,44 @@ def residual(expected: Tensor, found: Tensor) -> Tensor:
 
     a, b = expected.double().flatten(1), found.double().flatten(1)
     return torch.stack([(a - b).square().sum(1), b.square().sum(1)], 1)
+
+
+def channel_sums(expected: Tensor, found: Tensor) -> Tensor:
+    """Return sums (n, C, 4), float64, over the cells of each channel of values (n, C, H, W).
+
+    Those of (expected − found)², found², found and 1: what :func:`normalized_residual` needs once
+    mean and variance of the channels are known.
+
+    Examples
+    --------
+    >>> import torch
+    >>> channel_sums(torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 3.0)).flatten().tolist()
+    [36.0, 36.0, 12.0, 4.0]
+    """
+    import torch
+
+    a, b = expected.double().flatten(2), found.double().flatten(2)
+    parts = ((a - b).square().sum(2), b.square().sum(2), b.sum(2), torch.ones_like(b).sum(2))
+    return torch.stack(parts, 2)
+
+
+def normalized_residual(sums: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    """Return ‖expected − found‖² and ‖found‖² (n, 2) of values with mean 0, variance 1 by channel.
+
+    Parameters
+    ----------
+    sums : Tensor, (n, C, 4), of :func:`channel_sums`
+    mean, variance : Tensor, (C,), by which the channels are normalized
+
+    Examples
+    --------
+    >>> import torch
+    >>> sums = channel_sums(torch.zeros(1, 1, 1, 2), torch.tensor([[[[3.0, 7.0]]]]))
+    >>> normalized_residual(sums, torch.tensor([5.0]), torch.tensor([4.0])).tolist()
+    [[14.5, 2.0]]
+    """
+    import torch
+
+    apart, squares, values, cells = sums.unbind(2)
+    centered = squares - 2 * mean * values + mean.square() * cells
+    return torch.stack([(one / variance).sum(1) for one in (apart, centered)], 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from latentlab.errors import ShapeError
 
@@ -49,7 +49,7 @@ def ssim(
     >>> ssim(images, images).tolist()
     [1.0, 1.0]
     """
-    how = {"window": window, "side": side, "sigma": sigma, "data_range": data_range}
+    how: dict[str, Any] = {"window": window, "side": side, "sigma": sigma, "data_range": data_range}
     return similarity(image, other, **how)[0].mean(1)
 
 
@@ -114,14 +114,19 @@ def ms_ssim(
             f"sides above {smallest} pixels, for five scales",
             "choose a larger size, or leave ms_ssim out",
         )
-    how = {"window": "gaussian", "side": side, "sigma": sigma, "data_range": data_range}
+    how: dict[str, Any] = {
+        "window": "gaussian",
+        "side": side,
+        "sigma": sigma,
+        "data_range": data_range,
+    }
     both = torch.stack([image, other]).double()
     found = both.new_ones(image.shape[:2])
     for scale, weight in enumerate(SCALE_WEIGHTS):
         if scale:
-            both = _halve(both.flatten(0, 1)).unflatten(0, (2, -1))
-        known = scale == 0 and first is not None
-        whole, contrast = first if known else similarity(*both, **how)
+            both = torch.stack([*map(_halve, both)])
+        known = first if scale == 0 else None
+        whole, contrast = known or similarity(*both, **how)
         part = whole if scale == len(SCALE_WEIGHTS) - 1 else contrast
         found = found * torch.relu(part) ** weight
     return found.mean(1)

@@ -20,6 +20,7 @@ from latentlab.images.framing import frame_levels
 from latentlab.images.reading import save_png
 from latentlab.latents import Progress
 from latentlab.loaders.base import LatentVAE
+from latentlab.loaders.in_memory import hash_tensors
 from latentlab.machine.files import sha256_of_file
 from latentlab.machine.versions import library_versions
 from latentlab.measures.batch import Batch
@@ -100,7 +101,10 @@ def _compare(
     listing = _listing(images, question) if folder else ""
     for number, (vae, name) in enumerate(zip(vaes, names, strict=True), 1):
         asked = _asked(vae, question, multiple, listing)
-        path = folder / f"measured-{number}.json" if folder else None
+        # Without a checksum of its weights nobody can tell whether it is the same model.
+        path = folder / f"measured-{number}.json" if folder and vae.origin.sha256 else None
+        if folder and not path:
+            say(f"{name} has no checksum of its weights: measured again by every run")
         known = recall_measured(path, asked, question.protocol) if path else None
         if known:
             say(f"{name}: measured before, {path}")
@@ -124,6 +128,7 @@ def _asked(vae: LatentVAE, question: Question, multiple: int, listing: str) -> d
     return {
         "latentlab": library_versions()["latentlab"],
         "model": describe_model(vae),
+        "weights": _checksum(vae),
         "tiles": [vae.tiling["tile"], vae.tiling["overlap"]] if vae.tiling else None,
         "protocol": question.protocol.facts(),
         "only": list(question.only),
@@ -134,6 +139,12 @@ def _asked(vae: LatentVAE, question: Question, multiple: int, listing: str) -> d
         "multiple": multiple,
         "images": listing,
     }
+
+
+def _checksum(vae: LatentVAE) -> str:
+    """Return the checksum of a model's weights as they are now; empty for one without layers."""
+    module = getattr(vae, "module", None)
+    return hash_tensors(module.state_dict()) if isinstance(module, torch.nn.Module) else ""
 
 
 def _with_content(option: Any) -> Any:
