@@ -34,6 +34,10 @@ COMMANDS = (
     ("encode", "photos", "--model", "linear", "--size", "32", "--out", "store", "--quiet"),
     ("metrics", "photos", "-m", "linear", "--size", "32", "-q", "--spread", "--out", "measured"),
     (
+        *("metrics", "sprites", "-m", "linear", "--size", "16", "-n", "100", "--only", "mig"),
+        *("-q", "--out", "sprites"),
+    ),
+    (
         "compare",
         "photos",
         "-m",

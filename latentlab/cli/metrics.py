@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from functools import partial
 from math import isnan
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from latentlab.cli import options
-from latentlab.cli.codes import measure_codes_of
+from latentlab.cli.codes import SPRITES, measure_codes_of, measure_factors_of
 from latentlab.cli.completion import names_of
 from latentlab.cli.console import print_json, print_parts, progress_bar, say, shown, table
 from latentlab.cli.grouping import grouped
@@ -19,6 +19,7 @@ from latentlab.cli.inputs import check_source
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Output
 from latentlab.errors import counted
+from latentlab.images.examples import PREFIX
 from latentlab.measures import MEASURES
 
 ProtocolName = Annotated[
@@ -65,9 +66,10 @@ def metrics(
     images: Annotated[
         Path,
         typer.Argument(
-            metavar="DIR|CODES.npz",
-            help="A folder of images, with its subfolders, or a tar, zip or parquet file; or an "
-            ".npz file with codes (N, L) and factors (N, K), whose disentanglement is measured.",
+            metavar="DIR|IMAGE|sprites|CODES.npz",
+            help="A folder of images, with its subfolders, or a tar, zip or parquet file. "
+            "Disentanglement is measured of an IMAGE that is changed in known ways, of `sprites`, "
+            "which are drawn, and of an .npz file with codes (N, L) and factors (N, K).",
         ),
     ],
     machine: Machine,
@@ -78,6 +80,13 @@ def metrics(
     samples: Images = 0,
     labels: Labels = None,
     features: FeatureFile = None,
+    codes: Annotated[
+        Literal["components", "channels"],
+        typer.Option(
+            help="Codes of IMAGE and sprites: ten leading components of their latents, or the mean "
+            "of each channel."
+        ),
+    ] = "components",
     spread: Annotated[
         bool,
         typer.Option("--spread", help="Also show PSNR and SSIM under the other protocols."),
@@ -90,6 +99,10 @@ def metrics(
     names = options.parse_names("--only", only) or []
     if images.suffix == ".npz":
         measure_codes_of(context, images, names, output)
+        return
+    if has_factors(images):
+        how: dict[str, Any] = {"codes": codes, "only": names, "n_samples": samples, "size": size}
+        measure_factors_of(context, str(images), machine, output, **how)
         return
     check_source(images)
     from latentlab.machine.files import check_folder
@@ -125,6 +138,15 @@ def metrics(
     elif not output.quiet:
         print_parts(summarize(facts))
         print(*facts["files"], sep="\n")
+
+
+def has_factors(subject: Path) -> bool:
+    """Return whether the subject is one image or the word sprites, whose factors are known."""
+    if str(subject).startswith(PREFIX) or (str(subject) == SPRITES and not subject.exists()):
+        return True
+    from latentlab.images.formats import head_of_file, is_image
+
+    return subject.is_file() and is_image(subject, partial(head_of_file, subject))
 
 
 def given_things(**things: str | None) -> dict[str, dict[str, str]]:

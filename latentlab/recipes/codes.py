@@ -20,6 +20,7 @@ from latentlab.metrics.factor_vae import factor_vae_score
 from latentlab.metrics.infomec import infomec
 from latentlab.metrics.mig import mig
 from latentlab.metrics.modularity import modularity
+from latentlab.metrics.mutual_information import BINS
 from latentlab.metrics.sap import sap
 from latentlab.metrics.varying import are_classes, varying
 from latentlab.results.arrays import write_result
@@ -109,6 +110,26 @@ def read_codes(path: Path) -> Codes:
         ) from error
 
 
+TREES = 20
+VOTES = {"train": 1000, "test": 500}
+"""Settings below those of disentanglement_lib, whose trees are 100 and votes 10,000 and 5,000."""
+FREE_OF_ONE = ("dci_disentanglement", "factor_vae", "beta_vae", "modularity", "info_modularity")
+"""Scores of how codes keep factors apart: 1, or chance, for every code if one factor varies."""
+
+
+def _settings(rows: int) -> dict[str, Any]:
+    """Return the settings of scores of so many rows, beside those of disentanglement_lib."""
+    train = max(1, 2 * rows // 3)
+    return {
+        "train_rows": train,
+        "test_rows": rows - train,
+        "bins": BINS,
+        "dci_trees": TREES,
+        "votes_train": VOTES["train"],
+        "votes_test": VOTES["test"],
+    }
+
+
 def _halves(found: Codes) -> tuple[Codes, Codes]:
     cut = max(1, 2 * len(found.codes) // 3)
     every = np.arange(len(found.codes))
@@ -121,7 +142,7 @@ def _mig(found: Codes) -> dict[str, float]:
 
 def _dci(found: Codes) -> dict[str, float]:
     train, test = _halves(found)
-    scores = dci(train.codes, train.factors, test.codes, test.factors, trees=20)
+    scores = dci(train.codes, train.factors, test.codes, test.factors, trees=TREES)
     return {f"dci_{name}": float(getattr(scores, name)) for name in _DCI}
 
 
@@ -134,11 +155,11 @@ def _sap(found: Codes) -> dict[str, float]:
 
 
 def _factor_vae(found: Codes) -> dict[str, float]:
-    return {"factor_vae": factor_vae_score(found.codes, found.factors, train=1000, test=500)}
+    return {"factor_vae": factor_vae_score(found.codes, found.factors, **VOTES)}
 
 
 def _beta_vae(found: Codes) -> dict[str, float]:
-    return {"beta_vae": beta_vae_score(found.codes, found.factors, train=1000, test=500)}
+    return {"beta_vae": beta_vae_score(found.codes, found.factors, **VOTES)}
 
 
 def _modularity(found: Codes) -> dict[str, float]:
@@ -219,13 +240,20 @@ def measure_codes(
     metrics: dict[str, Any] = {}
     failed: dict[str, str] = {}
     names = [*(only or SCORES)]
+    alone = int(moves.sum()) == 1
     for done, one in enumerate(names, 1):
         try:
+            if alone and one in FREE_OF_ONE:
+                raise UsageError(*_ALONE)
             metrics |= _scored(SCORES[one], used, seed)
         except (LatentlabError, ValueError, ArithmeticError) as error:
             failed[one] = " ".join(str(error).split())
         if progress:
             progress("scoring", done, len(names))
+    if alone:
+        for name in set(metrics) & set(FREE_OF_ONE):
+            del metrics[name]
+            failed[name] = str(UsageError(*_ALONE))
     if not metrics:
         raise UsageError(
             f"codes without a score ({next(iter(failed.values()))})", "one", "see above"
@@ -240,11 +268,19 @@ def measure_codes(
             "seed": seed,
             "groups": GROUPS,
             "rotations": ROTATIONS,
+            "settings": _settings(len(used.codes)),
             "constant_factors": left_out,
         },
         "metrics": metrics,
         "skipped": {"images": {}, "metrics": failed},
     }
+
+
+_ALONE = (
+    "one factor that varies, for which this score means nothing",
+    "at least two",
+    "pass samples that differ in more",
+)
 
 
 def _numbered(factors: Array) -> Array:
