@@ -7,11 +7,12 @@ said. All images are (3, H, W) in [−1, 1].
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from latentlab.errors import UsageError
+from latentlab.figures.tables import as_rows, frame_of, html_table
 from latentlab.layouts import LatentSpec as LatentSpec
 
 if TYPE_CHECKING:
@@ -107,14 +108,10 @@ class Latent:
         titles = (self.name, self.colors_title)
         return draw_latent_beside(self.values, pixels, titles=titles, width=width)
 
-    def png(self) -> bytes:
-        """Return a PNG of the image, if it is known, beside the latent as colors."""
+    def _repr_png_(self) -> bytes:
         from latentlab.figures.canvas import png_bytes
 
         return png_bytes(self.draw())
-
-    def _repr_png_(self) -> bytes:
-        return self.png()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -242,6 +239,17 @@ class Neighborhood:
         """Return a direction (n_features,) as a change (C, h, w) of the latent."""
         return self.layout.lift(direction)
 
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with the factors of each sample; empty if none is known."""
+        return frame_of(as_rows({name: one.tolist() for name, one in self.factors.items()}))
+
+    def _repr_html_(self) -> str:
+        factors = {name: one.double() for name, one in self.factors.items()}
+        rows = [(name, *map(float, (x.min(), x.mean(), x.max()))) for name, x in factors.items()]
+        title = f"{self.origin.title}\n{self.description}"
+        heads = ("factor", "least", "mean", "largest")
+        return html_table(heads, rows, title=title, notes=[self.statement])
+
     def __repr__(self) -> str:
         size = f"N = {self.n_samples:,}, D = {self.n_features:,}"
         return f"Neighborhood({self.name!r} of {self.origin.name!r}, {size})"
@@ -356,6 +364,34 @@ class Directions:
             return f"{float(self.shares[k]):.1%} of variance"
         measure, _, _ = self.strength_name.partition(" (")
         return f"{measure} {float(self.strengths[k]):.3g}"
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with a row for each direction, in their order.
+
+        ``strength`` is the finder's measure; ``deviation`` and ``step`` are in model-space units;
+        ``meaning`` is there if labels were computed.
+        """
+        return frame_of(as_rows(self._columns()))
+
+    def _columns(self) -> dict[str, Sequence[Any]]:
+        none = [None] * len(self.labels)
+        return {
+            "label": self.labels,
+            "strength": none if self.strengths is None else self.strengths.tolist(),
+            "share": self.shares.tolist(),
+            "deviation": self.deviations.tolist(),
+            "step": self.step_lengths.tolist(),
+            **({"meaning": self.meanings} if self.meanings else {}),
+        }
+
+    def _repr_html_(self) -> str:
+        columns, chance = self._columns(), self.baseline_strength
+        strength = f"Strength: {self.strength_name}" if self.strength_name else ""
+        notes = [strength if chance is None else f"{strength}, {chance:.4g} for random directions"]
+        rows = zip(*columns.values(), strict=True)
+        where, origin = self.basis or self.finder, self.sampling.origin
+        title = f"{origin.title}\n{where}" if origin else where
+        return html_table([*columns], rows, title=title, notes=[*notes, *self.notes])
 
     def __repr__(self) -> str:
         return f"Directions({len(self.labels)} by {self.finder}: {', '.join(self.labels[:3])} …)"

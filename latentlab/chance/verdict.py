@@ -20,6 +20,7 @@ from latentlab.chance.row_sizes import are_unequal, row_sizes
 from latentlab.chance.sentences import Sentence
 from latentlab.chance.words import Words
 from latentlab.errors import LatentlabError
+from latentlab.figures.tables import frame_of, html_table
 from latentlab.latents import Neighborhood, Spectrum
 from latentlab.linalg.sums import column_moments
 from latentlab.neighborhoods import sampler_of
@@ -35,6 +36,7 @@ AFFORDABLE = 60.0
 """Seconds on two cores within which null models are drawn unasked."""
 _FEWEST_FOR_HALVES = 6
 _DRAWS_OF_HALF = 4
+_COLUMNS = ("components_above", "log_fit_r2", "log_fit_r2_half", "p_of_curve", "draws")
 
 
 class Fitted(Protocol):
@@ -119,6 +121,27 @@ class Judgment:
                 above = "above the largest" if self.uncounted else "above chance"
                 return null.threshold, f"{count} {above} ({null.model.label})"
         return None
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with a row for each null model: what it says of the spectrum.
+
+        ``components_above`` it, ``log_fit_r2`` of its own curve, ``log_fit_r2_half`` for half the
+        samples, ``p_of_curve`` of the samples' curve lying above it, and ``draws``.
+        """
+        return frame_of(self._table())
+
+    def _table(self) -> list[dict[str, Any]]:
+        facts = {null.name: self._facts_of(null) for null in self.nulls}
+        return [
+            {"null": name, **{column: one[column] for column in _COLUMNS}}
+            for name, one in facts.items()
+        ]
+
+    def _repr_html_(self) -> str:
+        heads = ("null", "components above", "R² of log fit", "of half", "p of the curve", "draws")
+        left_out = [f"{name} null left out: {why}." for name, why in self.left_out.items()]
+        rows = [tuple(row.values()) for row in self._table()]
+        return html_table(heads, rows, notes=[self.verdict, *left_out])
 
     def __repr__(self) -> str:
         return f"Judgment({self.verdict!r})"

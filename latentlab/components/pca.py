@@ -13,6 +13,7 @@ from latentlab.chance.nulls.isotropic import noise_nulls
 from latentlab.components.checks import as_matrix
 from latentlab.components.summary import summarize_spectrum
 from latentlab.errors import ShapeError
+from latentlab.figures.tables import as_rows, frame_of
 from latentlab.latents import Directions, Latent, Neighborhood, Sampling, Spectrum
 from latentlab.neighborhoods.given import are_latents, latent_values
 
@@ -167,6 +168,20 @@ class PCA:
             "cumulative": spectrum.cumulative.tolist(),
             **summarize_spectrum(spectrum),
         }
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with a row for each eigenvalue, from the largest on.
+
+        ``component`` counts from 1, ``explained_variance`` is in model-space units².
+        """
+        spectrum = self.spectrum
+        columns = {
+            "component": [*range(1, len(spectrum.explained_variance) + 1)],
+            "explained_variance": spectrum.explained_variance.tolist(),
+            "explained_variance_ratio": spectrum.explained_variance_ratio.tolist(),
+            "cumulative": spectrum.cumulative.tolist(),
+        }
+        return frame_of(as_rows(columns))
 
     def plot(
         self,

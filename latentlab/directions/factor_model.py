@@ -18,6 +18,7 @@ from latentlab.directions.additivity import FEWEST, MODELS, Share, share_of, sta
 from latentlab.directions.ridge import fit_patterns, fit_ridge
 from latentlab.directions.supervised import varying_factors
 from latentlab.errors import ShapeError
+from latentlab.figures.tables import frame_of, html_table
 from latentlab.latents import Directions, Neighborhood
 from latentlab.linalg.sums import column_moments, combine_rows, gram_matrix, project_rows
 from latentlab.neighborhoods import sampler_of
@@ -76,6 +77,22 @@ class FactorModel:
             "constant_factors": list(self.constant),
             "shares": [{"model": name, **asdict(share)} for name, share in self.shares.items()],
         }
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with a row for each regression.
+
+        ``model``, the share ``value`` of left-out variance that it explains, the ends ``lower``
+        and ``upper`` of its 95 % interval, its ``terms``, and ``half``, the share with half of the
+        samples.
+        """
+        return frame_of(self.summary()["shares"])
+
+    def _repr_html_(self) -> str:
+        heads = ("regression", "share explained", "lower", "upper", "terms", "half the samples")
+        rows = [tuple(row.values()) for row in self.summary()["shares"]]
+        constant = f"Never varied: {', '.join(self.constant)}." if self.constant else ""
+        title = f"Variance of left-out samples explained by {', '.join(self.names)}"
+        return html_table(heads, rows, title=title, notes=[constant])
 
     def __repr__(self) -> str:
         shares = ", ".join(f"{name} {share.value:.0%}" for name, share in self.shares.items())

@@ -13,6 +13,7 @@ from latentlab.directions.amounts import STATISTICS
 from latentlab.directions.correlations import LABEL_SAMPLES, Correlations, statistic_correlations
 from latentlab.encoding.encoder import decode_each
 from latentlab.errors import ShapeError, UsageError
+from latentlab.figures.tables import frame_of
 from latentlab.images.arrays import to_uint8
 from latentlab.latents import Directions, Latent, Progress
 from latentlab.linalg.bases import random_rows
@@ -146,6 +147,27 @@ class Transfer:
             step=(self.alpha, self.unit),
             title=self.title,
         )
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with a row for each target and direction.
+
+        ``cosine`` of the changes of both images, ``label_cosine`` of what they correlate with.
+        """
+        return frame_of(
+            {
+                "target": target,
+                "direction": label,
+                "cosine": float(self.cosines[row, k]),
+                "label_cosine": float(self.label_cosines[row, k]),
+            }
+            for row, target in enumerate(self.targets)
+            for k, label in enumerate(self.labels)
+        )
+
+    def _repr_png_(self) -> bytes:
+        from latentlab.figures.canvas import png_bytes
+
+        return png_bytes(self.plot())
 
     def __repr__(self) -> str:
         found, chance = float(self.cosines.mean()), float(self.random_cosines.mean())

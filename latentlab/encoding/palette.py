@@ -7,14 +7,18 @@ three dimensions. Shares are those of the total variance of these means.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from latentlab.encoding.encoder import encode_batch
 from latentlab.errors import UsageError
+from latentlab.figures.tables import frame_of, html_block, html_image
 from latentlab.loaders.base import LatentVAE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _CELLS = 8
 _FOLDS = 5
@@ -26,7 +30,7 @@ _CUTOFF = 1e-4
 _BATCH = 8
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Palette:
     """The color subspace of a model.
 
@@ -75,6 +79,47 @@ class Palette:
             "r2_held_out": self.r2_held_out,
             "rank": self.rank,
         }
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with a row for each flat color.
+
+        ``red``, ``green`` and ``blue`` in [−1, 1], and ``channel_0``, … in model-space units.
+        """
+        names = ["red", "green", "blue", *(f"channel_{k}" for k in range(self.latents.shape[1]))]
+        rows = torch.cat([self.colors, self.latents], 1).tolist()
+        return frame_of([dict(zip(names, row, strict=True)) for row in rows])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the flat colors along the first two components of their latents; return the axes."""
+        from latentlab.figures.scatter import draw_scatter
+
+        scores = (self.latents - self.latents.mean(0)) @ self.components[:2].T
+        shares = self.explained_variance_ratio[:2].tolist()
+        return draw_scatter(
+            scores,
+            labels=(f"PC 1, {shares[0]:.1%} of the variance", f"PC 2, {shares[1]:.1%}"),
+            colors=(self.colors + 1) / 2,
+            title=self._title,
+            ax=ax,
+        )
+
+    @property
+    def _title(self) -> str:
+        return f"latents of {len(self.colors):,} flat colors, {self.latents.shape[1]} channels"
+
+    def __repr__(self) -> str:
+        return f"Palette({self._title}, R² of RGB {self.r2_held_out:.4f} on held-out colors)"
+
+    def _repr_html_(self) -> str:
+        from latentlab.figures.canvas import new_figure, png_bytes
+
+        figure = new_figure()
+        self.plot(figure.add_subplot())
+        said = (
+            f"The first three components hold {float(self.explained_variance_ratio[:3].sum()):.2%} "
+            f"of the variance. RGB by an affine map: R² {self.r2_held_out:.4f} on held-out colors."
+        )
+        return html_block("", html_image(png_bytes(figure), self._title), [said])
 
 
 def find_palette(vae: LatentVAE, levels: int = 6, *, seed: int = 0) -> Palette:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from latentlab.examinations.findings import Finding
+from latentlab.figures.tables import Strong, frame_of, html_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -118,6 +119,30 @@ class Diagnosis:
         ]
         return draw_diagnosis(rows, title=self.title)
 
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with a row for each examination.
+
+        ``name``, ``found`` (None where it could not be examined), ``value``, ``threshold``,
+        ``unit``, ``says``, ``reason``, ``advice`` and ``problem``.
+        """
+        rows = [finding.facts() for finding in self.findings]
+        return frame_of([{k: v for k, v in row.items() if k != "place"} for row in rows])
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                Strong(one.name) if one.found else one.name,
+                {None: "not examined", True: Strong("found"), False: "healthy"}[one.found],
+                one.value,
+                one.threshold,
+                one.unit,
+                _sentences(one.says, one.advice) if one.found else one.problem,
+            )
+            for one in (*self.found, *self.unexamined, *self.healthy)
+        ]
+        heads = ("examination", "result", "value", "threshold", "unit", "what it means")
+        return html_table(heads, rows, title=self.title, notes=self.notes)
+
     def __str__(self) -> str:
         lines = [self.title, *(f"{one.name}: {one.says}. {one.advice}." for one in self.found)]
         lines += [f"healthy: {', '.join(one.name for one in self.healthy)}"]
@@ -126,3 +151,7 @@ class Diagnosis:
 
     def __repr__(self) -> str:
         return f"Diagnosis({self.title}{''.join(f', {one.name}' for one in self.found)})"
+
+
+def _sentences(*words: str) -> str:
+    return " ".join(f"{said[:1].upper()}{said[1:]}." for said in words if said)

@@ -113,15 +113,22 @@ def _fit_title(ax: Axes) -> None:
 
 def fit_figure(figure: Figure, shown: Axes) -> None:
     """Fit all texts of a figure with panels, with one legend below, of what one panel shows."""
-    for ax in figure.axes:
-        for text in (*ax.get_xticklabels(), *ax.get_yticklabels(), ax.xaxis.label, ax.yaxis.label):
-            dress(text, text.get_text())
+    dress_all(figure)
     fit_main_title(figure)
     fit_titles(figure)
     _put_one_legend_below(figure, shown)
     settle(figure)
     for ax in figure.axes:
         wrap_text(ax.yaxis.label, ax.bbox.height, _LABEL_LINES)
+
+
+def dress_all(figure: Figure) -> None:
+    """Let the main title, labels and ticks of a figure show their content as it is."""
+    for ax in figure.axes:
+        for text in (*ax.get_xticklabels(), *ax.get_yticklabels(), ax.xaxis.label, ax.yaxis.label):
+            dress(text, text.get_text())
+    for text in figure.texts:
+        dress(text, text.get_text())
 
 
 def _put_one_legend_below(figure: Figure, shown: Axes) -> None:

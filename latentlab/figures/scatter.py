@@ -22,6 +22,7 @@ def draw_scatter(
     thumbnails: Mapping[int, NDArray[np.uint8]] | None = None,
     *,
     labels: tuple[str, str] = ("PC 1", "PC 2"),
+    colors: ArrayLike | None = None,
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
@@ -32,6 +33,7 @@ def draw_scatter(
     scores : array (n, 2), model-space units
     thumbnails : row → image (H, W, 3), uint8, drawn in place of its point
     labels : of both axes
+    colors : array (n, 3), RGB from 0 to 1, of each point; by default all are alike
     title : str
     ax : Axes, optional; by default those of a new figure
     """
@@ -41,7 +43,12 @@ def draw_scatter(
 
     ax = axes_on_screen(ax)
     points = np.asarray(scores, np.float64)
-    ax.scatter(points[:, 0], points[:, 1], s=10, color=PALETTE["data"], alpha=0.6, lw=0)
+    if colors is None:
+        ax.scatter(points[:, 0], points[:, 1], s=10, color=PALETTE["data"], alpha=0.6, lw=0)
+    else:
+        filled = np.clip(np.asarray(colors, np.float64), 0, 1)
+        edges = PALETTE["chance"]
+        ax.scatter(points[:, 0], points[:, 1], s=36, c=filled, edgecolors=edges, linewidths=0.4)
     for row, pixels in (thumbnails or {}).items():
         zoom = _THUMBNAIL / max(pixels.shape[:2])
         image = OffsetImage(pixels, zoom=zoom, interpolation="antialiased")

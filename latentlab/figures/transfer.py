@@ -44,7 +44,7 @@ def draw_transfer(
     title : str
     width : float, optional; of the figure, in inches. In narrow figures the panels are stacked.
     """
-    from latentlab.figures.fitting import fit_figure, settle
+    from latentlab.figures.fitting import dress_all, fit_figure, settle
 
     names = [shorten(label, len, _LONGEST_NAME) for label in labels]
     width = width or max(8.4, 2.4 + 0.9 * len(labels))
@@ -59,6 +59,7 @@ def draw_transfer(
     for ax in axes if stacked else axes[:1]:
         ax.set_ylabel(f"cosine with {origin}")
     figure.suptitle(title, fontsize=10)
+    dress_all(figure)
     settle(figure)
     for ax in axes:
         _turn_names_that_meet(ax)

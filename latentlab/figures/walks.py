@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from latentlab.figures.animation import write_animation
 from latentlab.figures.sheets import compose_sheet, lay_out_sheet, thin
+from latentlab.figures.tables import html_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,10 +87,9 @@ def animate_walk(walk: WalkFrames, path: Path, *, fps: float, loop: bool) -> Pat
 def walk_html(walk: WalkFrames) -> str:
     """Return the animation inline, for a notebook."""
     with tempfile.TemporaryDirectory() as folder:
-        path = animate_walk(walk, Path(folder) / "walk.webp", fps=12, loop=True)
-        content = base64.b64encode(path.read_bytes()).decode()
+        content = animate_walk(walk, Path(folder) / "walk.webp", fps=12, loop=True).read_bytes()
     alternative = f"{walk.title}: {len(walk.frames)} components, {len(walk.alphas)} steps"
-    return f'<img src="data:image/webp;base64,{content}" alt="{html.escape(alternative)}">'
+    return html_image(content, alternative, "webp")
 
 
 def sigma_label(alpha: float, unit: str = "σ") -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentlab.errors import UsageError
+from latentlab.figures.tables import frame_of
 from latentlab.measures.base import Measure
 from latentlab.measures.curves import PANELS, Panel, panels_of
 from latentlab.measures.running import Measured
@@ -225,6 +226,16 @@ class Comparison:
         labels = {title: (x, y) for title, x, y in PANELS.values()}
         logarithmic = [PANELS["latent_profile"][0]]
         return draw_panels(panels, axes=labels, logarithmic=logarithmic)
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with a row for each metric and model.
+
+        ``metric``, ``unit``, ``model``, ``value``, ``low`` and ``high`` of the 95 % interval, ``n``
+        and ``note``, as in ``comparison.csv``.
+        """
+        from latentlab.measures.tables import rows_of
+
+        return frame_of(rows_of(self.facts()))
 
     def __repr__(self) -> str:
         return f"Comparison of {', '.join(self.models)} in {len(self.names)} values"

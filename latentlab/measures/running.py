@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from latentlab.encoding.batches import batch_size
-from latentlab.errors import ImageError, LatentlabError
+from latentlab.errors import ImageError, LatentlabError, counted
+from latentlab.figures.tables import frame_of, html_table
 from latentlab.images.arrays import from_uint8
 from latentlab.images.framing import frame_levels
 from latentlab.latents import Progress
@@ -31,7 +32,7 @@ _FAILURES = (LatentlabError, ArithmeticError, ValueError, RuntimeError, NotImple
 """What one metric may raise while the others continue."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Measured:
     """What all metrics found for one model.
 
@@ -71,6 +72,40 @@ class Measured:
                 "metrics": dict(self.skipped_metrics),
             },
         }
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with a row for each value.
+
+        ``metric``, ``unit``, ``better`` (higher, lower, or empty for neither), ``value``, the ends
+        ``low`` and ``high`` of its 95 % interval, ``n`` images, and ``note``.
+        """
+        return frame_of(
+            {
+                "metric": name,
+                "unit": self.measures[name].unit_of(name) if name in self.measures else "",
+                "better": self.measures[name].better_of(name) if name in self.measures else "",
+                **value.facts(),
+            }
+            for name, value in self.values.items()
+        )
+
+    def __repr__(self) -> str:
+        return f"Measured({self.model!r}: {len(self.values)} values of {len(self.paths):,} images)"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, one.value, one.low, one.high, one.n, one.note)
+            for name, one in self.values.items()
+        ]
+        left_out = [f"{name} left out: {why}." for name, why in self.skipped_metrics.items()]
+        skipped = len(self.skipped_images)
+        notes = [
+            f"{counted(len(self.paths))}, protocol {self.protocol.describe()}.",
+            *left_out,
+            f"{counted(skipped)} skipped." if skipped else "",
+        ]
+        heads = ("metric", "value", "low", "high", "n", "note")
+        return html_table(heads, rows, title=self.model, notes=notes)
 
 
 def read_framed(

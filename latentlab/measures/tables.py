@@ -6,10 +6,10 @@ import csv
 import io
 import math
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 from latentlab.errors import counted
+from latentlab.figures.tables import Strong, html_table
 from latentlab.measures.protocols import Protocol
 
 
@@ -86,29 +86,38 @@ def _escaped(text: str) -> str:
     return text.replace("σ", r"$\sigma$").replace("Δ", r"$\Delta$").replace("²", "$^2$")
 
 
+def rows_of(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each metric and model that has it."""
+    return [
+        {
+            "metric": row["metric"],
+            "unit": row["unit"],
+            "model": model,
+            **{key: value[key] for key in ("value", "low", "high", "n", "note")},
+        }
+        for row in facts["table"]
+        for model, value in row["values"].items()
+    ]
+
+
 def comma_separated(facts: Mapping[str, Any]) -> str:
     """Return a row for each metric and model."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["metric", "unit", "model", "value", "low", "high", "n", "note"])
-    for row in facts["table"]:
-        for model, value in row["values"].items():
-            parts = (value[key] for key in ("value", "low", "high", "n", "note"))
-            writer.writerow([row["metric"], row["unit"], model, *parts])
+    names = ("metric", "unit", "model", "value", "low", "high", "n", "note")
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows_of(facts))
     return text.getvalue()
 
 
 def html(facts: Mapping[str, Any]) -> str:
     """Return the table for a notebook, with the best in bold and the protocol below."""
     models = facts["models"]
-    head = "".join(f"<th>{escape(text)}</th>" for text in ("metric", *models))
     rows = []
     for row in facts["table"]:
         unit = f" ({row['unit']})" if row["unit"] else ""
-        cells = [f"<td>{escape(row['metric'] + unit)}</td>"]
-        for model in models:
-            text = escape(cell_of(row, model))
-            cells.append(f"<td>{f'<b>{text}</b>' if row['best'] == model else text}</td>")
-        rows.append(f"<tr>{''.join(cells)}</tr>")
-    below = " ".join(map(escape, footnotes(facts)))
-    return f"<table><tr>{head}</tr>{''.join(rows)}</table><p>{below}</p>"
+        cells = {model: cell_of(row, model) for model in models}
+        if row["best"] is not None:
+            cells[row["best"]] = Strong(cells[row["best"]])
+        rows.append([row["metric"] + unit, *cells.values()])
+    return html_table(["metric", *models], rows, notes=footnotes(facts))

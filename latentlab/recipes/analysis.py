@@ -15,7 +15,8 @@ from latentlab.directions.factor_model import explain_factors
 from latentlab.encoding.precision import with_fast_decoder
 from latentlab.encoding.reconstruction import reconstruct
 from latentlab.encoding.scale import Scales
-from latentlab.figures.canvas import check_figure_format
+from latentlab.figures.canvas import check_figure_format, new_figure, png_bytes
+from latentlab.figures.tables import html_block, html_image
 from latentlab.images.fit import AUTO, Size
 from latentlab.latents import Neighborhood, Progress
 from latentlab.loaders.base import LatentVAE
@@ -85,6 +86,12 @@ class Analysis:
         """Draw the cumulative explained variance over the null models; return the axes."""
         controls = [control.band() for control in self.controls]
         return self.pca.plot(ax, judgment=self.judgment, controls=controls)
+
+    def _repr_html_(self) -> str:
+        figure = new_figure()
+        self.plot(figure.add_subplot())
+        image = html_image(png_bytes(figure), self.pca.title)
+        return html_block("", image, [self.judgment.verdict, f"Saved in {self.folder}"])
 
     def __repr__(self) -> str:
         return f"{self.pca.title}\n{self.judgment.verdict}\n{self.folder}"

@@ -15,8 +15,9 @@ from latentlab.components.summary import summarize_spectrum
 from latentlab.directions.additivity import MODELS, Share
 from latentlab.directions.factor_model import factor_model
 from latentlab.encoding.scale import Scales
-from latentlab.errors import ImageError, UsageError
+from latentlab.errors import ImageError, UsageError, counted
 from latentlab.figures.canvas import check_figure_format, write_figure
+from latentlab.figures.tables import frame_of, html_table
 from latentlab.images.fit import AUTO, Size
 from latentlab.latents import Latent, Progress, Spectrum
 from latentlab.loaders.base import LatentVAE
@@ -120,8 +121,41 @@ class Entanglement:
         shares = [_PANELS[name] for name in MODELS if name in _PANELS]
         return draw_paired([*self.values], panels, percent=shares, title=title)
 
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with a row for each image and what its copies were taken as.
+
+        ``image``, ``copies`` (model, pixels, linear, …), and a column for each measure.
+        """
+        return frame_of(
+            {
+                "image": name,
+                "copies": who,
+                **{measure: float(found[measure][row]) for measure in MEASURES},
+            }
+            for row, name in enumerate(self.names)
+            for who, found in self.values.items()
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (who, *(_with_interval(self.mean(measure, who)) for measure in MEASURES))
+            for who in self.values
+        ]
+        notes = [
+            f"Means over {counted(len(self.names))} with 95 % intervals for other images.",
+            *(f"{name} left out: {why}." for name, why in self.skipped.items()),
+        ]
+        return html_table(("copies as", *MEASURES), rows, notes=notes)
+
     def __repr__(self) -> str:
         return f"Entanglement of {len(self.names)} images: {self.mean('linear')['mean']:.0%} linear"
+
+
+def _with_interval(mean: Mapping[str, Any]) -> str:
+    ends = mean["lower"], mean["upper"]
+    found = f"{mean['mean']:.4g}"
+    whole = found if None in ends else f"{found} ({ends[0]:.4g} to {ends[1]:.4g})"
+    return whole.replace("-", "\N{MINUS SIGN}")
 
 
 def entanglement(

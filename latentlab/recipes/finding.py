@@ -66,7 +66,7 @@ class Search:
     alignment: int = 0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FoundDirections:
     """Directions with what was learned about them.
 
@@ -86,6 +86,16 @@ class FoundDirections:
     labels: tuple[Label, ...] = ()
     learned: Mapping[str, Any] = field(default_factory=dict)
     saved: Saved | None = None
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with a row for each direction; see ``Directions.to_frame``."""
+        return self.directions.to_frame()
+
+    def _repr_html_(self) -> str:
+        return self.directions._repr_html_()
+
+    def __repr__(self) -> str:
+        return f"Found{self.directions!r}"
 
 
 def plan_search(

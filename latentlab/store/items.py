@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import import_module
 from itertools import accumulate, count
 from operator import index as as_int
 from pathlib import Path, PurePath
 from typing import Any
 
-from latentlab.errors import FileError, MissingExtraError, StoreIndexError
+from latentlab.errors import FileError, StoreIndexError
+from latentlab.figures.tables import frame_of
 from latentlab.latents import Latent
 from latentlab.store.lines import damaged
 from latentlab.store.manifest import STORED_DTYPES, Manifest
@@ -98,20 +98,12 @@ def table_of(lines: Iterable[Mapping[str, Any]]) -> Any:
     ------
     MissingExtraError : pandas is not installed.
     """
-    try:
-        pandas = import_module("pandas")
-    except ImportError as error:
-        raise MissingExtraError(
-            "to_frame() without pandas", "pandas", "run pip install pandas"
-        ) from error
     numbers, rows = count(), []
     for line in lines:
         shape = dict(zip(_SIDES, line.get("shape", ()), strict=False))
         rows.append({**line, **shape, "number": None if "skipped" in line else next(numbers)})
-    # Paths may hold bytes that are not text, which columns of strings refuse.
-    frame = pandas.DataFrame(rows, columns=_COLUMNS, dtype=object)
-    # Columns with gaps would otherwise become float.
-    return frame.astype(dict.fromkeys(_NUMBERS, "Int64"))
+    # Columns with gaps would otherwise stay float.
+    return frame_of(rows, _COLUMNS).astype(dict.fromkeys(_NUMBERS, "Int64"))
 
 
 def _read(folder: Path, manifest: Manifest, shard: int, line: Mapping[str, Any]) -> Latent:

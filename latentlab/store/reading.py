@@ -11,6 +11,7 @@ from typing import Any, overload
 from torch import Tensor
 
 from latentlab.errors import ShapeError, UsageError
+from latentlab.figures.tables import html_table
 from latentlab.latents import Latent, LatentSpec
 from latentlab.store.items import index_of, latents_at, latents_in_order, position_of, table_of
 from latentlab.store.lines import damaged
@@ -128,6 +129,16 @@ class Store:
     def __repr__(self) -> str:
         shapes = ", ".join("×".join(map(str, shape)) for shape in self.shapes)
         return f"Store({str(self.folder)!r}: {len(self):,} latents in {self.spec.name}, {shapes})"
+
+    def _repr_html_(self) -> str:
+        shapes = [("×".join(map(str, shape)), count) for shape, count in self.shapes.items()]
+        notes = [
+            f"{self.skipped:,} images skipped: see to_frame()." if self.skipped else "",
+            f"{self.manifest.preprocessing}, stored as {self.manifest.stored}, "
+            f"{self.bytes:,} bytes.",
+        ]
+        title = f"{self.folder} · {self.spec.name} · {len(self):,} latents"
+        return html_table(("shape", "latents"), shapes, title=title, notes=notes)
 
     @property
     def spec(self) -> LatentSpec:

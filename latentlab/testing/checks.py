@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from latentlab.encoding.scale import describe_scale, is_far_from_one
+from latentlab.figures.tables import html_table
 from latentlab.latents import Posterior
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.image_channels import NOTES
@@ -44,6 +45,12 @@ class VAEReport:
     def ok(self) -> bool:
         """Return whether nothing contradicts the interface."""
         return not self.problems
+
+    def _repr_html_(self) -> str:
+        kinds = {"wrong": self.problems, "unusual": self.remarks}
+        rows = [(kind, said) for kind, words in kinds.items() for said in words]
+        title = str(self).partition("\n")[0]
+        return html_table(("", "what"), rows, title=title)
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {'no problem' if self.ok else f'{len(self.problems)} wrong'}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -18,6 +19,7 @@ from latentlab.encoding.encoder import decode_each, encode_batch
 from latentlab.errors import ShapeError, UsageError
 from latentlab.figures.animation import LONGEST_SIDE, shrink_frames, write_animation
 from latentlab.figures.paths import draw_changes, frames_sheet
+from latentlab.figures.tables import as_rows, frame_of, html_block, html_image
 from latentlab.images.arrays import to_uint8
 from latentlab.latents import Latent, Progress
 from latentlab.loaders.base import LatentVAE
@@ -129,6 +131,25 @@ class Interpolation:
         """Return all frames as a labeled grid (H, W, 3), in reading order."""
         frames = list(self.frames.numpy())
         return frames_sheet(frames, self.positions.tolist(), title=self.title)
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with a row for each frame.
+
+        Its ``position`` on the path, the ``change`` from the frame before, in units of [−1, 1], and
+        the relative drift when it is encoded again.
+        """
+        columns = {
+            "position": self.positions.tolist(),
+            "change": [None, *self.changes.tolist()],
+            "drift_relative": self.drifts.tolist(),
+        }
+        return frame_of(as_rows(columns))
+
+    def _repr_html_(self) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            content = self.save(Path(folder) / "path.webp").read_bytes()
+        image = html_image(content, f"{self.title}: {len(self.frames)} frames", "webp")
+        return html_block(self.title, image, [self.legend])
 
     def __repr__(self) -> str:
         return f"Interpolation({self.path}, {len(self.frames)} frames, detour {self.detour:.3f})"

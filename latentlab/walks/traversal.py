@@ -16,6 +16,7 @@ from latentlab.components.pca import PCA
 from latentlab.encoding.encoder import decode_each, encode_batch
 from latentlab.errors import ShapeError, UsageError
 from latentlab.figures.canvas import axes_on_screen, draw_pixels
+from latentlab.figures.tables import frame_of
 from latentlab.figures.walks import WalkFrames, animate_walk, walk_html, walk_sheet
 from latentlab.images.arrays import to_uint8
 from latentlab.latents import Directions, Latent, Progress
@@ -102,6 +103,11 @@ class Traversal:
             "random": self.random.describe() if self.random else None,
             "decodes": self.decodes,
         }
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with the scores of each direction, as ``traversal.json``."""
+        rows = self.summary()["components"]
+        return frame_of([{k: v for k, v in row.items() if not isinstance(v, list)} for row in rows])
 
     def save(self, path: str | Path, *, fps: float = 12, loop: bool = True) -> Path:
         """Write one animation of all directions; the suffix names the format. Return the path."""
