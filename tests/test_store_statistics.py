@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 import torch
 from command_line import CommandLine
+from safetensors.torch import save_file
 from scipy import stats
 
+from latentlab.errors import ShapeError
 from latentlab.machine.threads import fixed_threads
+from latentlab.store import measuring
 from latentlab.store.foreign import open_latents
-from latentlab.store.statistics import PERCENTILES, Statistics, measure_store
+from latentlab.store.importing import import_latents
+from latentlab.store.measuring import measure_store
+from latentlab.store.statistics import PERCENTILES, Statistics
 
 
 def skewed(*shape: int, seed: int = 0) -> np.ndarray:
@@ -58,6 +63,69 @@ def test_percentiles_are_within_the_rounding_of_float16() -> None:
     percentiles = found.facts()["channels"]["percentiles"]
     for p, row in zip(PERCENTILES, right, strict=True):
         np.testing.assert_allclose(percentiles[f"P{p:g}"], row, rtol=6e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_all_percentiles_and_moments_of_16_bit_latents_are_exact(
+    dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store of these is counted completely, whatever its size; latents with NaN do not count."""
+    values = torch.from_numpy(skewed(60, 3, 8, 8)).to(dtype)
+    values[10, 1, 2, 2] = 400  # an outlier cell
+    save_file({"latents": values}, tmp_path / "a.safetensors")
+    store = import_latents(open_latents(tmp_path / "a.safetensors"), tmp_path / "s", per_shard=7)
+    monkeypatch.setattr(measuring, "_COUNTED", 100)
+    facts = measure_store(store)
+    cells = values.double().numpy().transpose(1, 0, 2, 3).reshape(3, -1)
+    found, of = facts["channels"], facts["outlier_cells"]
+    assert facts["percentiles_of_every"] == 1
+    for p in PERCENTILES:
+        right = np.percentile(cells, p, axis=1, method="higher")
+        np.testing.assert_array_equal(found["percentiles"][f"P{p:g}"], right)
+    for name, right in {
+        "mean": cells.mean(1),
+        "std": cells.std(1),
+        "skewness": stats.skew(cells, 1),
+        "excess_kurtosis": stats.kurtosis(cells, 1),
+        "correlation": np.corrcoef(cells),
+    }.items():
+        np.testing.assert_allclose(found[name], right, rtol=1e-10, atol=1e-10, err_msg=name)
+    assert (of["count"], of["of"]) == (1, 60 * 64)
+
+
+def test_merged_shards_of_float16_equal_numpy_though_some_hold_nan() -> None:
+    values = torch.from_numpy(skewed(90, 4, 4, 6)).half()
+    values[[0, 33, 34], 2, 0, 1] = torch.tensor([math.nan, math.inf, -math.inf]).half()
+    merged = Statistics(4, exact=torch.float16)
+    for part in torch.tensor_split(values, [1, 3, 17, 34, 35, 70]):
+        shard = Statistics(4, exact=torch.float16)
+        for block in torch.split(part, 5):
+            shard.add(block)
+        merged.merge(shard)
+    kept = np.delete(values.double().numpy(), [0, 33, 34], 0)
+    cells = kept.transpose(1, 0, 2, 3).reshape(4, -1)
+    facts = merged.facts()
+    for name, right in {
+        "std": cells.std(1),
+        "skewness": stats.skew(cells, 1),
+        "excess_kurtosis": stats.kurtosis(cells, 1),
+        "correlation": np.corrcoef(cells),
+    }.items():
+        np.testing.assert_allclose(facts["channels"][name], right, rtol=1e-10, err_msg=name)
+    assert facts["non_finite_share"] == 3 / values.numel()
+    assert (facts["latents_non_finite"], facts["outlier_cells"]["of"]) == (3, 87 * 24)
+    with pytest.raises(ShapeError, match="latents of torch"):
+        merged.add(values.float())
+    with pytest.raises(ShapeError, match="statistics of any dtype"):
+        merged.merge(Statistics(4))
+
+
+def test_a_block_may_be_overwritten_once_it_is_added() -> None:
+    found, block = Statistics(1, exact=torch.float16), torch.ones(1, 1, 2, 2).half()
+    found.add(block)
+    found.add(block.mul_(3))
+    facts = found.facts()["channels"]
+    assert (facts["percentiles"]["P25"], facts["percentiles"]["P75"]) == ([1], [3])
 
 
 def test_intervals_cover_the_truth_though_cells_are_alike() -> None:

@@ -155,7 +155,7 @@ def stats(
     quiet: options.Quiet = False,
 ) -> None:
     """Print statistics and the constants that a trainer needs."""
-    from latentlab.store.statistics import measure_store
+    from latentlab.store.measuring import measure_store
 
     how = {"follow_links": follow_links, "quiet": quiet}
     opened = open_foreign(source, key, layout, space, model, **how)

@@ -140,44 +140,65 @@ class Moments:
 
 
 class Histogram:
-    """Counts of numbers by their float16 rounding, so that quantiles are within 1/2,000.
+    """Counts of numbers by their 16-bit pattern: exact for such numbers, rounded for others.
 
     Its size does not depend on the numbers, and histograms are merged by adding.
+
+    Parameters
+    ----------
+    rows : int
+    dtype : torch.float16 or torch.bfloat16, whose patterns are the bins; other numbers are rounded
+        to it, so that quantiles are within 1/2,000 in float16
     """
 
     _BINS = 2**16
 
-    def __init__(self, rows: int) -> None:
-        self.counts = torch.zeros(rows, self._BINS, dtype=torch.int64)
+    def __init__(self, rows: int, dtype: torch.dtype = torch.float16) -> None:
+        self.dtype = dtype
+        self._counts = torch.zeros(rows, self._BINS, dtype=torch.int64)
         self._waiting: list[Tensor] = []
 
+    @property
+    def counts(self) -> Tensor:
+        """Return how often each pattern came (rows, 65536), in the order of unsigned integers."""
+        self._count()
+        return self._counts
+
     def add(self, values: Tensor) -> None:
-        """Count finite values (rows, n); those beyond float16 count as its largest."""
-        self._waiting.append(values.float().clamp(-65504, 65504).half())
-        if sum(one.shape[1] for one in self._waiting) >= 4 * self._BINS:
+        """Count finite values (rows, …); those beyond the dtype count as its largest."""
+        if values.dtype != self.dtype:
+            largest = torch.finfo(self.dtype).max
+            values = values.float().clamp(-largest, largest).to(self.dtype)
+        counts = values[0].numel() + sum(one[0].numel() for one in self._waiting) >= 4 * self._BINS
+        self._waiting.append(values if counts else values.clone())
+        if counts:
             self._count()
 
     def merge(self, other: Histogram) -> None:
-        """Add the counts of another."""
+        """Add the counts of another of the same dtype."""
         self._count()
-        other._count()
-        self.counts += other.counts
+        self._counts += other.counts
 
     def _count(self) -> None:
         """Count what waits: less often, since each time as many bins are written."""
-        if self._waiting:
-            bits = torch.cat(self._waiting, 1).view(torch.int16)
-            self._waiting = []
-            for row, found in enumerate(bits):
-                shifted = found.int() + 2**15
-                self.counts[row] += torch.bincount(shifted, minlength=self._BINS)
+        if not self._waiting:
+            return
+        waiting = [one.view(torch.uint16) for one in self._waiting]
+        self._waiting = []
+        wide = torch.empty(sum(one[0].numel() for one in waiting), dtype=torch.int32)
+        for row, counts in enumerate(self._counts):
+            start = 0
+            for one in waiting:
+                end = start + one[row].numel()
+                wide[start:end].view(one[row].shape).copy_(one[row])
+                start = end
+            counts += torch.bincount(wide, minlength=self._BINS)
 
     def quantiles(self, shares: Tensor) -> Tensor:
         """Return the quantiles (rows, len(shares)), float64, of all that was counted.
 
         Each is the first value that at least this share of the others does not exceed.
         """
-        self._count()
         values = self._values()
         order = values.argsort(stable=True)
         total = self.counts[:, order].cumsum(1)
@@ -186,10 +207,23 @@ class Histogram:
 
     def count_above(self, limit: float) -> int:
         """Return how many values of the first row exceed a limit."""
-        self._count()
         return int(self.counts[0][self._values() > limit].sum())
+
+    def central_sum(self, mean: Tensor, power: int) -> Tensor:
+        """Return the sum (rows,) of (x − mean)ᵏ over all that was counted, for means (rows,).
+
+        Examples
+        --------
+        >>> found = Histogram(1)
+        >>> found.add(torch.tensor([[0.0, 1, 5, 2]]))
+        >>> found.central_sum(torch.tensor([2.0]), 3).tolist()
+        [18.0]
+        """
+        used = self.counts.any(0)
+        rest = self._values()[used] - mean.double()[:, None]
+        return (rest**power * self.counts[:, used]).sum(1)
 
     def _values(self) -> Tensor:
         """Return the number that each bin stands for, float64; infinity for what is no number."""
-        bits = torch.arange(-(2**15), 2**15).short().view(torch.float16).double()
+        bits = torch.arange(2**16).int().to(torch.uint16).view(self.dtype).double()
         return bits.nan_to_num(nan=float("inf"))

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from latentlab.machine.threads import fixed_threads
 from latentlab.store.shards import Shape
 
 _CACHED_VALUES = 2**16
@@ -28,7 +23,7 @@ class BlockSums:
     Parameters
     ----------
     shape : (C, h, w)
-    powers : Tensor, (4, n, C), sums of (x − shift)ᵏ over the cells of each latent
+    powers : Tensor, (k, n, C), sums of (x − shift)ᵏ over the cells of each latent, k = 1 … 2 or 4
     products : Tensor, (C, C), sums of products of two channels over all cells
     places : Tensor, (C, h, w), sums of x − shift over the latents
     """
@@ -39,29 +34,37 @@ class BlockSums:
     places: Tensor
 
     @classmethod
-    def of(cls, latents: Tensor, shift: Tensor) -> BlockSums:
-        """Return the sums of latents (n, C, h, w) about a shift (C,)."""
+    def of(cls, latents: Tensor, shift: Tensor, *, powers: int = 4) -> BlockSums:
+        """Return the sums of latents (n, C, h, w), n > 0, about a shift (C,).
+
+        Parameters
+        ----------
+        powers : 4, or 2 where a histogram knows the others
+        """
         together = max(1, _CACHED_VALUES // max(1, latents[:1].numel()))
-        first, *parts = [cls._of_part(part, shift) for part in torch.split(latents, together)]
+        space = _Workspace.like(latents[:together])
+        first, *parts = [
+            cls._of_part(one, space.shifted(one, shift), powers)
+            for one in torch.split(latents, together)
+        ]
         if not parts:
             return first
-        powers = torch.cat([first.powers, *(part.powers for part in parts)], 1)
         for part in parts:
             first.products.add_(part.products)
             first.places.add_(part.places)
-        return replace(first, powers=powers)
+        return replace(first, powers=torch.cat([first.powers, *(one.powers for one in parts)], 1))
 
     @classmethod
-    def _of_part(cls, latents: Tensor, shift: Tensor) -> BlockSums:
+    def _of_part(cls, latents: Tensor, rest: Tensor, count: int) -> BlockSums:
         _, channels, height, width = latents.shape
-        rest = latents.flatten(2).to(torch.float64, copy=True).sub_(shift[:, None])
-        square = rest.square()
-        powers = [rest.sum(2), square.sum(2)]
-        products = torch.bmm(rest, rest.transpose(1, 2)).sum(0)
+        products = torch.bmm(rest, rest.transpose(1, 2))
+        powers = [rest.sum(2), products.diagonal(dim1=1, dim2=2)]
         places = rest.sum(0).view(channels, height, width)
-        rest *= square
-        powers += [rest.sum(2), square.square_().sum(2)]
-        return cls((channels, height, width), torch.stack(powers), products, places)
+        if count > 2:
+            square = rest.square()
+            powers += [rest.mul_(square).sum(2), square.square_().sum(2)]
+        shape = channels, height, width
+        return cls(shape, torch.stack(powers), products.sum(0), places)
 
     @property
     def cells(self) -> int:
@@ -74,27 +77,23 @@ class BlockSums:
         return self.powers.isfinite().all(2).all(0)
 
 
-def summed(
-    blocks: Iterable[Tensor], shift_for: Callable[[Tensor], Tensor]
-) -> Iterator[tuple[Tensor, BlockSums]]:
-    """Yield blocks (n, C, h, w) with their sums, in order; the next are read and summed meanwhile.
+@dataclass(frozen=True, eq=False)
+class _Workspace:
+    """Memory for one part in float32 and in float64: new memory costs more than the sums in it."""
 
-    Each thread has blocks of its own, which is faster than all threads in one block, and the sums
-    do not depend on the number of threads.
+    single: Tensor | None
+    double: Tensor
 
-    Parameters
-    ----------
-    blocks : Tensors (n, C, h, w)
-    shift_for : block → Tensor (C,), the point about which its powers are summed
-    """
-    threads = torch.get_num_threads()
-    waiting: deque[tuple[Tensor, Future[BlockSums]]] = deque()
-    one_thread = partial(torch.set_num_threads, 1)
-    with fixed_threads(1), ThreadPoolExecutor(threads, initializer=one_thread) as pool:
-        for latents in blocks:
-            waiting.append((latents, pool.submit(BlockSums.of, latents, shift_for(latents))))
-            if len(waiting) > 2 * threads:
-                first, sums = waiting.popleft()
-                yield first, sums.result()
-        for first, sums in waiting:
-            yield first, sums.result()
+    @classmethod
+    def like(cls, latents: Tensor) -> _Workspace:
+        values = latents.flatten(2)
+        # torch converts 16 bits to 64 value by value, but quickly to 32 and from there.
+        single = torch.empty(values.shape) if values.element_size() == 2 else None
+        return cls(single, torch.empty(values.shape, dtype=torch.float64))
+
+    def shifted(self, latents: Tensor, shift: Tensor) -> Tensor:
+        """Return latents − shift (n, C, h·w), float64, until it is called again."""
+        values, n = latents.flatten(2), len(latents)
+        if self.single is not None:
+            values = self.single[:n].copy_(values)
+        return self.double[:n].copy_(values).sub_(shift[:, None])

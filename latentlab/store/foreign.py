@@ -27,6 +27,8 @@ from latentlab.store.reading import Store, open_store
 from latentlab.store.shards import Shape
 
 if TYPE_CHECKING:
+    import torch
+
     from latentlab.loaders.base import LatentVAE
 
 SPACES = ("raw", "model")
@@ -148,8 +150,17 @@ class ForeignLatents(Store):
         """Yield the path of every file."""
         yield from dict.fromkeys(part.place.path for part in self.parts)
 
-    def blocks_of(self, shard: int, shape: Shape, rows: int) -> Iterator[Tensor]:
-        """Yield the latents of one shape of a part, float32, at most ``rows`` at a time."""
+    @property
+    def exact_dtype(self) -> torch.dtype | None:
+        """Return the 16-bit dtype of all values as they count; None if it is another."""
+        dtypes = {part.array.dtype for part in self.parts}
+        return super().exact_dtype if self.vae is None and len(dtypes) == 1 else None
+
+    def stored_of(self, shard: int, shape: Shape, rows: int) -> Iterator[Tensor]:
+        """Yield the latents of one shape of a part: as stored, or normalized by a model.
+
+        At most ``rows`` at a time.
+        """
         part = self.parts[shard]
         if part.form.shape != shape:
             return
@@ -157,7 +168,7 @@ class ForeignLatents(Store):
             wanted = [row for row in range(len(latents)) if start + row not in part.dropped]
             if wanted:
                 kept = latents if len(wanted) == len(latents) else latents[wanted]
-                yield from pieces(self.in_space(kept), rows)
+                yield from pieces(kept if self.exact_dtype else self.in_space(kept), rows)
 
 
 def open_latents(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from torch import Tensor
 
@@ -27,6 +27,9 @@ from latentlab.store.shards import (
     read_images,
     tensor_name,
 )
+
+if TYPE_CHECKING:
+    import torch
 
 _SHOWN = ("longest", "per_shard", "batch", "threads", "tile", "compiled")
 
@@ -255,6 +258,17 @@ class Store:
 
     def blocks_of(self, shard: int, shape: Shape, rows: int) -> Iterator[Tensor]:
         """Yield the latents of one shard, float32, at most ``rows`` at a time."""
+        return (latents.float() for latents in self.stored_of(shard, shape, rows))
+
+    @property
+    def exact_dtype(self) -> torch.dtype | None:
+        """Return the 16-bit dtype that ``stored_of`` yields; None if it is another, or several."""
+        import torch
+
+        return {"float16": torch.float16, "bfloat16": torch.bfloat16}.get(self.manifest.stored)
+
+    def stored_of(self, shard: int, shape: Shape, rows: int) -> Iterator[Tensor]:
+        """Yield the latents of one shard in the dtype of the store; a file may lie behind them."""
         from safetensors import SafetensorError, safe_open
 
         path = latents_path(self.folder, shard)
@@ -270,7 +284,7 @@ class Store:
                     got = f"{path} with {found[0]} of shape {found[1]}"
                     raise damaged(got, f"{kind} of shape {whole} as its index says")
                 for start in range(0, count, rows):
-                    yield latents[start : start + rows].float()
+                    yield latents[start : start + rows]
         except (OSError, SafetensorError) as error:
             raise damaged(f"{path} ({error})", "latents of a store") from error
 

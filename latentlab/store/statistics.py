@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby, islice
-from operator import itemgetter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from latentlab.errors import FileError, ShapeError
-from latentlab.latents import Progress
-from latentlab.metrics.moments import Histogram, Moments, alive_channels
-from latentlab.store.block_sums import BlockSums, summed
-from latentlab.store.foreign import ForeignLatents
-from latentlab.store.parts import sentence
-from latentlab.store.reading import Store
+from latentlab.metrics.moments import Moments, alive_channels
+from latentlab.store.block_sums import BlockSums
 from latentlab.store.shards import Shape
+from latentlab.store.tallies import Summary, Tallies
 
 PERCENTILES = (0.1, 1, 5, 25, 50, 75, 95, 99, 99.9)
 _Z = 1.959963984540054
 _FAR = 8.0
 """A cell is an outlier if its norm is this many scaled MADs above the median norm."""
-_BLOCK_VALUES = 2**18
-_COUNTED = 2**25
-"""Values whose histogram is complete; of more, evenly spaced latents are counted."""
 
 
 @dataclass(eq=False)
@@ -39,11 +32,14 @@ class Statistics:
     channels : int, C
     every : int; histograms count each latent whose number is a multiple of this
     keep : bool, whether two numbers of each latent and channel are kept, to find the farthest
+    exact : torch.float16 or torch.bfloat16, where all latents have this dtype: their histograms
+        are complete then, and give the third and fourth moment too
     """
 
     channels: int
     every: int = 1
     keep: bool = False
+    exact: torch.dtype | None = None
     latents: int = 0
     values: int = 0
     non_finite: int = 0
@@ -53,7 +49,8 @@ class Statistics:
     summaries: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.histogram, self.norms = Histogram(self.channels), Histogram(1)
+        self.tallies = Tallies(self.channels, self.exact or torch.float16)
+        self._begun = 0
         # Σw², Σw²v and Σw²vvᵀ of v = (mean, mean square) of each latent, w its cells; the last
         # column is that of all channels together.
         self.weights = torch.zeros(2, dtype=torch.float64)
@@ -70,7 +67,12 @@ class Statistics:
         if self.shift is None or not self._count:
             return self.merged
         own = Moments.about(self.shift, self._count, self._powers, self._products)
-        return own if self.merged is None else own.merge(self.merged)
+        found = own if self.merged is None else own.merge(self.merged)
+        if self.exact is None:
+            return found
+        values = self.tallies.merged().values
+        third, fourth = (values.central_sum(found.mean, power) for power in (3, 4))
+        return replace(found, third=third, fourth=fourth)
 
     def shift_for(self, latents: Tensor) -> Tensor:
         """Return the point (C,) about which powers are summed: the mean of the first latent."""
@@ -84,37 +86,45 @@ class Statistics:
 
     def add(self, latents: Tensor) -> None:
         """Take latents (n, C, h, w); those with NaN or infinity are counted and left out."""
-        self.take(latents, BlockSums.of(latents, self.shift_for(latents)))
+        self.take(self.job(latents)())
 
-    def take(self, latents: Tensor, sums: BlockSums) -> None:
-        """Take latents whose sums about ``shift`` have been computed, as :meth:`add` does."""
-        whole = sums.whole
-        self.latents += len(latents)
-        self.values += latents.numel()
-        counted = torch.arange(self.latents - len(latents), self.latents) % self.every == 0
-        counted &= whole
-        if counted.any():
-            some = latents[counted].float().movedim(1, 0).flatten(1)
-            self.histogram.add(some)
-            self.norms.add(some.square().sum(0).sqrt()[None])
-        if whole.all():
-            self._add_finite(sums)
-            return
-        self.non_finite += int((~latents.isfinite()).sum())
-        self.broken += int((~whole).sum())
-        if whole.any():
-            self._add_finite(BlockSums.of(latents[whole], self.shift_for(latents)))
-        if self.keep:  # in the order of the latents
-            known = self.summaries.pop() if whole.any() else torch.zeros(0, 2, self.channels)
-            placed = torch.full((len(latents), 2, self.channels), math.nan)
-            placed[whole] = known
+    def job(self, latents: Tensor) -> Callable[[], Summary]:
+        """Return what makes the summary of the next latents, on any thread; ``take`` it then.
+
+        Raises
+        ------
+        ShapeError : statistics of one dtype get latents of another.
+        """
+        if self.exact not in (None, latents.dtype):
+            raise ShapeError(
+                f"latents of {latents.dtype}", f"{self.exact}", "leave out exact, or convert them"
+            )
+        numbers = torch.arange(self._begun, self._begun + len(latents))
+        self._begun += len(latents)
+        counted = numbers % self.every == 0
+        powers = 4 if self.exact is None else 2
+        shift = self.shift_for(latents)
+        return partial(Summary.of, latents, shift, counted, self.tallies, powers=powers)
+
+    def take(self, block: Summary) -> None:
+        """Take the summary of latents, in the order in which they were begun."""
+        self.latents += block.latents
+        self.values += block.values
+        self.non_finite += block.non_finite
+        self.broken += int((~block.whole).sum())
+        if block.sums is not None:
+            self._add_finite(block.sums)
+        if self.keep and not block.whole.all():  # in the order of the latents
+            known = self.summaries.pop() if block.sums else torch.zeros(0, 2, self.channels)
+            placed = torch.full((block.latents, 2, self.channels), math.nan)
+            placed[block.whole] = known
             self.summaries.append(placed)
 
     def _add_finite(self, sums: BlockSums) -> None:
         assert self.shift is not None
         count, shape = len(sums.whole), sums.shape
         self._count += count * sums.cells
-        self._powers += sums.powers.sum(1)
+        self._powers[: len(sums.powers)] += sums.powers.sum(1)
         self._products += sums.products
         known, total = self.places.get(shape, (0, torch.zeros(shape, dtype=torch.float64)))
         total.add_(sums.places).add_(count * self.shift[:, None, None])
@@ -136,16 +146,20 @@ class Statistics:
             raise ShapeError(
                 f"statistics of {other.channels} channels", f"{self.channels}", "use one model"
             )
+        if other.exact != self.exact:
+            raise ShapeError(
+                f"statistics of {other.exact or 'any dtype'}",
+                f"{self.exact or 'any dtype'}",
+                "pass the same exact to both",
+            )
         for name in ("latents", "values", "non_finite", "broken", "weights", "firsts", "seconds"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        if self.merged and other.cells:
-            self.merged = self.merged.merge(other.cells)
-        self.merged = self.merged or other.cells
+        if (cells := other.cells) is not None:
+            self.merged = cells if self.merged is None else self.merged.merge(cells)
         for shape, (count, total) in other.places.items():
             known, before = self.places.get(shape, (0, torch.zeros_like(total)))
             self.places[shape] = known + count, before + total
-        self.histogram.merge(other.histogram)
-        self.norms.merge(other.norms)
+        self.tallies.merge(other.tallies)
         self.summaries += other.summaries
         return self
 
@@ -160,7 +174,7 @@ class Statistics:
         if cells is None:
             raise FileError("no finite latent", "at least one", "see the program that wrote them")
         std = cells.variance.sqrt()
-        quantiles = self.histogram.quantiles(torch.tensor(PERCENTILES).double() / 100)
+        quantiles = self.tallies.merged().values.quantiles(torch.tensor(PERCENTILES).double() / 100)
         alive = alive_channels(std)
         return {
             "latents": self.latents,
@@ -188,9 +202,10 @@ class Statistics:
 
     def _outliers(self) -> dict[str, Any]:
         """Return how many cells have a norm far above the others'."""
-        quarters = self.norms.quantiles(torch.tensor([0.25, 0.5, 0.75]).double())[0]
+        norms = self.tallies.merged().norms
+        quarters = norms.quantiles(torch.tensor([0.25, 0.5, 0.75]).double())[0]
         limit = float(quarters[1] + _FAR * (quarters[2] - quarters[0]) / 1.349)
-        count, of = self.norms.count_above(limit), int(self.norms.counts.sum())
+        count, of = norms.count_above(limit), int(norms.counts.sum())
         return {"norm_above": limit, "count": count, "of": of, "share": count / of}
 
     def _spatial(self, std: Tensor) -> dict[str, Any]:
@@ -270,73 +285,3 @@ class Statistics:
 
 def _with_ends(value: Tensor, lower: Tensor, upper: Tensor) -> dict[str, Any]:
     return {"value": value.tolist(), "lower": lower.tolist(), "upper": upper.tolist()}
-
-
-def measure_store(
-    store: Store, *, worst: int = 0, progress: Progress | None = None
-) -> dict[str, Any]:
-    """Return the statistics of all latents of a store, of any shapes, JSON-ready.
-
-    One pass. Memory does not depend on their number, but for 8·C bytes each if ``worst`` is asked.
-
-    Parameters
-    ----------
-    store : Store, or what ``open_latents`` returns
-    worst : int, how many of the latents farthest from the rest to name
-    progress : called as ``progress("measuring", done, total)``, in latents
-
-    Raises
-    ------
-    FileError : a shard of a store is damaged, or no latent is finite. Of files by other programs
-        what is before the damage counts, and ``damaged`` has name → reason.
-    """
-    total = sum(n * c * h * w for (c, h, w), n in store.shapes.items())
-    every = max(1, -(-total // _COUNTED))
-    found = Statistics(store.spec.channels, every, worst > 0)
-    largest = max((c * h * w for c, h, w in store.shapes), default=1)
-    faults: dict[str, str] = {}
-    read: list[tuple[int, Shape, int]] = []
-    blocks = _readable(store, max(1, _BLOCK_VALUES // largest), faults, read)
-    for latents, sums in summed(blocks, found.shift_for):
-        found.take(latents, sums)
-        if progress:
-            progress("measuring", found.latents, len(store))
-    facts = {"store": str(store.folder), "space": store.manifest.space, **found.facts()}
-    facts |= {"model": store.spec.name, "skipped": store.skipped + len(faults)}
-    facts |= {"damaged": faults} if faults else {}
-    if worst:
-        farthest = found.farthest(worst)
-        names = _names(store, read, {number for number, _ in farthest})
-        facts["worst"] = [{"path": names[k], "distance": far} for k, far in farthest]
-    return facts
-
-
-def _readable(
-    store: Store, rows: int, faults: dict[str, str], read: list[tuple[int, Shape, int]]
-) -> Iterator[Tensor]:
-    """Yield latents as ``store.blocks`` does; note damaged files of others, and what was read."""
-    for shard in range(len(store.counts)):
-        try:
-            for shape in store.shapes:
-                for latents in store.blocks_of(shard, shape, rows):
-                    read.append((shard, shape, len(latents)))
-                    yield latents
-        except FileError as error:
-            if not isinstance(store, ForeignLatents):
-                raise
-            place = store.parts[shard].place
-            faults[place.name] = sentence(place, error)
-
-
-def _names(
-    store: Store, read: Sequence[tuple[int, Shape, int]], wanted: set[int]
-) -> dict[int, str]:
-    """Return number → path, numbers in the order of what was read."""
-    return {k: path for k, path in enumerate(_in_order(store, read)) if k in wanted}
-
-
-def _in_order(store: Store, read: Sequence[tuple[int, Shape, int]]) -> Iterator[str]:
-    for (shard, shape), blocks in groupby(read, key=itemgetter(0, 1)):
-        lines = (line for line in store.lines_of(shard) if "skipped" not in line)
-        paths = (line["path"] for line in lines if tuple(line["shape"]) == shape)
-        yield from islice(paths, sum(count for _, _, count in blocks))
