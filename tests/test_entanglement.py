@@ -92,3 +92,15 @@ def test_pca_of_a_folder_asks_for_the_neighborhood_by_name(
     shown = cli("pca", folder, *how, "-k", "augment")
     assert "means over 3 images" in shown.out, shown.err
     assert "model − pixels" in shown.out
+
+
+@pytest.mark.parametrize(
+    "option", [("--nulls", "parallel"), ("--components", "5"), ("--randomized",), ("--key", "z")]
+)
+def test_pca_of_a_folder_refuses_what_it_would_ignore(
+    option: tuple[str, ...], cli: CommandLine, photos: list[Path]
+) -> None:
+    refused = cli("pca", photos[0].parent, "-m", cli.model, "-n", 8, "-k", "augment", *option)
+    assert refused.code == 2
+    assert f"{option[0]} with a folder of images" in refused.err
+    assert "one by one" in refused.err

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentlab.chance.intervals import Interval, interval_of_dimension
+from latentlab.chance.intervals import interval_of_dimension
+from latentlab.chance.reach import Interval
 from latentlab.latents import Neighborhood, Spectrum
 from latentlab.linalg.sums import gram_matrix
 from latentlab.metrics.spectrum import participation_ratio_corrected

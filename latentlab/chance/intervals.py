@@ -8,9 +8,10 @@ Karoui and Purdom 2016, 1608.00948). Rows are therefore left out, never repeated
 * the curve without a random fifth of the rows, its deviations scaled to those of new samples (the
   delete-d jackknife, Shao and Wu 1989).
 
-A standard error from few rows, or from rows of which few matter, is uncertain itself. Student's t
-with N/κ degrees of freedom allows for it, where κ is the kurtosis of what single rows contribute.
-Dependent rows (cells, patches, frames, and any rows that resemble the next) are left out in blocks.
+A standard error from few rows, or from rows of which few matter, is uncertain itself, and small in
+samples that happen to lack them: see :mod:`latentlab.chance.reach`. Where rows are of very unequal
+size, :mod:`latentlab.chance.size_law` says what samples with other large rows would give. Dependent
+rows (cells, patches, frames, and any rows that resemble the next) are left out in blocks.
 
 These intervals say what another N rows would give. The population's curve lies elsewhere: the
 components of N rows fit these rows, so their curve is too high, and along them other rows have too
@@ -40,21 +41,18 @@ from latentlab.chance.decay import (
     weights_of,
 )
 from latentlab.chance.nulls.base import matrix_of
+from latentlab.chance.ratio import are_single_and_unequal, intervals_of_ratio, with_other_sizes
+from latentlab.chance.reach import LEVEL, Interval, reaches, student
 from latentlab.chance.row_groups import GroupSums, independent_groups, sum_up_rows
-from latentlab.chance.row_sizes import row_sizes
 from latentlab.latents import Neighborhood, Progress, Spectrum
 from latentlab.machine.threads import threads_for
 from latentlab.metrics.spectrum import (
     components_for,
     fit_curve,
-    participation_ratio,
-    participation_ratio_corrected,
 )
 
-LEVEL = 0.95
 TARGET = "another N rows drawn like these"
 FEWEST_GROUPS = 6
-_FEWEST_FREE = 1.5  # degrees of freedom
 _BELIEVED = 0.9  # of the components of a part of the samples
 _CURVE_DRAWS = 60
 _CURVE_DRAWS_OF_LARGE = 20
@@ -63,15 +61,6 @@ _LEFT_OUT = 0.2
 _HALVES = 8
 _EXTRAPOLATED = 1.2  # how much larger errors are of what is extrapolated from N/2 and N
 _NARROW = 0.1  # a bracket of the curve whose middle is a correction
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A number and the bounds of its 95 % interval; the upper one may be infinite."""
-
-    value: float
-    lower: float
-    upper: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -91,6 +80,7 @@ class Intervals:
     decay : Decay of the eigenvalues, corrected for sampling; None for very few components
     half_r2 : float, R² against ln k of the curve of half the rows
     groups : str, what counts as independent, such as ``"28 blocks of 6×6 cells"``
+    other_sizes : bool, whether the interval of the participation ratio has other row sizes
     """
 
     participation_ratio: Interval
@@ -103,6 +93,7 @@ class Intervals:
     decay: Decay | None
     half_r2: float
     groups: str
+    other_sizes: bool = False
 
     @property
     def population_k90(self) -> float:
@@ -112,7 +103,8 @@ class Intervals:
     @property
     def method(self) -> str:
         """Return how the interval of the participation ratio was found, in words."""
-        return f"{self.groups}, each left out once (jackknife)"
+        sizes = ", with a generalized Pareto tail of row sizes" if self.other_sizes else ""
+        return f"{self.groups}, each left out once (jackknife){sizes}"
 
     @property
     def curve_method(self) -> str:
@@ -183,19 +175,21 @@ def find_intervals(
         return None
     rows = sum_up_rows(matrix, groups)
     generator = np.random.default_rng(seed)
-    ratio, corrected = _intervals_of_ratio(rows, matrix, spectrum)
+    ratio, corrected = intervals_of_ratio(rows, matrix, spectrum)
+    if unequal := are_single_and_unequal(rows, spectrum):
+        ratio = with_other_sizes(ratio, corrected, rows, np.random.default_rng((seed, 1)))
     with threads_for(min(matrix.shape)):
         parts = _spectra_of_parts(rows, spectrum, generator, progress)
         held_out = _held_out_curve(rows, spectrum, generator)
         half, half_r2 = _halves(rows, generator)
-    spread, middle = _spread_of_curve(rows, parts, spectrum), _log_odds(spectrum.cumulative)
-    lower, upper, reach = (middle - spread).sigmoid(), (middle + spread).sigmoid(), parts.reach
+    (down, up), middle = _reaches_of_curve(rows, parts, spectrum), _log_odds(spectrum.cumulative)
+    lower, upper, reach = (middle - down).sigmoid(), (middle + up).sigmoid(), parts.reach
     narrow = (spectrum.cumulative - held_out <= _NARROW).cumprod(0) > 0
     population = torch.where(narrow, correct(spectrum.cumulative, held_out), math.nan)
     return Intervals(
         participation_ratio=ratio,
         participation_ratio_corrected=corrected,
-        population_lower=(_log_odds(held_out) - spread).sigmoid(),
+        population_lower=(_log_odds(held_out) - down).sigmoid(),
         population=population,
         decay=_decay(rows, parts, spectrum, held_out, half),
         half_r2=half_r2,
@@ -203,6 +197,7 @@ def find_intervals(
         curve_lower=_known_until(reach, lower),
         curve_upper=_known_until(reach, upper),
         groups=groups.description,
+        other_sizes=unequal,
     )
 
 
@@ -215,7 +210,7 @@ def interval_of_dimension(samples: Neighborhood | Tensor, spectrum: Spectrum) ->
     if groups.count < FEWEST_GROUPS:
         return None
     matrix = matrix_of(samples, spectrum)
-    return _intervals_of_ratio(sum_up_rows(matrix, groups), matrix, spectrum)[1]
+    return intervals_of_ratio(sum_up_rows(matrix, groups), matrix, spectrum)[1]
 
 
 def _interval_of_k90(spectrum: Spectrum, lower: Tensor, upper: Tensor) -> Interval:
@@ -228,60 +223,6 @@ def _interval_of_k90(spectrum: Spectrum, lower: Tensor, upper: Tensor) -> Interv
     least = float(components_for(upper, 0.9) or len(upper) + 1)
     most = float(components_for(lower, 0.9) or math.inf)
     return Interval(value, min(value, least), most)
-
-
-def _intervals_of_ratio(
-    rows: GroupSums, matrix: Tensor, spectrum: Spectrum
-) -> tuple[Interval, Interval]:
-    """Return the participation ratio, and that of the population, which N does not bias.
-
-    The population's is a ratio of sums over pairs of different groups, so groups whose rows are
-    dependent need no further correction. That of single rows is unbiased.
-    """
-    value = participation_ratio(spectrum.explained_variance)
-    traces, products, own = rows.traces, rows.products, rows.products.diagonal()
-    others = products.sum(1) - own
-    total, both = traces.sum(), traces.sum() ** 2 - traces.square().sum()
-    without = (total - traces).square() / (products.sum() - 2 * others - own)
-    pairs = others.sum() - 2 * others
-    of_pairs = (both - 2 * traces * (total - traces)) / pairs
-    corrected = float(both / others.sum()) if others.sum() > 0 else math.inf
-    if len(traces) == spectrum.n_samples:
-        sizes = row_sizes(matrix)
-        corrected = participation_ratio_corrected(
-            spectrum.explained_variance, spectrum.n_samples, sizes
-        )
-    if not (pairs > 1e-12 * both).all():
-        return _around(value, without), Interval(corrected, value, math.inf)
-    return _around(value, without), _around(corrected, of_pairs)
-
-
-def _around(value: float, without: Tensor) -> Interval:
-    """Return an interval from the values (U,) without each group, on a logarithmic scale."""
-    deviations = without.log() - without.log().mean()
-    error = float(((len(without) - 1) / len(without) * deviations.square().sum()).sqrt())
-    reach = error * float(student(deviations[:, None]))
-    return Interval(value, value * math.exp(-reach), value * math.exp(reach))
-
-
-def student(contributions: Tensor, draws: float = math.inf) -> Tensor:
-    """Return how many standard errors make a 95 % interval, from contributions (U, ...).
-
-    Student's t with U/κ degrees of freedom, κ the kurtosis, fewer if the error itself was found
-    from this number of draws (Satterthwaite).
-
-    Examples
-    --------
-    >>> student(torch.tensor([[-1.0], [1.0]] * 500)).round(decimals=2)
-    tensor([1.9600], dtype=torch.float64)
-    """
-    from scipy.stats import t
-
-    centered = (contributions - contributions.mean(0)).double()
-    square = centered.square().sum(0)
-    freedom = 1 / (centered.pow(4).sum(0) / square.square() + 1 / draws)
-    level = (1 + LEVEL) / 2
-    return torch.as_tensor(t.ppf(level, freedom.nan_to_num(_FEWEST_FREE).clamp_min(_FEWEST_FREE)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -324,8 +265,8 @@ def _spectra_of_parts(
     return _Parts(spectra, reach, math.sqrt((count - left_out) / left_out))
 
 
-def _spread_of_curve(rows: GroupSums, parts: _Parts, spectrum: Spectrum) -> Tensor:
-    """Return half the width (n,) of the curve's interval, in log odds.
+def _reaches_of_curve(rows: GroupSums, parts: _Parts, spectrum: Spectrum) -> tuple[Tensor, Tensor]:
+    """Return how far (n,) the curve's interval reaches down and up, in log odds.
 
     To first order a group contributes to the share of the first k components what it has along
     them, beyond that share of its own variance.
@@ -334,7 +275,8 @@ def _spread_of_curve(rows: GroupSums, parts: _Parts, spectrum: Spectrum) -> Tens
     contributions = rows.along_components().cumsum(1) - curve * rows.traces[:, None]
     errors = parts.scale * _log_odds(parts.spectra.cumsum(1)).std(0)
     errors[parts.reach :] = errors[parts.reach - 1]
-    return student(contributions, len(parts.spectra)) * errors
+    down, up = reaches(contributions, len(parts.spectra))
+    return down * errors, up * errors
 
 
 def _held_out_curve(rows: GroupSums, spectrum: Spectrum, generator: np.random.Generator) -> Tensor:

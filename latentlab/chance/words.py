@@ -14,8 +14,9 @@ from latentlab.metrics.spectrum import fit_curve
 
 if TYPE_CHECKING:
     from latentlab.chance.dimension import Dimension
-    from latentlab.chance.intervals import Interval, Intervals
+    from latentlab.chance.intervals import Intervals
     from latentlab.chance.nulls.base import Null
+    from latentlab.chance.reach import Interval
     from latentlab.latents import Spectrum
     from latentlab.neighborhoods.base import Sampler
 

@@ -44,6 +44,11 @@ _ABOUT_IMAGES = (
     *("compiled", "controls"),
 )
 """Parameters that a store does not take."""
+_ABOUT_ONE = (
+    *("nulls", "components", "randomized"),
+    *("key", "layout", "space", "follow_links", "bucket"),
+)
+"""Parameters that a folder of images does not take: only numbers of each image are kept."""
 
 
 _COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
@@ -174,6 +179,12 @@ def _of_folder(
     figure_format: str,
     controls: Sequence[str],
 ) -> None:
+    if wrong := given_options(context, _ABOUT_ONE):
+        raise UsageError(
+            f"{', '.join(wrong)} with a folder of images",
+            "an image",
+            f"leave {', '.join(wrong)} out, or pass the images one by one",
+        )
     plan = samples.plan(machine.dtype)
     from latentlab.recipes.controls import check_controls
     from latentlab.recipes.entanglement import entanglement

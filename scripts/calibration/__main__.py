@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from claims import Measured, all_claims
+from estimating import estimate
 from page import to_markdown
 from running import measure, read
 
@@ -27,12 +28,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(arguments, sorted(claims))
     if options.jobs < 2:
         torch.set_num_threads(1)
+    if options.estimate:
+        estimate([claims[name] for name in options.only], options.results, options.jobs)
+        return
     found: dict[str, Measured] = {}
     for name, claim in claims.items():
         if name in options.only:
             if options.again and options.results:
                 (options.results / f"{name}.json").unlink(missing_ok=True)
-            found[name] = measure(claim, options.results, quick=options.quick, jobs=options.jobs)
+            how = {"quick": options.quick, "jobs": options.jobs, "cells": options.cells}
+            found[name] = measure(claim, options.results, **how)
         else:
             found[name] = read(claim, options.results)
     text = to_markdown(claims, found)
@@ -48,6 +53,8 @@ def _parse(arguments: Sequence[str] | None, names: list[str]) -> argparse.Namesp
     add = parser.add_argument
     add("--quick", action="store_true", help="a twentieth of the runs; prints, writes nothing")
     add("--only", help=f"some of {','.join(names)}, or none to write the page only")
+    add("--estimate", action="store_true", help="say how long it takes, from two runs of each cell")
+    add("--cells", default="", metavar="TEXT", help="only cells whose name contains it")
     add("--again", action="store_true", help="forget what was measured of the claims in --only")
     add("--jobs", type=int, default=2, help="processes (default 2)")
     add("--results", type=Path, help="folder of results (default docs/calibration)")

@@ -13,7 +13,8 @@ from claims import COVERAGE, OUTSIDE, RATIO, Cell, Claim, Outcome
 from samples import power_law, rows_of
 
 from latentlab.chance.dimension import dimension_of_half
-from latentlab.chance.intervals import Interval, Intervals, find_intervals
+from latentlab.chance.intervals import Intervals, find_intervals
+from latentlab.chance.reach import Interval
 from latentlab.components.fitting import fit_pca
 from latentlab.metrics.spectrum import components_for, participation_ratio
 
@@ -124,7 +125,7 @@ CLAIM = Claim(
                 f"brackets: {kind} rows, λ ∝ k^−{power:g}, N={n}",
                 COVERAGE,
                 partial(_bracketed, kind, n, power),
-                runs=200,
+                runs=100,
                 within=(0.93, 1),
                 quick=n == 64 and kind == "Gaussian",
             )
@@ -135,13 +136,13 @@ CLAIM = Claim(
                 f"estimates: {kind} rows, λ ∝ k^−{power:g}, N={n}",
                 RATIO,
                 partial(_corrected, kind, n, power),
-                runs=200,
+                runs=50,
                 quick=False,
             )
             for kind, (n, power) in _GRID
         ),
         *(
-            Cell(f"halves: {kind} rows, N={n}", RATIO, partial(_half, kind, n), 200, quick=False)
+            Cell(f"halves: {kind} rows, N={n}", RATIO, partial(_half, kind, n), 100, quick=False)
             for kind, n in product(("Gaussian", "t5"), (64, 256))
         ),
         Cell(

@@ -18,7 +18,7 @@ from latentlab.machine.files import write_bytes
 
 Say = Callable[[str], None]
 _TOGETHER = 10  # seeds between two writes
-_FRESH = 100_000
+FRESH = 100_000
 """First seed of the full calibration: no rule was chosen by looking at it, as some were from 0."""
 
 
@@ -49,15 +49,24 @@ def write(claim: Claim, found: Measured, folder: Path) -> None:
 
 
 def measure(
-    claim: Claim, folder: Path | None, *, quick: bool, jobs: int, say: Say = print
+    claim: Claim,
+    folder: Path | None,
+    *,
+    quick: bool,
+    jobs: int,
+    cells: str = "",
+    say: Say = print,
 ) -> Measured:
-    """Return a claim's rates; only seeds that are not in its file yet are simulated."""
+    """Return a claim's rates; only seeds that are not in its file yet are simulated.
+
+    With a text, only cells whose name contains it.
+    """
     found = read(claim, folder)
     wanted = [
         (cell.name, seeds)
         for cell in claim.cells
-        if cell.needs is None or cell.needs.exists()
-        for seeds in _batches(found.runs(cell.name), runs_of(cell, quick), 0 if quick else _FRESH)
+        if cells in cell.name and (cell.needs is None or cell.needs.exists())
+        for seeds in _batches(found.runs(cell.name), runs_of(cell, quick), 0 if quick else FRESH)
     ]
     start, before = time.monotonic(), found.seconds
     for number, (cell_name, outcomes) in enumerate(_simulated(claim, wanted, jobs), 1):
