@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from latentlab.encoding.encoder import encode as encode
     from latentlab.encoding.reconstruction import reconstruct as reconstruct
     from latentlab.errors import LatentlabError as LatentlabError
+    from latentlab.explorer.opening import explore as explore
     from latentlab.latents import Latent as Latent
     from latentlab.loaders.base import LatentVAE as LatentVAE
     from latentlab.loaders.callables import wrap_vae as wrap_vae
@@ -117,6 +118,7 @@ _ALSO = {
     "compare": "recipes.contrasting",
     "encode_clip": "encoding.clips",
     "entanglement": "recipes.entanglement",
+    "explore": "explorer.opening",
     "factor_model": "directions.factor_model",
     "measure": "recipes.evaluating",
     "open_latents": "store.foreign",

@@ -21,7 +21,7 @@ FLOW = (
     *("layouts", "latents", "models", "loaders", "encoding", "testing", "examinations"),
     *("neighborhoods", "pullback", "store"),
     *("chance", "components", "directions", "walks", "measures", "results", "recipes"),
-    *("sklearn", "web", "digits", "cli"),
+    *("sklearn", "web", "explorer", "digits", "cli"),
 )
 AT_THE_TOP = {"__init__", "__main__"}
 
@@ -54,6 +54,7 @@ WITHOUT = {
     "recipes": {"diffusers", "sklearn", "PIL", "huggingface_hub"},
     "sklearn": {"diffusers", "matplotlib", "PIL", "huggingface_hub"},
     "web": HEAVY,
+    "explorer": {"diffusers", "matplotlib", "sklearn", "huggingface_hub"},
     "digits": {"diffusers", "huggingface_hub"},
     "cli": {"diffusers", "huggingface_hub", "sklearn"},
 }

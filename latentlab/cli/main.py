@@ -21,6 +21,7 @@ from latentlab.cli.digits import digits
 from latentlab.cli.directions import directions
 from latentlab.cli.doctor import doctor
 from latentlab.cli.encode import encode
+from latentlab.cli.explore import explore
 from latentlab.cli.failures import explain
 from latentlab.cli.help import GroupedCommand
 from latentlab.cli.interpolate import interpolate
@@ -45,7 +46,7 @@ _HOW: dict[str, Any] = {
 }
 app = typer.Typer(**_HOW)
 for command in (
-    *(pca, traverse, directions, transfer, interpolate, reconstruct, palette, encode),
+    *(pca, traverse, explore, directions, transfer, interpolate, reconstruct, palette, encode),
     *(metrics, compare, doctor, report, models, completion),
 ):
     app.command(command.__name__, cls=GroupedCommand)(command)

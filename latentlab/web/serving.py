@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 from latentlab.errors import LatentlabError, UsageError
@@ -34,7 +35,7 @@ POLICY = (
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-_HEADERS = {
+HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -42,7 +43,41 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
+"""Headers of every answer."""
 _NEIGHBORS = 20
+
+
+Bound = TypeVar("Bound")
+
+
+def bind_near(port: int, bind: Callable[[int], Bound]) -> Bound:
+    """Return what ``bind`` returns for a port, or for a free one if that port is in use.
+
+    Parameters
+    ----------
+    port : int; 0 for any free port
+    bind : called with a port; raises OSError if it cannot be used
+
+    Raises
+    ------
+    UsageError : an impossible port, or one that this user may not open.
+    """
+    if not 0 <= port <= 65535:
+        raise UsageError(f"--port {port}", "a port from 0 to 65535", "pass --port 8000")
+    candidates = [*range(port, min(port + _NEIGHBORS, 65536)), 0] if port else [0]
+    for candidate in candidates:
+        try:
+            return bind(candidate)
+        except PermissionError as error:
+            raise UsageError(
+                f"--port {port}, which this user may not open",
+                "a port of 1024 or more",
+                "pass --port 8000",
+            ) from error
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    raise LatentlabError("no free port", "one for the page", "stop another server or pass --port")
 
 
 class PageServer(ThreadingHTTPServer):
@@ -62,27 +97,10 @@ class PageServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, page: Page, *, port: int = PORT, types: Mapping[str, str] = TYPES) -> None:
-        if not 0 <= port <= 65535:
-            raise UsageError(f"--port {port}", "a port from 0 to 65535", "pass --port 8000")
         self.page = dict(page)
         self.types = dict(types)
-        candidates = [*range(port, min(port + _NEIGHBORS, 65536)), 0] if port else [0]
-        for candidate in candidates:
-            try:
-                super().__init__((LOOPBACK, candidate), _Handler)
-                return
-            except PermissionError as error:
-                raise UsageError(
-                    f"--port {port}, which this user may not open",
-                    "a port of 1024 or more",
-                    "pass --port 8000",
-                ) from error
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    raise
-        raise LatentlabError(
-            "no free port", "one for the page", "stop another server or pass --port"
-        )
+        start = super().__init__
+        bind_near(port, lambda candidate: start((LOOPBACK, candidate), _Handler))
 
     @property
     def port(self) -> int:
@@ -146,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.server.page[address or "index.html"]
 
     def end_headers(self) -> None:
-        for name, value in _HEADERS.items():
+        for name, value in HEADERS.items():
             self.send_header(name, value)
         if self.command not in ("GET", "HEAD"):
             self.send_header("Allow", "GET, HEAD")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -60,6 +59,7 @@ def demo(
 
 
 def _serve(page: Page, port: int, *, no_browser: bool, json: bool, quiet: bool) -> None:
+    from latentlab.web.opening import open_browser
     from latentlab.web.serving import PageServer
 
     with PageServer(page, port=port) as server:
@@ -70,17 +70,8 @@ def _serve(page: Page, port: int, *, no_browser: bool, json: bool, quiet: bool) 
         sys.stdout.flush()
         say("Ctrl-C stops the server", quiet=quiet)
         if not no_browser:
-            _open_browser(server.address)
+            open_browser(server.address)
         try:
             server.serve_forever(poll_interval=0.1)
         except KeyboardInterrupt:
             say("", quiet=quiet)
-
-
-def _open_browser(address: str) -> None:
-    """Open the page in a graphical browser; one in the terminal would cover the messages."""
-    import webbrowser
-
-    displays = {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
-    if displays or sys.platform in ("darwin", "win32"):
-        webbrowser.open(address)

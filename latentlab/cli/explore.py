@@ -1,0 +1,115 @@
+"""``latentlab explore``: move through the latent space around an image in the browser."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latentlab.cli import options
+from latentlab.cli.completion import model_names, names_of
+from latentlab.cli.console import print_json, say
+from latentlab.cli.defaults import ChosenModel
+from latentlab.cli.grouping import grouped
+from latentlab.cli.inputs import check_image
+from latentlab.cli.machine import Machine
+from latentlab.cli.options import Samples, parse_size
+from latentlab.directions import FINDERS
+from latentlab.errors import UsageError
+
+if TYPE_CHECKING:
+    from latentlab.explorer.opening import Explorer
+    from latentlab.loaders import LatentVAE
+
+_SAMPLE = "sample:flower"
+_MOST_MODELS = 2
+
+
+@dataclass(frozen=True)
+class OneOrTwo(Machine):
+    """Options for a model, or for two side by side."""
+
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", "-m", autocompletion=names_of(model_names),
+            help="Name (see `latentlab models`), hub id, folder or file. Twice for two models "
+            "side by side. Default: LATENTLAB_MODEL, else [tool.latentlab] in pyproject.toml, "
+            "else mini.",
+        ),
+    ] = None  # type: ignore[assignment]  # fmt: skip
+
+    def check(self) -> None:
+        """Raise UsageError for more than two models."""
+        names = self.model or []
+        if len(names) > _MOST_MODELS:
+            raise UsageError(f"{len(names)} of --model", "one or two", "pass -m A -m B")
+
+    def load_each(self, *, quiet: bool) -> list[LatentVAE]:
+        """Return the models, in their order; the default one if none was asked for."""
+        rest = {one.name: getattr(self, one.name) for one in fields(Machine) if one.name != "model"}
+        one = Machine(**rest)
+        if not self.model:
+            return [one.load(quiet=quiet)]
+        return [one.load(ChosenModel(name, "--model"), quiet=quiet) for name in self.model]
+
+
+@grouped
+def explore(
+    machine: OneOrTwo,
+    samples: Samples,
+    image: Annotated[
+        str, typer.Argument(help="An image. Another one can be dropped onto the page.")
+    ] = _SAMPLE,
+    finder: options.FinderName = "pca",
+    port: Annotated[
+        int, typer.Option(help="Port to serve on, or the next free one if it is taken.")
+    ] = 8000,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the address and open no browser.")
+    ] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Move through the latent space around an image, with sliders in the browser.
+
+    Serves a page on this machine only. Without --size, an image is shrunk if a side is above 256
+    pixels (512 on a GPU), so that it can follow a hand; without --samples, 64 are drawn.
+    """
+    machine.check()
+    check_image(image)
+    FINDERS.check(finder)
+    plan = samples.plan()
+    if plan.options:
+        raise UsageError("--set", "settings that the page knows", "use `latentlab directions`")
+    vaes = machine.load_each(quiet=quiet)
+    from latentlab.explorer.opening import explore as begin
+
+    with begin(
+        vaes,
+        image,
+        size=parse_size(samples.size),
+        neighborhood=plan.neighborhood,
+        finder=finder,
+        n_samples=plan.n_samples,
+        region=plan.region,
+        seed=plan.seed,
+        port=port,
+        browser=not no_browser,
+    ) as explorer:
+        _wait(explorer, json=json, quiet=quiet)
+
+
+def _wait(explorer: Explorer, *, json: bool, quiet: bool) -> None:
+    if json:
+        print_json({"url": explorer.address, "port": explorer.port})
+    else:
+        print(explorer.address)
+    sys.stdout.flush()
+    say("Ctrl-C stops the server", quiet=quiet)
+    try:
+        explorer.wait()
+    except KeyboardInterrupt:
+        say("", quiet=quiet)

@@ -1,0 +1,150 @@
+"""The explorer of a model and an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from latentlab.directions import FINDERS
+from latentlab.errors import UsageError
+from latentlab.explorer.fits import USUAL_SAMPLES, Plan
+from latentlab.explorer.protocol import LARGEST_IMAGE
+from latentlab.explorer.server import ExplorerServer
+from latentlab.explorer.state import LARGEST_ALPHA
+from latentlab.explorer.studio import Studio
+from latentlab.loaders.base import LatentVAE
+from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD, SAMPLERS
+from latentlab.web.opening import open_browser
+from latentlab.web.pages import page_files
+
+if TYPE_CHECKING:
+    from latentlab.images.fit import Size
+
+_NEED_MORE = {"knn", "frames", "supervised", "difference"}
+"""Names whose options are files, which a page cannot give."""
+
+
+class Explorer:
+    """A running explorer. Use it as a context, or end it with :meth:`close`.
+
+    Parameters
+    ----------
+    server : ExplorerServer, started
+    """
+
+    def __init__(self, server: ExplorerServer) -> None:
+        self._server = server
+
+    @property
+    def address(self) -> str:
+        """Return where a browser finds the page, with the token that lets it in."""
+        return self._server.address
+
+    @property
+    def port(self) -> int:
+        """Return the port."""
+        return self._server.port
+
+    def wait(self) -> None:
+        """Wait until it is closed, or interrupted with Ctrl-C."""
+        self._server.wait()
+
+    def close(self) -> None:
+        """Stop the server and its work."""
+        self._server.close()
+
+    def __enter__(self) -> Explorer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Explorer({self.address})"
+
+
+def explore(
+    vae: LatentVAE | Sequence[LatentVAE],
+    image: Any = "sample:flower",
+    *,
+    size: Size = "auto",
+    neighborhood: str = DEFAULT_NEIGHBORHOOD,
+    finder: str = "pca",
+    n_samples: int | None = None,
+    region: tuple[int, int, int, int] | None = None,
+    seed: int = 0,
+    port: int = 8000,
+    browser: bool = True,
+) -> Explorer:
+    """Return a running explorer: a local page with a slider for each direction around an image.
+
+    The page is served on this machine only, at an address with a random token. It runs until it is
+    closed or Python ends; :meth:`Explorer.wait` keeps a script running.
+
+    Parameters
+    ----------
+    vae : LatentVAE, or two of them to see them side by side
+    image : path, PIL image, array or tensor, as for :func:`latentlab.encode`
+    size : as for :func:`latentlab.encode`; by default the image keeps its shape and is shrunk if a
+        side is above 256 px (512 on a GPU), so that it can follow a hand
+    neighborhood, region, seed : as for :func:`latentlab.neighborhood`
+    n_samples : int, optional; 64 by default, or every token or patch
+    finder : str, as for :func:`latentlab.find_directions`
+    port : int, or the next free one if it is taken; 0 for any
+    browser : bool, whether to open the page
+
+    Raises
+    ------
+    UsageError : an unknown neighborhood or finder, an impossible port, or more than two models.
+    ImageError : the image cannot be read. What needs the model to be found out is said on the page.
+
+    Examples
+    --------
+    >>> import latentlab
+    >>> with explore(latentlab.load_vae("linear"), port=0, browser=False) as explorer:
+    ...     explorer.address.startswith("http://127.0.0.1:")
+    True
+    """
+    vaes = (vae,) if isinstance(vae, LatentVAE) else tuple(vae)
+    if not 1 <= len(vaes) <= 2:
+        raise UsageError(f"{len(vaes)} models", "one or two", "pass --model once or twice")
+    SAMPLERS.check(neighborhood)
+    FINDERS.check(finder)
+    plan = Plan(neighborhood, finder, n_samples, region, seed)
+    studio = Studio(vaes, image, size, plan)
+    server = ExplorerServer(studio, page_files("explorer"), hello(vaes), port=port)
+    server.start()
+    if browser:
+        open_browser(server.address)
+    return Explorer(server)
+
+
+def hello(vaes: Sequence[LatentVAE]) -> dict[str, Any]:
+    """Return what every page is told first, JSON-ready: names, limits and what is installed."""
+    has_grid = all(vae.spec.has_grid for vae in vaes)
+    samplers = [name for name in SAMPLERS if has_grid or not SAMPLERS[name].needs_grid]
+    return {
+        "type": "hello",
+        "version": version("latentlab"),
+        "models": [vae.spec.name for vae in vaes],
+        "neighborhoods": [_choice(SAMPLERS, name) for name in samplers if name not in _NEED_MORE],
+        "finders": [_choice(FINDERS, name) for name in FINDERS if name not in _NEED_MORE],
+        "limits": {
+            "alpha": LARGEST_ALPHA,
+            "image_bytes": LARGEST_IMAGE,
+            "samples": USUAL_SAMPLES,
+        },
+        "formats": ["gif", "json", *(["mp4"] if find_spec("imageio_ffmpeg") else [])],
+    }
+
+
+def _choice(registry: Any, name: str) -> dict[str, str]:
+    return {"name": name, "about": registry[name].statement}

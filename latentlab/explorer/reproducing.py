@@ -1,0 +1,73 @@
+"""The Python that makes what a page shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from latentlab.explorer.fits import Fitted
+    from latentlab.explorer.scenes import Scene
+    from latentlab.explorer.state import State
+
+
+def python_code(scene: Scene, state: State) -> str:
+    """Return a script that decodes the state of a page, in its first model.
+
+    An image that was dropped onto the page has no path here: its name stands for it.
+    """
+    subject = scene.subjects[0]
+    image = subject.latent.image
+    assert image is not None
+    height, width = image.pixels.shape[-2:]
+    source = image.path or f"{subject.latent.name}.png"
+    lines = ["import latentlab"]
+    if state.strokes:
+        lines.append("from latentlab.explorer.state import State, Stroke, latent_of")
+    lines.append("")
+    if not image.path:
+        lines.append(f"# {source} stands for the image that was dropped onto the page.")
+    size = height if height == width else (height, width)
+    lines += [
+        f"vae = latentlab.load_vae({subject.vae.origin.source or subject.vae.spec.name!r})",
+        f"z = latentlab.encode(vae, {source!r}, size={size})",
+    ]
+    lines += _start(state)
+    if scene.fits and (any(state.alphas) or state.strokes):
+        lines += [*_search(scene.fits[0]), *_move(state, len(scene.fits[0].directions.labels))]
+    lines.append("image = latentlab.decode(vae, latent)  # (3, H, W) in [-1, 1]")
+    return "\n".join(lines) + "\n"
+
+
+def _start(state: State) -> list[str]:
+    if not state.blend:
+        return ["latent = z.values"]
+    return [
+        "other = latentlab.encode(vae, 'other.png', size=tuple(z.image.pixels.shape[-2:]))",
+        f"latent = z.values.lerp(other.values, {state.blend})",
+    ]
+
+
+def _search(fit: Fitted) -> list[str]:
+    plan, sampling = fit.plan, fit.neighborhood.sampling
+    region = f", region={plan.region}" if plan.region else ""
+    drawn = f"n_samples={sampling.n_samples}, seed={plan.seed}{region}"
+    return [
+        f"hood = latentlab.neighborhood(vae, z, {plan.neighborhood!r}, {drawn})",
+        "found = latentlab.find_directions("
+        f"vae, z, hood, finder={plan.finder!r}, seed={plan.seed})",
+    ]
+
+
+def _move(state: State, count: int) -> list[str]:
+    moved = {k: alpha for k, alpha in enumerate(state.alphas[:count]) if alpha}
+    lines = [
+        f"latent = latent + {alpha} * float(found.step_lengths[{k}]) * found.vectors[{k}]"
+        for k, alpha in moved.items()
+    ]
+    if state.strokes:
+        listed = ",\n    ".join(repr(stroke) for stroke in state.strokes)
+        lines += [
+            f"strokes = (\n    {listed},\n)",
+            "latent = latent_of(State(strokes=strokes), latent, found)",
+        ]
+    return lines

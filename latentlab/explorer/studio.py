@@ -1,0 +1,118 @@
+"""What all pages of one server share: the models, the threads, and work that was done before."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from latentlab.explorer.fits import Plan, fit_in_stages
+from latentlab.explorer.jobs import Job
+from latentlab.explorer.matching import match_directions
+from latentlab.explorer.protocol import Picture
+from latentlab.explorer.scenes import Scene
+from latentlab.explorer.subjects import Subject, read_subjects
+
+if TYPE_CHECKING:
+    from latentlab.images.fit import Size
+    from latentlab.latents import Progress
+    from latentlab.loaders.base import LatentVAE
+
+Result = TypeVar("Result")
+
+_KEPT_JOBS = 8
+START = "start"
+"""The key of the image that the server was started with."""
+
+
+class Studio:
+    """The models and threads that the pages of one server share.
+
+    Images are decoded in one thread, so that pages take turns, and long work runs in two others.
+
+    Parameters
+    ----------
+    vaes : one or two LatentVAE
+    image : anything that :func:`latentlab.encode` takes
+    size : as for :func:`latentlab.encode`
+    plan : Plan of the first search
+    """
+
+    def __init__(
+        self, vaes: Sequence[LatentVAE], image: Any, size: Size = "auto", plan: Plan | None = None
+    ) -> None:
+        self.vaes = tuple(vaes)
+        self.image = image
+        self.size = size
+        self.plan = plan or Plan()
+        self.painting = ThreadPoolExecutor(1, "latentlab-decode")
+        self.working = ThreadPoolExecutor(2, "latentlab-work")
+        self._jobs: OrderedDict[tuple[str, Plan], Job[Scene]] = OrderedDict()
+
+    def explore(
+        self,
+        key: str = START,
+        plan: Plan | None = None,
+        given: Picture | tuple[Subject, ...] | None = None,
+    ) -> Job[Scene]:
+        """Return the work whose stages are scenes of an image; work that was done is kept.
+
+        Parameters
+        ----------
+        key : str, of the image
+        plan : Plan, optional; by default that of the server
+        given : Picture, or the subjects that were made of it; None for the server's own image
+        """
+        plan = plan or self.plan
+        job = self._jobs.pop((key, plan), None)
+        if job is None or not job.is_usable:
+            job = Job(lambda progress: self._scenes(given, plan, progress), self.working)
+        self._jobs[key, plan] = job
+        while len(self._jobs) > _KEPT_JOBS:
+            self._jobs.popitem(last=False)
+        return job
+
+    def _scenes(
+        self, given: Picture | tuple[Subject, ...] | None, plan: Plan, progress: Progress
+    ) -> Iterator[Scene]:
+        if isinstance(given, tuple):
+            subjects = given
+        elif given is None:
+            subjects = read_subjects(self.vaes, self.image, self.size)
+        else:
+            subjects = read_subjects(self.vaes, given)
+        scene = Scene(subjects)
+        yield scene
+        yield from scenes_around(scene, plan, progress)
+
+    async def paint(self, work: Callable[[], Result]) -> Result:
+        """Run something in the thread that decodes."""
+        return await asyncio.get_running_loop().run_in_executor(self.painting, work)
+
+    def close(self) -> None:
+        """Stop all work."""
+        for job in self._jobs.values():
+            job.stop()
+        self.painting.shutdown(wait=False, cancel_futures=True)
+        self.working.shutdown(wait=False, cancel_futures=True)
+
+
+def scenes_around(scene: Scene, plan: Plan, progress: Progress) -> Iterator[Scene]:
+    """Yield the scene with directions, then with null models, then with labels, of each model."""
+    searches = [fit_in_stages(subject, plan, progress) for subject in scene.subjects]
+    fits = [next(search) for search in searches]
+    match = None
+    if len(fits) > 1:
+        match = match_directions(scene.subjects, fits, progress)
+    yield Scene(scene.subjects, tuple(fits), match)
+    for index, search in enumerate(searches):
+        for fits[index] in search:
+            yield Scene(scene.subjects, tuple(fits), match)
+
+
+def key_of(picture: Picture) -> str:
+    """Return the key of an image that a page sent: the SHA-256 of its file."""
+    return hashlib.sha256(picture.content).hexdigest()
