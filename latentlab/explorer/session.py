@@ -151,7 +151,8 @@ class Session:
         if self._errand is not None:
             self._errand.stop()
         self._errand = job
-        job.listen(lambda event, value: self._put(kind if event == "stage" else event, value))
+        names = {"stage": kind, "failed": "errand failed", "canceled": "errand canceled"}
+        job.listen(lambda event, value: self._put(names.get(event, event), value))
 
     def _leave(self) -> None:
         if self._job is not None:
@@ -192,6 +193,11 @@ class Session:
             case "failed":
                 await self._complain(value)
                 await self._say({"type": "idle"})
+            case "errand failed":
+                await self._complain(value)
+                await self._say({"type": "idle", "errand": explain_failure(value)})
+            case "errand canceled":
+                await self._say({"type": "idle", "errand": "The work was stopped."})
             case _:
                 await self._say({"type": "idle"})
 

@@ -1,72 +1,93 @@
 /** Neighborhood and finder, and the long work of searching again. */
 
 import { find, make } from "./dom.js";
+import { field } from "./sharing.js";
 
 /** Build the form and the progress of long work; return what takes scenes. */
 export function buildSetup(page) {
-  const { engine } = page;
   const form = buildForm(page);
-  engine.listen("progress", showProgress);
-  find("cancel").addEventListener("click", () => engine.cancel());
+  page.engine.listen("progress", showProgress);
+  find("cancel").addEventListener("click", () => {
+    page.engine.cancel();
+    page.say("Canceled");
+  });
   const take = (scene) => {
     const [fit] = scene.fits;
     if (fit) form.show(fit.plan);
     if (fit?.complete) showProgress(null);
   };
-  return { take };
+  return { take, search: form.search };
 }
 
 function buildForm({ engine, state, say }) {
   const element = find("setup");
   element.closest("section").hidden = !engine.can.fit;
-  const neighborhood = selectOf("neighborhood", engine.choices.neighborhoods);
-  const finder = selectOf("finder", engine.choices.finders);
+  const { neighborhoods, finders } = engine.choices;
+  const neighborhood = selectOf("neighborhood", neighborhoods);
+  const finder = selectOf("finder", finders);
   const samples = make("input", { type: "number", id: "samples", min: 2, max: 4096, placeholder: "auto" });
   const seed = make("input", { type: "number", id: "seed", min: 0, value: 0 });
-  const about = make("p", { className: "help", id: "neighborhood-about" });
-  const button = make("button", { type: "submit", className: "primary", textContent: "Search again" });
+  const region = make("p", { className: "help" });
+  const about = [neighborhood, finder].map(() => make("p", { className: "help" }));
+  let rectangle = null;
   const describe = () => {
-    about.textContent = engine.choices.neighborhoods.find((one) => one.name === neighborhood.value)?.about ?? "";
+    about[0].textContent = aboutOf(neighborhoods, neighborhood.value);
+    about[1].textContent = aboutOf(finders, finder.value);
+    region.textContent = rectangle
+      ? `In the region of ${rectangle[2]} × ${rectangle[3]} pixels from ${rectangle[0]}, ${rectangle[1]}.`
+      : "";
   };
   neighborhood.addEventListener("change", describe);
+  finder.addEventListener("change", describe);
   element.append(
     field("Neighborhood", neighborhood),
-    about,
+    about[0],
     field("Finder", finder),
+    about[1],
     field("Samples", samples),
     field("Seed", seed),
-    make("div", { className: "buttons" }, button),
+    region,
+    make("div", { className: "buttons" }, make("button", { type: "submit", className: "primary", textContent: "Search again" })),
   );
-  const plan = () => ({
-    neighborhood: neighborhood.value,
-    finder: finder.value,
-    n_samples: samples.value ? samples.valueAsNumber : null,
-    region: element.region ?? null,
-    seed: seed.valueAsNumber || 0,
-  });
-  element.addEventListener("submit", (event) => {
-    event.preventDefault();
+  const search = (inside = rectangle) => {
+    rectangle = inside;
+    describe();
     state.set({ alphas: [], strokes: [] }, "search");
     say("Searching…");
-    engine.fit(plan());
-  });
-  const show = (given) => {
-    neighborhood.value = given.neighborhood;
-    finder.value = given.finder;
-    samples.value = given.n_samples ?? "";
-    seed.value = given.seed;
-    describe();
+    engine.fit({
+      neighborhood: neighborhood.value,
+      finder: finder.value,
+      n_samples: samples.value ? samples.valueAsNumber : null,
+      region: rectangle,
+      seed: seed.valueAsNumber || 0,
+    });
   };
-  return { show, plan };
+  element.addEventListener("submit", (event) => {
+    event.preventDefault();
+    search();
+  });
+  let shown = "";
+  const show = (plan) => {
+    if (JSON.stringify(plan) === shown) return; // what was chosen since then stays
+    shown = JSON.stringify(plan);
+    neighborhood.value = plan.neighborhood;
+    finder.value = plan.finder;
+    samples.value = plan.n_samples ?? "";
+    seed.value = plan.seed;
+    rectangle = plan.region;
+    describe();
+    say(`Directions found in the neighborhood ${plan.neighborhood}`);
+  };
+  return { show, search };
+}
+
+function aboutOf(choices, name) {
+  return choices.find((one) => one.name === name)?.about ?? "";
 }
 
 function selectOf(id, choices) {
   const options = choices.map(({ name }) => make("option", { value: name, textContent: name }));
   return make("select", { id }, ...options);
-}
-
-function field(text, input) {
-  return make("label", { className: "field", htmlFor: input.id }, make("span", { textContent: text }), input);
 }
 
 function showProgress(progress) {

@@ -97,7 +97,7 @@ function buildRow(page, k, fit) {
 /** Return what is known of a direction: its share, how well it is found again, and its strength. */
 function factsOf(direction, scale, scene, k) {
   const found = [
-    fact(percent(direction.share), "of the variance", "Its share of the neighborhood's variance"),
+    fact(percent(direction.share), "of variance", "Its share of the neighborhood's variance"),
   ];
   if (direction.reliability !== null) {
     found.push(

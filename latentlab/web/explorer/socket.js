@@ -138,7 +138,7 @@ export class SocketEngine extends Announcer {
         break;
       case "idle":
         this.tell("progress", null);
-        this.#fail("file", new Problem("Canceled", "The work was stopped."));
+        if (header.errand) this.#fail("file", new Problem("Stopped", header.errand));
         break;
       case "file":
         this.tell("progress", null);
