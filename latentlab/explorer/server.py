@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from latentlab.web.pages import Page
 
 _OWN_HOSTS = {LOOPBACK, "localhost", "::1"}
+_METHODS = ("GET", "HEAD")
 _REFUSED = 1008
 _MOST_PAGES = 16
 _PATIENCE = 30.0
@@ -192,16 +193,22 @@ class Guarded:
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         needs_origin = scope["type"] == "websocket"
         if not is_own(headers.get(b"host"), headers.get(b"origin"), needs_origin=needs_origin):
-            await self._refuse(scope, send)
-            return
-        await self.app(scope, receive, _with_headers(send))
+            await _refuse(scope, send, "This server answers pages of this machine only.\n", 403)
+        elif scope["type"] == "http" and scope["method"] not in _METHODS:
+            await _refuse(scope, send, "Nothing can be sent here.\n", 405)
+        elif headers.get(b"content-length", "0") != "0" or b"transfer-encoding" in headers:
+            await _refuse(scope, send, "Nothing can be sent here.\n", 413)
+        else:
+            await self.app(scope, receive, _with_headers(send))
 
-    async def _refuse(self, scope: Any, send: Any) -> None:
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": _REFUSED})
-            return
-        answer = PlainTextResponse("This server answers pages of this machine only.\n", 403)
-        await answer(scope, _nothing, _with_headers(send))
+
+async def _refuse(scope: Any, send: Any, why: str, status: int) -> None:
+    """Answer, and close the connection at once: what else was to come is not read."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": _REFUSED})
+        return
+    more = {"Connection": "close", "Allow": ", ".join(_METHODS)}
+    await PlainTextResponse(why, status, more)(scope, _nothing, _with_headers(send))
 
 
 async def _nothing() -> Any:
