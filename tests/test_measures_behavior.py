@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +22,14 @@ from latentlab.images.arrays import from_uint8, to_uint8
 from latentlab.latents import LatentSpec
 from latentlab.loaders.base import LatentVAE, ModelOrigin
 from latentlab.measures import MEASURES
-from latentlab.measures.base import Columns
+from latentlab.measures.base import Columns, Value
 from latentlab.measures.batch import Batch
 from latentlab.measures.locality import read_labels
 from latentlab.measures.protocols import Protocol
 from latentlab.measures.running import Measured, measure_images
 from latentlab.metrics import dimension, equivariance, locality
 from latentlab.metrics.spectrum import participation_ratio_corrected
+from latentlab.neighborhoods.augment import Augment, change_image
 from latentlab.results.folders import finite
 from latentlab.store.preparing import Prepared
 
@@ -241,6 +244,57 @@ def test_a_planted_dimension_and_too_few_images(linear_vae: LinearVAE) -> None:
     few = MEASURES.make("dimension").begin(PLAIN)
     with pytest.raises(Exception, match="at least 50"):
         few.finish()
+
+
+def test_the_dimension_of_changed_copies_is_numpys(linear_vae: LinearVAE) -> None:
+    found = measured(linear_vae, "augmentation", n=2, side=32)
+    ratios, curves = [], []
+    for seed in range(2):
+        levels = to_uint8(smooth_image(32, 32, seed=seed))
+        factors = Augment().draw_factors(32, torch.Generator().manual_seed(seed))
+        copies = change_image(from_uint8(levels), factors)
+        rows = linear_vae.encode(copies).mean.flatten(1).double().numpy()
+        variances = np.linalg.eigvalsh(np.cov(rows.T))[::-1][:31]
+        sizes = np.square(rows - rows.mean(0)).sum(1)
+        ratios.append(participation_ratio_corrected(variances, 32, sizes))
+        curves.append(np.cumsum(variances) / variances.sum())
+    value = found.values["augment_dimension"].value
+    assert value == pytest.approx(np.mean(ratios), rel=1e-4)
+    np.testing.assert_allclose(found.curves["augment_variance"], np.mean(curves, 0), atol=1e-4)
+
+
+def test_intervals_of_dimensions_are_as_wide_as_estimates_vary() -> None:
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(size=(20, 3)))[0].T
+    drawn = [found_for(rng.random((200, 3)) @ turn) for _ in range(20)]
+    for name in ("two_nn", "mle_5", "mle_20", "participation_ratio"):
+        values = np.array([one[name].value for one in drawn])
+        held = [one[name].low <= values.mean() <= one[name].high for one in drawn]
+        assert sum(held) >= 16, name
+        widths = [np.log(one[name].high / one[name].low) for one in drawn]
+        # Two Student's quantiles of about 2.2. A cube's participation ratio is the largest that
+        # there is, where the jackknife is too wide.
+        largest = 9 if name == "participation_ratio" else 7
+        assert 3 < np.mean(widths) / np.log(values).std() < largest, name
+    assert drawn[0]["participation_ratio"].value == pytest.approx(3, abs=0.3)
+
+
+@dataclass
+class Rows:
+    """As much of a batch as the metric reads."""
+
+    latents: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+
+def found_for(rows: np.ndarray) -> Mapping[str, Value]:
+    """Return what the metric finds for rows as latents of one channel."""
+    tally = MEASURES.make("dimension", {}).begin(PLAIN)
+    latents = torch.from_numpy(rows)[:, None, None]
+    tally.add(Rows(latents))  # type: ignore[arg-type]
+    return tally.finish().values
 
 
 def test_locality_of_noise_and_of_a_ramp() -> None:

@@ -21,6 +21,7 @@ _FILES = {
     "latents": ("latents",),
     "posterior": ("kl", "posterior_std", "clamped", "active_units"),
     "equivariance": ("equivariance",),
+    "augmentation": ("augmentation",),
     "robustness": ("noise", "loops", "precision"),
     "tiling": ("reach", "seams"),
     "dimension": ("dimension",),

@@ -11,7 +11,9 @@ Panel = dict[str, tuple[list[float], list[float]]]
 PANELS: Mapping[str, tuple[str, str, str]] = {
     "latent_profile": ("power of latents", "frequency / Nyquist", "power"),
     "token_variance": ("explained variance of tokens", "components", "cumulative share"),
+    "augment_variance": ("explained variance of augment", "components", "cumulative share"),
     "noise": ("robustness to noise", "σ of the noise", "PSNR against D(z), dB"),
+    "low_pass": ("low-pass decoding", "share of frequencies kept", "PSNR against the image, dB"),
     "loops": ("encode–decode loops", "loops", "PSNR against the image, dB"),
 }
 """Curve → title and axes of its panel."""

@@ -168,7 +168,7 @@ class LowPass(PerImage):
     at_most = 64
     formula = (
         "PSNR of D(z without frequencies u + v > ρ (H + W − 2)) against the image: `low_pass_75`, "
-        "`low_pass_50`, `low_pass_25` for ρ = .75, .5, .25"
+        "`low_pass_50`, `low_pass_25` for ρ = .75, .5, .25; the curve `low_pass`"
     )
     reference = "arXiv 2603.14645"
     evidence = "whether coarse latents decode to coarse images, or to artifacts"
@@ -184,5 +184,18 @@ class LowPass(PerImage):
             found[f"low_pass_{round(100 * share)}"] = -10 * errors.log10()
         return found
 
+    def begin(self, protocol: Protocol) -> Tally:
+        return _LowPassTally(self)
+
     def better_of(self, name: str) -> str:
         return "higher"
+
+
+class _LowPassTally(ImageTally):
+    """PSNR of images by the share of the frequencies, which is also a curve."""
+
+    def finish(self) -> Finished:
+        found = super().finish()
+        names = {f"{share:g}": f"low_pass_{round(100 * share)}" for share in sorted(KEPT)}
+        points = {share: found.values[name].value for share, name in names.items()}
+        return Finished(found.values, found.columns, {"low_pass": points})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -10,6 +12,9 @@ from latentlab.errors import ShapeError, UsageError
 Array = NDArray[np.float64]
 DROPPED = 0.1
 """Share of the largest ratios that TwoNN leaves out."""
+GROUPS = 10
+"""Groups of samples, each left out once for the interval of a participation ratio."""
+_PARTS, _ORDERS, _MOST = 4, 6, 2000
 LOWER_BOUND = 20
 """Above about this many dimensions, estimates from some thousand samples are lower bounds."""
 
@@ -37,10 +42,86 @@ def neighbor_distances(rows: ArrayLike, k: int) -> Array:
         far = squares[block, None] + squares - 2 * values[block] @ values.T
         far[np.arange(len(far)), np.arange(begun, begun + len(far))] = np.inf
         nearest = np.argpartition(far, k - 1, axis=1)[:, :k]
-        # The differences themselves: the squares of near rows cancel.
-        exact = np.linalg.norm(values[block][:, None] - values[nearest], axis=2)
-        found[block] = np.sort(exact, axis=1)
+        for row, others in enumerate(nearest, begun):
+            # The differences themselves: the squares of near rows cancel.
+            found[row] = np.sort(np.linalg.norm(values[others] - values[row], axis=1))
     return found
+
+
+def errors_of_logs(
+    rows: ArrayLike, estimates: Mapping[str, Callable[[Array], float]], k: int, *, seed: int = 0
+) -> tuple[dict[str, float], int]:
+    """Return the standard errors of the logarithms of dimensions, and their degrees of freedom.
+
+    Samples are parted into two to four sets, in six random orders. Each set has neighbors of its
+    own, so that sets are independent, which neighbors of one set are not: with neighbors taken as
+    given the errors are up to a third too small, and without tenths of the samples twice too large.
+    In simulations (cubes and Gaussians of 2 to 10 dimensions, 60 to 800 samples) 90 to 100 % of the
+    intervals held the mean of the estimate over other samples.
+
+    Parameters
+    ----------
+    rows : array (n, d), at least 50; of more than 2,000 the first
+    estimates : name → dimension of distances (m, k) to nearest neighbors
+    k : int
+    seed : int, of the orders
+
+    Examples
+    --------
+    >>> rows = np.random.default_rng(0).random((200, 2))
+    >>> errors, freedom = errors_of_logs(rows, {"two_nn": two_nn}, 2)
+    >>> 0.04 < errors["two_nn"] < 0.16, freedom
+    (True, 12)
+    """
+    values = np.asarray(rows, np.float64)
+    some = values[:_MOST]
+    count = int(np.clip(len(some) // (k + 5), 2, _PARTS))
+    rng = np.random.default_rng(seed)
+    found: dict[str, list[float]] = {name: [] for name in estimates}
+    for _ in range(_ORDERS):
+        order = rng.permutation(len(some))
+        near = [neighbor_distances(some[order[part::count]], k) for part in range(count)]
+        for name, estimate in estimates.items():
+            logs = np.log([estimate(distances) for distances in near])
+            found[name].append(float(np.var(logs, ddof=1)) / count)
+    scale = len(some) / len(values)
+    errors = {name: float(np.sqrt(np.mean(parts) * scale)) for name, parts in found.items()}
+    return errors, 3 * count
+
+
+def interval_of_log(value: float, error: float, freedom: int) -> tuple[float, float] | None:
+    """Return the 95 % interval of a positive value whose logarithm has an error; None if unknown.
+
+    Examples
+    --------
+    >>> low, high = interval_of_log(4.0, 0.1, 12)
+    >>> round(low, 2), round(high, 2)
+    (3.22, 4.97)
+    """
+    from scipy.stats import t
+
+    if not np.isfinite([value, error]).all() or value <= 0:
+        return None
+    reach = float(t.ppf(0.975, freedom) * error)
+    return float(value * np.exp(-reach)), float(value * np.exp(reach))
+
+
+def jackknife_interval(value: float, without: Sequence[float]) -> tuple[float, float] | None:
+    """Return the 95 % interval of a positive value from those without each group of samples.
+
+    The delete-a-group jackknife of its logarithm, with Student's quantile; None if it is unknown.
+
+    Examples
+    --------
+    >>> low, high = jackknife_interval(4.0, [3.9, 4.1, 4.0, 4.05, 3.95])
+    >>> round(low, 2), round(high, 2)
+    (3.63, 4.41)
+    """
+    if not np.isfinite(without).all() or min(without) <= 0:
+        return None
+    logs, count = np.log(without), len(without)
+    error = np.sqrt((count - 1) / count * np.square(logs - logs.mean()).sum())
+    return interval_of_log(value, float(error), count - 1)
 
 
 def two_nn(distances: ArrayLike) -> float:
