@@ -118,6 +118,24 @@ def test_ms_ssim_is_a_pyramid_of_scikit_images_terms() -> None:
     assert float(ms_ssim(image, other)) == pytest.approx(product, abs=1e-7)
 
 
+@pytest.mark.parametrize("sides", [(176, 208), (161, 163), (200, 171)])
+def test_ms_ssim_is_pytorch_msssims(sides: tuple[int, int]) -> None:
+    package = pytest.importorskip("pytorch_msssim")
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(2, 2, 3, *sides, generator=generator).double()
+    image = torch.nn.functional.avg_pool2d(noise[0] + 0.5, 5, 1, 2).clamp(0, 1)
+    other = (image + 0.1 * noise[1]).clamp(0, 1)
+    # Its own window has the rounding of single precision, which alone makes 1e-6.
+    offsets = torch.arange(11).double() - 5
+    window = torch.exp(-0.5 * (offsets / 1.5) ** 2)
+    window = (window / window.sum()).expand(3, 1, 1, 11)
+    for ours, theirs in ((ms_ssim, package.ms_ssim), (ssim, package.ssim)):
+        found = theirs(image, other, data_range=1.0, size_average=False, win=window)
+        torch.testing.assert_close(ours(image, other), found, rtol=0, atol=1e-9)
+        single = theirs(image, other, data_range=1.0, size_average=False)
+        torch.testing.assert_close(ours(image, other), single, rtol=0, atol=1e-5)
+
+
 def test_images_that_are_too_small_for_the_window() -> None:
     with pytest.raises(UsageError, match="at least the window's 11 pixels"):
         ssim(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))

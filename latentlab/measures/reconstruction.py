@@ -123,7 +123,7 @@ class MSSSIM(_Compared):
     reference = "Wang et al. 2003"
     evidence = "how much structure is kept at scales of 1 to 16 pixels"
     not_evidence = f"{_NOT_LOOKS}; needs sides above 160 pixels"
-    oracle = "a scale pyramid of scikit-image's `structural_similarity` maps"
+    oracle = "pytorch-msssim to 1e-9; a pyramid of scikit-image's `structural_similarity` maps"
 
     def columns(self, batch: Batch) -> Mapping[str, Tensor]:
         how = self.how
