@@ -368,8 +368,7 @@ class Directions:
     def to_frame(self) -> Any:
         """Return a pandas DataFrame with a row for each direction, in their order.
 
-        ``strength`` is the finder's measure; ``deviation`` and ``step`` are in model-space units;
-        ``meaning`` is there if labels were computed.
+        ``strength`` is the finder's measure, ``deviation`` and ``step`` are in model-space units.
         """
         return frame_of(as_rows(self._columns()))
 

@@ -45,7 +45,7 @@ def test_a_walk_shows_an_animation(
     linear_vae: LinearVAE, linear_latent: Latent, small_pca: PCA
 ) -> None:
     html = traverse(linear_vae, linear_latent, small_pca, n_components=2, steps=4)._repr_html_()
-    found = re.fullmatch(r'<img src="data:image/webp;base64,([^"]+)" alt="[^"]+">', html)
+    found = re.fullmatch(r'<img src="data:image/webp;base64,([^"]+)" alt="[^"]+" [^>]+>', html)
     assert found
     assert opened(base64.b64decode(found[1])).n_frames == 6  # there and back
 

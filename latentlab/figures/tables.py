@@ -83,7 +83,8 @@ def html_image(content: bytes, alternative: str, kind: str = "png") -> str:
     kind : str, of the image, such as ``"webp"``
     """
     data = base64.b64encode(content).decode()
-    return f'<img src="data:image/{kind};base64,{data}" alt="{_plain(alternative)}">'
+    source = f'src="data:image/{kind};base64,{data}"'
+    return f'<img {source} alt="{_plain(alternative)}" style="max-width:100%">'
 
 
 def frame_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> Any:

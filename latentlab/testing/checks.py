@@ -222,10 +222,10 @@ def _check_gradients(
 
 
 def _remark(vae: LatentVAE, pixels: Tensor, latents: Tensor, decoded: Tensor) -> Iterator[str]:
-    deviation = float(latents.std())
+    deviation = float(latents.detach().std())
     if is_far_from_one(deviation):
         yield describe_scale(deviation, normalization=vae.origin.normalization)
-    error = float((decoded.to(pixels) - pixels).square().mean())
+    error = float((decoded.to(pixels) - pixels).detach().square().mean())
     psnr = -10 * torch.tensor(error / 4).clamp_min(1e-12).log10()
     if psnr < _POOR:
         yield (
@@ -236,5 +236,5 @@ def _remark(vae: LatentVAE, pixels: Tensor, latents: Tensor, decoded: Tensor) ->
 
 def _difference(found: Tensor, expected: Tensor) -> float:
     """Return the largest difference in standard deviations of what was expected."""
-    scale = float(expected.float().std()) or 1.0
-    return float((found - expected).abs().max()) / scale
+    scale = float(expected.detach().float().std()) or 1.0
+    return float((found - expected).detach().abs().max()) / scale
