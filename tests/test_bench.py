@@ -41,7 +41,7 @@ def test_whole_suite_on_tiny_sizes(tmp_path: Path, capsys: pytest.CaptureFixture
     markdown, figures = tmp_path / "docs" / "figures.md", tmp_path / "docs" / "figures.json"
     arguments = f"--quick --rounds 1 --shapes 24x96 --null-shapes 24x400 --no-memory --size 32 \
         --samples 4 --steps 3 --photos 3 --counts 5,40 --rank-photos 3 --stream-shape 600x32 \
-        --stream-growing 200x16,800x16 --flux-sizes 32 --device cpu \
+        --stream-growing 200x16,800x16 --flux-sizes 32 --latents 40 --device cpu \
         --model {tmp_path} --markdown {markdown}"
     load_main().main(arguments.split())
     report = json.loads(figures.read_text())["sections"]

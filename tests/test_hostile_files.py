@@ -17,11 +17,12 @@ import pytest
 import torch
 from PIL import Image
 
-from latentlab.errors import FileError, ImageError, WeightsError
+from latentlab.errors import FileError, ImageError, MemoryLimitError, WeightsError
 from latentlab.images.fit import Fit
 from latentlab.loaders import load_vae, pickles
 from latentlab.loaders.weights import read_tensors
-from latentlab.store.containers import Place, arrays_in
+from latentlab.store.arrays import Place
+from latentlab.store.containers import arrays_in
 from latentlab.store.opening import open_source
 from latentlab.store.preparing import prepare
 from latentlab.store.sources import Entry, left_out
@@ -236,3 +237,17 @@ def test_damaged_rows_are_an_image_error(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(ImageError, match=r"whole parquet file.*download it again"):
         [*open_source(path).entries()]
+
+
+def test_a_list_of_tensors_that_does_not_fit_is_refused_before_it_is_stacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand views of one tensor take 40 KB in a file, and 40 MB once they are stacked."""
+    tensor = torch.zeros(16, 25, 25)
+    torch.save([tensor] * 1000, tmp_path / "a.pt")
+    assert (tmp_path / "a.pt").stat().st_size < 200_000
+    monkeypatch.setenv("LATENTLAB_MEMORY_GB", "0.01")
+    with pytest.raises(MemoryLimitError, match=r"list of 1,000 tensors in a\.pt"):
+        arrays_in(place(tmp_path / "a.pt"))
+    monkeypatch.delenv("LATENTLAB_MEMORY_GB")
+    assert arrays_in(place(tmp_path / "a.pt"))[0].shape == (1000, 16, 25, 25)

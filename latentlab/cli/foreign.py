@@ -9,6 +9,7 @@ import typer
 
 from latentlab.cli.completion import model_names, names_of
 from latentlab.cli.console import progress_bar, say
+from latentlab.machine.archives import ARRAYS, is_archive
 from latentlab.results.folders import RUNS_FOLDER
 
 if TYPE_CHECKING:
@@ -50,11 +51,10 @@ Bucket = Annotated[
     ),
 ]
 _SHOWN = 10
-_SUFFIXES = {".npy", ".npz", ".pt", ".pth", ".safetensors"}
 
 
 def holds_latents(path: str) -> bool:
-    """Return whether a path is a file of latents, or a folder or tar file with some in it."""
+    """Return whether a path is a file of latents, or a folder or archive with some in it."""
     from latentlab.images.formats import IMAGE_SUFFIXES
 
     place = Path(path)
@@ -64,19 +64,19 @@ def holds_latents(path: str) -> bool:
             return False
         beside = {file.suffix.lower() for file in place.iterdir() if not file.name.startswith(".")}
         # A folder of images may hold the runs that were made in it; caches lie beside the images.
-        if beside & _SUFFIXES or beside & set(IMAGE_SUFFIXES):
-            return bool(beside & _SUFFIXES)
+        if beside & {*ARRAYS} or beside & set(IMAGE_SUFFIXES):
+            return bool(beside & {*ARRAYS})
         return any(_is_latents(file.relative_to(place)) for file in place.rglob("[!.]*"))
-    if place.suffix.lower() == ".tar" and place.is_file():
+    if is_archive(place.name) and place.is_file():
         from latentlab.store.places import places_at
 
         return bool(places_at(place).places)
-    return place.is_file() and place.suffix.lower() in _SUFFIXES
+    return place.is_file() and place.suffix.lower() in ARRAYS
 
 
 def _is_latents(file: Path) -> bool:
     inside = any(part.startswith(".") or part == RUNS_FOLDER.name for part in file.parts)
-    return not inside and file.suffix.lower() in _SUFFIXES
+    return not inside and file.suffix.lower() in ARRAYS
 
 
 def open_foreign(

@@ -12,6 +12,7 @@ from shlex import quote
 
 from latentlab.errors import FileError, ImageError, LatentlabError, counted
 from latentlab.images.examples import PREFIX, SAMPLES, sample_path
+from latentlab.machine.archives import ARRAYS, PACKED, PARQUET, TAR, ZIPS
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://|data:|www\.", re.IGNORECASE)
 _RESULTS = ("pca.json", "directions.json")
@@ -21,16 +22,14 @@ _UNREADABLE = {
     **dict.fromkeys((".svg", ".pdf", ".ai", ".eps"), _SAVE),
     **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".exr", ".hdr"), _SAVE),
     **dict.fromkeys(
-        (".npy", ".npz", ".pt", ".pth", ".h5"),
+        (*ARRAYS, ".h5"),
         "pass arrays and tensors in Python: latentlab.analyze(vae, array)",
     ),
     **dict.fromkeys(
         (".safetensors", ".ckpt", ".bin", ".gguf"), "pass a model as --model, beside an image"
     ),
-    **dict.fromkeys((".gz", ".tgz", ".7z", ".rar"), "unpack it first"),
-    **dict.fromkeys(
-        (".tar", ".zip", ".parquet"), "encode all of its images with `latentlab encode`"
-    ),
+    **dict.fromkeys(PACKED, "unpack it first"),
+    **dict.fromkeys((TAR, *ZIPS, PARQUET), "encode all of its images with `latentlab encode`"),
 }
 """Suffix of a file that is no image → what to do with it."""
 

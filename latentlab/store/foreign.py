@@ -18,7 +18,7 @@ from torch import Tensor
 from latentlab.errors import FileError, UsageError
 from latentlab.latents import Latent, LatentSpec, Progress
 from latentlab.machine.versions import library_versions
-from latentlab.store.containers import pieces
+from latentlab.store.arrays import pieces
 from latentlab.store.manifest import STORED_DTYPES, Manifest
 from latentlab.store.opening import is_store
 from latentlab.store.parts import Part, parts_of, sentence
@@ -183,12 +183,13 @@ def open_latents(
     """Return the latents that another program wrote, for reading; a store is opened as it is.
 
     ``.npy``, ``.npz`` (kohya's too), ``.pt``, ``.pth`` and ``.safetensors`` (LightningDiT's too),
-    folders and tar files of these. Keys, shapes and dtypes are recognized by content. Files that
-    cannot be read are left out and listed in ``faults``. Nothing but headers is read at first.
+    folders, tar files (``.tar.gz`` too) and zip files of these. Keys, shapes and dtypes are
+    recognized by content. Files that cannot be read are left out and listed in ``faults``. Nothing
+    but headers is read at first; compressed tar files are unpacked into one unnamed file.
 
     Parameters
     ----------
-    path : str or Path; a file, a folder with its subfolders, a tar file, or a store
+    path : str or Path; a file, a folder with its subfolders, an archive, or a store
     key : str, optional; the array of each file that holds the latents
     layout : str, optional; how they lie in it: ``"chw"``, ``"nchw"``, ``"nhwc"``, ``"cthw"``,
         ``"ncthw"``, ``"ntchw"``, ``"packed"``, ``"packed=HxW"``, ``"sequence"``, ``"vectors"``, or
@@ -225,7 +226,7 @@ def open_latents(
     parts, faults, first = parts_of(listed, key, layout)
     if not parts:
         raise first or FileError(
-            f"{path}, with no file of latents" + listed.left_out(),
+            f"{path}, with no file of latents" + listed.left_out() + listed.first_fault(),
             "files in .npy, .npz, .pt, .pth or .safetensors",
             "name the folder that holds them",
         )

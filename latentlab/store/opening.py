@@ -6,6 +6,7 @@ from pathlib import Path
 from shlex import quote
 
 from latentlab.errors import ImageError
+from latentlab.machine.archives import PACKED, PARQUET, TAR, ZIPS
 from latentlab.store.hub_datasets import MARK_OF_SPLITS, MARKS, DatasetRows
 from latentlab.store.parquets import Parquets
 from latentlab.store.sources import Folder, Source
@@ -14,15 +15,6 @@ from latentlab.store.zips import Zips
 
 MANIFEST = "store.json"
 """The file with the settings of a store."""
-
-_ZIPPED = (".zip", ".cbz")
-PACKED = {
-    **dict.fromkeys((".gz", ".bz2", ".xz", ".tgz", ".tbz2", ".txz"), "tar xf {}"),
-    ".zst": "tar --zstd -xf {}",
-    ".7z": "7z x {}",
-    ".rar": "unrar x {}",
-}
-"""Suffix of archives that can only be read from their start → the command that unpacks one."""
 
 
 def is_store(path: str | Path) -> bool:
@@ -73,14 +65,14 @@ def open_source(path: str | Path, *, follow_links: bool = False) -> Source:
 def _packed_in(folder: Path) -> list[tuple[str, ...]]:
     """Return the archives in a folder, and parquet files below it, by kind; first what is read."""
     # Hidden ones are left out: macOS leaves files such as ._x.tar beside each tar file.
-    suffixes = {".tar", *_ZIPPED, *PACKED}
+    suffixes = {TAR, *ZIPS, *PACKED}
     here = [file for file in folder.glob("[!.]*") if file.suffix.lower() in suffixes]
-    below = folder.glob("**/[!.]*.parquet")
+    below = folder.glob(f"**/[!.]*{PARQUET}")
 
     def of(*wanted: str) -> list[Path]:
         return [file for file in here if file.suffix.lower() in wanted]
 
-    kinds = (of(".tar"), of(*_ZIPPED), below, *map(of, PACKED))
+    kinds = (of(TAR), of(*ZIPS), below, *map(of, PACKED))
     found = [
         tuple(sorted(one.relative_to(folder).as_posix() for one in files if one.is_file()))
         for files in kinds
@@ -92,11 +84,11 @@ def _archives(
     root: Path, names: tuple[str, ...], place: Path, beside: tuple[str, ...] = ()
 ) -> Source:
     suffix = Path(names[0]).suffix.lower()
-    if suffix == ".tar":
+    if suffix == TAR:
         return Tars(root, names, beside)
-    if suffix in _ZIPPED:
+    if suffix in ZIPS:
         return Zips(root, names, beside)
-    if suffix == ".parquet":
+    if suffix == PARQUET:
         return Parquets(root, names, beside)
     if advice := PACKED.get(suffix):
         file = quote(str(root / names[0]))

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from latentlab.errors import LatentlabError, UsageError
-from latentlab.store.containers import Place, StoredArray, arrays_in
+from latentlab.store.arrays import Place, StoredArray
+from latentlab.store.containers import arrays_in
 from latentlab.store.places import Listed
 from latentlab.store.recognition import Form, choose, form_of, is_raw, whole_at_once
 

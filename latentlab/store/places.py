@@ -1,16 +1,17 @@
-"""The files of latents at a path: one file, a folder with its subfolders, or a tar file."""
+"""The files of latents at a path: one file, a folder with its subfolders, or an archive."""
 
 from __future__ import annotations
 
 import os
-import tarfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from latentlab.errors import FileError
-from latentlab.store.containers import SUFFIXES, Place
+from latentlab.machine.archives import ARRAYS, is_archive
+from latentlab.store.archives import members_of_archive
+from latentlab.store.arrays import Place
 
 _BESIDE = {".json", ".txt", ".md", ".csv", ".yaml", ".jsonl", ".caption"}
 """Suffixes of files that usually lie beside latents, and are counted but not explained."""
@@ -36,13 +37,18 @@ class Listed:
         counts = ", ".join(f"{n:,} {suffix}" for suffix, n in self.others.most_common(5))
         return f" (but {counts})" if counts else ""
 
+    def first_fault(self) -> str:
+        """Return the first thing that cannot be read and why, after a colon; "" without any."""
+        found = ((name, why) for name, why in self.faults.items() if not name.startswith("*"))
+        return next((f": {name} {why}" for name, why in found), "")
+
 
 def places_at(path: Path, *, follow_links: bool = False) -> Listed:
     """Return the files of latents at a path.
 
     Raises
     ------
-    FileError : it does not exist, or is neither a file of latents, a folder nor a tar file.
+    FileError : it does not exist, or is neither a file of latents, a folder nor an archive.
     """
     listed = Listed()
     if path.is_dir():
@@ -78,25 +84,9 @@ def _files_below(folder: Path, listed: Listed, *, follow_links: bool) -> Iterato
 
 def _add(file: Path, name: str, listed: Listed) -> None:
     suffix = file.suffix.lower()
-    if suffix in SUFFIXES:
+    if suffix in ARRAYS:
         listed.places.append(Place(file, name, file.stat().st_size))
-    elif suffix == ".tar":
-        _add_members(file, name, listed)
+    elif is_archive(name):
+        listed.places += members_of_archive(file, name, listed.others, listed.faults.__setitem__)
     else:
         listed.others[suffix or "without suffix"] += 1
-
-
-def _add_members(file: Path, name: str, listed: Listed) -> None:
-    try:
-        with tarfile.open(file, "r:") as archive:
-            for member in archive:
-                suffix = Path(member.name).suffix.lower()
-                if not member.isreg():
-                    continue
-                if suffix not in SUFFIXES or member.issparse():
-                    listed.others[suffix or "without suffix"] += 1
-                    continue
-                inside = f"{name}/{member.name}"
-                listed.places.append(Place(file, inside, member.size, member.offset_data))
-    except (tarfile.TarError, OSError) as error:
-        listed.faults[name] = f"cannot be read as an uncompressed tar file ({error})"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from latentlab.errors import UsageError
-from latentlab.store.containers import StoredArray
+from latentlab.store.arrays import StoredArray
 from latentlab.store.shards import Shape
 
 CHANNELS = (3, 4, 8, 12, 16, 24, 32, 36, 48, 64, 128)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from typing import IO, ClassVar
 
 from latentlab.errors import FileError, ImageError
 from latentlab.images.formats import HEAD, count_files, is_image, kind_of_file
@@ -80,7 +81,8 @@ def _members(path: Path) -> tuple[dict[str, tuple[int, int]], Counter[str]]:
                     found[member.name] = (offset, member.size)
                 else:
                     others[kind_of_file(name)] += 1
-            _check_end(path, archive.offset)
+            with path.open("rb") as file:
+                check_end(file, archive.offset)
     except (tarfile.TarError, *ARCHIVE_DAMAGE) as error:
         raise ImageError(
             f"{path}, which cannot be read as a tar file ({error})",
@@ -96,10 +98,9 @@ def _head(path: Path, member: tarfile.TarInfo) -> bytes:
         return file.read(HEAD)
 
 
-def _check_end(path: Path, offset: int) -> None:
+def check_end(file: IO[bytes] | io.RawIOBase, offset: int) -> None:
     """Raise ReadError unless an archive ends here: Python takes a damaged header for the end."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        end = file.read(2 * tarfile.BLOCKSIZE)
+    file.seek(offset)
+    end = file.read(2 * tarfile.BLOCKSIZE) or b""
     if len(end) < tarfile.BLOCKSIZE or any(end):
         raise tarfile.ReadError(f"no end where its last whole member ends, at byte {offset:,}")

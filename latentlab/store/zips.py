@@ -60,7 +60,7 @@ class Zips:
                 f"{path}, which claims {size / 1e9:,.1f} GB", "an image file", "do not trust it"
             )
         try:
-            with _opened(self.root / name).open(member) as file:
+            with open_zip(self.root / name).open(member) as file:
                 return file.read(size)
         except ARCHIVE_DAMAGE as error:
             raise ImageError(
@@ -69,7 +69,8 @@ class Zips:
 
 
 @lru_cache(maxsize=1)
-def _opened(path: Path) -> zipfile.ZipFile:
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Return a zip file, which stays open until another one is asked for."""
     return zipfile.ZipFile(path)
 
 
@@ -82,7 +83,7 @@ def _members(path: Path) -> tuple[dict[str, zipfile.ZipInfo], Counter[str]]:
     found: dict[str, zipfile.ZipInfo] = {}
     others: Counter[str] = Counter()
     try:
-        archive = _opened(path)
+        archive = open_zip(path)
         last = {member.filename: member for member in archive.infolist()}
         for member in archive.infolist():
             name = PurePosixPath(member.filename)

@@ -19,7 +19,7 @@ from report import Options, Report, describe_machine, describe_run, target_table
 from rich.console import Console
 from rich.markdown import Markdown
 
-NAMES = "whole,models,pca,stream,nulls,vae,job,jacobian,gif,store,metrics,ranks,start"
+NAMES = "whole,models,pca,stream,nulls,vae,job,jacobian,gif,store,stats,metrics,ranks,start"
 SECTIONS = {name: import_module(f"{name}_bench") for name in NAMES.split(",")}
 
 
@@ -62,6 +62,7 @@ SIZES: dict[str, tuple[Callable[[str], Any], str, str, str]] = {
         "3,6",
         "photos of all metrics, and of those of all images",
     ),
+    "latents": (int, "100000", "512", "latents of store stats"),
     "rank-photos": (int, "200", "16", "photos encoded by one process and by two"),
     "rank-rounds": (int, "5", "1", "rounds of these"),
     "stream-shape": (_shape, "100000x4096", "4000x512", "rows of streaming PCA"),

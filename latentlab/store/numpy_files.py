@@ -1,0 +1,141 @@
+"""Arrays in NumPy's format, alone or in a ``.npz``; their rows are streamed."""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import IO, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentlab.machine.memory import check_memory
+from latentlab.store.arrays import (
+    Place,
+    StoredArray,
+    check_expansion,
+    fault_of,
+    pieces,
+    readable,
+)
+
+_ENTRY_BYTES = 2**30
+"""Most bytes of one entry along the first axis, which is read at once."""
+
+
+def array_of(place: Place, name: str, reopen: Callable[[], IO[bytes]], size: int) -> StoredArray:
+    """Return an array in NumPy's format, whose rows are streamed."""
+    with reopen() as file:
+        shape, fortran, dtype = _header(file)
+        start = file.tell()
+    what = f"{name or 'its array'} " if name else ""
+    if dtype.hasobject:
+        raise fault_of(
+            place,
+            f"holds {what or 'an array '}of Python objects, which needs a pickle",
+            "save it again as an array of numbers",
+        )
+    count, entry = (shape[0] if shape else 1), math.prod(shape[1:]) * dtype.itemsize
+    if size - start < count * entry:
+        raise fault_of(
+            place, f"is truncated: {what}has {size - start:,} of {count * entry:,} bytes"
+        )
+    if entry > _ENTRY_BYTES:
+        raise fault_of(place, f"holds {what}entries of {entry / 1e9:,.1f} GB each", "split it")
+
+    def rows(most: int) -> Iterator[Tensor]:
+        with readable(place), reopen() as file:
+            if fortran or not shape:
+                check_memory(count * entry, f"{place.name} in Fortran order", "save it in C order")
+                whole = np.ascontiguousarray(np.lib.format.read_array(file, allow_pickle=False))
+                yield from pieces(_tensor(whole.reshape(count, *shape[1:])), most)
+                return
+            _header(file)
+            most = max(1, min(most, _ENTRY_BYTES // max(1, entry)))
+            for first in range(0, count, most):
+                n = min(most, count - first)
+                content = file.read(n * entry)
+                values = np.frombuffer(content, dtype).reshape(n, *shape[1:])
+                yield _tensor(values.copy())
+
+    return StoredArray(name, shape, _dtype_name(dtype), rows)
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    if version not in readers:
+        raise ValueError(f"version {version} of NumPy's format")
+    return readers[version](file)
+
+
+def _tensor(values: Any) -> Tensor:
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if native.dtype.kind == "V" and native.dtype.itemsize == 2:  # ml_dtypes' bfloat16
+        return torch.from_numpy(native.view(np.uint16).view(np.int16)).view(torch.bfloat16)
+    if native.dtype.kind not in "fiub":
+        raise ValueError(f"values of type {native.dtype}")
+    return torch.from_numpy(native)
+
+
+def _dtype_name(dtype: np.dtype[Any]) -> str:
+    return "bfloat16" if dtype.kind == "V" and dtype.itemsize == 2 else dtype.name
+
+
+def members_of(place: Place) -> list[zipfile.ZipInfo]:
+    """Return the members of a zip file.
+
+    Raises
+    ------
+    FileError : two have one name, or they expand like a zip bomb.
+    """
+    with place.open() as file, zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    check_expansion(place, sum(member.file_size for member in members))
+    names = [member.filename for member in members]
+    if len({*names}) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise fault_of(place, f"holds two arrays named {twice}", "write it with one name for each")
+    return members
+
+
+def arrays_of(place: Place, members: list[zipfile.ZipInfo]) -> list[StoredArray]:
+    """Return the arrays of a ``.npz``."""
+
+    def opener(name: str) -> Callable[[], IO[bytes]]:
+        return lambda: _Member(place, name)
+
+    arrays = [member for member in members if member.filename.endswith(".npy")]
+    return [
+        array_of(
+            place, member.filename.removesuffix(".npy"), opener(member.filename), member.file_size
+        )
+        for member in arrays
+        if _is_numbers(opener(member.filename), len(arrays))
+    ]
+
+
+def _is_numbers(reopen: Callable[[], IO[bytes]], count: int) -> bool:
+    """Return whether a member is an array of numbers; texts beside others are left out."""
+    with reopen() as file:
+        return count == 1 or _header(file)[2].kind not in "US"
+
+
+class _Member(io.BufferedReader):
+    """A member of a zip file, which closes the zip file too."""
+
+    def __init__(self, place: Place, name: str) -> None:
+        self._file = place.open()
+        self._archive = zipfile.ZipFile(self._file)
+        super().__init__(self._archive.open(name), 2**20)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        super().close()
+        self._archive.close()
+        self._file.close()

@@ -1,0 +1,132 @@
+"""Tensors in files of safetensors and of torch: mapped, unless they are members of archives."""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentlab.loaders.pickles import MOST_ENTRIES, walk
+from latentlab.machine.memory import check_memory
+from latentlab.store.arrays import FLOATS, Place, Rows, StoredArray, fault_of, pieces, readable
+
+
+def safetensors_of(place: Place) -> list[StoredArray]:
+    """Return the tensors of a safetensors file."""
+    from safetensors import safe_open
+    from safetensors.torch import load
+
+    if place.reopen is not None:
+        return _reloaded(place, lambda: load(place.content()))
+
+    def rows_of(name: str) -> Rows:
+        def rows(most: int) -> Iterator[Tensor]:
+            with readable(place), safe_open(place.path, framework="pt") as file:
+                part = file.get_slice(name)
+                if not part.get_shape():
+                    yield file.get_tensor(name)[None]
+                    return
+                for first in range(0, part.get_shape()[0], most):
+                    yield part[first : first + most]
+
+        return rows
+
+    with safe_open(place.path, framework="pt") as file:
+        heads = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        return [
+            StoredArray(
+                name,
+                tuple(head.get_shape()),
+                FLOATS.get(head.get_dtype(), head.get_dtype().lower()),
+                rows_of(name),
+            )
+            for name, head in heads.items()
+        ]
+
+
+def tensors_of(place: Place) -> list[StoredArray]:
+    """Return the tensors of a file of torch."""
+    found = _reloaded(place, lambda: _loaded(place))
+    if not found:
+        raise fault_of(place, "holds no tensors")
+    return found
+
+
+def _loaded(place: Place) -> dict[str, Tensor]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if place.reopen is None and zipfile.is_zipfile(place.path):
+            found = torch.load(place.path, "cpu", weights_only=True, mmap=True)
+        else:
+            content = io.BytesIO(place.content())
+            found = torch.load(content, "cpu", weights_only=True)
+    refusal = fault_of(
+        place,
+        f"holds more than {MOST_ENTRIES:,} tensors, lists and mappings inside one another",
+        "write each of its tensors once",
+    )
+    flat = ((".".join(path), value) for path, value in walk(found, _parts, refusal))
+    return {name: _stacked(place, value) for name, value in flat if _is_array(value)}
+
+
+def _parts(_: tuple[str, ...], found: Any) -> list[tuple[Any, Any]]:
+    if _is_array(found) or not isinstance(found, list | tuple | dict):
+        return []
+    items = found.items() if isinstance(found, dict) else enumerate(found)
+    return [(key, one) for key, one in items if isinstance(one, Tensor | list | tuple | dict)]
+
+
+def _is_array(found: Any) -> bool:
+    """Return whether something is a tensor, or a list of tensors that can be stacked."""
+    if isinstance(found, list | tuple) and found:
+        return all(_alike(one, found[0]) for one in found)
+    return isinstance(found, Tensor)
+
+
+def _stacked(place: Place, found: Any) -> Tensor:
+    """Return a tensor as it is, and a list of tensors as one, if it fits into the memory."""
+    if isinstance(found, Tensor):
+        return found.detach()
+    size = len(found) * found[0].numel() * found[0].element_size()
+    what = f"a list of {len(found):,} tensors in {place.name}"
+    check_memory(size, what, "save it as one tensor, which is mapped, or as .npy")
+    return torch.stack([*found]).detach()
+
+
+def _alike(one: Any, first: Any) -> bool:
+    both = isinstance(one, Tensor) and isinstance(first, Tensor)
+    return both and one.shape == first.shape and one.dtype == first.dtype
+
+
+def _reloaded(place: Place, load: Callable[[], dict[str, Tensor]]) -> list[StoredArray]:
+    """Return the tensors of a file that is opened anew for each reading.
+
+    A process may map only some ten thousand files at once.
+    """
+
+    def rows_of(name: str) -> Rows:
+        def rows(most: int) -> Iterator[Tensor]:
+            with readable(place):
+                tensor = load()[name]
+            yield from pieces(tensor if tensor.ndim else tensor[None], most)
+
+        return rows
+
+    found = []
+    for name, tensor in load().items():
+        _check_dense(place, name, tensor)
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        found.append(StoredArray(name, tuple(tensor.shape), dtype, rows_of(name)))
+    return found
+
+
+def _check_dense(place: Place, name: str, tensor: Tensor) -> None:
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        raise fault_of(place, f"holds {name or 'a tensor'} that is sparse or quantized")
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise fault_of(place, f"claims more values in {name or 'its tensor'} than it holds")

@@ -1,0 +1,139 @@
+"""``latentlab store stats`` compared with reading the same latents, from disk and from memory."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+from time import process_time
+
+import numpy as np
+import torch
+from measuring import in_own_process, peak_of, timed
+from report import Options, Row, Say, Table, at_most, table_of
+
+from latentlab import open_store
+from latentlab.store.foreign import open_latents
+from latentlab.store.importing import import_latents
+from latentlab.store.measuring import measure_store
+
+_SHAPE = (16, 32, 32)
+_DIFFERENT = 256
+_BUFFER = 2**24
+_ROUNDS = 3
+"""At most: each round reads gigabytes."""
+
+
+def measure(options: Options, say: Say) -> Row:
+    with tempfile.TemporaryDirectory() as place:
+        say(f"writing {options.latents:,} latents")
+        stores = [_write(Path(place), count) for count in (options.latents // 10, options.latents)]
+        growths = [in_own_process(_memory, store) for store in stores]
+        say("reading and measuring them")
+        jobs = _measure_jobs(stores[1], min(options.rounds, _ROUNDS))
+        size = open_store(stores[1]).bytes
+    return {"latents": options.latents, "bytes": size, "jobs": jobs, "growth_bytes": growths}
+
+
+def _write(place: Path, count: int) -> Path:
+    """Write a store of float16 latents: a few different ones, scaled differently each time."""
+    generator = np.random.default_rng(0)
+    spread = generator.uniform(0.5, 2, (_SHAPE[0], 1, 1))
+    few = (generator.standard_normal((_DIFFERENT, *_SHAPE)) * spread).astype(np.float32)
+    file, store = place / "latents.npy", place / f"store-{count}"
+    values = np.lib.format.open_memmap(file, "w+", np.float16, (count, *_SHAPE))
+    for start in range(0, count, _DIFFERENT):
+        gains = generator.uniform(0.8, 1.2, (_DIFFERENT, 1, 1, 1)).astype(np.float32)
+        values[start : start + _DIFFERENT] = (few * gains)[: count - start]
+    del values
+    import_latents(open_latents(file, space="model"), store)
+    file.unlink()
+    return store
+
+
+def _memory(store: Path) -> int:
+    """Return how many bytes the statistics of a store add to a process, once one run is over."""
+    opened = open_store(store)
+    measure_store(opened)
+    return peak_of(partial(measure_store, opened))[1]
+
+
+def _measure_jobs(folder: Path, rounds: int) -> list[Row]:
+    store = open_store(folder)
+    files = [path for path in store.files() if path.suffix == ".safetensors"]
+    jobs: dict[str, Callable[[], object]] = {
+        "plain": partial(_read_plainly, files),
+        "reader": lambda: sum(map(len, store.batches(store.manifest.per_shard))),
+        "stats": partial(measure_store, store),
+    }
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for _ in range(rounds):
+        for cache in ("cold", "warm"):
+            for name, job in jobs.items():
+                if cache == "cold":
+                    _forget(files)
+                before = process_time()
+                seconds, _ = timed(job)
+                found.setdefault((name, cache), []).append((seconds, process_time() - before))
+    return [
+        {
+            "name": name,
+            "cache": cache,
+            "seconds": median(seconds for seconds, _ in took),
+            "processor_seconds": median(busy for _, busy in took),
+            "all_seconds": [seconds for seconds, _ in took],
+        }
+        for (name, cache), took in found.items()
+    ]
+
+
+def _read_plainly(files: Sequence[Path]) -> int:
+    """Return the bytes of files, read into one buffer."""
+    buffer, total = bytearray(_BUFFER), 0
+    for path in files:
+        with path.open("rb", buffering=0) as file:
+            while read := file.readinto(buffer):
+                total += read
+    return total
+
+
+def _forget(files: Sequence[Path]) -> None:
+    """Have the system drop files from its cache, where it can be asked to."""
+    for path in files:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def targets(report: Row) -> Iterator[Row]:
+    seconds = {(row["name"], row["cache"]): row["seconds"] for row in report["jobs"]}
+    ratio = seconds["stats", "cold"] / seconds["plain", "cold"]
+    yield at_most("store stats: time over reading the bytes from the disk", ratio, 1.3)
+    small, large = report["growth_bytes"]
+    yield at_most("store stats: memory, of all over a tenth of the latents", large / small, 1.1)
+
+
+def tables(report: Row) -> Table:
+    what = {
+        "plain": "reading plain bytes",
+        "reader": "reading latents (batches of float32)",
+        "stats": "latentlab store stats",
+    }
+    where = {"cold": "the disk", "warm": "the system's cache"}
+    plain = {row["cache"]: row["seconds"] for row in report["jobs"] if row["name"] == "plain"}
+    size, threads = report["bytes"] / 1e9, torch.get_num_threads()
+    growth = report["growth_bytes"][1] / 1e6
+    return table_of(
+        f"Statistics of {report['latents']:,} latents 16×32×32 in float16, {size:.2f} GB, "
+        f"{threads} threads; they add {growth:.0f} MB to a process",
+        report["jobs"],
+        ("what", lambda row: f"{what[row['name']]}, from {where[row['cache']]}"),
+        ("seconds", "{seconds:.1f}"),
+        ("of all processors", "{processor_seconds:.1f}"),
+        ("all rounds", lambda row: ", ".join(f"{one:.1f}" for one in row["all_seconds"])),
+        ("over plain bytes", lambda row: f"{row['seconds'] / plain[row['cache']]:.2f}"),
+    )

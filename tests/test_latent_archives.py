@@ -1,0 +1,155 @@
+"""Latents in tar and zip files: read without a path of theirs on the disk, and never trusted."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import CommandLine
+from safetensors.torch import save
+
+from latentlab.errors import FileError
+from latentlab.store.foreign import ForeignLatents, open_latents
+
+KINDS = ("x.tar", "x.tar.gz", "x.tgz", "x.tar.bz2", "x.tar.xz", "x.zip", "x.cbz")
+VALUES = np.random.default_rng(0).standard_normal((3, 4, 6, 5)).astype(np.float32)
+
+
+def members() -> dict[str, bytes]:
+    """Return one file of each kind, with the same latents, by a name that means harm."""
+    plain, packed, pickled = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    np.save(plain, VALUES)
+    np.savez_compressed(packed, latents=VALUES)
+    torch.save({"latents": torch.from_numpy(VALUES)}, pickled)
+    return {
+        "../../outside.npy": plain.getvalue(),
+        "/absolute/b.npz": packed.getvalue(),
+        "c d/é.pt": pickled.getvalue(),
+        "d.safetensors": save({"latents": torch.from_numpy(VALUES)}),
+    }
+
+
+def pack(path: Path, files: dict[str, bytes]) -> Path:
+    if path.suffix in (".zip", ".cbz"):
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+        return path
+    kind = {".gz": "w:gz", ".tgz": "w:gz", ".bz2": "w:bz2", ".xz": "w:xz"}.get(path.suffix, "w:")
+    with tarfile.open(path, kind) as archive:  # type: ignore[call-overload]
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def opened(path: Path) -> ForeignLatents:
+    found = open_latents(path)
+    assert isinstance(found, ForeignLatents)
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_kinds_of_files_in_all_kinds_of_archives(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "in").mkdir()
+    files = {**members(), "notes.txt": b"x", ".hidden.npy": b"x", "__MACOSX/d.npy": b"x"}
+    found = opened(pack(tmp_path / "in" / kind, files))
+    whole = np.concatenate([np.asarray(block) for block in found.batches(2)])
+    np.testing.assert_array_equal(whole, np.concatenate([VALUES] * 4))
+    np.testing.assert_array_equal(found[10].values, VALUES[1])
+    assert [*found.paths()][::3] == [f"{kind}/{name}#0" for name in members()]
+    assert not found.faults
+    assert [path.name for path in tmp_path.rglob("*")] == ["in", kind]
+
+
+@pytest.mark.parametrize("kind", ["x.tar.gz", "x.zip"])
+def test_commands_take_archives(tmp_path: Path, cli: CommandLine, kind: str) -> None:
+    path = pack(tmp_path / kind, members())
+    stats = cli("store", "stats", path, "--json").facts
+    np.testing.assert_allclose(stats["channels"]["mean"], VALUES.mean((0, 2, 3)), atol=1e-7)
+    assert cli("store", "import", path, tmp_path / "store").code == 0
+    assert cli("store", "info", tmp_path / "store", "--json").facts["pictures"] == 12
+    for argument in (path, tmp_path / "store"):
+        called = cli("pca", argument, "--out", tmp_path / argument.name.replace(".", "-"), "--json")
+        assert called.code == 0, called.err
+        assert called.facts["n_samples"] == 12
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_before_damage_is_read(tmp_path: Path, kind: str) -> None:
+    path = pack(tmp_path / kind, {f"{k}.npy": members()["../../outside.npy"] for k in "abc"})
+    content = path.read_bytes()
+    if kind in ("x.zip", "x.cbz"):
+        at = content.rindex(b"c.npy", 0, content.index(b"PK\x01\x02")) + 60
+        path.write_bytes(content[:at] + b"\xff" * 40 + content[at + 40 :])
+    else:
+        path.write_bytes(content[: int(0.75 * len(content))])
+    if kind == "x.tar.bz2":  # a single block, which is damaged
+        with pytest.raises(FileError, match="cannot be read to its end"):
+            opened(path)
+        return
+    found = opened(path)
+    assert 3 <= len(found) <= 9
+    assert found.faults
+    assert all("\n" not in why for why in found.faults.values())
+
+
+def test_an_archive_of_nothing_but_zeros_is_refused(tmp_path: Path, cli: CommandLine) -> None:
+    zeros = io.BytesIO()
+    np.save(zeros, np.zeros((2**10, 4, 64, 64), np.float32))
+    for kind in ("x.tar.gz", "x.tar.xz", "x.zip"):
+        called = cli("store", "stats", pack(tmp_path / kind, {"a.npy": zeros.getvalue()}))
+        assert called.code == 3
+        assert "expands like a zip bomb" in called.err
+        assert called.err.count("\n") == 1, called.err
+
+
+def test_a_member_that_is_no_latent_costs_one_sentence(tmp_path: Path, cli: CommandLine) -> None:
+    objects, other = io.BytesIO(), io.BytesIO()
+    np.save(objects, np.array([{}, []], dtype=object))
+    np.save(other, np.zeros((2, 16, 4, 4)))
+    files = {
+        **members(),
+        "objects.npy": objects.getvalue(),
+        "empty.npz": b"",
+        "o.npy": other.getvalue(),
+    }
+    for kind in ("x.tar.gz", "x.zip"):
+        called = cli("store", "stats", pack(tmp_path / kind, files), "--json")
+        assert called.code == 0
+        assert called.facts["latents"] == 12
+        for what in (
+            "objects.npy: holds an array of Python",
+            "empty.npz: is empty",
+            "o.npy: latents",
+        ):
+            assert f"{kind}/{what}" in called.err
+    for content in (b"", b"nothing", gzip.compress(b"nothing")):
+        (tmp_path / "y.tar.gz").write_bytes(content)
+        assert cli("store", "stats", tmp_path / "y.tar.gz").code == 3
+
+
+def test_a_zip_file_with_a_password_is_one_sentence(tmp_path: Path, cli: CommandLine) -> None:
+    path = pack(tmp_path / "x.zip", {"a.npy": members()["../../outside.npy"]})
+    content = bytearray(path.read_bytes())
+    content[6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    called = cli("store", "stats", path)
+    assert called.code == 3
+    assert "a.npy is encrypted" in called.err
+
+
+def test_archives_in_a_folder_are_read_beside_its_files(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", VALUES)
+    pack(tmp_path / "b.tar.gz", {"a.npy": members()["../../outside.npy"]})
+    pack(tmp_path / "c.zip", {"a.npy": members()["../../outside.npy"]})
+    names = [*opened(tmp_path).paths()]
+    assert names[::3] == ["a.npy#0", "b.tar.gz/a.npy#0", "c.zip/a.npy#0"]
