@@ -48,6 +48,11 @@ class Page:
             if found["type"] == kind and all(found.get(key) == fields[key] for key in fields):
                 return found
 
+    def listen_for_ever(self) -> None:
+        """Receive until the server ends the connection, which raises ConnectionClosed."""
+        while True:
+            self.receive()
+
     def wait_for_fits(self, *, complete: bool = False) -> dict[str, Any]:
         """Return the scene once it has directions."""
         while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +19,7 @@ from latentlab.cli.machine import Machine
 from latentlab.cli.options import Samples, parse_size
 from latentlab.directions import FINDERS
 from latentlab.errors import UsageError
+from latentlab.store.opening import is_store
 
 if TYPE_CHECKING:
     from latentlab.explorer.opening import Explorer
@@ -47,10 +49,16 @@ class OneOrTwo(Machine):
         if len(names) > _MOST_MODELS:
             raise UsageError(f"{len(names)} of --model", "one or two", "pass -m A -m B")
 
-    def load_each(self, *, quiet: bool) -> list[LatentVAE]:
-        """Return the models, in their order; the default one if none was asked for."""
+    def load_each(self, store: str | None = None, *, quiet: bool) -> list[LatentVAE]:
+        """Return the models in their order; by default that of a store, or the usual one."""
         rest = {one.name: getattr(self, one.name) for one in fields(Machine) if one.name != "model"}
         one = Machine(**rest)
+        if not self.model and store is not None:
+            from latentlab.store.manifest import read_manifest
+
+            made = read_manifest(Path(store)).model
+            chosen = ChosenModel(made["source"], f"the store {store}")
+            return [one.load(chosen, quiet=quiet, revision=made.get("revision"))]
         if not self.model:
             return [one.load(quiet=quiet)]
         return [one.load(ChosenModel(name, "--model"), quiet=quiet) for name in self.model]
@@ -61,9 +69,20 @@ def explore(
     machine: OneOrTwo,
     samples: Samples,
     image: Annotated[
-        str, typer.Argument(help="An image. Another one can be dropped onto the page.")
+        str,
+        typer.Argument(
+            metavar="[IMAGE]",
+            help="An image, or a store for a map of all its images. Other images can be dropped "
+            "onto the page.",
+        ),
     ] = _SAMPLE,
     finder: options.FinderName = "pca",
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="With a store: the folder of its images, for thumbnails and to explore them."
+        ),
+    ] = None,
     port: Annotated[
         int, typer.Option(help="Port to serve on, or the next free one if it is taken.")
     ] = 8000,
@@ -79,12 +98,16 @@ def explore(
     pixels (512 on a GPU), so that it can follow a hand; without --samples, 64 are drawn.
     """
     machine.check()
-    check_image(image)
+    of_store = is_store(image)
+    if not of_store:
+        check_image(image)
+    if images is not None and not of_store:
+        raise UsageError("--images with an image", "a store", "leave --images out")
     FINDERS.check(finder)
     plan = samples.plan()
     if plan.options:
         raise UsageError("--set", "settings that the page knows", "use `latentlab directions`")
-    vaes = machine.load_each(quiet=quiet)
+    vaes = machine.load_each(image if of_store else None, quiet=quiet)
     from latentlab.explorer.opening import explore as begin
 
     with begin(
@@ -98,6 +121,7 @@ def explore(
         seed=plan.seed,
         port=port,
         browser=not no_browser,
+        images=images,
     ) as explorer:
         _wait(explorer, json=json, quiet=quiet)
 

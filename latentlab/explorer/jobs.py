@@ -28,16 +28,16 @@ class Job(Generic[Result]):
 
     Listeners are called in the event loop with ``("stage", result)``, ``("progress", (what, done,
     total))``, ``("failed", error)`` and ``("done", None)``. A listener that comes late is told the
-    last stage at once.
+    last stage at once, or with ``keep`` all of them.
     """
 
-    def __init__(self, begin: Begin[Result], executor: Executor) -> None:
-        self._begin = begin
+    def __init__(self, begin: Begin[Result], executor: Executor, *, keep: bool = False) -> None:
+        self._begin, self._keep = begin, keep
         self._loop = asyncio.get_running_loop()
         self._listeners: list[Callable[[str, Any], None]] = []
         self._stop = threading.Event()
         self._told = 0.0
-        self.last: Result | None = None
+        self.stages: list[Result] = []
         self.ended: tuple[str, Any] | None = None
         executor.submit(self._work)
 
@@ -48,8 +48,8 @@ class Job(Generic[Result]):
 
     def listen(self, listener: Callable[[str, Any], None]) -> None:
         """Tell a listener what happens from now on, and what has happened."""
-        if self.last is not None:
-            listener("stage", self.last)
+        for stage in self.stages:
+            listener("stage", stage)
         if self.ended:
             listener(*self.ended)
         else:
@@ -61,6 +61,11 @@ class Job(Generic[Result]):
             self._listeners.remove(listener)
             if not self._listeners:
                 self.stop()
+
+    def forget(self, listener: Callable[[str, Any], None]) -> None:
+        """Tell a listener nothing more; the work goes on."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
 
     def stop(self) -> None:
         """Let the work end at its next report of progress."""
@@ -97,7 +102,7 @@ class Job(Generic[Result]):
 
     def _hear(self, kind: str, value: Any) -> None:
         if kind == "stage":
-            self.last = value
+            self.stages = [*self.stages, value] if self._keep else [value]
         elif kind != "progress":
             self.ended = (kind, value)
         for listener in tuple(self._listeners):

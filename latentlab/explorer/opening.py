@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from latentlab.directions import FINDERS
 from latentlab.errors import UsageError
 from latentlab.explorer.fits import USUAL_SAMPLES, Plan
+from latentlab.explorer.maps import StoreMap, of_one_shape
 from latentlab.explorer.protocol import LARGEST_IMAGE
 from latentlab.explorer.server import ExplorerServer
 from latentlab.explorer.state import LARGEST_ALPHA
 from latentlab.explorer.studio import Studio
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD, SAMPLERS
+from latentlab.store.opening import is_store, open_source
+from latentlab.store.reading import Store, open_store
 from latentlab.web.opening import open_browser
 from latentlab.web.pages import page_files
 
@@ -83,6 +87,7 @@ def explore(
     seed: int = 0,
     port: int = 8000,
     browser: bool = True,
+    images: str | Path | None = None,
 ) -> Explorer:
     """Return a running explorer: a local page with a slider for each direction around an image.
 
@@ -92,7 +97,8 @@ def explore(
     Parameters
     ----------
     vae : LatentVAE, or two of them to see them side by side
-    image : path, PIL image, array or tensor, as for :func:`latentlab.encode`
+    image : path, PIL image, array or tensor, as for :func:`latentlab.encode`; or a Store, or the
+        folder of one, for a map of all its images
     size : as for :func:`latentlab.encode`; by default the image keeps its shape and is shrunk if a
         side is above 256 px (512 on a GPU), so that it can follow a hand
     neighborhood, region, seed : as for :func:`latentlab.neighborhood`
@@ -100,6 +106,8 @@ def explore(
     finder : str, as for :func:`latentlab.find_directions`
     port : int, or the next free one if it is taken; 0 for any
     browser : bool, whether to open the page
+    images : folder or archive of the images of a store, for its thumbnails and to explore them;
+        without it, thumbnails are previews of latents, and decoded latents are explored
 
     Raises
     ------
@@ -119,12 +127,37 @@ def explore(
     SAMPLERS.check(neighborhood)
     FINDERS.check(finder)
     plan = Plan(neighborhood, finder, n_samples, region, seed)
-    studio = Studio(vaes, image, size, plan)
-    server = ExplorerServer(studio, page_files("explorer"), hello(vaes), port=port)
+    map = _map_of(vaes, image, images)
+    studio = Studio(vaes, None if map else image, size, plan, map)
+    greeting = {**hello(vaes), "map": len(map.paths) if map else 0}
+    server = ExplorerServer(studio, page_files("explorer"), greeting, port=port)
     server.start()
     if browser:
         open_browser(server.address)
     return Explorer(server)
+
+
+def _map_of(vaes: Sequence[LatentVAE], image: Any, images: str | Path | None) -> StoreMap | None:
+    """Return the map of a store; None for an image.
+
+    Raises
+    ------
+    UsageError : a folder of images without a store, or a model of other latents.
+    """
+    is_folder = isinstance(image, str | Path) and is_store(image)
+    if not is_folder and not isinstance(image, Store):
+        if images is not None:
+            raise UsageError(f"images={str(images)!r} with an image", "a store", "leave it out")
+        return None
+    store = of_one_shape(open_store(image) if is_folder else image)
+    spec = vaes[0].spec
+    if (spec.channels, spec.stride) != (store.spec.channels, store.spec.stride):
+        raise UsageError(
+            f"the model {spec.name} for latents of {store.spec.name}",
+            f"{store.spec.channels} channels and stride {store.spec.stride}",
+            "pass the model that encoded the store",
+        )
+    return StoreMap(vaes[0], store, None if images is None else open_source(images))
 
 
 def hello(vaes: Sequence[LatentVAE]) -> dict[str, Any]:

@@ -92,7 +92,14 @@ class Code:
     state: State
 
 
-Message: TypeAlias = Show | Fit | Cancel | Picture | Restart | Record | Code
+@dataclass(frozen=True)
+class Pick:
+    """Explore an image of the store, by its number."""
+
+    number: int
+
+
+Message: TypeAlias = Show | Fit | Cancel | Picture | Restart | Record | Code | Pick
 
 
 def read_text(text: str) -> Message:
@@ -310,6 +317,7 @@ _READERS: Mapping[str, Callable[[_Fields], Message]] = {
     "restart": lambda _: Restart(),
     "record": _record,
     "code": lambda fields: Code(_state(fields.take("state"))),
+    "pick": lambda fields: Pick(fields.whole("number", 0, _LARGEST_SAFE)),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from latentlab.errors import LatentlabError
@@ -62,6 +63,8 @@ class Session:
         """Serve the page until it goes away."""
         await self._say(self.hello)
         self._follow(self.studio.explore())
+        if self.studio.map_job is not None:
+            self.studio.map_job.listen(self._hear_map)
         loops = (self._read, self.painter.run, self._deliver)
         tasks = [asyncio.create_task(one()) for one in loops]
         try:
@@ -73,6 +76,8 @@ class Session:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._leave()
+            if self.studio.map_job is not None:
+                self.studio.map_job.forget(self._hear_map)
 
     # What the page asks for
 
@@ -107,6 +112,8 @@ class Session:
                 self._leave()
             case protocol.Record():
                 self._record(message)
+            case protocol.Pick():
+                self._take(await self.studio.paint(partial(self.studio.picture, message.number)))
             case protocol.Code():
                 text = python_code(self.scene, message.state) if self.scene else ""
                 await self._say({"type": "code", "text": text})
@@ -145,6 +152,10 @@ class Session:
 
     def _hear(self, event: str, value: Any) -> None:
         self._put("scene" if event == "stage" else event, value)
+
+    def _hear_map(self, event: str, value: Any) -> None:
+        if event in ("stage", "failed"):
+            self._put("map" if event == "stage" else "errand failed", value)
 
     def _run(self, job: Job[Any], kind: str) -> None:
         """Do an errand, whose only stage goes to the page; an earlier one is given up."""
@@ -186,6 +197,8 @@ class Session:
             case "other":
                 self.others = value
                 await self._send(_other_frame(value[0]))
+            case "map":
+                await self._send(value)
             case "file":
                 await self._send(pack({"type": "file"}, [value]))
             case "progress":

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from latentlab.errors import UsageError
 from latentlab.explorer.fits import Plan, fit_in_stages
 from latentlab.explorer.jobs import Job
 from latentlab.explorer.matching import match_directions
@@ -17,6 +18,7 @@ from latentlab.explorer.scenes import Scene
 from latentlab.explorer.subjects import Subject, read_subjects
 
 if TYPE_CHECKING:
+    from latentlab.explorer.maps import StoreMap
     from latentlab.images.fit import Size
     from latentlab.latents import Progress
     from latentlab.loaders.base import LatentVAE
@@ -36,13 +38,19 @@ class Studio:
     Parameters
     ----------
     vaes : one or two LatentVAE
-    image : anything that :func:`latentlab.encode` takes
+    image : anything that :func:`latentlab.encode` takes; with a map None, for its first image
     size : as for :func:`latentlab.encode`
     plan : Plan of the first search
+    map : StoreMap, optional
     """
 
     def __init__(
-        self, vaes: Sequence[LatentVAE], image: Any, size: Size = "auto", plan: Plan | None = None
+        self,
+        vaes: Sequence[LatentVAE],
+        image: Any,
+        size: Size = "auto",
+        plan: Plan | None = None,
+        map: StoreMap | None = None,
     ) -> None:
         self.vaes = tuple(vaes)
         self.image = image
@@ -50,6 +58,8 @@ class Studio:
         self.plan = plan or Plan()
         self.painting = ThreadPoolExecutor(1, "latentlab-decode")
         self.working = ThreadPoolExecutor(2, "latentlab-work")
+        self.map = map
+        self._map_job: Job[bytes] | None = None
         self._jobs: OrderedDict[tuple[str, Plan], Job[Scene]] = OrderedDict()
 
     def explore(
@@ -81,12 +91,26 @@ class Studio:
         if isinstance(given, tuple):
             subjects = given
         elif given is None:
-            subjects = read_subjects(self.vaes, self.image, self.size)
+            image = self.picture(0) if self.image is None else self.image
+            subjects = read_subjects(self.vaes, image, self.size)
         else:
             subjects = read_subjects(self.vaes, given)
         scene = Scene(subjects)
         yield scene
         yield from scenes_around(scene, plan, progress)
+
+    @property
+    def map_job(self) -> Job[bytes] | None:
+        """Return the work on the map, which begins with the first page; None without a map."""
+        if self._map_job is None and self.map is not None:
+            self._map_job = Job(self.map.frames, self.working, keep=True)
+        return self._map_job
+
+    def picture(self, number: int) -> Picture:
+        """Return an image of the map; UsageError without one."""
+        if self.map is None:
+            raise UsageError("an image of a map", "a store", "start `latentlab explore STORE`")
+        return self.map.picture(number)
 
     async def paint(self, work: Callable[[], Result]) -> Result:
         """Run something in the thread that decodes."""
@@ -94,8 +118,9 @@ class Studio:
 
     def close(self) -> None:
         """Stop all work."""
-        for job in self._jobs.values():
-            job.stop()
+        for job in (*self._jobs.values(), self._map_job):
+            if job is not None:
+                job.stop()
         self.painting.shutdown(wait=False, cancel_futures=True)
         self.working.shutdown(wait=False, cancel_futures=True)
 

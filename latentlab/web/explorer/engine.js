@@ -6,8 +6,8 @@
  * engine.choices               after open(): {neighborhoods: Choice[], finders: Choice[]}, with
  *                              Choice {name, about}; empty lists where nothing can be chosen
  * engine.limits                after open(): {alpha, imageBytes, samples}
- * engine.can                   after open(): {fit, image, record: string[], code}; what is false or
- *                              empty has no controls on the page, and its methods are not called
+ * engine.can                   after open(): {fit, image, record: string[], code, map}; what is false
+ *                              or empty has no controls on the page, and its methods are not called
  * engine.scene()               → Promise<Scene>; the scene, as soon as there is one
  * engine.show(state)           → Promise<Frame | null>; the latest state wins: null for a state that
  *                              a newer one has overtaken. Rejects with a Problem.
@@ -17,11 +17,14 @@
  * engine.restart()             goes back to the first image
  * engine.record(walk)          → Promise<{name, blob}>; walk {direction, span, steps, format, state}
  * engine.code(state)           → Promise<string>; Python that makes the image of a state
+ * engine.pick(number)          explores an image of the map
  * engine.listen(kind, listener)
  *      "scene"     (Scene)     a new image, or more about its directions
  *      "frame"     (Frame)     the last state again, now exact
  *      "progress"  ({what, done, total} | null)   of long work; null when there is none
  *      "problem"   ({text})    something the user asked for went wrong
+ *      "map"       (Map)       of a store, once
+ *      "thumbnails" ({first, count, picture: ImageBitmap})   the next sheet of the map's pictures
  *      "closed"    ()          there will be no more answers
  *
  * State  {alphas: number[], strokes: Stroke[], blend: number}
@@ -50,6 +53,9 @@
  *         interval: [low: number[], high: number[]] | null, total, threshold: [value, label] | null,
  *         summary: {participation_ratio, participation_ratio_corrected, k50, k90, k95, k99, …},
  *         nulls: {name, label, curve, curve_ends, eigenvalues, eigenvalue_ends}[]}
+ * Map    {count, left_out, shares: [x, y], places: Float32Array (x, y, …), names: string[],
+ *         neighbors: number, near: Uint32Array (neighbors of each), previews: boolean,
+ *         side, columns}   sheets hold columns² squares of this side, row by row
  * Match  {indices: number[], signs: number[], correlations: number[]}   of the second model's
  *        directions, for each of the first
  */

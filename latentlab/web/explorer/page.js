@@ -5,6 +5,7 @@
  *   ready     resolves once the first image is drawn
  *   engine    see engine.js
  *   scene()   the scene that is shown
+ *   map       the map of a store, if there is one
  *   viewer    viewer.settled says whether the image of the state is drawn, without loss
  *   state     alphas, strokes and blend; state.set({alphas, strokes, blend}) moves the page
  * and the document gets an event `latentlab:drawn`, with the frame as its detail, whenever an image
@@ -16,6 +17,7 @@ import { find } from "./dom.js";
 import { Problem } from "./engine.js";
 import { buildIntake } from "./intake.js";
 import { buildLatents } from "./latents.js";
+import { buildMap } from "./map.js";
 import { buildSetup } from "./setup.js";
 import { buildSharing } from "./sharing.js";
 import { buildSliders } from "./sliders.js";
@@ -34,6 +36,7 @@ export async function start(engine) {
   const page = { engine, state, say, scene: () => shown };
   page.viewer = new Viewer(page);
   const setup = buildSetup(page);
+  buildMap(page);
   page.search = (region) => setup.search(region);
   const parts = [
     buildSliders(page),

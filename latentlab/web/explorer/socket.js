@@ -7,7 +7,7 @@ const HEADER = 4; // bytes of the length of a frame's header
 export class SocketEngine extends Announcer {
   choices = { neighborhoods: [], finders: [] };
   limits = { alpha: 12, imageBytes: 0, samples: 64 };
-  can = { fit: false, image: false, record: [], code: false };
+  can = { fit: false, image: false, record: [], code: false, map: false };
 
   #address;
   #socket = null;
@@ -78,6 +78,10 @@ export class SocketEngine extends Announcer {
     if (this.#isOpen()) this.#socket.send(frame);
   }
 
+  pick(number) {
+    this.#say({ type: "pick", number });
+  }
+
   restart() {
     this.#say({ type: "restart" });
   }
@@ -130,6 +134,12 @@ export class SocketEngine extends Announcer {
         this.tell("scene", this.#scene);
         this.tell("progress", null);
         break;
+      case "map":
+        this.tell("map", mapOf(header, parts));
+        break;
+      case "thumbnails":
+        this.tell("thumbnails", { ...header, picture: await bitmap(parts[0]) });
+        break;
       case "frame":
         await this.#paint(header, parts);
         break;
@@ -159,10 +169,10 @@ export class SocketEngine extends Announcer {
   }
 
   #greet(hello) {
-    const { neighborhoods, finders, limits, formats } = hello;
+    const { neighborhoods, finders, limits, formats, map } = hello;
     this.choices = { neighborhoods, finders };
     this.limits = { ...limits, imageBytes: limits.image_bytes };
-    this.can = { fit: true, image: true, record: formats, code: true };
+    this.can = { fit: true, image: true, record: formats, code: true, map: map > 0 };
   }
 
   /** Take over a scene; what is not sent again keeps its pictures. */
@@ -224,6 +234,16 @@ async function picturesOf(parts) {
     }),
   );
   return found;
+}
+
+/** Return a map with its arrays; bytes are copied, for numbers must begin at multiples of four. */
+function mapOf(header, [places, near, names]) {
+  return {
+    ...header,
+    places: new Float32Array(places.bytes.slice().buffer),
+    near: new Uint32Array(near.bytes.slice().buffer),
+    names: JSON.parse(new TextDecoder().decode(names.bytes)),
+  };
 }
 
 function closedProblem() {
