@@ -19,7 +19,6 @@ from latentlab.cli.machine import Machine
 from latentlab.cli.options import Samples, parse_size
 from latentlab.directions import FINDERS
 from latentlab.errors import UsageError
-from latentlab.store.opening import is_store
 
 if TYPE_CHECKING:
     from latentlab.explorer.opening import Explorer
@@ -97,6 +96,8 @@ def explore(
     Serves a page on this machine only. Without --size, an image is shrunk if a side is above 256
     pixels (512 on a GPU), so that it can follow a hand; without --samples, 64 are drawn.
     """
+    from latentlab.store.opening import is_store
+
     machine.check()
     of_store = is_store(image)
     if not of_store:
