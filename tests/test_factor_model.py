@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from planted import whole
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from torch import Tensor
 
 import latentlab
-from latentlab.directions.additivity import MODELS, Share, share_of, terms_of
+from latentlab.directions.additivity import (
+    MODELS,
+    Share,
+    leave_one_out,
+    share_of,
+    standardize,
+    terms_of,
+)
 from latentlab.directions.factor_model import factor_model
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Neighborhood
@@ -94,6 +102,37 @@ def test_the_interval_holds_the_share_of_many_samples() -> None:
     shares = [linear_share(80, seed) for seed in range(40)]
     # Fits to 80 samples predict a little worse than the best fit.
     assert sum(share.lower <= truth <= share.upper for share in shares) >= 35
+
+
+def test_the_interval_spans_the_share_of_samples_that_no_scale_has_seen() -> None:
+    """Of cubes of normal factors a far-out sample enlarges the scale, and new ones do not."""
+    generator = torch.Generator().manual_seed(0)
+    factors = torch.randn(48, 4, generator=generator, dtype=torch.float64)
+    noise = torch.randn(48, 30, generator=generator, dtype=torch.float64)
+    rows = factors @ torch.randn(4, 30, generator=generator, dtype=torch.float64) + 2 * noise
+    around = rows - rows.mean(0)
+    found = share_of(around @ around.T, factors, "cubic")
+    errors, whole, group = 0.0, 0.0, np.arange(48) % 20
+    for number in range(20):
+        new = group == number
+        known = factors.numpy()[~new]
+        scaled = (factors.numpy() - known.mean(0)) / known.std(0, ddof=1)
+        terms = np.concatenate([scaled, scaled**2, scaled**3], 1)
+        terms = terms / terms[~new].std(0, ddof=1)
+        penalty = ridge_penalty(rows[~new], terms[~new])
+        fit = Ridge(alpha=penalty).fit(terms[~new], rows[~new].numpy())
+        errors += np.square(rows[new].numpy() - fit.predict(terms[new])).sum()
+        whole += np.square(rows[new].numpy() - rows[~new].numpy().mean(0)).sum()
+    apart = 1 - errors / whole
+    assert apart < found.value - 0.01
+    assert found.value - found.lower - (found.upper - found.value) == pytest.approx(
+        found.value - apart, abs=1e-6
+    )
+
+
+def ridge_penalty(rows: torch.Tensor, terms: np.ndarray) -> float:
+    around = rows - rows.mean(0)
+    return leave_one_out(around @ around.T, standardize(torch.from_numpy(terms))).penalty or 0.0
 
 
 def test_half_is_the_share_of_either_half_by_itself() -> None:

@@ -182,7 +182,8 @@ def find_intervals(
         parts = _spectra_of_parts(rows, spectrum, generator, progress)
         held_out = _held_out_curve(rows, spectrum, generator)
         half, half_r2 = _halves(rows, generator)
-    (down, up), middle = _reaches_of_curve(rows, parts, spectrum), _log_odds(spectrum.cumulative)
+    down, up = _reaches_of_curve(rows, parts, spectrum, ratio if unequal else None)
+    middle = _log_odds(spectrum.cumulative)
     lower, upper, reach = (middle - down).sigmoid(), (middle + up).sigmoid(), parts.reach
     narrow = (spectrum.cumulative - held_out <= _NARROW).cumprod(0) > 0
     population = torch.where(narrow, correct(spectrum.cumulative, held_out), math.nan)
@@ -236,6 +237,12 @@ class _Parts:
     reach: int
     scale: float
 
+    def errors_of(self, values: Tensor) -> Tensor:
+        """Return standard errors (n,) of what was found in each part, (draws, n)."""
+        errors = self.scale * values.std(0)
+        errors[self.reach :] = errors[self.reach - 1]
+        return errors
+
 
 def _spectra_of_parts(
     rows: GroupSums,
@@ -265,18 +272,37 @@ def _spectra_of_parts(
     return _Parts(spectra, reach, math.sqrt((count - left_out) / left_out))
 
 
-def _reaches_of_curve(rows: GroupSums, parts: _Parts, spectrum: Spectrum) -> tuple[Tensor, Tensor]:
+def _reaches_of_curve(
+    rows: GroupSums, parts: _Parts, spectrum: Spectrum, ratio: Interval | None
+) -> tuple[Tensor, Tensor]:
     """Return how far (n,) the curve's interval reaches down and up, in log odds.
 
     To first order a group contributes to the share of the first k components what it has along
-    them, beyond that share of its own variance.
+    them, beyond that share of its own variance. With the interval of a participation ratio that
+    allows for other row sizes, what shares owe to that ratio reaches as far as it does.
     """
     curve = spectrum.cumulative.double()
     contributions = rows.along_components().cumsum(1) - curve * rows.traces[:, None]
-    errors = parts.scale * _log_odds(parts.spectra.cumsum(1)).std(0)
-    errors[parts.reach :] = errors[parts.reach - 1]
-    down, up = reaches(contributions, len(parts.spectra))
-    return down * errors, up * errors
+    odds, draws = _log_odds(parts.spectra.cumsum(1)), len(parts.spectra)
+    down, up = (reach * parts.errors_of(odds) for reach in reaches(contributions, draws))
+    if ratio is None:
+        return down, up
+    dimension = -parts.spectra.square().sum(1).log()
+    slopes, rest = _regress(odds, dimension)
+    _, others = _regress(contributions, rows.traces.square())
+    below, above = (reach * parts.errors_of(rest) for reach in reaches(others, draws))
+    less, more = math.log(ratio.lower / ratio.value), math.log(ratio.upper / ratio.value)
+    low = torch.minimum(slopes * less, slopes * more)
+    high = torch.maximum(slopes * less, slopes * more)
+    # The leading components of few large rows are these rows, which the ratio knows only in sum.
+    return low.hypot(below), torch.maximum(up, high.hypot(above))
+
+
+def _regress(values: Tensor, on: Tensor) -> tuple[Tensor, Tensor]:
+    """Return slopes (n,) of values (u, n) on one variable (u,), and what remains, (u, n)."""
+    centered, values = on - on.mean(), values - values.mean(0)
+    slopes = centered @ values / centered.square().sum()
+    return slopes, values - centered[:, None] * slopes
 
 
 def _held_out_curve(rows: GroupSums, spectrum: Spectrum, generator: np.random.Generator) -> Tensor:

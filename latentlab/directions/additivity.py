@@ -18,6 +18,7 @@ FEWEST = 8
 
 _GROUPS = 20
 _LEAST = 1e-6
+_CONSTANT = 1e-12
 _PENALTIES = torch.cat([torch.zeros(1), torch.logspace(-4, 1, 11)]).double()
 
 
@@ -44,13 +45,17 @@ class Share:
 
 def terms_of(factors: Tensor, model: str) -> Tensor:
     """Return the terms (n, p) of a regression on standardized factors (n, m), standardized."""
+    return standardize(_columns_of(factors, model))
+
+
+def _columns_of(factors: Tensor, model: str) -> Tensor:
     columns = [factors]
     if model != "linear":
         columns += [factors.square(), factors.pow(3)]
     if model == "pairwise":
         pairs = [factors[:, i] * factors[:, j] for i, j in combinations(range(factors.shape[1]), 2)]
         columns += [column[:, None] for column in pairs]
-    return standardize(torch.cat(columns, 1))
+    return torch.cat(columns, 1)
 
 
 def share_of(gram: Tensor, factors: Tensor, model: str) -> Share:
@@ -62,9 +67,9 @@ def share_of(gram: Tensor, factors: Tensor, model: str) -> Share:
     factors : Tensor, (n, m)
     model : one of :data:`MODELS`
     """
-    whole, ends = _part_of(gram, factors, model), _interval(gram, factors, model)
+    whole, (low, high) = _part_of(gram, factors, model), _interval(gram, factors, model)
     terms = terms_of(factors[:2], model).shape[1]
-    return Share(whole, whole - ends, whole + ends, terms, _half(gram, factors, model))
+    return Share(whole, low, high, terms, _half(gram, factors, model))
 
 
 def _half(gram: Tensor, factors: Tensor, model: str) -> float | None:
@@ -85,8 +90,14 @@ def _part_of(gram: Tensor, factors: Tensor, model: str, kept: Tensor | None = No
 
 def standardize(columns: Tensor) -> Tensor:
     """Return columns (n, m) of mean 0 and deviation 1; constant ones are 0."""
-    deviations = columns.std(0).clamp_min(torch.finfo(columns.dtype).tiny)
-    return (columns - columns.mean(0)) / deviations
+    return (columns - columns.mean(0)) / _scales_of(columns)
+
+
+def _scales_of(columns: Tensor) -> Tensor:
+    """Return the deviations (m,) of columns; 1 of constant ones."""
+    deviations = columns.std(0)
+    constant = deviations <= _CONSTANT * columns.abs().amax(0)
+    return torch.where(constant, torch.ones_like(deviations), deviations)
 
 
 def centered(gram: Tensor) -> Tensor:
@@ -137,10 +148,13 @@ def leave_one_out(gram: Tensor, terms: Tensor) -> LeftOut:
     return LeftOut(errors[best], whole, float(penalties[best]))
 
 
-def _interval(gram: Tensor, factors: Tensor, model: str) -> float:
-    """Return half a 95 % interval of a share: groups left out in turn (jackknife), Student's t.
+def _interval(gram: Tensor, factors: Tensor, model: str) -> tuple[float, float]:
+    """Return a 95 % interval of a share: groups left out in turn (jackknife), Student's t.
 
-    Each part is fitted again, since other samples give another regression, too.
+    Each part is fitted again, since other samples give another regression, too. Samples that are
+    left out one at a time have had their part in the scale of the terms, which a far-out sample
+    enlarges; new samples have not, and groups left out with everything that is estimated have not
+    either. The interval spans both shares.
     """
     from scipy.stats import t
 
@@ -149,5 +163,34 @@ def _interval(gram: Tensor, factors: Tensor, model: str) -> float:
     shares = [_part_of(gram, factors, model, group != number) for number in range(count)]
     without = torch.tensor(shares, dtype=torch.float64)
     deviation = float((without - without.mean()).square().sum() * (count - 1) / count) ** 0.5
-    half: float = t.ppf(0.975, count - 1) * deviation
-    return half
+    half = float(t.ppf(0.975, count - 1)) * deviation
+    parts = [_errors_of_new(gram, factors, model, group == number) for number in range(count)]
+    apart = 1 - sum(errors for errors, _ in parts) / sum(whole for _, whole in parts)
+    one = _part_of(gram, factors, model)
+    return min(one, apart) - half, max(one, apart) + half
+
+
+def _errors_of_new(gram: Tensor, factors: Tensor, model: str, new: Tensor) -> tuple[float, float]:
+    """Return the squared errors of a regression and of the mean, on samples (n,) of no part in it.
+
+    Means and scales of factors and terms, the penalty and the mean are those of the other samples.
+    """
+    known, inner = factors[~new], gram[~new][:, ~new]
+    mean, scale = known.mean(0), _scales_of(known)
+    columns, others = (_columns_of((one - mean) / scale, model) for one in (known, factors[new]))
+    terms, fit = standardize(columns), leave_one_out(centered(inner), standardize(columns))
+    weights = torch.full((len(others), len(known)), 1 / len(known), dtype=gram.dtype)
+    whole = _distances(gram, weights, new)
+    if fit.penalty is None:
+        return whole, whole
+    basis, values, axes = torch.linalg.svd(terms, full_matrices=False)
+    shrunk = values / (values.square() + fit.penalty) * (values > 1e-9 * values[0])
+    place = (others - columns.mean(0)) / _scales_of(columns)
+    return _distances(gram, weights + (place @ axes.T * shrunk) @ basis.T, new), whole
+
+
+def _distances(gram: Tensor, weights: Tensor, new: Tensor) -> float:
+    """Return the summed squared distances of samples from weighted sums of the others."""
+    cross = (weights * gram[new][:, ~new]).sum()
+    inside = ((weights @ gram[~new][:, ~new]) * weights).sum()
+    return float(gram.diagonal()[new].sum() - 2 * cross + inside)

@@ -54,7 +54,7 @@ def _parse(arguments: Sequence[str] | None, names: list[str]) -> argparse.Namesp
     add("--quick", action="store_true", help="a twentieth of the runs; prints, writes nothing")
     add("--only", help=f"some of {','.join(names)}, or none to write the page only")
     add("--estimate", action="store_true", help="say how long it takes, from two runs of each cell")
-    add("--cells", default="", metavar="TEXT", help="only cells whose name contains it")
+    add("--cells", default="", metavar="PATTERN", help="only cells whose name it matches")
     add("--again", action="store_true", help="forget what was measured of the claims in --only")
     add("--jobs", type=int, default=2, help="processes (default 2)")
     add("--results", type=Path, help="folder of results (default docs/calibration)")

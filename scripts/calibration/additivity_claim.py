@@ -86,13 +86,13 @@ CLAIM = Claim(
     "new copy's variance",
     assumes="independent copies; the share is that of a regression fitted to so many copies",
     breaks="as a property of infinitely many copies: with few copies beside the terms, shares are "
-    "lower than with many; cubes of normal factors with few copies, which a far-out copy decides",
+    "lower than with many",
     cells=tuple(
         Cell(
             f"{factors} {kind} factors, N={n}",
             COVERAGE,
             partial(_held, n, factors, kind),
-            400,
+            300,
             (0.90, 0.98),
             quick=(n, factors, kind) == (64, 3, "uniform"),
         )

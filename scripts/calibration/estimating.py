@@ -61,15 +61,18 @@ def estimate(claims: Iterable[Claim], folder: Path | None, jobs: int, say: Say =
         seconds = seconds_of(claim, found[claim.name], jobs)
         total += seconds
         say(f"{claim.name}: {seconds:,.0f} s")
+        _write_costs(found, folder)
     say(f"{total:,.0f} s of one core; {total / jobs / 3600:.1f} h with --jobs {jobs}")
-    if folder is not None:
-        facts = {
-            claim: {
-                cell: {k: round(v, 4) for k, v in vars(cost).items()} for cell, cost in of.items()
-            }
-            for claim, of in found.items()
-        }
-        write_bytes(folder / NAME, f"{json.dumps(facts, indent=1)}\n".encode())
+
+
+def _write_costs(found: Mapping[str, Mapping[str, Cost]], folder: Path | None) -> None:
+    if folder is None:
+        return
+    facts = {
+        claim: {cell: {k: round(v, 4) for k, v in vars(cost).items()} for cell, cost in of.items()}
+        for claim, of in found.items()
+    }
+    write_bytes(folder / NAME, f"{json.dumps(facts, indent=1)}\n".encode())
 
 
 def read_costs(folder: Path | None) -> dict[str, dict[str, Cost]]:

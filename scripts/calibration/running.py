@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -59,13 +60,13 @@ def measure(
 ) -> Measured:
     """Return a claim's rates; only seeds that are not in its file yet are simulated.
 
-    With a text, only cells whose name contains it.
+    With a pattern, only cells whose name it matches.
     """
     found = read(claim, folder)
     wanted = [
         (cell.name, seeds)
         for cell in claim.cells
-        if cells in cell.name and (cell.needs is None or cell.needs.exists())
+        if re.search(cells, cell.name) and (cell.needs is None or cell.needs.exists())
         for seeds in _batches(found.runs(cell.name), runs_of(cell, quick), 0 if quick else FRESH)
     ]
     start, before = time.monotonic(), found.seconds
