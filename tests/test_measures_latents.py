@@ -12,6 +12,7 @@ from skimage.color import rgb2lab
 from latentlab.errors import ShapeError
 from latentlab.images.colors import to_lab
 from latentlab.measures import MEASURES
+from latentlab.measures.base import Columns
 from latentlab.measures.batch import Batch
 from latentlab.measures.protocols import Protocol
 from latentlab.measures.running import Measured, measure_images
@@ -173,3 +174,12 @@ def test_profiles_are_means_of_the_images_that_were_taken(linear_vae: LinearVAE)
     found = other.finish()
     assert repr(found.curves) == repr(whole.finish().curves), "NaN is not equal to itself"
     assert "1 image left out: Got a small image" in found.values["latent_slope"].note
+
+
+def test_the_interval_of_a_distance_of_colors_does_not_reach_below_zero() -> None:
+    rows = np.array([0.05, 0.01, 0.02, 0.3, 0.02, 0.15])[:, None]
+    shift = MEASURES.make("color_shift", {})
+    assert Columns(rows, shift, "color_shift").interval()[0] == 0
+    low, _ = Columns(rows, shift, "shift_a").interval()
+    assert low is not None
+    assert low < 0

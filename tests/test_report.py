@@ -186,3 +186,12 @@ def test_a_browser_shows_it_on_a_phone_in_the_dark_and_on_paper(
         assert dark == (scheme == "dark")
     pdf = base64.b64decode(browser.cdp("Page.printToPDF")["data"])
     assert pdf.startswith(b"%PDF")
+
+
+def test_words_of_a_page_are_set_as_a_reader_expects() -> None:
+    text = Text("see `latentlab doctor`: 3 % < 5 %").html()
+    assert text == "<p>see <code>latentlab doctor</code>: 3\u00a0% &lt; 5\u00a0%</p>"
+    table = Table(("", ""), [("latentlab-256", "-0.5 to -.1, 1e-05")], numbers=(1,)).html()
+    assert "thead" not in table
+    assert "<td>latentlab-256</td>" in table
+    assert "−0.5 to −.1, 1e-05" in table

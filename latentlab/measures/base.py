@@ -81,7 +81,7 @@ class Columns:
             return *share_interval(found.value, len(kept)), "Wilson's interval"
         if not self.measure.positive or found.value <= 0:
             low, high = found.interval()
-            smallest, largest = (0.0, 1.0) if share else self.measure.bounds
+            smallest, largest = (0.0, 1.0) if share else self.measure.bounds_of(self.name)
             # A symmetric interval may reach beyond what is possible.
             low = None if low is None else max(low, smallest)
             high = None if high is None else min(high, largest)
@@ -232,6 +232,10 @@ class PerImage(Measure):
     def is_share(self, name: str) -> bool:
         """Return whether a value is the mean of numbers within 0 and 1 that may all be equal."""
         return False
+
+    def bounds_of(self, name: str) -> tuple[float, float]:
+        """Return the smallest and the largest possible value of this name."""
+        return self.bounds
 
     def note(self, name: str) -> str:
         """Return what has to be known to read a value."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -76,6 +77,9 @@ class ColorShift(PerImage):
             "shift_a": green_red,
             "shift_b": blue_yellow,
         }
+
+    def bounds_of(self, name: str) -> tuple[float, float]:
+        return (0.0 if name == "color_shift" else -math.inf, math.inf)
 
     def better_of(self, name: str) -> str:
         return "lower" if name == "color_shift" else ""

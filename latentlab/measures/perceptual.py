@@ -65,7 +65,7 @@ def import_extra(package: str, measure: Measure) -> Any:
         return import_module(package)
     except ImportError as error:
         raise MissingExtraError(
-            f"{measure.label} without its package {package}",
+            f"{measure.label} without its package {package.partition('.')[0].replace('_', '-')}",
             f"the extra {EXTRA}",
             f"run pip install 'latentlab[{EXTRA}]', or leave {measure.name} out",
         ) from error
@@ -183,7 +183,7 @@ class DinoDistance(Measure):
             raise DownloadError(
                 f"no weights of {self.weights} ({first})",
                 "the weights of DINOv2",
-                "download them first, or leave fdd out",
+                f"run `hf download {self.weights}` where there is a network, or leave fdd out",
             ) from error
         return _NamedTally(lambda images: _first_token(network, images), "fdd")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -14,6 +15,13 @@ LARGEST = 15_000_000
 """Bytes of a report: mail servers and phones take it."""
 _STYLE = Path(__file__).with_name("report.css")
 _MIME = {".png": "image/png", ".webp": "image/webp", ".gif": "image/gif", ".svg": "image/svg+xml"}
+_COMMAND = re.compile(r"`([^`]+)`")
+_MINUS = re.compile(r"(?<![\w.])-(?=[\d.])")
+
+
+def _phrase(words: str) -> str:
+    """Return plain text as HTML: commands in their type, and no line that begins with a %."""
+    return _COMMAND.sub(r"<code>\1</code>", escape(words)).replace(" %", "\u00a0%")
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class Text:
     def html(self) -> str:
         """Return the paragraph as HTML."""
         kind = f' class="{self.kind}"' if self.kind else ""
-        return f"<p{kind}>{escape(self.words)}</p>"
+        return f"<p{kind}>{_phrase(self.words)}</p>"
 
 
 @dataclass(frozen=True)
@@ -54,17 +62,19 @@ class Table:
 
     def html(self) -> str:
         """Return the table as HTML, scrolling by itself where it is too wide."""
-        head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in self.headings)
+        cells = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in self.headings)
+        # A row of empty headings would be drawn as a line of its own.
+        head = f"<thead><tr>{cells}</tr></thead>" if any(self.headings) else ""
         body = "".join(f"<tr>{''.join(self._cells(row))}</tr>" for row in self.rows)
         kind = ' class="prose"' if self.prose else ""
-        table = f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        table = f"<table{kind}>{head}<tbody>{body}</tbody></table>"
         return f'<div class="wide">{table}</div>'
 
     def _cells(self, row: Sequence[str]) -> list[str]:
         return [
-            f'<td class="number">{escape(cell)}</td>'
+            f'<td class="number">{escape(_MINUS.sub("−", cell))}</td>'
             if column in self.numbers
-            else f"<td>{escape(cell)}</td>"
+            else f"<td>{_phrase(cell)}</td>"
             for column, cell in enumerate(row)
         ]
 
@@ -99,7 +109,7 @@ class Items:
 
     def html(self) -> str:
         """Return the list as HTML."""
-        return f"<ul>{''.join(f'<li>{escape(words)}</li>' for words in self.words)}</ul>"
+        return f"<ul>{''.join(f'<li>{_phrase(words)}</li>' for words in self.words)}</ul>"
 
 
 @dataclass(frozen=True)
