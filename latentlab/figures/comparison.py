@@ -66,6 +66,10 @@ def error_map(image: Pixels, other: Pixels) -> Pixels:
     return np.asarray(colormaps["inferno"](np.minimum(error / _SCALE, 1.0), bytes=True))[..., :3]
 
 
+_BESIDE = 4
+"""Panels that stand beside each other; of more there are two rows."""
+
+
 def draw_panels(
     panels: Mapping[str, Mapping[str, Curve]],
     *,
@@ -84,11 +88,15 @@ def draw_panels(
     """
     from latentlab.figures.fitting import fit_main_title, fit_titles
 
-    figure = new_figure(4.2 * len(panels), 3.8)
-    places = np.ravel(figure.subplots(1, len(panels)))
+    rows = 1 if len(panels) <= _BESIDE else 2
+    columns = -(-len(panels) // rows)
+    figure = new_figure(4.2 * columns, 3.8 * rows)
+    places = np.ravel(figure.subplots(rows, columns))
+    for empty in places[len(panels) :]:
+        empty.set_axis_off()
     names = [*dict.fromkeys(name for curves in panels.values() for name in curves)]
     colors = dict(zip(names, CURVE_COLORS * len(names), strict=False))
-    for ax, (heading, curves) in zip(places, panels.items(), strict=True):
+    for ax, (heading, curves) in zip(places, panels.items(), strict=False):
         for name, (x, y) in curves.items():
             ax.plot(x, y, marker=".", color=colors[name], label=name)
         if heading in logarithmic:
