@@ -29,6 +29,7 @@ from latentlab.images.image import Image
 from latentlab.images.reading import save_png
 from latentlab.measures.protocols import Protocol
 from latentlab.neighborhoods.sampling import neighborhood
+from latentlab.pullback import decoder_map, top_singular
 from latentlab.recipes.analysis import Analysis
 from latentlab.recipes.contrasting import compare
 from latentlab.recipes.diagnosing import diagnose
@@ -123,11 +124,12 @@ def results(vae: LinearVAE, tmp_path_factory: pytest.TempPathFactory) -> Mapping
         "analysis": Analysis(pca, judgment, hood, Saved(folder, (), {})),
         "found": analyze_directions(vae, z, n_samples=16, labels=False, folder=folder / "found"),
         "store": open_store(folder / "store"),
+        "singular": top_singular(decoder_map(vae, z), 2),
         "report": VAEReport(EVIL, problems=(EVIL,), remarks=("a remark",)),
     }
 
 
-NAMELESS = {"palette", "store"}
+NAMELESS = {"palette", "store", "singular"}
 """What shows no name from outside that this test can choose."""
 
 
@@ -228,6 +230,8 @@ def test_frames_of_findings_and_shares_hold_the_numbers(
     assert frame[frame["copies"] == "model"]["linear"].mean() == pytest.approx(
         results["entanglement"].mean("linear")["mean"]
     )
+    # All singular values of an orthonormal transform are 1.
+    np.testing.assert_allclose(results["singular"].to_frame()["value"], 1, rtol=1e-4)
     assert len(results["found"].to_frame()) == len(results["found"].directions.labels)
 
 
@@ -264,9 +268,11 @@ def test_a_long_table_is_cut_and_says_so() -> None:
 
 
 def test_cells_are_readable() -> None:
-    row = (-0.000123456, 1234567, None, float("nan"), True, "text")
-    page = Page(html_table("abcdef", [row]))
-    assert page.text == "abcdef−0.00012351,234,567––yestext"
+    row = (-0.000123456, 1234567, -38020.4, 2.5e12, None, float("nan"), True, "text")
+    heads = [str(k) for k in range(len(row))]
+    page = Page(html_table(heads, [row]))
+    shown = page.text.removeprefix("".join(heads))
+    assert shown == "".join(("−0.0001235", "1,234,567", "−38,020", "2.5e+12", "––", "yes", "text"))
 
 
 def test_a_frame_keeps_what_is_unknown_apart_from_numbers(tmp_path: Path) -> None:

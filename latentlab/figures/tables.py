@@ -17,6 +17,8 @@ from latentlab.errors import MissingExtraError
 
 _MOST = 40
 """Rows that are shown; ``to_frame`` has all."""
+_LARGE, _HUGE = 1e4, 1e9
+"""Numbers between these are written out, without an exponent."""
 _NUMBER = re.compile(r"–?$|[-+−<≥≈±]?\s*[.\d]|(nan|inf)")
 
 
@@ -144,9 +146,10 @@ def _text(value: Any) -> str:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.4g}".replace("-", "\N{MINUS SIGN}") if isinstance(value, float) else str(value)
+    if isinstance(value, int | float):
+        whole = isinstance(value, int) or _LARGE <= abs(value) < _HUGE
+        return f"{value:{',.0f' if whole else '.4g'}}".replace("-", "\N{MINUS SIGN}")
+    return str(value)
 
 
 def _plain(text: str) -> str:

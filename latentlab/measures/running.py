@@ -79,7 +79,10 @@ class Measured:
         ``metric``, ``unit``, ``better`` (higher, lower, or empty for neither), ``value``, the ends
         ``low`` and ``high`` of its 95 % interval, ``n`` images, and ``note``.
         """
-        return frame_of(
+        return frame_of(self._rows())
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
             {
                 "metric": name,
                 "unit": self.measures[name].unit_of(name) if name in self.measures else "",
@@ -87,16 +90,14 @@ class Measured:
                 **value.facts(),
             }
             for name, value in self.values.items()
-        )
+        ]
 
     def __repr__(self) -> str:
         return f"Measured({self.model!r}: {len(self.values)} values of {len(self.paths):,} images)"
 
     def _repr_html_(self) -> str:
-        rows = [
-            (name, one.value, one.low, one.high, one.n, one.note)
-            for name, one in self.values.items()
-        ]
+        heads = ("metric", "unit", "value", "low", "high", "n", "better", "note")
+        rows = [[row[name] for name in heads] for row in self._rows()]
         left_out = [f"{name} left out: {why}." for name, why in self.skipped_metrics.items()]
         skipped = len(self.skipped_images)
         notes = [
@@ -104,7 +105,6 @@ class Measured:
             *left_out,
             f"{counted(skipped)} skipped." if skipped else "",
         ]
-        heads = ("metric", "value", "low", "high", "n", "note")
         return html_table(heads, rows, title=self.model, notes=notes)
 
 

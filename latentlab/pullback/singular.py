@@ -11,12 +11,14 @@ and the search continues if that finds a value among the first k.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from latentlab.errors import ShapeError, UsageError
+from latentlab.figures.tables import as_rows, frame_of, html_table
 from latentlab.latents import Progress
 from latentlab.linalg.bases import fix_signs
 from latentlab.machine.memory import available_memory, check_memory
@@ -53,6 +55,17 @@ class SingularDirections:
     residuals: Tensor
     products: int
     converged: bool
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with ``value`` and ``residual`` of each direction."""
+        columns = {"value": self.values.tolist(), "residual": self.residuals.tolist()}
+        return frame_of(as_rows(columns))
+
+    def _repr_html_(self) -> str:
+        rows = zip(self.values.tolist(), self.residuals.tolist(), strict=True)
+        state = "converged" if self.converged else "not converged"
+        notes = [f"{state} after {self.products} products with the Jacobian"]
+        return html_table(("change of the image per unit", "residual"), rows, notes=notes)
 
     def __repr__(self) -> str:
         largest = ", ".join(f"{value:.3g}" for value in self.values[:4].tolist())
