@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,6 +16,7 @@ import torch
 from linear_vae import LinearVAE, smooth_image
 from scipy.stats import linregress
 
+import latentlab
 from latentlab.chance.verdict import judge
 from latentlab.components.fitting import fit_pca
 from latentlab.directions.factor_model import factor_model
@@ -150,6 +152,18 @@ def test_every_result_shows_itself_and_escapes_what_is_from_outside(
         # Colors are those of the page: a notebook may be dark.
         assert "color:" not in source, name
         assert "background" not in source, name
+
+
+def test_no_result_that_shows_itself_is_forgotten_here(results: Mapping[str, Any]) -> None:
+    shown = {"_repr_html_", "_repr_png_", "to_frame"}
+    found = {
+        node.name
+        for path in Path(latentlab.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+        and shown & {one.name for one in node.body if isinstance(one, ast.FunctionDef)}
+    }
+    assert found == {type(result).__name__ for result in results.values()}
 
 
 def test_every_result_is_one_short_line_of_text(results: Mapping[str, Any]) -> None:
