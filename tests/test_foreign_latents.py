@@ -160,7 +160,7 @@ def test_moments_are_asked_for_and_their_means_are_taken(tmp_path: Path) -> None
 
 def test_raw_latents_get_the_normalization_of_their_model(tmp_path: Path, cli: CommandLine) -> None:
     vae = latentlab.load_vae(cli.model)
-    raw = drawn(3, vae.spec.channels, 4, 4)
+    raw = 5 * drawn(3, vae.spec.channels, 4, 4)
     np.save(tmp_path / "raw.npy", raw)
     with pytest.raises(UsageError, match="--space raw or --space model"):
         open_latents(tmp_path / "raw.npy", vae=vae)
@@ -168,13 +168,39 @@ def test_raw_latents_get_the_normalization_of_their_model(tmp_path: Path, cli: C
     assert found.manifest.space == "model"
     expected = vae.normalization.to_model(torch.from_numpy(raw))  # type: ignore[attr-defined]
     np.testing.assert_array_equal(torch.cat([*found.batches(8)]), expected)
-    np.testing.assert_array_equal(read(tmp_path / "raw.npy", vae=vae, space="model"), raw)
+    with pytest.warns(UserWarning, match="--space raw would give"):
+        np.testing.assert_array_equal(read(tmp_path / "raw.npy", vae=vae, space="model"), raw)
     np.save(tmp_path / "other.npy", drawn(3, 3, 4, 4))
     with pytest.raises(FileError, match="3 channels in other"):
         open_latents(tmp_path / "other.npy", vae=vae, space="raw")
     both = open_latents(tmp_path, vae=vae, space="raw")
     assert len(both) == 3
     assert "3 channels" in both.faults["other.npy"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.filterwarnings("default:latents taken as --space model have .* 0.01")
+def test_latents_that_contradict_their_model_are_said_with_figures(
+    tmp_path: Path, cli: CommandLine
+) -> None:
+    """Raw latents taken as normalized ones, normalized ones as raw, and those of no model."""
+    vae = latentlab.load_vae(cli.model)
+    latents = torch.from_numpy(drawn(40, vae.spec.channels, 8, 8))
+    raw = vae.normalization.from_model(latents)  # type: ignore[attr-defined]
+    for name, values in (("raw", raw), ("model", latents), ("tiny", 0.01 * latents)):
+        np.save(tmp_path / f"{name}.npy", values)
+    for name in ("raw", "model"):
+        open_latents(tmp_path / f"{name}.npy", vae=vae, space=name)
+    for name, space, says in (
+        ("raw", "model", r"as --space model .* 5\.\d+ in the .* --space raw would give 1"),
+        ("model", "raw", r"as --space raw .* 0\.1\d+ in the .* --space model would give 1"),
+        ("tiny", "model", r"0\.01 in the .* check that they are this model's"),
+    ):
+        with pytest.warns(UserWarning, match=says):
+            open_latents(tmp_path / f"{name}.npy", vae=vae, space=space)
+    path = tmp_path / "tiny.npy"
+    called = cli("store", "stats", path, "--space", "model", "-m", cli.model, "--json")
+    assert "warning: latents taken as --space model" in called.err
+    assert called.code == 0
 
 
 @pytest.fixture(scope="module")

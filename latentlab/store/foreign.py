@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -19,6 +20,7 @@ from latentlab.errors import FileError, UsageError
 from latentlab.latents import Latent, LatentSpec, Progress
 from latentlab.machine.versions import library_versions
 from latentlab.store.arrays import pieces
+from latentlab.store.contradictions import describe_contradiction
 from latentlab.store.manifest import STORED_DTYPES, Manifest
 from latentlab.store.opening import is_store
 from latentlab.store.parts import Part, parts_of, sentence
@@ -185,7 +187,9 @@ def open_latents(
     ``.npy``, ``.npz`` (kohya's too), ``.pt``, ``.pth`` and ``.safetensors`` (LightningDiT's too),
     folders, tar files (``.tar.gz`` too) and zip files of these. Keys, shapes and dtypes are
     recognized by content. Files that cannot be read are left out and listed in ``faults``. Nothing
-    but headers is read at first; compressed tar files are unpacked into one unnamed file.
+    but headers is read at first, and with ``vae`` a few latents: a warning says so where they are
+    far from unit variance in its model space. Compressed tar files are unpacked into one unnamed
+    file.
 
     Parameters
     ----------
@@ -246,6 +250,8 @@ def open_latents(
             "a model that load_vae opened",
             "pass latents of model space",
         )
+    if vae is not None and known and (why := describe_contradiction(parts, vae, known)):
+        warnings.warn(why, stacklevel=2)
     return _opened(Path(path), manifest, parts, faults, convert)
 
 
