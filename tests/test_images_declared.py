@@ -154,6 +154,21 @@ def test_gamma_is_honored(tmp_path: Path) -> None:
     assert read_image(tmp_path / "a.png").preprocessing == "gamma 1 to sRGB"
 
 
+def test_a_coding_that_is_not_honored_is_said(tmp_path: Path) -> None:
+    save_png(tmp_path / "a.png", chunk(b"cICP", bytes([9, 18, 0, 1])))
+    with pytest.warns(UserWarning, match=r"Rec\. 2020, HLG.* read as sRGB: convert the image"):
+        found = read_image(tmp_path / "a.png")
+    assert found.preprocessing == "cICP (Rec. 2020, HLG) read as sRGB"
+    assert np.array_equal(levels_without_warning(tmp_path / "a.png"), DARK_TO_BRIGHT)
+    save_png(tmp_path / "a.png", chunk(b"cICP", bytes([1, 13, 0, 1])))
+    assert read_image(tmp_path / "a.png").preprocessing == "unchanged"
+
+
+def levels_without_warning(path: Path) -> np.ndarray:
+    with pytest.warns(UserWarning, match="cICP"):
+        return levels(path)[:, 0]
+
+
 P3 = (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
 SRGB = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 

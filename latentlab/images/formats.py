@@ -17,7 +17,7 @@ from typing import IO, Any
 from PIL import Image, UnidentifiedImageError
 
 from latentlab.errors import ImageError, MissingExtraError
-from latentlab.images.png import has_text, open_plain
+from latentlab.images.png import coding_of, has_text, open_plain
 from latentlab.images.tiff import describe_samples
 
 IMAGE_SUFFIXES = (
@@ -128,10 +128,12 @@ def open_image(source: Path | IO[bytes], name: Path | str) -> Image.Image:
     ImageError : a TIFF of numbers that Pillow does not read.
     UnidentifiedImageError, OSError : as ``PIL.Image.open``.
     """
-    if has_text(source) and (plain := open_plain(source)) is not None:
-        return plain
+    plain = open_plain(source) if has_text(source) else None
     try:
-        return Image.open(source)
+        image = Image.open(source) if plain is None else plain
+        if image.format == "PNG" and (coding := coding_of(source)) is not None:
+            image.info["cicp"] = coding
+        return image
     except (UnidentifiedImageError, SyntaxError) as error:
         head = _head_of(source)
         kind = extra_format(head)

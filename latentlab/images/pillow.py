@@ -15,7 +15,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from latentlab.errors import ImageError, MemoryLimitError
 from latentlab.images.fit import MAX_PIXELS
-from latentlab.images.png import declared_colors
+from latentlab.images.png import declared_colors, describe_coding
 from latentlab.images.tiff import honor_tags
 
 _TURNS = {
@@ -108,11 +108,14 @@ def load_upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
 
 def to_srgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
     """Return any decoded image as opaque 8-bit sRGB (over white), and what was done to it."""
-    profile = image.info.get("icc_profile")
+    profile, unread = image.info.get("icc_profile"), describe_coding(image.info.get("cicp"))
     if image.mode in ("F", "I") or image.mode.startswith("I;16"):
         image, notes = _to_8bit(image)
     else:
         notes = []
+    if unread:
+        warnings.warn(f"{unread}: convert the image to sRGB first", stacklevel=2)
+        notes.append(unread)
     color, alpha = _split_alpha(image)
     rgb, color_notes = _convert_color(color, profile)
     notes += color_notes

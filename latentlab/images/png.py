@@ -24,6 +24,11 @@ _UNUSABLE = b"none"
 _KEPT_TEXT = b"Raw profile type"  # where old programs keep EXIF, and with it the orientation
 _SMALL = 1 << 16
 
+_SRGB_CODING = bytes([1, 13, 0, 1])
+_PRIMARIES = {1: "sRGB's primaries", 9: "Rec. 2020", 12: "Display P3"}
+_TRANSFERS = {1: "Rec. 709's curve", 8: "linear", 13: "sRGB's curve", 16: "PQ", 18: "HLG"}
+"""Code point of ITU-T H.273 → its name."""
+
 _SRGB = np.array([[0.64, 0.33], [0.30, 0.60], [0.15, 0.06]])
 _D65 = np.array([0.3127, 0.3290])
 _BRADFORD = np.array(
@@ -96,6 +101,54 @@ def has_text(source: Any) -> bool:
             stream.seek(0)
         else:
             stream.close()
+
+
+def coding_of(source: Any) -> bytes | None:
+    """Return the four numbers of a PNG's cICP chunk, which Pillow does not read; None without.
+
+    Parameters
+    ----------
+    source : Path or stream
+    """
+    stream: Any = source if isinstance(source, io.IOBase) else source.open("rb")
+    try:
+        stream.seek(0)
+        if stream.read(8) != SIGNATURE:
+            return None
+        while len(head := stream.read(8)) == 8:
+            size, name = struct.unpack(">I4s", head)
+            if name == b"cICP" and size == len(_SRGB_CODING):
+                return bytes(stream.read(size))
+            if name == b"IDAT":
+                break
+            stream.seek(size + 4, io.SEEK_CUR)
+        return None
+    finally:
+        if stream is source:
+            stream.seek(0)
+        else:
+            stream.close()
+
+
+def describe_coding(coding: bytes | None) -> str | None:
+    """Return what a cICP chunk declares that is not honored; None if it declares sRGB.
+
+    Examples
+    --------
+    >>> describe_coding(bytes([9, 16, 0, 1]))
+    'cICP (Rec. 2020, PQ) read as sRGB'
+    >>> describe_coding(bytes([1, 13, 0, 1])) is describe_coding(None) is None
+    True
+    """
+    if coding is None or coding == _SRGB_CODING:
+        return None
+    primaries, transfer, _, full = coding
+    said = [
+        _PRIMARIES.get(primaries, f"primaries {primaries}"),
+        _TRANSFERS.get(transfer, f"transfer {transfer}"),
+        *([] if full else ["narrow range"]),
+    ]
+    return f"cICP ({', '.join(said)}) read as sRGB"
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
