@@ -26,10 +26,11 @@ def calibration() -> Iterator[SimpleNamespace]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(FOLDER)
         import claims
+        import estimating
         import page
         import running
 
-        yield SimpleNamespace(claims=claims, page=page, running=running)
+        yield SimpleNamespace(claims=claims, estimating=estimating, page=page, running=running)
     for name in OURS - before:
         sys.modules.pop(name, None)
 
@@ -70,6 +71,44 @@ def test_what_was_measured_is_resumed_and_not_repeated(
     assert len(measure(quick=False)) == 4  # 8 … 39 in parts of ten
     assert measure(quick=False) == []
     assert calibration.running.read(coin, tmp_path).cells["coin"]["heads"].total == 10
+
+
+def test_runs_that_print_nothing_are_counted_and_not_repeated(
+    calibration: SimpleNamespace, tmp_path: Path
+) -> None:
+    claims = calibration.claims
+
+    def seldom(seed: int) -> dict[str, bool]:
+        return {"heads": True} if seed % 4 == 0 else {}
+
+    cell = claims.Cell("coin", claims.COVERAGE, seldom, runs=40)
+    claim = claims.Claim("coin", "heads", "a fair coin", "never", (cell,))
+    for _ in range(2):
+        found = calibration.running.measure(
+            claim, tmp_path, quick=False, jobs=1, say=lambda _: None
+        )
+    assert (found.cells["coin"]["heads"].runs, found.runs("coin")) == (10, 40)
+    text = calibration.page.to_markdown({"coin": claim}, {"coin": found})
+    assert "| 10 of 40 |" in text
+
+
+def test_only_cells_that_match_are_measured(calibration: SimpleNamespace, coin: Any) -> None:
+    how = {"quick": False, "jobs": 1, "say": lambda _: None}
+    assert [*calibration.running.measure(coin, None, cells="^di", **how).cells] == ["dice"]
+
+
+def test_the_full_calibration_is_estimated_from_two_runs_of_each_cell(
+    calibration: SimpleNamespace, coin: Any, tmp_path: Path
+) -> None:
+    estimating = calibration.estimating
+    costs = {"coin": estimating.Cost(3.0, 0.5), "dice": estimating.Cost(0.0, 10.0)}
+    assert estimating.seconds_of(coin, costs, jobs=2) == 2 * 3 + 40 * 0.5 + 4 * 10
+    said: list[str] = []
+    estimating.estimate([coin], tmp_path, 2, say=said.append)
+    assert "with --jobs 2" in said[-1]
+    assert [*estimating.read_costs(tmp_path)["coin"]] == ["coin", "dice"]
+    assert "hours on 2" in estimating.duration_in_words({"coin": coin}, tmp_path)
+    assert not estimating.duration_in_words({"dice": coin}, tmp_path)
 
 
 def test_every_claim_is_complete(calibration: SimpleNamespace) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from claims import Measured, all_claims
-from estimating import estimate
+from estimating import duration_in_words, estimate
 from page import to_markdown
 from running import measure, read
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found[name] = measure(claim, options.results, **how)
         else:
             found[name] = read(claim, options.results)
-    text = to_markdown(claims, found)
+    text = to_markdown(claims, found, duration_in_words(claims, DOCS / "calibration"))
     if options.page:
         write_bytes(options.page, text.encode())
         print(f"page in {options.page}")

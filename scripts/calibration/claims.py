@@ -25,7 +25,8 @@ A cell's kind says what its figures must be:
 * ``OUTSIDE``: a rate where the assumption is broken on purpose; it is stated.
 
 ``simulate(seed)`` must depend on the seed alone: results are resumed and extended by seed. It
-returns several figures if one simulation answers several questions. ``runs`` is that of the full
+returns several figures if one simulation answers several questions, and none where nothing would be
+printed: the page then says in how many runs something was. ``runs`` is that of the full
 calibration; ``--quick`` takes a twentieth, at least 8. Functions of cells are functions of their
 module or ``functools.partial`` of them, since other processes find them by name.
 ``tests/test_calibration.py`` runs a few seeds of every cell with ``quick=True`` and compares their
@@ -122,16 +123,25 @@ class Tally:
 
 @dataclass
 class Measured:
-    """Everything that was measured of one claim: cell → figure → Tally."""
+    """Everything that was measured of one claim: cell → figure → Tally.
+
+    Parameters
+    ----------
+    seeds : cell → how many seeds are done; more than a figure's runs if some gave none
+    seconds : float, processor time
+    """
 
     cells: dict[str, dict[str, Tally]] = field(default_factory=dict)
     seconds: float = 0.0
+    seeds: dict[str, int] = field(default_factory=dict)
 
     def runs(self, cell: str) -> int:
         """Return how many seeds of a cell are done: 0 … runs − 1."""
-        return max((tally.runs for tally in self.cells.get(cell, {}).values()), default=0)
+        known = max((tally.runs for tally in self.cells.get(cell, {}).values()), default=0)
+        return max(known, self.seeds.get(cell, 0))
 
     def add(self, cell: str, outcome: Outcome) -> None:
+        self.seeds[cell] = self.runs(cell) + 1
         tallies = self.cells.setdefault(cell, {})
         for name, value in outcome.items():
             tallies.setdefault(name, Tally()).add(value)

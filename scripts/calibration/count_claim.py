@@ -77,8 +77,8 @@ CLAIM = Claim(
     breaks="any other noise: nothing is counted for copies, crops, images, frames, patches, stores",
     cells=(
         *(
-            Cell(f"noise, N={n}, D={d}", SIZE, partial(_noise, (n, d)), runs=400, quick=n == 64)
-            for n, d in SHAPES
+            Cell(f"noise, N={n}, D={d}", SIZE, partial(_noise, (n, d)), runs, quick=n == 64)
+            for (n, d), runs in zip(SHAPES, (400, 200), strict=True)
         ),
         Cell("rows of unequal size, U(.5, 1.5), N=100", SIZE, _loud_rows, runs=200),
         Cell("tokens of 8 independent 1/f² channels", SIZE, _cells_of_channels, runs=200),
@@ -91,7 +91,7 @@ CLAIM = Claim(
                 f"3 components, {times:g}× the edge, N={n}, D={d}",
                 POWER,
                 partial(_planted, (n, d), times),
-                runs=200,
+                runs=200 if n == 64 else 60,
                 quick=n == 64,
             )
             for n, d in SHAPES

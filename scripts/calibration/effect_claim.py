@@ -64,7 +64,7 @@ def _cells() -> Iterator[Cell]:
     for model, image in product(("linear", "mini"), ("flower", "china")):
         where, quick = (model, image, 64), (model, image) == ("linear", "flower")
         yield Cell(_name(*where), RATIO, partial(_rendered, *where), runs=40, quick=quick)
-    places = (("mini", 128, 20), ("mini", 256, 10), ("taef2", 128, 10), ("taef2", 256, 5))
+    places = (("mini", 128, 30), ("mini", 256, 10), ("taef2", 128, 10), ("taef2", 256, 5))
     for (model, size, runs), image in product(places, ("flower", "china")):
         needs = TAEF2 if model == "taef2" else None
         near = partial(_near, model, image, size)

@@ -15,6 +15,7 @@ from running import FRESH, Say
 from latentlab.machine.files import write_bytes
 
 NAME = "seconds.json"
+_LONG = 5.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,9 @@ class Cost:
 
 
 def cost_of(cell: Cell) -> Cost:
-    """Return what a cell costs, from its first and its second simulation."""
-    first, second = (_seconds(cell, FRESH + number) for number in range(2))
+    """Return what a cell costs, from its first simulation and, if that was short, its second."""
+    first = _seconds(cell, FRESH)
+    second = first if first > _LONG else _seconds(cell, FRESH + 1)
     return Cost(max(first - second, 0.0), second)
 
 
@@ -73,6 +75,23 @@ def _write_costs(found: Mapping[str, Mapping[str, Cost]], folder: Path | None) -
         for claim, of in found.items()
     }
     write_bytes(folder / NAME, f"{json.dumps(facts, indent=1)}\n".encode())
+
+
+def duration_in_words(claims: Mapping[str, Claim], folder: Path | None, jobs: int = 2) -> str:
+    """Return how long a full calibration takes, from what was measured; empty if anything was not.
+
+    ``scripts/calibration --estimate`` measures it.
+    """
+    costs = read_costs(folder)
+    if not all(
+        cell.name in costs.get(name, {}) for name, of in claims.items() for cell in of.cells
+    ):
+        return ""
+    total = sum(seconds_of(claim, costs[name], jobs) for name, claim in claims.items())
+    return (
+        f"All runs take {total:,.0f} seconds of one core, {total / jobs / 3600:.1f} hours on "
+        f"{jobs} (`--estimate` measures it). Interrupted, they resume."
+    )
 
 
 def read_costs(folder: Path | None) -> dict[str, dict[str, Cost]]:

@@ -13,7 +13,8 @@ of a verdict and every interval that is printed was tried on samples whose true 
 *false-alarm rate* is how often the words are printed where they are false; a *coverage* is how
 often an interval holds what it names; *power* is how often a true finding is reported. In brackets
 stand exact 95 % intervals of these rates: the Monte-Carlo error. Where an assumption is broken on
-purpose, the rate is under *where it breaks*.
+purpose, the rate is under *where it breaks*. Runs are *6 of 200* where nothing is printed in the
+others.
 """
 _MEASURED = {
     SIZE: "false alarms",
@@ -24,12 +25,14 @@ _MEASURED = {
 }
 
 
-def to_markdown(claims: Mapping[str, Claim], found: Mapping[str, Measured]) -> str:
+def to_markdown(
+    claims: Mapping[str, Claim], found: Mapping[str, Measured], duration: str = ""
+) -> str:
     """Return the page: the table of claims first, then the cells of each."""
     heads = ("claim", "what it says", "assumes", "false alarms or coverage", "power")
     heads = (*heads, "where it breaks")
     rows = [_row(claim, found.get(name, Measured())) for name, claim in claims.items()]
-    parts = [_INTRODUCTION, _table(heads, rows)]
+    parts = [_INTRODUCTION, *filter(None, [duration]), _table(heads, rows)]
     for name, claim in claims.items():
         parts += [f"## {name}", _table_of_cells(claim, found.get(name, Measured()))]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
@@ -86,10 +89,15 @@ def _table_of_cells(claim: Claim, found: Measured) -> str:
         bounds = cell.bounds
         kept = "–" if bounds is None else _bound_in_words(bounds, tally)
         what = f"{_MEASURED[cell.kind]}: {figure}"
-        rows.append([cell.name, what, value, str(tally.runs), kept])
+        rows.append([cell.name, what, value, _runs(tally, found.runs(cell.name)), kept])
     if not rows:
         return "Not measured yet."
     return _table(("setting", "measured", "rate", "runs", "bound"), rows)
+
+
+def _runs(tally: Tally, seeds: int) -> str:
+    """Return the runs of a figure, of how many if some gave none."""
+    return f"{tally.runs} of {seeds}" if tally.runs < seeds else str(tally.runs)
 
 
 def _bound_in_words(bounds: tuple[float, float], tally: Tally) -> str:

@@ -40,7 +40,9 @@ def read(claim: Claim, folder: Path | None) -> Measured:
     }
     # A cell that was renamed or removed is measured under its new name, or not at all.
     known = {cell.name for cell in claim.cells}
-    return Measured({k: v for k, v in cells.items() if k in known}, facts["seconds"])
+    cells = {cell: figures for cell, figures in cells.items() if cell in known}
+    seeds = {cell: done for cell, done in facts.get("seeds", {}).items() if cell in known}
+    return Measured(cells, facts["seconds"], seeds)
 
 
 def write(claim: Claim, found: Measured, folder: Path) -> None:
@@ -69,11 +71,10 @@ def measure(
         if re.search(cells, cell.name) and (cell.needs is None or cell.needs.exists())
         for seeds in _batches(found.runs(cell.name), runs_of(cell, quick), 0 if quick else FRESH)
     ]
-    start, before = time.monotonic(), found.seconds
-    for number, (cell_name, outcomes) in enumerate(_simulated(claim, wanted, jobs), 1):
+    for number, (cell_name, (outcomes, seconds)) in enumerate(_simulated(claim, wanted, jobs), 1):
         for outcome in outcomes:
             found.add(cell_name, outcome)
-        found.seconds = before + time.monotonic() - start
+        found.seconds += seconds
         if folder is not None:
             write(claim, found, folder)
         say(f"{claim.name}: {number} of {len(wanted)} parts, {cell_name}")
@@ -87,11 +88,11 @@ def _batches(done: int, wanted: int, offset: int) -> Iterator[range]:
 
 def _simulated(
     claim: Claim, wanted: Sequence[tuple[str, range]], jobs: int
-) -> Iterator[tuple[str, list[Outcome]]]:
-    """Yield cell and outcomes of each batch, in order."""
+) -> Iterator[tuple[str, tuple[list[Outcome], float]]]:
+    """Yield cell, and outcomes and seconds of each batch, in order."""
     names = [cell for cell, _ in wanted]
     if jobs < 2 or len(wanted) < 2:
-        outcomes: Any = (simulate(claim.cell(name), seeds) for name, seeds in wanted)
+        outcomes: Any = (_timed(claim.cell(name), seeds) for name, seeds in wanted)
         yield from zip(names, outcomes, strict=True)
         return
     context = multiprocessing.get_context("spawn")
@@ -100,8 +101,14 @@ def _simulated(
         yield from zip(names, outcomes, strict=True)
 
 
-def _simulate_by_name(claim: str, part: tuple[str, range]) -> list[Outcome]:
-    return simulate(all_claims()[claim].cell(part[0]), part[1])
+def _simulate_by_name(claim: str, part: tuple[str, range]) -> tuple[list[Outcome], float]:
+    return _timed(all_claims()[claim].cell(part[0]), part[1])
+
+
+def _timed(cell: Cell, seeds: range) -> tuple[list[Outcome], float]:
+    """Return outcomes, and the processor time that they took, whatever else ran."""
+    start = time.process_time()
+    return simulate(cell, seeds), time.process_time() - start
 
 
 def simulate(cell: Cell, seeds: range) -> list[Outcome]:
