@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from axe import axe_source
+from explorer_client import png_of
 from webdriver import Browser
 
 import latentlab
@@ -31,6 +33,13 @@ FITTED = """
     }
 """
 MOVE = "latentlab.state.set(arguments[0]);" + SETTLE
+FITTED_AS = """
+    while (latentlab.scene().fits[0]?.plan.neighborhood !== arguments[0]) {
+        await new Promise((go) => setTimeout(go, 30));
+    }
+    return latentlab.scene().fits[0];
+"""
+TEXT = "return document.getElementById(arguments[0]).textContent;"
 PIXELS = """
     const canvas = document.querySelector(arguments[0]);
     const {width, height} = canvas;
@@ -130,3 +139,298 @@ def test_the_map_of_changes_is_the_difference_from_the_start(opened: Browser) ->
     change = np.abs(expected_pixels((3,)) - expected_pixels(())).mean() / 255
     told = opened.run("return document.querySelector('.view .told').textContent")
     assert float(told.split()[1]) == pytest.approx(100 * change, rel=5e-3)
+
+
+def test_randomness_reset_and_what_is_said_of_them(opened: Browser) -> None:
+    opened.click("#random")
+    assert opened.run("return latentlab.state.atStart") is False
+    assert opened.run(TEXT, "status") == "Random steps along the first 4 directions"
+    opened.click("#reset")
+    assert opened.run("return latentlab.state.atStart") is True
+    assert opened.run(TEXT, "status") == "Back at the start"
+
+
+def test_a_slider_is_described_for_those_who_do_not_see_it(opened: Browser) -> None:
+    opened.run(MOVE, {"alphas": [-1.25]})
+    row = opened.run(
+        "const input = document.getElementById('direction-0');"
+        "const facts = document.getElementById(input.getAttribute('aria-describedby'));"
+        "return [input.labels[0].textContent, input.ariaValueText, facts.textContent,"
+        "        facts.querySelector('[role=img]').ariaLabel]"
+    )
+    assert row[:2] == ["PC 1", "\N{MINUS SIGN}1.25 σ"]
+    assert "of variance" in row[2]
+    assert "found again" in row[2]
+    assert "× random" in row[3]
+
+
+# Links and code
+
+
+def test_a_link_restores_the_state(browser: Browser, explorer: Explorer) -> None:
+    open_page(browser, explorer.address)
+    stroke = {"direction": 1, "amount": 2, "radius": 0.25, "points": [[0.25, 0.5], [0.5, 0.5]]}
+    browser.run(MOVE, {"alphas": [1, 0, -2.5], "strokes": [stroke]})
+    before = pixels_of(browser, ".now canvas")
+    browser.click("#link")
+    hash_ = browser.run("return location.hash")
+    assert "a=1,0,-2.5" in hash_
+    assert browser.run(TEXT, "status") in ("Link copied", "The link is in the address bar")
+    open_page(browser, explorer.address, hash_)
+    browser.run(SETTLE)
+    assert browser.run("return latentlab.state.alphas") == [1, 0, -2.5]
+    np.testing.assert_array_equal(pixels_of(browser, ".now canvas"), before)
+
+
+def test_a_link_searches_again_where_it_has_another_plan(
+    browser: Browser, explorer: Explorer
+) -> None:
+    open_page(browser, explorer.address, "#a=2&k=gaussian&f=random&n=12&s=5")
+    fit = browser.run(FITTED_AS, "gaussian")
+    assert fit["plan"] == {
+        "neighborhood": "gaussian",
+        "finder": "random",
+        "n_samples": 12,
+        "seed": 5,
+        "region": None,
+    }
+    browser.run(SETTLE)
+    assert browser.run("return latentlab.state.alphas") == [2]
+    assert browser.run("return document.getElementById('neighborhood').value") == "gaussian"
+
+
+@pytest.mark.parametrize(
+    "hash_", ["#a=x,1", "#a=&p=;;&b=7", "#p=1,2", "#%", "#k=tokens", "#b=NaN&a=1e999"]
+)
+def test_links_that_make_no_sense_change_nothing(
+    browser: Browser, explorer: Explorer, hash_: str
+) -> None:
+    open_page(browser, explorer.address, hash_)
+    assert browser.run("return latentlab.state.atStart") is True
+    assert browser.logs("browser") == []
+
+
+def test_the_link_of_another_image_is_explained(browser: Browser, explorer: Explorer) -> None:
+    open_page(browser, explorer.address, "#image=000000000000&a=2")
+    assert "belongs to another image" in browser.run(TEXT, "status")
+    assert browser.run("return latentlab.state.atStart") is True
+
+
+def test_the_python_is_shown(opened: Browser) -> None:
+    opened.run(MOVE, {"alphas": [0, 1]})
+    opened.click("#code")
+    opened.run("while (!document.getElementById('code-text').textContent)"
+               " await new Promise((go) => setTimeout(go, 20));")  # fmt: skip
+    code = opened.run(TEXT, "code-text")
+    assert "latentlab.encode(vae, 'sample:flower', size=64)" in code
+    assert "1.0 * float(found.step_lengths[1]) * found.vectors[1]" in code
+
+
+# Other images
+
+
+# Drops a file of these bytes and this type onto the page, as a hand would.
+DROP = """
+    const [bytes, name, type] = arguments;
+    const file = new File([new Uint8Array(bytes)], name, {type});
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(file);
+    for (const kind of ['dragover', 'drop']) {
+        document.body.dispatchEvent(
+            new DragEvent(kind, {dataTransfer, bubbles: true, cancelable: true}));
+    }
+"""
+NAMED = """
+    while (latentlab.scene().image.name !== arguments[0] || !latentlab.scene().fits.length) {
+        await new Promise((go) => setTimeout(go, 30));
+    }
+"""
+
+
+def test_an_image_that_is_dropped_is_explored(opened: Browser) -> None:
+    opened.run(MOVE, {"alphas": [2]})
+    image = np.random.default_rng(0).integers(0, 256, (72, 96, 3))
+    opened.run(DROP, list(png_of(image)), "noise.png", "image/png")
+    opened.run(NAMED, "noise")
+    opened.run(SETTLE)
+    assert opened.run(TEXT, "headline") == "noise in linear"
+    assert opened.run("return latentlab.state.atStart") is True
+    np.testing.assert_array_equal(pixels_of(opened, ".originals canvas"), image)
+    assert pixels_of(opened, ".now canvas").shape == (72, 96, 3)
+    opened.click("#restart")
+    opened.run(NAMED, "flower")
+    assert opened.run("return document.getElementById('restart').hidden") is True
+
+
+def test_what_is_no_image_is_refused_in_plain_words(opened: Browser) -> None:
+    opened.run(DROP, [1, 2, 3], "notes.txt", "text/plain")
+    assert opened.run(TEXT, "status") == ("notes.txt is no image. Choose a PNG, JPEG or WebP file.")
+    opened.run(DROP, [1, 2, 3], "broken.png", "image/png")
+    opened.run("while (!document.querySelector('.status.problem')?.textContent.startsWith('Got'))"
+               " await new Promise((go) => setTimeout(go, 20));")  # fmt: skip
+    assert "broken, which is no image" in opened.run(TEXT, "status")
+    opened.run("latentlab.engine.limits.imageBytes = 2;")
+    opened.run(DROP, [1, 2, 3], "huge.png", "image/png")
+    assert "at most 0.0 MB can be sent" in opened.run(TEXT, "status")
+    opened.run(MOVE, {"alphas": [1]})
+
+
+def test_another_image_is_blended_with(opened: Browser) -> None:
+    gray = np.full((64, 64, 3), 90)
+    opened.run("await latentlab.engine.image(new File([new Uint8Array(arguments[0])], 'gray.png',"
+               "{type: 'image/png'}), 'other');"
+               "while (!latentlab.scene().other) await new Promise((go) => setTimeout(go, 20));",
+               list(png_of(gray)))  # fmt: skip
+    assert opened.run("return document.getElementById('blend').checkVisibility()") is True
+    opened.run(MOVE, {"blend": 1})
+    assert np.abs(pixels_of(opened, ".now canvas") - 90).max() <= 2
+
+
+# Search, region and brush
+
+
+def test_another_search_shows_its_progress_and_can_be_canceled(opened: Browser) -> None:
+    before = opened.run("return latentlab.scene().fits[0].plan")
+    opened.run("document.getElementById('neighborhood').value = 'augment';"
+               "document.getElementById('samples').value = 4000;"
+               "document.querySelector('#setup button').click();"
+               "while (!/of 4000/.test(document.getElementById('working-what').textContent))"
+               " await new Promise((go) => setTimeout(go, 10));")  # fmt: skip
+    assert opened.run("return document.getElementById('working').checkVisibility()") is True
+    opened.click("#cancel")
+    opened.run("while (!document.getElementById('working').hidden)"
+               " await new Promise((go) => setTimeout(go, 10));")  # fmt: skip
+    assert opened.run(TEXT, "status") == "Canceled"
+    assert opened.run("return latentlab.scene().fits[0].plan") == before
+    opened.run(MOVE, {"alphas": [1]})
+
+
+def drag(browser: Browser, selector: str, *places: tuple[float, float]) -> None:
+    """Press at the first place of an element, move over the others, and let go."""
+    box = browser.run(
+        "const e = document.querySelector(arguments[0]); e.scrollIntoView({block: 'center'});"
+        "const r = e.getBoundingClientRect(); return [r.left, r.top, r.width, r.height]",
+        selector,
+    )
+    points = [(box[0] + x * box[2], box[1] + y * box[3]) for x, y in places]
+    kinds = ["mousePressed", *["mouseMoved"] * (len(points) - 1)]
+    how: dict[str, Any] = {"button": "left", "clickCount": 1}
+    for kind, (x, y) in zip(kinds, points, strict=True):
+        browser.cdp("Input.dispatchMouseEvent", type=kind, x=x, y=y, buttons=1, **how)
+    x, y = points[-1]
+    browser.cdp("Input.dispatchMouseEvent", type="mouseReleased", x=x, y=y, **how)
+
+
+def test_the_brush_moves_what_it_touches_and_no_more(opened: Browser) -> None:
+    before = pixels_of(opened, ".now canvas")
+    opened.click("#tools button:nth-child(2)")
+    drag(opened, ".overlay", (0.2, 0.2), (0.25, 0.2), (0.3, 0.25))
+    opened.run(SETTLE)
+    (stroke,) = opened.run("return latentlab.state.strokes")
+    assert stroke["points"][0] == pytest.approx([0.2, 0.2], abs=0.01)
+    changed = np.abs(pixels_of(opened, ".now canvas") - before).max(2)
+    assert changed[:24, :24].max() > 5
+    assert changed[40:, 40:].max() == 0
+    opened.run("[...document.querySelectorAll('.brush button')][0].click();" + SETTLE)
+    np.testing.assert_array_equal(pixels_of(opened, ".now canvas"), before)
+    opened.press(".overlay", "\ue014 ")  # arrow right, then space
+    assert len(opened.run("return latentlab.state.strokes")) == 1
+
+
+def test_a_region_restricts_the_search(opened: Browser) -> None:
+    opened.click("#tools button:nth-child(3)")
+    drag(opened, ".overlay", (0.05, 0.05), (0.3, 0.3), (0.45, 0.45))
+    opened.click("#tool-options .primary")
+    fit = opened.run(
+        "while (!latentlab.scene().fits[0]?.plan.region)"
+        " await new Promise((go) => setTimeout(go, 20)); return latentlab.scene().fits[0]"
+    )
+    assert fit["plan"]["region"] == [0, 0, 32, 32]
+    assert fit["n_samples"] == 16
+    assert "32 × 32 pixels from 0, 0" in opened.run(TEXT, "setup")
+
+
+def test_curve_and_spectrum_can_be_read_with_keys(opened: Browser) -> None:
+    opened.run(FITTED, True)
+    opened.press(".chart", "\ue014\ue014")
+    told = opened.run("return document.querySelector('.readout').textContent")
+    share = opened.run("return latentlab.scene().fits[0].spectrum.cumulative[2]")
+    assert told.startswith("k = 3: tokens ")
+    assert f"{100 * share:.3g}"[:4] in told
+    assert "isotropic" in told
+    opened.click("#chart-kinds button:nth-child(2)")
+    assert opened.run("return document.querySelectorAll('.chart polyline').length") >= 2
+    assert opened.run("return document.getElementById('verdict').textContent.length") > 100
+
+
+def test_a_walk_is_recorded(opened: Browser) -> None:
+    name, size = opened.run(
+        "const {name, blob} = await latentlab.engine.record({direction: 0, span: 2, steps: 4, "
+        "format: 'gif', state: latentlab.state.shown}); return [name, blob.size]"
+    )
+    assert name == "flower-PC1.gif"
+    assert size > 1000
+
+
+# Everybody, everywhere
+
+
+def settled_page(browser: Browser, explorer: Explorer, width: int, scheme: str) -> None:
+    open_page(browser, explorer.address)
+    browser.run(FITTED, True)
+    browser.resize(width, 900)
+    browser.prefer(color_scheme=scheme, reduced_motion="reduce")
+    browser.click("#tools button:nth-child(2)")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_nobody_is_kept_out(browser: Browser, explorer: Explorer, width: int, scheme: str) -> None:
+    settled_page(browser, explorer, width, scheme)
+    assert browser.run("return document.documentElement.scrollWidth") == width
+    unnamed = browser.run(
+        "return [...document.querySelectorAll('button, input, select, canvas, [role=img]')]"
+        ".filter((one) => one.checkVisibility() && !one.ariaHidden && !one.ariaLabel && !one.title"
+        " && !one.textContent && !one.labels?.length && !one.getAttribute('aria-labelledby'))"
+        ".map((one) => one.outerHTML)"
+    )
+    assert unnamed == []
+    doubled = browser.run(
+        "const ids = [...document.querySelectorAll('[id]')].map((one) => one.id);"
+        "return ids.filter((id, place) => ids.indexOf(id) !== place)"
+    )
+    assert doubled == []
+    script = axe_source()
+    if script is not None:
+        browser.cdp("Runtime.evaluate", expression=script)
+        found = browser.run(
+            "const {violations} = await axe.run(document); return violations.map((one) =>"
+            " [one.id, one.help, one.nodes.map((node) => node.html)])"
+        )
+        assert found == []
+
+
+def test_without_a_server_the_page_says_so(browser: Browser) -> None:
+    how: dict[str, Any] = {"neighborhood": "tokens", "size": 64, "port": 0, "browser": False}
+    with explore(latentlab.load_vae("linear"), "sample:flower", **how) as running:
+        open_page(browser, running.address)
+    browser.run("while (!/has stopped/.test(document.getElementById('status').textContent))"
+                " await new Promise((go) => setTimeout(go, 20));")  # fmt: skip
+    browser.run("latentlab.state.move(0, 1); await new Promise((go) => setTimeout(go, 100));")
+    assert "Start latentlab explore again" in browser.run(TEXT, "status")
+
+
+def test_two_models_are_moved_together(browser: Browser) -> None:
+    how: dict[str, Any] = {"neighborhood": "tokens", "size": 64, "port": 0, "browser": False}
+    vaes = [latentlab.load_vae(name) for name in ("linear", "mini")]
+    with explore(vaes, "sample:flower", **how) as running:
+        open_page(browser, running.address)
+        assert browser.logs("browser") == []
+        before = [pixels_of(browser, f".view:nth-child({k}) .now canvas") for k in (1, 2)]
+        browser.run(MOVE, {"alphas": [2]})
+        after = [pixels_of(browser, f".view:nth-child({k}) .now canvas") for k in (1, 2)]
+        match = browser.run("return latentlab.scene().match")
+        assert browser.run("return document.querySelectorAll('.originals canvas').length") == 5
+    changes = [(one - other).ravel() for one, other in zip(after, before, strict=True)]
+    correlation = np.corrcoef(*changes)[0, 1]
+    assert match["correlations"][0] > 0.8
+    assert correlation > 0.5

@@ -89,8 +89,10 @@ class Studio:
         self, given: Picture | tuple[Subject, ...] | None, plan: Plan, progress: Progress
     ) -> Iterator[Scene]:
         if isinstance(given, tuple):
-            subjects = given
-        elif given is None:
+            # The page keeps its directions until others are found.
+            yield from scenes_around(Scene(given), plan, progress)
+            return
+        if given is None:
             image = self.picture(0) if self.image is None else self.image
             subjects = read_subjects(self.vaes, image, self.size)
         else:

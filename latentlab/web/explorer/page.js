@@ -54,12 +54,15 @@ export async function start(engine) {
   });
   const take = (scene) => {
     const other = shown && shown.image.sha256 !== scene.image.sha256;
+    const turned = shown?.fits.length && scene.fits.length && planOf(shown) !== planOf(scene);
     shown = scene;
     describe(scene);
     page.viewer.take(scene);
     if (other) {
       state.reset();
       say(`${scene.image.name} is encoded`);
+    } else if (turned) {
+      state.set({ alphas: [], strokes: [] }, "search"); // they were steps along other directions
     }
     parts.forEach((part) => part.take(scene));
   };
@@ -71,6 +74,10 @@ export async function start(engine) {
   find("app").hidden = find("facts").hidden = false;
   await page.viewer.show();
   return page;
+}
+
+function planOf({ fits: [fit] }) {
+  return JSON.stringify(fit.plan);
 }
 
 function describe(scene) {

@@ -19,7 +19,7 @@ export function buildSetup(page) {
   return { take, search: form.search };
 }
 
-function buildForm({ engine, state, say }) {
+function buildForm({ engine, say }) {
   const element = find("setup");
   element.closest("section").hidden = !engine.can.fit;
   const { neighborhoods, finders } = engine.choices;
@@ -52,7 +52,6 @@ function buildForm({ engine, state, say }) {
   const search = (inside = rectangle) => {
     rectangle = inside;
     describe();
-    state.set({ alphas: [], strokes: [] }, "search");
     say("Searching…");
     engine.fit({
       neighborhood: neighborhood.value,
