@@ -19,7 +19,9 @@ from report import Options, Report, describe_machine, describe_run, target_table
 from rich.console import Console
 from rich.markdown import Markdown
 
-NAMES = "whole,models,pca,stream,nulls,vae,job,jacobian,gif,store,stats,metrics,ranks,start"
+NAMES = (
+    "whole,models,pca,stream,nulls,vae,job,jacobian,gif,store,stats,metrics,ranks,start,explorer"
+)
 SECTIONS = {name: import_module(f"{name}_bench") for name in NAMES.split(",")}
 
 
