@@ -23,6 +23,7 @@ from latentlab.errors import MemoryLimitError, ShapeError, UsageError
 from latentlab.images.image import Image
 from latentlab.images.reading import read_image
 from latentlab.latents import Latent
+from latentlab.neighborhoods.augment import Augment, change_image
 
 
 def test_error_and_psnr_are_those_of_the_pixels(linear_vae: LinearVAE) -> None:
@@ -120,7 +121,31 @@ def test_alpha_is_encoded_where_the_model_has_it(tmp_path: Path) -> None:
     assert facts["psnr"] == pytest.approx(facts["psnr_over"]["white"])
     assert len(facts["psnr_over"]) == 9
     with pytest.warns(UserWarning, match="opaque image over white"):
-        latentlab.neighborhood(vae, latent, "augment", n_samples=2)
+        latentlab.neighborhood(vae, latent, "crops", n_samples=2)
+
+
+def test_augment_moves_the_opacity_and_leaves_it_alone_when_it_recolors(tmp_path: Path) -> None:
+    save_tiny("AutoencoderKLQwenImage", tmp_path / "qwen", input_channels=4)
+    vae = latentlab.load_vae(tmp_path / "qwen", device="cpu")
+    latent = latentlab.encode(vae, rgba_image())
+    assert latent.image is not None
+    assert latent.image.rgba is not None
+    opacity = latent.image.rgba[3:]
+    still = dict.fromkeys(
+        ("shift", "rotation", "zoom", "brightness", "contrast", "saturation", "hue", "blur"), 0.0
+    )
+    hood = latentlab.neighborhood(vae, latent, "augment", n_samples=2, **{**still, "hue": 1e-4})
+    torch.testing.assert_close(hood.samples[0], latent.values.flatten(), atol=1e-3, rtol=1e-3)
+    moved = {"shift_x": torch.tensor([0.25]), "rotation": torch.tensor([30.0])}
+    both = change_image(latent.image.rgba, moved)
+    alone = change_image(opacity.expand(3, -1, -1), moved)
+    torch.testing.assert_close(both[:, 3], alone[:, 0], atol=1e-3, rtol=0)
+    assert float((both[:, 3] - opacity).abs().max()) > 0.1
+    bright = change_image(latent.image.rgba, {"brightness": torch.tensor([1.5])})
+    torch.testing.assert_close(bright[:, 3], opacity)
+    assert float((bright[:, :3] - latent.image.rgba[:3]).abs().max()) > 0.1
+    rendered = Augment().render(latent, moved)
+    assert rendered.shape == (1, 3, 32, 32)
 
 
 def test_transparent_reconstructions_have_the_guards_of_others(

@@ -17,9 +17,10 @@ from latentlab.errors import UsageError
 from latentlab.images.colors import RGB_TO_YIQ, to_yiq
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
+from latentlab.loaders.image_channels import to_rgb
 from latentlab.neighborhoods import SAMPLERS
 from latentlab.neighborhoods.amounts import Amount
-from latentlab.neighborhoods.base import Draws, Sampler, encoded_image
+from latentlab.neighborhoods.base import Draws, Sampler, encoded_image, is_encoded_with_alpha
 
 
 @SAMPLERS.register("augment")
@@ -82,7 +83,7 @@ class Augment(Sampler):
             raise UsageError("all ranges 0", "at least one factor that varies", "raise one range")
 
     def draw(self, vae: LatentVAE, latent: Latent, samples: int, generator: Generator) -> Draws:
-        pixels = encoded_image(latent, self.name).pixels
+        pixels = self._pixels(latent)
         factors = self.draw_factors(samples, generator)
         together = batch_size(vae, pixels.shape[1], pixels.shape[2])
         some = [
@@ -113,15 +114,23 @@ class Augment(Sampler):
         return found
 
     def render(self, latent: Latent, factors: Mapping[str, Tensor]) -> Tensor:
-        return change_image(encoded_image(latent, self.name).pixels, factors)
+        return to_rgb(change_image(self._pixels(latent), factors))
+
+    def _pixels(self, latent: Latent) -> Tensor:
+        """Return the image as it was encoded: (3, H, W), or (4, H, W) with its opacity."""
+        if is_encoded_with_alpha(latent) and latent.image is not None:
+            assert latent.image.rgba is not None
+            return latent.image.rgba
+        return encoded_image(latent, self.name).pixels
 
 
 def change_image(pixels: Tensor, factors: Mapping[str, Tensor]) -> Tensor:
-    """Return changed copies (b, 3, H, W), in [−1, 1], of one image (3, H, W).
+    """Return changed copies (b, C, H, W), in [−1, 1], of one image (C, H, W).
 
     Parameters
     ----------
-    pixels : Tensor, (3, H, W) in [−1, 1]
+    pixels : Tensor, (3, H, W) in [−1, 1], or (4, H, W) with the opacity, which moves and blurs as
+        the colors do and keeps its values otherwise
     factors : any of shift_x, shift_y (fractions of the width and height, positive to the right
         and down), rotation (degrees, positive counterclockwise), zoom, brightness, contrast,
         saturation (gains, 1 for no change), hue (degrees), blur (pixels); each (b,)
@@ -135,7 +144,9 @@ def change_image(pixels: Tensor, factors: Mapping[str, Tensor]) -> Tensor:
     images = blur(images, factors["blur"]) if "blur" in factors else images
     if factors.keys() & {"shift_x", "shift_y", "rotation", "zoom"}:
         images = _warp(images, factors)
-    return _recolor((images + 1) / 2, factors).clamp(0, 1) * 2 - 1
+    colors, opacity = images[:, :3], images[:, 3:]
+    changed = _recolor((colors + 1) / 2, factors).clamp(0, 1) * 2 - 1
+    return torch.cat([changed, opacity.clamp(-1, 1)], 1) if opacity.shape[1] else changed
 
 
 def _warp(images: Tensor, factors: Mapping[str, Tensor]) -> Tensor:

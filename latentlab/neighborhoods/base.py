@@ -139,6 +139,13 @@ def encoded_image(latent: Latent, sampler: str) -> Image:
     return latent.image
 
 
+def is_encoded_with_alpha(latent: Latent) -> bool:
+    """Return whether a latent is that of an image with its opacity, which is at hand."""
+    image = latent.image
+    transparent = image is not None and "transparency encoded" in image.preprocessing
+    return transparent and image is not None and image.rgba is not None
+
+
 def check_positive(name: str, value: float) -> None:
     """Raise UsageError unless an option is above zero and finite."""
     if not 0 < value < math.inf:
