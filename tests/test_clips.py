@@ -165,6 +165,32 @@ def test_a_clip_and_its_traversal_work_on_the_command_line(
     assert cli("traverse", *walk).code == 0
 
 
+WALKED = sorted((STRIDES | STILL).keys() - {"AutoencoderKLCosmos"})
+"""Its tiny model has statistics of two latents, the first of which is kept apart."""
+_QUICK = "AutoencoderKLWan", "AutoencoderVidTok"
+
+
+@pytest.mark.parametrize(
+    "family", [pytest.param(one, marks=() if one in _QUICK else pytest.mark.slow) for one in WALKED]
+)
+def test_every_latent_of_a_clip_is_walked_and_decoded_as_one_frame(
+    family: str, tmp_path: Path
+) -> None:
+    vae, _ = load(family, tmp_path)
+    frames = 3 * vae.time_stride + int(vae.first_frame_alone)
+    latents = latentlab.encode_clip(vae, save_clip(tmp_path / "clip.gif", frames))
+    hood = neighborhood(vae, latents[0], "frames", video=str(tmp_path / "clip.gif"))
+    assert hood.n_samples == 3
+    pca = latentlab.fit_pca(hood)
+    for latent in (latents[0], latents[-1]):
+        walk = latentlab.traverse(vae, latent, pca, n_components=1, steps=3)
+        with torch.no_grad():
+            own = vae.decode(latent.values[None]).clamp(-1, 1)[0].movedim(0, 2)
+        middle = walk.paths[0].frames[1].float() / 127.5 - 1
+        assert walk.paths[0].frames.shape == (3, 16, 16, 3)
+        torch.testing.assert_close(middle, own, atol=0.02, rtol=0)
+
+
 def test_models_of_one_frame_encode_each_by_itself(tmp_path: Path) -> None:
     of_images = latentlab.load_vae("linear", device="cpu")
     of_one_frame, _ = load("AutoencoderKLQwenImage21", tmp_path)
