@@ -28,9 +28,9 @@ from latentlab.measures.protocols import Protocol
 from latentlab.measures.running import Measured
 from latentlab.measures.tables import latex, markdown
 from latentlab.metrics.bootstrap import studentize_difference
-from latentlab.recipes import contrasting
+from latentlab.recipes import asking, contrasting
 from latentlab.recipes.contrasting import analyze_comparison, compare
-from latentlab.recipes.evaluating import Question
+from latentlab.recipes.evaluating import Question, analyze_metrics
 
 PLAIN = Protocol("plain", size=32)
 
@@ -182,8 +182,40 @@ def test_what_was_measured_is_not_recalled_for_other_contents(
     elif what == "labels":
         labels.write_text("a,2")
     else:
-        monkeypatch.setattr(contrasting, "library_versions", lambda: {"latentlab": "next"})
+        monkeypatch.setattr(asking, "library_versions", lambda: {"latentlab": "next"})
     assert again() == 0
+
+
+@pytest.mark.parametrize("command", ["compare", "metrics"])
+def test_a_model_is_resumed_where_it_was_interrupted(
+    command: str, photos: Path, tmp_path: Path
+) -> None:
+    question = Question(PLAIN, ("psnr", "ssim", "noise", "kl", "latents"))
+
+    def run(folder: Path, vae: Any, progress: Any = None) -> dict[str, Any]:
+        if command == "compare":
+            both = [known(Darker()), vae]
+            saved = analyze_comparison(both, photos, question, folder=folder, progress=progress)
+        else:
+            saved = analyze_metrics(vae, photos, question, folder=folder, progress=progress)
+        return {key: one for key, one in saved.facts.items() if key != "files"}
+
+    def stop(what: str, done: int, total: int) -> None:
+        # Batches have eight images: four are still to be measured.
+        if done == 9 and "darker" not in what and "(2)" in what + "(2)" * (command == "metrics"):
+            raise KeyboardInterrupt
+
+    whole = run(tmp_path / "whole", known(LinearVAE()))
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "out", known(LinearVAE()), stop)
+    (partial,) = (tmp_path / "out").glob("measuring*.jsonl")
+    with partial.open("a") as file:
+        file.write('{"metric": "psnr", "pa')  # as a killed process leaves it
+    again = known(LinearVAE())
+    assert run(tmp_path / "out", again) == whole
+    # One decode and five with noise of each image that was left, and the sheet's six.
+    assert again.decoded == 4 * 6 + 6 * (command == "compare")
+    assert not [*(tmp_path / "out").glob("measuring*.jsonl")]
 
 
 def test_weights_that_were_changed_are_measured_again(photos: Path, tmp_path: Path) -> None:

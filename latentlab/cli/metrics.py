@@ -94,7 +94,8 @@ def metrics(
 ) -> None:
     """Measure what a model loses, and what its latents are like.
 
-    The images of a folder are cropped and compared as a protocol says.
+    The images of a folder are cropped and compared as a protocol says. An interrupted run
+    continues with the same --out.
     """
     names = options.parse_names("--only", only) or []
     if images.suffix == ".npz":

@@ -68,7 +68,8 @@ def _copies(batch: Batch) -> list[Tensor]:
 
 def _variances(rows: Tensor) -> Tensor:
     """Return the variances (32,) along the components of centered rows, the largest first."""
-    return torch.linalg.eigvalsh(rows @ rows.T).flip(0).clamp_min(0) / (len(rows) - 1)
+    found: Tensor = torch.linalg.eigvalsh(rows @ rows.T).flip(0).clamp_min(0) / (len(rows) - 1)
+    return found
 
 
 def _dimensions(copies: list[Tensor]) -> dict[str, Tensor]:

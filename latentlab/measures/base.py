@@ -258,7 +258,13 @@ class ImageTally(Tally):
         self._error: LatentlabError | None = None
 
     def add(self, batch: Batch) -> None:
-        self.take(batch, self._measure.columns(batch))
+        measure = self._measure
+        if batch.memory is None:
+            self.take(batch, measure.columns(batch))
+            return
+        # The batch must not be part of what is remembered: its tensors would stay in memory.
+        kept = batch.memory.columns(measure.name, batch.paths, lambda: measure.columns(batch))
+        self.take(batch, kept)
 
     def take(self, batch: Batch, columns: Mapping[str, Tensor]) -> None:
         """Take the numbers of the images of a batch, as ``columns`` of the metric returns them."""

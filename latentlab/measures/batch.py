@@ -13,6 +13,7 @@ from torch import Tensor
 from latentlab.encoding.encoder import decode_each, encode_batch
 from latentlab.latents import Posterior
 from latentlab.loaders.base import LatentVAE
+from latentlab.measures.memory import ImageMemory
 from latentlab.measures.protocols import Protocol
 from latentlab.metrics.ssim import similarity
 
@@ -30,6 +31,7 @@ class Batch:
     images : Tensor, (b, 3, H, W) in [−1, 1]
     paths : of the images
     first : int, number of the first image among all
+    memory : ImageMemory, optional; of the numbers of single images
     """
 
     vae: LatentVAE
@@ -37,6 +39,7 @@ class Batch:
     images: Tensor
     paths: tuple[str, ...]
     first: int = 0
+    memory: ImageMemory | None = None
     _known: dict[Hashable, Pair] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -46,7 +49,8 @@ class Batch:
         """Return the first so many images as a batch, with what is already computed for them."""
         if count >= len(self):
             return self
-        found = Batch(self.vae, self.protocol, self.images[:count], self.paths[:count], self.first)
+        images, paths = self.images[:count], self.paths[:count]
+        found = Batch(self.vae, self.protocol, images, paths, self.first, self.memory)
         for name in ("latents", "decoded"):
             if name in vars(self):
                 setattr(found, name, getattr(self, name)[:count])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -89,7 +88,8 @@ class _RowsTally(Tally):
         for name, estimate in estimates.items():
             value = estimate(distances)
             ends = interval_of_log(value, errors[name], freedom) or (None, None)
-            values[name] = _warned(Value(value, *ends, **_counted(distances)))
+            low, high = ends
+            values[name] = _warned(Value(value, low, high, *_counted(distances)))
         values["participation_ratio"] = _spectral(rows)
         return Finished(values)
 
@@ -106,11 +106,11 @@ def _estimates() -> dict[str, Callable[[Array], float]]:
     return found | {f"mle_{k}": partial(_mle, k=k) for k in NEIGHBORS}
 
 
-def _counted(distances: Array) -> dict[str, Any]:
+def _counted(distances: Array) -> tuple[int, str]:
     """Return how many images count, and a note on those that do not."""
     duplicates = int((distances[:, 0] == 0).sum())
     note = f"{counted(duplicates)} with a duplicate left out" if duplicates else ""
-    return {"n": len(distances) - duplicates, "note": note}
+    return len(distances) - duplicates, note
 
 
 def _spectral(rows: Array) -> Value:
@@ -121,8 +121,8 @@ def _spectral(rows: Array) -> Value:
         _participation(gram[np.ix_(group != number, group != number)]) for number in range(GROUPS)
     ]
     value = _participation(gram)
-    ends = jackknife_interval(value, without) or (None, None)
-    return Value(value, *ends, n=len(rows))
+    low, high = jackknife_interval(value, without) or (None, None)
+    return Value(value, low, high, len(rows))
 
 
 def _warned(value: Value) -> Value:

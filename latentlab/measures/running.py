@@ -23,6 +23,7 @@ from latentlab.latents import Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.measures.base import Columns, Finished, Measure, Tally, Value
 from latentlab.measures.batch import Batch
+from latentlab.measures.memory import ImageMemory
 from latentlab.measures.protocols import Protocol
 from latentlab.store.opening import open_source
 from latentlab.store.preparing import Prepared, prepare_with
@@ -138,6 +139,7 @@ def measure_images(
     protocol: Protocol,
     *,
     total: int = 0,
+    memory: ImageMemory | None = None,
     progress: Progress | None = None,
 ) -> Measured:
     """Return what metrics find over images, in one pass and in flat memory.
@@ -152,6 +154,8 @@ def measure_images(
     measures : key → metric; values of a metric under another key than its name carry the key
     protocol : Protocol
     total : int, number of images, for progress
+    memory : ImageMemory, optional; of an earlier pass that was interrupted. Metrics must have their
+        own names then
     progress : called as ``progress("measuring", done, total)``
 
     Raises
@@ -159,7 +163,7 @@ def measure_images(
     ImageError : no image can be measured.
     LatentlabError : no metric can be computed.
     """
-    run = _Pass(vae, protocol, measures)
+    run = _Pass(vae, protocol, measures, memory)
     for done, image in enumerate(images, 1):
         run.take(image)
         if progress:
@@ -171,8 +175,14 @@ def measure_images(
 class _Pass:
     """The state of one pass: tallies, images of one shape that wait, and what was skipped."""
 
-    def __init__(self, vae: LatentVAE, protocol: Protocol, measures: Mapping[str, Measure]) -> None:
-        self.vae, self.protocol = vae, protocol
+    def __init__(
+        self,
+        vae: LatentVAE,
+        protocol: Protocol,
+        measures: Mapping[str, Measure],
+        memory: ImageMemory | None = None,
+    ) -> None:
+        self.vae, self.protocol, self.memory = vae, protocol, memory
         self.tallies: dict[str, tuple[Measure, Tally]] = {}
         self.paths: list[str] = []
         self.waiting: list[Prepared] = []
@@ -218,10 +228,11 @@ class _Pass:
         levels = np.stack([image.levels for image in images if image.levels is not None])
         pixels = from_uint8(torch.from_numpy(levels)).contiguous()
         paths = tuple(image.path for image in images)
-        batch = Batch(self.vae, self.protocol, pixels, paths, len(self.paths))
+        batch = Batch(self.vae, self.protocol, pixels, paths, len(self.paths), self.memory)
         # What fails here fails for the image, and before any metric has taken it.
         _ = batch.latents
-        if any("reconstructions" in one.needs for one, _ in self.tallies.values()):
+        known = self.memory is not None and self.memory.recalled.issuperset(paths)
+        if not known and any("reconstructions" in one.needs for one, _ in self.tallies.values()):
             _ = batch.decoded
         self.paths += paths
         for name, (measure, tally) in [*self.tallies.items()]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from latentlab.encoding.encoder import describe_model
-from latentlab.errors import LatentlabError, UsageError
+from latentlab.errors import UsageError, counted
 from latentlab.figures.canvas import write_figure
 from latentlab.figures.comparison import compose_reconstructions
 from latentlab.images.arrays import from_uint8, to_uint8
@@ -20,13 +18,12 @@ from latentlab.images.framing import frame_levels
 from latentlab.images.reading import save_png
 from latentlab.latents import Progress
 from latentlab.loaders.base import LatentVAE
-from latentlab.loaders.in_memory import hash_tensors
-from latentlab.machine.files import sha256_of_file
-from latentlab.machine.versions import library_versions
 from latentlab.measures.batch import Batch
 from latentlab.measures.comparison import Comparison, names_of
+from latentlab.measures.memory import ImageMemory
 from latentlab.measures.protocols import DEFAULT_PROTOCOL, Protocol, find_protocol
 from latentlab.measures.running import Measured
+from latentlab.recipes.asking import describe_asked, hash_of_images
 from latentlab.recipes.evaluating import Question, ask
 from latentlab.recipes.sampling import Say, be_silent
 from latentlab.results.comparisons import (
@@ -98,9 +95,9 @@ def _compare(
     multiple = math.lcm(*(vae.spec.multiple for vae in vaes))
     names = names_of([vae.spec.name for vae in vaes])
     found: list[Measured] = []
-    listing = _listing(images, question) if folder else ""
+    listing = hash_of_images(images, question.n_images) if folder else ""
     for number, (vae, name) in enumerate(zip(vaes, names, strict=True), 1):
-        asked = _asked(vae, question, multiple, listing)
+        asked = describe_asked(vae, question.facts(), multiple=multiple, images=listing)
         # Without a checksum of its weights nobody can tell whether it is the same model.
         path = folder / f"measured-{number}.json" if folder and vae.origin.sha256 else None
         if folder and not path:
@@ -110,9 +107,14 @@ def _compare(
             say(f"{name}: measured before, {path}")
         else:
             tell = _about(name, progress)
-            known = ask(vae, images, question, multiple=multiple, progress=tell)
-            if path:
+            unfinished = path.with_name(f"measuring-{number}.jsonl") if path else None
+            memory = ImageMemory(unfinished, asked) if unfinished else None
+            if memory and memory.recalled:
+                say(f"{name}: resumed, {counted(len(memory.recalled))} measured before")
+            known = ask(vae, images, question, multiple=multiple, memory=memory, progress=tell)
+            if path and memory:
                 keep_measured(known, path, asked)
+                memory.forget()
         found.append(known)
     return Comparison(names, tuple(found))
 
@@ -121,51 +123,6 @@ def _about(name: str, progress: Progress | None) -> Progress | None:
     if progress is None:
         return None
     return lambda what, done, total: progress(f"{what} {name}", done, total)
-
-
-def _asked(vae: LatentVAE, question: Question, multiple: int, listing: str) -> dict[str, Any]:
-    """Return everything that the numbers of one model depend on."""
-    return {
-        "latentlab": library_versions()["latentlab"],
-        "model": describe_model(vae),
-        "weights": _checksum(vae),
-        "tiles": [vae.tiling["tile"], vae.tiling["overlap"]] if vae.tiling else None,
-        "protocol": question.protocol.facts(),
-        "only": list(question.only),
-        "options": {
-            name: {key: _with_content(value) for key, value in given.items()}
-            for name, given in (question.options or {}).items()
-        },
-        "multiple": multiple,
-        "images": listing,
-    }
-
-
-def _checksum(vae: LatentVAE) -> str:
-    """Return the checksum of a model's weights as they are now; empty for one without layers."""
-    module = getattr(vae, "module", None)
-    return hash_tensors(module.state_dict()) if isinstance(module, torch.nn.Module) else ""
-
-
-def _with_content(option: Any) -> Any:
-    """Return an option; with the SHA-256 of the file if it names one."""
-    if isinstance(option, str | Path) and Path(option).is_file():
-        return {"file": str(option), "sha256": sha256_of_file(option)}
-    return option
-
-
-def _listing(images: Path, question: Question) -> str:
-    """Return the SHA-256 of the names and the contents of the images."""
-    digest = hashlib.sha256()
-    source = open_source(images)
-    for entry in islice(source.entries(), question.n_images or None):
-        try:
-            content = hashlib.sha256(source.read(entry.path)).hexdigest()
-        except (OSError, LatentlabError) as error:
-            # It is skipped with this reason where it is measured.
-            content = str(error)
-        digest.update(f"{entry.path}\0{content}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
 
 
 def analyze_comparison(
@@ -183,7 +140,7 @@ def analyze_comparison(
     """Compare models and save it: ``latentlab compare``.
 
     Parameters and errors as for :func:`compare`. What is measured of each model is kept in the
-    folder, so that an interrupted comparison continues with the next model.
+    folder, so that an interrupted comparison continues where it was.
     """
     say(question.protocol.describe())
     folder = folder or create_run(images.resolve().name, "compared")

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from latentlab.encoding.encoder import describe_model
-from latentlab.errors import LatentlabError, UsageError
+from latentlab.errors import LatentlabError, UsageError, counted
 from latentlab.latents import Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.tiles import describe_tiles
 from latentlab.measures import MEASURES
 from latentlab.measures.base import NEEDS, Measure
+from latentlab.measures.memory import ImageMemory
 from latentlab.measures.protocols import DEFAULT_PROTOCOL, PROTOCOLS, Protocol, find_protocol
 from latentlab.measures.reconstruction import PSNR, SSIM
 from latentlab.measures.running import Measured, measure_images, read_framed
+from latentlab.recipes.asking import describe_asked, hash_of_images
 from latentlab.recipes.sampling import Say, be_silent
 from latentlab.results.folders import Saved, create_run
 from latentlab.results.measures import save_measured
@@ -43,6 +45,14 @@ class Question:
     only: Sequence[str] = ()
     n_images: int = 0
     options: Mapping[str, Mapping[str, Any]] | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Return the protocol, the names of metrics and their options."""
+        return {
+            "protocol": self.protocol.facts(),
+            "only": list(self.only),
+            "options": dict(self.options or {}),
+        }
 
     def measures(self, vae: LatentVAE) -> tuple[dict[str, Measure], dict[str, str]]:
         """Return name → metric, and name → why it is left out.
@@ -120,6 +130,7 @@ def ask(
     question: Question,
     *,
     multiple: int = 0,
+    memory: ImageMemory | None = None,
     progress: Progress | None = None,
 ) -> Measured:
     """Return the metrics of a question; parameters and errors as for :func:`measure`.
@@ -127,6 +138,7 @@ def ask(
     Parameters
     ----------
     multiple : int; sides are multiples of this; 0 for what the model takes
+    memory : ImageMemory, optional; of an earlier pass that was interrupted
     """
     measures, left_out = question.measures(vae)
     if not measures:
@@ -142,6 +154,7 @@ def ask(
         measures,
         question.protocol,
         total=total,
+        memory=memory,
         progress=progress,
     )
     return replace(found, skipped_metrics={**left_out, **found.skipped_metrics})
@@ -248,19 +261,30 @@ def analyze_metrics(
 ) -> Saved:
     """Measure a model and save it: ``latentlab metrics``.
 
-    Parameters and errors as for :func:`measure`.
+    Parameters and errors as for :func:`measure`. An interrupted run continues with the same
+    folder.
     """
     say(question.protocol.describe())
-    found = ask(vae, images, question, progress=progress)
+    resumed = folder is not None and bool(vae.origin.sha256)
+    folder = folder or create_run(images.resolve().name, vae.spec.name)
+    memory = None
+    if resumed:
+        listing = hash_of_images(images, question.n_images)
+        asked = describe_asked(vae, question.facts(), multiple=0, images=listing)
+        memory = ImageMemory(folder / "measuring.jsonl", asked)
+        if memory.recalled:
+            say(f"resumed: {counted(len(memory.recalled))} measured before")
+    found = ask(vae, images, question, memory=memory, progress=progress)
     run = {
         "command_line": command_line,
         "model": describe_model(vae),
         **describe_tiles(vae),
         "images": str(images),
     }
-    folder = folder or create_run(images.resolve().name, vae.spec.name)
     # Saved before the spread, which takes several times as long and may be interrupted.
     saved = save_measured(found, folder, facts=found.facts(), run=run)
+    if memory:
+        memory.forget()
     if not with_spread:
         return saved
     rows = spread(
