@@ -40,8 +40,9 @@ def test_whole_suite_on_tiny_sizes(tmp_path: Path, capsys: pytest.CaptureFixture
     save_halves(tiny_taesd(), tmp_path)
     markdown, figures = tmp_path / "docs" / "figures.md", tmp_path / "docs" / "figures.json"
     arguments = f"--quick --rounds 1 --shapes 24x96 --null-shapes 24x400 --no-memory --size 32 \
-        --samples 4 --steps 3 --photos 3 --counts 5,40 --rank-photos 3 --stream-shape 600x32 \
-        --stream-growing 200x16,800x16 --flux-sizes 32 --latents 40 --device cpu \
+        --samples 4 --steps 3 --photos 3 --counts 5,40 --rank-photos 3 --metric-photos 2,3 \
+        --stream-shape 600x32 --stream-growing 200x16,800x16 --flux-sizes 32 --latents 40 \
+        --device cpu \
         --model {tmp_path} --markdown {markdown}"
     load_main().main(arguments.split())
     report = json.loads(figures.read_text())["sections"]
@@ -68,6 +69,11 @@ def test_whole_suite_on_tiny_sizes(tmp_path: Path, capsys: pytest.CaptureFixture
         assert found["store"]["throughput"]["pictures"] == 3
         assert 0 < found["store"]["throughput"]["ratio"] < 1.5
         assert found["ranks"]["pictures"] == 3
+    if "skipped" not in found["metrics"]:
+        first, each = found["metrics"]["rows"]
+        assert (first["photos"], each["encodes"], each["decodes"]) == (2, 3, 3)
+        assert first["encodes"] > 2 * 9
+        assert 0 < found["metrics"]["whole"]["cpu_ratio"] < 20
     check_new_sections(found)
     text = markdown.read_text()
     assert "| figure | measured | bound | kept |" in text
