@@ -15,7 +15,7 @@ from running import FRESH, Say
 from latentlab.machine.files import write_bytes
 
 NAME = "seconds.json"
-_LONG = 5.0  # seconds
+_LONG = 15.0  # seconds
 
 
 @dataclass(frozen=True)
