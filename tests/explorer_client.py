@@ -48,8 +48,10 @@ class Page:
             if found["type"] == kind and all(found.get(key) == fields[key] for key in fields):
                 return found
 
-    def listen_for_ever(self) -> None:
-        """Receive until the server ends the connection, which raises ConnectionClosed."""
+    def send_and_listen(self, *frames: bytes) -> None:
+        """Send and receive until the server ends the connection, which raises ConnectionClosed."""
+        for frame in frames:
+            self.socket.send(frame)
         while True:
             self.receive()
 

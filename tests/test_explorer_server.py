@@ -422,10 +422,8 @@ def test_a_gigabyte_is_refused_before_it_is_sent(explorer: Explorer) -> None:
         except OSError:
             pass
     assert sent < 1 << 26
-    with page_of(explorer) as page:
-        page.socket.send(bytes(LARGEST_FRAME + 1))
-        with pytest.raises(ConnectionClosed):
-            page.listen_for_ever()
+    with page_of(explorer) as page, pytest.raises(ConnectionClosed):
+        page.send_and_listen(bytes(LARGEST_FRAME + 1))
     assert is_alive(explorer)
 
 
@@ -482,10 +480,8 @@ def test_a_page_that_sends_nonsense_is_told_so_and_dropped_in_the_end(explorer: 
         assert "JSON" in page.wait_for("problem")["text"]
         page.show(1)
         assert page.wait_for("frame")["id"] == 1
-        for _ in range(30):
-            page.socket.send(b"\xff" * 8)
         with pytest.raises(ConnectionClosed):
-            page.listen_for_ever()
+            page.send_and_listen(*[b"\xff" * 8] * 30)
     assert is_alive(explorer)
 
 
@@ -498,7 +494,7 @@ def test_raw_bytes_in_place_of_requests_and_frames_do_no_harm(explorer: Explorer
         with page_of(explorer) as page:
             page.socket.socket.sendall(rng.bytes(300))
             with pytest.raises(ConnectionClosed):
-                page.listen_for_ever()
+                page.send_and_listen()
     assert is_alive(explorer)
 
 

@@ -25,7 +25,7 @@ from latentlab.recipes.sampling import SamplingPlan, draw_neighborhood
 if TYPE_CHECKING:
     from latentlab.components.pca import PCA
     from latentlab.explorer.subjects import Subject
-    from latentlab.latents import Directions, Neighborhood, Progress
+    from latentlab.latents import Directions, Neighborhood, Progress, Sampling
 
 USUAL_SAMPLES = 64
 """Samples where a page asks for no number: enough for a first look, in seconds instead of minutes.
@@ -64,18 +64,17 @@ class Fitted:
     Parameters
     ----------
     plan : Plan
-    neighborhood : Neighborhood
+    sampling : Sampling, how the samples were drawn; they themselves are not kept
     pca : PCA of the neighborhood
     directions : Directions by the plan's finder
     reliability : for each direction how well it is found again, see
         :func:`latentlab.directions.reliability.split_half_reliability`; None if that says nothing
     judgment : Judgment, once null models were drawn
-    left_out : null → why it was not drawn
     complete : bool, whether nothing more follows
     """
 
     plan: Plan
-    neighborhood: Neighborhood
+    sampling: Sampling
     pca: PCA
     directions: Directions
     reliability: tuple[float, ...] | None = None
@@ -87,10 +86,10 @@ class Fitted:
         found, judged = self.directions, self.judgment
         return {
             "plan": self.plan.describe(),
-            "n_samples": self.neighborhood.n_samples,
-            "n_features": self.neighborhood.n_features,
+            "n_samples": self.pca.spectrum.n_samples,
+            "n_features": self.pca.spectrum.n_features,
             "about": found.basis or found.finder,
-            "statement": self.neighborhood.statement,
+            "statement": self.sampling.statement,
             "notes": list(found.notes),
             "unit": found.step_unit,
             "strength_name": found.strength_name,
@@ -186,9 +185,9 @@ def fit_in_stages(
     how: dict[str, Any] = {"finder": plan.finder, "seed": plan.seed, "progress": progress}
     directions = search_directions(vae, latent, hood, **how)
     reliability = split_half_reliability(vae, latent, hood, directions, plan.finder, seed=plan.seed)
-    found = Fitted(plan, hood, fit_pca(hood), directions, reliability)
+    found = Fitted(plan, hood.sampling, fit_pca(hood), directions, reliability)
     yield found
-    judgment = _judge(found, progress)
+    judgment = _judge(hood, found, progress)
     found = replace(found, judgment=judgment, complete=not labels)
     yield found
     if labels:
@@ -205,8 +204,8 @@ def _usual_samples(neighborhood: str) -> int | None:
     return USUAL_SAMPLES if SAMPLERS[neighborhood].whole else None
 
 
-def _judge(found: Fitted, progress: Progress) -> Judgment | None:
-    hood, spectrum = found.neighborhood, found.pca.spectrum
+def _judge(hood: Neighborhood, found: Fitted, progress: Progress) -> Judgment | None:
+    spectrum = found.pca.spectrum
     progress("drawing null models", 0, 1)
     nulls, left_out = affordable_nulls(hood, spectrum, seconds=_SECONDS_OF_NULLS)
     how: dict[str, Any] = {"seed": found.plan.seed, "left_out": left_out, "progress": progress}

@@ -48,7 +48,7 @@ def _start(state: State) -> list[str]:
 
 
 def _search(fit: Fitted) -> list[str]:
-    plan, sampling = fit.plan, fit.neighborhood.sampling
+    plan, sampling = fit.plan, fit.sampling
     region = f", region={plan.region}" if plan.region else ""
     drawn = f"n_samples={sampling.n_samples}, seed={plan.seed}{region}"
     return [

@@ -48,7 +48,7 @@ class Session:
         self.scene: Scene | None = None
         self.others: tuple[Subject, ...] = ()
         self.key = START
-        self.given: protocol.Picture | None = None
+        self._next_key = START
         self.painter = Painter(
             studio, lambda: (self.scene, self.others), self._send, self._complain
         )
@@ -103,10 +103,9 @@ class Session:
             case protocol.Show():
                 self.painter.ask(message)
             case protocol.Fit():
-                given = self.scene.subjects if self.scene else self.given
-                self._follow(self.studio.explore(self.key, Plan(**vars(message)), given))
+                given = self.scene.subjects if self.scene else None
+                self._follow(self.studio.explore(self.key, Plan(**vars(message)), given), self.key)
             case protocol.Restart():
-                self.key, self.given, self.others = START, None, ()
                 self._follow(self.studio.explore())
             case protocol.Cancel():
                 self._leave()
@@ -128,8 +127,8 @@ class Session:
 
             self._run(Job(read, self.studio.working), "other")
             return
-        self.key, self.given = key_of(picture), picture
-        self._follow(self.studio.explore(self.key, None, picture))
+        key = key_of(picture)
+        self._follow(self.studio.explore(key, None, picture), key)
 
     def _record(self, asked: protocol.Record) -> None:
         scene, others = self.scene, self.others
@@ -143,8 +142,9 @@ class Session:
 
     # Long work
 
-    def _follow(self, job: Job[Scene]) -> None:
-        """Show the stages of a job instead of those of the last."""
+    def _follow(self, job: Job[Scene], key: str = START) -> None:
+        """Show the stages of a job, on the image of a key, instead of those of the last."""
+        self._next_key = key
         if self._job is not None and self._job is not job:
             self._job.leave(self._hear)
         self._job = job
@@ -217,7 +217,7 @@ class Session:
     async def _show(self, scene: Scene) -> None:
         known = self.scene is not None and self.scene.subjects == scene.subjects
         if not known:
-            self.others = ()
+            self.others, self.key = (), self._next_key
         self.scene = scene
         if known:
             await self._say({"type": "fits", "scene": scene.header()})

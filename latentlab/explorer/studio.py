@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_KEPT_JOBS = 8
+_KEPT_JOBS = 4
 START = "start"
 """The key of the image that the server was started with."""
 
@@ -33,7 +33,7 @@ START = "start"
 class Studio:
     """The models and threads that the pages of one server share.
 
-    Images are decoded in one thread, so that pages take turns, and long work runs in two others.
+    Images are decoded in one thread, so that pages take turns, and long work runs in three others.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Studio:
         self.size = size
         self.plan = plan or Plan()
         self.painting = ThreadPoolExecutor(1, "latentlab-decode")
-        self.working = ThreadPoolExecutor(2, "latentlab-work")
+        self.working = ThreadPoolExecutor(3, "latentlab-work")
         self.map = map
         self._map_job: Job[bytes] | None = None
         self._jobs: OrderedDict[tuple[str, Plan], Job[Scene]] = OrderedDict()

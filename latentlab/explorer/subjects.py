@@ -72,6 +72,7 @@ class Subject:
             "latent": {
                 "shape": list(values.shape),
                 "stride": self.vae.spec.stride,
+                "grid": self.vae.spec.has_grid,
                 "std": float(values.std()),
                 "limits": self.channels[1],
             },

@@ -41,7 +41,8 @@
  *         other: {name, picture: ImageBitmap} | null}
  *        fits is empty until directions are found; then one a model
  * Model  {name, title, size: [w, h], native: [w, h] | null, psnr: number | null, preprocessing,
- *         latent: {shape: [C, h, w], stride, std, limits: number[]},
+ *         latent: {shape: [C, h, w], stride, grid, std, limits: number[]},
+ *         grid says whether cells have a place on the image.
  *         pictures: {image, reconstruction, latent, channels: ImageBitmap}}
  *        psnr null: nothing was lost. channels: one below the other, C·h high; limits[c] is white,
  *        −limits[c] black.

@@ -43,6 +43,7 @@ class Tools {
     if (this.#overlay.parentElement !== frame) frame.append(this.#overlay);
     const [width, height] = scene.models[0].size;
     if (this.#overlay.width !== 2 * width) Object.assign(this.#overlay, { width: 2 * width, height: 2 * height });
+    find("tools").hidden = !scene.models[0].latent.grid; // tokens have no place on the image
     this.#options.take(scene);
     this.#buttons.get("paint").disabled = !scene.fits.length;
     this.#draw();
@@ -173,7 +174,7 @@ function rectangle(first, last, { size: [width, height], latent: { stride } }) {
 function optionsOf(page, changed) {
   const direction = make("select", { id: "brush-direction" });
   const amount = slider("brush-amount", -4, 4, 0.25, 2, (value) => `${signed(value)} steps`);
-  const radius = slider("brush-radius", 0.02, 0.5, 0.01, 0.12, (value) => `${Math.round(100 * value)} % of the longer side`);
+  const radius = slider("brush-radius", 0.02, 0.5, 0.01, 0.12, (value) => `${Math.round(100 * value)} %`);
   radius.input.addEventListener("input", changed);
   const undo = button("Undo stroke", () => page.state.set({ strokes: page.state.strokes.slice(0, -1) }, "paint"));
   const clear = button("Remove all", () => page.state.set({ strokes: [] }, "paint"));
@@ -182,7 +183,7 @@ function optionsOf(page, changed) {
     { className: "brush" },
     labeled("Along", direction),
     labeled("Amount", amount.input, amount.output),
-    labeled("Size", radius.input, radius.output),
+    labeled("Radius", radius.input, radius.output),
     make("div", { className: "buttons" }, undo, clear),
   );
   const told = make("span", { className: "help" });

@@ -102,7 +102,7 @@ function originalsOf(model, index, several) {
   canvases[2].getContext("2d").putImageData(lost.colors, 0, 0);
   const psnr = model.psnr === null ? "nothing lost" : `${model.psnr.toFixed(2)} dB`;
   const texts = ["image", "reconstruction", "difference"];
-  const told = [model.size.join(" × "), psnr, `brightest ${percent(lost.limit)}`];
+  const told = [model.size.join(" × "), psnr, `scale to ${percent(lost.limit)}`];
   return canvases.flatMap((canvas, k) =>
     index && !k
       ? []
@@ -129,5 +129,5 @@ function canvasOf(model, label) {
 function drawHeat(view, { colors, mean, limit }) {
   view.heat.getContext("2d").putImageData(colors, 0, 0);
   const still = mean === 0;
-  view.told.textContent = still ? "nothing yet" : `mean ${percent(mean)}, brightest ${percent(limit)}`;
+  view.told.textContent = still ? "nothing yet" : `mean ${percent(mean)}, scale to ${percent(limit)}`;
 }
