@@ -90,6 +90,11 @@ def test_runs_that_print_nothing_are_counted_and_not_repeated(
     assert (found.cells["coin"]["heads"].runs, found.runs("coin")) == (10, 40)
     text = calibration.page.to_markdown({"coin": claim}, {"coin": found})
     assert "| 10 of 40 |" in text
+    silent = claims.Cell("silence", claims.COVERAGE, lambda _: {}, runs=3)
+    claim = claims.Claim("coin", "heads", "a fair coin", "never", (silent,))
+    found = calibration.running.measure(claim, None, quick=False, jobs=1, say=lambda _: None)
+    text = calibration.page.to_markdown({"coin": claim}, {"coin": found})
+    assert "| silence | nothing is printed | – | 0 of 3 | – |" in text
 
 
 def test_only_cells_that_match_are_measured(calibration: SimpleNamespace, coin: Any) -> None:

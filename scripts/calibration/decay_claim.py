@@ -40,8 +40,8 @@ CLAIM = Claim(
     name="decay",
     says="from rank 1 to 32, λ_k falls as k^−0.98 (0.91–1.05)",
     assumes="a power law over the stated ranks",
-    breaks="spectra so flat that few ranks can be corrected: "
-    "nothing is said where fewer than twelve, which takes 95 samples",
+    breaks="spectra so flat that few ranks can be corrected: nothing is said where fewer than "
+    "twelve, which takes 95 samples, and seldom with so few of heavy tails or in a sequence",
     cells=(
         *(
             Cell(

@@ -90,6 +90,10 @@ def _table_of_cells(claim: Claim, found: Measured) -> str:
         kept = "–" if bounds is None else _bound_in_words(bounds, tally)
         what = f"{_MEASURED[cell.kind]}: {figure}"
         rows.append([cell.name, what, value, _runs(tally, found.runs(cell.name)), kept])
+    for cell in claim.cells:
+        if found.runs(cell.name) and not found.cells.get(cell.name):
+            silent = f"0 of {found.runs(cell.name)}"
+            rows.append([cell.name, "nothing is printed", "–", silent, "–"])
     if not rows:
         return "Not measured yet."
     return _table(("setting", "measured", "rate", "runs", "bound"), rows)
