@@ -434,3 +434,52 @@ def test_two_models_are_moved_together(browser: Browser) -> None:
     correlation = np.corrcoef(*changes)[0, 1]
     assert match["correlations"][0] > 0.8
     assert correlation > 0.5
+
+
+@pytest.fixture(scope="module")
+def mapped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Explorer]:
+    """Return a running explorer of a store of a few dozen images."""
+    root = tmp_path_factory.mktemp("store")
+    (root / "images").mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(40):
+        content = png_of(np.broadcast_to(rng.integers(0, 256, 3), (32, 32, 3)))
+        (root / "images" / f"{index:02d}.png").write_bytes(content)
+    vae = latentlab.load_vae("linear")
+    latentlab.encode_folder(vae, root / "images", root / "store", size=32, workers=0)
+    how: dict[str, Any] = {"neighborhood": "tokens", "port": 0, "browser": False}
+    with explore(vae, root / "store", images=root / "images", **how) as running:
+        yield running
+
+
+def test_a_map_leads_to_an_image(browser: Browser, mapped: Explorer) -> None:
+    open_page(browser, mapped.address)
+    browser.run("while (!latentlab.map.sheets) await new Promise((go) => setTimeout(go, 20));")
+    assert browser.run(TEXT, "map-title") == "Map of 40 images"
+    browser.press("#map-canvas", "\ue014\ue015")  # arrow right, then down
+    name = browser.run(TEXT, "map-readout")
+    assert name.endswith(".png")
+    count = "return document.querySelectorAll('#map-neighbors canvas').length"
+    assert browser.run(count) == 6
+    browser.press("#map-canvas", "\ue007")  # enter
+    browser.run(NAMED, name.removesuffix(".png"))
+    assert browser.run(TEXT, "headline") == f"{name.removesuffix('.png')} in linear"
+    assert browser.logs("browser") == []
+
+
+def test_a_map_is_moved_and_enlarged_by_hand(browser: Browser, mapped: Explorer) -> None:
+    open_page(browser, mapped.address)
+    browser.run("while (!latentlab.map.sheets) await new Promise((go) => setTimeout(go, 20));")
+    browser.run("await new Promise(requestAnimationFrame);")
+    before = pixels_of(browser, "#map-canvas")
+    assert len(np.unique(before.reshape(-1, 3), axis=0)) > 20  # pictures, not dots alone
+    drag(browser, "#map-canvas", (0.5, 0.5), (0.55, 0.5), (0.6, 0.5))
+    browser.run("await new Promise(requestAnimationFrame);" * 2)
+    moved = pixels_of(browser, "#map-canvas")
+    shift = round(0.1 * before.shape[1])
+    same = (moved[:, shift + 60 : -60] == before[:, 60 : -shift - 60]).mean()
+    assert same > 0.95
+    browser.click("#map-fit")
+    browser.click("#map-in")
+    browser.run("await new Promise(requestAnimationFrame);" * 2)
+    assert (pixels_of(browser, "#map-canvas") != before).any(2).mean() > 0.01

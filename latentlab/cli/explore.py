@@ -91,10 +91,11 @@ def explore(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Move through the latent space around an image, with sliders in the browser.
+    """Move through the latent space around an image by hand.
 
-    Serves a page on this machine only. Without --size, an image is shrunk if a side is above 256
-    pixels (512 on a GPU), so that it can follow a hand; without --samples, 64 are drawn.
+    Serves a page with sliders on this machine only. Without --size, an image is shrunk if a side
+    is above 256 pixels (512 on a GPU), so that it can follow a hand; without --samples, 64 are
+    drawn.
     """
     from latentlab.store.opening import is_store
 

@@ -6,13 +6,14 @@ change take as long again, so they follow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latentlab.chance.nulls.isotropic import noise_nulls
 from latentlab.chance.verdict import Judgment, affordable_nulls, judge
 from latentlab.components.fitting import fit_pca
 from latentlab.directions.finding import search_directions
@@ -23,6 +24,7 @@ from latentlab.neighborhoods.sampling import resample
 from latentlab.recipes.sampling import SamplingPlan, draw_neighborhood
 
 if TYPE_CHECKING:
+    from latentlab.chance.nulls.base import Null
     from latentlab.components.pca import PCA
     from latentlab.explorer.subjects import Subject
     from latentlab.latents import Directions, Neighborhood, Progress, Sampling
@@ -111,6 +113,10 @@ class Fitted:
             "step": float(found.step_lengths[k]),
         }
 
+    @property
+    def _nulls(self) -> Sequence[Null]:
+        return self.judgment.nulls if self.judgment else noise_nulls(self.pca.spectrum)
+
     @cached_property
     def spectrum(self) -> dict[str, Any]:
         """Return the curve and the eigenvalues, with those of null models, at a few ranks."""
@@ -123,7 +129,7 @@ class Fitted:
             "eigenvalues": _at(spectrum.explained_variance, places),
             "interval": [_at(end, places) for end in interval] if interval else None,
             "total": spectrum.total_variance,
-            "nulls": [_describe_null(null, places) for null in self.pca._nulls(judged)],
+            "nulls": [_describe_null(null, places) for null in self._nulls],
             "threshold": list(judged.threshold) if judged and judged.threshold else None,
             "summary": {
                 name: value
@@ -144,7 +150,7 @@ def _at(values: Any, places: list[int]) -> list[float]:
     return [float(f"{array[place]:.6g}") for place in places if place < len(array)]
 
 
-def _describe_null(null: Any, places: list[int]) -> dict[str, Any]:
+def _describe_null(null: Null, places: list[int]) -> dict[str, Any]:
     curve, eigenvalues = null.curve_band(), null.eigenvalue_band()
 
     def ends(band: Any) -> list[list[float]] | None:

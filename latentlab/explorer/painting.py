@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from latentlab.explorer.pictures import to_jpeg, to_png
 from latentlab.explorer.protocol import Show, pack
@@ -105,9 +105,3 @@ class Painter:
         images = scene.decode(show.state, others)
         painted = Painted(show.id, images, round(time.perf_counter() - begun, 4))
         return painted, painted.frame(exact=False)
-
-
-def describe_progress(value: tuple[str, int, int]) -> Mapping[str, Any]:
-    """Return a message on the progress of long work."""
-    what, done, total = value
-    return {"type": "progress", "what": what, "done": done, "total": total}

@@ -12,7 +12,7 @@ from latentlab.errors import LatentlabError
 from latentlab.explorer import protocol
 from latentlab.explorer.fits import Plan
 from latentlab.explorer.jobs import Job, explain_failure
-from latentlab.explorer.painting import Painter, describe_progress
+from latentlab.explorer.painting import Painter
 from latentlab.explorer.protocol import pack, read_frame, read_text, to_json
 from latentlab.explorer.recording import record_walk
 from latentlab.explorer.reproducing import python_code
@@ -202,7 +202,8 @@ class Session:
             case "file":
                 await self._send(pack({"type": "file"}, [value]))
             case "progress":
-                await self._say(describe_progress(value))
+                what, done, total = value
+                await self._say({"type": kind, "what": what, "done": done, "total": total})
             case "failed":
                 await self._complain(value)
                 await self._say({"type": "idle"})

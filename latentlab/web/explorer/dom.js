@@ -15,6 +15,16 @@ export function make(name, properties = {}, ...children) {
   return element;
 }
 
+/** Return an input with its label. */
+export function field(text, input) {
+  return make("label", { className: "field", htmlFor: input.id }, make("span", { textContent: text }), input);
+}
+
+/** Return a text that begins with a capital. */
+export function capital(text) {
+  return text && text[0].toUpperCase() + text.slice(1);
+}
+
 /** Return an amount with its sign, such as "+1.25" or "−0.5"; 0 has none. */
 export function signed(value, digits = 2) {
   const text = Math.abs(value).toFixed(digits);
@@ -51,10 +61,10 @@ export function drawBitmap(canvas, image) {
   canvas.getContext("2d").drawImage(image, 0, 0);
 }
 
-/** Return the pixels of a bitmap, or of a part of it. */
-export function pixelsOf(image, x = 0, y = 0, width = image.width, height = image.height) {
-  const canvas = new OffscreenCanvas(width, height);
+/** Return the pixels of a bitmap. */
+export function pixelsOf(image) {
+  const canvas = new OffscreenCanvas(image.width, image.height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(image, x, y, width, height, 0, 0, width, height);
-  return context.getImageData(0, 0, width, height);
+  context.drawImage(image, 0, 0);
+  return context.getImageData(0, 0, image.width, image.height);
 }

@@ -1,7 +1,6 @@
 /** Neighborhood and finder, and the long work of searching again. */
 
-import { find, make } from "./dom.js";
-import { field } from "./sharing.js";
+import { capital, field, find, make } from "./dom.js";
 
 /** Build the form and the progress of long work; return what takes scenes. */
 export function buildSetup(page) {
@@ -97,8 +96,4 @@ function showProgress(progress) {
   find("working-what").textContent = total > 1 ? `${capital(what)}: ${done} of ${total}` : `${capital(what)}…`;
   if (total > 1) Object.assign(bar, { max: total, value: done });
   else bar.removeAttribute("value");
-}
-
-function capital(text) {
-  return text && text[0].toUpperCase() + text.slice(1);
 }

@@ -1,6 +1,6 @@
 /** The link, the Python, and the file of a walk. */
 
-import { find, make } from "./dom.js";
+import { field, find, make } from "./dom.js";
 import { fromHash, toHash } from "./link.js";
 
 const SETTLED = 300; // milliseconds without a change after which the address follows
@@ -135,10 +135,6 @@ function buildRecord(page) {
     button.disabled = !fit;
   };
   return { take };
-}
-
-export function field(text, input) {
-  return make("label", { className: "field", htmlFor: input.id }, make("span", { textContent: text }), input);
 }
 
 function download(name, blob) {

@@ -27,7 +27,7 @@ export function buildSliders(page) {
     }
     shown = fit;
     const scale = strengthScale(fit);
-    rows.forEach((row, k) => row.tell(fit.directions[k], scale, scene, k));
+    rows.forEach((row, k) => row.tell(fit.directions[k], scale, scene));
     refresh();
   };
   return { take };
