@@ -131,3 +131,19 @@ def test_the_command_scores_sprites_and_images(
     assert facts["protocol"]["source"] == ("sprites" if subject == "sprites" else "augment")
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert run["metrics"]["model"]["name"] == "linear"
+
+
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        ("sprites --protocol native --spread", "--protocol, --spread"),
+        ("sample:flower --labels folders", "--labels"),
+        ("mine.npz --size 64 -m linear", "--size, --model"),
+        (". --codes channels", "--codes"),
+    ],
+)
+def test_options_without_an_effect_are_refused(cli: CommandLine, line: str, refused: str) -> None:
+    failed = cli("metrics", *line.split())
+    assert failed.code == 2
+    named = failed.error.split(" with ")[0].removeprefix("error: Got ").split(", ")
+    assert sorted(named) == sorted(refused.split(", ")), failed.error

@@ -18,7 +18,7 @@ from latentlab.cli.grouping import grouped
 from latentlab.cli.inputs import check_source
 from latentlab.cli.machine import Machine, say_tiling
 from latentlab.cli.options import Output
-from latentlab.errors import counted
+from latentlab.errors import UsageError, counted
 from latentlab.images.examples import PREFIX
 from latentlab.measures import MEASURES
 
@@ -45,6 +45,9 @@ Size = Annotated[
     typer.Option(min=8, metavar="PIXELS", help="Change the size of the protocol, and its name."),
 ]
 
+_OF_FOLDERS = ("protocol", "labels", "features", "spread")
+_OF_FACTORS = ("codes", "size", "samples")
+_OF_MODELS = ("model", "device", "dtype", "tile", "compiled")
 
 Labels = Annotated[
     str | None,
@@ -99,12 +102,15 @@ def metrics(
     """
     names = options.parse_names("--only", only) or []
     if images.suffix == ".npz":
+        _refuse_options(context, (*_OF_FOLDERS, *_OF_FACTORS, *_OF_MODELS), "codes in a file")
         measure_codes_of(context, images, names, output)
         return
     if has_factors(images):
+        _refuse_options(context, _OF_FOLDERS, "images that are changed in known ways")
         how: dict[str, Any] = {"codes": codes, "only": names, "n_samples": samples, "size": size}
         measure_factors_of(context, str(images), machine, output, **how)
         return
+    _refuse_options(context, ("codes",), "a folder")
     check_source(images)
     from latentlab.machine.files import check_folder
     from latentlab.recipes.evaluating import Question, analyze_metrics
@@ -139,6 +145,16 @@ def metrics(
     elif not output.quiet:
         print_parts(summarize(facts))
         print(*facts["files"], sep="\n")
+
+
+def _refuse_options(context: typer.Context, names: tuple[str, ...], subject: str) -> None:
+    """Raise UsageError for options that would have no effect on the subject."""
+    if wrong := ", ".join(options.given_options(context, names)):
+        raise UsageError(
+            f"{wrong} with {subject}, where it has no effect",
+            f"none of {wrong}",
+            f"leave {wrong} out",
+        )
 
 
 def has_factors(subject: Path) -> bool:
