@@ -443,7 +443,7 @@ def mapped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Explorer]:
     (root / "images").mkdir()
     rng = np.random.default_rng(0)
     for index in range(40):
-        content = png_of(np.broadcast_to(rng.integers(0, 256, 3), (32, 32, 3)))
+        content = png_of(rng.integers(0, 200, 3) + rng.integers(0, 56, (32, 32, 3)))
         (root / "images" / f"{index:02d}.png").write_bytes(content)
     vae = latentlab.load_vae("linear")
     latentlab.encode_folder(vae, root / "images", root / "store", size=32, workers=0)
