@@ -10,16 +10,19 @@ import numpy as np
 import pytest
 from explorer_client import unpack
 
-from latentlab.explorer.protocol import (
-    LARGEST_FRAME,
+from latentlab.explorer.messages import (
     Cancel,
     Code,
     Fit,
+    Pick,
     Picture,
-    ProtocolError,
     Record,
     Restart,
     Show,
+)
+from latentlab.explorer.protocol import (
+    LARGEST_FRAME,
+    ProtocolError,
     pack,
     read_frame,
     read_text,
@@ -38,6 +41,7 @@ GOOD: list[dict[str, Any]] = [
     {"type": "code", "state": STATE},
     {"type": "cancel"},
     {"type": "restart"},
+    {"type": "pick", "number": 12},
 ]
 READ = State((0.5, -3.0), (Stroke(1, -2.0, 0.1, ((0.25, 0.5), (1.0, 0.0))),), 0.25)
 
@@ -54,6 +58,7 @@ def test_every_message_is_read() -> None:
         Code(READ),
         Cancel(),
         Restart(),
+        Pick(12),
     ]
     header = b'{"type": "image", "role": "other", "name": "../cat.png"}'
     assert read_frame(frame_of(header)) == Picture("other", "../cat.png", b"image")

@@ -18,8 +18,9 @@ from latentlab.components.stores import store_rows
 from latentlab.encoding.encoder import decode
 from latentlab.encoding.palette import find_palette
 from latentlab.errors import LatentlabError, UsageError
+from latentlab.explorer.messages import Picture
 from latentlab.explorer.pictures import plain_name, to_jpeg, to_png
-from latentlab.explorer.protocol import Picture, pack, to_json
+from latentlab.explorer.protocol import pack, to_json
 from latentlab.images.arrays import to_uint8
 from latentlab.images.formats import open_image
 from latentlab.images.pillow import decoding, load_upright, to_srgb

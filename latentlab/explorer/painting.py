@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from latentlab.explorer.messages import Show
 from latentlab.explorer.pictures import to_jpeg, to_png
-from latentlab.explorer.protocol import Show, pack
+from latentlab.explorer.protocol import pack
 
 if TYPE_CHECKING:
     import numpy as np

@@ -96,7 +96,7 @@ def plain_name(name: str) -> str:
 
     Examples
     --------
-    >>> plain_name("../../etc/pass\\0wd.png"), plain_name("C:\\\\a\\\\cat.jpg"), plain_name("")
+    >>> plain_name("../../etc/passwd"), plain_name("C:\\a\\cat.jpg"), plain_name("")
     ('passwd', 'cat', 'image')
     """
     last = PurePath(name.replace("\\", "/")).name

@@ -17,7 +17,7 @@ from latentlab.figures.animation import shrink_frames, write_animation
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from latentlab.explorer.protocol import Record
+    from latentlab.explorer.messages import Record
     from latentlab.explorer.scenes import Scene
     from latentlab.explorer.state import State
     from latentlab.explorer.subjects import Subject

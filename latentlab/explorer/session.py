@@ -9,11 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from latentlab.errors import LatentlabError
-from latentlab.explorer import protocol
+from latentlab.explorer import messages
 from latentlab.explorer.fits import Plan
 from latentlab.explorer.jobs import Job, explain_failure
 from latentlab.explorer.painting import Painter
-from latentlab.explorer.protocol import pack, read_frame, read_text, to_json
+from latentlab.explorer.protocol import ProtocolError, pack, read_frame, read_text, to_json
 from latentlab.explorer.recording import record_walk
 from latentlab.explorer.reproducing import python_code
 from latentlab.explorer.studio import START, key_of
@@ -93,31 +93,31 @@ class Session:
                     await self._obey(read_text(received["text"]))
             except LatentlabError as error:
                 await self._complain(error)
-                self._mistakes += isinstance(error, protocol.ProtocolError)
+                self._mistakes += isinstance(error, ProtocolError)
                 if self._mistakes >= _MOST_MISTAKES:
                     await self.socket.close(_REFUSED)
                     return
 
-    async def _obey(self, message: protocol.Message) -> None:
+    async def _obey(self, message: messages.Message) -> None:
         match message:
-            case protocol.Show():
+            case messages.Show():
                 self.painter.ask(message)
-            case protocol.Fit():
+            case messages.Fit():
                 given = self.scene.subjects if self.scene else None
                 self._follow(self.studio.explore(self.key, Plan(**vars(message)), given), self.key)
-            case protocol.Restart():
+            case messages.Restart():
                 self._follow(self.studio.explore())
-            case protocol.Cancel():
+            case messages.Cancel():
                 self._leave()
-            case protocol.Record():
+            case messages.Record():
                 self._record(message)
-            case protocol.Pick():
+            case messages.Pick():
                 self._take(await self.studio.paint(partial(self.studio.picture, message.number)))
-            case protocol.Code():
+            case messages.Code():
                 text = python_code(self.scene, message.state) if self.scene else ""
                 await self._say({"type": "code", "text": text})
 
-    def _take(self, picture: protocol.Picture) -> None:
+    def _take(self, picture: messages.Picture) -> None:
         if picture.role == "other":
             subjects = self.scene.subjects if self.scene else ()
 
@@ -130,7 +130,7 @@ class Session:
         key = key_of(picture)
         self._follow(self.studio.explore(key, None, picture), key)
 
-    def _record(self, asked: protocol.Record) -> None:
+    def _record(self, asked: messages.Record) -> None:
         scene, others = self.scene, self.others
         if scene is None or not scene.fits:
             return

@@ -93,8 +93,8 @@ def brush_map(stroke: Stroke, rows: int, columns: int) -> Tensor:
 
     Examples
     --------
-    >>> brush_map(Stroke(0, 1.0, 0.5, ((0.5, 0.5),)), 1, 3).round(decimals=2).tolist()
-    [[0.31, 1.0, 0.31]]
+    >>> brush_map(Stroke(0, 1.0, 0.5, ((0.5, 0.5),)), 1, 3).numpy().round(2)
+    array([[0.31, 1.  , 0.31]], dtype=float32)
     """
     longer = max(rows, columns)
     y = (torch.arange(rows) + 0.5)[:, None, None] / longer

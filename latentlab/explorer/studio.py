@@ -13,7 +13,7 @@ from latentlab.errors import UsageError
 from latentlab.explorer.fits import Plan, fit_in_stages
 from latentlab.explorer.jobs import Job
 from latentlab.explorer.matching import match_directions
-from latentlab.explorer.protocol import Picture
+from latentlab.explorer.messages import Picture
 from latentlab.explorer.scenes import Scene
 from latentlab.explorer.subjects import Subject, read_subjects
 

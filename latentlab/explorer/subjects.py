@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from latentlab.explorer.protocol import Picture
+    from latentlab.explorer.messages import Picture
     from latentlab.images.fit import Size
     from latentlab.images.image import Image
     from latentlab.latents import Latent

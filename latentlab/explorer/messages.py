@@ -1,0 +1,74 @@
+"""What a page may ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from latentlab.explorer.state import State
+
+
+@dataclass(frozen=True)
+class Show:
+    """Decode a state; ``id`` numbers the page's states in order."""
+
+    id: int
+    state: State
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Sample around the image and find directions; None leaves a number to the server."""
+
+    neighborhood: str
+    finder: str
+    n_samples: int | None
+    region: tuple[int, int, int, int] | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Stop the long work that this page asked for."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image's file, to explore or, as ``role="other"``, to blend with."""
+
+    role: str
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Restart:
+    """Go back to the image that the server was started with."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """Write a walk along one direction, through a state, as a file to download."""
+
+    direction: int
+    span: float
+    steps: int
+    format: str
+    state: State
+
+
+@dataclass(frozen=True)
+class Code:
+    """Write the Python that makes the image of a state."""
+
+    state: State
+
+
+@dataclass(frozen=True)
+class Pick:
+    """Explore an image of the store, by its number."""
+
+    number: int
+
+
+Message: TypeAlias = Show | Fit | Cancel | Picture | Restart | Record | Code | Pick
