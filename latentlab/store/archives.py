@@ -42,15 +42,32 @@ def members_of_archive(
     others : suffix → number of members of other kinds, which is counted up
     fault : called with the name of what cannot be read, and why
     """
+    found: dict[str, Place] = {}
     try:
-        module = compression_of(name)
-        if module or file.suffix.lower() == TAR:
-            yield from _in_tar(file, name, others, *_view_of(file, module))
-        else:
-            yield from _in_zip(file, name, others, fault)
+        for place in _places(file, name, others, fault):
+            # As when they are unpacked: the last one stays.
+            if found.pop(place.name, None):
+                fault(place.name, "a second member has this name and is read instead")
+            found[place.name] = place
+    except _PackedError as error:
+        fault(name, f"is damaged ({error}), so that what it holds may be wrong; copy it again")
     except (tarfile.TarError, *ARCHIVE_DAMAGE) as error:
         why = str(error) if _BOMB in str(error) else f"cannot be read to its end ({error})"
         fault(name, why)
+    yield from found.values()
+
+
+def _places(file: Path, name: str, others: Counter[str], fault: Fault) -> Iterator[Place]:
+    module = compression_of(name)
+    if module is None and file.suffix.lower() != TAR:
+        yield from _in_zip(file, name, others, fault)
+        return
+    view, size, damage = _view_of(file, module)
+    # The damage says more than the end of the tar file that it cut off.
+    with suppress(tarfile.TarError) if damage else nullcontext():
+        yield from _in_tar(file, name, others, view, size)
+    if damage:
+        raise _PackedError(damage)
 
 
 def _in_tar(path: Path, name: str, others: Counter[str], view: _View, size: int) -> Iterator[Place]:
@@ -75,14 +92,11 @@ def _in_zip(path: Path, name: str, others: Counter[str], fault: Fault) -> Iterat
     if expands_too_much(path.stat().st_size, sum(member.file_size for member in members)):
         fault(name, _BOMB)
         return
-    last = {member.filename: member for member in members}
     for member in members:
         kind = _kind(member.filename)
         if kind is None:
             continue
-        if member is not last[member.filename]:
-            fault(f"{name}/{member.filename}", "a second member has this name and is read instead")
-        elif kind not in ARRAYS:
+        if kind not in ARRAYS:
             others[kind or "without suffix"] += 1
         elif member.flag_bits & _ENCRYPTED:
             fault(f"{name}/{member.filename}", "is encrypted; unpack it with its password")
@@ -150,13 +164,21 @@ _View = Callable[[int, int], _Window]
 """Start and size → that part of a tar file."""
 
 
-def _view_of(path: Path, module: str | None) -> tuple[_View, int]:
-    """Return parts of a tar file and its size, once it is unpacked if a module has to do that."""
+def _view_of(path: Path, module: str | None) -> tuple[_View, int, str]:
+    """Return parts of a tar file, its size, and what is wrong with how it was packed, or "".
+
+    It is unpacked first if a module has to do that.
+    """
     if module is None:
-        return lambda start, size: _Window(path.open("rb"), start, size), path.stat().st_size
-    shared = _unpacked(path, module)
+        size = path.stat().st_size
+        return lambda start, size: _Window(path.open("rb"), start, size), size, ""
+    shared, damage = _unpacked(path, module)
     size = shared.file.seek(0, io.SEEK_END)
-    return lambda start, size: _Window(shared.file, start, size, shared), size
+    return lambda start, size: _Window(shared.file, start, size, shared), size, damage
+
+
+class _PackedError(Exception):
+    """What is wrong with a compressed file, which its tar file does not show."""
 
 
 class _Unpacked:
@@ -170,21 +192,27 @@ class _Unpacked:
         self.file.close()
 
 
-def _unpacked(path: Path, module: str) -> _Unpacked:
-    """Return an unnamed file with the content of a compressed one, as far as it can be read."""
+def _unpacked(path: Path, module: str) -> tuple[_Unpacked, str]:
+    """Return what a compressed file holds, in an unnamed file, and the damage that ended it."""
     found = _Unpacked()
     size, total = path.stat().st_size, 0
     with import_module(module).open(path) as packed:
-        for content in _pieces(packed):
-            total += len(content)
-            if expands_too_much(size, total):
-                raise ValueError(_BOMB)
-            found.file.write(content)
-    return found
+        try:
+            for content in _pieces(packed):
+                total += len(content)
+                if expands_too_much(size, total):
+                    raise ValueError(_BOMB)
+                found.file.write(content)
+        except _PackedError as error:
+            return found, str(error)
+    return found, ""
 
 
 def _pieces(packed: Any) -> Iterator[bytes]:
-    """Yield what a compressed file holds before its end or its damage, which its tar file shows."""
-    with suppress(*ARCHIVE_DAMAGE):
+    """Yield what a compressed file holds, until it ends or is damaged."""
+    try:
         while content := packed.read1(_CHUNK):
             yield content
+    except ARCHIVE_DAMAGE as error:
+        # A checksum at the end may be all that tells of a wrong value.
+        raise _PackedError(str(error) or type(error).__name__) from error
