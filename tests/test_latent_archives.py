@@ -92,13 +92,55 @@ def test_what_is_before_damage_is_read(tmp_path: Path, kind: str) -> None:
     else:
         path.write_bytes(content[: int(0.75 * len(content))])
     if kind == "x.tar.bz2":  # a single block, which is damaged
-        with pytest.raises(FileError, match="cannot be read to its end"):
+        with pytest.raises(FileError, match="is damaged"):
             opened(path)
         return
     found = opened(path)
     assert 3 <= len(found) <= 9
     assert found.faults
     assert all("\n" not in why for why in found.faults.values())
+
+
+def test_a_wrong_value_in_a_compressed_file_is_told_by_its_checksum(tmp_path: Path) -> None:
+    plain = pack(tmp_path / "x.tar", {"a.npy": members()["../../outside.npy"]}).read_bytes()
+    content = bytearray(gzip.compress(plain, 0))  # stored, so that every byte is a value
+    content[content.index(VALUES[1].tobytes())] ^= 1
+    (tmp_path / "x.tar.gz").write_bytes(content)
+    found = opened(tmp_path / "x.tar.gz")
+    assert found[1].values.numpy().tobytes() != VALUES[1].tobytes()
+    assert "CRC check failed" in found.faults["x.tar.gz"]
+    assert "may be wrong; copy it again" in found.faults["x.tar.gz"]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("kind", ["x.tar", "x.tar.gz", "x.zip"])
+def test_of_members_of_one_name_the_last_is_read(tmp_path: Path, kind: str) -> None:
+    later = io.BytesIO()
+    np.save(later, VALUES + 1)
+    path, first = tmp_path / kind, members()["../../outside.npy"]
+    if kind == "x.zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.npy", first)
+            archive.writestr("a.npy", later.getvalue())
+    else:
+        with tarfile.open(path, "w:gz" if kind.endswith("gz") else "w") as archive:
+            for content in (first, later.getvalue()):
+                member = tarfile.TarInfo("a.npy")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    found = opened(path)
+    assert len(found) == len({*found.paths()}) == 3
+    np.testing.assert_array_equal(found[0].values, VALUES[0] + 1)
+    assert "second member" in found.faults[f"{kind}/a.npy"]
+
+
+def test_a_zip_file_that_is_written_anew_is_read_anew(tmp_path: Path) -> None:
+    path = pack(tmp_path / "x.zip", {"a.npy": members()["../../outside.npy"]})
+    np.testing.assert_array_equal(opened(path)[0].values, VALUES[0])
+    later = io.BytesIO()
+    np.save(later, VALUES + 1)
+    pack(tmp_path / "y.zip", {"a.npy": later.getvalue()}).replace(path)
+    np.testing.assert_array_equal(opened(path)[0].values, VALUES[0] + 1)
 
 
 def test_an_archive_of_nothing_but_zeros_is_refused(tmp_path: Path, cli: CommandLine) -> None:

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import tarfile
+import zipfile
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -220,3 +221,32 @@ def test_a_data_set_of_several_columns_of_images_is_refused(tmp_path: Path) -> N
     two = save_images(tmp_path / "two", {"a": column, "b": column})
     with pytest.raises(ImageError, match="2 columns"):
         [*open_source(two).entries()]
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip", "parquet"])
+def test_a_file_that_is_written_anew_is_listed_anew(kind: str, tmp_path: Path) -> None:
+    path, written = tmp_path / f"x.{kind}", tmp_path / f"new.{kind}"
+    for count in (1, 2):
+        images = make_folder(tmp_path / str(count), count)
+        write_packed(written, [*sorted(images.rglob("[!.]*.png"))][:count])
+        written.replace(path)
+        source = open_source(path)
+        entries = [*source.entries()]
+        assert len(entries) == count
+        assert all(source.read(entry.path)[:4] == b"\x89PNG" for entry in entries)
+
+
+def write_packed(path: Path, images: list[Path]) -> None:
+    """Write image files into an archive, whose suffix says its kind."""
+    if path.suffix == ".tar":
+        with tarfile.open(path, "w") as archive:
+            for image in images:
+                archive.add(image, arcname=image.name)
+    elif path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as packed:
+            for image in images:
+                packed.write(image, image.name)
+    else:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        table = pytest.importorskip("pyarrow").table
+        parquet.write_table(table({"image": [image.read_bytes() for image in images]}), path)

@@ -26,6 +26,28 @@ ARCHIVE_DAMAGE = (
 )
 """What readers of archives raise for damaged bytes, passwords and unknown compressions."""
 
+FileState = tuple[int, int, int]
+
+
+def state_of(path: Path) -> FileState:
+    """Return what changes when a file is written anew; zeros if it cannot be told.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "a"
+    >>> _ = file.write_text("a")
+    >>> before = state_of(file)
+    >>> _ = file.write_text("ab")
+    >>> before == state_of(file), state_of(file.with_name("b"))
+    (False, (0, 0, 0))
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
 
 @contextmanager
 def replace_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:

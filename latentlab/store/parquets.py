@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from latentlab.errors import FileError, ImageError, MissingExtraError
 from latentlab.images.formats import HEAD, count_files, is_image
-from latentlab.machine.files import ARCHIVE_DAMAGE
+from latentlab.machine.files import ARCHIVE_DAMAGE, FileState, state_of
 from latentlab.store.sources import Entry
 
 _FREE_BYTES = 2**26
@@ -66,7 +66,6 @@ class Parquets:
         return bytes(_images(self.root / name, group)[int(row) - ends[group]] or b"")
 
 
-@lru_cache(maxsize=1)
 def _images(path: Path, group: int) -> list[bytes | None]:
     """Return the bytes of the images of one row group.
 
@@ -74,6 +73,11 @@ def _images(path: Path, group: int) -> list[bytes | None]:
     ------
     ImageError : it is damaged, or too large for the memory.
     """
+    return _images_of(path, group, state_of(path))
+
+
+@lru_cache(maxsize=1)
+def _images_of(path: Path, group: int, _: FileState) -> list[bytes | None]:
     file, column, ends = _parquet(path)
     found: list[bytes | None] = []
     total = 0
@@ -125,7 +129,6 @@ def _check_size(path: Path, unpacked: int) -> None:
         )
 
 
-@lru_cache(maxsize=4)
 def _parquet(path: Path) -> tuple[Any, str, list[int]]:
     """Return a file, the path of its image column, and the first row of each group, then the end.
 
@@ -134,6 +137,11 @@ def _parquet(path: Path) -> tuple[Any, str, list[int]]:
     MissingExtraError : pyarrow is not installed.
     ImageError : the file is damaged, or has no image column, or several.
     """
+    return _opened(path, state_of(path))
+
+
+@lru_cache(maxsize=4)
+def _opened(path: Path, _: FileState) -> tuple[Any, str, list[int]]:
     try:
         from pyarrow import parquet
     except ImportError as error:

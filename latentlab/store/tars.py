@@ -13,7 +13,7 @@ from typing import IO, ClassVar
 
 from latentlab.errors import FileError, ImageError
 from latentlab.images.formats import HEAD, count_files, is_image, kind_of_file
-from latentlab.machine.files import ARCHIVE_DAMAGE
+from latentlab.machine.files import ARCHIVE_DAMAGE, FileState, state_of
 from latentlab.store.sources import Entry
 
 
@@ -62,9 +62,13 @@ class Tars:
             return file.read(size)
 
 
-@lru_cache(maxsize=1)
 def _members(path: Path) -> tuple[dict[str, tuple[int, int]], Counter[str]]:
     """Return offset and size in bytes of each image in a tar file, and kinds of other members."""
+    return _members_of(path, state_of(path))
+
+
+@lru_cache(maxsize=1)
+def _members_of(path: Path, _: FileState) -> tuple[dict[str, tuple[int, int]], Counter[str]]:
     found: dict[str, tuple[int, int]] = {}
     others: Counter[str] = Counter()
     try:

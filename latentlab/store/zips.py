@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from latentlab.errors import FileError, ImageError
 from latentlab.images.formats import HEAD, count_files, is_image, kind_of_file
-from latentlab.machine.files import ARCHIVE_DAMAGE
+from latentlab.machine.files import ARCHIVE_DAMAGE, FileState, state_of
 from latentlab.store.sources import Entry
 
 _MOST_BYTES = 2**30
@@ -68,18 +68,26 @@ class Zips:
             ) from error
 
 
-@lru_cache(maxsize=1)
 def open_zip(path: Path) -> zipfile.ZipFile:
-    """Return a zip file, which stays open until another one is asked for."""
+    """Return a zip file, which stays open until another one is asked for, or it is written anew."""
+    return _opened(path, state_of(path))
+
+
+@lru_cache(maxsize=1)
+def _opened(path: Path, _: FileState) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
-@lru_cache(maxsize=1)
 def _members(path: Path) -> tuple[dict[str, zipfile.ZipInfo], Counter[str]]:
     """Return the image behind each name in a zip file, and the kinds of other members.
 
     Of several members of one name the last counts, as it stays when they are unpacked.
     """
+    return _members_of(path, state_of(path))
+
+
+@lru_cache(maxsize=1)
+def _members_of(path: Path, _: FileState) -> tuple[dict[str, zipfile.ZipInfo], Counter[str]]:
     found: dict[str, zipfile.ZipInfo] = {}
     others: Counter[str] = Counter()
     try:
