@@ -21,6 +21,7 @@ from latentlab.digits.exported import read_exported
 from latentlab.digits.folders import DigitsRun, load_run
 from latentlab.digits.measure import Codes
 from latentlab.digits.models import DigitsConfig, build_model
+from latentlab.encoding import onnx_files
 from latentlab.errors import FileError, MissingExtraError, ParityError
 
 MODELS = [
@@ -134,7 +135,7 @@ def test_ranges_hold_three_deviations_and_all_but_the_outermost_codes() -> None:
 def test_a_file_that_computes_something_else_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    true = exporting._to_onnx
+    true = exporting.to_onnx
 
     def spoiled(*arguments: Any) -> bytes:
         proto = onnx.load_from_string(true(*arguments))
@@ -145,7 +146,7 @@ def test_a_file_that_computes_something_else_is_not_written(
                 weights.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), name))
         return bytes(proto.SerializeToString())
 
-    monkeypatch.setattr(exporting, "_to_onnx", spoiled)
+    monkeypatch.setattr(exporting, "to_onnx", spoiled)
     with pytest.raises(ParityError, match=r"differs from PyTorch's .* at most 1e-05"):
         export_onnx(sheared_run(), tmp_path / "onnx")
     assert not (tmp_path / "onnx").exists()
@@ -157,7 +158,7 @@ def test_without_the_extra_the_command_says_what_to_install(
     def missing(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(exporting.importlib, "import_module", missing)
+    monkeypatch.setattr(onnx_files.importlib, "import_module", missing)
     with pytest.raises(MissingExtraError, match=r"pip install 'latentlab\[digits\]'"):
         export_onnx(sheared_run(), tmp_path)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from latentlab.cli import options
 from latentlab.cli.completion import model_names, names_of
-from latentlab.cli.console import print_json, say
+from latentlab.cli.console import print_json, progress_bar, say
 from latentlab.cli.defaults import ChosenModel
 from latentlab.cli.grouping import grouped
 from latentlab.cli.inputs import check_image
@@ -21,8 +21,10 @@ from latentlab.directions import FINDERS
 from latentlab.errors import UsageError
 
 if TYPE_CHECKING:
+    from latentlab.explorer.fits import Plan
     from latentlab.explorer.opening import Explorer
     from latentlab.loaders import LatentVAE
+    from latentlab.recipes.sampling import SamplingPlan
 
 _SAMPLE = "sample:flower"
 _MOST_MODELS = 2
@@ -88,6 +90,18 @@ def explore(
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Print the address and open no browser.")
     ] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write the page into this folder, for any static host, and exit. A decoder of up "
+            "to 10 MB is part of it; of a larger one, images are decoded now.",
+        ),
+    ] = None,
+    frames: Annotated[
+        bool,
+        typer.Option("--frames", help="With --export: decode images now, for any decoder."),
+    ] = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -95,7 +109,7 @@ def explore(
 
     Serves a page with sliders on this machine only. Without --size, an image is shrunk if a side
     is above 256 pixels (512 on a GPU), so that it can follow a hand; without --samples, 64 are
-    drawn.
+    drawn. With --export, the page needs no server: it is a folder for a blog or a supplement.
     """
     from latentlab.store.opening import is_store
 
@@ -109,7 +123,15 @@ def explore(
     plan = samples.plan()
     if plan.options:
         raise UsageError("--set", "settings that the page knows", "use `latentlab directions`")
+    if frames and export is None:
+        raise UsageError("--frames without --export", "a folder for the page", "add --export DIR")
+    if export is not None and of_store:
+        raise UsageError("--export of a store", "an image", "pass one of its images")
     vaes = machine.load_each(image if of_store else None, quiet=quiet)
+    if export is not None:
+        size, found = parse_size(samples.size), _plan_of(plan, finder)
+        _export(vaes, image, export, size=size, plan=found, frames=frames, json=json, quiet=quiet)
+        return
     from latentlab.explorer.opening import explore as begin
 
     with begin(
@@ -139,3 +161,30 @@ def _wait(explorer: Explorer, *, json: bool, quiet: bool) -> None:
         explorer.wait()
     except KeyboardInterrupt:
         say("", quiet=quiet)
+
+
+def _plan_of(plan: SamplingPlan, finder: str) -> Plan:
+    from latentlab.explorer.fits import Plan
+
+    return Plan(plan.neighborhood, finder, plan.n_samples, plan.region, plan.seed)
+
+
+def _export(
+    vaes: list[LatentVAE], image: str, folder: Path, *, json: bool, quiet: bool, **how: Any
+) -> None:
+    from latentlab.explorer.exporting import export_explorer
+
+    with progress_bar(quiet=quiet, shorten="lower --size or --samples") as progress:
+        written = export_explorer(vaes, image, folder, progress=progress, **how)
+    if json:
+        facts = {name: value for name, value in vars(written).items() if name != "files"}
+        print_json({"out": str(folder), **facts, "files": [str(path) for path in written.files]})
+        return
+    if written.why:
+        say(f"images were decoded beforehand: {written.why}", quiet=quiet)
+    width, height = written.size
+    say(
+        f"{len(written.files)} files, {written.bytes / 1e6:.1f} MB, in {folder}, for any static "
+        f"host; images of {width}×{height} pixels",
+        quiet=quiet,
+    )

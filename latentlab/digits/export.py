@@ -8,16 +8,10 @@ and in ``onnx.json`` beside them.
 
 from __future__ import annotations
 
-import importlib
-import json
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,15 +19,13 @@ from latentlab.digits.description import describe_model
 from latentlab.digits.exported import DECODER, DESCRIPTION, ENCODER
 from latentlab.digits.folders import DigitsRun
 from latentlab.digits.measure import draw_latents
-from latentlab.errors import MissingExtraError, ParityError
+from latentlab.encoding.onnx_files import OPSET, check_onnx, require_onnx, to_onnx
 from latentlab.machine.files import check_folder, sha256_of_file, write_bytes
 from latentlab.results.folders import write_json
 
-OPSET = 20
 TOLERANCE = 1e-5
 """Largest difference from PyTorch; relative to the largest output if that is above 1."""
 
-_EXTRA = ("onnx", "onnxscript", "onnxruntime")
 _CHECKED = 64
 _REACH = 2.0
 
@@ -71,7 +63,7 @@ def export_onnx(run: DigitsRun, folder: Path) -> dict[str, Any]:
     ParityError : an output differs from PyTorch's by more than 1e-5.
     FileError : the folder cannot be written.
     """
-    _require_extra()
+    require_onnx()
     check_folder(folder)
     model = run.model.cpu().eval()
     facts = {**describe_model(run), "opset": OPSET}
@@ -82,7 +74,7 @@ def export_onnx(run: DigitsRun, folder: Path) -> dict[str, Any]:
         DECODER: (_Images(model.decoder), {"z": z, "label": label}, ("image",)),
         ENCODER: (model.encoder, {"image": images, "label": label}, ("mean", "logvar")),
     }
-    contents = {name: _to_onnx(*part, facts) for name, part in parts.items()}
+    contents = {name: to_onnx(*part, facts) for name, part in parts.items()}
     facts["max_abs_diff"] = max(_difference(contents[name], *part) for name, part in parts.items())
     files = [write_bytes(folder / name, content) for name, content in contents.items()]
     sums = {path.name: {"sha256": sha256_of_file(path)} for path in files}
@@ -90,94 +82,14 @@ def export_onnx(run: DigitsRun, folder: Path) -> dict[str, Any]:
     return {**facts, "files": files}
 
 
-def _require_extra() -> None:
-    for name in _EXTRA:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise MissingExtraError(
-                f"an export without {name}",
-                "the extra for ONNX files",
-                "run pip install 'latentlab[digits]'",
-            ) from error
-
-
-def _to_onnx(
-    module: nn.Module,
-    example: Mapping[str, Tensor],
-    outputs: tuple[str, ...],
-    facts: Mapping[str, Any],
-) -> bytes:
-    """Return the bytes of an ONNX file with a free batch size and the facts in its metadata."""
-    batch = torch.export.Dim("batch")
-    with _without_chatter(), torch.no_grad():
-        program = torch.onnx.export(
-            module.eval(),
-            tuple(example.values()),
-            dynamo=True,
-            external_data=False,
-            opset_version=OPSET,
-            input_names=tuple(example),
-            output_names=outputs,
-            dynamic_shapes=tuple({0: batch} for _ in example),
-            verbose=False,
-        )
-    assert program is not None
-    return _finish(program.model_proto, facts)
-
-
-def _finish(proto: Any, facts: Mapping[str, Any]) -> bytes:
-    """Return a model's bytes with the facts and without traces of the source it was made from."""
-    graph = proto.graph
-    graph.name = "latentlab"
-    parts = (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer)
-    for part in (graph, *parts):
-        part.doc_string = ""
-        del part.metadata_props[:]
-    del proto.metadata_props[:]
-    for key, value in facts.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        proto.metadata_props.add(key=key, value=text)
-    return bytes(proto.SerializeToString(deterministic=True))
-
-
-@contextmanager
-def _without_chatter() -> Iterator[None]:
-    """Hide the exporter's notes about its own work from the user."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    with warnings.catch_warnings(action="ignore"):
-        try:
-            yield
-        finally:
-            log.setLevel(level)
-
-
 @torch.no_grad()
 def _difference(
     content: bytes, module: nn.Module, example: Mapping[str, Tensor], outputs: tuple[str, ...]
 ) -> float:
-    """Return the largest difference between an ONNX file and PyTorch.
-
-    Raises
-    ------
-    ParityError : it is above the tolerance, for the whole batch or for a single image.
-    """
-    runtime = importlib.import_module("onnxruntime")
-    session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    """Return the largest difference from PyTorch, for the whole batch and for a single image."""
     found = 0.0
     for count in (_CHECKED, 1):
         part = {name: value[:count] for name, value in example.items()}
-        computed = session.run(outputs, {name: value.numpy() for name, value in part.items()})
-        for name, values, expected in zip(outputs, computed, module(*part.values()), strict=True):
-            difference = float(np.abs(values - expected.numpy()).max())
-            allowed = TOLERANCE * max(1.0, float(expected.abs().max()))
-            if not difference <= allowed:
-                raise ParityError(
-                    f"{name} from onnxruntime that differs from PyTorch's by {difference:.2g}",
-                    f"a difference of at most {allowed:.2g}",
-                    "try other versions of torch and onnxruntime and report this",
-                )
-            found = max(found, difference)
+        expected = dict(zip(outputs, module(*part.values()), strict=True))
+        found = max(found, check_onnx(content, part, expected, tolerance=TOLERANCE))
     return found

@@ -99,7 +99,7 @@ class Subject:
 
 
 def read_subjects(
-    vaes: Sequence[LatentVAE], image: Any, size: Size = "auto"
+    vaes: Sequence[LatentVAE], image: Any, size: Size = "auto", longest: int | None = None
 ) -> tuple[Subject, ...]:
     """Return an image in each of the models, at one size that all of them take.
 
@@ -109,9 +109,10 @@ def read_subjects(
     image : anything that :func:`latentlab.encode` takes, or a Picture from a page
     size : as for :func:`latentlab.encode`; by default the longer side has at most 256 pixels, 512
         on a GPU
+    longest : int, optional; what the longer side has at most by default
     """
     read = _read_picture if _is_picture(image) else _read_given
-    loaded = read(vaes, image, size)
+    loaded = read(vaes, image, size, longest)
     return tuple(_subject(vae, loaded) for vae in vaes)
 
 
@@ -119,22 +120,24 @@ def _is_picture(image: Any) -> bool:
     return hasattr(image, "role") and hasattr(image, "content")
 
 
-def _grid(vaes: Sequence[LatentVAE]) -> dict[str, int]:
+def _grid(vaes: Sequence[LatentVAE], longest: int | None) -> dict[str, int]:
     on_cpu = any(vae.device.type == "cpu" for vae in vaes)
     sides = [vae.only_side for vae in vaes if vae.only_side]
     return {
-        "longest": LONGEST_ON_CPU if on_cpu else LONGEST_ON_GPU,
+        "longest": longest or (LONGEST_ON_CPU if on_cpu else LONGEST_ON_GPU),
         "multiple": lcm(*(vae.spec.multiple for vae in vaes)),
         "side": sides[0] if sides else 0,
     }
 
 
-def _read_picture(vaes: Sequence[LatentVAE], image: Picture, size: Size) -> Image:
-    return read_upload(image.content, image.name, **_grid(vaes))
+def _read_picture(
+    vaes: Sequence[LatentVAE], image: Picture, size: Size, longest: int | None
+) -> Image:
+    return read_upload(image.content, image.name, **_grid(vaes, longest))
 
 
-def _read_given(vaes: Sequence[LatentVAE], image: Any, size: Size) -> Image:
-    grid: dict[str, Any] = _grid(vaes)
+def _read_given(vaes: Sequence[LatentVAE], image: Any, size: Size, longest: int | None) -> Image:
+    grid: dict[str, Any] = _grid(vaes, longest)
     asked: Any = grid.pop("side") or size
     return read_image(image, size=asked, **grid)
 

@@ -94,9 +94,7 @@ def export_page(page: Page, folder: Path) -> list[Path]:
     ------
     FileError : the folder holds other files, or cannot be written.
     """
-    target = folder.resolve() if folder.is_symlink() else folder.absolute()
-    check_folder(target.parent)
-    _refuse_foreign_files(target, folder)
+    target = check_export_folder(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         prefix, beside = f".{target.name}-", target.parent
@@ -110,6 +108,19 @@ def export_page(page: Page, folder: Path) -> list[Path]:
             "free some space or choose another --export",
         ) from error
     return [folder / name for name in (*page, _RECORD)]
+
+
+def check_export_folder(folder: Path) -> Path:
+    """Return where a folder really is, if :func:`export_page` may write a page there.
+
+    Raises
+    ------
+    FileError : the folder holds other files, or cannot be written.
+    """
+    target = folder.resolve() if folder.is_symlink() else folder.absolute()
+    check_folder(target.parent)
+    _refuse_foreign_files(target, folder)
+    return target
 
 
 def _refuse_foreign_files(target: Path, shown: Path) -> None:

@@ -1,0 +1,69 @@
+/** The page on files beside it: it decodes in this browser, or shows what was decoded before. */
+
+import { find } from "./dom.js";
+import { FramesEngine } from "./frames.js";
+import { LocalEngine } from "./local.js";
+import { run, say } from "./page.js";
+import { readDescription } from "./stored.js";
+
+const ENGINES = { decoder: LocalEngine, frames: FramesEngine };
+const FINISH = { decoder: finishLocal, frames: finishFrames };
+
+find("loading-text").textContent = "Loading the image…";
+try {
+  const description = await readDescription();
+  const engine = new ENGINES[description.engine](description);
+  run(engine);
+  window.latentlab.ready.then((page) => page && FINISH[description.engine](page, description));
+} catch (problem) {
+  run({ open: () => Promise.reject(problem) });
+}
+
+async function finishLocal({ engine }, description) {
+  tellFacts(description, "The decoder runs in this browser; nothing is sent anywhere.");
+  say("Loading the decoder…");
+  try {
+    await engine.loaded;
+    say("The decoder is ready");
+  } catch (problem) {
+    say(`${problem.title}. ${problem.detail}`, "problem");
+  }
+}
+
+/** Leave one direction at a time, in the steps that there are images of. */
+function finishFrames({ engine, state }, description) {
+  const [first, second] = engine.alphas;
+  tellFacts(
+    description,
+    `The images were decoded beforehand, one for every ${second - first} steps along each direction ` +
+      `(${megabytes(description.frames.bytes)} MB, JPEG); nothing is sent anywhere.`,
+  );
+  find("tools").hidden = find("random").hidden = true;
+  const note = find("directions-notes");
+  note.textContent = `This page moves along one direction at a time. ${note.textContent}`;
+  for (const input of document.querySelectorAll("#sliders input")) {
+    Object.assign(input, { step: second - first, min: first, max: engine.alphas.at(-1) });
+  }
+  let moved = -1; // the direction that was moved last
+  state.listen(() => {
+    const others = state.alphas.flatMap((alpha, k) => (alpha && k !== moved ? [k] : []));
+    if (!others.length) return;
+    moved = others[0];
+    const kept = state.alphas.map((alpha, k) => (k === moved ? onGrid(alpha, engine.alphas) : 0));
+    if (kept.join() !== state.alphas.join() || state.strokes.length) state.set({ alphas: kept, strokes: [] });
+  });
+}
+
+function onGrid(value, values) {
+  return values.reduce((best, one) => (Math.abs(one - value) < Math.abs(best - value) ? one : best));
+}
+
+function tellFacts({ scene, version }, how) {
+  const [{ size, native }] = scene.models;
+  const shrunk = native && native.join() !== size.join() ? `, from ${native.join(" × ")}` : "";
+  find("facts").textContent = `${scene.image.name}: ${size.join(" × ")} pixels${shrunk}. ${how} Made with latentlab ${version}.`;
+}
+
+function megabytes(bytes) {
+  return (bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0);
+}

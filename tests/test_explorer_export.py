@@ -1,0 +1,352 @@
+"""The explorer as a folder: what is written, what is refused, and what a browser makes of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from command_line import CommandLine
+from linear_vae import LinearVAE
+from PIL import Image as PillowImage
+from torch import nn
+from torch.nn.functional import conv2d, interpolate
+from webdriver import Browser
+
+import latentlab
+from latentlab.encoding.onnx_files import fuse_doublings, to_onnx
+from latentlab.errors import FileError, UsageError
+from latentlab.explorer import exporting, frames
+from latentlab.explorer.decoders import export_decoder, products, quick_size, weights_of
+from latentlab.explorer.exporting import ExportedExplorer, export_explorer
+from latentlab.explorer.fits import Plan
+from latentlab.explorer.state import State, Stroke, latent_of
+from latentlab.images.arrays import to_uint8
+from latentlab.web.serving import PageServer
+
+TOKENS = Plan("tokens")
+IMAGE = "sample:flower"
+
+
+@pytest.fixture(scope="module")
+def linear(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ExportedExplorer]:
+    """Return a page with a decoder that is known in closed form."""
+    folder = tmp_path_factory.mktemp("linear") / "site"
+    vae = latentlab.load_vae("linear")
+    return folder, export_explorer(vae, IMAGE, folder, size=64, plan=TOKENS)
+
+
+@pytest.fixture(scope="module")
+def stills(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ExportedExplorer]:
+    """Return a page with images that were decoded before."""
+    folder = tmp_path_factory.mktemp("stills") / "site"
+    vae = latentlab.load_vae("linear")
+    return folder, export_explorer(vae, IMAGE, folder, size=64, plan=TOKENS, frames=True)
+
+
+def described(folder: Path) -> dict[str, Any]:
+    found = json.loads((folder / "scene/scene.json").read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def search(size: int = 64, model: str = "linear") -> tuple[Any, Any, Any]:
+    """Return model, latent and directions, found without the explorer."""
+    vae = latentlab.load_vae(model)
+    z = latentlab.encode(vae, IMAGE, size=size)
+    found = latentlab.find_directions(vae, z, latentlab.neighborhood(vae, z, "tokens"))
+    return vae, z, found
+
+
+# The folder
+
+
+def test_a_page_holds_its_files_and_their_sums(linear: tuple[Path, ExportedExplorer]) -> None:
+    folder, written = linear
+    sums = json.loads((folder / "latentlab-page.json").read_text())["files"]
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert found == {*sums, "latentlab-page.json"}
+    assert {path.relative_to(folder).as_posix() for path in written.files} == found
+    for name, digest in sums.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    assert written.bytes == sum((folder / name).stat().st_size for name in found)
+    assert "main.js" in found
+    assert not found & {"static.js", "socket.js", "widget.js"}
+
+
+def test_latent_and_directions_are_files_of_float32(linear: tuple[Path, ExportedExplorer]) -> None:
+    folder, _ = linear
+    _, z, found = search()
+    latent = np.fromfile(folder / "scene/0-latent.bin", "<f4")
+    vectors = np.fromfile(folder / "scene/0-directions.bin", "<f4")
+    np.testing.assert_array_equal(latent, z.values.numpy().ravel())
+    np.testing.assert_array_equal(vectors, found.vectors.numpy().ravel())
+    steps = [one["step"] for one in described(folder)["scene"]["fits"][0]["directions"]]
+    np.testing.assert_allclose(steps, found.step_lengths.numpy(), rtol=1e-6)
+
+
+def test_the_decoder_in_a_page_is_the_model(linear: tuple[Path, ExportedExplorer]) -> None:
+    folder, written = linear
+    vae, z, _ = search()
+    session = onnxruntime.InferenceSession((folder / "model/0.onnx").read_bytes())
+    values = z.values[None] + torch.randn(z.values.shape, generator=torch.Generator())
+    (image,) = session.run(["image"], {"latent": values.numpy()})
+    np.testing.assert_allclose(image, vae.decode(values).numpy(), atol=1e-4)
+    assert written.max_abs_diff is not None
+    assert written.max_abs_diff <= 1e-4
+    assert described(folder)["models"][0]["max_abs_diff"] == written.max_abs_diff
+
+
+def test_images_decoded_before_lie_along_each_direction(
+    stills: tuple[Path, ExportedExplorer],
+) -> None:
+    folder, written = stills
+    vae, z, found = search()
+    alphas = described(folder)["frames"]["alphas"]
+    for k, step in ((0, 0), (2, 13)):
+        expected = to_uint8(
+            latentlab.decode(
+                vae, z.values + alphas[step] * found.step_lengths[k] * found.vectors[k]
+            )
+        ).numpy()
+        with PillowImage.open(folder / f"frames/0/{k}-{step}.jpg") as opened:
+            shown = np.asarray(opened.convert("RGB"))
+        assert np.abs(shown.astype(int) - expected).mean() < 2.5
+    assert len([*folder.glob("frames/0/*.jpg")]) == 1 + 16 * len(found.labels)
+    assert written.max_abs_diff is None
+    assert not [*folder.rglob("*.onnx")]
+    told = described(folder)["frames"]["bytes"]
+    assert told == sum(path.stat().st_size for path in folder.glob("frames/0/*"))
+
+
+def test_too_many_images_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "MOST_BYTES", 10_000)
+    vae = latentlab.load_vae("linear")
+    with pytest.raises(UsageError, match=r"images of more than 0 MB.*Lower --size"):
+        export_explorer(vae, IMAGE, tmp_path / "x", size=64, plan=TOKENS, frames=True)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_folder_of_others_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "letter.txt").write_text("mine")
+    monkeypatch.setattr(exporting, "read_subjects", pytest.fail)
+    with pytest.raises(FileError, match=r"letter\.txt, which latentlab did not write"):
+        export_explorer(latentlab.load_vae("linear"), IMAGE, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_functions_are_decoded_before_and_the_reason_is_given(tmp_path: Path) -> None:
+    written = export_explorer(LinearVAE(), IMAGE, tmp_path / "x", size=32, plan=TOKENS)
+    assert written.engine == "frames"
+    assert "consists of functions" in written.why
+
+
+def test_the_command_writes_a_page(cli: CommandLine, tmp_path: Path) -> None:
+    page = tmp_path / "page"
+    options = ("-m", "linear", "-k", "tokens", "--size", "32", "--frames", "--json")
+    facts = cli("explore", IMAGE, "--export", page, *options).facts
+    assert facts["engine"] == "frames"
+    assert facts["size"] == [32, 32]
+    assert facts["bytes"] == sum(Path(path).stat().st_size for path in facts["files"])
+    assert (page / "index.html").is_file()
+
+
+def test_frames_without_a_folder_are_refused(cli: CommandLine) -> None:
+    done = cli("explore", IMAGE, "--frames")
+    assert done.code == 2
+    assert "Add --export DIR" in done.err
+
+
+def test_every_key_of_a_scene_is_in_the_glossary(
+    linear: tuple[Path, ExportedExplorer], stills: tuple[Path, ExportedExplorer]
+) -> None:
+    text = (Path(__file__).parents[1] / "docs/glossary.md").read_text(encoding="utf-8")
+    (section,) = [part for part in text.split("\n## ") if "`scene.json`" in part.splitlines()[0]]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    explained = {key for row in rows for key in re.findall(r"`([^`]+)`", row)}
+    found = set()
+    for folder, _ in (linear, stills):
+        facts = described(folder)
+        found |= {key for key in facts if key not in ("frames", "models")}
+        found |= {f"frames.{key}" for key in facts.get("frames", {})}
+        found |= {f"models.{key}" for one in facts["models"] for key in one}
+    assert found == explained
+
+
+# The decoder
+
+
+class _Doubling(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 5, 3, padding=1)
+
+    def forward(self, latent: torch.Tensor) -> tuple[torch.Tensor]:
+        return (self.conv(interpolate(latent, scale_factor=2.0, mode="nearest")),)
+
+
+def test_doubling_and_its_convolution_become_one_layer() -> None:
+    latent = torch.randn(1, 3, 5, 7, generator=torch.Generator().manual_seed(0))
+    module = _Doubling().eval()
+    content = to_onnx(module, {"latent": latent}, ("image",), {}, free_batch=False)
+    fused = fuse_doublings(content)
+    session = onnxruntime.InferenceSession(fused)
+    (image,) = session.run(["image"], {"latent": latent.numpy()})
+    doubled = latent.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    expected = conv2d(doubled, module.conv.weight, module.conv.bias, padding=1)
+    np.testing.assert_allclose(image, expected.detach().numpy(), atol=1e-5)
+    assert b"Resize" in content
+    assert b"Resize" not in fused
+
+
+def test_products_are_those_of_the_layers() -> None:
+    vae = latentlab.load_vae("mini")
+    quarter = products(vae, 64)
+    assert products(vae, 128) == 4 * quarter  # every layer is a convolution
+    first = 16 * 144 * 9 * 8 * 8
+    assert quarter > 10 * first
+    assert quick_size(vae) == 192
+    assert weights_of(vae) < 10_000_000
+
+
+@pytest.mark.slow
+def test_the_decoder_of_mini_agrees_with_torch() -> None:
+    vae = latentlab.load_vae("mini")
+    z = latentlab.encode(vae, IMAGE, size=64)
+    exported = export_decoder(vae, z)
+    assert exported.max_abs_diff <= 1e-4
+    assert len(exported.content) < 10_000_000
+
+
+# In a browser
+
+SETTLE = """
+    await new Promise((go) => setTimeout(go, 30));
+    while (!latentlab.viewer.settled) await new Promise((go) => setTimeout(go, 10));
+"""
+SHOW = """
+    while (!window.latentlab) await new Promise((go) => setTimeout(go, 20));
+    await window.latentlab.ready;
+    latentlab.state.set(arguments[0]);
+"""
+PIXELS = """
+    const canvas = document.querySelector('.now canvas');
+    const {width, height} = canvas;
+    const {data} = canvas.getContext('2d').getImageData(0, 0, width, height);
+    return {width, height, data: Array.from(data)};
+"""
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """Yield the address of a folder while a server sends its files."""
+    page = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    with PageServer(
+        {name: path for name, path in page.items() if path.is_file()}, port=0
+    ) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server.address
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Return a browser for all tests of this file."""
+    opened = Browser(tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.quit()
+
+
+def shown(browser: Browser) -> np.ndarray:
+    """Return the image that the page shows, (H, W, 3), 0 to 255."""
+    found = browser.run(PIXELS)
+    return np.reshape(found["data"], (found["height"], found["width"], 4))[..., :3].astype(int)
+
+
+def errors(browser: Browser) -> list[dict[str, Any]]:
+    """Return what the page complained of; reading pixels here is worth a warning to Chromium."""
+    return [one for one in browser.logs("browser") if one["level"] == "SEVERE"]
+
+
+def random_states(count: int, directions: int) -> list[State]:
+    """Return states, every second one with a stroke."""
+    draw = np.random.default_rng(0)
+    found = []
+    for index in range(count):
+        alphas = tuple(draw.uniform(-3, 3, directions).round(3).tolist())
+        points = tuple(map(tuple, draw.uniform(0, 1, (3, 2)).round(3).tolist()))
+        stroke = Stroke(int(draw.integers(directions)), round(draw.uniform(-4, 4), 2), 0.2, points)
+        found.append(State(alphas, (stroke,) if index % 2 else ()))
+    return found
+
+
+def as_given(state: State) -> dict[str, Any]:
+    return {
+        "alphas": list(state.alphas),
+        "strokes": [{**vars(one), "points": [*map(list, one.points)]} for one in state.strokes],
+    }
+
+
+def check_images(browser: Browser, folder: Path, model: str, size: int, count: int) -> None:
+    """Compare what the page decodes with what Python does."""
+    vae, z, found = search(size, model)
+    with serving(folder) as address:
+        browser.visit(address)
+        differences = []
+        for state in random_states(count, len(found.labels)):
+            browser.run(SHOW + SETTLE, as_given(state))
+            expected = to_uint8(latentlab.decode(vae, latent_of(state, z.values, found))).numpy()
+            assert np.ptp(expected) > 50
+            differences.append(np.abs(shown(browser) - expected).max())
+        assert max(differences) <= 1, differences
+        assert all(url.startswith((address, "data:", "blob:")) for url in browser.requests())
+        assert errors(browser) == []
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_the_browser_decodes_what_python_decodes(
+    browser: Browser, linear: tuple[Path, ExportedExplorer]
+) -> None:
+    check_images(browser, linear[0], "linear", 64, 20)
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_the_browser_decodes_mini(browser: Browser, tmp_path: Path) -> None:
+    vae = latentlab.load_vae("mini")
+    export_explorer(vae, IMAGE, tmp_path / "site", size=64, plan=TOKENS)
+    check_images(browser, tmp_path / "site", "mini", 64, 20)
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_images_decoded_before_are_shown_one_direction_at_a_time(
+    browser: Browser, stills: tuple[Path, ExportedExplorer]
+) -> None:
+    folder, _ = stills
+    wait = "await new Promise((go) => setTimeout(go, 400));"
+    with serving(folder) as address:
+        browser.visit(address)
+        browser.run(SHOW + wait, {"alphas": [1.1]})
+        browser.run("latentlab.state.move(2, 2.5);" + wait)
+        assert browser.run("return latentlab.state.alphas") == [0, 0, 2.5]
+        with PillowImage.open(folder / "frames/0/2-13.jpg") as opened:
+            expected = np.asarray(opened.convert("RGB")).astype(int)
+        assert np.abs(shown(browser) - expected).max() <= 2
+        assert "one direction at a time" in browser.run("return document.body.innerText")
+        assert errors(browser) == []
+        assert all(url.startswith((address, "data:", "blob:")) for url in browser.requests())
