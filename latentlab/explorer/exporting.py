@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 FORMAT = "latentlab explorer page 1"
 SCENE = "scene/scene.json"
-_SERVED = {"main.js", "socket.js", "widget.js", "embedded.js", "widget.css"}
+_SERVED = {"main.js", "socket.js", "widget.js", "embedded.js", "embedded.css"}
 _LEFT_OUT = {
     "decoder": _SERVED,
     "frames": _SERVED | {"worker.js", "latent.js"},

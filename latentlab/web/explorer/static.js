@@ -1,6 +1,6 @@
 /** The page on files beside it: it decodes in this browser, or shows what was decoded before. */
 
-import { find } from "./dom.js";
+import { find, make } from "./dom.js";
 import { FramesEngine } from "./frames.js";
 import { LocalEngine } from "./local.js";
 import { run, say } from "./page.js";
@@ -9,6 +9,7 @@ import { readDescription } from "./stored.js";
 const ENGINES = { decoder: LocalEngine, frames: FramesEngine };
 const FINISH = { decoder: finishLocal, frames: finishFrames };
 
+document.head.append(make("link", { rel: "stylesheet", href: "static.css" }));
 find("loading-text").textContent = "Loading the image…";
 try {
   const description = await readDescription();
