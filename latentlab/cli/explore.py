@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -134,7 +134,7 @@ def explore(
         return
     from latentlab.explorer.opening import explore as begin
 
-    with begin(
+    opened = begin(
         vaes,
         image,
         size=parse_size(samples.size),
@@ -146,7 +146,9 @@ def explore(
         port=port,
         browser=not no_browser,
         images=images,
-    ) as explorer:
+        widget=False,
+    )
+    with cast("Explorer", opened) as explorer:
         _wait(explorer, json=json, quiet=quiet)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from latentlab.directions import FINDERS
-from latentlab.errors import UsageError
+from latentlab.errors import MissingExtraError, UsageError
 from latentlab.explorer.fits import USUAL_SAMPLES, Plan
 from latentlab.explorer.maps import StoreMap, of_one_shape
 from latentlab.explorer.protocol import LARGEST_IMAGE
@@ -25,6 +27,7 @@ from latentlab.web.opening import open_browser
 from latentlab.web.pages import page_files
 
 if TYPE_CHECKING:
+    from latentlab.explorer.widget import ExplorerWidget
     from latentlab.images.fit import Size
 
 _NEED_MORE = {"knn", "frames", "supervised", "difference"}
@@ -88,11 +91,14 @@ def explore(
     port: int = 8000,
     browser: bool = True,
     images: str | Path | None = None,
-) -> Explorer:
-    """Return a running explorer: a local page with a slider for each direction around an image.
+    widget: bool | None = None,
+) -> Explorer | ExplorerWidget:
+    """Return a running explorer: a slider for each direction around an image, decoded live.
 
-    The page is served on this machine only, at an address with a random token. It runs until it is
-    closed or Python ends; :meth:`Explorer.wait` keeps a script running.
+    In a notebook it is a widget, which shows the page in the cell and whose ``state``, ``alphas``,
+    ``latent`` and ``image`` are where the page is. Elsewhere it is a local page, served on this
+    machine only, at an address with a random token. It runs until it is closed or Python ends;
+    :meth:`Explorer.wait` keeps a script running.
 
     Parameters
     ----------
@@ -108,9 +114,11 @@ def explore(
     browser : bool, whether to open the page
     images : folder or archive of the images of a store, for its thumbnails and to explore them;
         without it, thumbnails are previews of latents, and decoded latents are explored
+    widget : bool, whether to return a widget; by default in a notebook with anywidget installed
 
     Raises
     ------
+    MissingExtraError : ``widget=True`` without anywidget.
     UsageError : an unknown neighborhood or finder, an impossible port, or more than two models.
     ImageError : the image cannot be read. What needs the model to be found out is said on the page.
 
@@ -130,11 +138,40 @@ def explore(
     map = _map_of(vaes, image, images)
     studio = Studio(vaes, None if map else image, size, plan, map)
     greeting = {**hello(vaes), "map": len(map.paths) if map else 0}
+    if in_notebook() if widget is None else widget:
+        return _make_widget(studio, greeting)
     server = ExplorerServer(studio, page_files("explorer"), greeting, port=port)
     server.start()
     if browser:
         open_browser(server.address)
     return Explorer(server)
+
+
+def in_notebook() -> bool:
+    """Return whether Python runs for a notebook that can show widgets."""
+    shell: Any = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if not hasattr(shell, "kernel"):
+        return False
+    if find_spec("anywidget") is None:
+        warnings.warn(
+            "anywidget is not installed, so the explorer opens as a page of its own; "
+            "pip install 'latentlab[notebook]' shows it in the notebook",
+            stacklevel=3,
+        )
+        return False
+    return True
+
+
+def _make_widget(studio: Studio, greeting: Mapping[str, Any]) -> ExplorerWidget:
+    if find_spec("anywidget") is None:
+        raise MissingExtraError(
+            "a widget without anywidget",
+            "the extra for notebooks",
+            "run pip install 'latentlab[notebook]'",
+        )
+    from latentlab.explorer.widget import ExplorerWidget
+
+    return ExplorerWidget(studio, greeting)
 
 
 def _map_of(vaes: Sequence[LatentVAE], image: Any, images: str | Path | None) -> StoreMap | None:

@@ -19,7 +19,7 @@ export class SocketEngine extends Announcer {
   #latest = 0; // id of the newest frame
   #order = Promise.resolve(); // frames are unpacked one after the other
 
-  /** @param {string | URL} address of the WebSocket */
+  /** @param {string | URL | (() => object)} address of the WebSocket, or what opens one like it */
   constructor(address) {
     super();
     this.#address = address;
@@ -34,7 +34,7 @@ export class SocketEngine extends Announcer {
             "Is latentlab explore still running? Start it and open the address that it prints.",
           ),
         );
-      this.#socket = new WebSocket(this.#address);
+      this.#socket = typeof this.#address === "function" ? this.#address() : new WebSocket(this.#address);
       this.#socket.binaryType = "arraybuffer";
       this.#socket.addEventListener("close", () => {
         lost();

@@ -46,7 +46,7 @@ export async function fetchBitmap(address) {
 /** An engine that shows one scene and can search nothing. */
 export class StoredEngine extends Announcer {
   choices = { neighborhoods: [], finders: [] };
-  can = { fit: false, image: false, record: [], code: false };
+  can = { fit: false, image: false, record: [], code: false, map: false };
   limits;
   #scene;
 
