@@ -98,6 +98,23 @@ def test_pca_and_traverse_run_from_an_empty_folder_with_no_network(
     assert all((tmp_path / file).stat().st_size > 0 for file in found["files"] + walk["files"])
 
 
+def test_the_explorer_is_exported_from_the_wheel(
+    wheel: Path, program: Path, tmp_path: Path
+) -> None:
+    sources = {path.name for path in (ROOT / "latentlab/web/explorer").iterdir()}
+    packed = {Path(name).name for name in zipfile.ZipFile(wheel).namelist() if "/explorer/" in name}
+    assert sources <= packed
+    options = ("-m", "linear", "--size", "32", "-k", "tokens", "--frames")
+    found = call(program, tmp_path, "explore", "sample:flower", "--export", "page", *options)
+    assert found["engine"] == "frames"
+    assert {path.name for path in (tmp_path / "page").iterdir()} >= {"index.html", "main.js"}
+    if not (ROOT / "latentlab/web/vendor").is_dir():
+        return  # without npm there is no onnxruntime-web
+    found = call(program, tmp_path, "explore", "sample:flower", "--export", "live", *options[:-1])
+    assert found["engine"] == "decoder"
+    assert (tmp_path / "live/model/0.onnx").stat().st_size > 10_000
+
+
 def test_the_program_of_the_wheel_is_not_that_of_the_sources(program: Path) -> None:
     where = "import latentlab, sys; sys.stdout.write(latentlab.__file__)"
     python = program.parent / "python"
