@@ -18,7 +18,7 @@ import anywidget
 from PIL import Image
 
 from latentlab.errors import LatentlabError
-from latentlab.explorer import protocol
+from latentlab.explorer import messages, protocol
 from latentlab.explorer.session import Session
 from latentlab.explorer.state import State
 from latentlab.web.pages import page_files
@@ -211,7 +211,7 @@ class ExplorerWidget(anywidget.AnyWidget):
             message = protocol.read_text(text)
         except protocol.ProtocolError:
             return
-        if isinstance(message, protocol.Show):
+        if isinstance(message, messages.Show):
             self._state, self._last = message.state, session
 
     def _post(self, message: Mapping[str, Any], buffers: list[bytes]) -> None:

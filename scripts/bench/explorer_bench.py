@@ -17,7 +17,7 @@ from latentlab.images.examples import example_folder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
-from webdriver import Browser, find_programs  # noqa: E402
+from webdriver import Browser, find_programs
 
 MODELS = {"linear": 0.06, "mini": 0.2}
 """Model → seconds within which a picture should follow the slider on two quiet cores."""
@@ -37,7 +37,8 @@ _FOLLOW = """
     const found = [];
     for (let move = 0; move < arguments[0]; move++) {
         const drawn = new Promise((go) =>
-            document.addEventListener('latentlab:drawn', (event) => go(event.detail), {once: true}));
+            document.addEventListener('latentlab:drawn', (event) => go(event.detail),
+                {once: true}));
         input.value = 0.1 + (move % 10) / 5;
         const begun = performance.now();
         input.dispatchEvent(new Event('input', {bubbles: true}));
@@ -63,9 +64,11 @@ _PAN = """
         const context = canvas.getContext('2d');
         for (let tile = 0; tile < columns ** 2; tile++) {
             context.fillStyle = `hsl(${Math.random() * 360} 60% 50%)`;
-            context.fillRect(side * (tile % columns), side * Math.floor(tile / columns), side, side);
+            const row = Math.floor(tile / columns);
+            context.fillRect(side * (tile % columns), side * row, side, side);
         }
-        latentlab.map.addSheet({first, count: columns ** 2, picture: canvas.transferToImageBitmap()});
+        const picture = canvas.transferToImageBitmap();
+        latentlab.map.addSheet({first, count: columns ** 2, picture});
     }
     const rates = [];
     for (const zoom of [1, 4, 4]) {
