@@ -238,6 +238,10 @@ def bad_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     infinite[1, 2, 3, 4] = np.inf
     np.save(folder / "infinite.npy", infinite)
     (folder / "empty.npy").touch()
+    with (folder / "negative.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "<f4", "fortran_order": False, "shape": (-1, 4, 6, 6)}
+        )
     (folder / "photo.heic").write_bytes(b"x")
     (folder / "caption.txt").write_text("a cat")
     (folder / "nowhere.npy").symlink_to("/nonexistent")
@@ -258,6 +262,7 @@ REASONS = {
     "sixteen.npy": "16 channels",
     "infinite.npy#1": "NaN or infinite values",
     "empty.npy": "is empty",
+    "negative.npy": "claims the shape (-1, 4, 6, 6)",
     "*.heic": "1 of an unknown kind",
     "nowhere.npy": "leads out of the folder",
 }

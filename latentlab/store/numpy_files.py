@@ -38,6 +38,8 @@ def array_of(place: Place, name: str, reopen: Callable[[], IO[bytes]], size: int
             f"holds {what or 'an array '}of Python objects, which needs a pickle",
             "save it again as an array of numbers",
         )
+    if any(side < 0 for side in shape):
+        raise fault_of(place, f"claims the shape {shape}")
     count, entry = (shape[0] if shape else 1), math.prod(shape[1:]) * dtype.itemsize
     if size - start < count * entry:
         raise fault_of(
