@@ -289,6 +289,11 @@ def test_cells_are_readable() -> None:
     assert shown == "".join(("−0.0001235", "1,234,567", "−38,020", "2.5e+12", "––", "yes", "text"))
 
 
+def test_no_number_below_a_billion_gets_an_exponent() -> None:
+    for value, shown in ((9999.4, "9999"), (9999.6, "10,000"), (999_999_999.0, "999,999,999")):
+        assert Page(html_table(["a"], [[value]])).text == f"a{shown}"
+
+
 def test_a_frame_keeps_what_is_unknown_apart_from_numbers(tmp_path: Path) -> None:
     frame = frame_of([{"a": 1, "b": None, "c": "\udcff"}, {"a": 2, "b": 0.5, "c": None}])
     assert frame["a"].sum() == 3

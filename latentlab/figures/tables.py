@@ -17,8 +17,8 @@ from latentlab.errors import MissingExtraError
 
 _MOST = 40
 """Rows that are shown; ``to_frame`` has all."""
-_LARGE, _HUGE = 1e4, 1e9
-"""Numbers between these are written out, without an exponent."""
+_LARGE, _HUGE = 9999.5, 1e9
+"""Numbers between these are written out: with four digits they would get an exponent."""
 _NUMBER = re.compile(r"–?$|[-+−<≥≈±]?\s*[.\d]|(nan|inf)")
 
 
