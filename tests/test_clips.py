@@ -16,6 +16,7 @@ from tiny_models import save_tiny
 
 import latentlab
 from latentlab.errors import MemoryLimitError, ShapeError, UsageError
+from latentlab.images.reading import read_frames
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods.sampling import neighborhood
 
@@ -121,6 +122,38 @@ def test_frames_of_a_video_model_leave_the_first_latent_out(tmp_path: Path) -> N
         neighborhood(
             vae, latents[0], "frames", video=str(save_clip(tmp_path / "short.gif", 4)), n_samples=9
         )
+
+
+def test_frames_beyond_the_statistics_of_a_model_are_left_out_or_it_is_refused(
+    tmp_path: Path,
+) -> None:
+    video = str(save_clip(tmp_path / "clip.gif", 9))
+    of_two, _ = load("AutoencoderKLCosmos", tmp_path)
+    first = latentlab.encode(of_two, video, size=16)
+    message = "statistics of 2 latents.*at least 3, as the first is kept apart. Use another model"
+    for one in (video, str(save_clip(tmp_path / "short.gif", 3))):
+        with pytest.raises(UsageError, match=message):
+            neighborhood(of_two, first, "frames", video=one)
+    with pytest.raises(ShapeError, match=r"clip of 5 latents.*at most 2.*Pass at most 3 frames"):
+        latentlab.encode_clip(of_two, video)
+    assert len(latentlab.encode_clip(of_two, video, n_frames=3)) == 2
+    module = save_tiny(
+        "AutoencoderKLCosmos",
+        tmp_path / "three",
+        latents_mean=[value + k for value in MEANS for k in range(3)],
+        latents_std=[value + k for value in DEVIATIONS for k in range(3)],
+    )
+    of_three = latentlab.load_vae(tmp_path / "three", device="cpu")
+    hood = neighborhood(of_three, first, "frames", video=video)
+    assert "statistics of 3 latents" in hood.statement
+    frames = torch.stack([one.pixels for one in read_frames(video, size=16, limit=5)])
+    raw = own_encoding(module, frames)[0, :, 1:].transpose(0, 1)
+    k = torch.arange(1, 3).view(2, 1, 1, 1)
+    means, deviations = (torch.tensor(one).view(1, 4, 1, 1) + k for one in (MEANS, DEVIATIONS))
+    expected = (raw - means) * 0.5 / deviations
+    torch.testing.assert_close(hood.samples, expected.flatten(1), rtol=1e-4, atol=1e-5)
+    with pytest.raises(UsageError, match="at least 5, since"):
+        neighborhood(of_three, first, "frames", video=str(save_clip(tmp_path / "short.gif", 4)))
 
 
 def test_a_clip_too_large_for_memory_is_refused_before_it_is_encoded(

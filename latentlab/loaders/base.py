@@ -178,6 +178,11 @@ class LatentVAE(ABC):
         """Return whether a clip's first latent stands for its first frame alone, as if causal."""
         return False
 
+    @property
+    def most_clip_latents(self) -> int | None:
+        """Return how many latents of a clip have a known map to model space; None for any."""
+        return None
+
     def encode_clip(self, frames: Tensor) -> Posterior:
         """Return mean and log-variance (t, C, H/stride, W/stride), float32, of a clip.
 
@@ -190,20 +195,16 @@ class LatentVAE(ABC):
 
         Raises
         ------
-        ShapeError : frames that are no such batch, or another number of them.
+        ShapeError : frames that are no such batch, another number of them, or more than
+            ``most_clip_latents`` allows.
         """
         advice = "crop or pad the frames, or call latentlab.encode_clip, which crops them"
         self._check_batch("frames", frames, 3, self.spec.multiple, advice)
         stride, alone = self.time_stride, int(self.first_frame_alone)
         if not stride or (stride == 1 and not alone):
             return self.encode(frames)
+        self._check_clip(len(frames))
         count = len(frames)
-        if (count - alone) % stride or count < (alone or stride):
-            raise ShapeError(
-                f"a clip of {count} frames",
-                f"{self.clip_rule} frames for {self.spec.name}",
-                "leave out the frames at its end",
-            )
         mean, logvar = self._encode_frames(self._place(frames, self.image_dtype))
         if len(mean) != alone + (count - alone) // stride:
             raise ShapeError(
@@ -212,6 +213,22 @@ class LatentVAE(ABC):
                 "encode its frames one by one",
             )
         return Posterior(mean.float(), None if logvar is None else logvar.float())
+
+    def _check_clip(self, count: int) -> None:
+        stride, alone = self.time_stride, int(self.first_frame_alone)
+        if (count - alone) % stride or count < (alone or stride):
+            raise ShapeError(
+                f"a clip of {count} frames",
+                f"{self.clip_rule} frames for {self.spec.name}",
+                "leave out the frames at its end",
+            )
+        latents, most = alone + (count - alone) // stride, self.most_clip_latents
+        if most is not None and latents > most:
+            raise ShapeError(
+                f"a clip of {latents} latents",
+                f"at most {most}, for which {self.spec.name} has statistics",
+                f"pass at most {alone + (most - alone) * stride} frames",
+            )
 
     @property
     def clip_rule(self) -> str:

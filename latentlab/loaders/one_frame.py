@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from latentlab.errors import ShapeError
 from latentlab.latents import LatentSpec
 from latentlab.loaders.clips import ClipVAE
 from latentlab.loaders.normalization import Affine
@@ -167,19 +166,19 @@ class CosmosVAE(OneFrameVAE):
             return Affine(scale=(SIGMA_DATA,))
         return _affine_of_frame(config, 0)
 
-    def _to_model(self, latents: Tensor) -> Tensor:
-        """Return a clip's latents by the statistics of each frame of the latent."""
+    @property
+    def most_clip_latents(self) -> int | None:
+        """Return how many frames of the latent have statistics."""
         config = self.module.config
         if config.latents_mean is None or self.normalization != _affine_of_frame(config, 0):
+            return None
+        return len(config.latents_mean) // int(config.latent_channels)
+
+    def _to_model(self, latents: Tensor) -> Tensor:
+        """Return a clip's latents by the statistics of each frame of the latent."""
+        if self.most_clip_latents is None:
             return super()._to_model(latents)
-        known = len(config.latents_mean) // config.latent_channels
-        if len(latents) > known:
-            raise ShapeError(
-                f"a clip of {len(latents)} latents",
-                f"at most {known}, for which {self.spec.name} has statistics",
-                "pass a shorter clip",
-            )
-        frames = enumerate(latents)
+        config, frames = self.module.config, enumerate(latents)
         return torch.cat([_affine_of_frame(config, k).to_model(one[None]) for k, one in frames])
 
 

@@ -125,6 +125,11 @@ class TiledVAE(LatentVAE):
         """Return that of the VAE that encodes the tiles."""
         return self.vae.first_frame_alone
 
+    @property
+    def most_clip_latents(self) -> int | None:
+        """Return that of the VAE that encodes the tiles."""
+        return self.vae.most_clip_latents
+
     def _encode_frames(self, frames: Tensor) -> tuple[Tensor, Tensor | None]:
         raise UsageError(
             f"a clip for {self.spec.name} in tiles", "whole frames", "leave out --tile"

@@ -17,6 +17,9 @@ from latentlab.neighborhoods import SAMPLERS
 from latentlab.neighborhoods.base import Draws, Sampler, encoded_image
 from latentlab.neighborhoods.groups import RowGroups, consecutive_rows
 
+_LEAST = 2
+"""Samples, since one has no variance."""
+
 
 @SAMPLERS.register("frames")
 @dataclass(frozen=True)
@@ -57,10 +60,15 @@ class Frames(Sampler):
     def statement_for(self, vae: LatentVAE) -> str:
         if not vae.first_frame_alone or not vae.time_stride:
             return self.statement
+        most = vae.most_clip_latents
+        rest = (
+            f" The model has statistics of {most} latents of a clip, so later frames are left out."
+        )
         return (
             f"{self.statement} A sample is the latent of {vae.time_stride} frames of a clip of "
             f"{vae.clip_rule} frames and knows those before it. The first latent, of the first "
             "frame alone, is kept apart. A latent is decoded as one frame."
+            f"{'' if most is None else rest}"
         )
 
     def draw(self, vae: LatentVAE, latent: Latent, samples: int, generator: Generator) -> Draws:
@@ -68,14 +76,15 @@ class Frames(Sampler):
         shape = (pixels.shape[1], pixels.shape[2])
         stride, alone = vae.time_stride, int(vae.first_frame_alone)
         if stride > 1 or (stride and alone):
-            frames = read_frames(self.video, size=shape, limit=samples * stride + alone)
+            most = _most_samples(vae, samples)
+            frames = read_frames(self.video, size=shape, limit=most * stride + alone)
             clip = torch.stack([frame.pixels for frame in frames])
             count = (len(clip) - alone) // stride * stride
-            if count < 2 * stride:
+            if count < _LEAST * stride:
                 raise UsageError(
                     f"{self.video} of {len(clip)} frames",
-                    f"at least {2 * stride + alone}, since {vae.spec.name} makes one latent of "
-                    f"{stride} frames",
+                    f"at least {_LEAST * stride + alone}, since {vae.spec.name} makes one latent "
+                    f"of {stride} frames",
                     "pass a longer clip",
                 )
             encoded = encode_clip_batch(vae, clip[: count + alone]).mean[alone:]
@@ -85,3 +94,18 @@ class Frames(Sampler):
         for index, frame in enumerate(read_frames(self.video, size=shape, limit=samples)):
             encoded = encode_batch(vae, frame.pixels[None]).mean
             yield encoded, {"time": torch.tensor([float(index)])}
+
+
+def _most_samples(vae: LatentVAE, samples: int) -> int:
+    """Return how many samples of a clip the statistics of the model admit, at most ``samples``."""
+    known, alone = vae.most_clip_latents, int(vae.first_frame_alone)
+    if known is None:
+        return samples
+    if known < _LEAST + alone:
+        raise UsageError(
+            f"frames with {vae.spec.name}, which has statistics of {known} latents of a clip",
+            f"a model with those of at least {_LEAST + alone}"
+            f"{', as the first is kept apart' if alone else ''}",
+            "use another model or neighborhood",
+        )
+    return min(samples, known - alone)
