@@ -29,7 +29,7 @@ from latentlab.explorer import exporting, frames
 from latentlab.explorer.decoders import export_decoder, products, quick_size, weights_of
 from latentlab.explorer.exporting import ExportedExplorer, export_explorer
 from latentlab.explorer.fits import Plan
-from latentlab.explorer.state import State, Stroke, latent_of
+from latentlab.explorer.state import State, Stroke, latent_of, matched
 from latentlab.images.arrays import to_uint8
 from latentlab.web.serving import PageServer
 
@@ -241,7 +241,7 @@ SHOW = """
     latentlab.state.set(arguments[0]);
 """
 PIXELS = """
-    const canvas = document.querySelector('.now canvas');
+    const canvas = document.querySelectorAll('.now canvas:first-child')[arguments[0]];
     const {width, height} = canvas;
     const {data} = canvas.getContext('2d').getImageData(0, 0, width, height);
     return {width, height, data: Array.from(data)};
@@ -270,9 +270,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     opened.quit()
 
 
-def shown(browser: Browser) -> np.ndarray:
-    """Return the image that the page shows, (H, W, 3), 0 to 255."""
-    found = browser.run(PIXELS)
+def shown(browser: Browser, model: int = 0) -> np.ndarray:
+    """Return the image that the page shows of a model, (H, W, 3), 0 to 255."""
+    found = browser.run(PIXELS, model)
     return np.reshape(found["data"], (found["height"], found["width"], 4))[..., :3].astype(int)
 
 
@@ -330,6 +330,42 @@ def test_the_browser_decodes_mini(browser: Browser, tmp_path: Path) -> None:
     vae = latentlab.load_vae("mini")
     export_explorer(vae, IMAGE, tmp_path / "site", size=64, plan=TOKENS)
     check_images(browser, tmp_path / "site", "mini", 64, 20)
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_of_many_states_the_newest_is_decoded(
+    browser: Browser, linear: tuple[Path, ExportedExplorer]
+) -> None:
+    ask = """
+        const asked = Array.from({length: 12}, (_, k) =>
+            latentlab.engine.show({alphas: [k / 4 + 0.5], strokes: [], blend: 0}));
+        const frames = await Promise.all(asked);
+        return frames.map((frame) => frame !== null);
+    """
+    with serving(linear[0]) as address:
+        browser.visit(address)
+        browser.run(SHOW + SETTLE, {"alphas": [1]})
+        assert browser.run(ask) == [*[False] * 11, True]
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_two_models_move_together(browser: Browser, tmp_path: Path) -> None:
+    names = ("linear", "linear32")
+    vaes = [latentlab.load_vae(name) for name in names]
+    export_explorer(vaes, IMAGE, tmp_path / "site", size=64, plan=TOKENS)
+    match = described(tmp_path / "site")["scene"]["match"]
+    assert match["indices"]
+    vae, z, found = search(64, "linear32")
+    with serving(tmp_path / "site") as address:
+        browser.visit(address)
+        for state in random_states(4, len(match["indices"])):
+            browser.run(SHOW + SETTLE, as_given(state))
+            other = matched(state, match["indices"], match["signs"])
+            expected = to_uint8(latentlab.decode(vae, latent_of(other, z.values, found))).numpy()
+            assert np.abs(shown(browser, 1) - expected).max() <= 1
+        assert errors(browser) == []
 
 
 @pytest.mark.browser
