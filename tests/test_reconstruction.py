@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -146,6 +147,29 @@ def test_augment_moves_the_opacity_and_leaves_it_alone_when_it_recolors(tmp_path
     assert float((bright[:, :3] - latent.image.rgba[:3]).abs().max()) > 0.1
     rendered = Augment().render(latent, moved)
     assert rendered.shape == (1, 3, 32, 32)
+
+
+@pytest.mark.parametrize("source", ["transparent", "opaque", "latent"])
+def test_the_opacity_passes_through_the_loop_of_reencode(source: str, tmp_path: Path) -> None:
+    theirs: Any = save_tiny("AutoencoderKLQwenImage", tmp_path / "qwen", input_channels=4)
+    vae = latentlab.load_vae(tmp_path / "qwen", device="cpu")
+    image = rgba_image() if source != "opaque" else rgba_image().convert("RGB")
+    latent = latentlab.encode(vae, image)
+    if source == "latent":
+        latent = replace(latent, image=None)
+    hood = latentlab.neighborhood(vae, latent, "reencode", n_samples=2, radius=1e-6)
+    raw = vae.normalization.from_model(latent.values[None])  # type: ignore[attr-defined]
+    with torch.no_grad():
+        decoded = theirs.decode(raw[:, :, None]).sample
+        if source == "opaque":
+            opacity = (decoded[:, 3:] + 1) / 2
+            over_white = decoded[:, :3] * opacity + 1 - opacity
+            decoded = torch.cat([over_white, torch.ones_like(opacity)], 1)
+        again = theirs.encode(decoded).latent_dist.mode()[:, :, 0]
+    expected = vae.normalization.to_model(again)  # type: ignore[attr-defined]
+    torch.testing.assert_close(hood.samples[:1], expected.flatten(1), rtol=1e-3, atol=1e-4)
+    cells = latentlab.neighborhood(vae, latent, "tokens").samples
+    torch.testing.assert_close(cells, latent.values.flatten(1).T)
 
 
 def test_transparent_reconstructions_have_the_guards_of_others(

@@ -118,9 +118,9 @@ class Augment(Sampler):
 
     def _pixels(self, latent: Latent) -> Tensor:
         """Return the image as it was encoded: (3, H, W), or (4, H, W) with its opacity."""
-        if is_encoded_with_alpha(latent) and latent.image is not None:
-            assert latent.image.rgba is not None
-            return latent.image.rgba
+        image = latent.image
+        if image is not None and image.rgba is not None and is_encoded_with_alpha(image):
+            return image.rgba
         return encoded_image(latent, self.name).pixels
 
 

@@ -130,7 +130,7 @@ def encoded_image(latent: Latent, sampler: str) -> Image:
             f"an encoded image, which {sampler!r} changes and encodes again",
             "use latentlab.encode, or the neighborhood 'gaussian'",
         )
-    if "transparency encoded" in latent.image.preprocessing:
+    if is_encoded_with_alpha(latent.image):
         warnings.warn(
             f"{sampler!r} changes {latent.name} as an opaque image over white, while its latent "
             "is that of the transparent image",
@@ -139,11 +139,9 @@ def encoded_image(latent: Latent, sampler: str) -> Image:
     return latent.image
 
 
-def is_encoded_with_alpha(latent: Latent) -> bool:
-    """Return whether a latent is that of an image with its opacity, which is at hand."""
-    image = latent.image
-    transparent = image is not None and "transparency encoded" in image.preprocessing
-    return transparent and image is not None and image.rgba is not None
+def is_encoded_with_alpha(image: Image) -> bool:
+    """Return whether the opacity of an image was encoded with it."""
+    return "transparency encoded" in image.preprocessing
 
 
 def check_positive(name: str, value: float) -> None:

@@ -10,7 +10,7 @@ from latentlab.encoding.encoder import decode_each, encode_batch
 from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods import SAMPLERS
-from latentlab.neighborhoods.base import Draws, Sampler, check_positive
+from latentlab.neighborhoods.base import Draws, Sampler, check_positive, is_encoded_with_alpha
 from latentlab.neighborhoods.gaussian import noisy
 
 
@@ -18,6 +18,9 @@ from latentlab.neighborhoods.gaussian import noisy
 @dataclass(frozen=True)
 class Reencode(Sampler):
     """E(D(z + radius · std(z) · ε)): noise, decoded and encoded again.
+
+    Of a model with an alpha channel the opacity passes through the loop too, unless the image is
+    known to be opaque.
 
     Parameters
     ----------
@@ -37,6 +40,8 @@ class Reencode(Sampler):
 
     def draw(self, vae: LatentVAE, latent: Latent, samples: int, generator: Generator) -> Draws:
         scale = self.radius * float(latent.values.std())
+        image = latent.image
+        rgba = vae.takes_alpha and (image is None or is_encoded_with_alpha(image))
         for batch in noisy(latent, scale, samples, generator):
-            image = next(decode_each(vae, batch))
-            yield encode_batch(vae, image[None]).mean, {}
+            decoded = next(decode_each(vae, batch, rgba=rgba))
+            yield encode_batch(vae, decoded[None]).mean, {}
