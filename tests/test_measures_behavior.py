@@ -279,6 +279,18 @@ def test_intervals_of_dimensions_are_as_wide_as_estimates_vary() -> None:
     assert drawn[0]["participation_ratio"].value == pytest.approx(3, abs=0.3)
 
 
+def test_duplicates_cost_the_interval_and_not_the_dimension() -> None:
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(size=(20, 3)))[0].T
+    rows = rng.random((20, 3)) @ turn
+    found = found_for(np.concatenate([rows, np.ones((40, 20))]))
+    for name in ("two_nn", "mle_5"):
+        assert (found[name].low, found[name].high, found[name].n) == (None, None, 20)
+        assert found[name].note.endswith("no interval: too few images differ")
+        assert np.isfinite(found[name].value)
+    assert found["participation_ratio"].low is not None
+
+
 @dataclass
 class Rows:
     """As much of a batch as the metric reads."""

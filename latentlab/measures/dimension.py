@@ -87,9 +87,11 @@ class _RowsTally(Tally):
         values = {}
         for name, estimate in estimates.items():
             value = estimate(distances)
-            ends = interval_of_log(value, errors[name], freedom) or (None, None)
-            low, high = ends
-            values[name] = _warned(Value(value, low, high, *_counted(distances)))
+            low, high = interval_of_log(value, errors[name], freedom) or (None, None)
+            n, note = _counted(distances)
+            if low is None:
+                note = "; ".join(filter(None, [note, "no interval: too few images differ"]))
+            values[name] = _warned(Value(value, low, high, n, note))
         values["participation_ratio"] = _spectral(rows)
         return Finished(values)
 

@@ -15,6 +15,8 @@ DROPPED = 0.1
 GROUPS = 10
 """Groups of samples, each left out once for the interval of a participation ratio."""
 _PARTS, _ORDERS, _MOST = 4, 6, 2000
+_FEWEST = 10
+"""Rows without a duplicate from which TwoNN is estimated."""
 LOWER_BOUND = 20
 """Above about this many dimensions, estimates from some thousand samples are lower bounds."""
 
@@ -61,7 +63,8 @@ def errors_of_logs(
 
     Parameters
     ----------
-    rows : array (n, d), at least 50; of more than 2,000 the first
+    rows : array (n, d), at least 50; of more than 2,000 the first. Where a set
+        has fewer than ten without a duplicate, the errors are NaN
     estimates : name → dimension of distances (m, k) to nearest neighbors
     k : int
     seed : int, of the orders
@@ -81,8 +84,11 @@ def errors_of_logs(
     for _ in range(_ORDERS):
         order = rng.permutation(len(some))
         near = [neighbor_distances(some[order[part::count]], k) for part in range(count)]
+        enough = min(int((one[:, 0] > 0).sum()) for one in near) >= _FEWEST
         for name, estimate in estimates.items():
-            logs = np.log([estimate(distances) for distances in near])
+            logs = (
+                np.log([estimate(distances) for distances in near]) if enough else [np.nan] * count
+            )
             found[name].append(float(np.var(logs, ddof=1)) / count)
     scale = len(some) / len(values)
     errors = {name: float(np.sqrt(np.mean(parts) * scale)) for name, parts in found.items()}
@@ -142,9 +148,11 @@ def two_nn(distances: ArrayLike) -> float:
     """
     near = np.asarray(distances, np.float64)
     near = near[near[:, 0] > 0]
-    if len(near) < 10:
+    if len(near) < _FEWEST:
         raise UsageError(
-            f"{len(near)} samples that differ from all others", "at least 10", "pass more samples"
+            f"{len(near)} samples that differ from all others",
+            f"at least {_FEWEST}",
+            "pass more samples",
         )
     ratios = np.sort(near[:, 1] / near[:, 0])
     kept = int(len(ratios) * (1 - DROPPED))
