@@ -64,3 +64,31 @@ def test_samples_without_large_rows_know_that_others_have_some() -> None:
     assert held >= 8
     equal = torch.randn(64, 200, generator=torch.Generator().manual_seed(0))
     assert not find_intervals(equal, fit_pca(equal, 1).spectrum).other_sizes
+
+
+def test_intervals_hold_nothing_that_is_impossible() -> None:
+    """Of a few features with rare large rows: no ratio below 1, or above the number of features."""
+    generator = torch.Generator().manual_seed(0)
+    for features in (2, 3):
+        rows = torch.randn(60, features, generator=generator)
+        rows *= (1.5 * torch.randn(60, 1, generator=generator)).exp()
+        found = find_intervals(rows, fit_pca(rows).spectrum)
+        assert found.other_sizes
+        interval = found.participation_ratio
+        assert 1 <= interval.lower <= interval.value <= interval.upper <= features
+        assert found.participation_ratio_corrected.lower >= 1
+        least = torch.arange(1, features + 1) / features
+        known = ~found.curve_lower.isnan()
+        assert (found.curve_lower >= least - 1e-6)[known].all()
+        assert (found.curve_lower <= found.curve_upper + 1e-6)[known].all()
+
+
+@pytest.mark.parametrize("features", [1, 12])
+def test_rows_along_a_line_have_a_ratio_of_one_whatever_their_sizes(features: int) -> None:
+    sizes = np.random.default_rng(0).standard_t(1.5, 60)
+    rows = torch.from_numpy(sizes)[:, None].float() * torch.ones(features)
+    found = find_intervals(rows, fit_pca(rows).spectrum)
+    for interval in (found.participation_ratio, found.participation_ratio_corrected):
+        assert (interval.lower, interval.upper) == pytest.approx((1, 1))
+    assert found.curve_lower[0] == pytest.approx(1)
+    assert found.curve_upper[0] == pytest.approx(1)

@@ -41,7 +41,12 @@ from latentlab.chance.decay import (
     weights_of,
 )
 from latentlab.chance.nulls.base import matrix_of
-from latentlab.chance.ratio import are_single_and_unequal, intervals_of_ratio, with_other_sizes
+from latentlab.chance.ratio import (
+    are_single_and_unequal,
+    intervals_of_ratio,
+    with_other_sizes,
+    within,
+)
 from latentlab.chance.reach import LEVEL, Interval, reaches, student
 from latentlab.chance.row_groups import GroupSums, independent_groups, sum_up_rows
 from latentlab.latents import Neighborhood, Progress, Spectrum
@@ -178,13 +183,17 @@ def find_intervals(
     ratio, corrected = intervals_of_ratio(rows, matrix, spectrum)
     if unequal := are_single_and_unequal(rows, spectrum):
         ratio = with_other_sizes(ratio, corrected, rows, np.random.default_rng((seed, 1)))
+    # As many components as these have is the most that other samples have.
+    ratio = within(ratio, float(len(spectrum.explained_variance)))
     with threads_for(min(matrix.shape)):
         parts = _spectra_of_parts(rows, spectrum, generator, progress)
         held_out = _held_out_curve(rows, spectrum, generator)
         half, half_r2 = _halves(rows, generator)
     down, up = _reaches_of_curve(rows, parts, spectrum, ratio if unequal else None)
     middle = _log_odds(spectrum.cumulative)
-    lower, upper, reach = (middle - down).sigmoid(), (middle + up).sigmoid(), parts.reach
+    least = torch.arange(1, len(middle) + 1).double() / len(middle)  # of the largest k of n shares
+    lower = (middle - down).sigmoid().maximum(least).minimum(spectrum.cumulative)
+    upper, reach = (middle + up).sigmoid(), parts.reach
     narrow = (spectrum.cumulative - held_out <= _NARROW).cumprod(0) > 0
     population = torch.where(narrow, correct(spectrum.cumulative, held_out), math.nan)
     return Intervals(

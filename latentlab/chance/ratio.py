@@ -14,6 +14,8 @@ from latentlab.chance.size_law import FEWEST, others_of
 from latentlab.latents import Spectrum
 from latentlab.metrics.spectrum import participation_ratio, participation_ratio_corrected
 
+_LINE = 1e-9
+
 
 def intervals_of_ratio(
     rows: GroupSums, matrix: Tensor, spectrum: Spectrum
@@ -38,13 +40,31 @@ def intervals_of_ratio(
         )
     if not (pairs > 1e-12 * both).all():
         return _around(value, without), Interval(corrected, value, math.inf)
-    return _around(value, without), _around(corrected, of_pairs)
+    return _around(value, without), within(_around(corrected, of_pairs), math.inf)
 
 
 def are_single_and_unequal(rows: GroupSums, spectrum: Spectrum) -> bool:
-    """Return whether the law of row sizes can be found, and matters."""
+    """Return whether the law of row sizes can be found, and matters.
+
+    It does not for rows along a line, whose participation ratio is 1 whatever their sizes.
+    """
     known = len(rows.traces) == spectrum.n_samples >= FEWEST
-    return known and are_unequal(rows.traces, spectrum)
+    several = participation_ratio(spectrum.explained_variance) > 1 + _LINE
+    return known and several and are_unequal(rows.traces, spectrum)
+
+
+def within(interval: Interval, most: float) -> Interval:
+    """Return an interval without what no participation ratio is: below 1, or above a number.
+
+    Examples
+    --------
+    >>> within(Interval(2.5, 0.4, 7.0), 3.0)
+    Interval(value=2.5, lower=1.0, upper=3.0)
+    """
+    value = interval.value
+    return Interval(
+        value, min(value, max(1.0, interval.lower)), max(value, min(interval.upper, most))
+    )
 
 
 def with_other_sizes(
