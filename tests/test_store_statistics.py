@@ -12,7 +12,7 @@ from command_line import CommandLine
 from safetensors.torch import save_file
 from scipy import stats
 
-from latentlab.errors import ShapeError
+from latentlab.errors import ShapeError, UsageError
 from latentlab.machine.threads import fixed_threads
 from latentlab.store import measuring
 from latentlab.store.foreign import open_latents
@@ -118,6 +118,8 @@ def test_merged_shards_of_float16_equal_numpy_though_some_hold_nan() -> None:
         merged.add(values.float())
     with pytest.raises(ShapeError, match="statistics of any dtype"):
         merged.merge(Statistics(4))
+    with pytest.raises(UsageError, match="complete histograms"):
+        Statistics(4, every=2, exact=torch.float16)
 
 
 def test_a_block_may_be_overwritten_once_it_is_added() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentlab.errors import FileError, ShapeError
+from latentlab.errors import FileError, ShapeError, UsageError
 from latentlab.metrics.moments import Moments, alive_channels
 from latentlab.store.block_sums import BlockSums
 from latentlab.store.shards import Shape
@@ -49,6 +49,12 @@ class Statistics:
     summaries: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        if self.exact is not None and self.every > 1:
+            raise UsageError(
+                f"exact statistics of every {self.every}th latent",
+                "every=1, as moments come from complete histograms",
+                "leave out exact or every",
+            )
         self.tallies = Tallies(self.channels, self.exact or torch.float16)
         self._begun = 0
         # Σw², Σw²v and Σw²vvᵀ of v = (mean, mean square) of each latent, w its cells; the last
