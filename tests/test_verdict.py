@@ -191,6 +191,8 @@ def test_the_cells_of_one_latent_are_said_to_be_alike() -> None:
     hood = hood_of(layout.flatten(latents), origin, layout, "tokens")
     judgment = judge(hood, fit_pca(hood).spectrum)
     assert judgment.main == "shifted"
+    # The grid has no half, so this null has no fit for half of the cells.
+    assert re.search(r"R² \S+ at N = \S+ \([^)]+\) and \.\d+ at half of that\.", judgment.verdict)
     assert judgment.components_above >= 1
     assert judgment.elbow is None
     # Permuted cells are no match for cells that are alike.

@@ -149,9 +149,14 @@ class Words:
         nulls = ", ".join(f"{null.model.label} {_short(null.log_fit_r2)}" for null in shown)
         before = ""
         if self.intervals and self.halves:
-            few = (f"{_short(self.halves[n.name])}" for n in shown if n.name in self.halves)
-            half = f"{_short(self.intervals.half_r2)} at half of that ({', '.join(few)})"
-            before = f" and {half}"
+            few = [null for null in shown if null.name in self.halves]
+            named = ("" if few == shown else f"{null.model.label} " for null in few)
+            values = (
+                f"{name}{_short(self.halves[null.name])}"
+                for name, null in zip(named, few, strict=True)
+            )
+            half = f"{_short(self.intervals.half_r2)} at half of that"
+            before = f" and {half} ({', '.join(values)})" if few else f" and {half}"
         text = f"The fit of a logarithm depends on N: R² {_short(fit)} {at} ({nulls}){before}."
         return [claim("fit", text)]
 
