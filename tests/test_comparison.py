@@ -218,6 +218,20 @@ def test_a_model_is_resumed_where_it_was_interrupted(
     assert not [*(tmp_path / "out").glob("measuring*.jsonl")]
 
 
+@pytest.mark.parametrize("command", ["compare", "metrics"])
+def test_options_that_are_code_are_measured_again(
+    command: str, photos: Path, tmp_path: Path
+) -> None:
+    space = {"feature_distance": {"features": lambda images: images.mean((2, 3))}}
+    question, said = Question(PLAIN, ("psnr",), options=space), list[str]()
+    how: dict[str, Any] = {"folder": tmp_path / "out", "say": said.append}
+    if command == "compare":
+        analyze_comparison([known(LinearVAE()), known(Darker())], photos, question, **how)
+    else:
+        analyze_metrics(known(LinearVAE()), photos, question, **how)
+    assert any("options that are objects of Python: measured again" in line for line in said)
+
+
 def test_weights_that_were_changed_are_measured_again(photos: Path, tmp_path: Path) -> None:
     question, said = Question(PLAIN, ("psnr",)), list[str]()
 

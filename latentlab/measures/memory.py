@@ -60,16 +60,14 @@ class ImageMemory:
         >>> ImageMemory(file, asked).columns("mse", ("a",), dict)
         {'mse': tensor([1.], dtype=torch.float64)}
         """
-        key = (metric, *paths)
-        if key not in self._known:
+        # Each is asked for once: what is kept here would grow with the images.
+        found = self._known.pop((metric, *paths), None)
+        if found is None:
             found = {name: one.double().tolist() for name, one in compute().items()}
             line = json.dumps({"metric": metric, "paths": list(paths), "columns": found})
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(f"{line}\n")
-            self._known[key] = found
-        return {
-            name: torch.tensor(one, dtype=torch.float64) for name, one in self._known[key].items()
-        }
+        return {name: torch.tensor(one, dtype=torch.float64) for name, one in found.items()}
 
     def forget(self) -> None:
         """Delete the file, once the whole is saved elsewhere."""

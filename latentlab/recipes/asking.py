@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
@@ -47,6 +48,23 @@ def describe_asked(
     }
 
 
+def why_unknown(vae: LatentVAE, question: Mapping[str, Any]) -> str:
+    """Return why no other run can tell whether it asks the same; "" if it can.
+
+    Parameters
+    ----------
+    vae : LatentVAE
+    question : as for :func:`describe_asked`
+    """
+    if not vae.origin.sha256:
+        return "has no checksum of its weights"
+    try:
+        json.dumps([[*map(_with_content, one.values())] for one in question["options"].values()])
+    except TypeError:
+        return "has options that are objects of Python"
+    return ""
+
+
 def _checksum(vae: LatentVAE) -> str:
     """Return the checksum of a model's weights as they are now; empty for one without layers."""
     module = getattr(vae, "module", None)
@@ -57,7 +75,7 @@ def _with_content(option: Any) -> Any:
     """Return an option; with the SHA-256 of the file if it names one."""
     if isinstance(option, str | Path) and Path(option).is_file():
         return {"file": str(option), "sha256": sha256_of_file(option)}
-    return option
+    return str(option) if isinstance(option, Path) else option
 
 
 def hash_of_images(images: Path, limit: int = 0) -> str:

@@ -23,7 +23,7 @@ from latentlab.measures.comparison import Comparison, names_of
 from latentlab.measures.memory import ImageMemory
 from latentlab.measures.protocols import DEFAULT_PROTOCOL, Protocol, find_protocol
 from latentlab.measures.running import Measured
-from latentlab.recipes.asking import describe_asked, hash_of_images
+from latentlab.recipes.asking import describe_asked, hash_of_images, why_unknown
 from latentlab.recipes.evaluating import Question, ask
 from latentlab.recipes.sampling import Say, be_silent
 from latentlab.results.comparisons import (
@@ -98,10 +98,10 @@ def _compare(
     listing = hash_of_images(images, question.n_images) if folder else ""
     for number, (vae, name) in enumerate(zip(vaes, names, strict=True), 1):
         asked = describe_asked(vae, question.facts(), multiple=multiple, images=listing)
-        # Without a checksum of its weights nobody can tell whether it is the same model.
-        path = folder / f"measured-{number}.json" if folder and vae.origin.sha256 else None
-        if folder and not path:
-            say(f"{name} has no checksum of its weights: measured again by every run")
+        unknown = why_unknown(vae, question.facts())
+        path = folder / f"measured-{number}.json" if folder and not unknown else None
+        if folder and unknown:
+            say(f"{name} {unknown}: measured again by every run")
         known = recall_measured(path, asked, question.protocol) if path else None
         if known:
             say(f"{name}: measured before, {path}")

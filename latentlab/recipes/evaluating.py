@@ -19,7 +19,7 @@ from latentlab.measures.memory import ImageMemory
 from latentlab.measures.protocols import DEFAULT_PROTOCOL, PROTOCOLS, Protocol, find_protocol
 from latentlab.measures.reconstruction import PSNR, SSIM
 from latentlab.measures.running import Measured, measure_images, read_framed
-from latentlab.recipes.asking import describe_asked, hash_of_images
+from latentlab.recipes.asking import describe_asked, hash_of_images, why_unknown
 from latentlab.recipes.sampling import Say, be_silent
 from latentlab.results.folders import Saved, create_run
 from latentlab.results.measures import save_measured
@@ -265,7 +265,10 @@ def analyze_metrics(
     folder.
     """
     say(question.protocol.describe())
-    resumed = folder is not None and bool(vae.origin.sha256)
+    unknown = why_unknown(vae, question.facts())
+    if folder and unknown:
+        say(f"{vae.spec.name} {unknown}: measured again by every run")
+    resumed = folder is not None and not unknown
     folder = folder or create_run(images.resolve().name, vae.spec.name)
     memory = None
     if resumed:
