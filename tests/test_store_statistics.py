@@ -122,6 +122,14 @@ def test_merged_shards_of_float16_equal_numpy_though_some_hold_nan() -> None:
         Statistics(4, every=2, exact=torch.float16)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_the_latents_that_are_counted_stay_as_they_are(dtype: torch.dtype) -> None:
+    block = torch.randn(5, 3, 4, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
+    before = block.clone()
+    Statistics(3).add(block)
+    assert torch.equal(block, before)
+
+
 def test_a_block_may_be_overwritten_once_it_is_added() -> None:
     found, block = Statistics(1, exact=torch.float16), torch.ones(1, 1, 2, 2).half()
     found.add(block)

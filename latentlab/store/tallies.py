@@ -44,13 +44,18 @@ class Tally:
             return
         self.values.add(latents.movedim(1, 0))
         together = max(1, _CACHED_LATENTS // latents[:1].numel())
-        norms = [one.float().square_().sum(1).sqrt_() for one in torch.split(latents, together)]
-        self.norms.add(torch.cat(norms).flatten()[None])
+        parts = torch.split(latents, together)
+        self.norms.add(torch.cat([_norms(one) for one in parts]).flatten()[None])
 
     def merge(self, other: Tally) -> None:
         """Add the counts of another."""
         self.values.merge(other.values)
         self.norms.merge(other.norms)
+
+
+def _norms(latents: Tensor) -> Tensor:
+    # A copy even of float32: the latents belong to the caller, and new memory costs time.
+    return latents.to(torch.float32, copy=True).square_().sum(1).sqrt_()
 
 
 class Tallies:
