@@ -123,6 +123,18 @@ def decode_in(browser: Browser, z: np.ndarray, labels: np.ndarray) -> np.ndarray
     return np.array(browser.run(script, states))
 
 
+def test_collapsed_latents_are_told_in_headline_and_lead(browser: Browser, tmp_path: Path) -> None:
+    export_onnx(sheared_run(), tmp_path)
+    file = tmp_path / "onnx.json"
+    facts = json.loads(file.read_text())
+    latents = facts["latent"]
+    file.write_text(json.dumps({**facts, "active": [False] * latents, "tilt_dimension": None}))
+    with demo_page(str(tmp_path)) as page, serving(page) as address:
+        open_page(browser, address)
+        assert browser.run(TEXT, "headline") == "No number changes the digit"
+        assert "all of them have collapsed" in browser.run(TEXT, "lead")
+
+
 def test_it_loads_without_errors_and_asks_no_other_host(browser: Browser, address: str) -> None:
     open_page(browser, address)
     for button in ("#play", "#random", "#play", "#reset", "#copy"):

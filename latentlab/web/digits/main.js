@@ -55,6 +55,7 @@ function describe(model) {
   const collapsed = (model.active ?? [true]).every((active) => !active);
   const turns = tilt !== null && Math.abs(model.effects[tilt].change) >= TURN;
   if (turns) find("headline").textContent = "One number turns the digit";
+  else if (collapsed) find("headline").textContent = "No number changes the digit";
   find("lead").textContent = turns
     ? `This network draws digits from ${model.latent} numbers. Nobody told it what a slant is, ` +
       `yet ${latentName(tilt)} has learned to lean them to the left and to the right.`
