@@ -118,6 +118,19 @@ def test_ms_ssim_is_a_pyramid_of_scikit_images_terms() -> None:
     assert float(ms_ssim(image, other)) == pytest.approx(product, abs=1e-7)
 
 
+def test_images_may_have_gradients() -> None:
+    generator = torch.Generator().manual_seed(0)
+    image, other = torch.rand(2, 1, 1, 12, 13, generator=generator).double()
+    with torch.inference_mode():
+        ssim(image, other, sigma=1.4)
+    image.requires_grad_()
+    assert torch.autograd.gradcheck(lambda one: ssim(one, other, sigma=1.4), image)
+    large = torch.rand(1, 1, 161, 161, generator=generator).requires_grad_()
+    ms_ssim(large, large.detach().flip(3)).sum().backward()
+    assert large.grad is not None
+    assert bool(large.grad.isfinite().all())
+
+
 @pytest.mark.parametrize("sides", [(176, 208), (161, 163), (200, 171)])
 def test_ms_ssim_is_pytorch_msssims(sides: tuple[int, int]) -> None:
     package = pytest.importorskip("pytorch_msssim")

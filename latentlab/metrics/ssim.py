@@ -71,7 +71,7 @@ def similarity(
     (True, 1.0)
     """
     luminance, contrast = _terms(image, other, window, side, sigma, data_range)
-    return (luminance.mul_(contrast)).mean((2, 3)), contrast.mean((2, 3))
+    return (luminance * contrast).mean((2, 3)), contrast.mean((2, 3))
 
 
 def ms_ssim(
@@ -154,16 +154,16 @@ def _terms(
             "choose a larger size or a smaller window",
         )
     x, y = image.double(), other.double()
-    maps = torch.stack([x, y, x * x + y * y, (x - y).square_()])
+    maps = torch.stack([x, y, x * x + y * y, (x - y).square()])
     mx, my, both, apart = _filter(_filter(maps, window, side, sigma, 3), window, side, sigma, 4)
     # 2 cov(x, y) = var(x) + var(y) − var(x − y): four maps instead of five, and what is small is
     # no difference of large numbers.
     unbiased = side**2 / (side**2 - 1) if window == "uniform" else 1.0
-    squares, gaps = mx * mx + my * my, (mx - my).square_()
+    squares, gaps = mx * mx + my * my, (mx - my).square()
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
-    spread = both.sub_(squares).mul_(unbiased).add_(c2)
-    contrast = apart.sub_(gaps).mul_(-unbiased).div_(spread).add_(1)
-    return gaps.neg_().div_(squares.add_(c1)).add_(1), contrast
+    spread = (both - squares) * unbiased + c2
+    # Nothing is changed in place, since images may have gradients.
+    return 1 - gaps / (squares + c1), 1 - (apart - gaps) * unbiased / spread
 
 
 def _filter(maps: Tensor, window: str, side: int, sigma: float, axis: int) -> Tensor:
@@ -187,10 +187,12 @@ def _band(count: int, window: str, side: int, sigma: float) -> Tensor:
     """Return the matrix (count, count + side − 1), float64, that filters so many places."""
     import torch
 
-    offsets = torch.arange(side, dtype=torch.float64) - (side - 1) / 2
-    taps = torch.exp(-0.5 * (offsets / sigma) ** 2) if window == "gaussian" else offsets * 0 + 1
-    taps = taps / taps.sum()
-    band = torch.zeros(count, count + side - 1, dtype=torch.float64)
-    for start in range(count):
-        band[start, start : start + side] = taps
-    return band
+    # It is kept, and no tensor of inference mode can be part of a gradient later.
+    with torch.inference_mode(False):
+        offsets = torch.arange(side, dtype=torch.float64) - (side - 1) / 2
+        taps = torch.exp(-0.5 * (offsets / sigma) ** 2) if window == "gaussian" else offsets * 0 + 1
+        taps = taps / taps.sum()
+        band = torch.zeros(count, count + side - 1, dtype=torch.float64)
+        for start in range(count):
+            band[start, start : start + side] = taps
+        return band
