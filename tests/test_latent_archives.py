@@ -143,6 +143,17 @@ def test_a_zip_file_that_is_written_anew_is_read_anew(tmp_path: Path) -> None:
     np.testing.assert_array_equal(opened(path)[0].values, VALUES[0] + 1)
 
 
+@pytest.mark.parametrize("kind", ["a.npy", "x.tar.gz", "x.zip"])
+def test_a_long_header_is_refused_before_it_is_read(tmp_path: Path, kind: str) -> None:
+    content = b"\x93NUMPY\x02\x00" + (2**32 - 1).to_bytes(4, "little") + b"{}"
+    if kind == "a.npy":
+        (tmp_path / kind).write_bytes(content)
+    else:
+        pack(tmp_path / kind, {"a.npy": content})
+    with pytest.raises(FileError, match="a header of 4,294,967,295 bytes"):
+        opened(tmp_path / kind)
+
+
 def test_an_archive_of_nothing_but_zeros_is_refused(tmp_path: Path, cli: CommandLine) -> None:
     zeros = io.BytesIO()
     np.save(zeros, np.zeros((2**10, 4, 64, 64), np.float32))

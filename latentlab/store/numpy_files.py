@@ -6,7 +6,7 @@ import io
 import math
 import zipfile
 from collections.abc import Callable, Iterator
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from latentlab.store.arrays import (
     readable,
 )
 
+_HEADER_BYTES = 10_000
+"""As many as NumPy trusts."""
 _ENTRY_BYTES = 2**30
 """Most bytes of one entry along the first axis, which is read at once."""
 
@@ -74,6 +76,10 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     }
     if version not in readers:
         raise ValueError(f"version {version} of NumPy's format")
+    # NumPy reads a header of any length before it refuses a long one.
+    length = int.from_bytes(cast(io.BufferedReader, file).peek(4)[: 2 * version[0]], "little")
+    if length > _HEADER_BYTES:
+        raise ValueError(f"a header of {length:,} bytes")
     return readers[version](file)
 
 
