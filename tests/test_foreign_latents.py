@@ -376,6 +376,19 @@ def test_pca_leaves_out_what_is_not_finite_and_says_so(
     assert cli("pca", cli.image, "--layout", "packed").code == 2
 
 
+def test_all_latents_that_are_left_out_are_counted(tmp_path: Path, cli: CommandLine) -> None:
+    values = drawn(1210, 4, 2, 2)
+    values[:1200, 0, 0, 0] = np.nan
+    np.save(tmp_path / "a.npy", values)
+    found = open_latents(tmp_path / "a.npy")
+    assert isinstance(found, ForeignLatents)
+    kept = found.finite()
+    assert (len(kept), kept.skipped, len(kept.faults)) == (10, 1200, 1000)
+    assert kept.bucket("4x2x2").skipped == kept.finite().skipped == 1200
+    called = cli("pca", tmp_path / "a.npy", "--out", tmp_path / "run")
+    assert "… and 1,190 more" in called.err
+
+
 def test_buckets_are_analyzed_and_exported_one_by_one_and_cells_together(
     tmp_path: Path, cli: CommandLine
 ) -> None:

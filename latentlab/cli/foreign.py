@@ -111,5 +111,5 @@ def say_faults(found: Any, *, quiet: bool, before: int = 0) -> None:
     faults = [*found.faults.items()][before:]
     for name, why in faults[:_SHOWN]:
         say(f"{name}: {why}", quiet=quiet)
-    if len(faults) > _SHOWN:
-        say(f"… and {len(faults) - _SHOWN:,} more", quiet=quiet)
+    if more := found.skipped - before - len(faults[:_SHOWN]):
+        say(f"… and {more:,} more", quiet=quiet)

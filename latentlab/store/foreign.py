@@ -47,7 +47,8 @@ class ForeignLatents(Store):
     Parameters
     ----------
     parts : of all files that could be read
-    faults : name → why a file, or what it holds, is left out, in one sentence
+    faults : name → why a file, or what it holds, is left out, in one sentence; of latents that
+        are not finite the first thousand, ``skipped`` counts all
     space : ``"raw"``, ``"model"`` or ``"unstated"``: what the numbers are
     vae : LatentVAE whose normalization raw latents get, or None
     """
@@ -77,7 +78,7 @@ class ForeignLatents(Store):
         ------
         FileError : none is left.
         """
-        parts, faults = [], dict(self.faults)
+        parts, faults, unlisted = [], dict(self.faults), self.skipped - len(self.faults)
         for number, part in enumerate(self.parts, 1):
             try:
                 bad = frozenset(
@@ -88,20 +89,22 @@ class ForeignLatents(Store):
             except FileError as error:
                 faults[part.place.name] = sentence(part.place, error)
                 continue
-            for row in sorted(bad)[: max(0, _SHOWN - len(faults))]:
-                faults[part.name(row)] = "NaN or infinite values"
+            new = sorted(bad - part.dropped)
+            listed = new[: max(0, _SHOWN - len(faults))]
+            unlisted += len(new) - len(listed)
+            faults |= {part.name(row): "NaN or infinite values" for row in listed}
             parts.append(replace(part, dropped=bad))
             if progress:
                 progress("checking the latents", number, len(self.parts))
-        return _opened(
-            self.folder, self.manifest, [one for one in parts if len(one)], faults, self.vae
-        )
+        kept = [one for one in parts if len(one)]
+        return _opened(self.folder, self.manifest, kept, faults, self.vae, unlisted)
 
     def bucket(self, shape: str | Shape) -> ForeignLatents:
         """Return the latents of one shape."""
         only = super().bucket(shape).only
         parts = [part for part in self.parts if part.form.shape == only]
-        return _opened(self.folder, self.manifest, parts, self.faults, self.vae)
+        unlisted = self.skipped - len(self.faults)
+        return _opened(self.folder, self.manifest, parts, self.faults, self.vae, unlisted)
 
     def __getitem__(self, number: Any) -> Any:
         """Return one latent by its number, or those of a slice."""
@@ -320,7 +323,9 @@ def _opened(
     parts: Sequence[Part],
     faults: Mapping[str, str],
     vae: LatentVAE | None,
+    unlisted: int = 0,
 ) -> ForeignLatents:
+    """Return latents; so many are left out that ``faults`` does not list."""
     if not parts:
         name, why = next(iter(faults.items()))
         raise FileError(f"no latent in {path} ({name}: {why})", "at least one", "copy it again")
@@ -332,7 +337,7 @@ def _opened(
         path,
         manifest,
         dict(sorted(shapes.items())),
-        len(faults),
+        len(faults) + unlisted,
         sum(sizes.values()),
         tuple(map(len, parts)),
         tuple(parts),
