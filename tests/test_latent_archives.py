@@ -15,6 +15,7 @@ from command_line import CommandLine
 from safetensors.torch import save
 
 from latentlab.errors import FileError
+from latentlab.store import archives
 from latentlab.store.foreign import ForeignLatents, open_latents
 
 KINDS = ("x.tar", "x.tar.gz", "x.tgz", "x.tar.bz2", "x.tar.xz", "x.zip", "x.cbz")
@@ -152,6 +153,27 @@ def test_a_long_header_is_refused_before_it_is_read(tmp_path: Path, kind: str) -
         pack(tmp_path / kind, {"a.npy": content})
     with pytest.raises(FileError, match="a header of 4,294,967,295 bytes"):
         opened(tmp_path / kind)
+
+
+def test_an_archive_in_a_zip_file_is_unpacked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening: list[Path] = []
+    whole = archives.open_zip
+
+    def counted(path: Path) -> zipfile.ZipFile:
+        opening.append(path)
+        return whole(path)
+
+    monkeypatch.setattr(archives, "open_zip", counted)
+    packed = io.BytesIO()
+    arrays = {f"latents_{k}x5": np.repeat(VALUES[:1, :, :1], k, 2)[0] for k in range(3, 13)}
+    np.savez_compressed(packed, **arrays)
+    found = opened(pack(tmp_path / "x.zip", {"a.npz": packed.getvalue()}))
+    for latent, values in zip(found, arrays.values(), strict=True):
+        np.testing.assert_array_equal(latent.values, values)
+    # Once for its list of members, once for the content.
+    assert len(opening) == 2
 
 
 def test_an_archive_of_nothing_but_zeros_is_refused(tmp_path: Path, cli: CommandLine) -> None:

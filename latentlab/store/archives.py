@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
-from functools import partial
+from functools import lru_cache, partial
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import IO, Any, BinaryIO
 
 from latentlab.machine.archives import ARRAYS, TAR, compression_of
-from latentlab.machine.files import ARCHIVE_DAMAGE
+from latentlab.machine.files import ARCHIVE_DAMAGE, FileState, state_of
 from latentlab.store.arrays import Place, expands_too_much
 from latentlab.store.tars import check_end
 from latentlab.store.zips import open_zip
@@ -117,7 +118,22 @@ def _part(view: _View, start: int, size: int) -> IO[bytes]:
 
 
 def _member(path: Path, member: zipfile.ZipInfo) -> IO[bytes]:
+    if member.filename.lower().endswith(".npz") and member.compress_type != zipfile.ZIP_STORED:
+        # It is an archive itself: to seek in it, all before would be unpacked for each array.
+        shared = _unpacked_member(path, member.header_offset, state_of(path))
+        view = _Window(shared.file, 0, member.file_size, shared)
+        return io.BufferedReader(view, _CHUNK)
     return io.BufferedReader(open_zip(path).open(member), _CHUNK)  # type: ignore[type-var]
+
+
+@lru_cache(maxsize=1)
+def _unpacked_member(path: Path, offset: int, _: FileState) -> _Unpacked:
+    """Return an unnamed file with the content of the member at an offset of a zip file."""
+    archive, found = open_zip(path), _Unpacked()
+    member = next(one for one in archive.infolist() if one.header_offset == offset)
+    with archive.open(member) as packed:
+        shutil.copyfileobj(packed, found.file, _CHUNK)
+    return found
 
 
 class _Window(io.RawIOBase):

@@ -192,7 +192,7 @@ def open_latents(
     recognized by content. Files that cannot be read are left out and listed in ``faults``. Nothing
     but headers is read at first, and with ``vae`` a few latents: a warning says so where they are
     far from unit variance in its model space. Compressed tar files are unpacked into one unnamed
-    file.
+    file, and so is each compressed ``.npz`` in a zip file.
 
     Parameters
     ----------
