@@ -66,10 +66,12 @@ def server(root: Path) -> Iterator[PageServer]:
         thread.join()
 
 
-def ask(server: PageServer, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+def ask(
+    server: PageServer, path: str, method: str = "GET", host: str = "Host: 127.0.0.1"
+) -> tuple[int, dict[str, str], bytes]:
     """Send exactly this request, also one that no well-behaved client would send."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-        request = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+        request = f"{method} {path} HTTP/1.1\r\n{host}\r\nConnection: close\r\n\r\n"
         connection.sendall(request.encode("latin-1"))
         answer = http.client.HTTPResponse(connection, method=method)
         answer.begin()
@@ -101,6 +103,28 @@ def test_nothing_but_the_pages_files_is_sent(server: PageServer, path: str) -> N
 def test_only_reading_is_allowed(server: PageServer, method: str) -> None:
     status, headers, _ = ask(server, "/index.html", method)
     assert (status, headers["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        *("Host: evil.example", "Host: evil.example:8000", "Host: 127.0.0.1.evil.example"),
+        *("Host: [::1", "X-Host: 127.0.0.1", "Host: 127.0.0.1\r\nOrigin: http://evil.example"),
+        "Host: localhost\r\nOrigin: null",
+    ],
+)
+def test_foreign_hosts_and_origins_are_refused(server: PageServer, lines: str) -> None:
+    """A site may let its name point to this machine, and then read what is served here."""
+    for path in ("/", "/missing"):
+        status, headers, body = ask(server, path, host=lines)
+        assert status == 403
+        assert b"this is" not in body
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "localhost:8000", "[::1]:80"])
+def test_names_of_this_machine_are_answered(server: PageServer, host: str) -> None:
+    assert ask(server, "/", host=f"Host: {host}\r\nOrigin: http://{host}")[0] == 200
 
 
 def test_head_is_get_without_the_body(server: PageServer) -> None:

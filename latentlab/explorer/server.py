@@ -12,7 +12,6 @@ import socket
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
@@ -23,7 +22,7 @@ from starlette.websockets import WebSocketDisconnect
 from latentlab.errors import LatentlabError
 from latentlab.explorer.protocol import LARGEST_FRAME
 from latentlab.explorer.session import Session
-from latentlab.web.serving import HEADERS, LOOPBACK, TYPES, bind_near
+from latentlab.web.serving import HEADERS, LOOPBACK, REFUSAL, TYPES, bind_near, is_own
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from latentlab.explorer.studio import Studio
     from latentlab.web.pages import Page
 
-_OWN_HOSTS = {LOOPBACK, "localhost", "::1"}
 _METHODS = ("GET", "HEAD")
 _REFUSED = 1008
 _MOST_PAGES = 16
@@ -193,7 +191,7 @@ class Guarded:
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         needs_origin = scope["type"] == "websocket"
         if not is_own(headers.get(b"host"), headers.get(b"origin"), needs_origin=needs_origin):
-            await _refuse(scope, send, "This server answers pages of this machine only.\n", 403)
+            await _refuse(scope, send, REFUSAL, 403)
         elif scope["type"] == "http" and scope["method"] not in _METHODS:
             await _refuse(scope, send, "Nothing can be sent here.\n", 405)
         elif headers.get(b"content-length", "0") != "0" or b"transfer-encoding" in headers:
@@ -224,22 +222,3 @@ def _with_headers(send: Any) -> Any:
         await send(message)
 
     return sending
-
-
-def is_own(host: str | None, origin: str | None, *, needs_origin: bool = False) -> bool:
-    """Return whether a request names this machine as its host and, if it says so, its origin.
-
-    Examples
-    --------
-    >>> is_own("127.0.0.1:8000", None), is_own("127.0.0.1:8000", "http://127.0.0.1:8000")
-    (True, True)
-    >>> is_own("evil.example", None), is_own("localhost:8000", "http://evil.example")
-    (False, False)
-    """
-    if host is None or (needs_origin and origin is None):
-        return False
-    try:
-        name = urlsplit(f"//{host}").hostname
-    except ValueError:
-        return False
-    return name in _OWN_HOSTS and origin in (None, f"http://{host}")

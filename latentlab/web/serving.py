@@ -44,6 +44,8 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 """Headers of every answer."""
+REFUSAL = "This server answers pages of this machine only.\n"
+_OWN_HOSTS = {LOOPBACK, "localhost", "::1"}
 _NEIGHBORS = 20
 
 
@@ -78,6 +80,27 @@ def bind_near(port: int, bind: Callable[[int], Bound]) -> Bound:
             if error.errno != errno.EADDRINUSE:
                 raise
     raise LatentlabError("no free port", "one for the page", "stop another server or pass --port")
+
+
+def is_own(host: str | None, origin: str | None, *, needs_origin: bool = False) -> bool:
+    """Return whether a request names this machine as its host and, if it says so, its origin.
+
+    A site that makes its own name point to this machine is thereby kept out.
+
+    Examples
+    --------
+    >>> is_own("127.0.0.1:8000", None), is_own("127.0.0.1:8000", "http://127.0.0.1:8000")
+    (True, True)
+    >>> is_own("evil.example", None), is_own("localhost:8000", "http://evil.example")
+    (False, False)
+    """
+    if host is None or (needs_origin and origin is None):
+        return False
+    try:
+        name = urlsplit(f"//{host}").hostname
+    except ValueError:
+        return False
+    return name in _OWN_HOSTS and origin in (None, f"http://{host}")
 
 
 class PageServer(ThreadingHTTPServer):
@@ -136,6 +159,10 @@ class _Handler(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = _refuse  # noqa: N815
 
     def _answer(self) -> None:
+        if not is_own(self.headers["Host"], self.headers["Origin"]):
+            self.close_connection = True
+            self.send_error(HTTPStatus.FORBIDDEN, explain=REFUSAL.strip())
+            return
         try:
             path = self._file_asked_for()
             file = path.open("rb")
