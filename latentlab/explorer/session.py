@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from latentlab.errors import LatentlabError
+from latentlab.errors import UsageError
 from latentlab.explorer import messages
 from latentlab.explorer.fits import Plan
 from latentlab.explorer.jobs import Job, explain_failure
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _MOST_MISTAKES = 20
 _REFUSED = 1008
+_OF_A_JOB = {"scene", "progress", "done", "failed", "canceled"}
+"""What a job of scenes tells; no page needs it any more once it follows another one."""
 
 
 class Session:
@@ -53,7 +55,7 @@ class Session:
             studio, lambda: (self.scene, self.others), self._send, self._complain
         )
         self._job: Job[Scene] | None = None
-        self._errand: Job[Any] | None = None
+        self._errands: dict[str, Job[Any]] = {}
         self._outbox: deque[tuple[str, Any]] = deque()
         self._filled = asyncio.Event()
         self._sending = asyncio.Lock()
@@ -91,7 +93,7 @@ class Session:
                     self._take(read_frame(received["bytes"]))
                 else:
                     await self._obey(read_text(received["text"]))
-            except LatentlabError as error:
+            except Exception as error:  # noqa: BLE001 (the page says what went wrong)
                 await self._complain(error)
                 self._mistakes += isinstance(error, ProtocolError)
                 if self._mistakes >= _MOST_MISTAKES:
@@ -119,16 +121,23 @@ class Session:
 
     def _take(self, picture: messages.Picture) -> None:
         if picture.role == "other":
-            subjects = self.scene.subjects if self.scene else ()
-
-            def read(progress: Progress) -> Iterator[tuple[Subject, ...]]:
-                progress("encoding", 0, 1)
-                yield tuple(read_other(subject, picture) for subject in subjects)
-
-            self._run(Job(read, self.studio.working), "other")
+            self._read_other(picture)
             return
         key = key_of(picture)
         self._follow(self.studio.explore(key, None, picture), key)
+
+    def _read_other(self, picture: messages.Picture) -> None:
+        if self.scene is None:
+            raise UsageError(
+                "an image to blend with before there is a first", "the first image", "wait for it"
+            )
+        subjects = self.scene.subjects
+
+        def read(progress: Progress) -> Iterator[tuple[tuple[Subject, ...], tuple[Subject, ...]]]:
+            progress("encoding", 0, 1)
+            yield subjects, tuple(read_other(subject, picture) for subject in subjects)
+
+        self._run(Job(read, self.studio.working), "other")
 
     def _record(self, asked: messages.Record) -> None:
         scene, others = self.scene, self.others
@@ -145,8 +154,12 @@ class Session:
     def _follow(self, job: Job[Scene], key: str = START) -> None:
         """Show the stages of a job, on the image of a key, instead of those of the last."""
         self._next_key = key
-        if self._job is not None and self._job is not job:
-            self._job.leave(self._hear)
+        if self._job is not None:
+            # A job that is asked for again goes on, but has one listener.
+            (self._job.forget if self._job is job else self._job.leave)(self._hear)
+        kept = [one for one in self._outbox if one[0] not in _OF_A_JOB]
+        self._outbox.clear()
+        self._outbox.extend(kept)
         self._job = job
         job.listen(self._hear)
 
@@ -154,16 +167,29 @@ class Session:
         self._put("scene" if event == "stage" else event, value)
 
     def _hear_map(self, event: str, value: Any) -> None:
-        if event in ("stage", "failed"):
-            self._put("map" if event == "stage" else "errand failed", value)
+        if event == "stage":
+            self._put("map", value)
+        elif event == "failed":
+            self._put("errand failed", ("map", value))
 
     def _run(self, job: Job[Any], kind: str) -> None:
-        """Do an errand, whose only stage goes to the page; an earlier one is given up."""
-        if self._errand is not None:
-            self._errand.stop()
-        self._errand = job
-        names = {"stage": kind, "failed": "errand failed", "canceled": "errand canceled"}
-        job.listen(lambda event, value: self._put(names.get(event, event), value))
+        """Do an errand, whose only stage goes to the page; an earlier one of its kind is given up.
+
+        The page knows that: it asked for the newer one.
+        """
+        if kind in self._errands:
+            self._errands[kind].stop()
+        self._errands[kind] = job
+
+        def hear(event: str, value: Any) -> None:
+            if self._errands.get(kind) is not job:
+                return
+            if event in ("failed", "canceled"):
+                self._put(f"errand {event}", (kind, value))
+            else:
+                self._put(kind if event == "stage" else event, value)
+
+        job.listen(hear)
 
     def _leave(self) -> None:
         if self._job is not None:
@@ -171,9 +197,8 @@ class Session:
                 self._put("canceled", None)
             self._job.leave(self._hear)
             self._job = None
-        if self._errand is not None:
-            self._errand.stop()
-            self._errand = None
+        for errand in self._errands.values():
+            errand.stop()
 
     def _put(self, kind: str, value: Any) -> None:
         if kind == "progress" and self._outbox and self._outbox[-1][0] == "progress":
@@ -188,15 +213,17 @@ class Session:
             await self._filled.wait()
             self._filled.clear()
             while self._outbox:
-                await self._pass_on(*self._outbox.popleft())
+                try:
+                    await self._pass_on(*self._outbox.popleft())
+                except Exception as error:  # noqa: BLE001 (the page says what went wrong)
+                    await self._complain(error)
 
     async def _pass_on(self, kind: str, value: Any) -> None:
         match kind:
             case "scene":
                 await self._show(value)
             case "other":
-                self.others = value
-                await self._send(_other_frame(value[0]))
+                await self._show_other(*value)
             case "map":
                 await self._send(value)
             case "file":
@@ -208,10 +235,11 @@ class Session:
                 await self._complain(value)
                 await self._say({"type": "idle"})
             case "errand failed":
-                await self._complain(value)
-                await self._say({"type": "idle", "errand": explain_failure(value)})
+                errand, error = value
+                await self._complain(error)
+                await self._give_up(errand, explain_failure(error))
             case "errand canceled":
-                await self._say({"type": "idle", "errand": "The work was stopped."})
+                await self._give_up(value[0], "The work was stopped.")
             case _:
                 await self._say({"type": "idle"})
 
@@ -224,6 +252,17 @@ class Session:
             await self._say({"type": "fits", "scene": scene.header()})
         else:
             await self._send(await self.studio.paint(scene.frame))
+
+    async def _show_other(self, subjects: tuple[Subject, ...], others: tuple[Subject, ...]) -> None:
+        """Show an image to blend with, unless it was read at the size of an earlier scene."""
+        if self.scene is None or self.scene.subjects != subjects:
+            await self._say({"type": "idle"})
+            return
+        self.others = others
+        await self._send(_other_frame(others[0]))
+
+    async def _give_up(self, errand: str, why: str) -> None:
+        await self._say({"type": "idle", "errand": errand, "why": why})
 
     async def _complain(self, error: BaseException) -> None:
         await self._say({"type": "problem", "text": explain_failure(error)})

@@ -148,7 +148,7 @@ export class SocketEngine extends Announcer {
         break;
       case "idle":
         this.tell("progress", null);
-        if (header.errand) this.#fail("file", new Problem("Stopped", header.errand));
+        if (header.errand) this.#fail(header.errand, new Problem("Stopped", header.why));
         break;
       case "file":
         this.tell("progress", null);

@@ -1,0 +1,165 @@
+"""What a page of the explorer gets if it asks twice, too early, or while other work is going on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from explorer_client import Page, page_of, pixels, png_of
+
+import latentlab
+from latentlab.explorer.opening import Explorer, explore
+from latentlab.explorer.session import Session
+from latentlab.loaders.base import LatentVAE
+
+HOW: dict[str, Any] = {"neighborhood": "tokens", "size": 64, "port": 0, "browser": False}
+PLAN: dict[str, Any] = {"neighborhood": "augment", "finder": "pca", "n_samples": 200}
+
+
+@pytest.fixture
+def vae() -> LatentVAE:
+    """Return a model of its own for each test, which may slow it down."""
+    return latentlab.load_vae("linear")
+
+
+@pytest.fixture
+def explorer(vae: LatentVAE) -> Iterator[Explorer]:
+    """Return a running explorer of the sample image."""
+    with explore(vae, "sample:flower", **HOW) as running:
+        yield running
+
+
+@pytest.fixture
+def page(explorer: Explorer) -> Iterator[Page]:
+    """Return a page that knows all about its image."""
+    with page_of(explorer) as opened:
+        opened.wait_for_fits(complete=True)
+        opened.wait_for("idle")
+        yield opened
+
+
+def slow_down(vae: LatentVAE, monkeypatch: pytest.MonkeyPatch, seconds: float = 0.02) -> list[int]:
+    """Let a model take its time to encode; return a list that grows with each call."""
+    encode, calls = vae.encode, list[int]()
+
+    def slowly(images: torch.Tensor) -> Any:
+        calls.append(len(images))
+        time.sleep(seconds)
+        return encode(images)
+
+    monkeypatch.setattr(vae, "encode", slowly)
+    return calls
+
+
+def test_a_search_that_was_asked_for_twice_is_canceled_once(
+    page: Page, vae: LatentVAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = slow_down(vae, monkeypatch)
+    for _ in range(2):
+        page.say("fit", **PLAN)
+        page.wait_for("progress", what="sampling augment")
+    page.say("cancel")
+    page.wait_for("idle")
+    time.sleep(0.2)
+    seen = len(calls)
+    time.sleep(0.5)
+    assert len(calls) == seen
+
+
+def test_another_image_before_there_is_a_first_is_explained(
+    vae: LatentVAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow_down(vae, monkeypatch, 0.5)
+    with explore(vae, "sample:flower", **HOW) as explorer, page_of(explorer) as page:
+        page.send_image(png_of(np.zeros((64, 64, 3))), role="other")
+        page.wait_for("problem")
+        page.wait_for("scene")
+        page.show(1)
+        assert page.wait_for("frame", exact=True)["id"] == 1
+
+
+def test_another_image_that_comes_too_late_is_dropped(
+    page: Page, vae: LatentVAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was encoded at the size of the image before."""
+    slow_down(vae, monkeypatch, 0.3)
+    page.send_image(png_of(np.full((64, 64, 3), 90)), role="other")
+    time.sleep(0.1)
+    monkeypatch.undo()
+    page.send_image(png_of(np.random.default_rng(0).integers(0, 256, (64, 96, 3))))
+    page.wait_for("scene")
+    time.sleep(0.6)
+    page.show(1, blend=0.5)
+    assert pixels(page.wait_for("frame", exact=True)["files"]["0"]).shape == (64, 96, 3)
+    assert "problem" not in [one["type"] for one in page.heard]
+
+
+def test_a_recording_goes_on_while_another_image_is_read(
+    page: Page, vae: LatentVAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow_down(vae, monkeypatch, 0.3)
+    walk = {"direction": 0, "span": 2, "steps": 8, "format": "gif", "state": {}}
+    before = len(page.heard)
+    page.send_image(png_of(np.full((64, 64, 3), 90)), role="other")
+    page.say("record", **walk)
+    while not {"file", "other"} <= {one["type"] for one in page.heard[before:]}:
+        page.receive()
+    assert not any("errand" in one for one in page.heard[before:])
+
+
+def test_work_that_is_stopped_says_which_it_was(
+    page: Page, vae: LatentVAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = vae.decode
+
+    def slowly(latents: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.1)
+        return decode(latents)
+
+    monkeypatch.setattr(vae, "decode", slowly)
+    page.say("record", direction=0, span=2, steps=64, format="gif", state={})
+    page.wait_for("progress", what="recording")
+    page.say("cancel")
+    assert page.wait_for("idle", errand="file")["why"] == "The work was stopped."
+
+
+def test_a_failure_that_nobody_foresaw_is_told_and_the_page_stays(
+    page: Page, explorer: Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> str:
+        raise RuntimeError("the device is out of memory")
+
+    monkeypatch.setattr("latentlab.explorer.session.python_code", fail)
+    page.say("code", state={})
+    assert "out of memory" in page.wait_for("problem")["text"]
+    page.show(1)
+    assert page.wait_for("frame", exact=True)["id"] == 1
+
+
+def test_what_nobody_reads_is_kept_once(explorer: Explorer) -> None:
+    """A page that asks for the same scene again and again fills no memory."""
+    found: list[Session] = []
+    begin = Session._follow
+
+    def follow(self: Session, *given: Any) -> None:
+        found.append(self)
+        begin(self, *given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "_follow", follow)
+        patch.setattr(Session, "_deliver", _never)
+        with page_of(explorer) as silent:
+            for _ in range(200):
+                silent.say("restart")
+            time.sleep(0.5)
+            assert len(found) == 201
+            assert len(found[-1]._outbox) <= 10
+
+
+async def _never(self: Any) -> None:
+    await asyncio.sleep(60)
