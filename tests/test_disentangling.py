@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from linear_vae import LinearVAE, smooth_image
 from sklearn.decomposition import PCA
 
 from latentlab.encoding.encoder import encode
-from latentlab.errors import ShapeError, UsageError
+from latentlab.errors import LatentlabError, ShapeError, UsageError
 from latentlab.images.arrays import to_uint8
 from latentlab.images.reading import save_png
 from latentlab.images.sprites import FACTORS, SHAPES, draw_factors, draw_sprites
@@ -53,6 +54,8 @@ def test_sprites_are_the_same_each_time_and_refuse_other_factors() -> None:
     assert draw_sprites(factors[:2], 16).shape == (2, 16, 16, 3)
     with pytest.raises(ShapeError, match="shape, scale, orientation, x, y"):
         draw_sprites(factors[:, :3])
+    with pytest.raises(ShapeError, match="0, 1 or 2"):
+        draw_sprites(np.array([[3, 0.2, 0, 0, 0.0]]))
 
 
 def test_codes_are_the_scores_of_scikit_learns_components() -> None:
@@ -93,6 +96,25 @@ def test_a_code_that_reads_the_place_beats_its_rotations() -> None:
     assert modularity["value"] > modularity["rotated"]
     again = measure_disentanglement(Reading(), codes="channels", **how)
     assert again == found
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ({"codes": "pixels"}, "components or channels"),
+        ({"only": ["psnr"]}, "one of mig"),
+        ({"n_samples": 50}, "at least 100"),
+        ({"n_samples": -5}, "at least 100"),
+        ({"size": 35}, "Pass size 36"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_encoded(
+    how: dict[str, Any], expected: str
+) -> None:
+    vae = LinearVAE()
+    with pytest.raises(LatentlabError, match=expected):
+        measure_disentanglement(vae, **how)
+    assert vae.encoded == 0
 
 
 def test_factors_of_an_image_are_those_of_its_augmentation(

@@ -67,6 +67,8 @@ def draw_sprites(factors: NDArray[np.float64], side: int = 64) -> NDArray[np.uin
         raise ShapeError(
             f"factors of shape {rows.shape}", f"(n, {len(FACTORS)})", f"pass {', '.join(FACTORS)}"
         )
+    if not np.isin(rows[:, 0], range(len(SHAPES))).all():
+        raise ShapeError("a sprite of an unknown shape", "0, 1 or 2", f"see SHAPES: {SHAPES}")
     fine = side * _FINER
     axis = (np.arange(fine) + 0.5) / fine * 2 - 1
     found = np.empty((len(rows), side, side, 3), np.uint8)

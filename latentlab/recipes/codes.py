@@ -186,6 +186,16 @@ SCORES: Mapping[str, Callable[[Codes], dict[str, float]]] = {
 """Name → scores of codes, each at most 1, and at least 0 but for R²."""
 
 
+def check_scores(only: Sequence[str], count: int) -> None:
+    """Raise UsageError for names of no score, and TooFewError for too few rows."""
+    for one in only:
+        if one not in SCORES:
+            known = ", ".join(SCORES)
+            raise UsageError(f"metric {one!r} of codes", f"one of {known}", "choose one of them")
+    if count < FEWEST:
+        raise TooFewError(count, FEWEST, "rows")
+
+
 def measure_codes(
     codes: ArrayLike,
     factors: ArrayLike,
@@ -226,13 +236,8 @@ def measure_codes(
     >>> score["value"] > 0.9, score["rotated"] < 0.3, score["shuffled"] < 0.1
     (True, True, True)
     """
-    for one in only:
-        if one not in SCORES:
-            known = ", ".join(SCORES)
-            raise UsageError(f"metric {one!r} of codes", f"one of {known}", "choose one of them")
     whole = Codes(np.asarray(codes), _numbered(np.asarray(factors)), name)
-    if len(whole.codes) < FEWEST:
-        raise TooFewError(len(whole.codes), FEWEST, "rows")
+    check_scores(only, len(whole.codes))
     moves = varying(whole.factors)
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(whole.codes))[:MOST]

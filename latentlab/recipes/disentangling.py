@@ -21,7 +21,7 @@ from latentlab.latents import Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.tiles import describe_tiles
 from latentlab.neighborhoods.sampling import neighborhood
-from latentlab.recipes.codes import measure_codes
+from latentlab.recipes.codes import check_scores, measure_codes
 from latentlab.results.arrays import write_result
 from latentlab.results.folders import Saved, create_run
 
@@ -105,9 +105,7 @@ def reduce_latents(latents: Tensor, how: str = "components") -> tuple[Tensor, st
     >>> codes.shape, words
     (torch.Size([4, 3]), 'means of the 3 channels')
     """
-    if how not in REDUCTIONS:
-        choices = " or ".join(REDUCTIONS)
-        raise UsageError(f"codes {how!r}", choices, "choose one of them")
+    _check_reduction(how)
     if how == "channels":
         return latents.double().mean((2, 3)), f"means of the {latents.shape[1]} channels"
     rows = latents.flatten(1)
@@ -115,6 +113,22 @@ def reduce_latents(latents: Tensor, how: str = "components") -> tuple[Tensor, st
     share = float(pca.explained_variance_ratio.sum())
     words = f"{len(pca.components)} leading components, {100 * share:.0f} % of the variance"
     return pca.transform(rows).double(), words
+
+
+def _check_reduction(how: str) -> None:
+    if how not in REDUCTIONS:
+        choices = " or ".join(REDUCTIONS)
+        raise UsageError(f"codes {how!r}", choices, "choose one of them")
+
+
+def _check_side(side: int, vae: LatentVAE) -> None:
+    multiple = vae.spec.multiple
+    if side <= 0 or side % multiple:
+        raise UsageError(
+            f"sprites of {side} pixels",
+            f"a multiple of {multiple} for {vae.spec.name}",
+            f"pass size {max(1, round(side / multiple)) * multiple}",
+        )
 
 
 def measure_disentanglement(
@@ -148,7 +162,7 @@ def measure_disentanglement(
 
     Raises
     ------
-    UsageError : an unknown reduction or score.
+    UsageError : an unknown reduction or score, or a size that the model does not take.
     TooFewError : fewer than 100 samples.
 
     Examples
@@ -161,12 +175,16 @@ def measure_disentanglement(
     """
     kind = SPRITES if isinstance(subject, str) and subject == SPRITES else "augment"
     count = n_samples or COUNTS[kind]
+    # Before anything is encoded, which takes minutes.
+    _check_reduction(codes)
+    check_scores(only, count)
     how: dict[str, Any] = {
         "side": size or vae.only_side or SIDES[kind],
         "seed": seed,
         "progress": progress,
     }
     if kind == SPRITES:
+        _check_side(how["side"], vae)
         latents = sprite_latents(vae, count, **how)
     else:
         latents = augmented_latents(vae, subject, count, **how)
