@@ -104,6 +104,17 @@ def test_the_interval_holds_the_share_of_many_samples() -> None:
     assert sum(share.lower <= truth <= share.upper for share in shares) >= 35
 
 
+def test_no_interval_holds_more_than_all_variance() -> None:
+    generator = torch.Generator().manual_seed(0)
+    factors = torch.randn(20, 2, generator=generator, dtype=torch.float64)
+    noise = torch.randn(20, 20, generator=generator, dtype=torch.float64)
+    noise *= torch.rand(20, 1, generator=generator, dtype=torch.float64) ** 4
+    rows = factors @ torch.randn(2, 20, generator=generator, dtype=torch.float64) + 0.6 * noise
+    around = rows - rows.mean(0)
+    found = share_of(around @ around.T, factors, "linear")
+    assert found.lower < found.value < found.upper == 1
+
+
 def test_the_interval_spans_the_share_of_samples_that_no_scale_has_seen() -> None:
     """Of cubes of normal factors a far-out sample enlarges the scale, and new ones do not."""
     generator = torch.Generator().manual_seed(0)

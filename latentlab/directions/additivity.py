@@ -69,7 +69,8 @@ def share_of(gram: Tensor, factors: Tensor, model: str) -> Share:
     """
     whole, (low, high) = _part_of(gram, factors, model), _interval(gram, factors, model)
     terms = terms_of(factors[:2], model).shape[1]
-    return Share(whole, low, high, terms, _half(gram, factors, model))
+    # A symmetric interval of a share near 1 reaches beyond all that there is to explain.
+    return Share(whole, low, max(whole, min(1.0, high)), terms, _half(gram, factors, model))
 
 
 def _half(gram: Tensor, factors: Tensor, model: str) -> float | None:
