@@ -222,6 +222,14 @@ def test_a_zip_file_with_a_password_is_one_sentence(tmp_path: Path, cli: Command
     assert "a.npy is encrypted" in called.err
 
 
+def test_no_name_in_an_archive_commands_the_terminal(tmp_path: Path, cli: CommandLine) -> None:
+    files = {"a\x1b[31mb\nc.npy": b"no array", "b.npy": members()["../../outside.npy"]}
+    called = cli("store", "stats", pack(tmp_path / "x.tar", files))
+    assert called.code == 0
+    assert "x.tar/a\\x1b[31mb c.npy: " in called.err
+    assert "\x1b" not in called.err
+
+
 def test_archives_in_a_folder_are_read_beside_its_files(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", VALUES)
     pack(tmp_path / "b.tar.gz", {"a.npy": members()["../../outside.npy"]})

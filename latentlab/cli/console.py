@@ -16,10 +16,29 @@ _PIPE_WIDTH = 1000
 SHORTEN_SAMPLING = "lower --size (half the side takes a quarter of the time) or --samples"
 
 
+_CONTROLS = {
+    code: ascii(chr(code))[1:-1]
+    for code in (*range(32), *range(127, 160))
+    if chr(code) not in "\n\t"
+}
+"""Control characters but line ends and tabs → how they are written."""
+
+
 def say(message: str, *, quiet: bool = False) -> None:
     """Print a message on stderr unless quiet."""
     if not quiet:
-        print(message, file=sys.stderr)
+        print(without_controls(message), file=sys.stderr)
+
+
+def without_controls(text: str) -> str:
+    r"""Return text that a terminal shows and does not obey, whatever a file's name holds.
+
+    Examples
+    --------
+    >>> without_controls("a\x1b[31mb.npy")
+    'a\\x1b[31mb.npy'
+    """
+    return text.translate(_CONTROLS)
 
 
 def print_json(facts: Mapping[str, Any]) -> None:

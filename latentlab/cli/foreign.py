@@ -110,6 +110,6 @@ def say_faults(found: Any, *, quiet: bool, before: int = 0) -> None:
     """Print why files and latents are left out, the first ten of those after ``before``."""
     faults = [*found.faults.items()][before:]
     for name, why in faults[:_SHOWN]:
-        say(f"{name}: {why}", quiet=quiet)
+        say(" ".join(f"{name}: {why}".splitlines()), quiet=quiet)
     if more := found.skipped - before - len(faults[:_SHOWN]):
         say(f"… and {more:,} more", quiet=quiet)
