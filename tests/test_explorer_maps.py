@@ -139,3 +139,57 @@ def test_thumbnails_are_centered_squares() -> None:
     from explorer_client import png_of
 
     assert (thumbnail(png_of(array), "wide") == 255).mean() > 0.95
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with five upright and three wide images, and their store."""
+    root = tmp_path_factory.mktemp("mixed")
+    (root / "images").mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(8):
+        array = rng.integers(0, 256, (64, 32, 3) if index % 3 else (32, 64, 3), np.uint8)
+        Image.fromarray(array).save(root / "images" / f"{index}.png")
+    vae = latentlab.load_vae("linear")
+    latentlab.encode_folder(vae, root / "images", root / "store", size="native", workers=0)
+    return root
+
+
+def test_of_several_shapes_the_commonest_is_shown_and_that_is_said(mixed: Path) -> None:
+    vae = latentlab.load_vae("linear")
+    with pytest.warns(UserWarning, match=r"5 latents of shape 16×8×4.* 3 of other shapes"):
+        running = explore(vae, mixed / "store", images=mixed / "images", **HOW)
+    with running as explorer, page_of(explorer) as page:
+        found = page.wait_for("map")
+        assert (found["count"], found["other_shapes"], found["shape"]) == (5, 3, [16, 8, 4])
+        names = json.loads(found["files"]["names"])
+        assert names == ["1.png", "2.png", "4.png", "5.png", "7.png"]
+        page.say("pick", number=4)
+        while (scene := page.wait_for("scene"))["scene"]["image"]["name"] != "7":
+            pass
+        assert scene["scene"]["models"][0]["size"] == [32, 64]
+
+
+def test_images_of_a_store_have_the_size_that_is_asked_for(mixed: Path) -> None:
+    vae = latentlab.load_vae("linear")
+    store = latentlab.open_store(mixed / "store").bucket("16x8x4")
+    how = {**HOW, "size": 16, "images": mixed / "images"}
+    with explore(vae, store, **how) as explorer, page_of(explorer) as page:
+        assert page.wait_for("scene")["scene"]["models"][0]["size"] == [16, 16]
+        page.say("pick", number=2)
+        while (scene := page.wait_for("scene"))["scene"]["image"]["name"] != "4":
+            pass
+        assert scene["scene"]["models"][0]["size"] == [16, 16]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_few_images_and_equal_ones_have_a_place(tmp_path: Path, count: int) -> None:
+    (tmp_path / "images").mkdir()
+    for index in range(count):
+        Image.new("RGB", (32, 32), (90, 90, 90)).save(tmp_path / "images" / f"{index}.png")
+    vae = latentlab.load_vae("linear")
+    latentlab.encode_folder(vae, tmp_path / "images", tmp_path / "store", workers=0)
+    with explore(vae, tmp_path / "store", **HOW) as explorer, page_of(explorer) as page:
+        found = page.wait_for("map", timeout=20)
+        assert np.isfinite(np.frombuffer(found["files"]["places"], "<f4")).all()
+        assert len(found["files"]["places"]) == 8 * count

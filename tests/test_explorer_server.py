@@ -149,13 +149,15 @@ def test_an_image_that_is_sent_is_explored_and_the_first_one_comes_back(
     page.send_image(content, name="../../noise.png")
     scene = page.wait_for("scene")
     assert scene["scene"]["image"]["name"] == "noise"
-    assert scene["scene"]["models"][0]["size"] == [120, 80]
-    image = pixels(content)
+    assert scene["scene"]["models"][0]["size"] == [64, 64]  # as --size says
+    z = latentlab.encode(vae, Image.open(io.BytesIO(content)), size=64)
+    assert z.image is not None
+    image = to_uint8(z.image.pixels).numpy()
     np.testing.assert_array_equal(pixels(scene["files"]["0/image"]), image)
     page.wait_for_fits()
     page.show(1)
     frame = pixels(page.wait_for("frame", exact=True)["files"]["0"])
-    assert frame.shape == (80, 120, 3)
+    assert frame.shape == (64, 64, 3)
     page.say("restart")
     assert page.wait_for("scene")["scene"]["image"]["name"] == "flower"
 

@@ -84,19 +84,23 @@ def test_another_image_before_there_is_a_first_is_explained(
 
 
 def test_another_image_that_comes_too_late_is_dropped(
-    page: Page, vae: LatentVAE, monkeypatch: pytest.MonkeyPatch
+    vae: LatentVAE, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was encoded at the size of the image before."""
-    slow_down(vae, monkeypatch, 0.3)
-    page.send_image(png_of(np.full((64, 64, 3), 90)), role="other")
-    time.sleep(0.1)
-    monkeypatch.undo()
-    page.send_image(png_of(np.random.default_rng(0).integers(0, 256, (64, 96, 3))))
-    page.wait_for("scene")
-    time.sleep(0.6)
-    page.show(1, blend=0.5)
-    assert pixels(page.wait_for("frame", exact=True)["files"]["0"]).shape == (64, 96, 3)
-    assert "problem" not in [one["type"] for one in page.heard]
+    first = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    with explore(vae, first, **{**HOW, "size": "auto"}) as explorer, page_of(explorer) as page:
+        page.wait_for_fits(complete=True)
+        slow_down(vae, monkeypatch, 0.3)
+        page.send_image(png_of(np.full((64, 64, 3), 90)), role="other")
+        time.sleep(0.1)
+        monkeypatch.undo()
+        page.send_image(png_of(np.random.default_rng(1).integers(0, 256, (64, 96, 3))))
+        page.wait_for("scene")
+        time.sleep(0.6)
+        page.show(1, blend=0.5)
+        frame = page.wait_for("frame", exact=True)
+        assert pixels(frame["files"]["0"]).shape == (64, 96, 3)
+        assert "problem" not in [one["type"] for one in page.heard]
 
 
 def test_a_recording_goes_on_while_another_image_is_read(

@@ -17,7 +17,7 @@ from latentlab.components.fitting import fit_pca
 from latentlab.components.stores import store_rows
 from latentlab.encoding.encoder import decode
 from latentlab.encoding.palette import find_palette
-from latentlab.errors import LatentlabError, UsageError
+from latentlab.errors import LatentlabError, ShapeError, UsageError
 from latentlab.explorer.messages import Picture
 from latentlab.explorer.pictures import plain_name, to_jpeg, to_png
 from latentlab.explorer.protocol import pack, to_json
@@ -53,7 +53,7 @@ class StoreMap:
     Parameters
     ----------
     vae : LatentVAE of the store's latents
-    store : Store, of one shape; the first 50,000 latents are shown
+    store : Store; of several shapes the commonest is shown, and of that the first 50,000 latents
     images : Source of the images that were encoded; without it, thumbnails are previews of latents
     """
 
@@ -62,9 +62,22 @@ class StoreMap:
     images: Source | None = None
 
     @cached_property
+    def shown(self) -> Store:
+        """Return the part of the store whose latents have the commonest shape."""
+        shapes = self.store.shapes
+        if len(shapes) <= 1:
+            return self.store
+        return self.store.bucket(max(shapes, key=lambda shape: shapes[shape]))
+
+    @property
+    def other_shapes(self) -> int:
+        """Return how many latents are not shown because they have another shape."""
+        return len(self.store) - len(self.shown)
+
+    @cached_property
     def paths(self) -> tuple[str, ...]:
         """Return the path of each image in its source."""
-        return tuple(path for path, _ in zip(self.store.paths(), range(_MOST), strict=False))
+        return tuple(path for path, _ in zip(self.shown.paths(), range(_MOST), strict=False))
 
     def picture(self, number: int) -> Picture:
         """Return an image of the store as a page would send it; decoded where there are no images.
@@ -79,7 +92,7 @@ class StoreMap:
         path = self.paths[number]
         if self.images is not None:
             return Picture("image", path, self._content(path))
-        pixels = to_uint8(decode(self.vae, self.store[number])).numpy()
+        pixels = to_uint8(decode(self.vae, self.shown[number])).numpy()
         return Picture("image", f"{plain_name(path)}-decoded.png", to_png(pixels))
 
     def _content(self, path: str) -> bytes:
@@ -96,13 +109,15 @@ class StoreMap:
     def frames(self, progress: Progress) -> Iterator[bytes]:
         """Yield the map as a frame, then sheets of thumbnails as a frame each."""
         scores, shares = self._scores(progress)
-        places = scores[:, :2] / np.quantile(np.abs(scores[:, :2]), _QUANTILE)
+        places = scores[:, :2] / (np.quantile(np.abs(scores[:, :2]), _QUANTILE) or 1.0)
         progress("looking for neighbors", 0, 1)
         near = nearest(torch.from_numpy(scores))
         header = {
             "type": "map",
             "count": len(scores),
-            "left_out": len(self.store) - len(scores),
+            "left_out": len(self.shown) - len(scores),
+            "other_shapes": self.other_shapes,
+            "shape": list(self.shown.shape),
             "shares": shares,
             "neighbors": near.shape[1],
             "side": SIDE,
@@ -121,11 +136,14 @@ class StoreMap:
 
     def _scores(self, progress: Progress) -> tuple[NDArray[np.float64], list[float]]:
         """Return the places (n, k) along the leading components, and two shares of variance."""
-        count = min(_COMPONENTS, len(self.store) - 1, int(np.prod(self.store.shape)))
+        count = min(_COMPONENTS, len(self.shown) - 1, int(np.prod(self.shown.shape)))
         progress("finding places", 0, 1)
-        pca = fit_pca(store_rows(self.store, progress=progress), max(count, 1))
+        try:
+            pca = fit_pca(store_rows(self.shown, progress=progress), max(count, 1))
+        except (ShapeError, UsageError):  # one image, or all of them alike: they share a place
+            return np.zeros((len(self.paths), 2)), [0.0, 0.0]
         parts, left = [], len(self.paths)
-        for rows in store_rows(self.store).chunks():
+        for rows in store_rows(self.shown).chunks():
             parts.append(pca.transform(rows[:left]))
             left -= len(parts[-1])
             if left <= 0:
@@ -159,7 +177,7 @@ class StoreMap:
     def _previews(self) -> Iterator[NDArray[np.uint8]]:
         """Yield what the affine map of flat colors makes of each latent."""
         palette, left = find_palette(self.vae, _LEVELS), len(self.paths)
-        for latents in self.store.batches(_BLOCK):
+        for latents in self.shown.batches(_BLOCK):
             for preview in palette.preview(latents[:left]).float():
                 yield _square(Pillow.fromarray(to_uint8(preview).numpy()))
             left -= len(latents)
@@ -211,10 +229,3 @@ def nearest(points: Tensor, count: int = NEIGHBORS) -> NDArray[np.int64]:
         distances[own, own + start] = torch.inf
         found.append(distances.topk(count, largest=False).indices)
     return torch.cat(found).numpy()
-
-
-def of_one_shape(store: Store) -> Store:
-    """Return the store, or of several shapes the part with the commonest."""
-    if len(store.shapes) <= 1:
-        return store
-    return store.bucket(max(store.shapes, key=lambda shape: store.shapes[shape]))

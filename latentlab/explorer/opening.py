@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from latentlab.directions import FINDERS
 from latentlab.errors import MissingExtraError, UsageError
 from latentlab.explorer.fits import USUAL_SAMPLES, Plan
-from latentlab.explorer.maps import StoreMap, of_one_shape
+from latentlab.explorer.maps import StoreMap
 from latentlab.explorer.protocol import LARGEST_IMAGE
 from latentlab.explorer.server import ExplorerServer
 from latentlab.explorer.state import LARGEST_ALPHA
@@ -104,9 +104,10 @@ def explore(
     ----------
     vae : LatentVAE, or two of them to see them side by side
     image : path, PIL image, array or tensor, as for :func:`latentlab.encode`; or a Store, or the
-        folder of one, for a map of all its images
-    size : as for :func:`latentlab.encode`; by default the image keeps its shape and is shrunk if a
-        side is above 256 px (512 on a GPU), so that it can follow a hand
+        folder of one, for a map of all its images of the commonest shape
+    size : as for :func:`latentlab.encode`, of every image, also those that the page sends; by default
+        an image keeps its shape and is shrunk if a side is above 256 px (512 on a GPU), so that it
+        can follow a hand
     neighborhood, region, seed : as for :func:`latentlab.neighborhood`
     n_samples : int, optional; 64 by default, or every token or patch
     finder : str, as for :func:`latentlab.find_directions`
@@ -121,6 +122,10 @@ def explore(
     MissingExtraError : ``widget=True`` without anywidget.
     UsageError : an unknown neighborhood or finder, an impossible port, or more than two models.
     ImageError : the image cannot be read. What needs the model to be found out is said on the page.
+
+    Warns
+    -----
+    UserWarning : a store of several shapes, of which the commonest is shown.
 
     Examples
     --------
@@ -186,7 +191,7 @@ def _map_of(vaes: Sequence[LatentVAE], image: Any, images: str | Path | None) ->
         if images is not None:
             raise UsageError(f"images={str(images)!r} with an image", "a store", "leave it out")
         return None
-    store = of_one_shape(open_store(image) if is_folder else image)
+    store = open_store(image) if is_folder else image
     spec = vaes[0].spec
     if (spec.channels, spec.stride) != (store.spec.channels, store.spec.stride):
         raise UsageError(
@@ -194,7 +199,17 @@ def _map_of(vaes: Sequence[LatentVAE], image: Any, images: str | Path | None) ->
             f"{store.spec.channels} channels and stride {store.spec.stride}",
             "pass the model that encoded the store",
         )
-    return StoreMap(vaes[0], store, None if images is None else open_source(images))
+    map = StoreMap(vaes[0], store, None if images is None else open_source(images))
+    if not map.paths:
+        raise UsageError(f"the store {store.folder} without latents", "one or more", "fill it")
+    if map.other_shapes:
+        shape = "×".join(str(side) for side in map.shown.shape)
+        warnings.warn(
+            f"the map shows the {len(map.shown):,} latents of shape {shape}, the commonest; "
+            f"{map.other_shapes:,} of other shapes are left out",
+            stacklevel=3,
+        )
+    return map
 
 
 def hello(vaes: Sequence[LatentVAE]) -> dict[str, Any]:

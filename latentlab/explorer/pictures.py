@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from latentlab.images.fit import Size
     from latentlab.images.image import Image as ReadImage
 
 _MOST_PIXELS = 60_000_000
@@ -62,16 +63,18 @@ def channels_png(values: Tensor) -> tuple[bytes, list[float]]:
     return to_png(levels.reshape(-1, array.shape[2])), limits.tolist()
 
 
-def read_upload(content: bytes, name: str, *, longest: int, multiple: int, side: int) -> ReadImage:
+def read_upload(
+    content: bytes, name: str, *, longest: int, multiple: int = 1, size: Size = "auto"
+) -> ReadImage:
     """Return an image that came as bytes, on the model's grid; its name is for titles only.
 
     Parameters
     ----------
     content : bytes of the image's file
     name : str, as the page calls it
-    longest : int, pixels to which its longer side is shrunk
+    longest : int, pixels to which its longer side is shrunk, with ``size="auto"``
     multiple : int, of which its sides are multiples
-    side : int, of the only squares that the model takes; 0 for any size
+    size : as for :func:`latentlab.images.reading.read_image`
 
     Raises
     ------
@@ -87,7 +90,6 @@ def read_upload(content: bytes, name: str, *, longest: int, multiple: int, side:
             )
         upright, _ = load_upright(opened)
         upright.filename = f"{title}.png"  # type: ignore[attr-defined]
-    size: Any = side or "auto"
     return read_image(upright, size=size, longest=longest, multiple=multiple)
 
 

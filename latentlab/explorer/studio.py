@@ -39,7 +39,7 @@ class Studio:
     ----------
     vaes : one or two LatentVAE
     image : anything that :func:`latentlab.encode` takes; with a map None, for its first image
-    size : as for :func:`latentlab.encode`
+    size : as for :func:`latentlab.encode`, of every image
     plan : Plan of the first search
     map : StoreMap, optional
     """
@@ -93,10 +93,8 @@ class Studio:
             yield from scenes_around(Scene(given), plan, progress)
             return
         if given is None:
-            image = self.picture(0) if self.image is None else self.image
-            subjects = read_subjects(self.vaes, image, self.size)
-        else:
-            subjects = read_subjects(self.vaes, given)
+            given = self.picture(0) if self.image is None else self.image
+        subjects = read_subjects(self.vaes, given, self.size)
         scene = Scene(subjects)
         yield scene
         yield from scenes_around(scene, plan, progress)

@@ -133,7 +133,9 @@ def _grid(vaes: Sequence[LatentVAE], longest: int | None) -> dict[str, int]:
 def _read_picture(
     vaes: Sequence[LatentVAE], image: Picture, size: Size, longest: int | None
 ) -> Image:
-    return read_upload(image.content, image.name, **_grid(vaes, longest))
+    grid: dict[str, Any] = _grid(vaes, longest)
+    asked: Size = grid.pop("side") or size
+    return read_upload(image.content, image.name, size=asked, **grid)
 
 
 def _read_given(vaes: Sequence[LatentVAE], image: Any, size: Size, longest: int | None) -> Image:
@@ -148,8 +150,7 @@ def read_other(subject: Subject, image: Any) -> Subject:
     height, width = subject.latent.image.pixels.shape[-2:]
     longest, multiple = max(height, width), subject.vae.spec.multiple
     if _is_picture(image):
-        how = {"longest": 4 * longest, "multiple": 1, "side": 0}
-        image = read_upload(image.content, image.name, **how)
+        image = read_upload(image.content, image.name, longest=4 * longest)
     fitted = read_image(image, size=(height, width), longest=longest, multiple=multiple)
     return _subject(subject.vae, fitted)
 

@@ -56,7 +56,7 @@
  *         nulls: {name, label, curve, curve_ends, eigenvalues, eigenvalue_ends}[]}
  * Map    {count, left_out, shares: [x, y], places: Float32Array (x, y, …), names: string[],
  *         neighbors: number, near: Uint32Array (neighbors of each), previews: boolean,
- *         side, columns}   sheets hold columns² squares of this side, row by row
+ *         other_shapes, shape: [C, h, w], side, columns}   sheets hold columns² squares of this side, row by row
  * Match  {indices: number[], signs: number[], correlations: number[]}   of the second model's
  *        directions, for each of the first
  */

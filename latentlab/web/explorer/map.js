@@ -56,12 +56,17 @@ class StoreMap {
   take(map) {
     this.#map = map;
     this.#order = shuffled(map.count);
-    const cut = map.left_out ? ` of ${(map.count + map.left_out).toLocaleString("en-US")}` : "";
+    const out = map.left_out + map.other_shapes;
+    const cut = out ? ` of ${(map.count + out).toLocaleString("en-US")}` : "";
     find("map-title").textContent = `Map of ${map.count.toLocaleString("en-US")}${cut} images`;
     const shares = map.shares.map(percent).join(" and ");
     find("map-about").textContent =
       `Across and up: the first two principal components of the latents, ${shares} of the variance; ` +
       "what is near here may be far in the others. Rings mark the nearest in the first 16." +
+      (map.other_shapes
+        ? ` Only latents of the commonest shape, ${map.shape.join(" × ")}, have a place here; ` +
+          `${map.other_shapes.toLocaleString("en-US")} of other shapes are left out.`
+        : "") +
       (map.previews ? " Without --images, pictures are previews that a linear map makes of the latents." : "");
     this.#tell();
     this.redraw();
@@ -230,7 +235,9 @@ class StoreMap {
     canvas.addEventListener("pointermove", (event) => this.#drag(event));
     const end = (event) => {
       const pressed = this.#pointers.delete(event.pointerId);
-      if (event.type === "pointerup" && pressed && !this.#moved && this.#nearest(event) >= 0) this.#open();
+      if (event.type !== "pointerup" || !pressed || this.#moved) return;
+      this.#choose(this.#nearest(event)); // a finger does not hover before
+      this.#open();
     };
     canvas.addEventListener("pointerup", end);
     canvas.addEventListener("pointercancel", end);
