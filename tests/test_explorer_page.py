@@ -255,8 +255,11 @@ def test_an_image_that_is_dropped_is_explored(opened: Browser) -> None:
     opened.run(SETTLE)
     assert opened.run(TEXT, "headline") == "noise in linear"
     assert opened.run("return latentlab.state.atStart") is True
-    np.testing.assert_array_equal(pixels_of(opened, ".originals canvas"), image)
-    assert pixels_of(opened, ".now canvas").shape == (72, 96, 3)
+    fitted = latentlab.encode(latentlab.load_vae("linear"), image.astype(np.uint8), size=64).image
+    assert fitted is not None
+    wanted = to_uint8(fitted.pixels).numpy()
+    np.testing.assert_array_equal(pixels_of(opened, ".originals canvas"), wanted)
+    assert pixels_of(opened, ".now canvas").shape == (64, 64, 3)
     opened.click("#restart")
     opened.run(NAMED, "flower")
     assert opened.run("return document.getElementById('restart').hidden") is True
@@ -348,6 +351,79 @@ def test_a_region_restricts_the_search(opened: Browser) -> None:
     assert fit["plan"]["region"] == [0, 0, 32, 32]
     assert fit["n_samples"] == 16
     assert "32 × 32 pixels from 0, 0" in opened.run(TEXT, "setup")
+
+
+def test_a_region_is_drawn_with_keys_and_stays_while_more_is_found(opened: Browser) -> None:
+    opened.click("#tools button:nth-child(3)")
+    opened.press(".overlay", "\ue012" * 10 + " " + "\ue013" * 6 + "\ue014" * 6 + " ")
+    told = "return document.querySelector('#tool-options .help').textContent"
+    shown = opened.run(told)
+    assert "16 × 16 pixels" in shown  # from the middle, 0.3 to 0.42 across and 0.5 to 0.38 down
+    opened.run("latentlab.engine.tell('scene', {...latentlab.scene()});")
+    assert opened.run(told) == shown
+
+
+def test_long_strokes_are_short_messages(opened: Browser) -> None:
+    opened.click("#tools button:nth-child(2)")
+    drag(opened, ".overlay", (0.2, 0.2), (0.28137, 0.21113))
+    (stroke,) = opened.run("return latentlab.state.strokes")
+    assert all(round(value, 3) == value for point in stroke["points"] for value in point)
+
+
+def test_a_frame_that_comes_after_reset_is_not_taken_for_the_start(opened: Browser) -> None:
+    opened.run(MOVE, {"alphas": [0]})
+    told = "return document.querySelector('.view .told').textContent"
+    # The frame of the first state comes while the second is asked for; the third overtakes that.
+    late = """
+        const {engine, state, viewer} = latentlab;
+        const show = engine.show.bind(engine);
+        const first = await show({alphas: [4], strokes: [], blend: 0});
+        state.set({alphas: [0]});
+        engine.tell('frame', {...first, id: 1e6});
+        await new Promise((go) => setTimeout(go, 500));
+        engine.tell('frame', {...first, id: 1e6 + 1});
+    """
+    opened.run(late)
+    assert opened.run(told).startswith("mean")
+
+
+def test_a_link_in_an_open_page_restores_all_of_the_state(opened: Browser) -> None:
+    opened.run(MOVE, {"alphas": [1, 2], "strokes": [{"direction": 0, "amount": 1, "radius": 0.2,
+               "points": [[0.5, 0.5]]}]})  # fmt: skip
+    image = opened.run("return latentlab.scene().image.sha256.slice(0, 12)")
+    go = "location.hash = arguments[0]; await new Promise((go) => setTimeout(go, 50));"
+    opened.run(go + SETTLE, f"#image={image}&a=0,3&b=0.5")
+    assert opened.run("return latentlab.state.shown") == {
+        "alphas": [0, 3], "strokes": [], "blend": 0.5
+    }  # fmt: skip
+    assert "blends with another image" in opened.run(TEXT, "status")
+
+
+def test_strokes_of_a_link_are_such_as_engines_take(browser: Browser, explorer: Explorer) -> None:
+    open_page(browser, explorer.address, "#p=0,99,0.2,500,500")
+    assert browser.run("return latentlab.state.strokes")[0]["amount"] == 12
+
+
+def test_after_a_search_that_fails_the_address_follows_again(
+    browser: Browser, explorer: Explorer
+) -> None:
+    open_page(browser, explorer.address, "#a=1&k=nonsense&f=pca")
+    browser.run("while (!/nonsense/.test(document.getElementById('status').textContent))"
+                " await new Promise((go) => setTimeout(go, 20));")  # fmt: skip
+    browser.run(MOVE, {"alphas": [2]})
+    browser.run("await new Promise((go) => setTimeout(go, 600));")
+    assert "a=2" in browser.run("return location.hash")
+
+
+def test_a_second_image_to_blend_with_is_shown_at_once(opened: Browser) -> None:
+    send = ("await latentlab.engine.image(new File([new Uint8Array(arguments[0])], arguments[1],"
+            "{type: 'image/png'}), 'other');"
+            "while (latentlab.scene().other?.name !== arguments[1])"
+            " await new Promise((go) => setTimeout(go, 20));")  # fmt: skip
+    opened.run(send, list(png_of(np.full((64, 64, 3), 90))), "dark")
+    opened.run(MOVE, {"blend": 1})
+    opened.run(send + SETTLE, list(png_of(np.full((64, 64, 3), 200))), "light")
+    assert np.abs(pixels_of(opened, ".now canvas") - 200).max() <= 2
 
 
 def test_curve_and_spectrum_can_be_read_with_keys(opened: Browser) -> None:

@@ -68,7 +68,7 @@ def test_every_message_is_read() -> None:
     "text",
     [
         *("", "null", "[]", "7", '"show"', "{", "{}", '{"type": 1}', '{"type": "quit"}', "NaN"),
-        *('{"type": ["show"]}', '{"type": "cancel", "more": 1}', "[" * 100_000, " " * 300_000),
+        *('{"type": ["show"]}', '{"type": "cancel", "more": 1}', "[" * 100_000, " " * 3_000_000),
         '{"type": "show", "id": 1, "state": {"alphas": [1e999]}}',
         '{"type": "show", "id": 1, "state": {"alphas": [NaN]}}',
         '{"type": "show", "id": 1, "state": {"blend": Infinity}}',
@@ -166,6 +166,15 @@ def _mangle(raw: bytearray, rng: np.random.Generator) -> None:
             raw[place:place] = raw[place : place + int(rng.integers(1, 12))]
         case _:
             raw[place:place] = rng.choice([b"-", b"9", b"[", b"]", b",", b'"', b"null", b"1e9"])
+
+
+def test_a_page_full_of_long_strokes_is_read() -> None:
+    """As many and as long as the page lets one paint, with points to a thousandth."""
+    points = [[0.123, 0.456]] * 400
+    strokes = [{**STROKE, "points": points}] * 100
+    message = read_text(json.dumps({"type": "show", "id": 1, "state": {"strokes": strokes}}))
+    assert isinstance(message, Show)
+    assert len(message.state.strokes) == 100
 
 
 def test_frames_are_unpacked_as_they_were_packed() -> None:

@@ -26,7 +26,7 @@ from latentlab.explorer.messages import (
 )
 from latentlab.explorer.state import LARGEST_ALPHA, State, Stroke
 
-LARGEST_TEXT = 256 * 1024
+LARGEST_TEXT = 2 * 1024 * 1024
 LARGEST_IMAGE = 32 * 1024 * 1024
 LARGEST_FRAME = LARGEST_IMAGE + 4096
 """Bytes of a JSON message, of an image's file, and of the frame that it comes in."""
@@ -59,7 +59,7 @@ def read_text(text: str) -> Message:
     (0.5,)
     """
     if len(text) > LARGEST_TEXT:
-        raise _wrong("a message of more than 256 kB", "a shorter one")
+        raise _wrong("a message of more than 2 MB", "a shorter one")
     message: Message = _read(_parse(text), _READERS)
     return message
 

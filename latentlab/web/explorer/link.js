@@ -1,6 +1,8 @@
 /** The state as the part of the address after #, and back. It holds no image. */
 
 const POINTS = 1000; // points of strokes are kept to a thousandth of the image
+const LARGEST = 12; // steps of a stroke
+const MOST = { directions: 256, strokes: 128, points: 512 }; // as engines take them
 
 /**
  * Return, say, `image=0123456789ab&a=1.5,0,-2&k=augment&f=pca`.
@@ -34,9 +36,9 @@ export function fromHash(hash) {
   const parts = new URLSearchParams(hash.replace(/^#/, ""));
   const state = {};
   const alphas = numbers(parts.get("a"));
-  if (alphas?.length) state.alphas = alphas;
+  if (alphas?.length) state.alphas = alphas.slice(0, MOST.directions);
   const strokes = (parts.get("p") ?? "").split(";").filter(Boolean).map(strokeFromText);
-  if (strokes.length && strokes.every(Boolean)) state.strokes = strokes;
+  if (strokes.length && strokes.every(Boolean)) state.strokes = strokes.slice(0, MOST.strokes);
   const blend = Number(parts.get("b") ?? NaN);
   if (blend >= 0 && blend <= 1) state.blend = blend;
   return { image: parts.get("image"), state, plan: planOf(parts) };
@@ -61,12 +63,13 @@ function strokeToText({ direction, amount, radius, points }) {
 
 function strokeFromText(text) {
   const [direction, amount, radius, ...places] = numbers(text) ?? [];
-  if (!Number.isInteger(direction) || direction < 0 || !(radius > 0) || places.length < 2) return null;
+  const known = Number.isInteger(direction) && direction >= 0 && direction < MOST.directions;
+  if (!known || !(radius >= 0.001) || places.length < 2) return null;
   const points = [];
-  for (let place = 0; place + 1 < places.length; place += 2) {
+  for (let place = 0; place + 1 < places.length && points.length < MOST.points; place += 2) {
     points.push([within(places[place] / POINTS), within(places[place + 1] / POINTS)]);
   }
-  return { direction, amount, radius: Math.min(radius, 2), points };
+  return { direction, amount: Math.min(Math.max(amount, -LARGEST), LARGEST), radius: Math.min(radius, 2), points };
 }
 
 function within(share) {

@@ -35,10 +35,19 @@ export function buildSharing(page) {
       return;
     }
     if (!fit) return;
-    const { state: asked } = waiting;
+    const { state: asked, image } = waiting;
     waiting = null;
-    if (Object.keys(asked).length) state.set(asked, "link");
+    // What a link does not name is at the start: it may be opened where something else is shown.
+    if (Object.keys(asked).length || image) state.set({ alphas: [], strokes: [], blend: 0, ...asked }, "link");
+    if (asked.blend && !scene.other) {
+      say("This link blends with another image. Choose that image to see it: Blend with another.", "problem");
+    }
   };
+  const giveUp = () => {
+    if (waiting?.asked) waiting = null; // its search failed or was canceled
+  };
+  engine.listen("problem", giveUp);
+  find("cancel").addEventListener("click", giveUp);
   buildButtons(page, hash);
   const record = buildRecord(page);
   const take = (scene) => {

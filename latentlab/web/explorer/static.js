@@ -46,13 +46,15 @@ function finishFrames({ engine, state }, description) {
     Object.assign(input, { step: second - first, min: first, max: engine.alphas.at(-1) });
   }
   let moved = -1; // the direction that was moved last
-  state.listen(() => {
+  const keepOne = () => {
     const others = state.alphas.flatMap((alpha, k) => (alpha && k !== moved ? [k] : []));
-    if (!others.length) return;
-    moved = others[0];
+    if (!others.length && !state.strokes.length) return;
+    moved = others[0] ?? moved;
     const kept = state.alphas.map((alpha, k) => (k === moved ? onGrid(alpha, engine.alphas) : 0));
     if (kept.join() !== state.alphas.join() || state.strokes.length) state.set({ alphas: kept, strokes: [] });
-  });
+  };
+  state.listen(keepOne);
+  keepOne(); // of what a link brought
 }
 
 function onGrid(value, values) {

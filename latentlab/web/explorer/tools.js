@@ -3,6 +3,7 @@
 import { find, make, signed } from "./dom.js";
 
 const TOOLS = { look: "Look", paint: "Paint", region: "Region" };
+const POINTS = 1000; // points are kept to a thousandth of the image, as in links
 const STRIDE = 0.02; // of the image, for arrow keys and between points of a stroke
 const MOST_POINTS = 400;
 const MOST_STROKES = 100;
@@ -43,7 +44,7 @@ class Tools {
     if (this.#overlay.parentElement !== frame) frame.append(this.#overlay);
     const [width, height] = scene.models[0].size;
     if (this.#overlay.width !== 2 * width) Object.assign(this.#overlay, { width: 2 * width, height: 2 * height });
-    find("tools").hidden = !scene.models[0].latent.grid; // tokens have no place on the image
+    find("tools").hidden = !scene.models.every((model) => model.latent.grid); // tokens have no place on the image
     this.#options.take(scene);
     this.#buttons.get("paint").disabled = !scene.fits.length;
     this.#draw();
@@ -51,12 +52,13 @@ class Tools {
 
   #choose(name) {
     this.#tool = name;
+    this.#drag = this.#stroke = null;
     for (const [tool, button] of this.#buttons) button.setAttribute("aria-pressed", String(tool === name));
     const looking = name === "look";
     this.#overlay.hidden = looking;
     find("tool-options").hidden = looking;
     this.#options.show(name);
-    const does = name === "paint" ? "arrow keys move the brush, space paints" : "drag a rectangle";
+    const does = name === "paint" ? "arrow keys move the brush, space paints" : "drag a rectangle; or arrow keys move a corner, space sets it";
     this.#overlay.setAttribute("role", "application");
     this.#overlay.setAttribute("aria-label", `${TOOLS[name]} on the image: ${does}`);
     this.#draw();
@@ -81,7 +83,6 @@ class Tools {
 
   #place(event) {
     const { left, top, width, height } = this.#overlay.getBoundingClientRect();
-    const within = (share) => Math.min(Math.max(share, 0), 1);
     return [within((event.clientX - left) / width), within((event.clientY - top) / height)];
   }
 
@@ -101,7 +102,7 @@ class Tools {
   }
 
   #move() {
-    if (this.#drag) this.#options.region = rectangle(this.#drag, this.#point, this.#page.scene().models[0]);
+    if (this.#drag) this.#options.region = rectangle(this.#drag, this.#point, this.#page.scene().models);
     if (!this.#stroke) return;
     const last = this.#stroke.points.at(-1);
     const far = Math.hypot(this.#point[0] - last[0], this.#point[1] - last[1]) >= STRIDE;
@@ -119,12 +120,16 @@ class Tools {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     if (event.key in ARROWS) {
       event.preventDefault();
-      this.#point = this.#point.map((value, axis) => Math.min(Math.max(value + STRIDE * ARROWS[event.key][axis], 0), 1));
+      this.#point = this.#point.map((value, axis) => within(value + STRIDE * ARROWS[event.key][axis]));
+      this.#move();
       this.#draw();
-    } else if (event.key === " " && this.#tool === "paint") {
+    } else if (event.key === " ") {
       event.preventDefault();
-      this.#begin(this.#point);
-      this.#end();
+      const ends = this.#tool === "paint" || this.#drag;
+      if (!this.#drag) this.#begin(this.#point);
+      this.#move();
+      if (ends) this.#end();
+      this.#draw();
     } else if (event.key === "Escape") {
       this.#choose("look");
       this.#buttons.get("look").focus();
@@ -139,6 +144,7 @@ class Tools {
       const { radius } = this.#options.brush();
       ring(context, this.#point[0] * width, this.#point[1] * height, radius * Math.max(width, height));
     }
+    if (this.#tool === "region") ring(context, this.#point[0] * width, this.#point[1] * height, 8);
     if (this.#tool === "region" && this.#options.region) {
       const [x, y, w, h] = this.#options.region.map((value) => (value * width) / this.#page.scene().models[0].size[0]);
       context.fillStyle = "rgb(0 0 0 / 45%)";
@@ -153,6 +159,11 @@ class Tools {
   }
 }
 
+/** Return a share of the image, between its edges. */
+function within(share) {
+  return Math.round(POINTS * Math.min(Math.max(share, 0), 1)) / POINTS;
+}
+
 function ring(context, x, y, radius) {
   for (const [color, width] of [["rgb(0 0 0 / 60%)", 5], ["white", 2.5]]) {
     context.beginPath();
@@ -163,8 +174,10 @@ function ring(context, x, y, radius) {
   }
 }
 
-/** Return [x, y, width, height] in pixels, whole cells, at least one. */
-function rectangle(first, last, { size: [width, height], latent: { stride } }) {
+/** Return [x, y, width, height] in pixels, whole cells of every model, at least one. */
+function rectangle(first, last, models) {
+  const [width, height] = models[0].size;
+  const stride = Math.max(...models.map((model) => model.latent.stride)); // strides are powers of two
   const cells = [width / stride, height / stride];
   const [x0, y0] = [0, 1].map((axis) => Math.min(Math.floor(Math.min(first[axis], last[axis]) * cells[axis]), cells[axis] - 1));
   const [x1, y1] = [0, 1].map((axis) => Math.min(Math.floor(Math.max(first[axis], last[axis]) * cells[axis]) + 1, cells[axis]));
@@ -195,6 +208,7 @@ function optionsOf(page, changed) {
   });
   const region = make("div", { className: "buttons" }, told, search, whole);
   let rectangleShown = null;
+  let shown = null; // the plan whose region was taken over
   const options = {
     get region() {
       return rectangleShown;
@@ -218,7 +232,9 @@ function optionsOf(page, changed) {
       const chosen = direction.value || 0;
       direction.replaceChildren(...labels.map((label, k) => make("option", { value: k, textContent: label })));
       if (Number(chosen) < labels.length) direction.value = chosen;
-      if (fit) options.region = fit.plan.region;
+      const plan = fit && JSON.stringify(fit.plan);
+      if (plan && plan !== shown) options.region = fit.plan.region; // one drawn since then stays
+      shown = plan;
     },
   };
   const tell = () => {

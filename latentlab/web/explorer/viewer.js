@@ -9,6 +9,7 @@ export class Viewer {
   #views = [];
   #scene = null;
   #starts = new Map(); // "model/exact" → pixels of the start, compressed as frames are
+  #startId = -1; // of the newest frame of the start
   #newest = 0;
   #pending = 0;
 
@@ -23,10 +24,15 @@ export class Viewer {
   /** Show another scene; the same image keeps what is drawn. */
   take(scene) {
     const same = this.#scene?.models.every((model, k) => model.pictures === scene.models[k]?.pictures);
+    const blended = this.#page.state.blend && this.#scene?.other?.picture !== scene.other?.picture;
     this.#scene = scene;
-    if (same) return;
+    if (same) {
+      if (blended) this.show(); // the state is the same, and its image is not
+      return;
+    }
     this.#models = scene.models;
     this.#starts.clear();
+    this.#startId = -1;
     this.#buildViews();
     this.#buildOriginals();
     if (this.#newest) this.show();
@@ -36,9 +42,11 @@ export class Viewer {
   async show() {
     this.settled = false;
     this.#pending++;
+    const { atStart } = this.#page.state; // it may have moved on when the frame comes
     try {
       const frame = await this.#page.engine.show(this.#page.state.shown);
       this.#pending--;
+      if (frame && atStart) this.#startId = frame.id;
       if (frame) this.#draw(frame);
     } catch (problem) {
       this.#pending--;
@@ -62,7 +70,7 @@ export class Viewer {
   /** Return the pixels of the start as they look in such a frame. */
   #start(index, frame, image) {
     const key = `${index}/${frame.exact}`;
-    if (this.#page.state.atStart) this.#starts.set(key, pixelsOf(image));
+    if (frame.id === this.#startId) this.#starts.set(key, pixelsOf(image));
     return this.#starts.get(key) ?? pixelsOf(this.#models[index].pictures.reconstruction);
   }
 
