@@ -11,7 +11,7 @@ A first look, in the order of the way:
 >>> hood = latentlab.neighborhood(vae, z, "augment", n_samples=32)
 >>> pca = latentlab.fit_pca(hood)
 >>> print(latentlab.judge(hood, pca).verdict)
-Effective dimension 10.1 (8.32–12.2), corrected for sampling. ...
+Effective dimension 10.1 (8.39–12.3), corrected for sampling. ...
 >>> walk = latentlab.traverse(vae, z, pca, n_components=2)
 >>> walk.save("traversal.gif")  # doctest: +SKIP
 
