@@ -383,6 +383,13 @@ def test_images_decoded_before_are_shown_one_direction_at_a_time(
         with PillowImage.open(folder / "frames/0/2-13.jpg") as opened:
             expected = np.asarray(opened.convert("RGB")).astype(int)
         assert np.abs(shown(browser) - expected).max() <= 2
+        browser.visit(address + "?new#a=1.2,2&p=0,1,0.2,500,500")
+        browser.run(SHOW.replace("latentlab.state.set(arguments[0]);", wait))
+        assert browser.run("return latentlab.state.shown") == {
+            "alphas": [1, 0],
+            "strokes": [],
+            "blend": 0,
+        }
         assert "one direction at a time" in browser.run("return document.body.innerText")
         assert errors(browser) == []
         assert all(url.startswith((address, "data:", "blob:")) for url in browser.requests())

@@ -543,6 +543,35 @@ def test_a_map_leads_to_an_image(browser: Browser, mapped: Explorer) -> None:
     assert browser.logs("browser") == []
 
 
+def test_a_tap_on_the_map_opens_what_is_under_the_finger(
+    browser: Browser, mapped: Explorer
+) -> None:
+    open_page(browser, mapped.address)
+    browser.run("while (!latentlab.map.sheets) await new Promise((go) => setTimeout(go, 20));")
+    browser.press("#map-canvas", "\ue014")
+    name = browser.run(TEXT, "map-readout")
+    tap = """
+        const canvas = document.getElementById('map-canvas');
+        const {left, top, width, height} = canvas.getBoundingClientRect();
+        let asked = -1;
+        latentlab.engine.pick = (number) => { asked = number; };
+        canvas.setPointerCapture = () => {};
+        for (let x = 0.2; x < 0.8 && asked < 0; x += 0.02) {
+            for (let y = 0.2; y < 0.8 && asked < 0; y += 0.02) {
+                for (const kind of ['pointerdown', 'pointerup']) {
+                    canvas.dispatchEvent(new PointerEvent(kind, {pointerId: 7,
+                        pointerType: 'touch', clientX: left + x * width, clientY: top + y * height,
+                        bubbles: true}));
+                }
+                if (document.getElementById('map-readout').textContent === arguments[0]) asked = -1;
+            }
+        }
+        return [asked, document.getElementById('map-readout').textContent];
+    """
+    asked, told = browser.run(tap, name)
+    assert told == f"{asked:02d}.png" != name
+
+
 def test_a_map_is_moved_and_enlarged_by_hand(browser: Browser, mapped: Explorer) -> None:
     open_page(browser, mapped.address)
     browser.run("while (!latentlab.map.sheets) await new Promise((go) => setTimeout(go, 20));")

@@ -228,6 +228,26 @@ def test_the_python_of_a_state_makes_its_image(page: Page) -> None:
     np.testing.assert_array_equal(to_uint8(names["image"]).numpy().astype(int), shown)
 
 
+def test_the_python_of_a_blend_makes_its_image(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.say("code", state={"blend": 0.5})
+    assert "other" not in page.wait_for("code")["text"]  # there is none
+    content = png_of(np.random.default_rng(0).integers(0, 256, (64, 64, 3)))
+    (tmp_path / "noise.png").write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    page.send_image(content, role="other", name="noise.png")
+    page.wait_for("other")
+    page.say("show", id=1, state={"blend": 0.5})
+    shown = pixels(page.wait_for("frame", exact=True)["files"]["0"])
+    page.say("code", state={"blend": 0.5})
+    code = page.wait_for("code")["text"]
+    assert "# noise.png stands for the image that is blended with." in code
+    names: dict[str, Any] = {}
+    exec(compile(code, "page", "exec"), names)
+    np.testing.assert_array_equal(to_uint8(names["image"]).numpy().astype(int), shown)
+
+
 # Haste
 
 

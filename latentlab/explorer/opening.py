@@ -105,9 +105,9 @@ def explore(
     vae : LatentVAE, or two of them to see them side by side
     image : path, PIL image, array or tensor, as for :func:`latentlab.encode`; or a Store, or the
         folder of one, for a map of all its images of the commonest shape
-    size : as for :func:`latentlab.encode`, of every image, also those that the page sends; by default
-        an image keeps its shape and is shrunk if a side is above 256 px (512 on a GPU), so that it
-        can follow a hand
+    size : as for :func:`latentlab.encode`, of every image, also those that the page sends; by
+        default an image keeps its shape and is shrunk if a side is above 256 px (512 on a GPU), so
+        that it can follow a hand
     neighborhood, region, seed : as for :func:`latentlab.neighborhood`
     n_samples : int, optional; 64 by default, or every token or patch
     finder : str, as for :func:`latentlab.find_directions`

@@ -8,41 +8,56 @@ if TYPE_CHECKING:
     from latentlab.explorer.fits import Fitted
     from latentlab.explorer.scenes import Scene
     from latentlab.explorer.state import State
+    from latentlab.explorer.subjects import Subject
 
 
-def python_code(scene: Scene, state: State) -> str:
+def python_code(scene: Scene, state: State, others: tuple[Subject, ...] = ()) -> str:
     """Return a script that decodes the state of a page, in its first model.
 
-    An image that was dropped onto the page has no path here: its name stands for it.
+    An image that was dropped onto the page has no path here, nor has an array: a name stands for
+    it, and the script says so.
+
+    Parameters
+    ----------
+    scene : Scene
+    state : State; its blend has no effect without another image
+    others : the image to blend with, in each model
     """
     subject = scene.subjects[0]
     image = subject.latent.image
     assert image is not None
     height, width = image.pixels.shape[-2:]
-    source = image.path or f"{subject.latent.name}.png"
+    source = _source(subject)
     lines = ["import latentlab"]
     if state.strokes:
         lines.append("from latentlab.explorer.state import State, Stroke, latent_of")
     lines.append("")
     if not image.path:
-        lines.append(f"# {source} stands for the image that was dropped onto the page.")
+        lines.append(f"# {source} stands for an image without a path: dropped, or given as values.")
     size = height if height == width else (height, width)
     lines += [
         f"vae = latentlab.load_vae({subject.vae.origin.source or subject.vae.spec.name!r})",
         f"z = latentlab.encode(vae, {source!r}, size={size})",
     ]
-    lines += _start(state)
+    lines += _start(state, others)
     if scene.fits and (any(state.alphas) or state.strokes):
         lines += [*_search(scene.fits[0]), *_move(state, len(scene.fits[0].directions.labels))]
     lines.append("image = latentlab.decode(vae, latent)  # (3, H, W) in [-1, 1]")
     return "\n".join(lines) + "\n"
 
 
-def _start(state: State) -> list[str]:
-    if not state.blend:
+def _source(subject: Subject) -> str:
+    image = subject.latent.image
+    return image.path if image and image.path else f"{subject.latent.name}.png"
+
+
+def _start(state: State, others: tuple[Subject, ...]) -> list[str]:
+    if not state.blend or not others:
         return ["latent = z.values"]
+    source = _source(others[0])
     return [
-        "other = latentlab.encode(vae, 'other.png', size=tuple(z.image.pixels.shape[-2:]))",
+        f"# {source} stands for the image that is blended with.",
+        f"other = latentlab.encode(vae, {source!r}, size=tuple(z.image.pixels.shape[-2:]))",
         f"latent = z.values.lerp(other.values, {state.blend})",
     ]
 

@@ -116,7 +116,7 @@ class Session:
             case messages.Pick():
                 self._take(await self.studio.paint(partial(self.studio.picture, message.number)))
             case messages.Code():
-                text = python_code(self.scene, message.state) if self.scene else ""
+                text = python_code(self.scene, message.state, self.others) if self.scene else ""
                 await self._say({"type": "code", "text": text})
 
     def _take(self, picture: messages.Picture) -> None:
