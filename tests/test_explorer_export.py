@@ -162,6 +162,14 @@ def test_the_command_writes_a_page(cli: CommandLine, tmp_path: Path) -> None:
     assert (page / "index.html").is_file()
 
 
+def test_options_of_a_server_are_refused_with_an_export(cli: CommandLine, tmp_path: Path) -> None:
+    done = cli("explore", IMAGE, "--export", tmp_path / "page", "--port", "8010", "--no-browser")
+    assert done.code == 2
+    assert "--port" in done.error
+    assert "--no-browser" in done.error
+    assert not (tmp_path / "page").exists()
+
+
 def test_frames_without_a_folder_are_refused(cli: CommandLine) -> None:
     done = cli("explore", IMAGE, "--frames")
     assert done.code == 2

@@ -67,6 +67,7 @@ class OneOrTwo(Machine):
 
 @grouped
 def explore(
+    context: typer.Context,
     machine: OneOrTwo,
     samples: Samples,
     image: Annotated[
@@ -127,6 +128,12 @@ def explore(
         raise UsageError("--frames without --export", "a folder for the page", "add --export DIR")
     if export is not None and of_store:
         raise UsageError("--export of a store", "an image", "pass one of its images")
+    served = options.given_options(context, ("port", "no_browser"))
+    if export is not None and served:
+        names = ", ".join(served)
+        raise UsageError(
+            f"{names} with --export, which serves nothing", "--export alone", f"leave {names} out"
+        )
     vaes = machine.load_each(image if of_store else None, quiet=quiet)
     if export is not None:
         size, found = parse_size(samples.size), _plan_of(plan, finder)
