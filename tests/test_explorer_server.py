@@ -5,11 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 import zlib
@@ -21,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from explorer_client import Page, page_of, pixels, png_of
+from interrupted_server import interrupt_server
 from PIL import Image
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
@@ -549,28 +546,11 @@ def test_an_image_that_cannot_be_read_is_explained_on_the_page(vae: LatentVAE) -
 @pytest.mark.slow
 def test_control_c_ends_it_cleanly(tmp_path: Path) -> None:
     program = (
-        # The process that started the tests may have set interrupts to be ignored.
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from latentlab.cli.main import main; "
         "main(['explore', '-m', 'linear', '--size', '64', '--no-browser', '--port', '0'])"
     )
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        cwd=tmp_path,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith("http://127.0.0.1:")
-        process.send_signal(signal.SIGINT)
-        try:
-            output, errors = process.communicate(timeout=60)
-        finally:
-            process.kill()
-    assert process.returncode in (0, 130)
+    code, output, errors = interrupt_server(program, tmp_path)
+    assert code in (0, 130)
     assert output == ""
     assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image, ImageCms
 
 from latentlab.errors import ImageError
 from latentlab.images.framing import Framing, frame_levels
+from latentlab.images.png import SIGNATURE, coding_of
 from latentlab.images.reading import read_image
 
 RAMP = np.tile(np.linspace(0, 65535, 64).round().astype(np.uint16), (8, 1))
@@ -162,6 +164,8 @@ def test_a_coding_that_is_not_honored_is_said(tmp_path: Path) -> None:
     assert np.array_equal(levels_without_warning(tmp_path / "a.png"), DARK_TO_BRIGHT)
     save_png(tmp_path / "a.png", chunk(b"cICP", bytes([1, 13, 0, 1])))
     assert read_image(tmp_path / "a.png").preprocessing == "unchanged"
+    # A file that ends in the middle of the chunk declares nothing.
+    assert coding_of(io.BytesIO(SIGNATURE + struct.pack(">I", 4) + b"cICP\x09\x12")) is None
 
 
 def levels_without_warning(path: Path) -> np.ndarray:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from interrupted_server import interrupt_server
 
 from latentlab.errors import UsageError
 from latentlab.web.pages import page_files
@@ -171,30 +168,14 @@ def test_a_file_that_has_gone_is_not_found(root: Path, tmp_path: Path) -> None:
         server.shutdown()
 
 
-def test_control_c_ends_it_cleanly(root: Path) -> None:
+def test_control_c_ends_it_cleanly(root: Path, tmp_path: Path) -> None:
     program = (
-        # The process that started the tests may have set interrupts to be ignored.
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from contextlib import nullcontext; from pathlib import Path; "
         "from latentlab.web.pages import page_files; "
         "import latentlab.digits.demo as pages; "
         f"pages.demo_page = lambda run: nullcontext(page_files('page', Path({str(root)!r}))); "
         "from latentlab.cli.main import main; main(['digits', 'demo', '--no-browser'])"
     )
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith("http://127.0.0.1:")
-        process.send_signal(signal.SIGINT)
-        try:
-            _, errors = process.communicate(timeout=60)
-        finally:
-            process.kill()
-    assert process.returncode in (0, 130)
+    code, _, errors = interrupt_server(program, tmp_path)
+    assert code in (0, 130)
     assert "Traceback" not in errors

@@ -10,6 +10,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -85,22 +86,8 @@ def has_text(source: Any) -> bool:
     ----------
     source : Path or stream
     """
-    stream: Any = source if isinstance(source, io.IOBase) else source.open("rb")
-    try:
-        stream.seek(0)
-        if stream.read(8) != SIGNATURE:
-            return False
-        while len(head := stream.read(8)) == 8:
-            size, name = struct.unpack(">I4s", head)
-            if name in _TEXT or name == b"iCCP":
-                return True
-            stream.seek(size + 4, io.SEEK_CUR)
-        return False
-    finally:
-        if stream is source:
-            stream.seek(0)
-        else:
-            stream.close()
+    with _chunks_of(source) as chunks:
+        return any(name in _TEXT or name == b"iCCP" for name, _, _ in chunks)
 
 
 def coding_of(source: Any) -> bytes | None:
@@ -110,24 +97,38 @@ def coding_of(source: Any) -> bytes | None:
     ----------
     source : Path or stream
     """
-    stream: Any = source if isinstance(source, io.IOBase) else source.open("rb")
-    try:
-        stream.seek(0)
-        if stream.read(8) != SIGNATURE:
-            return None
-        while len(head := stream.read(8)) == 8:
-            size, name = struct.unpack(">I4s", head)
+    with _chunks_of(source) as chunks:
+        for name, size, stream in chunks:
             if name == b"cICP" and size == len(_SRGB_CODING):
-                return bytes(stream.read(size))
+                found: bytes = stream.read(size)
+                return found if len(found) == size else None
             if name == b"IDAT":
                 break
-            stream.seek(size + 4, io.SEEK_CUR)
         return None
+
+
+@contextmanager
+def _chunks_of(source: Any) -> Iterator[Iterator[tuple[bytes, int, Any]]]:
+    """Give name and size of each chunk of a PNG, and the stream where it begins; none of others."""
+    stream: Any = source if isinstance(source, io.IOBase) else source.open("rb")
+    try:
+        yield _walk_chunks(stream)
     finally:
         if stream is source:
             stream.seek(0)
         else:
             stream.close()
+
+
+def _walk_chunks(stream: Any) -> Iterator[tuple[bytes, int, Any]]:
+    stream.seek(0)
+    if stream.read(8) != SIGNATURE:
+        return
+    while len(head := stream.read(8)) == 8:
+        size, name = struct.unpack(">I4s", head)
+        begun = stream.tell()
+        yield name, size, stream
+        stream.seek(begun + size + 4)
 
 
 def describe_coding(coding: bytes | None) -> str | None:
