@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +29,18 @@ def skewed(*shape: int, seed: int = 0) -> np.ndarray:
     return values + generator.standard_normal((shape[0], shape[1], 1, 1))
 
 
+def check_moments(found: dict[str, Any], cells: np.ndarray) -> None:
+    """Compare the moments of channels (C, cells) with those of NumPy and SciPy."""
+    for name, right in {
+        "mean": cells.mean(1),
+        "std": cells.std(1),
+        "skewness": stats.skew(cells, 1),
+        "excess_kurtosis": stats.kurtosis(cells, 1),
+        "correlation": np.corrcoef(cells),
+    }.items():
+        np.testing.assert_allclose(found[name], right, rtol=1e-10, atol=1e-10, err_msg=name)
+
+
 def test_merged_over_seven_uneven_shards_equals_numpy() -> None:
     values = skewed(200, 5, 8, 6)
     merged = Statistics(5)
@@ -38,14 +51,7 @@ def test_merged_over_seven_uneven_shards_equals_numpy() -> None:
         merged.merge(shard)
     facts, cells = merged.facts(), values.transpose(1, 0, 2, 3).reshape(5, -1)
     found = facts["channels"]
-    for name, right in {
-        "mean": cells.mean(1),
-        "std": cells.std(1),
-        "skewness": stats.skew(cells, 1),
-        "excess_kurtosis": stats.kurtosis(cells, 1),
-        "correlation": np.corrcoef(cells),
-    }.items():
-        np.testing.assert_allclose(found[name], right, rtol=1e-10, atol=1e-10, err_msg=name)
+    check_moments(found, cells)
     constants = facts["constants"]
     assert constants["scaling_factor"]["value"] == pytest.approx(1 / values.std(), rel=1e-10)
     assert constants["shift_factor"]["value"] == pytest.approx(values.mean(), rel=1e-10)
@@ -82,14 +88,7 @@ def test_all_percentiles_and_moments_of_16_bit_latents_are_exact(
     for p in PERCENTILES:
         right = np.percentile(cells, p, axis=1, method="higher")
         np.testing.assert_array_equal(found["percentiles"][f"P{p:g}"], right)
-    for name, right in {
-        "mean": cells.mean(1),
-        "std": cells.std(1),
-        "skewness": stats.skew(cells, 1),
-        "excess_kurtosis": stats.kurtosis(cells, 1),
-        "correlation": np.corrcoef(cells),
-    }.items():
-        np.testing.assert_allclose(found[name], right, rtol=1e-10, atol=1e-10, err_msg=name)
+    check_moments(found, cells)
     assert (of["count"], of["of"]) == (1, 60 * 64)
 
 

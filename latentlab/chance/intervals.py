@@ -85,7 +85,8 @@ class Intervals:
     decay : Decay of the eigenvalues, corrected for sampling; None for very few components
     half_r2 : float, R² against ln k of the curve of half the rows
     groups : str, what counts as independent, such as ``"28 blocks of 6×6 cells"``
-    other_sizes : bool, whether the interval of the participation ratio has other row sizes
+    other_sizes : bool, whether the interval of the participation ratio allows for samples with
+        rows of other sizes
     """
 
     participation_ratio: Interval
