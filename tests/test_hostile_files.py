@@ -198,7 +198,6 @@ def test_comic_books_in_a_folder_are_read(tmp_path: Path) -> None:
 
 
 def parquet(path: Path, images: list[bytes], **options: Any) -> Path:
-    pytest.importorskip("pyarrow")
     from pyarrow import table
     from pyarrow.parquet import write_table
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 from command_line import CommandLine, files_in
 from image_folders import fill, make_folder
+from pyarrow import parquet, table
 from test_cli_bad_input import refused
 
 from latentlab.errors import FileError, ImageError, MissingExtraError
@@ -247,6 +248,4 @@ def write_packed(path: Path, images: list[Path]) -> None:
             for image in images:
                 packed.write(image, image.name)
     else:
-        parquet = pytest.importorskip("pyarrow.parquet")
-        table = pytest.importorskip("pyarrow").table
         parquet.write_table(table({"image": [image.read_bytes() for image in images]}), path)
