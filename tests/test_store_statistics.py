@@ -217,6 +217,18 @@ def test_threads_change_nothing_and_merged_equals_whole(tmp_path: Path) -> None:
     assert parts["percentiles"] == whole["percentiles"]
 
 
+def test_shards_are_read_before_they_are_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "a.npy", skewed(12, 3, 4, 4).astype(np.float16))
+    store = import_latents(open_latents(tmp_path / "a.npy"), tmp_path / "s", per_shard=1)
+    asked: list[Path] = []
+    monkeypatch.setattr(measuring, "read_ahead", asked.append)
+    assert measure_store(store)["latents"] == 12
+    latents = sorted((tmp_path / "s").glob("*.safetensors"))
+    assert [path for path in asked if path.exists()] == latents[4:]
+
+
 def test_what_is_before_damage_counts_and_the_rest_is_read(
     tmp_path: Path, cli: CommandLine
 ) -> None:

@@ -28,6 +28,9 @@ ARCHIVE_DAMAGE = (
 
 FileState = tuple[int, int, int]
 
+_AHEAD = 2**25
+"""Bytes of a file that are read before they are needed."""
+
 
 def state_of(path: Path) -> FileState:
     """Return what changes when a file is written anew; zeros if it cannot be told.
@@ -172,6 +175,21 @@ def _lock(descriptor: int, operation: int, folder: Path) -> None:
         ) from error
     except OSError:
         return  # a file system without locks
+
+
+def read_ahead(path: Path, size: int = _AHEAD) -> None:
+    """Have the system read the first bytes of a file into its cache, without waiting for them.
+
+    A hint: nothing happens on a system that has no such call, or if the file cannot be opened.
+
+    Examples
+    --------
+    >>> read_ahead(Path("missing"))
+    """
+    if not hasattr(os, "posix_fadvise"):
+        return
+    with suppress(OSError), path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, size, os.POSIX_FADV_WILLNEED)
 
 
 def sha256_of_file(path: str | os.PathLike[str]) -> str:

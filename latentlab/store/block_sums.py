@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -41,30 +41,27 @@ class BlockSums:
         ----------
         powers : 4, or 2 where a histogram knows the others
         """
+        n, channels, height, width = latents.shape
         together = max(1, _CACHED_VALUES // max(1, latents[:1].numel()))
         space = _Workspace.like(latents[:together])
-        first, *parts = [
-            cls._of_part(one, space.shifted(one, shift), powers)
-            for one in torch.split(latents, together)
-        ]
-        if not parts:
-            return first
-        for part in parts:
-            first.products.add_(part.products)
-            first.places.add_(part.places)
-        return replace(first, powers=torch.cat([first.powers, *(one.powers for one in parts)], 1))
-
-    @classmethod
-    def _of_part(cls, latents: Tensor, rest: Tensor, count: int) -> BlockSums:
-        _, channels, height, width = latents.shape
-        products = torch.bmm(rest, rest.transpose(1, 2))
-        powers = [rest.sum(2), products.diagonal(dim1=1, dim2=2)]
-        places = rest.sum(0).view(channels, height, width)
-        if count > 2:
-            square = rest.square()
-            powers += [rest.mul_(square).sum(2), square.square_().sum(2)]
+        found = torch.empty(powers, n, channels, dtype=torch.float64)
+        products = torch.zeros(channels, channels, dtype=torch.float64)
+        places = torch.zeros(1, channels * height * width, dtype=torch.float64)
+        ones = torch.ones(1, together, dtype=torch.float64)
+        parts = torch.split(latents.flatten(2), together)
+        for part, sums in zip(parts, torch.split(found, together, 1), strict=True):
+            rest = space.shifted(part, shift)
+            pairs = torch.bmm(rest, rest.transpose(1, 2))
+            products.add_(pairs.sum(0))
+            torch.sum(rest, 2, out=sums[0])
+            sums[1] = pairs.diagonal(dim1=1, dim2=2)
+            places.addmm_(ones[:, : len(rest)], rest.flatten(1))
+            if powers > 2:
+                square = rest.square()
+                torch.sum(rest.mul_(square), 2, out=sums[2])
+                torch.sum(square.square_(), 2, out=sums[3])
         shape = channels, height, width
-        return cls(shape, torch.stack(powers), products.sum(0), places)
+        return cls(shape, found, products, places.view(shape))
 
     @property
     def cells(self) -> int:
@@ -91,9 +88,9 @@ class _Workspace:
         single = torch.empty(values.shape) if values.element_size() == 2 else None
         return cls(single, torch.empty(values.shape, dtype=torch.float64))
 
-    def shifted(self, latents: Tensor, shift: Tensor) -> Tensor:
-        """Return latents − shift (n, C, h·w), float64, until it is called again."""
-        values, n = latents.flatten(2), len(latents)
+    def shifted(self, values: Tensor, shift: Tensor) -> Tensor:
+        """Return values − shift (n, C, h·w), float64, until it is called again."""
+        n = len(values)
         if self.single is not None:
             values = self.single[:n].copy_(values)
         return self.double[:n].copy_(values).sub_(shift[:, None])

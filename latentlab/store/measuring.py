@@ -11,10 +11,11 @@ from torch import Tensor
 
 from latentlab.errors import FileError
 from latentlab.latents import Progress
+from latentlab.machine.files import read_ahead
 from latentlab.store.foreign import ForeignLatents
 from latentlab.store.parts import sentence
 from latentlab.store.reading import Store
-from latentlab.store.shards import Shape
+from latentlab.store.shards import Shape, latents_path
 from latentlab.store.statistics import Statistics
 from latentlab.store.tallies import summarized
 
@@ -23,6 +24,8 @@ _STREAMED_VALUES = 2**19
 """Values of a block of a foreign file: what is before a damage counts, in whole blocks."""
 _COUNTED = 2**25
 """float32 values whose histogram is complete; of more, evenly spaced latents are counted."""
+_SHARDS_AHEAD = 4
+"""The disk reads this shard while threads compute, instead of when they touch its values."""
 
 
 def measure_store(
@@ -70,7 +73,10 @@ def _readable(
     store: Store, rows: int, faults: dict[str, str], read: list[tuple[int, Shape, int]]
 ) -> Iterator[Tensor]:
     """Yield latents of every shape, as stored; note damaged files of others, and what was read."""
+    foreign = isinstance(store, ForeignLatents)
     for shard in range(len(store.counts)):
+        if not foreign:
+            read_ahead(latents_path(store.folder, shard + _SHARDS_AHEAD))
         try:
             for shape in store.shapes:
                 for latents in store.stored_of(shard, shape, rows):

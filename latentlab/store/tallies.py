@@ -43,9 +43,7 @@ class Tally:
         if not len(latents):
             return
         self.values.add(latents.movedim(1, 0))
-        together = max(1, _CACHED_LATENTS // latents[:1].numel())
-        parts = torch.split(latents, together)
-        self.norms.add(torch.cat([_norms(one) for one in parts]).flatten()[None])
+        self.norms.add(_norms(latents).flatten()[None])
 
     def merge(self, other: Tally) -> None:
         """Add the counts of another."""
@@ -54,8 +52,14 @@ class Tally:
 
 
 def _norms(latents: Tensor) -> Tensor:
-    # A copy even of float32: the latents belong to the caller, and new memory costs time.
-    return latents.to(torch.float32, copy=True).square_().sum(1).sqrt_()
+    """Return the norm of each cell (n, h·w) of latents (n, C, h, w), float32."""
+    values = latents.flatten(2)
+    norms = torch.empty(len(values), values.shape[2])
+    together = max(1, _CACHED_LATENTS // latents[:1].numel())
+    space = torch.empty(together, *values.shape[1:])
+    for part, out in zip(torch.split(values, together), torch.split(norms, together), strict=True):
+        torch.sum(space[: len(part)].copy_(part).square_(), 1, out=out)
+    return norms.sqrt_()
 
 
 class Tallies:
