@@ -119,6 +119,10 @@ class MissingExtraError(LatentlabError):
     """An optional dependency is not installed (exit code 1)."""
 
 
+class PluginError(LatentlabError):
+    """A class of an installed package cannot be used (exit code 1)."""
+
+
 class MemoryLimitError(LatentlabError):
     """The work does not fit into memory, or onto the disk used in its place (exit code 5)."""
 

@@ -18,6 +18,7 @@ from latentlab.encoding.encoder import encode
 from latentlab.images.image import Image
 from latentlab.latents import Latent
 
+collect_ignore = ["plugin"]  # a package of its own, which test_plugins.py installs
 __all__ = ["pytest_collection_modifyitems", "pytest_runtest_logreport", "pytest_sessionfinish"]
 
 

@@ -172,8 +172,8 @@ def given_things(**things: str | None) -> dict[str, dict[str, str]]:
         name: {thing: value}
         for thing, value in things.items()
         if value is not None
-        for name in MEASURES
-        if thing in MEASURES[name].needs
+        for name, kind in MEASURES.classes().items()
+        if thing in kind.needs
     }
 
 

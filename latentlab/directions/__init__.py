@@ -25,5 +25,9 @@ _BUILT_IN = (
 )
 
 FINDERS: Registry[Finder] = Registry(
-    "finder", __name__, {name: name.replace("-", "_") for name in _BUILT_IN}
+    "finder",
+    __name__,
+    {name: name.replace("-", "_") for name in _BUILT_IN},
+    group="latentlab.finders",
+    base="base.Finder",
 )

@@ -215,13 +215,15 @@ def _map_of(vaes: Sequence[LatentVAE], image: Any, images: str | Path | None) ->
 def hello(vaes: Sequence[LatentVAE]) -> dict[str, Any]:
     """Return what every page is told first, JSON-ready: names, limits and what is installed."""
     has_grid = all(vae.spec.has_grid for vae in vaes)
-    samplers = [name for name in SAMPLERS if has_grid or not SAMPLERS[name].needs_grid]
+    samplers = {
+        name: kind for name, kind in SAMPLERS.classes().items() if has_grid or not kind.needs_grid
+    }
     return {
         "type": "hello",
         "version": version("latentlab"),
         "models": [vae.spec.name for vae in vaes],
-        "neighborhoods": [_choice(SAMPLERS, name) for name in samplers if name not in _NEED_MORE],
-        "finders": [_choice(FINDERS, name) for name in FINDERS if name not in _NEED_MORE],
+        "neighborhoods": _choices(samplers),
+        "finders": _choices(FINDERS.classes()),
         "limits": {
             "alpha": LARGEST_ALPHA,
             "image_bytes": LARGEST_IMAGE,
@@ -231,5 +233,9 @@ def hello(vaes: Sequence[LatentVAE]) -> dict[str, Any]:
     }
 
 
-def _choice(registry: Any, name: str) -> dict[str, str]:
-    return {"name": name, "about": registry[name].statement}
+def _choices(classes: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [
+        {"name": name, "about": kind.statement}
+        for name, kind in classes.items()
+        if name not in _NEED_MORE
+    ]

@@ -41,5 +41,7 @@ FAMILIES: Registry[Any] = Registry(
         "VQModel": "image_families",
     },
     attribute="family",
+    group="latentlab.families",
+    base="families.ModuleVAE",
 )
 """Name → subclass of :class:`latentlab.loaders.families.ModuleVAE`."""

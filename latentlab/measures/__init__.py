@@ -34,6 +34,10 @@ _FILES = {
 """Module → the metrics in it."""
 
 MEASURES: Registry[Measure] = Registry(
-    "metric", __name__, {name: file for file, names in _FILES.items() for name in names}
+    "metric",
+    __name__,
+    {name: file for file, names in _FILES.items() for name in names},
+    group="latentlab.metrics",
+    base="base.Measure",
 )
 """Name → metric."""

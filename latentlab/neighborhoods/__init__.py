@@ -18,7 +18,11 @@ _BUILT_IN = (
 )
 
 SAMPLERS: Registry[Sampler] = Registry(
-    "neighborhood", __name__, {**{name: name for name in _BUILT_IN}, "patches": "tokens"}
+    "neighborhood",
+    __name__,
+    {**{name: name for name in _BUILT_IN}, "patches": "tokens"},
+    group="latentlab.neighborhoods",
+    base="base.Sampler",
 )
 
 DEFAULT_NEIGHBORHOOD = "augment"

@@ -74,7 +74,7 @@ def neighborhood(
     if not (isinstance(seed, int) and 0 <= seed < 2**63):
         raise UsageError(f"seed={seed}", "a whole number from 0 to 2⁶³ − 1", "pass, say, seed=0")
     if sampler.needs_grid and not latent.spec.has_grid:
-        others = ", ".join(one for one in SAMPLERS if not SAMPLERS[one].needs_grid)
+        others = ", ".join(one for one, kind in SAMPLERS.classes().items() if not kind.needs_grid)
         raise _no_grid(
             f"the neighborhood {name}", latent, f"one of {others}", "choose one of these"
         )

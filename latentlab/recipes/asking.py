@@ -13,10 +13,12 @@ import torch
 
 from latentlab.encoding.encoder import describe_model
 from latentlab.errors import LatentlabError
+from latentlab.loaders import FAMILIES
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.in_memory import hash_tensors
 from latentlab.machine.files import sha256_of_file
 from latentlab.machine.versions import library_versions
+from latentlab.measures import MEASURES
 from latentlab.store.opening import open_source
 
 
@@ -34,6 +36,7 @@ def describe_asked(
     """
     return {
         "latentlab": library_versions()["latentlab"],
+        "plugins": [FAMILIES.source_of(vae.origin.family), *map(MEASURES.source_of, MEASURES)],
         "model": describe_model(vae),
         "weights": _checksum(vae),
         "tiles": [vae.tiling["tile"], vae.tiling["overlap"]] if vae.tiling else None,

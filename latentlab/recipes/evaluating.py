@@ -64,7 +64,7 @@ class Question:
         for name in self.only:
             MEASURES.check(name)
         kept, left_out = {}, {}
-        for name in self.only or MEASURES.names():
+        for name in self.only or MEASURES.classes():
             given = (self.options or {}).get(name, {})
             measure = MEASURES.make(name, given)
             missing = [need for need in measure.needs if need in OPTIONAL and need not in given]
@@ -76,7 +76,7 @@ class Question:
                 left_out[name] = f"{vae.spec.name} has no log-variance"
             else:
                 kept[name] = measure
-        return kept, left_out
+        return kept, left_out | ({} if self.only else MEASURES.broken)
 
 
 def measure(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentlab.errors import FileError, ShapeError
 from latentlab.latents import Latent, Neighborhood
+from latentlab.loaders import FAMILIES
 from latentlab.machine.files import replace_when_done
 from latentlab.machine.versions import library_versions
 from latentlab.neighborhoods import SAMPLERS
@@ -72,6 +73,7 @@ def samples_key(
         "dtype": dtype,
         **settings,
         "versions": library_versions(),
+        "plugins": [SAMPLERS.source_of(name), FAMILIES.source_of(vae.origin.family)],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 

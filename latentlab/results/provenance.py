@@ -11,6 +11,7 @@ from latentlab.encoding.encoder import describe_latent, describe_model
 from latentlab.errors import FileError
 from latentlab.loaders.tiles import describe_tiles
 from latentlab.machine.versions import library_versions
+from latentlab.plugins import used_plugins
 from latentlab.results.folders import read_json, write_json
 
 if TYPE_CHECKING:
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
 def write_record(folder: Path, command: str, facts: Mapping[str, Any]) -> Path:
     """Write facts, versions and platform under the command's name into ``run.json``.
 
+    So are the plug-ins of other packages that this process has asked for, if there are any.
     Records of other commands are kept, but a new ``pca`` starts the file anew. Return the path.
     """
     path = folder / "run.json"
     starts_anew = command == "pca" or not path.exists()
     earlier = {} if starts_anew else read_json(path)
-    machine = {"versions": library_versions(), "platform": platform.platform()}
+    machine: dict[str, Any] = {"versions": library_versions(), "platform": platform.platform()}
+    plugins = used_plugins()
+    machine |= {"plugins": plugins} if plugins else {}
     return write_json(path, {**earlier, command: {"command_line": None, **facts, **machine}})
 
 

@@ -14,4 +14,10 @@ if TYPE_CHECKING:
 
 _BUILT_IN = ("isotropic", "parallel", "shifted", "signflip", "stationary")
 
-NULLS: Registry[NullModel] = Registry("null", __name__, {name: name for name in _BUILT_IN})
+NULLS: Registry[NullModel] = Registry(
+    "null",
+    __name__,
+    {name: name for name in _BUILT_IN},
+    group="latentlab.nulls",
+    base="base.NullModel",
+)

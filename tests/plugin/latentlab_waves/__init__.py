@@ -1,0 +1,1 @@
+"""Waves in latents: the smallest package that adds one of each to latentlab."""
