@@ -99,8 +99,9 @@ def vae() -> LatentVAE:
 def test_planted_components_are_found_again_and_noise_is_not(vae: LatentVAE) -> None:
     hood = planted(200, (12.0, 7.0))
     found = latentlab.find_directions(vae, hood, n_components=6)
-    values = split_half_reliability(vae, hood.origin, hood, found)
-    assert values is not None
+    again = split_half_reliability(vae, hood.origin, hood, found)
+    assert again is not None
+    values = again.cosines
     assert min(values[:2]) > 0.95
     assert max(values[2:]) < 0.75
     # The same with NumPy.
@@ -113,10 +114,40 @@ def test_planted_components_are_found_again_and_noise_is_not(vae: LatentVAE) -> 
     np.testing.assert_allclose(values, np.abs((chosen[0] * chosen[1]).sum(1)), atol=1e-4)
 
 
+def test_chance_of_finding_again_is_that_of_random_directions_where_samples_are_noise(
+    vae: LatentVAE,
+) -> None:
+    hood = planted(8000, ())
+    found = latentlab.find_directions(vae, hood)
+    again = split_half_reliability(vae, hood.origin, hood, found)
+    assert again is not None
+    # The nearest of eight random directions in each half, drawn with NumPy.
+    draw = np.random.default_rng(0)
+    bases = [np.linalg.qr(draw.normal(size=(2000, 100, 8)))[0].swapaxes(1, 2) for _ in range(2)]
+    chosen = [basis[np.arange(2000), np.abs(basis[..., 0]).argmax(1)] for basis in bases]
+    wanted = np.abs((chosen[0] * chosen[1]).sum(1))
+    allowed = 4 * wanted.std() / (8 * 32) ** 0.5
+    assert np.mean(again.chance) == pytest.approx(wanted.mean(), abs=allowed)
+
+
+def test_chance_is_higher_where_samples_vary_in_few_features(vae: LatentVAE) -> None:
+    hood = planted(200, (60.0, 20.0))
+    found = latentlab.find_directions(vae, hood, n_components=3)
+    again = split_half_reliability(vae, hood.origin, hood, found)
+    assert again is not None
+    assert min(again.cosines[:2]) > 0.98
+    assert max(again.chance[:2]) < 0.98
+    assert min(again.chance[:2]) > 0.5
+    assert again.chance[2] < 0.3
+
+
 def test_reliability_is_not_claimed_where_it_says_nothing(vae: LatentVAE) -> None:
     hood = planted(6, (5.0,))
     found = latentlab.find_directions(vae, hood, n_components=2)
     assert split_half_reliability(vae, hood.origin, hood, found) is None
+    hood = planted(40, (5.0,))
+    found = latentlab.find_directions(vae, hood, finder="random")
+    assert split_half_reliability(vae, hood.origin, hood, found, "random") is None
 
 
 def test_channels_are_gray_around_zero() -> None:

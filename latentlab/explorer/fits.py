@@ -18,7 +18,7 @@ from latentlab.chance.verdict import Judgment, affordable_nulls, judge
 from latentlab.components.fitting import fit_pca
 from latentlab.directions.finding import search_directions
 from latentlab.directions.labels import label_directions, with_labels
-from latentlab.directions.reliability import split_half_reliability
+from latentlab.directions.reliability import Reliability, split_half_reliability
 from latentlab.errors import ShapeError
 from latentlab.neighborhoods.sampling import resample
 from latentlab.recipes.sampling import SamplingPlan, draw_neighborhood
@@ -69,8 +69,7 @@ class Fitted:
     sampling : Sampling, how the samples were drawn; they themselves are not kept
     pca : PCA of the neighborhood
     directions : Directions by the plan's finder
-    reliability : for each direction how well it is found again, see
-        :func:`latentlab.directions.reliability.split_half_reliability`; None if that says nothing
+    reliability : Reliability, how well each direction is found again; None if that says nothing
     judgment : Judgment, once null models were drawn
     complete : bool, whether nothing more follows
     """
@@ -79,7 +78,7 @@ class Fitted:
     sampling: Sampling
     pca: PCA
     directions: Directions
-    reliability: tuple[float, ...] | None = None
+    reliability: Reliability | None = None
     judgment: Judgment | None = None
     complete: bool = False
 
@@ -103,12 +102,13 @@ class Fitted:
         }
 
     def _describe_direction(self, k: int) -> dict[str, Any]:
-        found = self.directions
+        found, again = self.directions, self.reliability
         return {
             "label": found.labels[k],
             "meaning": found.meanings[k] if found.meanings else None,
             "share": float(found.shares[k]),
-            "reliability": self.reliability[k] if self.reliability else None,
+            "reliability": again.cosines[k] if again else None,
+            "random_reliability": again.chance[k] if again else None,
             "strength": float(found.strengths[k]) if found.strengths is not None else None,
             "step": float(found.step_lengths[k]),
         }

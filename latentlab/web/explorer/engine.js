@@ -49,7 +49,8 @@
  * Fit    {plan: Plan, n_samples, n_features, about, statement, notes: string[], unit,
  *         strength_name, random_strength, directions: Direction[], spectrum, verdict: string | null,
  *         complete}
- * Direction {label, meaning: string | null, share, reliability: number | null, strength, step}
+ * Direction {label, meaning: string | null, share, reliability: number | null,
+ *         random_reliability: number | null, strength, step}
  * spectrum  {k: number[], cumulative: number[], eigenvalues: number[],
  *         interval: [low: number[], high: number[]] | null, total, threshold: [value, label] | null,
  *         summary: {participation_ratio, participation_ratio_corrected, k50, k90, k95, k99, …},

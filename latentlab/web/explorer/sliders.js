@@ -100,12 +100,13 @@ function factsOf(direction, scale, scene, k) {
     fact(percent(direction.share), "of variance", "Its share of the neighborhood's variance"),
   ];
   if (direction.reliability !== null) {
+    const chance = short(direction.random_reliability);
     found.push(
       fact(
         short(direction.reliability),
-        "found again",
-        "Both halves of the samples are searched on their own: the cosine of what they find. 1 is " +
-          "the same direction.",
+        `found again (chance ${chance})`,
+        "Both halves of the samples are searched on their own: the cosine of what they find. 1 is the same " +
+          `direction; as many random mixtures of each half's samples give ${chance} on average.`,
       ),
     );
   }
