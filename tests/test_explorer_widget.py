@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from webdriver import Browser
+from webdriver import Browser, pixels_of_url
 
 import latentlab
 from latentlab.errors import LatentlabError, MissingExtraError
@@ -185,9 +185,7 @@ INSIDE = """
 """
 SHOWN = """
     const canvas = inside.document.querySelector('.now canvas');
-    const {width, height} = canvas;
-    const {data} = canvas.getContext('2d').getImageData(0, 0, width, height);
-    return latentlab.viewer.settled ? {width, height, data: Array.from(data)} : null;
+    return latentlab.viewer.settled ? canvas.toDataURL() : null;
 """
 
 
@@ -250,8 +248,7 @@ def test_the_page_runs_in_a_cell(widget: ExplorerWidget, notebook: tuple[Browser
     courier = Courier(browser, widget)
     courier.until("return latentlab.scene().fits.length && latentlab.viewer.settled;")
     browser.run(INSIDE + "latentlab.state.set({alphas: [1.5, 0, -2]});")
-    found = courier.until(SHOWN)
-    shown = np.reshape(found["data"], (found["height"], found["width"], 4))[..., :3]
+    shown = pixels_of_url(courier.until(SHOWN))
     np.testing.assert_array_equal(shown, expected_image((1.5, 0, -2)))
     assert widget.alphas == (1.5, 0, -2)
     time.sleep(0.5)  # the page writes its address, which must not be the notebook's

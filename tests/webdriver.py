@@ -23,6 +23,8 @@ FLAGS = (
     *("--disable-dev-shm-usage", "--hide-scrollbars"),
 )
 _PATIENCE = 60.0
+# As numbers in JSON, the pixels of a wide canvas would take a minute.
+_CANVAS = "return document.querySelectorAll(arguments[0])[arguments[1]].toDataURL();"
 
 
 def find_programs() -> tuple[str, str] | None:
@@ -145,6 +147,10 @@ class Browser:
         with Image.open(io.BytesIO(base64.b64decode(answer["data"]))) as image:
             return np.array(image.convert("RGB"))
 
+    def canvas(self, selector: str, index: int = 0) -> np.ndarray:
+        """Return what the n-th of these canvases shows, (H, W, 3), 0 to 255."""
+        return pixels_of_url(self.run(_CANVAS, selector, index))
+
     def resize(self, width: int, height: int, *, scale: float = 1, touch: bool = False) -> None:
         """Show the page at a size in CSS pixels, as a phone if ``touch``."""
         self.cdp(
@@ -171,6 +177,12 @@ class Browser:
         finally:
             self._driver.terminate()
             self._driver.wait(timeout=30)
+
+
+def pixels_of_url(url: str) -> np.ndarray:
+    """Return the pixels (H, W, 3), 0 to 255, of a PNG in a ``data:`` address."""
+    with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
+        return np.array(image.convert("RGBA"))[..., :3].astype(int)
 
 
 def _free_port() -> int:
