@@ -12,13 +12,18 @@ import pytest
 import torch
 from explorer_client import Page, page_of, pixels
 from PIL import Image
-from sklearn import decomposition
+from scipy import stats
+from sklearn import decomposition, manifold
 from sklearn.neighbors import NearestNeighbors
 
 import latentlab
 from latentlab.errors import UsageError
-from latentlab.explorer.maps import SIDE, nearest, thumbnail
+from latentlab.examinations.latents import examine_droplets, examine_outliers
+from latentlab.explorer.colorings import colorings_of
+from latentlab.explorer.maps import StoreMap, nearest
 from latentlab.explorer.opening import Explorer, explore
+from latentlab.explorer.thumbnails import SIDE, thumbnail
+from latentlab.linalg import embedding
 
 COUNT = 30
 HOW: dict[str, Any] = {"neighborhood": "tokens", "port": 0, "browser": False}
@@ -68,12 +73,102 @@ def test_places_are_scores_and_neighbors_are_near(page: Page, folder: Path) -> N
     scores = fitted.transform(latents(folder))
     scale = np.quantile(np.abs(scores[:, :2]), 0.995)
     np.testing.assert_allclose(np.abs(places), np.abs(scores[:, :2]) / scale, rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(found["shares"], fitted.explained_variance_ratio_[:2], rtol=1e-4)
+    np.testing.assert_allclose(found["shares"], fitted.explained_variance_ratio_, rtol=1e-4)
+    assert (found["method"], found["components"]) == ("pca", 16)
     near = np.frombuffer(found["files"]["neighbors"], "<u4").reshape(COUNT, found["neighbors"])
     search = NearestNeighbors(n_neighbors=7).fit(scores)
     np.testing.assert_array_equal(near, search.kneighbors(scores)[1][:, 1:])
     names = json.loads(found["files"]["names"])
     assert names == [f"{index:02d}.png" for index in range(COUNT)]
+
+
+def test_tsne_places_a_sample_and_says_how(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(embedding.EMBEDDINGS, "tsne", 20)
+    vae, images = latentlab.load_vae("linear"), folder / "images"
+    running = explore(vae, folder / "store", images=images, map="tsne", seed=5, **HOW)
+    with running as explorer, page_of(explorer) as page:
+        found = page.wait_for("map")
+        sheet = page.wait_for("thumbnails")
+        page.say("pick", number=19)
+        names = json.loads(found["files"]["names"])
+        while (scene := page.wait_for("scene"))["scene"]["image"]["name"] != names[19][:2]:
+            pass
+    assert (found["count"], found["left_out"]) == (20, 10)
+    assert (found["method"], found["seed"]) == ("tsne", 5)
+    assert found["near"] == pytest.approx(19 / 3)
+    numbers = [int(name[:2]) for name in names]
+    assert numbers == sorted(numbers)
+    assert numbers != [*range(20)]
+    # Places are those of the images that are named: t-SNE of their scores by scikit-learn.
+    scores = decomposition.PCA(16, svd_solver="full").fit(latents(folder))
+    rows = scores.transform(latents(folder))[numbers]
+    places = np.frombuffer(found["files"]["places"], "<f4").reshape(20, 2)
+    assert manifold.trustworthiness(rows, places, n_neighbors=3) > 0.8
+    tile = pixels(sheet["files"]["sheet"])[:SIDE, 7 * SIDE : 8 * SIDE]
+    with Image.open(folder / "images" / names[7]) as image:
+        np.testing.assert_allclose(tile.mean((0, 1)), np.array(image).mean((0, 1)), atol=3)
+    picture = pixels(scene["files"]["0/image"])
+    with Image.open(folder / "images" / names[19]) as image:
+        np.testing.assert_array_equal(picture, np.array(image))
+
+
+def test_a_page_asks_for_colors_which_are_numbers_of_each_latent(page: Page, folder: Path) -> None:
+    offered = {one["name"]: one for one in page.wait_for("map")["colorings"]}
+    rows = latents(folder)
+    cells = rows.reshape(COUNT, 16, -1)
+    wanted = {
+        "mean": rows.mean(1),
+        "std": rows.std(1, ddof=1),
+        "largest": np.abs(rows).max(1),
+        "kurtosis": stats.kurtosis(rows, axis=1),
+        "mean-3": cells[:, 3].mean(1),
+        "std-15": cells[:, 15].std(1, ddof=1),
+        "finite": np.zeros(COUNT),
+    }
+    assert wanted.keys() <= offered.keys()
+    for name, values in wanted.items():
+        page.say("color", name=name)
+        found = page.wait_for("colors", name=name)
+        got = np.frombuffer(found["files"]["values"], "<f4")
+        np.testing.assert_allclose(got, values, rtol=1e-4, atol=1e-5)
+        assert found["label"] == offered[name]["label"]
+    page.say("color", name="nonsense")
+    assert "reload the page" in page.wait_for("problem")["text"].lower()
+    assert page.wait_for("idle", errand="colors")
+
+
+def test_findings_of_a_latent_are_those_of_the_doctor() -> None:
+    generator = torch.Generator().manual_seed(0)
+    latent = torch.randn(4, 9, 9, generator=generator)
+    latent[:, 4, 4] = 40
+    colorings = {one.name: one for one in colorings_of(4)}
+    for name, examine in (("droplets", examine_droplets), ("outliers", examine_outliers)):
+        finding = examine([latent], 8)
+        assert colorings[name].measure(latent, 8) == finding.value
+        assert colorings[name].threshold == finding.threshold
+    latent[0, 0, 0] = float("nan")
+    assert colorings["finite"].measure(latent, 8) == 1
+    assert np.isnan(colorings["droplets"].measure(latent, 8))
+
+
+def test_maps_that_cannot_be_drawn_are_refused(folder: Path) -> None:
+    vae = latentlab.load_vae("linear")
+    with pytest.raises(UsageError, match="pca, tsne, umap"):
+        explore(vae, folder / "store", map="mds", **HOW)
+    with pytest.raises(UsageError, match="a store"):
+        explore(vae, "sample:flower", map="tsne", **HOW)
+
+
+def test_of_too_many_images_some_are_drawn_at_random(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latentlab.explorer.maps._MOST", 12)
+    store = latentlab.open_store(folder / "store")
+    shown = [StoreMap(latentlab.load_vae("linear"), store, seed=seed) for seed in (0, 0, 1)]
+    assert len(shown[0].paths) == 12
+    assert shown[0].paths == shown[1].paths != shown[2].paths
+    rows = torch.cat([block.flatten(1) for block in shown[2].latents()]).double().numpy()
+    np.testing.assert_array_equal(rows, latents(folder)[[int(path[:2]) for path in shown[2].paths]])
 
 
 def test_thumbnails_are_the_images_in_order(page: Page, folder: Path) -> None:

@@ -41,12 +41,6 @@ FITTED_AS = """
     return latentlab.scene().fits[0];
 """
 TEXT = "return document.getElementById(arguments[0]).textContent;"
-PIXELS = """
-    const canvas = document.querySelector(arguments[0]);
-    const {width, height} = canvas;
-    const {data} = canvas.getContext('2d').getImageData(0, 0, width, height);
-    return {width, height, data: Array.from(data)};
-"""
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +75,6 @@ def opened(browser: Browser, explorer: Explorer) -> Browser:
     return open_page(browser, explorer.address)
 
 
-def pixels_of(browser: Browser, selector: str) -> np.ndarray:
-    """Return what a canvas shows, (H, W, 3), 0 to 255."""
-    found = browser.run(PIXELS, selector)
-    shape = (found["height"], found["width"], 4)
-    return np.reshape(found["data"], shape)[..., :3].astype(int)
-
-
 def expected_pixels(alphas: tuple[float, ...]) -> np.ndarray:
     """Return what Python decodes for the same state."""
     vae = latentlab.load_vae("linear")
@@ -113,21 +100,21 @@ def test_it_loads_without_errors_and_asks_no_other_host(
 
 def test_sliders_show_what_python_decodes(opened: Browser) -> None:
     opened.run(MOVE, {"alphas": [1.5, 0, -2]})
-    np.testing.assert_array_equal(pixels_of(opened, ".now canvas"), expected_pixels((1.5, 0, -2)))
+    np.testing.assert_array_equal(opened.canvas(".now canvas"), expected_pixels((1.5, 0, -2)))
 
 
 def test_a_slider_is_moved_by_hand_and_reset_by_key_and_double_click(opened: Browser) -> None:
-    before = pixels_of(opened, ".now canvas")
+    before = opened.canvas(".now canvas")
     opened.press("#direction-0", "\ue014" * 8)  # arrow right
     opened.run(SETTLE)
     assert opened.run("return latentlab.state.alphas[0]") == pytest.approx(0.4)
     assert opened.run("return document.querySelector('.row output').textContent") == "+0.40 σ"
-    after = pixels_of(opened, ".now canvas")
+    after = opened.canvas(".now canvas")
     assert np.abs(after - before).max() > 2
     opened.press("#direction-0", "0")
     opened.run(SETTLE)
     assert opened.run("return latentlab.state.alphas[0]") == 0
-    np.testing.assert_array_equal(pixels_of(opened, ".now canvas"), before)
+    np.testing.assert_array_equal(opened.canvas(".now canvas"), before)
     opened.press("#direction-1", "\ue012")  # arrow left
     assert opened.run("return latentlab.state.atStart") is False
     opened.run("document.getElementById('direction-1').dispatchEvent(new MouseEvent('dblclick'));")
@@ -172,7 +159,7 @@ def test_a_link_restores_the_state(browser: Browser, explorer: Explorer) -> None
     open_page(browser, explorer.address)
     stroke = {"direction": 1, "amount": 2, "radius": 0.25, "points": [[0.25, 0.5], [0.5, 0.5]]}
     browser.run(MOVE, {"alphas": [1, 0, -2.5], "strokes": [stroke]})
-    before = pixels_of(browser, ".now canvas")
+    before = browser.canvas(".now canvas")
     browser.click("#link")
     hash_ = browser.run("return location.hash")
     assert "a=1,0,-2.5" in hash_
@@ -180,7 +167,7 @@ def test_a_link_restores_the_state(browser: Browser, explorer: Explorer) -> None
     open_page(browser, explorer.address, hash_)
     browser.run(SETTLE)
     assert browser.run("return latentlab.state.alphas") == [1, 0, -2.5]
-    np.testing.assert_array_equal(pixels_of(browser, ".now canvas"), before)
+    np.testing.assert_array_equal(browser.canvas(".now canvas"), before)
 
 
 def test_a_link_searches_again_where_it_has_another_plan(
@@ -259,8 +246,8 @@ def test_an_image_that_is_dropped_is_explored(opened: Browser) -> None:
     fitted = latentlab.encode(latentlab.load_vae("linear"), image.astype(np.uint8), size=64).image
     assert fitted is not None
     wanted = to_uint8(fitted.pixels).numpy()
-    np.testing.assert_array_equal(pixels_of(opened, ".originals canvas"), wanted)
-    assert pixels_of(opened, ".now canvas").shape == (64, 64, 3)
+    np.testing.assert_array_equal(opened.canvas(".originals canvas"), wanted)
+    assert opened.canvas(".now canvas").shape == (64, 64, 3)
     opened.click("#restart")
     opened.run(NAMED, "flower")
     assert opened.run("return document.getElementById('restart').hidden") is True
@@ -287,7 +274,7 @@ def test_another_image_is_blended_with(opened: Browser) -> None:
                list(png_of(gray)))  # fmt: skip
     assert opened.run("return document.getElementById('blend').checkVisibility()") is True
     opened.run(MOVE, {"blend": 1})
-    assert np.abs(pixels_of(opened, ".now canvas") - 90).max() <= 2
+    assert np.abs(opened.canvas(".now canvas") - 90).max() <= 2
 
 
 # Search, region and brush
@@ -326,17 +313,17 @@ def drag(browser: Browser, selector: str, *places: tuple[float, float]) -> None:
 
 
 def test_the_brush_moves_what_it_touches_and_no_more(opened: Browser) -> None:
-    before = pixels_of(opened, ".now canvas")
+    before = opened.canvas(".now canvas")
     opened.click("#tools button:nth-child(2)")
     drag(opened, ".overlay", (0.2, 0.2), (0.25, 0.2), (0.3, 0.25))
     opened.run(SETTLE)
     (stroke,) = opened.run("return latentlab.state.strokes")
     assert stroke["points"][0] == pytest.approx([0.2, 0.2], abs=0.01)
-    changed = np.abs(pixels_of(opened, ".now canvas") - before).max(2)
+    changed = np.abs(opened.canvas(".now canvas") - before).max(2)
     assert changed[:24, :24].max() > 5
     assert changed[40:, 40:].max() == 0
     opened.run("[...document.querySelectorAll('.brush button')][0].click();" + SETTLE)
-    np.testing.assert_array_equal(pixels_of(opened, ".now canvas"), before)
+    np.testing.assert_array_equal(opened.canvas(".now canvas"), before)
     opened.press(".overlay", "\ue014 ")  # arrow right, then space
     assert len(opened.run("return latentlab.state.strokes")) == 1
 
@@ -424,7 +411,7 @@ def test_a_second_image_to_blend_with_is_shown_at_once(opened: Browser) -> None:
     opened.run(send, list(png_of(np.full((64, 64, 3), 90))), "dark")
     opened.run(MOVE, {"blend": 1})
     opened.run(send + SETTLE, list(png_of(np.full((64, 64, 3), 200))), "light")
-    assert np.abs(pixels_of(opened, ".now canvas") - 200).max() <= 2
+    assert np.abs(opened.canvas(".now canvas") - 200).max() <= 2
 
 
 def test_curve_and_spectrum_can_be_read_with_keys(opened: Browser) -> None:
@@ -502,9 +489,9 @@ def test_two_models_are_moved_together(browser: Browser) -> None:
     with explore(vaes, "sample:flower", **how) as running:
         open_page(browser, running.address)
         assert browser.logs("browser") == []
-        before = [pixels_of(browser, f".view:nth-child({k}) .now canvas") for k in (1, 2)]
+        before = [browser.canvas(f".view:nth-child({k}) .now canvas") for k in (1, 2)]
         browser.run(MOVE, {"alphas": [2]})
-        after = [pixels_of(browser, f".view:nth-child({k}) .now canvas") for k in (1, 2)]
+        after = [browser.canvas(f".view:nth-child({k}) .now canvas") for k in (1, 2)]
         match = browser.run("return latentlab.scene().match")
         assert browser.run("return document.querySelectorAll('.originals canvas').length") == 5
     changes = [(one - other).ravel() for one, other in zip(after, before, strict=True)]
@@ -577,15 +564,56 @@ def test_a_map_is_moved_and_enlarged_by_hand(browser: Browser, mapped: Explorer)
     open_page(browser, mapped.address)
     browser.run("while (!latentlab.map.sheets) await new Promise((go) => setTimeout(go, 20));")
     browser.run("await new Promise(requestAnimationFrame);")
-    before = pixels_of(browser, "#map-canvas")
+    before = browser.canvas("#map-canvas")
     assert len(np.unique(before.reshape(-1, 3), axis=0)) > 20  # pictures, not dots alone
     drag(browser, "#map-canvas", (0.5, 0.5), (0.55, 0.5), (0.6, 0.5))
     browser.run("await new Promise(requestAnimationFrame);" * 2)
-    moved = pixels_of(browser, "#map-canvas")
+    moved = browser.canvas("#map-canvas")
     shift = round(0.1 * before.shape[1])
     same = (moved[:, shift + 60 : -60] == before[:, 60 : -shift - 60]).mean()
     assert same > 0.95
     browser.click("#map-fit")
     browser.click("#map-in")
     browser.run("await new Promise(requestAnimationFrame);" * 2)
-    assert (pixels_of(browser, "#map-canvas") != before).any(2).mean() > 0.01
+    assert (browser.canvas("#map-canvas") != before).any(2).mean() > 0.01
+
+
+def test_a_map_is_colored_by_what_is_chosen(browser: Browser, mapped: Explorer) -> None:
+    open_page(browser, mapped.address)
+    browser.run("while (!latentlab.map.sheets) await new Promise((go) => setTimeout(go, 20));")
+    choose = """
+        const select = document.getElementById('map-color');
+        select.value = arguments[0];
+        select.dispatchEvent(new Event('change'));
+        while (!document.getElementById('map-color-about').textContent)
+            await new Promise((go) => setTimeout(go, 20));
+        await new Promise(requestAnimationFrame);
+        await new Promise(requestAnimationFrame);
+        const about = document.getElementById('map-color-about').textContent;
+        const ends = ['map-low', 'map-high'].map((id) => document.getElementById(id).textContent);
+        return [about, ...ends];
+    """
+    before = browser.canvas("#map-canvas")
+    groups = "return [...document.querySelectorAll('#map-color optgroup')].map((one) => one.label)"
+    assert browser.run(groups) == ["Latent", "latentlab doctor", "Channels"]
+    about, low, high = browser.run(choose, "std")
+    assert about.startswith("That of all values")
+    assert float(low) < float(high)
+    colored = browser.canvas("#map-canvas")
+    assert (colored != before).any(2).sum() > 200
+    browser.press("#map-canvas", "\ue014")
+    assert re.fullmatch(r"\d\d\.png, standard deviation [\d.]+", browser.run(TEXT, "map-readout"))
+    browser.click("#map-pictures")
+    browser.run("await new Promise(requestAnimationFrame);" * 2)
+    dots = browser.canvas("#map-canvas")
+    first = browser.run("return getComputedStyle(document.body).getPropertyValue('--scale-0')")
+    lowest = [int(first.strip()[place : place + 2], 16) for place in (1, 3, 5)]
+    assert (np.abs(dots - lowest).max(2) <= 2).sum() >= 9  # the dot of the image that has least
+    about, *_ = browser.run(
+        choose.replace("while (!", "while (!/finding/.test(").replace(
+            ".textContent)\n", ".textContent))\n", 1
+        ),
+        "finite",
+    )
+    assert about.endswith("A finding above 0: 0 of 40 images.")
+    assert browser.logs("browser") == []

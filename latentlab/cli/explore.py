@@ -85,6 +85,16 @@ def explore(
             help="With a store: the folder of its images, for thumbnails and to explore them."
         ),
     ] = None,
+    map: Annotated[
+        str | None,
+        typer.Option(
+            "--map",
+            metavar="pca|tsne|umap",
+            autocompletion=names_of(lambda: ["pca", "tsne", "umap"]),
+            help="With a store: how images find their place. t-SNE and UMAP (extra umap) place a "
+            "random sample of 3,000 or 10,000 images. Default: pca, the first two components.",
+        ),
+    ] = None,
     port: Annotated[
         int, typer.Option(help="Port to serve on, or the next free one if it is taken.")
     ] = 8000,
@@ -120,6 +130,8 @@ def explore(
         check_image(image)
     if images is not None and not of_store:
         raise UsageError("--images with an image", "a store", "leave --images out")
+    if map is not None and not of_store:
+        raise UsageError("--map with an image", "a store", "leave --map out")
     FINDERS.check(finder)
     plan = samples.plan()
     if plan.options:
@@ -153,6 +165,7 @@ def explore(
         port=port,
         browser=not no_browser,
         images=images,
+        map=map or "pca",
         widget=False,
     )
     with cast("Explorer", opened) as explorer:

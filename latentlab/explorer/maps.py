@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image as Pillow
 from torch import Tensor
 
 from latentlab.components.fitting import fit_pca
 from latentlab.components.stores import store_rows
 from latentlab.encoding.encoder import decode
-from latentlab.encoding.palette import find_palette
-from latentlab.errors import LatentlabError, ShapeError, UsageError
+from latentlab.errors import ShapeError, UsageError
+from latentlab.explorer.colorings import Coloring, colorings_of
 from latentlab.explorer.messages import Picture
-from latentlab.explorer.pictures import plain_name, to_jpeg, to_png
+from latentlab.explorer.pictures import plain_name, to_png
 from latentlab.explorer.protocol import pack, to_json
+from latentlab.explorer.thumbnails import COLUMNS, SIDE, previews, sheets, thumbnails
 from latentlab.images.arrays import to_uint8
-from latentlab.images.formats import open_image
-from latentlab.images.pillow import decoding, load_upright, to_srgb
+from latentlab.linalg.embedding import (
+    EMBEDDINGS,
+    FEWEST,
+    UMAP_NEIGHBORS,
+    check_embedding,
+    embed,
+    perplexity_of,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,33 +38,47 @@ if TYPE_CHECKING:
     from latentlab.store.reading import Store
     from latentlab.store.sources import Source
 
-SIDE = 48
-"""Pixels of a thumbnail's side."""
-COLUMNS = 20
-"""Thumbnails in a row, and rows, of one sheet."""
+METHODS = ("pca", *EMBEDDINGS)
 NEIGHBORS = 6
 _COMPONENTS = 16
 _MOST = 50_000
 _BLOCK = 1024
 _QUANTILE = 0.995
-_LEVELS = 4
-_GRAY = 128
 
 
 @dataclass(frozen=True, eq=False)
 class StoreMap:
     """A store as a map.
 
+    Of several shapes the commonest is shown, and of many latents a random sample, in their order:
+    50,000, or as many as the method places in half a minute.
+
     Parameters
     ----------
     vae : LatentVAE of the store's latents
-    store : Store; of several shapes the commonest is shown, and of that the first 50,000 latents
+    store : Store
     images : Source of the images that were encoded; without it, thumbnails are previews of latents
+    method : ``"pca"`` (the first two components), ``"tsne"`` or ``"umap"``
+    seed : int, of the sample and of the method
+
+    Raises
+    ------
+    UsageError : an unknown method.
+    MissingExtraError : ``"umap"`` without umap-learn.
     """
 
     vae: LatentVAE
     store: Store
     images: Source | None = None
+    method: str = "pca"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            expected = f"one of {', '.join(METHODS)}"
+            raise UsageError(f"the map {self.method!r}", expected, "choose one of them")
+        if self.method != "pca":
+            check_embedding(self.method)
 
     @cached_property
     def shown(self) -> Store:
@@ -75,9 +94,38 @@ class StoreMap:
         return len(self.store) - len(self.shown)
 
     @cached_property
+    def chosen(self) -> NDArray[np.int64]:
+        """Return the positions, ascending, of the latents that have a place."""
+        most, total = EMBEDDINGS.get(self.method, _MOST), len(self.shown)
+        if total <= most:
+            return np.arange(total)
+        return np.sort(np.random.default_rng(self.seed).choice(total, most, replace=False))
+
+    @cached_property
     def paths(self) -> tuple[str, ...]:
         """Return the path of each image in its source."""
-        return tuple(path for path, _ in zip(self.shown.paths(), range(_MOST), strict=False))
+        wanted = iter(self.chosen.tolist())
+        found, following = [], next(wanted, None)
+        for position, path in enumerate(self.shown.paths()):
+            if position == following:
+                found.append(path)
+                following = next(wanted, None)
+        return tuple(found)
+
+    @cached_property
+    def colorings(self) -> tuple[Coloring, ...]:
+        """Return by what images can be colored."""
+        return colorings_of(self.shown.spec.channels)
+
+    def latents(self) -> Iterator[Tensor]:
+        """Yield the latents that have a place, in blocks (n, C, h, w)."""
+        begun = 0
+        for block in self.shown.batches(_BLOCK):
+            first, last = np.searchsorted(self.chosen, (begun, begun + len(block)))
+            numbers = torch.from_numpy(self.chosen[first:last] - begun)
+            begun += len(block)
+            if len(numbers):
+                yield block[numbers]
 
     def picture(self, number: int) -> Picture:
         """Return an image of the store as a page would send it; decoded where there are no images.
@@ -92,7 +140,7 @@ class StoreMap:
         path = self.paths[number]
         if self.images is not None:
             return Picture("image", path, self._content(path))
-        pixels = to_uint8(decode(self.vae, self.shown[number])).numpy()
+        pixels = to_uint8(decode(self.vae, self.shown[int(self.chosen[number])])).numpy()
         return Picture("image", f"{plain_name(path)}-decoded.png", to_png(pixels))
 
     def _content(self, path: str) -> bytes:
@@ -109,7 +157,8 @@ class StoreMap:
     def frames(self, progress: Progress) -> Iterator[bytes]:
         """Yield the map as a frame, then sheets of thumbnails as a frame each."""
         scores, shares = self._scores(progress)
-        places = scores[:, :2] / (np.quantile(np.abs(scores[:, :2]), _QUANTILE) or 1.0)
+        places, how = self._places(scores, progress)
+        places = places / (np.quantile(np.abs(places), _QUANTILE) or 1.0)
         progress("looking for neighbors", 0, 1)
         near = nearest(torch.from_numpy(scores))
         header = {
@@ -119,10 +168,13 @@ class StoreMap:
             "other_shapes": self.other_shapes,
             "shape": list(self.shown.shape),
             "shares": shares,
+            "components": scores.shape[1],
+            **how,
             "neighbors": near.shape[1],
             "side": SIDE,
             "columns": COLUMNS,
             "previews": self.images is None,
+            "colorings": [one.describe() for one in self.colorings],
         }
         yield pack(
             header,
@@ -132,82 +184,60 @@ class StoreMap:
                 ("names", "application/json", to_json(list(self.paths)).encode()),
             ],
         )
-        yield from self._sheets(progress)
+        yield from sheets(self._tiles(), len(self.paths), progress)
 
     def _scores(self, progress: Progress) -> tuple[NDArray[np.float64], list[float]]:
-        """Return the places (n, k) along the leading components, and two shares of variance."""
+        """Return the places (n, k) along the leading components, and their shares of variance."""
         count = min(_COMPONENTS, len(self.shown) - 1, int(np.prod(self.shown.shape)))
         progress("finding places", 0, 1)
         try:
             pca = fit_pca(store_rows(self.shown, progress=progress), max(count, 1))
         except (ShapeError, UsageError):  # one image, or all of them alike: they share a place
             return np.zeros((len(self.paths), 2)), [0.0, 0.0]
-        parts, left = [], len(self.paths)
-        for rows in store_rows(self.shown).chunks():
-            parts.append(pca.transform(rows[:left]))
-            left -= len(parts[-1])
-            if left <= 0:
-                break
-        scores = torch.cat(parts).numpy()
+        rows = [pca.transform(block.flatten(1)) for block in self.latents()]
+        scores = torch.cat(rows).numpy()
+        shares = [float(share) for share in pca.explained_variance_ratio]
         if scores.shape[1] < 2:
-            scores = np.pad(scores, ((0, 0), (0, 2 - scores.shape[1])))
-        return scores, [float(share) for share in pca.explained_variance_ratio[:2]]
+            return np.pad(scores, ((0, 0), (0, 2 - scores.shape[1]))), [*shares, 0.0]
+        return scores, shares
 
-    def _sheets(self, progress: Progress) -> Iterator[bytes]:
-        total, each = len(self.paths), COLUMNS**2
-        tiles = self._thumbnails() if self.images is not None else self._previews()
-        sheet, first = _blank(), 0
-        for index, tile in enumerate(tiles):
-            row, column = divmod(index - first, COLUMNS)
-            top, left = SIDE * row, SIDE * column
-            sheet[top : top + SIDE, left : left + SIDE] = tile
-            if index - first == each - 1 or index == total - 1:
-                progress("drawing thumbnails", index + 1, total)
-                header = {"type": "thumbnails", "first": first, "count": index - first + 1}
-                yield pack(header, [("sheet", "image/jpeg", to_jpeg(sheet))])
-                sheet, first = _blank(), index + 1
+    def _places(
+        self, scores: NDArray[np.float64], progress: Progress
+    ) -> tuple[NDArray[np.float64], dict[str, Any]]:
+        """Return the places (n, 2), and how they were found."""
+        method, count = self.method, len(scores)
+        if method == "pca" or count < FEWEST or not scores.any():
+            return scores[:, :2], {"method": "pca", "seed": self.seed}
+        progress(f"placing {count:,} images by {'t-SNE' if method == 'tsne' else 'UMAP'}", 0, 1)
+        near = perplexity_of(count) if method == "tsne" else UMAP_NEIGHBORS
+        how = {"method": method, "seed": self.seed, "near": near}
+        return embed(scores, method, self.seed), how
 
-    def _thumbnails(self) -> Iterator[NDArray[np.uint8]]:
-        for path in self.paths:
-            try:
-                yield thumbnail(self._content(path), path)
-            except LatentlabError:
-                yield np.full((SIDE, SIDE, 3), _GRAY, np.uint8)
+    def _tiles(self) -> Iterator[NDArray[np.uint8]]:
+        if self.images is None:
+            return previews(self.vae, self.latents())
+        return thumbnails(self.paths, self._content)
 
-    def _previews(self) -> Iterator[NDArray[np.uint8]]:
-        """Yield what the affine map of flat colors makes of each latent."""
-        palette, left = find_palette(self.vae, _LEVELS), len(self.paths)
-        for latents in self.shown.batches(_BLOCK):
-            for preview in palette.preview(latents[:left]).float():
-                yield _square(Pillow.fromarray(to_uint8(preview).numpy()))
-            left -= len(latents)
-            if left <= 0:
-                return
+    def color(self, name: str, progress: Progress) -> bytes:
+        """Return the values of a coloring as a frame: one float32 an image, NaN where it has none.
 
-
-def thumbnail(content: bytes, name: str) -> NDArray[np.uint8]:
-    """Return the centered square of an image's file at the size of a thumbnail.
-
-    Raises
-    ------
-    ImageError : no image, damaged or too large.
-    """
-    with decoding(name), open_image(io.BytesIO(content), name) as opened:
-        opened.draft("RGB", (2 * SIDE, 2 * SIDE))
-        upright, _ = load_upright(opened)
-        return _square(to_srgb(upright)[0])
-
-
-def _square(image: Pillow.Image) -> NDArray[np.uint8]:
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    box = (left, top, left + side, top + side)
-    small = image.resize((SIDE, SIDE), Pillow.Resampling.LANCZOS, box)
-    return np.asarray(small.convert("RGB"))
-
-
-def _blank() -> NDArray[np.uint8]:
-    return np.full((COLUMNS * SIDE, COLUMNS * SIDE, 3), _GRAY, np.uint8)
+        Raises
+        ------
+        UsageError : no such coloring.
+        """
+        found = next((one for one in self.colorings if one.name == name), None)
+        if found is None:
+            raise UsageError(f"the color {name!r}", "one that the page offers", "reload the page")
+        stride = self.shown.spec.stride
+        values, done = [], 0
+        for block in self.latents():
+            for latent in block:
+                values.append(found.measure(latent, stride))
+                done += 1
+                progress(f"measuring {found.label}", done, len(self.paths))
+        content = np.asarray(values, "<f4").tobytes()
+        header = {"type": "colors", **found.describe()}
+        return pack(header, [("values", "application/octet-stream", content)])
 
 
 def nearest(points: Tensor, count: int = NEIGHBORS) -> NDArray[np.int64]:

@@ -71,4 +71,11 @@ class Pick:
     number: int
 
 
-Message: TypeAlias = Show | Fit | Cancel | Picture | Restart | Record | Code | Pick
+@dataclass(frozen=True)
+class Color:
+    """Measure what the images of the store are colored by, by its name."""
+
+    name: str
+
+
+Message: TypeAlias = Show | Fit | Cancel | Picture | Restart | Record | Code | Pick | Color

@@ -91,6 +91,7 @@ def explore(
     port: int = 8000,
     browser: bool = True,
     images: str | Path | None = None,
+    map: str = "pca",
     widget: bool | None = None,
 ) -> Explorer | ExplorerWidget:
     """Return a running explorer: a slider for each direction around an image, decoded live.
@@ -115,11 +116,13 @@ def explore(
     browser : bool, whether to open the page
     images : folder or archive of the images of a store, for its thumbnails and to explore them;
         without it, thumbnails are previews of latents, and decoded latents are explored
+    map : where a store's images are on the map: ``"pca"`` (the first two components), ``"tsne"``
+        or ``"umap"`` (extra ``umap``); these two place a random sample of 3,000 or 10,000 images
     widget : bool, whether to return a widget; by default in a notebook with anywidget installed
 
     Raises
     ------
-    MissingExtraError : ``widget=True`` without anywidget.
+    MissingExtraError : ``widget=True`` without anywidget, or ``map="umap"`` without umap-learn.
     UsageError : an unknown neighborhood or finder, an impossible port, or more than two models.
     ImageError : the image cannot be read. What needs the model to be found out is said on the page.
 
@@ -140,9 +143,9 @@ def explore(
     SAMPLERS.check(neighborhood)
     FINDERS.check(finder)
     plan = Plan(neighborhood, finder, n_samples, region, seed)
-    map = _map_of(vaes, image, images)
-    studio = Studio(vaes, None if map else image, size, plan, map)
-    greeting = {**hello(vaes), "map": len(map.paths) if map else 0}
+    places = _map_of(vaes, image, images, map, seed)
+    studio = Studio(vaes, None if places else image, size, plan, places)
+    greeting = {**hello(vaes), "map": len(places.paths) if places else 0}
     if in_notebook() if widget is None else widget:
         return _make_widget(studio, greeting)
     server = ExplorerServer(studio, page_files("explorer"), greeting, port=port)
@@ -179,17 +182,22 @@ def _make_widget(studio: Studio, greeting: Mapping[str, Any]) -> ExplorerWidget:
     return ExplorerWidget(studio, greeting)
 
 
-def _map_of(vaes: Sequence[LatentVAE], image: Any, images: str | Path | None) -> StoreMap | None:
+def _map_of(
+    vaes: Sequence[LatentVAE], image: Any, images: str | Path | None, method: str, seed: int
+) -> StoreMap | None:
     """Return the map of a store; None for an image.
 
     Raises
     ------
-    UsageError : a folder of images without a store, or a model of other latents.
+    UsageError : a map or a folder of images without a store, or a model of other latents.
+    MissingExtraError : what the method needs is not installed.
     """
     is_folder = isinstance(image, str | Path) and is_store(image)
     if not is_folder and not isinstance(image, Store):
         if images is not None:
             raise UsageError(f"images={str(images)!r} with an image", "a store", "leave it out")
+        if method != "pca":
+            raise UsageError(f"map={method!r} with an image", "a store", "leave it out")
         return None
     store = open_store(image) if is_folder else image
     spec = vaes[0].spec
@@ -199,7 +207,7 @@ def _map_of(vaes: Sequence[LatentVAE], image: Any, images: str | Path | None) ->
             f"{store.spec.channels} channels and stride {store.spec.stride}",
             "pass the model that encoded the store",
         )
-    map = StoreMap(vaes[0], store, None if images is None else open_source(images))
+    map = StoreMap(vaes[0], store, None if images is None else open_source(images), method, seed)
     if not map.paths:
         raise UsageError(f"the store {store.folder} without latents", "one or more", "fill it")
     if map.other_shapes:

@@ -16,6 +16,7 @@ from latentlab.errors import UsageError
 from latentlab.explorer.messages import (
     Cancel,
     Code,
+    Color,
     Fit,
     Message,
     Pick,
@@ -261,6 +262,7 @@ _READERS: Mapping[str, Callable[[_Fields], Message]] = {
     "restart": lambda _: Restart(),
     "record": _record,
     "code": lambda fields: Code(_state(fields.take("state"))),
+    "color": lambda fields: Color(fields.text("name", 40)),
     "pick": lambda fields: Pick(fields.whole("number", 0, _LARGEST_SAFE)),
 }
 

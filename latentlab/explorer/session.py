@@ -115,6 +115,8 @@ class Session:
                 self._record(message)
             case messages.Pick():
                 self._take(await self.studio.paint(partial(self.studio.picture, message.number)))
+            case messages.Color():
+                self._color(message.name)
             case messages.Code():
                 text = python_code(self.scene, message.state, self.others) if self.scene else ""
                 await self._say({"type": "code", "text": text})
@@ -138,6 +140,12 @@ class Session:
             yield subjects, tuple(read_other(subject, picture) for subject in subjects)
 
         self._run(Job(read, self.studio.working), "other")
+
+    def _color(self, name: str) -> None:
+        def measure(progress: Progress) -> Iterator[bytes]:
+            yield self.studio.colors(name, progress)
+
+        self._run(Job(measure, self.studio.working), "colors")
 
     def _record(self, asked: messages.Record) -> None:
         scene, others = self.scene, self.others
@@ -224,7 +232,7 @@ class Session:
                 await self._show(value)
             case "other":
                 await self._show_other(*value)
-            case "map":
+            case "map" | "colors":
                 await self._send(value)
             case "file":
                 await self._send(pack({"type": "file"}, [value]))

@@ -56,9 +56,9 @@ _PAN = """
         const sum = Math.random() + Math.random() + Math.random() - 1.5;
         return 1.2 * sum;
     });
-    latentlab.map.take({count, left_out: 0, shares: [0.3, 0.1], places, neighbors: 1,
-        near: new Uint32Array(count), names: Array(count).fill('image'), previews: false, side,
-        columns});
+    latentlab.map.take({count, left_out: 0, other_shapes: 0, method: 'pca', seed: 0, components: 2,
+        shares: [0.3, 0.1], places, neighbors: 1, nearest: new Uint32Array(count), colorings: [],
+        names: Array(count).fill('image'), previews: false, side, columns});
     for (let first = 0; first < count; first += columns ** 2) {
         const canvas = new OffscreenCanvas(side * columns, side * columns);
         const context = canvas.getContext('2d');

@@ -18,6 +18,7 @@
  * engine.record(walk)          → Promise<{name, blob}>; walk {direction, span, steps, format, state}
  * engine.code(state)           → Promise<string>; Python that makes the image of a state
  * engine.pick(number)          explores an image of the map
+ * engine.color(name)           → Promise<Colors>; a number of each image of the map
  * engine.listen(kind, listener)
  *      "scene"     (Scene)     a new image, or more about its directions
  *      "frame"     (Frame)     the last state again, now exact
@@ -55,9 +56,13 @@
  *         interval: [low: number[], high: number[]] | null, total, threshold: [value, label] | null,
  *         summary: {participation_ratio, participation_ratio_corrected, k50, k90, k95, k99, …},
  *         nulls: {name, label, curve, curve_ends, eigenvalues, eigenvalue_ends}[]}
- * Map    {count, left_out, shares: [x, y], places: Float32Array (x, y, …), names: string[],
- *         neighbors: number, near: Uint32Array (neighbors of each), previews: boolean,
- *         other_shapes, shape: [C, h, w], side, columns}   sheets hold columns² squares of this side, row by row
+ * Map    {count, left_out, method: "pca" | "tsne" | "umap", seed, near: number of neighbors that
+ *         the method keeps (its perplexity), components, shares: number[] of each of them,
+ *         places: Float32Array (x, y, …), names: string[], neighbors: number, nearest: Uint32Array
+ *         (neighbors of each), previews: boolean, other_shapes, shape: [C, h, w], side, columns,
+ *         colorings: Coloring[]}   sheets hold columns² squares of this side, row by row
+ * Coloring {name, label, group, about, threshold: number | null}   beyond the threshold is a finding
+ * Colors {…Coloring, values: Float32Array}   one an image; NaN where there is none
  * Match  {indices: number[], signs: number[], correlations: number[]}   of the second model's
  *        directions, for each of the first
  */

@@ -82,6 +82,10 @@ export class SocketEngine extends Announcer {
     this.#say({ type: "pick", number });
   }
 
+  color(name) {
+    return this.#ask("colors", { type: "color", name });
+  }
+
   restart() {
     this.#say({ type: "restart" });
   }
@@ -153,6 +157,9 @@ export class SocketEngine extends Announcer {
       case "file":
         this.tell("progress", null);
         this.#answer("file", { name: parts[0].name, blob: new Blob([parts[0].bytes], parts[0]) });
+        break;
+      case "colors":
+        this.#answer("colors", { ...header, values: new Float32Array(parts[0].bytes.slice().buffer) });
         break;
       case "code":
         this.#answer("code", header.text);
@@ -241,7 +248,7 @@ function mapOf(header, [places, near, names]) {
   return {
     ...header,
     places: new Float32Array(places.bytes.slice().buffer),
-    near: new Uint32Array(near.bytes.slice().buffer),
+    nearest: new Uint32Array(near.bytes.slice().buffer),
     names: JSON.parse(new TextDecoder().decode(names.bytes)),
   };
 }
