@@ -6,7 +6,7 @@ RUNTIME := latentlab/web/vendor/ort-wasm-simd-threaded.wasm
 
 DEMO_IMAGE ?= sample:flower
 
-.PHONY: setup demo test test-all lint bench calibration clean
+.PHONY: setup demo test test-all lint docs bench calibration clean
 
 setup: $(READY) $(RUNTIME)
 
@@ -41,6 +41,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The site, offline, in build/docs/html. `make docs EXECUTE=1` runs the notebooks again, too.
+docs: setup
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/docs $(if $(EXECUTE),--execute)
 
 # `make bench QUICK=1` tries every section on small sizes and writes nothing.
 bench: setup
