@@ -47,6 +47,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from latentlab.machine.cores import share_cores
 from latentlab.registry import lazy_names
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
 # back the memory of tensors above 32 MB at once and maps it again page by page, which costs a fifth
 # of the time of decoding 512 px.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+share_cores()
 
 _HOMES = {
     "PCA": "components.pca",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from latentlab.encoding.encoder import describe_latent, describe_model
 from latentlab.errors import FileError
 from latentlab.loaders.tiles import describe_tiles
+from latentlab.machine.cores import describe_threads
 from latentlab.machine.versions import library_versions
 from latentlab.plugins import used_plugins
 from latentlab.results.folders import read_json, write_json
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def write_record(folder: Path, command: str, facts: Mapping[str, Any]) -> Path:
-    """Write facts, versions and platform under the command's name into ``run.json``.
+    """Write facts, versions, platform and threads under the command's name into ``run.json``.
 
     So are the plug-ins of other packages that this process has asked for, if there are any.
     Records of other commands are kept, but a new ``pca`` starts the file anew. Return the path.
@@ -28,7 +29,11 @@ def write_record(folder: Path, command: str, facts: Mapping[str, Any]) -> Path:
     path = folder / "run.json"
     starts_anew = command == "pca" or not path.exists()
     earlier = {} if starts_anew else read_json(path)
-    machine: dict[str, Any] = {"versions": library_versions(), "platform": platform.platform()}
+    machine: dict[str, Any] = {
+        "versions": library_versions(),
+        "platform": platform.platform(),
+        "threads": describe_threads(),
+    }
     plugins = used_plugins()
     machine |= {"plugins": plugins} if plugins else {}
     return write_json(path, {**earlier, command: {"command_line": None, **facts, **machine}})

@@ -19,6 +19,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, closing, suppress
 from typing import IO, Any
 
+from latentlab.machine.cores import available_cores
 from latentlab.machine.distributed import ranks_here
 from latentlab.store.preparing import Prepared
 
@@ -46,8 +47,7 @@ def default_workers(*, beside_model: bool = False) -> int:
     ----------
     beside_model : bool, whether the model computes on the same cores
     """
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    cores = (there or 1) // ranks_here()
+    cores = available_cores() // ranks_here()
     return 0 if beside_model and cores <= _FEW_CORES else max(1, cores - 1)
 
 
