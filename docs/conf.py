@@ -24,6 +24,7 @@ html_theme = "furo"
 html_title = f"latentlab {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_extra_path = ["llms.txt"]
 html_show_sourcelink = False
 html_copy_source = False
 html_show_sphinx = False

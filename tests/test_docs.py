@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -9,12 +10,14 @@ import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from axe import axe_source
 from webdriver import Browser
 
 import latentlab
+from latentlab.components import summary
 
 ROOT = Path(__file__).resolve().parents[1]
 LOADS = {
@@ -135,3 +138,45 @@ def test_without_scripts_a_page_is_whole_and_dark_where_that_is_asked_for(
         browser.cdp("Emulation.setScriptExecutionDisabled", value=False)
     assert shown["light"].mean() > 150
     assert shown["dark"].mean() < 110
+
+
+@pytest.fixture
+def builder(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Return ``scripts/docs`` as a module, with its neighbors importable."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts/docs"))
+    spec = importlib.util.spec_from_file_location("docs_main", ROOT / "scripts/docs/__main__.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_number_that_differs_from_its_oracle_stops_the_build(
+    builder: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plain = summary.participation_ratio
+    monkeypatch.setattr(summary, "participation_ratio", lambda values: 1.001 * plain(values))
+    assert builder.main(["--out", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert said.count("from NumPy: (tr S)² / tr S²") == 1, said
+    assert not (tmp_path / "html").exists()
+
+
+def test_a_key_without_an_oracle_is_named(
+    builder: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = importlib.import_module("oracle_page")
+    assert page.without_oracle() == []
+    assert page.missing_tests() == []
+    monkeypatch.setattr(page, "keys_of_the_glossary", lambda: {"entanglement_score", "k90"})
+    assert page.without_oracle() == ["entanglement_score"]
+
+
+def test_every_link_for_assistants_leads_to_a_page(html: Path) -> None:
+    links = re.findall(r"\]\(([^)]+)\)", (html / "llms.txt").read_text(encoding="utf-8"))
+    assert len(links) > 12
+    assert [link for link in links if not (html / link).is_file()] == []

@@ -1,7 +1,8 @@
 """``python scripts/docs``: build the documentation site, offline, from docs/ and the code.
 
 The sources are copied into a folder of their own, and the reference is written there from the code,
-so nothing that is generated lies among the sources. Warnings are errors.
+so nothing that is generated lies among the sources. Warnings are errors, and so is a number that
+differs from its oracle.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from staging import ROOT, stage
-from writing import write_reference
+from writing import write_oracles, write_reference
 
 BUILD = ROOT / "build" / "docs"
 
@@ -28,6 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ |= {"MPLBACKEND": "agg", "HF_HUB_OFFLINE": "1"}
     source = options.out / "source"
     stage(source)
+    problems = write_oracles(source)
+    if problems:
+        print("The site was not built:", *problems, sep="\n", file=sys.stderr)
+        return 1
     write_reference(source)
     return build(source, options.out / "html", execute=options.execute)
 
