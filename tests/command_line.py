@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from linear_vae import smooth_image
 from PIL import Image
 from tiny_models import save_tiny
 
 from latentlab.cli.main import run
 from latentlab.images.arrays import to_uint8
+from latentlab.testing.linear_vae import smooth_image
 
 SIZE = 64
 

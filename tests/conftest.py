@@ -12,11 +12,11 @@ from guard import (
     pytest_runtest_logreport,
     pytest_sessionfinish,
 )
-from linear_vae import LinearVAE, smooth_image
 
 from latentlab.encoding.encoder import encode
 from latentlab.images.image import Image
 from latentlab.latents import Latent
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
 
 collect_ignore = ["plugin"]  # a package of its own, which test_plugins.py installs
 __all__ = ["pytest_collection_modifyitems", "pytest_runtest_logreport", "pytest_sessionfinish"]

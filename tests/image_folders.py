@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from command_line import files_in, save_image
-from linear_vae import LinearVAE, smooth_image
 from PIL import Image
 
 from latentlab.images.arrays import to_uint8
 from latentlab.store.filling import Filled, encode_folder
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
 
 BAD = {
     "broken.jpg": "breaks off or is damaged",

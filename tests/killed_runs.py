@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from image_folders import fill, same_files
-from linear_vae import LinearVAE
 
 from latentlab.store.listing import paths_by_shard
 from latentlab.store.manifest import read_manifest
 from latentlab.store.shards import find_fault, index_path
+from latentlab.testing.linear_vae import LinearVAE
 
 KILLS = 20
 OPTIONS: dict[str, Any] = {"per_shard": 4, "size": 16, "store_dtype": "float32"}

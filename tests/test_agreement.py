@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from linear_vae import LinearVAE
 from scipy.linalg import subspace_angles
 
 from latentlab.directions.agreement import subspace_agreement
@@ -15,6 +14,7 @@ from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Latent, Neighborhood
 from latentlab.neighborhoods.sampling import neighborhood
 from latentlab.recipes.starting import find_directions
+from latentlab.testing.linear_vae import LinearVAE
 
 
 @pytest.fixture

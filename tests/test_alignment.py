@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from command_line import CommandLine
-from linear_vae import smooth_image
 
 import latentlab
 from latentlab.images.image import Image
@@ -17,6 +16,7 @@ from latentlab.linalg.bases import random_rows
 from latentlab.loaders.base import LatentVAE
 from latentlab.pullback import channel_concentration, decoder_alignment, decoder_map
 from latentlab.pullback.alignment import ima_contrast, off_diagonal_share
+from latentlab.testing.linear_vae import smooth_image
 
 
 def start(vae: LatentVAE) -> Latent:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from linear_vae import LinearVAE
 from torch import Tensor
 
 from latentlab import load_vae
@@ -25,6 +24,7 @@ from latentlab.latents import LatentSpec, Posterior
 from latentlab.loaders import wrap_vae
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.compilation import compile_vae
+from latentlab.testing.linear_vae import LinearVAE
 
 
 def at_most(count: int, seen: list[int]) -> Callable[[Tensor], Tensor]:

@@ -12,12 +12,12 @@ import pytest
 import torch
 from command_line import CommandLine, files_in
 from image_folders import BAD, fill, make_folder, save_smooth
-from linear_vae import LinearVAE
 from safetensors.torch import load_file
 from test_cli_bad_input import refused
 
 import latentlab
 from latentlab.store.reading import open_store
+from latentlab.testing.linear_vae import LinearVAE
 
 ENCODE_TYPES = {
     **dict.fromkeys(("pictures", "skipped", "shards", "bytes", "computed"), int),

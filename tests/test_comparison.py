@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from command_line import CommandLine
-from linear_vae import LinearVAE, smooth_image
 from PIL import Image
 
 from latentlab.cli.compare import _differences
@@ -31,6 +30,7 @@ from latentlab.metrics.bootstrap import studentize_difference
 from latentlab.recipes import asking, contrasting
 from latentlab.recipes.contrasting import analyze_comparison, compare
 from latentlab.recipes.evaluating import Question, analyze_metrics
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
 
 PLAIN = Protocol("plain", size=32)
 

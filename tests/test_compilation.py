@@ -14,7 +14,6 @@ import pytest
 import torch
 from command_line import CommandLine
 from image_folders import make_folder
-from linear_vae import LinearVAE, smooth_image
 from tiny_models import TINY, save_tiny
 from torch import Tensor
 from torch.autograd import forward_ad
@@ -27,6 +26,7 @@ from latentlab.latents import LatentSpec
 from latentlab.loaders import wrap_vae
 from latentlab.loaders.compilation import compile_vae
 from latentlab.pullback import decoder_map
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
 
 COMPILED = sorted(TINY.keys() - {"PatchTransform"})
 RUNS = {"AutoencoderKLHunyuanVideo15": 10, "ConsistencyDecoderVAE": 3}

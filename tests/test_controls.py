@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from command_line import SIZE, CommandLine
-from linear_vae import LinearVAE, smooth_image
 from sklearn import decomposition
 from torch import nn
 
@@ -22,6 +21,7 @@ from latentlab.loaders.tiles import tiled
 from latentlab.neighborhoods.augment import change_image
 from latentlab.recipes.controls import Control, draw_controls
 from latentlab.recipes.sampling import SamplingPlan
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
 
 COPIES = 48
 

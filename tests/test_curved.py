@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from linear_vae import LinearVAE
 from torch import Tensor
 
 from latentlab.components.fitting import fit_pca
@@ -17,6 +16,7 @@ from latentlab.loaders import LatentVAE, wrap_vae
 from latentlab.neighborhoods.sampling import neighborhood
 from latentlab.pullback import decoder_map
 from latentlab.recipes.starting import traverse
+from latentlab.testing.linear_vae import LinearVAE
 from latentlab.walks.curved import follow, traverse_curved
 
 

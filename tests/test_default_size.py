@@ -9,7 +9,6 @@ import torch
 from command_line import CommandLine
 from hypothesis import given
 from hypothesis import strategies as st
-from linear_vae import LinearVAE
 from PIL import Image as Pillow
 
 import latentlab
@@ -20,6 +19,7 @@ from latentlab.images.image import Image
 from latentlab.images.reading import read_image
 from latentlab.recipes.comparing import encode_alike
 from latentlab.store.manifest import read_manifest
+from latentlab.testing.linear_vae import LinearVAE
 
 
 def photo(path: Path, width: int, height: int) -> Path:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from linear_vae import LinearVAE, smooth_image
 from PIL import Image
 
 from latentlab.directions import FINDERS
@@ -19,6 +18,7 @@ from latentlab.neighborhoods import SAMPLERS
 from latentlab.neighborhoods.sampling import neighborhood
 from latentlab.recipes.starting import find_directions
 from latentlab.registry import option_types
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
 
 SAMPLES = 40
 

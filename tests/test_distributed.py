@@ -17,7 +17,6 @@ import psutil
 import pytest
 import torch
 from image_folders import fill, make_folder, same_files
-from linear_vae import LinearVAE
 from torch.distributed import HashStore
 
 from latentlab import load_vae
@@ -25,6 +24,7 @@ from latentlab.errors import FileError, LatentlabError, RanksError, UsageError
 from latentlab.machine import distributed
 from latentlab.machine.distributed import Ranks, joined_ranks
 from latentlab.store.workers import default_workers
+from latentlab.testing.linear_vae import LinearVAE
 
 
 @pytest.fixture(scope="module")

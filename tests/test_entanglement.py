@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import CommandLine, save_image
-from linear_vae import LinearVAE
 from scipy import stats
 
 import latentlab
 from latentlab.errors import ImageError, UsageError
 from latentlab.recipes.entanglement import MEASURES, Entanglement, entanglement
+from latentlab.testing.linear_vae import LinearVAE
 
 
 @pytest.fixture

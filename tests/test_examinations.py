@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from linear_vae import LinearVAE
 from skimage import color
 from torch import Tensor
 from torch.nn.modules.module import register_module_forward_hook
@@ -26,6 +25,7 @@ from latentlab.loaders import load_vae, wrap_vae
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.normalization import NORMALIZATIONS
 from latentlab.recipes.diagnosing import diagnose
+from latentlab.testing.linear_vae import LinearVAE
 
 FOLDER = Path(__file__).resolve().parents[1] / "scripts" / "calibration"
 LEVEL = 1 / 127.5

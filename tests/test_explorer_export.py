@@ -16,7 +16,6 @@ import onnxruntime
 import pytest
 import torch
 from command_line import CommandLine
-from linear_vae import LinearVAE
 from PIL import Image as PillowImage
 from torch import nn
 from torch.nn.functional import conv2d, interpolate
@@ -31,6 +30,7 @@ from latentlab.explorer.exporting import ExportedExplorer, export_explorer
 from latentlab.explorer.fits import Plan
 from latentlab.explorer.state import State, Stroke, latent_of, matched
 from latentlab.images.arrays import to_uint8
+from latentlab.testing.linear_vae import LinearVAE
 from latentlab.web.serving import PageServer
 
 TOKENS = Plan("tokens")

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from planted import whole
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from torch import Tensor
@@ -25,6 +24,7 @@ from latentlab.directions.factor_model import factor_model
 from latentlab.errors import ShapeError, UsageError
 from latentlab.latents import Neighborhood
 from latentlab.loaders import load_vae
+from latentlab.testing.planted import whole
 
 
 def planted(

@@ -17,7 +17,6 @@ import torch
 from command_line import SIZE, Called, CommandLine, save_image
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
-from linear_vae import LinearVAE
 from matplotlib import font_manager
 from PIL import Image
 from test_figures_fit import check, points_of, spectra
@@ -34,6 +33,7 @@ from latentlab.figures.transfer import transfer_sheet
 from latentlab.figures.walks import WalkFrames, walk_sheet
 from latentlab.latents import Latent
 from latentlab.neighborhoods.sampling import neighborhood
+from latentlab.testing.linear_vae import LinearVAE
 
 SVG = "{http://www.w3.org/2000/svg}"
 

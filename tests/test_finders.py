@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from linear_vae import LinearVAE, smooth_image
 from PIL import Image
-from planted import hood_of, noise, whole
 from scipy.stats import spearmanr
 from torch import Tensor
 
@@ -27,6 +25,8 @@ from latentlab.layouts import WholeLayout, Window
 from latentlab.loaders import load_vae
 from latentlab.neighborhoods.sampling import neighborhood, resample
 from latentlab.recipes.starting import find_directions
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
+from latentlab.testing.planted import hood_of, noise, whole
 
 
 def planted(samples: Tensor, vae: LinearVAE, **factors: Tensor) -> tuple[Latent, Neighborhood]:

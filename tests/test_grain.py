@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from linear_vae import LinearVAE
 from torch import Tensor
 
 from latentlab.directions.grain import alternation, note_on_grain
@@ -12,6 +11,7 @@ from latentlab.latents import Latent
 from latentlab.layouts import Window
 from latentlab.neighborhoods.sampling import neighborhood
 from latentlab.recipes.starting import find_directions
+from latentlab.testing.linear_vae import LinearVAE
 
 WINDOW = Window(0, 0, 8, 10)
 

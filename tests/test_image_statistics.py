@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from linear_vae import smooth_image
 from scipy import ndimage
 from skimage.color import rgb2yiq
 
 from latentlab.metrics.image_statistics import measure_images
 from latentlab.neighborhoods.augment import change_image
+from latentlab.testing.linear_vae import smooth_image
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from linear_vae import LinearVAE, smooth_image
 from scipy.spatial import geometric_slerp
 
 import latentlab
@@ -17,6 +16,7 @@ from latentlab.images.arrays import to_uint8
 from latentlab.images.image import Image
 from latentlab.latents import Latent, LatentSpec
 from latentlab.loaders import wrap_vae
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
 from latentlab.walks.interpolation import interpolate
 
 

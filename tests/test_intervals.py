@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from planted import fields, hood_of, noise, whole
 from scipy.stats import t as student_t
 
 from latentlab.chance.intervals import find_intervals
@@ -30,6 +29,7 @@ from latentlab.metrics.spectrum import (
     participation_ratio_corrected,
 )
 from latentlab.neighborhoods.groups import RowGroups
+from latentlab.testing.planted import fields, hood_of, noise, whole
 
 
 def power_law(n_samples: int, n_features: int, power: float, seed: int = 0) -> torch.Tensor:

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from linear_vae import LinearVAE, smooth_image
 from scipy.stats import linregress, spearmanr
 
 from latentlab.directions.amounts import STATISTICS
@@ -29,6 +28,7 @@ from latentlab.neighborhoods.augment import Augment
 from latentlab.neighborhoods.crops import Crops
 from latentlab.neighborhoods.sampling import neighborhood, resample
 from latentlab.recipes.starting import find_directions
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
 
 
 @pytest.fixture

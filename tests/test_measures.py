@@ -14,7 +14,6 @@ import pytest
 import pytorch_msssim
 import torch
 from command_line import CommandLine
-from linear_vae import LinearVAE
 from PIL import Image as Pillow
 from rich.console import Console
 from scipy.ndimage import gaussian_filter
@@ -31,6 +30,7 @@ from latentlab.metrics.ssim import SCALE_WEIGHTS, ms_ssim, ssim
 from latentlab.recipes import evaluating
 from latentlab.recipes.evaluating import Question, analyze_metrics, measure, spread
 from latentlab.store.preparing import Prepared
+from latentlab.testing.linear_vae import LinearVAE
 
 SMALL = {name: replace(one.sized(32), latent="mean") for name, one in PROTOCOLS.items() if one.size}
 VARIANTS = {

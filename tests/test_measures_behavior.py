@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from linear_vae import LinearVAE, smooth_image
 from scipy import stats
 from scipy.spatial import distance
 from sklearn.datasets import load_digits
@@ -32,6 +31,7 @@ from latentlab.metrics.spectrum import participation_ratio_corrected
 from latentlab.neighborhoods.augment import Augment, change_image
 from latentlab.results.folders import finite
 from latentlab.store.preparing import Prepared
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
 
 PLAIN = Protocol("plain", crop="none", size=0)
 

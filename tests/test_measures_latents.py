@@ -7,7 +7,6 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import torch
-from linear_vae import LinearVAE, smooth_image
 from scipy import fft, ndimage
 from skimage.color import rgb2lab
 
@@ -22,6 +21,7 @@ from latentlab.metrics import dct
 from latentlab.metrics.detail import gradient_products
 from latentlab.metrics.divergence import divergence_by_channel
 from latentlab.store.preparing import Prepared
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
 
 PLAIN = Protocol("plain", crop="none", size=0)
 

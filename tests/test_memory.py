@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from linear_vae import LinearVAE, smooth_image
 from tiny_models import save_tiny
 
 from latentlab.encoding.encoder import decode, decode_each, encode, encode_batch
 from latentlab.errors import MemoryLimitError, NonFiniteError, UsageError
 from latentlab.loaders import load_vae
 from latentlab.machine.memory import allocate_matrix, available_memory, memory_errors
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
 
 Usage = namedtuple("Usage", "total used free")
 _PAGES = "THP_MEM_ALLOC_ENABLE"

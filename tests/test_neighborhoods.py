@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from linear_vae import LinearVAE, smooth_image
 from PIL import Image
 
 from latentlab.chance.nulls.isotropic import isotropic_edge
@@ -21,6 +20,7 @@ from latentlab.loaders.base import LatentVAE
 from latentlab.neighborhoods import SAMPLERS
 from latentlab.neighborhoods.augment import Augment, blur, change_image
 from latentlab.neighborhoods.sampling import neighborhood
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
 
 SAMPLES = 12
 

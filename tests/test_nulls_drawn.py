@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from planted import noise, rotated, spikes
 from scipy.stats import binom
 
 from latentlab.chance.nulls import NULLS
@@ -16,6 +15,7 @@ from latentlab.chance.nulls.scrambled import ROUND, estimate_seconds, pays_in_ro
 from latentlab.chance.verdict import AFFORDABLE
 from latentlab.components.fitting import fit_pca
 from latentlab.errors import MemoryLimitError, NonFiniteError, ShapeError, UsageError
+from latentlab.testing.planted import noise, rotated, spikes
 
 # Wide enough for rounds; wide; tall.
 SHAPES = [(12, 240), (20, 40), (90, 8)]

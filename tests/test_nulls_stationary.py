@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from planted import fields, hood_of, noise, whole
 from scipy.optimize import brentq
 
 from latentlab.chance.elbow import find_elbow
@@ -15,6 +14,7 @@ from latentlab.components.fitting import fit_pca
 from latentlab.errors import MemoryLimitError, UsageError
 from latentlab.layouts import PatchLayout, TokenLayout, WholeLayout, Window
 from latentlab.metrics.spectrum import fit_curve
+from latentlab.testing.planted import fields, hood_of, noise, whole
 
 
 def average_over_offsets(latents: torch.Tensor) -> np.ndarray:

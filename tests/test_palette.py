@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from command_line import CommandLine
-from linear_vae import LinearVAE
 from PIL import Image
 
 import latentlab
 from latentlab.encoding.palette import find_palette
 from latentlab.errors import UsageError
+from latentlab.testing.linear_vae import LinearVAE
 
 
 @pytest.mark.parametrize(

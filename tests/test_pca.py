@@ -10,7 +10,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from planted import hood_of
 from sklearn import decomposition
 
 import latentlab
@@ -19,6 +18,7 @@ from latentlab.components.fitting import fit_pca
 from latentlab.errors import MemoryLimitError, NonFiniteError, ShapeError, UsageError
 from latentlab.layouts import WholeLayout, Window
 from latentlab.linalg import sums as scatter
+from latentlab.testing.planted import hood_of
 
 SHAPES = [(40, 300), (300, 40), (50, 50), (2, 9), (9, 2), (80, 79), (80, 81)]
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import CommandLine
-from linear_vae import LinearVAE
 
 from latentlab import encode, load_vae, neighborhood
 from latentlab.encoding import precision as encoding
@@ -23,6 +22,7 @@ from latentlab.loaders.base import LatentVAE
 from latentlab.metrics.fidelity import psnr
 from latentlab.neighborhoods import precision as sampling
 from latentlab.neighborhoods.precision import LARGEST_FLOOR, choose_precision, measure_floor
+from latentlab.testing.linear_vae import LinearVAE
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from linear_vae import LinearVAE, smooth_image
 from scipy.ndimage import gaussian_filter
 from scipy.sparse.linalg import LinearOperator, svds
 from tiny_models import TINY, save_tiny
@@ -27,6 +26,7 @@ from latentlab.linalg.subspaces import principal_angles
 from latentlab.loaders import LatentVAE, load_vae, wrap_vae
 from latentlab.pullback import FEATURES, DecoderMap, decoder_map, make_features, top_singular
 from latentlab.pullback.linearization import Linearization
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
 
 
 class ScaledVAE(LinearVAE):

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from linear_vae import LinearVAE, smooth_image
 from PIL import Image as Pillow
 from sklearn import decomposition
 
@@ -31,6 +30,7 @@ from latentlab.latents import Latent
 from latentlab.loaders.base import LatentVAE
 from latentlab.results.provenance import recorded_model
 from latentlab.store.reading import Store
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
 
 
 def rows(n: int, d: int, seed: int = 0) -> torch.Tensor:

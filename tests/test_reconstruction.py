@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from command_line import CommandLine, save_image
-from linear_vae import LinearVAE, smooth_image
 from PIL import Image as Pillow
 from skimage.metrics import peak_signal_noise_ratio
 from tiny_models import save_tiny
@@ -25,6 +24,7 @@ from latentlab.images.image import Image
 from latentlab.images.reading import read_image
 from latentlab.latents import Latent
 from latentlab.neighborhoods.augment import Augment, change_image
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
 
 
 def test_error_and_psnr_are_those_of_the_pixels(linear_vae: LinearVAE) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from linear_vae import LinearVAE
 
 from latentlab import fit_pca, neighborhood, traverse
 from latentlab.components.pca import PCA
@@ -21,6 +20,7 @@ from latentlab.results.components import load_pca, save_pca
 from latentlab.results.folders import create_run, latest_run, read_json, remember_run, write_json
 from latentlab.results.provenance import provenance, recorded_model, write_record
 from latentlab.results.walks import save_traversal
+from latentlab.testing.linear_vae import LinearVAE
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import torch
 from command_line import SIZE, CommandLine
-from linear_vae import LinearVAE, smooth_image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -24,6 +23,7 @@ from latentlab.errors import FileError, UsageError
 from latentlab.images.image import Image
 from latentlab.latents import Latent
 from latentlab.results.saving import Result
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
 from latentlab.walks.interpolation import Interpolation
 
 KINDS = ("pca", "directions", "transfer", "interpolation")

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from linear_vae import LinearVAE, smooth_image
 from PIL import Image as Pillow
 from sklearn import decomposition
 
@@ -22,6 +21,7 @@ from latentlab.images.reading import read_image
 from latentlab.latents import Directions, Latent, Neighborhood
 from latentlab.neighborhoods.given import given_neighborhood
 from latentlab.store.reading import Store
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
 from latentlab.walks.traversal import Traversal
 
 VAE = LinearVAE()

@@ -15,7 +15,6 @@ from command_line import files_in
 from hypothesis import given
 from hypothesis import strategies as st
 from image_folders import BAD, fill, make_folder, same_files, save_smooth
-from linear_vae import LinearVAE
 from safetensors.torch import load_file
 
 import latentlab
@@ -25,6 +24,7 @@ from latentlab.latents import Posterior
 from latentlab.store.filling import encode_folder
 from latentlab.store.lines import line_of, read_lines
 from latentlab.store.reading import open_store
+from latentlab.testing.linear_vae import LinearVAE
 
 
 @pytest.fixture(scope="module")

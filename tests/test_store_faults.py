@@ -18,7 +18,6 @@ import torch
 from command_line import CommandLine, files_in
 from faulty_sources import Deadly, Gone, Vanishing
 from image_folders import fill, make_folder, same_files, save_smooth
-from linear_vae import LinearVAE
 from safetensors.torch import load_file, save_file
 from test_cli_bad_input import refused
 from torch import Tensor
@@ -40,6 +39,7 @@ from latentlab.store.preparing import prepare
 from latentlab.store.reading import open_store
 from latentlab.store.sources import Entry, Folder, left_out, safe_path
 from latentlab.store.verification import verify_store
+from latentlab.testing.linear_vae import LinearVAE
 
 
 @pytest.fixture

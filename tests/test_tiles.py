@@ -14,7 +14,6 @@ import torch
 from command_line import CommandLine, save_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linear_vae import LinearVAE, smooth_image
 from tiny_models import save_tiny
 from torch import Tensor
 
@@ -28,6 +27,7 @@ from latentlab.loaders.tiles import Seams, TiledVAE, spans_of, tiled
 from latentlab.neighborhoods import precision as sampling
 from latentlab.pullback import decoder_map
 from latentlab.store.reading import open_store
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from linear_vae import LinearVAE
 from torch import Tensor
 
 from latentlab.errors import UsageError, ZeroJacobianError
 from latentlab.latents import Latent
 from latentlab.pullback import decoder_map, estimate_traces
+from latentlab.testing.linear_vae import LinearVAE
 
 
 def mixed_map(vae: LinearVAE) -> tuple[object, np.ndarray]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from linear_vae import LinearVAE, smooth_image
 from torch import Tensor
 
 from latentlab.directions.transfer import transfer_directions
@@ -17,6 +16,7 @@ from latentlab.latents import Directions, Latent
 from latentlab.metrics.two_way import two_way_interval
 from latentlab.neighborhoods.sampling import neighborhood
 from latentlab.recipes.starting import find_directions
+from latentlab.testing.linear_vae import LinearVAE, smooth_image
 
 
 class TurningVAE(LinearVAE):

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from linear_vae import LinearVAE
 from scipy.stats import binomtest
 from skimage import color
 
@@ -23,6 +22,7 @@ from latentlab.metrics.fidelity import psnr
 from latentlab.metrics.walks import score_path
 from latentlab.neighborhoods.sampling import neighborhood
 from latentlab.recipes.starting import traverse
+from latentlab.testing.linear_vae import LinearVAE
 from latentlab.walks.chance import compare_ranks, walk_at_random
 from latentlab.walks.traversal import walk_along
 

@@ -8,7 +8,6 @@ import re
 
 import pytest
 import torch
-from planted import fields, hood_of, noise, rotated, spikes, whole
 
 from latentlab import judge
 from latentlab.chance.elbow import find_elbow, local_slopes
@@ -24,6 +23,7 @@ from latentlab.layouts import TokenLayout, Window
 from latentlab.loaders import load_vae
 from latentlab.neighborhoods.sampling import neighborhood
 from latentlab.results.folders import finite
+from latentlab.testing.planted import fields, hood_of, noise, rotated, spikes, whole
 
 BOTH = ("parallel", "stationary")
 

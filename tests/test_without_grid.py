@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from linear_vae import smooth_image
 
 import latentlab
 from latentlab.chance.verdict import affordable_nulls
@@ -17,6 +16,7 @@ from latentlab.latents import LatentSpec
 from latentlab.loaders.base import LatentVAE
 from latentlab.store.foreign import open_latents
 from latentlab.testing import check_vae
+from latentlab.testing.linear_vae import smooth_image
 
 SIDE = 16
 
