@@ -19,9 +19,9 @@ HEAVY = {"torch", "numpy", "diffusers", "sklearn", "matplotlib", "scipy", "PIL",
 FLOW = (
     *("errors", "arguments", "plugins", "registry"),
     *("machine", "linalg", "images", "metrics", "figures"),
-    *("layouts", "latents", "models", "loaders", "encoding", "testing", "examinations"),
+    *("layouts", "latents", "models", "loaders", "encoding", "examinations"),
     *("neighborhoods", "pullback", "store"),
-    *("chance", "components", "directions", "walks", "measures", "results", "recipes"),
+    *("chance", "components", "directions", "walks", "measures", "testing", "results", "recipes"),
     *("sklearn", "web", "explorer", "digits", "cli"),
 )
 AT_THE_TOP = {"__init__", "__main__"}

@@ -41,7 +41,7 @@ from latentlab.recipes.starting import traverse
 from latentlab.results.folders import Saved
 from latentlab.store.filling import encode_folder
 from latentlab.store.reading import open_store
-from latentlab.testing.checks import VAEReport
+from latentlab.testing import Report
 from latentlab.testing.linear_vae import LinearVAE, smooth_image
 from latentlab.walks.interpolation import interpolate
 
@@ -127,7 +127,7 @@ def results(vae: LinearVAE, tmp_path_factory: pytest.TempPathFactory) -> Mapping
         "found": analyze_directions(vae, z, n_samples=16, labels=False, folder=folder / "found"),
         "store": open_store(folder / "store"),
         "singular": top_singular(decoder_map(vae, z), 2),
-        "report": VAEReport(EVIL, problems=(EVIL,), remarks=("a remark",)),
+        "report": Report(EVIL, problems=(EVIL,), remarks=("a remark",)),
     }
 
 

@@ -315,15 +315,6 @@ def test_a_protocol_under_which_nothing_is_measured_leaves_the_rest(
     assert "no image that can be measured" in text.getvalue()
 
 
-@pytest.mark.parametrize("name", MEASURES.names())
-def test_every_metric_says_what_it_is(name: str) -> None:
-    entry = MEASURES[name]
-    for word in ("label", "span", "formula", "reference", "evidence", "not_evidence", "oracle"):
-        assert getattr(entry, word), word
-    assert entry.better in ("higher", "lower", "")
-    assert entry.__doc__
-
-
 def test_the_command_keeps_its_contract(cli: CommandLine, photos: Path) -> None:
     done = cli(
         "metrics", photos, "-m", cli.model, "--size", "32", "--only", "psnr,ms_ssim", "--json"

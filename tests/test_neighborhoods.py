@@ -1,4 +1,4 @@
-"""One contract for every registered sampler, and each sampler's own promise."""
+"""Each sampler's own promise; test_contracts.py has what all of them keep."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from latentlab.images.arrays import to_uint8
 from latentlab.latents import Latent, LatentSpec
 from latentlab.loaders import load_vae
 from latentlab.loaders.base import LatentVAE
-from latentlab.neighborhoods import SAMPLERS
 from latentlab.neighborhoods.augment import Augment, blur, change_image
 from latentlab.neighborhoods.sampling import neighborhood
 from latentlab.testing.linear_vae import LinearVAE, smooth_image
@@ -28,79 +27,6 @@ SAMPLES = 12
 def save_smooth(path: Path, seed: int) -> Path:
     Image.fromarray(to_uint8(smooth_image(seed=seed)).numpy()).save(path)
     return path
-
-
-@pytest.fixture
-def options(tmp_path: Path) -> dict[str, dict[str, object]]:
-    """Return what each sampler cannot do without."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    for seed in range(4):
-        save_smooth(folder / f"{seed}.png", seed)
-    clip = [Image.fromarray(to_uint8(smooth_image(seed=seed)).numpy()) for seed in range(5)]
-    clip[0].save(tmp_path / "clip.gif", save_all=True, append_images=clip[1:])
-    return {"knn": {"folder": str(folder)}, "frames": {"video": str(tmp_path / "clip.gif")}}
-
-
-@pytest.mark.parametrize("name", sorted(SAMPLERS))
-class TestEverySampler:
-    def test_rows_fit_the_layout_and_lift_to_the_latent(
-        self, name: str, linear_vae: LinearVAE, linear_latent: Latent, options: dict
-    ) -> None:
-        hood = neighborhood(
-            linear_vae, linear_latent, name, n_samples=SAMPLES, **options.get(name, {})
-        )
-        assert 2 <= hood.n_samples <= SAMPLES
-        assert hood.n_features == hood.layout.n_features
-        assert hood.lift(hood.samples[0]).shape == linear_latent.values.shape
-        assert torch.isfinite(hood.samples).all()
-
-    def test_the_seed_decides_and_another_seed_changes_what_is_random(
-        self, name: str, linear_vae: LinearVAE, linear_latent: Latent, options: dict
-    ) -> None:
-        first, again, other = (
-            neighborhood(
-                linear_vae,
-                linear_latent,
-                name,
-                n_samples=SAMPLES,
-                seed=seed,
-                **options.get(name, {}),
-            ).samples
-            for seed in (1, 1, 2)
-        )
-        assert torch.equal(first, again)
-        assert name in ("knn", "frames") or not torch.equal(first, other)
-
-    def test_a_region_restricts_rows_and_lifted_directions(
-        self, name: str, linear_vae: LinearVAE, linear_latent: Latent, options: dict
-    ) -> None:
-        hood = neighborhood(
-            linear_vae,
-            linear_latent,
-            name,
-            n_samples=SAMPLES,
-            region=(9, 4, 14, 17),
-            **options.get(name, {}),
-        )
-        lifted = hood.lift(torch.ones(hood.n_features))
-        inside = torch.zeros(8, 10, dtype=torch.bool)
-        inside[1:6, 2:6] = True  # pixels 4…20 by 9…22, in cells of 4
-        assert torch.equal(lifted.abs().sum(0) > 0, inside)
-
-    def test_factors_have_one_value_a_sample(
-        self, name: str, linear_vae: LinearVAE, linear_latent: Latent, options: dict
-    ) -> None:
-        hood = neighborhood(
-            linear_vae, linear_latent, name, n_samples=SAMPLES, **options.get(name, {})
-        )
-        for values in hood.factors.values():
-            assert values.shape == (hood.n_samples,)
-
-    def test_the_statement_is_a_paragraph_that_says_what_it_can_and_cannot_tell(
-        self, name: str, linear_vae: LinearVAE, linear_latent: Latent, options: dict
-    ) -> None:
-        assert len(SAMPLERS[name].statement.split()) >= 25
 
 
 def test_gaussian_stays_below_the_edge_of_chance(
@@ -184,9 +110,11 @@ def test_knn_returns_the_image_itself_first_and_passes_over_what_is_no_image(
 
 
 def test_frames_are_the_clips_frames_in_order(
-    linear_vae: LinearVAE, linear_latent: Latent, options: dict
+    linear_vae: LinearVAE, linear_latent: Latent, tmp_path: Path
 ) -> None:
-    hood = neighborhood(linear_vae, linear_latent, "frames", **options["frames"])
+    clip = [Image.fromarray(to_uint8(smooth_image(seed=seed)).numpy()) for seed in range(5)]
+    clip[0].save(tmp_path / "clip.gif", save_all=True, append_images=clip[1:])
+    hood = neighborhood(linear_vae, linear_latent, "frames", video=str(tmp_path / "clip.gif"))
     assert hood.n_samples == 5
     assert hood.factors["time"].tolist() == [0, 1, 2, 3, 4]
 

@@ -26,6 +26,7 @@ from latentlab.measures import MEASURES
 from latentlab.neighborhoods import SAMPLERS
 from latentlab.plugins import installed_plugins, used_plugins
 from latentlab.results.kept_samples import samples_key
+from latentlab.testing import check_finder, check_metric, check_neighborhood, check_null
 
 SOURCE = Path(__file__).parent / "plugin"
 REGISTRIES = (SAMPLERS, FINDERS, NULLS, MEASURES, FAMILIES)
@@ -136,6 +137,18 @@ def test_metrics_use_a_metric_and_a_model_family(
     used = [("metric", "largest_error"), ("model family", "Halves")]
     found = [(one["kind"], one["name"]) for one in record(facts, "metrics")["plugins"]]
     assert found == used
+
+
+def test_they_keep_the_contracts(listed: None) -> None:
+    reports = (
+        check_neighborhood("waves"),
+        check_finder("loud-waves"),
+        check_null("independent"),
+        check_metric("largest_error"),
+    )
+    for report in reports:
+        assert report.ok, str(report)
+        assert not report.remarks, str(report)
 
 
 def test_without_plug_ins_the_record_says_nothing(cli: CommandLine, listed: None) -> None:

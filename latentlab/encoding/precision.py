@@ -10,6 +10,14 @@ from torch import Tensor
 
 from latentlab.loaders.base import LatentVAE
 
+BATCH_TOLERANCE = {
+    torch.float64: 1e-3,
+    torch.float32: 1e-3,
+    torch.float16: 0.05,
+    torch.bfloat16: 0.2,
+}
+"""Largest difference of a batch from its images one by one, in standard deviations."""
+
 _NATIVE = ("avx512_bf16", "amx_bf16", "avx10_1", "bf16")  # the last is ARM's
 _AMPERE = (8, 0)
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from latentlab.encoding.precision import BATCH_TOLERANCE
 from latentlab.examinations.findings import Finding, beyond, unexamined
 from latentlab.latents import LatentSpec
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.catalogue import CATALOGUE
-from latentlab.testing.checks import TOLERANCE
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
@@ -142,7 +142,7 @@ def examine_batch(
     return beyond(
         "batch",
         parts[worst],
-        TOLERANCE.get(vae.dtype, 1e-3),
+        BATCH_TOLERANCE.get(vae.dtype, 1e-3),
         "σ between batches",
         says=f"an image {worst} beside another one differs by {parts[worst]:.2g} σ",
         reason="rounding leaves less in this precision",

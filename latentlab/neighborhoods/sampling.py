@@ -64,7 +64,29 @@ def neighborhood(
     >>> neighborhood(vae, z, "gaussian", n_samples=8, radius=0.2).samples.shape
     torch.Size([8, 1024])
     """
-    sampler = SAMPLERS.make(name, options)
+    return sample_around(
+        vae,
+        latent,
+        SAMPLERS.make(name, options),
+        n_samples=n_samples,
+        seed=seed,
+        region=region,
+        progress=progress,
+    )
+
+
+def sample_around(
+    vae: LatentVAE,
+    latent: Latent,
+    sampler: Sampler,
+    *,
+    n_samples: int | None = None,
+    seed: int = 0,
+    region: tuple[int, int, int, int] | None = None,
+    progress: Progress | None = None,
+) -> Neighborhood:
+    """Return what a sampler draws around a latent; all else as for :func:`neighborhood`."""
+    name = sampler.name
     if n_samples is not None and (not isinstance(n_samples, int) or n_samples < 2):
         raise ShapeError(
             f"n_samples={n_samples}",

@@ -51,7 +51,7 @@ class LoudWaves(Finder):
 
     statement = (
         "Waves of the discrete cosine transform in single channels. They show at which frequencies "
-        "a neighborhood varies, and not which channels vary together."
+        "a neighborhood varies most, and not which channels or waves vary together."
     )
     orthonormal = True
 

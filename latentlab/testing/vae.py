@@ -2,64 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from latentlab.encoding.precision import BATCH_TOLERANCE
 from latentlab.encoding.scale import describe_scale, is_far_from_one
-from latentlab.figures.tables import html_table
 from latentlab.latents import Posterior
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.image_channels import NOTES
+from latentlab.testing.reports import Report, attempt, listed
 
 SIDE = 64
 """Pixels of the smaller side of the image that a VAE is checked with, at least."""
-
-TOLERANCE = {torch.float64: 1e-3, torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.2}
-"""Largest difference of a batch from its images one by one, in standard deviations."""
 
 _POOR = 15.0
 """PSNR of a reconstruction, in dB, below which something is usually mixed up."""
 
 
-@dataclass(frozen=True)
-class VAEReport:
-    """What :func:`check_vae` found.
-
-    Parameters
-    ----------
-    name : str, of the model
-    problems : what contradicts the interface, one sentence each; empty for a sound adapter
-    remarks : what is unusual for a trained model, and may be right
-    """
-
-    name: str
-    problems: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Return whether nothing contradicts the interface."""
-        return not self.problems
-
-    def _repr_html_(self) -> str:
-        kinds = {"wrong": self.problems, "unusual": self.remarks}
-        rows = [(kind, said) for kind, words in kinds.items() for said in words]
-        title = str(self).partition("\n")[0]
-        return html_table(("", "what"), rows, title=title)
-
-    def __str__(self) -> str:
-        lines = [f"{self.name}: {'no problem' if self.ok else f'{len(self.problems)} wrong'}"]
-        lines += [f"wrong: {problem}" for problem in self.problems]
-        lines += [f"unusual: {remark}" for remark in self.remarks]
-        return "\n".join(lines)
-
-
-def check_vae(vae: LatentVAE, images: Tensor | None = None) -> VAEReport:
+def check_vae(vae: LatentVAE, images: Tensor | None = None) -> Report:
     """Return what is wrong with a VAE, in plain words.
 
     Shapes and dtypes against ``vae.spec``, finite numbers, the range of decoded images, whether
@@ -86,20 +49,18 @@ def check_vae(vae: LatentVAE, images: Tensor | None = None) -> VAEReport:
     """
     pixels = smooth_images(vae) if images is None else images
     problems: list[str] = []
-    posterior = _attempt("encode", lambda: vae.encode(pixels), problems)
+    posterior = attempt("encode", lambda: vae.encode(pixels), problems)
     if posterior is None:
-        return VAEReport(vae.spec.name, tuple(problems))
+        return Report(vae.spec.name, tuple(problems))
     problems += _check_posterior(vae, pixels, posterior)
-    decoded = None if problems else _attempt("decode", lambda: vae.decode(posterior.mean), problems)
+    decoded = None if problems else attempt("decode", lambda: vae.decode(posterior.mean), problems)
     if decoded is None:
-        return VAEReport(vae.spec.name, tuple(problems))
+        return Report(vae.spec.name, tuple(problems))
     problems += _check_decoded(pixels, decoded)
     for check in (_check_repeats, _check_batch, _check_gradients) if not problems else ():
-        listed = partial(_list, check, vae, pixels, posterior, decoded)
-        problems += _attempt("a second call", listed, problems) or []
-    return VAEReport(
-        vae.spec.name, tuple(problems), (*_remark(vae, pixels, posterior.mean, decoded),)
-    )
+        run = partial(listed, check, vae, pixels, posterior, decoded)
+        problems += attempt("a second call", run, problems) or []
+    return Report(vae.spec.name, tuple(problems), (*_remark(vae, pixels, posterior.mean, decoded),))
 
 
 def smooth_images(vae: LatentVAE) -> Tensor:
@@ -116,19 +77,6 @@ def smooth_images(vae: LatentVAE) -> Tensor:
     channels = 3 if vae.image_channels in NOTES else vae.image_channels
     first = first[torch.arange(channels) % 3]
     return torch.stack([first, -first.flip(0, 2)])
-
-
-def _attempt(what: str, run: Callable[[], Any], problems: list[str]) -> Any:
-    """Return what a function returns; None, with the exception as a problem, where it fails."""
-    try:
-        return run()
-    except Exception as error:  # noqa: BLE001 (whatever an adapter raises is what is wrong with it)
-        problems.append(f"{what} raised {type(error).__name__}: {error}")
-        return None
-
-
-def _list(check: Callable[..., Iterator[str]], *given: Any) -> list[str]:
-    return [*check(*given)]
 
 
 def _check_posterior(vae: LatentVAE, pixels: Tensor, posterior: Posterior) -> Iterator[str]:
@@ -186,7 +134,7 @@ def _check_repeats(
 def _check_batch(
     vae: LatentVAE, pixels: Tensor, posterior: Posterior, decoded: Tensor
 ) -> Iterator[str]:
-    most = TOLERANCE.get(vae.dtype, 1e-3)
+    most = BATCH_TOLERANCE.get(vae.dtype, 1e-3)
     one = vae.encode(pixels[:1]).mean, vae.decode(posterior.mean[:1])
     for name, alone, together in zip(
         ("encode", "decode"), one, (posterior.mean, decoded), strict=True
