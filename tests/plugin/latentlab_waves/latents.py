@@ -10,6 +10,7 @@ import torch
 from latentlab.chance.nulls.base import BAND, Null, NullModel, limit_of_quantile, matrix_of
 from latentlab.directions.base import Finder, Found, numbered
 from latentlab.errors import UsageError
+from latentlab.linalg.sums import column_moments
 from latentlab.neighborhoods.amounts import Amount
 from latentlab.neighborhoods.base import Sampler
 
@@ -77,9 +78,9 @@ class Independent(NullModel):
     phrase = "above chance (independent Gaussians)"
 
     def draw(self, samples, spectrum, *, draws=None, seed=0, progress=None):
-        matrix = matrix_of(samples, spectrum).double()
+        deviations = column_moments(matrix_of(samples, spectrum))[1].sqrt()
         generator = torch.Generator().manual_seed(seed)
-        found = [self._spectrum(matrix.std(0), spectrum, generator) for _ in range(draws or 60)]
+        found = [self._spectrum(deviations, spectrum, generator) for _ in range(draws or 60)]
         spectra = torch.stack(found)
         largest = spectra[:, 0]
         return Null(
