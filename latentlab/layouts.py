@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from latentlab.errors import FileError, ShapeError, UsageError
+from latentlab.machine.parsing import WRONG_FACTS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -302,7 +303,7 @@ def layout_from(facts: Mapping[str, Any]) -> Layout:
         window = Window(**fields.pop("window"))
         channels, height, width = fields.pop("shape")
         return layout((channels, height, width), window, **fields)
-    except (KeyError, TypeError, ValueError) as error:
+    except WRONG_FACTS as error:
         raise FileError(
             f"a layout description that does not fit ({error!r})",
             f"one of {', '.join(LAYOUTS)} with shape and window",

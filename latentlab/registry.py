@@ -253,7 +253,7 @@ def _convert(option: str, value: Any, kind: type) -> Any:
         converted = kind(value)
         if kind is int and float(value) != converted:
             raise ValueError("a fraction")
-    except (TypeError, ValueError) as error:
+    except (ArithmeticError, TypeError, ValueError) as error:
         raise UsageError(
             f"{option}={value!r}", f"a value of type {kind.__name__}", f"correct {option}"
         ) from error

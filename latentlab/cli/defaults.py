@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from latentlab.errors import UsageError
+from latentlab.machine.parsing import parse_toml
 
 DEFAULT_MODEL = "mini"
 MODEL_VARIABLE = "LATENTLAB_MODEL"
@@ -79,7 +79,7 @@ def _user_file() -> Path:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(path.read_text(encoding="utf-8"))
     except OSError:
         return {}  # missing or unreadable
     except ValueError as error:

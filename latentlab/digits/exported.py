@@ -8,6 +8,7 @@ from typing import Any
 
 from latentlab.errors import FileError
 from latentlab.machine.files import sha256_of_file
+from latentlab.machine.parsing import WRONG_FACTS
 from latentlab.models.shipped import shipped_folder
 from latentlab.results.folders import read_json
 
@@ -50,7 +51,7 @@ def read_exported(folder: Path) -> dict[str, Any]:
             raise ValueError(f"format {facts['format']!r}")
         if sha256_of_file(folder / DECODER) != expected:
             raise ValueError(f"{DECODER} of another export")
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, *WRONG_FACTS) as error:
         raise FileError(
             f"{folder}, which cannot be used ({error})",
             "the files of one `latentlab digits export`",

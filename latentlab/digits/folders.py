@@ -20,6 +20,7 @@ from latentlab.digits.objective import active_latents
 from latentlab.errors import FileError, UsageError
 from latentlab.latents import Progress
 from latentlab.machine.files import check_folder, write_bytes
+from latentlab.machine.parsing import WRONG_FACTS, parse_json
 from latentlab.results.folders import read_json, write_json
 
 MODEL = "model.safetensors"
@@ -198,9 +199,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {}).get("facts", "{}"))
+            facts = parse_json((file.metadata() or {}).get("facts", "{}"))
             return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, *WRONG_FACTS) as error:
         raise _damaged(path, error) from error
 
 

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from latentlab.digits.checks import check_choice, check_range
 from latentlab.errors import FileError, UsageError
+from latentlab.machine.parsing import WRONG_FACTS
 
 MODELS = ("autoencoder", "vae", "cvae")
 NETWORKS = ("mlp", "conv")
@@ -101,7 +102,7 @@ def config_from(facts: Mapping[str, Any]) -> DigitsConfig:
     """
     try:
         return DigitsConfig(**{field.name: facts[field.name] for field in fields(DigitsConfig)})
-    except (KeyError, TypeError, ValueError, UsageError) as error:
+    except (UsageError, *WRONG_FACTS) as error:
         raise FileError(
             f"an invalid description of a model ({error})",
             "config.json as `latentlab digits train` writes it",

@@ -19,6 +19,7 @@ from latentlab.figures.canvas import new_figure, png_bytes
 from latentlab.images.reading import save_png
 from latentlab.latents import Progress
 from latentlab.machine.files import check_folder, write_bytes
+from latentlab.machine.parsing import WRONG_FACTS
 
 _SNAPSHOTS = 10
 
@@ -71,7 +72,7 @@ def resume_training(
             )
         trainer = Trainer(config, recipe, data, device=device)
         trainer.restore(tensors, facts)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (RuntimeError, *WRONG_FACTS) as error:
         raise FileError(
             f"{path}, which cannot be used ({error})",
             "the checkpoint of a training",

@@ -10,6 +10,7 @@ from latentlab.images.fit import AUTO, NATIVE
 from latentlab.images.image import Image
 from latentlab.images.reading import read_image
 from latentlab.latents import Latent
+from latentlab.machine.parsing import WRONG_FACTS
 
 _ADVICE = "pass the latent too, as latentlab.encode(vae, image) returns it"
 
@@ -26,7 +27,7 @@ def with_image(latent: Latent) -> Latent:
     facts = latent.record.get("input") or {}
     try:
         image = _read(str(facts["path"]), facts["fit"])
-    except (KeyError, TypeError, ValueError) as error:
+    except WRONG_FACTS as error:
         raise ImageError(
             f"the latent of {latent.name} without the file of its image",
             "an encoded image, which these samples change",

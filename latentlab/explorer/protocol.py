@@ -26,6 +26,7 @@ from latentlab.explorer.messages import (
     Show,
 )
 from latentlab.explorer.state import LARGEST_ALPHA, State, Stroke
+from latentlab.machine.parsing import parse_json
 
 LARGEST_TEXT = 2 * 1024 * 1024
 LARGEST_IMAGE = 32 * 1024 * 1024
@@ -109,8 +110,8 @@ def _finite(value: Any) -> Any:
 
 def _parse(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        found = parse_json(text, parse_constant=_refuse_constant)
+    except ValueError as error:
         raise _wrong("a message that is not JSON", "an object") from error
     if not isinstance(found, dict):
         raise _wrong("JSON that is no object", "an object")

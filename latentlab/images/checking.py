@@ -11,6 +11,7 @@ from latentlab.errors import ImageError
 from latentlab.images.formats import head_of_file, is_image, open_image
 from latentlab.images.pillow import check_pixels, decoding
 from latentlab.images.video import VIDEO_SUFFIXES, read_video
+from latentlab.machine.files import exists
 
 
 def check_readable(path: str | os.PathLike[str]) -> None:
@@ -35,13 +36,13 @@ def check_readable(path: str | os.PathLike[str]) -> None:
 
 def check_file(path: Path) -> None:
     """Raise ImageError for a folder, and for a file that is missing or empty."""
-    if path.is_dir():
+    if exists(path) and path.is_dir():
         raise ImageError(
             f"{path}, a folder",
             "one image file",
             "name an image inside it, or encode all of them with `latentlab encode`",
         )
-    if not path.exists():
+    if not exists(path):
         raise ImageError(f"{path}, which does not exist", "an image file", "check the path")
     if path.stat().st_size == 0:
         raise ImageError(f"{path} with 0 bytes", "an image file", "copy or download it again")

@@ -33,6 +33,9 @@ BESIDE = (
 )
 """Suffixes of files that usually lie beside images, and are not opened to see what they are."""
 
+_PROGRAMS = {"EPS": "PostScript"}
+"""Formats for which Pillow starts an interpreter, whatever the file's name."""
+
 _RAW = (
     *(".3fr", ".arw", ".cr2", ".cr3", ".dng", ".iiq", ".nef", ".nrw", ".orf", ".pef", ".raf"),
     *(".raw", ".rw2", ".srw"),
@@ -125,7 +128,7 @@ def open_image(source: Path | IO[bytes], name: Path | str) -> Image.Image:
     Raises
     ------
     MissingExtraError : a HEIC or JPEG XL image without its extra.
-    ImageError : a TIFF of numbers that Pillow does not read.
+    ImageError : a TIFF of numbers that Pillow does not read, or a program instead of pixels.
     UnidentifiedImageError, OSError : as ``PIL.Image.open``.
     """
     plain = open_plain(source) if has_text(source) else None
@@ -133,7 +136,6 @@ def open_image(source: Path | IO[bytes], name: Path | str) -> Image.Image:
         image = Image.open(source) if plain is None else plain
         if image.format == "PNG" and (coding := coding_of(source)) is not None:
             image.info["cicp"] = coding
-        return image
     except (UnidentifiedImageError, SyntaxError) as error:
         head = _head_of(source)
         kind = extra_format(head)
@@ -146,8 +148,16 @@ def open_image(source: Path | IO[bytes], name: Path | str) -> Image.Image:
                     "convert it to a 16-bit TIFF or PNG",
                 ) from error
             raise
-    _register(kind, name)
-    return Image.open(source)
+        _register(kind, name)
+        return Image.open(source)
+    if image.format in _PROGRAMS:
+        image.close()
+        raise ImageError(
+            f"{name}, a program of {_PROGRAMS[image.format]}, which would be run to draw it",
+            "an image of pixels",
+            "convert it to PNG",
+        )
+    return image
 
 
 def head_of_file(path: Path) -> bytes:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+import sys
 import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 from latentlab.errors import WeightsError
 from latentlab.loaders.hub_cache import find_flaw
 from latentlab.loaders.weights import damaged, read_metadata
+from latentlab.machine.parsing import parse_json
 
 _PAIR = ("latents_mean", "latents_std")
 _ADVICE = "correct config.json, or state the scale, as MODEL@none does"
@@ -22,7 +23,7 @@ def read_config(path: Path) -> dict[str, Any]:
     flaw = find_flaw(path)
     if flaw is not None:
         raise damaged(f"{path}, {flaw}", "a JSON object")
-    config: dict[str, Any] = json.loads(path.read_bytes())
+    config: dict[str, Any] = parse_json(path.read_bytes())
     return config
 
 
@@ -54,7 +55,7 @@ def _read_quietly(path: Path) -> dict[str, Any]:
 
 def _embedded(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(read_metadata(path).get("config", ""))
+        config = parse_json(read_metadata(path).get("config", ""))
     except ValueError:
         return {}
     inner = config.get("vae", config) if isinstance(config, dict) else {}
@@ -122,5 +123,7 @@ def _flat(option: str, values: Any, where: str) -> list[float]:
 
 
 def _is_number(value: object) -> bool:
-    plain = isinstance(value, int | float) and not isinstance(value, bool)
-    return plain and math.isfinite(value)  # type: ignore[arg-type]
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    # An integer of 400 digits is finite and no float.
+    return abs(value) <= sys.float_info.max

@@ -8,7 +8,6 @@ model_index.json, and the hub repository. Without any, the first is assumed with
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from latentlab.errors import UsageError
+from latentlab.machine.parsing import WRONG_FACTS, parse_json
 
 FORKS = {
     "AutoencoderKL": {"sdxl": "stablediffusionxl", "glm-image": "glmimage"},
@@ -97,7 +97,7 @@ def _find_way(
 def _read_pipeline(home: Path) -> str:
     """Return the class of the pipeline around a folder; empty if there is none."""
     try:
-        index = json.loads((home.parent / "model_index.json").read_bytes())
+        index = parse_json((home.parent / "model_index.json").read_bytes())
         return str(index["_class_name"])
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, *WRONG_FACTS):
         return ""

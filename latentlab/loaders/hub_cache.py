@@ -12,7 +12,6 @@ reads HF_HOME and HF_HUB_CACHE as the client does, and needs no network.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -21,6 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from latentlab.errors import DownloadError, FileError, WeightsError
 from latentlab.machine.files import replace_when_done
+from latentlab.machine.parsing import parse_json
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
 """Kinds of weights files, in order of preference."""
@@ -236,7 +236,7 @@ def _choose_weights(names: list[str], suffix: str) -> list[str]:
 
 def _json_flaw(text: bytes) -> str | None:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = parse_json(text)
+    except ValueError:
         return "a web page" if text.lstrip()[:1] == b"<" else "broken JSON"
     return None if isinstance(value, dict) else "JSON that is not an object"

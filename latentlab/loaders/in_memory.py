@@ -23,10 +23,12 @@ from latentlab.errors import UsageError
 from latentlab.loaders.configs import read_config
 from latentlab.loaders.configured import Given, read_configured
 from latentlab.loaders.families import Checkpoint
+from latentlab.loaders.naming import absolute_path
 from latentlab.loaders.pickles import named_tensors
 from latentlab.loaders.registered import FAMILIES
 from latentlab.loaders.single_files import read_set
 from latentlab.loaders.stated import STATED
+from latentlab.machine.files import exists
 
 _PARTS = ("vae", "first_stage_model", "autoencoder", "vqvae", "movq", "vqgan")
 _WRAPPERS = ("_orig_mod", "module")
@@ -133,9 +135,9 @@ def _read_options(config: Config | None) -> dict[str, Any]:
         return {}
     if isinstance(config, Mapping):
         return dict(config)
-    path = Path(config).expanduser()
+    path = absolute_path(config)
     for place in (path, path / "config.json"):
-        if place.is_file():
+        if exists(place) and place.is_file():
             return read_config(place)
     if str(config) in FAMILIES:
         return {"_class_name": str(config)}

@@ -33,6 +33,7 @@ from latentlab.loaders.naming import (
 from latentlab.loaders.normalization import Affine
 from latentlab.loaders.single_files import read_file
 from latentlab.loaders.tiles import tiled
+from latentlab.machine.files import exists
 from latentlab.models.shipped import shipped_folder
 
 Source = str | Path | tuple[str | Path, str | Path]
@@ -233,9 +234,9 @@ def _read_local(source: Source, variant: str | None, asked: Mapping[str, Any]) -
     if isinstance(source, tuple | list):
         return _read_halves(source)
     path = absolute_path(source)
-    if path.is_dir():
-        return read_folder(path, variant=variant, **asked)
-    if path.exists():
+    if exists(path):
+        if path.is_dir():
+            return read_folder(path, variant=variant, **asked)
         return read_file(path, **asked)
     if isinstance(source, Path):
         raise missing_path(source)
@@ -255,7 +256,7 @@ def _read_halves(parts: Sequence[str | Path]) -> Checkpoint:
         raise UsageError(f"{len(parts)} paths", "an encoder and a decoder", "pass two paths")
     first, second = (absolute_path(str(part).strip()) for part in parts)
     for path in (first, second):
-        if not path.is_file():
+        if not (exists(path) and path.is_file()):
             raise missing_path(path)
     return read_pair(first, second)
 

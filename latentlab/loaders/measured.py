@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from latentlab.errors import UsageError
 from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.normalization import Affine
+from latentlab.machine.parsing import WRONG_FACTS, parse_json
 
 SUFFIX = ".json"
 _ADVICE = "measure it with: latentlab models --measure MODEL --images FOLDER"
@@ -27,13 +27,13 @@ def read_measured(path: Path, sha256: Mapping[str, str]) -> tuple[Affine, str]:
     UsageError : there is no such file, it has no statistics, or they belong to other weights.
     """
     try:
-        facts = json.loads(path.read_bytes())
+        facts = parse_json(path.read_bytes())
         means, deviations = (
             tuple(float(value) for value in facts[f"latents_{part}"]) for part in ("mean", "std")
         )
         affine = Affine(means, tuple(1 / value for value in deviations))
         count, weights = int(facts["n_images"]), set(facts["sha256"].values())
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+    except (OSError, *WRONG_FACTS) as error:
         raise UsageError(
             f"normalization={path}, which cannot be read ({type(error).__name__})",
             "a file with latents_mean and latents_std above 0",

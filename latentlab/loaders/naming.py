@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from latentlab.loaders.forks import FORKS, NONE
 from latentlab.loaders.hub_cache import WEIGHT_SUFFIXES
 from latentlab.loaders.measured import SUFFIX
 from latentlab.loaders.normalization import NORMALIZATIONS
+from latentlab.machine.files import exists
 
 _KNOWN = {NONE, *NORMALIZATIONS, *(name for ways in FORKS.values() for name in ways)}
 
@@ -22,7 +24,7 @@ HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?::(?P<subfolder>[\w./-]+))?")
 
 def split_weights(source: Any, stated: str | None) -> tuple[Any, str | None]:
     """Return a source without ``#set``, and the set of weights that is stated, if any."""
-    if not isinstance(source, str) or absolute_path(source).exists():
+    if not isinstance(source, str) or exists(absolute_path(source)):
         return source, stated
     match = _SET.fullmatch(source)
     if match is None:
@@ -36,16 +38,21 @@ def split_weights(source: Any, stated: str | None) -> tuple[Any, str | None]:
 
 def split_normalization(source: Any, stated: str | None) -> tuple[Any, str | None]:
     """Return a source without ``@name``, and the normalization that is stated, if any."""
-    if not isinstance(source, str) or absolute_path(source).exists():
+    if not isinstance(source, str) or exists(absolute_path(source)):
         return source, stated
     plain, _, name = source.rpartition("@")
-    if not plain or not (name in _KNOWN or name.endswith(SUFFIX) or absolute_path(plain).is_file()):
+    if not plain or not (name in _KNOWN or name.endswith(SUFFIX) or _is_file(plain)):
         return source, stated
     if stated not in (None, name):
         raise UsageError(
             f"normalization={stated} for {source}", "one normalization", "leave out one of them"
         )
     return plain, name
+
+
+def _is_file(source: str) -> bool:
+    path = absolute_path(source)
+    return exists(path) and path.is_file()
 
 
 def looks_like_path(source: str) -> bool:
@@ -57,8 +64,11 @@ def looks_like_path(source: str) -> bool:
 
 def absolute_path(source: str | Path) -> Path:
     """Return a path without ``~``, ``..`` and its dependence on the current folder."""
+    path = Path(source)
+    with suppress(RuntimeError):  # ~name of a user who does not exist
+        path = path.expanduser()
     # Symbolic links are kept: the hub's cache links to files without telling names.
-    return Path(os.path.normpath(Path(source).expanduser().absolute()))
+    return Path(os.path.normpath(path.absolute()))
 
 
 def missing_path(source: str | Path) -> ModelNotFoundError:

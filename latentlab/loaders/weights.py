@@ -15,7 +15,7 @@ from torch import Tensor
 from latentlab.errors import WeightsError
 from latentlab.loaders.pickles import named_tensors, read_pickle
 from latentlab.loaders.stated import STATED
-from latentlab.machine.files import sha256_of_file
+from latentlab.machine.files import ARCHIVE_DAMAGE, sha256_of_file
 
 DAMAGE = (
     ArithmeticError,
@@ -145,11 +145,19 @@ def _times(name: str, weight: Tensor, scale: Tensor, path: Path) -> Tensor:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Return the metadata of a safetensors file; empty for other formats."""
+    """Return the metadata of a safetensors file; empty for other formats.
+
+    Raises
+    ------
+    WeightsError : the file cannot be read, or is damaged.
+    """
     if not _is_safetensors(path, _read_start(path)):
         return {}
-    with safe_open(path, framework="pt") as file:
-        return dict(file.metadata() or {})
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, ValueError) as error:
+        raise _broken(path, str(error)) from error
 
 
 def check_finite(tensors: Mapping[str, Tensor], where: str) -> None:
@@ -204,7 +212,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
         return named_tensors(read_pickle(path), keep=STATED)
-    except (pickle.UnpicklingError, RuntimeError, *DAMAGE) as error:
+    except (pickle.UnpicklingError, *ARCHIVE_DAMAGE, *DAMAGE) as error:
         raise _broken(path, type(error).__name__) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import struct
@@ -50,6 +51,22 @@ def state_of(path: Path) -> FileState:
     except OSError:
         return 0, 0, 0
     return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def exists(path: Path) -> bool:
+    """Return whether a path exists; one that is too long for any file does not.
+
+    Examples
+    --------
+    >>> exists(Path("/")), exists(Path("a" * 10_000))
+    (True, False)
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
 
 
 @contextmanager

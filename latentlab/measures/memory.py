@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from latentlab.machine.files import write_bytes
+from latentlab.machine.parsing import WRONG_FACTS, parse_json
 
 Rows = Mapping[str, Tensor]
 
@@ -40,10 +41,10 @@ class ImageMemory:
     def _read(self, head: str) -> list[str]:
         """Return the complete lines of a file about the same, and learn what they say."""
         lines: list[str] = []
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        with suppress(OSError, *WRONG_FACTS):
             first, *rest = self.path.read_text(encoding="utf-8").splitlines()
             for line in rest if first == head else ():
-                one = json.loads(line)
+                one = parse_json(line)
                 self._known[one["metric"], *one["paths"]] = one["columns"]
                 lines.append(line)
         return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import tomllib
+import sys
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,12 @@ from latentlab.arguments import unknown_argument
 from latentlab.errors import FileError, UsageError
 from latentlab.images.colors import to_yiq
 from latentlab.images.framing import CROPS, FILTERS, Framing
+from latentlab.machine.parsing import parse_toml
 
 _NARROWEST = 0.1
 """Standard deviation of a Gaussian window, in pixels, that still has weights."""
+_LARGEST = 2**31 - 1
+"""Largest size, window and seed."""
 DEFAULT_PROTOCOL = "latentlab-256"
 _CHOICES = {
     "crop": tuple(CROPS),
@@ -96,6 +99,12 @@ gaussian 11 (σ 1.5)'
                 f"data_range = {self.data_range:g} and ssim_sigma = {self.ssim_sigma:g} in the "
                 f"protocol {self.name}",
                 f"a positive range and a window's deviation of at least {_NARROWEST:g} pixels",
+                "correct the protocol",
+            )
+        if max(self.size, self.seed, self.ssim_side) > _LARGEST:
+            raise UsageError(
+                f"a number above {_LARGEST:,} in the protocol {self.name}",
+                "sizes in pixels and a seed",
                 "correct the protocol",
             )
         self.framing(1)
@@ -214,7 +223,7 @@ def find_protocol(name: str | Protocol) -> Protocol:
 
 def _read_protocol(path: Path) -> Protocol:
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
+        given = parse_toml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         advice = "check the path and its syntax"
         raise FileError(f"{path} ({error})", "a TOML file with a protocol", advice) from error
@@ -224,16 +233,20 @@ def _read_protocol(path: Path) -> Protocol:
             f"base = {base!r} in {path}", f"one of {', '.join(PROTOCOLS)}", "name one of them"
         )
     known = {field.name: field.type for field in fields(Protocol)}
-    for field, value in given.items():
+    for field, value in [*given.items()]:
         if field not in known:
             raise unknown_argument(field, known, f"{field!r} in {path}")
-        kinds = (
-            (int, float)
-            if known[field] == "float"
-            else {"int": int, "bool": bool}.get(str(known[field]), str)
-        )
-        if not isinstance(value, kinds) or (isinstance(value, bool) and known[field] != "bool"):
-            raise UsageError(
-                f"{field} = {value!r} in {path}", f"a value of type {known[field]}", "correct it"
-            )
+        given[field] = _checked(value, str(known[field]), field, path)
     return replace(PROTOCOLS[base], **{"name": path.stem, "note": "", **given})
+
+
+def _checked(value: Any, kind: str, field: str, path: Path) -> Any:
+    """Return a value of a file; raise UsageError if it is not of its field's type."""
+    kinds = {"int": int, "bool": bool, "float": int | float}.get(kind, str)
+    is_right = isinstance(value, kinds) and isinstance(value, bool) == (kind == "bool")
+    # TOML has integers that are no floats.
+    is_huge = kind == "float" and isinstance(value, int) and abs(value) > sys.float_info.max
+    if is_right and not is_huge:
+        return value
+    got = f"{field} = {value!r} in {path}"
+    raise UsageError(got, f"a value of type {kind}", "correct it")

@@ -11,6 +11,7 @@ from latentlab.errors import FileError, ShapeError
 from latentlab.latents import Latent, LatentSpec, Sampling
 from latentlab.layouts import layout_from
 from latentlab.machine.files import write_bytes
+from latentlab.machine.parsing import WRONG_FACTS
 from latentlab.results.folders import Saved, finite, listed_files, read_json, write_json
 from latentlab.results.provenance import record_of_folder, write_record
 
@@ -93,7 +94,7 @@ def open_result(
     Raises
     ------
     FileError : a file is missing, damaged or written by a newer latentlab, or the block raised
-        KeyError, TypeError, ValueError or ShapeError because the contents do not fit together.
+        ShapeError or one of WRONG_FACTS because the contents do not fit together.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -104,7 +105,7 @@ def open_result(
     _check_version(facts, path, command)
     try:
         yield facts, load_file(path), record_of_folder(folder, command)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, ShapeError) as error:
+    except (OSError, SafetensorError, ShapeError, *WRONG_FACTS) as error:
         raise FileError(
             f"damaged or incomplete files in {folder} ({error})",
             f"{stem}.json and {stem}.safetensors of one `latentlab {command}` run",

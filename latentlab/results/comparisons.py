@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from latentlab.machine.files import write_bytes
+from latentlab.machine.parsing import WRONG_FACTS, parse_json
 from latentlab.measures import MEASURES
 from latentlab.measures.base import Columns, PerImage, Value
 from latentlab.measures.comparison import Comparison
@@ -77,8 +78,8 @@ def keep_measured(found: Measured, path: Path, asked: Mapping[str, Any]) -> None
 
 def recall_measured(path: Path, asked: Mapping[str, Any], protocol: Protocol) -> Measured | None:
     """Return what was measured of one model earlier; None if anything else was asked."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        kept = json.loads(path.read_text(encoding="utf-8"))
+    with suppress(OSError, *WRONG_FACTS):
+        kept = parse_json(path.read_text(encoding="utf-8"))
         if kept["asked"] == json.loads(json.dumps(asked)):
             return _recalled(kept, protocol)
     return None

@@ -17,6 +17,7 @@ from typing import Any
 
 from latentlab.errors import FileError
 from latentlab.machine.files import check_folder, replace_when_done
+from latentlab.machine.parsing import WRONG_FACTS, parse_json
 
 RUNS_FOLDER = Path("latentlab-runs")
 _ELSEWHERE = ".latest"
@@ -99,8 +100,8 @@ def read_json(path: Path, command: str = "pca") -> dict[str, Any]:
     FileError : the file is missing or is not a JSON object.
     """
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")).items())
-    except (OSError, ValueError, AttributeError) as error:
+        return dict(parse_json(path.read_text(encoding="utf-8")).items())
+    except (OSError, *WRONG_FACTS) as error:
         raise FileError(
             f"{path} ({error})",
             f"a JSON object written by `latentlab {command}`",

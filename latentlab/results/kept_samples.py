@@ -17,6 +17,7 @@ from latentlab.errors import FileError, ShapeError
 from latentlab.latents import Latent, Neighborhood
 from latentlab.loaders import FAMILIES
 from latentlab.machine.files import replace_when_done
+from latentlab.machine.parsing import WRONG_FACTS, parse_json
 from latentlab.machine.versions import library_versions
 from latentlab.neighborhoods import SAMPLERS
 from latentlab.results.arrays import (
@@ -112,7 +113,7 @@ def find_kept(
     path = _path(root, key)
     try:
         with safe_open(path, "pt") as file:
-            described = json.loads(file.metadata()[_DESCRIPTION])
+            described = parse_json(file.metadata()[_DESCRIPTION])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         sampling = load_sampling(described, arrays, described["name"], latent.record)
         hood = Neighborhood(arrays["samples"], replace(sampling, origin=latent))
@@ -120,7 +121,7 @@ def find_kept(
             raise ValueError("samples of another latent")
         check_shapes(arrays, {"samples": (len(hood.samples), hood.layout.n_features)})
         precision = dict(described["precision"])
-    except (OSError, SafetensorError, FileError, ShapeError, KeyError, TypeError, ValueError):
+    except (OSError, SafetensorError, FileError, ShapeError, *WRONG_FACTS):
         return None
     with suppress(OSError):
         path.touch()

@@ -11,6 +11,7 @@ from latentlab.encoding.encoder import describe_latent, describe_model
 from latentlab.errors import FileError
 from latentlab.loaders.tiles import describe_tiles
 from latentlab.machine.cores import describe_threads
+from latentlab.machine.parsing import WRONG_FACTS
 from latentlab.machine.versions import library_versions
 from latentlab.plugins import used_plugins
 from latentlab.results.folders import read_json, write_json
@@ -84,7 +85,7 @@ def recorded_model(folder: Path, command: str = "pca") -> dict[str, Any]:
         tile = int(tiles["tile"]) if tiles else None
         names = ("source", "revision", "sha256", "dtype")
         return {**{name: model[name] for name in names}, "tile": tile}
-    except (KeyError, TypeError, ValueError) as error:
+    except WRONG_FACTS as error:
         raise FileError(
             f"{folder / 'run.json'} without a model",
             f"the record of a `latentlab {command}` run",
@@ -94,5 +95,7 @@ def recorded_model(folder: Path, command: str = "pca") -> dict[str, Any]:
 
 def asked_dtype(folder: Path) -> str:
     """Return the ``--dtype`` of the pca run in a folder."""
-    precision = read_json(folder / "run.json").get("pca", {}).get("precision", {})
-    return str(precision.get("asked", "auto"))
+    try:
+        return str(read_json(folder / "run.json")["pca"]["precision"]["asked"])
+    except WRONG_FACTS:
+        return "auto"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from latentlab.errors import FileError
+from latentlab.machine.parsing import parse_json
 
 
 def line_of(facts: Mapping[str, Any]) -> bytes:
@@ -41,7 +42,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
-        facts = json.loads(line) if line.endswith(b"\n") else None
+        facts = parse_json(line) if line.endswith(b"\n") else None
     except ValueError:
         facts = None
     if not isinstance(facts, dict):

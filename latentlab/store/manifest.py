@@ -18,6 +18,7 @@ from latentlab.images.fit import AUTO, NATIVE, Fit, fit_of
 from latentlab.latents import LatentSpec
 from latentlab.loaders.base import LatentVAE
 from latentlab.machine.files import open_durably
+from latentlab.machine.parsing import WRONG_FACTS, parse_json
 from latentlab.machine.versions import library_versions
 from latentlab.store.opening import MANIFEST
 from latentlab.store.preparing import describe_preparing
@@ -174,14 +175,14 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        facts = json.loads(path.read_text(encoding="ascii"))
+        facts = parse_json(path.read_text(encoding="ascii"))
         if facts.pop("format") != FORMAT:
             raise ValueError("another format")
         layouts = tuple(map(str, facts.get("layouts", ())))
         spec = LatentSpec(**facts["spec"])
         manifest = Manifest(**{**facts, "spec": spec, "layouts": layouts})
         _check(manifest)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, LatentlabError) as error:
+    except (OSError, LatentlabError, *WRONG_FACTS) as error:
         got = f"{path}, which cannot be used ({error})"
         if isinstance(error, FileNotFoundError):
             got = f"no {path}" if folder.exists() else f"{folder}, which does not exist"

@@ -6,6 +6,7 @@ import io
 import math
 import zipfile
 from collections.abc import Callable, Iterator
+from tokenize import TokenError
 from typing import IO, Any, cast
 
 import numpy as np
@@ -80,7 +81,10 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     length = int.from_bytes(cast(io.BufferedReader, file).peek(4)[: 2 * version[0]], "little")
     if length > _HEADER_BYTES:
         raise ValueError(f"a header of {length:,} bytes")
-    return readers[version](file)
+    try:
+        return readers[version](file)
+    except TokenError as error:
+        raise ValueError(f"a damaged header ({error.args[0]})") from error
 
 
 def _tensor(values: Any) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from latentlab.errors import FileError
 from latentlab.machine.files import open_durably, sha256_of_file
+from latentlab.machine.parsing import WRONG_FACTS
 from latentlab.store.lines import damaged, line_of, read_lines
 
 Shape = tuple[int, int, int]
@@ -121,7 +122,7 @@ def read_head(folder: Path, shard: int) -> Head:
         counts = [(head.shard, head.bytes, head.pictures, head.skipped), *facts["shapes"]]
         if not all(map(_are_counts, counts)):
             raise ValueError("no counts")
-    except (StopIteration, KeyError, TypeError, ValueError) as error:
+    except (StopIteration, *WRONG_FACTS) as error:
         raise damaged(f"{path} without its first line", "an index") from error
     return head
 

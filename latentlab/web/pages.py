@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 from latentlab.errors import FileError, MissingExtraError
 from latentlab.machine.files import check_folder, sha256_of_file
+from latentlab.machine.parsing import WRONG_FACTS, parse_json
 
 Page = Mapping[str, Path]
 
@@ -143,9 +144,9 @@ def _refuse_foreign_files(target: Path, shown: Path) -> None:
 def _recorded(target: Path) -> dict[str, str]:
     """Return name → SHA-256 of what an earlier export wrote; empty without one."""
     try:
-        files = json.loads((target / _RECORD).read_text(encoding="utf-8"))["files"]
+        files = parse_json((target / _RECORD).read_text(encoding="utf-8"))["files"]
         return {str(name): str(digest) for name, digest in files.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, *WRONG_FACTS):
         return {}
 
 
