@@ -1,0 +1,78 @@
+"""``python scripts/hardening``: files, messages, commands and kills that latentlab must survive.
+
+Results are kept in one file a campaign and added to: interrupt it at any time. The full form over
+parsers is guided by coverage, for which atheris is needed: ``pip install atheris`` into an
+environment with latentlab. ``--quick`` does without. A new campaign is a file: see
+``campaigns.py``. The page is ``docs/hardening.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+from campaigns import Drawn, all_campaigns
+from page import to_markdown
+from running import QUICK, Effort, measure, read
+
+from latentlab.machine.files import write_bytes
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is chosen and write the page."""
+    campaigns = all_campaigns()
+    options = _parse(arguments, list(campaigns))
+    torch.set_num_threads(1)
+    found = {}
+    for name, campaign in campaigns.items():
+        if name not in options.only:
+            found[name] = read(name, options.results)
+            continue
+        if options.again and options.results:
+            (options.results / f"{name}.json").unlink(missing_ok=True)
+        quick = campaign.quick if isinstance(campaign, Drawn) else QUICK
+        cases = options.executions or (quick if options.quick else campaign.wanted)
+        effort = Effort(cases, 60 * options.minutes, options.seed, not options.quick)
+        found[name] = measure(campaign, options.results, effort, options.kept)
+    text = to_markdown(campaigns, found)
+    if options.page:
+        write_bytes(options.page, text.encode())
+        print(f"page in {options.page}")
+    else:
+        print(text)
+
+
+def _parse(arguments: Sequence[str] | None, names: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python scripts/hardening", description=__doc__)
+    add = parser.add_argument
+    add("--quick", action="store_true", help="a few hundred mutations each; writes nothing")
+    add("--only", help=f"some of {','.join(names)}, or none to write the page only")
+    add("--minutes", type=float, default=60.0, help="of each campaign (default 60)")
+    add("--executions", type=int, help="in all, earlier runs included (default: as in the page)")
+    add("--seed", type=int, default=0, help="(default 0)")
+    add("--again", action="store_true", help="forget what was measured of those in --only")
+    add("--results", type=Path, help="folder of results (default docs/hardening)")
+    add("--page", type=Path, help="where to write the page (default docs/hardening.md)")
+    add("--kept", type=Path, help="where inputs that show a fault are put")
+    options = parser.parse_args(arguments)
+    chosen = names if options.only is None else options.only.split(",")
+    options.only = [] if chosen == ["none"] else chosen
+    if unknown := set(options.only) - set(names):
+        parser.error(f"{', '.join(sorted(unknown))}: expected some of {', '.join(names)}, or none")
+    options.kept = options.kept or Path(tempfile.gettempdir()) / "latentlab-hardening" / "faults"
+    if not options.quick:
+        options.results = options.results or DOCS / "hardening"
+        options.page = options.page or DOCS / "hardening.md"
+    return options
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""``python scripts/hardening/guided.py NAME …``: one parser under atheris, in a process of its own.
+
+Faults do not end it: each is counted by its signature, the first input of each is kept, and the
+count of executions is written every second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import atheris
+
+# Coverage is that of Python code; C code such as Pillow's decoders is not seen. atheris takes whole
+# packages, and torch and NumPy as a whole would take minutes.
+with atheris.instrument_imports(include=["pickle", "tarfile", "tomllib", "zipfile"]):
+    import pickle  # noqa: F401
+    import tarfile  # noqa: F401
+    import tomllib  # noqa: F401
+    import zipfile  # noqa: F401
+
+import numpy as np
+import torch
+from torch import _weights_only_unpickler
+
+FOLLOWED = ["PIL", "latentlab"]
+with atheris.instrument_imports(include=FOLLOWED):
+    from campaigns import Parser, all_campaigns
+    from probing import FaultError, limit_memory, probe
+
+for function in (np.lib.format.read_magic, np.lib.format.read_array_header_1_0):
+    setattr(np.lib.format, function.__name__, atheris.instrument_func(function))
+_Unpickler = _weights_only_unpickler.Unpickler
+_Unpickler.load = atheris.instrument_func(_Unpickler.load)
+
+
+class Tally:
+    """What happened so far, and when to stop."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.executions = 0
+        self.ends: Counter[str] = Counter()
+        self.faults: dict[str, str] = {}
+        self.started = self.written = time.monotonic()
+
+    def add(self, word: str) -> None:
+        """Count an execution that ended in this word; end the process when it was the last."""
+        self.executions += 1
+        self.ends[word] += 1
+        now = time.monotonic()
+        enough = self.executions >= self.options.executions
+        late = now - self.started >= self.options.seconds
+        if enough or late or now - self.written > 1:
+            self.write(now - self.started)
+            self.written = now
+        if enough or late:
+            sys.stdout.flush()
+            os._exit(0)
+
+    def fault(self, fault: FaultError, content: bytes) -> None:
+        """Keep the first input of a fault."""
+        if fault.signature not in self.faults:
+            self.faults[fault.signature] = fault.what
+            kept = self.options.kept / f"{self.options.name}-{len(self.faults)}"
+            kept.write_bytes(content)
+            print(f"{fault.signature}: {fault.what} ({kept})", flush=True)
+        self.add("fault")
+
+    def write(self, seconds: float) -> None:
+        """Write the report."""
+        facts = {"executions": self.executions, "seconds": seconds}
+        text = json.dumps({**facts, "ends": self.ends, "faults": self.faults})
+        unfinished = self.options.report.with_suffix(".part")
+        unfinished.write_text(text)
+        unfinished.replace(self.options.report)
+
+
+def main() -> None:
+    """Fuzz until the time or the executions are used up."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name")
+    for name in ("corpus", "place", "report", "kept"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    for name in ("executions", "seconds", "seed"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    inside = options.place / "inputs"
+    for folder in (options.corpus, options.place, options.kept, inside):
+        folder.mkdir(parents=True, exist_ok=True)
+    # Most modules are imported where they are used: by the first inputs.
+    with atheris.instrument_imports(include=FOLLOWED):
+        campaign = all_campaigns()[options.name]
+        assert isinstance(campaign, Parser)
+        for number, content in enumerate(campaign.seeds(options.place / "seeds")):
+            (options.corpus / f"seed-{number:03d}").write_bytes(content)
+            with suppress(Exception):
+                campaign.read(content, inside)
+    words = options.place / "words"
+    words.write_text("".join(f'"{_escaped(word)}"\n' for word in campaign.words))
+    tally = Tally(options)
+
+    def execute(content: bytes) -> None:
+        try:
+            word = probe(lambda: campaign.read(content, inside), inside)
+        except FaultError as fault:
+            tally.fault(fault, content)
+        else:
+            tally.add(word)
+
+    limit_memory()
+    # An alarm of libFuzzer's would replace the one of each input.
+    settings = ["-timeout=0", f"-seed={options.seed}", f"-max_len={campaign.longest}"]
+    settings += ["-rss_limit_mb=0", "-print_final_stats=0", "-verbosity=0", f"-dict={words}"]
+    atheris.Setup([sys.argv[0], *settings, str(options.corpus)], execute)
+    atheris.Fuzz()
+
+
+def _escaped(word: bytes) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in word)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""``scripts/hardening``: the watch sees what it should, and a quick form of every campaign."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from latentlab.errors import UsageError
+
+FOLDER = Path(__file__).resolve().parents[1] / "scripts" / "hardening"
+OURS = {path.stem for path in FOLDER.glob("*.py")} - {"__main__"}
+NAMES = sorted(path.stem.removesuffix("_campaign") for path in FOLDER.glob("*_campaign.py"))
+EXECUTIONS = 120
+"""Of each parser."""
+
+
+@pytest.fixture(scope="module")
+def hardening() -> Iterator[SimpleNamespace]:
+    """Yield the modules of the campaigns, which find each other as when their folder is run."""
+    import tempfile
+
+    before, place = set(OURS) & sys.modules.keys(), tempfile.tempdir
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FOLDER)
+        import campaigns
+        import mutating
+        import page
+        import probing
+        import running
+
+        found = {"campaigns": campaigns, "mutating": mutating, "page": page}
+        yield SimpleNamespace(probing=probing, running=running, **found)
+    tempfile.tempdir = place
+    for name in OURS - before:
+        sys.modules.pop(name, None)
+
+
+def refuse() -> None:
+    raise UsageError("a", "b", "c")
+
+
+def fail() -> None:
+    raise KeyError("x")
+
+
+def write_elsewhere() -> None:
+    (Path.home() / ".latentlab-hardening-test").write_text("x")
+    (Path.home() / ".latentlab-hardening-test").unlink()
+
+
+FAULTS: dict[str, Callable[[], Any]] = {
+    "traceback": fail,
+    "hang": lambda: time.sleep(5),
+    "elsewhere in open": write_elsewhere,
+    "elsewhere in subprocess.Popen": lambda: subprocess.run(["true"], check=True),
+    "elsewhere in os.mkdir": lambda: os.rmdir(os.mkdir("/tmp/lh-test") or "/tmp/lh-test"),  # noqa: PTH102, PTH106
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_the_watch_sees_every_kind_of_fault(
+    hardening: SimpleNamespace, tmp_path: Path, kind: str
+) -> None:
+    with pytest.raises(hardening.probing.FaultError) as found:
+        hardening.probing.probe(FAULTS[kind], tmp_path, seconds=0.3)
+    assert found.value.signature.startswith(kind)
+
+
+def test_the_watch_lets_results_refusals_and_own_files_pass(
+    hardening: SimpleNamespace, tmp_path: Path
+) -> None:
+    probe = hardening.probing.probe
+
+    def write() -> str:
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "b").write_text("x")
+        (tmp_path / "a" / "b").rename(tmp_path / "c")
+        return "written"
+
+    assert probe(write, tmp_path) == "written"
+    assert probe(lambda: None, tmp_path) == "accepted"
+    assert probe(refuse, tmp_path) == "refused"
+
+
+def test_what_was_found_is_added_to_and_stands_in_the_page(
+    hardening: SimpleNamespace, tmp_path: Path
+) -> None:
+    def read(content: bytes, _: Path) -> None:
+        if b"\xff" in content:
+            raise IndexError(content[0])
+
+    seeds = [b"\xff abc", b"abcd"]
+    parser = hardening.campaigns.Parser("toy", "toys", lambda _: seeds, read)
+    measure, effort = hardening.running.measure, hardening.running.Effort
+    said: list[str] = []
+    for cases in (30, 50):
+        found = measure(
+            parser, tmp_path, effort(cases, 60, 0, False), tmp_path / "kept", say=said.append
+        )
+        assert found.executions == sum(found.ends.values()) == cases
+    (signature,) = found.faults
+    assert signature.startswith("traceback in IndexError")
+    assert b"\xff" in (tmp_path / "kept" / "toy-1").read_bytes()
+    text = hardening.page.to_markdown({"toy": parser}, {"toy": found})
+    assert f"| 50 | 1,000,000 | {found.ends['accepted']} accepted, " in text
+    assert f"- toy: {signature}" in text
+
+
+def test_a_missing_atheris_is_said_with_the_way_to_get_it(
+    hardening: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    parser = hardening.campaigns.Parser("toy", "toys", lambda _: [b""], lambda *_: None)
+    monkeypatch.setattr(hardening.running, "find_spec", lambda _: None)
+    with pytest.raises(SystemExit, match="pip install atheris"):
+        hardening.running.measure(
+            parser, None, hardening.running.Effort(9, 9, 0, True), tmp_path, say=lambda _: None
+        )
+
+
+def test_mutations_depend_on_their_number_alone(hardening: SimpleNamespace) -> None:
+    mutated = hardening.mutating.mutated
+    seeds = [b"abc" * 9, b"xyz"]
+    first = [mutated(seeds, number, [b"word"], 64) for number in range(200)]
+    assert first == [mutated(seeds, number, [b"word"], 64) for number in range(200)]
+    assert first[:2] == seeds
+    assert len(set(first)) > 150
+    assert max(map(len, first)) <= 64
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_the_quick_form_of_a_campaign_finds_no_fault(
+    hardening: SimpleNamespace, tmp_path: Path, name: str
+) -> None:
+    campaign = hardening.campaigns.all_campaigns()[name]
+    is_parser = isinstance(campaign, hardening.campaigns.Parser)
+    cases = EXECUTIONS if is_parser else campaign.quick
+    effort = hardening.running.Effort(cases, 60, 0, False)
+    found = hardening.running.measure(campaign, None, effort, tmp_path, say=lambda _: None)
+    assert found.faults == {}
+    assert found.executions == cases
+    assert len(found.ends) > 1 or not is_parser
