@@ -6,7 +6,7 @@ RUNTIME := latentlab/web/vendor/ort-wasm-simd-threaded.wasm
 
 DEMO_IMAGE ?= sample:flower
 
-.PHONY: setup demo test test-all lint docs bench calibration clean
+.PHONY: setup demo test test-all lint docs bench calibration hardening clean
 
 setup: $(READY) $(RUNTIME)
 
@@ -53,6 +53,11 @@ bench: setup
 # How often claims and intervals are wrong where the truth is known: hours, resumed where it stopped.
 calibration: setup
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/calibration $(if $(QUICK),--quick)
+
+# Parsers under a fuzzer, contradictions, command lines and kills: an hour each, resumed. The full
+# form needs atheris in the environment, which is no dependency.
+hardening: setup
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/hardening $(if $(QUICK),--quick)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
