@@ -597,7 +597,7 @@ def test_a_map_is_colored_by_what_is_chosen(browser: Browser, mapped: Explorer) 
     groups = "return [...document.querySelectorAll('#map-color optgroup')].map((one) => one.label)"
     assert browser.run(groups) == ["Latent", "latentlab doctor", "Channels"]
     about, low, high = browser.run(choose, "std")
-    assert about.startswith("That of all values")
+    assert about.startswith("The standard deviation")
     assert float(low) < float(high)
     colored = browser.canvas("#map-canvas")
     assert (colored != before).any(2).sum() > 200

@@ -98,9 +98,9 @@ def _channel(latent: Tensor, _: int, *, channel: int, spread: bool) -> float:
 
 
 _STATISTICS = (
-    Coloring("mean", "mean", "Latent", "The mean of all values.", _mean),
-    Coloring("std", "standard deviation", "Latent", "That of all values.", _deviation),
-    Coloring("largest", "largest value", "Latent", "The largest |value|.", _largest),
+    Coloring("mean", "mean", "Latent", "The mean of all values of the latent.", _mean),
+    Coloring("std", "standard deviation", "Latent", "The standard deviation of all values of the latent.", _deviation),
+    Coloring("largest", "largest value", "Latent", "The largest |value| of the latent.", _largest),
     Coloring(
         "kurtosis",
         "excess kurtosis",
@@ -152,7 +152,7 @@ def _by_channel(channels: int) -> tuple[Coloring, ...]:
             f"{kind}-{channel}",
             f"channel {channel}: {'standard deviation' if spread else kind}",
             "Channels",
-            "Of the values of one channel.",
+            f"Of the values of channel {channel}.",
             partial(_channel, channel=channel, spread=spread),
         )
         for channel in range(channels)

@@ -62,6 +62,7 @@ class StoreMap {
 
   take(map) {
     this.#map = map;
+    this.#view.fit(map.places);
     this.#drawing.take(map);
     this.#colors.offer(map.colorings);
     const out = map.left_out + map.other_shapes;

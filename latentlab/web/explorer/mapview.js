@@ -2,12 +2,15 @@
 
 const FIT = 0.92; // of the canvas, at first
 const FARTHEST = 400; // times closer than at first
+const NEARLY_ALL = 0.995; // of the places are in sight at first
+const SMALLEST = 0.05; // extent that is enlarged to the canvas
 const MARGIN = 30; // pixels from the edge within which a place counts as out of sight
 
 export class MapView {
   center = [0, 0];
   zoom = 1;
   #canvas;
+  #extent = [1, 1]; // how far places lie from the middle, across and up
 
   constructor(canvas) {
     this.#canvas = canvas;
@@ -16,7 +19,16 @@ export class MapView {
   /** Pixels for one unit of the map. */
   get scale() {
     const { clientWidth, clientHeight } = this.#canvas;
-    return (FIT * this.zoom * Math.min(clientWidth, clientHeight)) / 2;
+    const [across, up] = this.#extent;
+    return (FIT * this.zoom * Math.min(clientWidth / across, clientHeight / up)) / 2;
+  }
+
+  /** Fit places (x, y, …) into the canvas; a few far ones may lie outside. */
+  fit(places) {
+    this.#extent = [0, 1].map((axis) => {
+      const sizes = places.filter((_, place) => place % 2 === axis).map(Math.abs).sort();
+      return Math.max(sizes[Math.floor(NEARLY_ALL * (sizes.length - 1))] ?? 1, SMALLEST);
+    });
   }
 
   /** Show all of it. */
