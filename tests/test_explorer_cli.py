@@ -92,7 +92,11 @@ def test_a_store_brings_its_model(
         (("--finder", "nonsense"), "nonsense"),
         (("-k", "nonsense"), "nonsense"),
         (("--images", "."), "a store"),
-        (("--set", "rotation=5"), "settings"),
+        (("--set", "turn=5"), "turn"),
+        (("--set", "rotation=much"), "a number"),
+        (("--map", "tsne"), "a store"),
+        (("-k", "frames"), "video"),
+        (("--finder", "difference"), "second image"),
         (("-m", "linear", "--port", "99999"), "0 to 65535"),
     ],
 )

@@ -173,7 +173,7 @@ def test_a_link_restores_the_state(browser: Browser, explorer: Explorer) -> None
 def test_a_link_searches_again_where_it_has_another_plan(
     browser: Browser, explorer: Explorer
 ) -> None:
-    open_page(browser, explorer.address, "#a=2&k=gaussian&f=random&n=12&s=5")
+    open_page(browser, explorer.address, "#a=2&k=gaussian&f=random&n=12&s=5&o=radius:0.3")
     fit = browser.run(FITTED_AS, "gaussian")
     assert fit["plan"] == {
         "neighborhood": "gaussian",
@@ -181,6 +181,7 @@ def test_a_link_searches_again_where_it_has_another_plan(
         "n_samples": 12,
         "seed": 5,
         "region": None,
+        "settings": {"radius": 0.3},
     }
     browser.run(SETTLE)
     assert browser.run("return latentlab.state.alphas") == [2]
@@ -294,6 +295,34 @@ def test_another_search_shows_its_progress_and_can_be_canceled(opened: Browser) 
     assert opened.run(TEXT, "status") == "Canceled"
     assert opened.run("return latentlab.scene().fits[0].plan") == before
     opened.run(MOVE, {"alphas": [1]})
+
+
+def test_settings_are_numbers_on_the_page_and_what_is_missing_says_why(opened: Browser) -> None:
+    disabled = "return [...document.querySelectorAll('#setup option:disabled')].map((o) => o.value)"
+    assert opened.run(disabled) == ["frames", "knn", "difference"]
+    assert "knn needs a folder of images" in opened.run(TEXT, "neighborhood-missing")
+    assert "second image" in opened.run(TEXT, "finder-missing")
+    opened.run("await latentlab.engine.image(new File([new Uint8Array(arguments[0])], 'gray.png',"
+               "{type: 'image/png'}), 'other');"
+               "while (!latentlab.scene().other) await new Promise((go) => setTimeout(go, 20));",
+               list(png_of(np.full((64, 64, 3), 90))))  # fmt: skip
+    assert opened.run(disabled) == ["frames", "knn"]
+    fit = opened.run(
+        "const select = document.getElementById('neighborhood');"
+        "select.value = 'gaussian'; select.dispatchEvent(new Event('change'));"
+        "document.querySelector('.settings').open = true;"
+        "document.getElementById('setting-radius').value = '0.5';"
+        "document.getElementById('finder').value = 'difference';"
+        "document.getElementById('samples').value = 12;"
+        "document.querySelector('#setup button').click();" + FITTED_AS,
+        "gaussian",
+    )
+    assert fit["plan"]["settings"] == {"radius": 0.5}
+    assert [one["label"] for one in fit["directions"]] == ["flower → gray"]
+    opened.click("#link")
+    assert "o=radius:0.5" in opened.run("return location.hash")
+    assert opened.run("return document.getElementById('setting-radius').value") == "0.5"
+    assert opened.logs("browser") == []
 
 
 def drag(browser: Browser, selector: str, *places: tuple[float, float]) -> None:

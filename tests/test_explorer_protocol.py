@@ -13,6 +13,7 @@ from explorer_client import unpack
 from latentlab.explorer.messages import (
     Cancel,
     Code,
+    Color,
     Fit,
     Pick,
     Picture,
@@ -37,6 +38,8 @@ WALK = {"direction": 0, "span": 3, "steps": 9, "format": "gif", "state": {}}
 GOOD: list[dict[str, Any]] = [
     {"type": "show", "id": 7, "state": STATE},
     {"type": "fit", **PLAN, "seed": 3},
+    {"type": "fit", **PLAN, "settings": {"rotation": 5}},
+    {"type": "color", "name": "std"},
     {"type": "record", **WALK},
     {"type": "code", "state": STATE},
     {"type": "cancel"},
@@ -54,6 +57,8 @@ def test_every_message_is_read() -> None:
     assert [read_text(json.dumps(one)) for one in GOOD] == [
         Show(7, READ),
         Fit("augment", "pca", 32, (0, 8, 16, 24), 3),
+        Fit("augment", "pca", 32, (0, 8, 16, 24), 0, (("rotation", 5.0),)),
+        Color("std"),
         Record(0, 3.0, 9, "gif", State()),
         Code(READ),
         Cancel(),
@@ -107,6 +112,8 @@ def test_fields_out_of_range_are_refused(name: str, value: Any) -> None:
         *(("neighborhood", 3), ("neighborhood", "x" * 41), ("finder", None), ("n_samples", 1)),
         *(("n_samples", 1e3), ("n_samples", 10**6), ("region", [0, 0, 8]), ("region", "0,0,8,8")),
         *(("region", [0, 0, -8, 8]), ("seed", -1), ("seed", 2**53), ("folder", "/etc")),
+        *(("settings", [1]), ("settings", {"rotation": "/etc"}), ("settings", {"x" * 41: 1})),
+        *(("settings", {"a": 1e10}), ("settings", {str(k): 1 for k in range(33)})),
     ],
 )
 def test_plans_out_of_range_are_refused(name: str, value: Any) -> None:

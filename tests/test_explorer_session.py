@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import threading
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +16,11 @@ import torch
 from explorer_client import Page, page_of, pixels, png_of
 
 import latentlab
+from latentlab.explorer.fits import Plan
+from latentlab.explorer.messages import Picture
 from latentlab.explorer.opening import Explorer, explore
 from latentlab.explorer.session import Session
+from latentlab.explorer.studio import Studio
 from latentlab.loaders.base import LatentVAE
 
 HOW: dict[str, Any] = {"neighborhood": "tokens", "size": 64, "port": 0, "browser": False}
@@ -167,3 +173,44 @@ def test_what_nobody_reads_is_kept_once(explorer: Explorer) -> None:
 
 async def _never(self: Any) -> None:
     await asyncio.sleep(60)
+
+
+def test_an_image_whose_work_is_given_up_is_forgotten_at_once(vae: LatentVAE) -> None:
+    """Also one that waits behind other work; a page may send many of 32 MB."""
+
+    async def explore_and_leave() -> list[bool]:
+        studio = Studio([vae], "sample:flower", 32, Plan("tokens"))
+        begun, busy = asyncio.Event(), threading.Event()
+        loop = asyncio.get_running_loop()
+        for _ in range(3):  # all threads for long work
+            studio.working.submit(busy.wait)
+        pictures = [Picture("image", "cat.png", bytes([number])) for number in range(3)]
+        seen = [weakref.ref(one) for one in pictures]
+        for number, picture in enumerate(pictures):
+            studio.explore(str(number), None, picture).stop()
+        del pictures, picture
+        gc.collect()
+        forgotten = [one() is None for one in seen]
+        loop.call_later(0.05, begun.set)
+        await begun.wait()
+        busy.set()
+        studio.close()
+        return forgotten
+
+    assert asyncio.run(explore_and_leave()) == [True] * 3
+
+
+def test_an_image_whose_work_failed_is_forgotten(vae: LatentVAE) -> None:
+    async def explore_and_fail() -> bool:
+        studio = Studio([vae], "sample:flower", 32, Plan("tokens"))
+        picture = Picture("image", "cat.png", b"no image")
+        seen, ended = weakref.ref(picture), asyncio.Event()
+        job = studio.explore("key", None, picture)
+        job.listen(lambda event, _: ended.set() if event == "failed" else None)
+        del picture
+        await ended.wait()
+        gc.collect()
+        studio.close()
+        return seen() is None
+
+    assert asyncio.run(explore_and_fail())

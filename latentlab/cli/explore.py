@@ -134,8 +134,6 @@ def explore(
         raise UsageError("--map with an image", "a store", "leave --map out")
     FINDERS.check(finder)
     plan = samples.plan()
-    if plan.options:
-        raise UsageError("--set", "settings that the page knows", "use `latentlab directions`")
     if frames and export is None:
         raise UsageError("--frames without --export", "a folder for the page", "add --export DIR")
     if export is not None and of_store:
@@ -148,7 +146,7 @@ def explore(
         )
     vaes = machine.load_each(image if of_store else None, quiet=quiet)
     if export is not None:
-        size, found = parse_size(samples.size), _plan_of(plan, finder)
+        size, found = parse_size(samples.size), _plan_of(plan, finder, image)
         _export(vaes, image, export, size=size, plan=found, frames=frames, json=json, quiet=quiet)
         return
     from latentlab.explorer.opening import explore as begin
@@ -166,6 +164,7 @@ def explore(
         browser=not no_browser,
         images=images,
         map=map or "pca",
+        options=plan.options,
         widget=False,
     )
     with cast("Explorer", opened) as explorer:
@@ -185,10 +184,17 @@ def _wait(explorer: Explorer, *, json: bool, quiet: bool) -> None:
         say("", quiet=quiet)
 
 
-def _plan_of(plan: SamplingPlan, finder: str) -> Plan:
+def _plan_of(plan: SamplingPlan, finder: str, image: str) -> Plan:
+    from latentlab.explorer.choices import files_beside, sort_options
     from latentlab.explorer.fits import Plan
 
-    return Plan(plan.neighborhood, finder, plan.n_samples, plan.region, plan.seed)
+    settings, files = sort_options(plan.options, plan.neighborhood, finder)
+    files = {**files_beside(image), **files}
+    return Plan(
+        *(plan.neighborhood, finder, plan.n_samples, plan.region, plan.seed),
+        settings=tuple(settings.items()),
+        files=tuple(files.items()),
+    )
 
 
 def _export(

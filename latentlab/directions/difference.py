@@ -15,6 +15,7 @@ from latentlab.directions.ridge import FOLDS, fold_of
 from latentlab.encoding.encoder import encode_batch
 from latentlab.errors import UsageError
 from latentlab.images.checking import list_images
+from latentlab.images.image import Image
 from latentlab.images.reading import read_image
 
 _METHODS = ("means", "discriminant")
@@ -33,14 +34,14 @@ class Difference(Finder):
 
     Parameters
     ----------
-    other : str, an image
+    other : str, an image; from Python also an :class:`~latentlab.images.image.Image`
     positive, negative : str, folders of at least two images each, instead of ``other``
     method : ``"means"``, or ``"discriminant"``: the inverse covariance within the folders,
         shrunk, times the difference of their means
     shrinkage : float in (0, 1], how far that covariance is drawn to a multiple of the identity
     """
 
-    other: str = ""
+    other: str | Image = ""
     positive: str = ""
     negative: str = ""
     method: str = "means"
@@ -91,7 +92,8 @@ class Difference(Finder):
 
     def _name(self, scene: Scene) -> str:
         if self.other:
-            return f"{scene.latent.name} → {Path(self.other).stem}"
+            other = Path(self.other).stem if isinstance(self.other, str) else self.other.name
+            return f"{scene.latent.name} → {other}"
         return f"{Path(self.negative).name} → {Path(self.positive).name}"
 
     def _sides(self, scene: Scene) -> tuple[Tensor, Tensor]:
@@ -173,7 +175,7 @@ def _encode_folder(scene: Scene, folder: str) -> Tensor:
     return torch.cat(rows)
 
 
-def _encode_image(scene: Scene, source: str) -> Tensor:
+def _encode_image(scene: Scene, source: str | Image) -> Tensor:
     """Return the features (1, D), float64, of an image at the size of the scene's."""
     height, width = scene.latent.spec.image_size(scene.latent.values.shape[1:])
     image = read_image(source, size=(height, width))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from latentlab.directions import FINDERS
+from latentlab.directions.base import Finder
 from latentlab.directions.finding import search_directions
 from latentlab.errors import LatentlabError
 from latentlab.latents import Directions, Latent, Neighborhood
@@ -40,7 +41,7 @@ def split_half_reliability(
     latent: Latent,
     neighborhood: Neighborhood,
     directions: Directions,
-    finder: str = "pca",
+    finder: str | Finder = "pca",
     *,
     seed: int = 0,
 ) -> Reliability | None:
@@ -66,7 +67,7 @@ def split_half_reliability(
     latent : Latent
     neighborhood : Neighborhood that the directions were found in
     directions : Directions, with rows
-    finder : str, what found them
+    finder : str, or a Finder with its options; what found them
     seed : int, of the division
 
     Examples
@@ -83,11 +84,12 @@ def split_half_reliability(
     count = neighborhood.n_samples
     if count < _FEWEST or directions.steps is not None or directions.rows is None:
         return None
+    chosen = finder if isinstance(finder, Finder) else FINDERS.make(finder)
     halves = _halve(neighborhood, seed)
     found = []
     for half in halves:
         try:
-            again = search_directions(vae, latent, half, finder=finder, seed=seed)
+            again = search_directions(vae, latent, half, finder=chosen, seed=seed)
         except LatentlabError:
             return None
         assert again.rows is not None
@@ -96,7 +98,7 @@ def split_half_reliability(
         return None
     rows = directions.rows.double()
     cosines = _agreement(rows, *found)
-    chance = _chance(rows, halves, [len(one) for one in found], seed, FINDERS[finder].orthonormal)
+    chance = _chance(rows, halves, [len(one) for one in found], seed, chosen.orthonormal)
     return Reliability(tuple(cosines.tolist()), tuple(chance.tolist()))
 
 

@@ -16,17 +16,23 @@ import numpy as np
 from latentlab.chance.nulls.isotropic import noise_nulls
 from latentlab.chance.verdict import Judgment, affordable_nulls, judge
 from latentlab.components.fitting import fit_pca
+from latentlab.directions import FINDERS
+from latentlab.directions.difference import Difference
 from latentlab.directions.finding import search_directions
 from latentlab.directions.labels import label_directions, with_labels
 from latentlab.directions.reliability import Reliability, split_half_reliability
-from latentlab.errors import ShapeError
+from latentlab.errors import ShapeError, UsageError
+from latentlab.explorer.choices import check_settings, has_sides, options_of
+from latentlab.neighborhoods import SAMPLERS
 from latentlab.neighborhoods.sampling import resample
 from latentlab.recipes.sampling import SamplingPlan, draw_neighborhood
 
 if TYPE_CHECKING:
     from latentlab.chance.nulls.base import Null
     from latentlab.components.pca import PCA
+    from latentlab.directions.base import Finder
     from latentlab.explorer.subjects import Subject
+    from latentlab.images.image import Image
     from latentlab.latents import Directions, Neighborhood, Progress, Sampling
 
 USUAL_SAMPLES = 64
@@ -46,6 +52,8 @@ class Plan:
     n_samples : int, optional
     region : (x, y, width, height) in pixels, optional
     seed : int
+    settings : (name, number) of options of the neighborhood and the finder
+    files : (name, text) of such options, which pages may neither give nor see
     """
 
     neighborhood: str = "augment"
@@ -53,10 +61,46 @@ class Plan:
     n_samples: int | None = None
     region: tuple[int, int, int, int] | None = None
     seed: int = 0
+    settings: tuple[tuple[str, float], ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
 
     def describe(self) -> dict[str, Any]:
         """Return the plan, JSON-ready."""
-        return {**vars(self), "region": list(self.region) if self.region else None}
+        shown = {name: value for name, value in vars(self).items() if name != "files"}
+        region = list(self.region) if self.region else None
+        return {**shown, "region": region, "settings": dict(self.settings)}
+
+    def sampler_options(self) -> dict[str, Any]:
+        """Return the options of the neighborhood.
+
+        Raises
+        ------
+        ArgumentError : a setting that neither the neighborhood nor the finder has.
+        """
+        check_settings(self.neighborhood, self.finder, self.settings)
+        return options_of(SAMPLERS[self.neighborhood], self.settings, self.files)
+
+    def make_finder(self, other: Image | None = None) -> Finder:
+        """Return the finder with its options.
+
+        Parameters
+        ----------
+        other : Image to which the finder ``difference`` leads if nothing else was given, optional
+
+        Raises
+        ------
+        UsageError : an invalid option, or nothing to lead to.
+        """
+        options = options_of(FINDERS[self.finder], self.settings, self.files)
+        if self.finder == "difference" and not has_sides(self.files):
+            if other is None:
+                raise UsageError(
+                    "the finder difference without a second image",
+                    "one to blend with",
+                    "choose it below “Another image”",
+                )
+            return replace(Difference(other=other), **options)
+        return FINDERS.make(self.finder, options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +211,12 @@ def _describe_null(null: Null, places: list[int]) -> dict[str, Any]:
 
 
 def fit_in_stages(
-    subject: Subject, plan: Plan, progress: Progress, *, labels: bool = True
+    subject: Subject,
+    plan: Plan,
+    progress: Progress,
+    *,
+    other: Subject | None = None,
+    labels: bool = True,
 ) -> Iterator[Fitted]:
     """Yield the directions around an image: first alone, then judged, then labeled.
 
@@ -176,6 +225,7 @@ def fit_in_stages(
     subject : Subject
     plan : Plan
     progress : called as ``progress(what, done, total)``; may raise to end the work
+    other : Subject that is blended with, optional; the finder ``difference`` leads there
     labels : bool, whether to say what each direction changes
 
     Raises
@@ -184,13 +234,15 @@ def fit_in_stages(
     """
     vae, latent = subject.vae, subject.latent
     samples = plan.n_samples or _usual_samples(plan.neighborhood)
-    sampling = SamplingPlan(plan.neighborhood, samples, plan.region, {}, plan.seed)
+    options = plan.sampler_options()
+    sampling = SamplingPlan(plan.neighborhood, samples, plan.region, options, plan.seed)
+    finder = plan.make_finder(other.latent.image if other else None)
     image = latent.image.path if latent.image and latent.image.path else latent
     hood = draw_neighborhood(vae, latent, image, sampling, progress=progress)
     progress("finding directions", 0, 1)
-    how: dict[str, Any] = {"finder": plan.finder, "seed": plan.seed, "progress": progress}
+    how: dict[str, Any] = {"finder": finder, "seed": plan.seed, "progress": progress}
     directions = search_directions(vae, latent, hood, **how)
-    reliability = split_half_reliability(vae, latent, hood, directions, plan.finder, seed=plan.seed)
+    reliability = split_half_reliability(vae, latent, hood, directions, finder, seed=plan.seed)
     found = Fitted(plan, hood.sampling, fit_pca(hood), directions, reliability)
     yield found
     judgment = _judge(hood, found, progress)
@@ -205,8 +257,6 @@ def fit_in_stages(
 
 
 def _usual_samples(neighborhood: str) -> int | None:
-    from latentlab.neighborhoods import SAMPLERS
-
     return USUAL_SAMPLES if SAMPLERS[neighborhood].whole else None
 
 

@@ -32,14 +32,15 @@ class Job(Generic[Result]):
     """
 
     def __init__(self, begin: Begin[Result], executor: Executor, *, keep: bool = False) -> None:
-        self._begin, self._keep = begin, keep
+        self._begin: Begin[Result] | None = begin
+        self._keep = keep
         self._loop = asyncio.get_running_loop()
         self._listeners: list[Callable[[str, Any], None]] = []
         self._stop = threading.Event()
         self._told = 0.0
         self.stages: list[Result] = []
         self.ended: tuple[str, Any] | None = None
-        executor.submit(self._work)
+        self._future = executor.submit(self._work)
 
     @property
     def is_usable(self) -> bool:
@@ -68,19 +69,25 @@ class Job(Generic[Result]):
             self._listeners.remove(listener)
 
     def stop(self) -> None:
-        """Let the work end at its next report of progress."""
+        """Let the work end at its next report of progress; forget at once what has not begun."""
         self._stop.set()
+        if self._future.cancel():
+            self._begin = None
+            self._tell("canceled", None)
 
     def _work(self) -> None:
+        begin, self._begin = self._begin, None  # it may hold an image, and the job is kept
         try:
             self._progress("", 0, 0)
-            for stage in self._begin(self._progress):
+            assert begin is not None
+            for stage in begin(self._progress):
                 self._tell("stage", stage)
                 self._check()
             self._tell("done", None)
         except Canceled:
             self._tell("canceled", None)
         except Exception as error:  # noqa: BLE001 (told to the page, which shows it)
+            error.__traceback__ = error.__cause__ = error.__context__ = None  # they hold images
             self._tell("failed", error)
 
     def _check(self) -> None:
@@ -105,6 +112,8 @@ class Job(Generic[Result]):
             self.stages = [*self.stages, value] if self._keep else [value]
         elif kind != "progress":
             self.ended = (kind, value)
+            if kind != "done":
+                self.stages = []  # nobody comes back to these
         for listener in tuple(self._listeners):
             listener(kind, value)
         if self.ended:

@@ -25,6 +25,7 @@ class Fit:
     n_samples: int | None
     region: tuple[int, int, int, int] | None
     seed: int
+    settings: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)

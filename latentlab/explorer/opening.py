@@ -13,6 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from latentlab.directions import FINDERS
 from latentlab.errors import MissingExtraError, UsageError
+from latentlab.explorer.choices import (
+    files_beside,
+    finder_choices,
+    neighborhood_choices,
+    sort_options,
+)
 from latentlab.explorer.fits import USUAL_SAMPLES, Plan
 from latentlab.explorer.maps import StoreMap
 from latentlab.explorer.protocol import LARGEST_IMAGE
@@ -29,9 +35,6 @@ from latentlab.web.pages import page_files
 if TYPE_CHECKING:
     from latentlab.explorer.widget import ExplorerWidget
     from latentlab.images.fit import Size
-
-_NEED_MORE = {"knn", "frames", "supervised", "difference"}
-"""Names whose options are files, which a page cannot give."""
 
 
 class Explorer:
@@ -92,6 +95,7 @@ def explore(
     browser: bool = True,
     images: str | Path | None = None,
     map: str = "pca",
+    options: Mapping[str, Any] | None = None,
     widget: bool | None = None,
 ) -> Explorer | ExplorerWidget:
     """Return a running explorer: a slider for each direction around an image, decoded live.
@@ -118,6 +122,10 @@ def explore(
         without it, thumbnails are previews of latents, and decoded latents are explored
     map : where a store's images are on the map: ``"pca"`` (the first two components), ``"tsne"``
         or ``"umap"`` (extra ``umap``); these two place a random sample of 3,000 or 10,000 images
+    options : of the neighborhood and the finder, such as ``{"rotation": 20}``, optional. The page
+        changes numbers. Names of files are not shown there, and hold for every search: ``folder``
+        of the neighborhood ``knn``, ``video`` of ``frames``, ``other``, ``positive`` and
+        ``negative`` of the finder ``difference``. The first two follow from the path of the image.
     widget : bool, whether to return a widget; by default in a notebook with anywidget installed
 
     Raises
@@ -142,10 +150,15 @@ def explore(
         raise UsageError(f"{len(vaes)} models", "one or two", "pass --model once or twice")
     SAMPLERS.check(neighborhood)
     FINDERS.check(finder)
-    plan = Plan(neighborhood, finder, n_samples, region, seed)
+    settings, files = sort_options(options or {}, neighborhood, finder)
+    files = {**files_beside(image, images), **files}
+    how: dict[str, Any] = {"settings": (*settings.items(),), "files": (*files.items(),)}
+    plan = Plan(neighborhood, finder, n_samples, region, seed, **how)
+    SAMPLERS.make(neighborhood, plan.sampler_options())
+    plan.make_finder()
     places = _map_of(vaes, image, images, map, seed)
     studio = Studio(vaes, None if places else image, size, plan, places)
-    greeting = {**hello(vaes), "map": len(places.paths) if places else 0}
+    greeting = {**hello(vaes, plan), "map": len(places.paths) if places else 0}
     if in_notebook() if widget is None else widget:
         return _make_widget(studio, greeting)
     server = ExplorerServer(studio, page_files("explorer"), greeting, port=port)
@@ -220,18 +233,14 @@ def _map_of(
     return map
 
 
-def hello(vaes: Sequence[LatentVAE]) -> dict[str, Any]:
+def hello(vaes: Sequence[LatentVAE], plan: Plan) -> dict[str, Any]:
     """Return what every page is told first, JSON-ready: names, limits and what is installed."""
-    has_grid = all(vae.spec.has_grid for vae in vaes)
-    samplers = {
-        name: kind for name, kind in SAMPLERS.classes().items() if has_grid or not kind.needs_grid
-    }
     return {
         "type": "hello",
         "version": version("latentlab"),
         "models": [vae.spec.name for vae in vaes],
-        "neighborhoods": _choices(samplers),
-        "finders": _choices(FINDERS.classes()),
+        "neighborhoods": neighborhood_choices(vaes, plan.files),
+        "finders": finder_choices(plan.files),
         "limits": {
             "alpha": LARGEST_ALPHA,
             "image_bytes": LARGEST_IMAGE,
@@ -239,11 +248,3 @@ def hello(vaes: Sequence[LatentVAE]) -> dict[str, Any]:
         },
         "formats": ["gif", "json", *(["mp4"] if find_spec("imageio_ffmpeg") else [])],
     }
-
-
-def _choices(classes: Mapping[str, Any]) -> list[dict[str, str]]:
-    return [
-        {"name": name, "about": kind.statement}
-        for name, kind in classes.items()
-        if name not in _NEED_MORE
-    ]

@@ -41,6 +41,9 @@ _MOST_ALPHAS = 256
 _MOST_STROKES = 128
 _MOST_POINTS = 512
 _MOST_SAMPLES = 4096
+_MOST_SETTINGS = 32
+_LONGEST_SETTING = 40
+_LARGEST_SETTING = 1e9
 _FORMATS = ("gif", "json", "mp4")
 
 
@@ -239,7 +242,17 @@ def _fit(fields: _Fields) -> Fit:
         None if samples is None else _whole(samples, "n_samples", 2, _MOST_SAMPLES),
         _region(fields.take("region", None)),
         fields.whole("seed", 0, _LARGEST_SAFE, 0),
+        _settings(fields.take("settings", {})),
     )
+
+
+def _settings(found: Any) -> tuple[tuple[str, float], ...]:
+    if not isinstance(found, dict) or len(found) > _MOST_SETTINGS:
+        raise _wrong(f"settings {_short(found)}", f"an object of at most {_MOST_SETTINGS} numbers")
+    if any(len(name) > _LONGEST_SETTING for name in found):
+        raise _wrong("a setting with a long name", "one of the page")
+    limits = (-_LARGEST_SETTING, _LARGEST_SETTING)
+    return tuple((name, _number(value, "a setting", *limits)) for name, value in found.items())
 
 
 def _record(fields: _Fields) -> Record:

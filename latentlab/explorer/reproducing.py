@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from latentlab.directions import FINDERS
+from latentlab.explorer.choices import has_sides, options_of
 
 if TYPE_CHECKING:
     from latentlab.explorer.fits import Fitted
@@ -41,7 +45,10 @@ def python_code(scene: Scene, state: State, others: tuple[Subject, ...] = ()) ->
     ]
     lines += _start(state, others)
     if scene.fits and (any(state.alphas) or state.strokes):
-        lines += [*_search(scene.fits[0]), *_move(state, len(scene.fits[0].directions.labels))]
+        lines += [
+            *_search(scene.fits[0], others),
+            *_move(state, len(scene.fits[0].directions.labels)),
+        ]
     lines.append("image = latentlab.decode(vae, latent)  # (3, H, W) in [-1, 1]")
     return "\n".join(lines) + "\n"
 
@@ -62,15 +69,27 @@ def _start(state: State, others: tuple[Subject, ...]) -> list[str]:
     ]
 
 
-def _search(fit: Fitted) -> list[str]:
+def _search(fit: Fitted, others: tuple[Subject, ...]) -> list[str]:
     plan, sampling = fit.plan, fit.sampling
+    finder = options_of(FINDERS[plan.finder], plan.settings, plan.files)
+    if plan.finder == "difference" and not has_sides(plan.files):
+        finder["other"] = _source(others[0]) if others else "other.png"
     region = f", region={plan.region}" if plan.region else ""
     drawn = f"n_samples={sampling.n_samples}, seed={plan.seed}{region}"
+    drawn += _written(plan.sampler_options())
     return [
         f"hood = latentlab.neighborhood(vae, z, {plan.neighborhood!r}, {drawn})",
         "found = latentlab.find_directions("
-        f"vae, z, hood, finder={plan.finder!r}, seed={plan.seed})",
+        f"vae, z, hood, finder={plan.finder!r}, seed={plan.seed}{_written(finder)})",
     ]
+
+
+def _written(options: Mapping[str, Any]) -> str:
+    return "".join(f", {name}={_plain(value)!r}" for name, value in options.items())
+
+
+def _plain(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _move(state: State, count: int) -> list[str]:

@@ -105,8 +105,7 @@ class Session:
             case messages.Show():
                 self.painter.ask(message)
             case messages.Fit():
-                given = self.scene.subjects if self.scene else None
-                self._follow(self.studio.explore(self.key, Plan(**vars(message)), given), self.key)
+                self._fit(message)
             case messages.Restart():
                 self._follow(self.studio.explore())
             case messages.Cancel():
@@ -120,6 +119,12 @@ class Session:
             case messages.Code():
                 text = python_code(self.scene, message.state, self.others) if self.scene else ""
                 await self._say({"type": "code", "text": text})
+
+    def _fit(self, asked: messages.Fit) -> None:
+        given = self.scene.subjects if self.scene else None
+        plan = Plan(**vars(asked), files=self.studio.plan.files)
+        others = self.others if plan.finder == "difference" else ()
+        self._follow(self.studio.explore(self.key, plan, given, others), self.key)
 
     def _take(self, picture: messages.Picture) -> None:
         if picture.role == "other":

@@ -7,6 +7,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from latentlab.errors import UsageError
@@ -67,6 +68,7 @@ class Studio:
         key: str = START,
         plan: Plan | None = None,
         given: Picture | tuple[Subject, ...] | None = None,
+        others: tuple[Subject, ...] = (),
     ) -> Job[Scene]:
         """Return the work whose stages are scenes of an image; work that was done is kept.
 
@@ -75,29 +77,35 @@ class Studio:
         key : str, of the image
         plan : Plan, optional; by default that of the server
         given : Picture, or the subjects that were made of it; None for the server's own image
+        others : what a finder may lead to, one a model
         """
         plan = plan or self.plan
-        job = self._jobs.pop((key, plan), None)
+        led = f"{key} to {others[0].key}" if others else key
+        job = self._jobs.pop((led, plan), None)
         if job is None or not job.is_usable:
-            job = Job(lambda progress: self._scenes(given, plan, progress), self.working)
-        self._jobs[key, plan] = job
+            job = Job(lambda progress: self._scenes(given, plan, others, progress), self.working)
+        self._jobs[led, plan] = job
         while len(self._jobs) > _KEPT_JOBS:
             self._jobs.popitem(last=False)
         return job
 
     def _scenes(
-        self, given: Picture | tuple[Subject, ...] | None, plan: Plan, progress: Progress
+        self,
+        given: Picture | tuple[Subject, ...] | None,
+        plan: Plan,
+        others: tuple[Subject, ...],
+        progress: Progress,
     ) -> Iterator[Scene]:
         if isinstance(given, tuple):
             # The page keeps its directions until others are found.
-            yield from scenes_around(Scene(given), plan, progress)
+            yield from scenes_around(Scene(given), plan, progress, others)
             return
         if given is None:
             given = self.picture(0) if self.image is None else self.image
         subjects = read_subjects(self.vaes, given, self.size)
         scene = Scene(subjects)
         yield scene
-        yield from scenes_around(scene, plan, progress)
+        yield from scenes_around(scene, plan, progress, others)
 
     @property
     def map_job(self) -> Job[bytes] | None:
@@ -131,9 +139,14 @@ class Studio:
         self.working.shutdown(wait=False, cancel_futures=True)
 
 
-def scenes_around(scene: Scene, plan: Plan, progress: Progress) -> Iterator[Scene]:
+def scenes_around(
+    scene: Scene, plan: Plan, progress: Progress, others: tuple[Subject, ...] = ()
+) -> Iterator[Scene]:
     """Yield the scene with directions, then with null models, then with labels, of each model."""
-    searches = [fit_in_stages(subject, plan, progress) for subject in scene.subjects]
+    searches = [
+        fit_in_stages(subject, plan, progress, other=other)
+        for subject, other in zip_longest(scene.subjects, others[: len(scene.subjects)])
+    ]
     fits = [next(search) for search in searches]
     match = None
     if len(fits) > 1:

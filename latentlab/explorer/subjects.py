@@ -48,6 +48,12 @@ class Subject:
     latent: Latent
     decoded: Tensor
 
+    @property
+    def key(self) -> str:
+        """Return what tells its image from others: the SHA-256."""
+        assert self.latent.image is not None
+        return self.latent.image.sha256
+
     @cached_property
     def psnr(self) -> float:
         """Return the fidelity of the reconstruction in dB."""

@@ -4,7 +4,9 @@
  *
  * engine.open()                → Promise<void>; rejects with a Problem if there is no engine
  * engine.choices               after open(): {neighborhoods: Choice[], finders: Choice[]}, with
- *                              Choice {name, about}; empty lists where nothing can be chosen
+ *                              Choice {name, about, settings: {name, default: number}[], why, blend};
+ *                              why it is not there, else empty; blend: it needs an image to blend with.
+ *                              Empty lists where nothing can be chosen
  * engine.limits                after open(): {alpha, imageBytes, samples}
  * engine.can                   after open(): {fit, image, record: string[], code, map}; what is false
  *                              or empty has no controls on the page, and its methods are not called
@@ -37,7 +39,8 @@
  *        a cell to the nearest point of the stroke, and 0 beyond r.
  * Frame  {id, exact, images: ImageBitmap[], seconds}   an image a model; not exact: compressed with
  *        loss, so that it comes sooner. seconds is the time that decoding took.
- * Plan   {neighborhood, finder, n_samples: number | null, region: [x, y, w, h] | null, seed}
+ * Plan   {neighborhood, finder, n_samples: number | null, region: [x, y, w, h] | null, seed,
+ *         settings: name → number}
  * Scene  {image: {name, sha256}, models: Model[], fits: Fit[], match: Match | null,
  *         other: {name, picture: ImageBitmap} | null}
  *        fits is empty until directions are found; then one a model

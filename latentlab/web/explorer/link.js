@@ -2,7 +2,7 @@
 
 const POINTS = 1000; // points of strokes are kept to a thousandth of the image
 const LARGEST = 12; // steps of a stroke
-const MOST = { directions: 256, strokes: 128, points: 512 }; // as engines take them
+const MOST = { directions: 256, strokes: 128, points: 512, settings: 32 }; // as engines take them
 
 /**
  * Return, say, `image=0123456789ab&a=1.5,0,-2&k=augment&f=pca`.
@@ -22,9 +22,11 @@ export function toHash(scene, { alphas, strokes, blend }) {
     parts.set("f", plan.finder);
     if (plan.n_samples) parts.set("n", plan.n_samples);
     if (plan.seed) parts.set("s", plan.seed);
+    const settings = Object.entries(plan.settings ?? {});
+    if (settings.length) parts.set("o", settings.map((one) => one.join(":")).join(","));
     if (plan.region) parts.set("r", plan.region.join(","));
   }
-  return parts.toString().replaceAll("%2C", ",").replaceAll("%3B", ";");
+  return parts.toString().replaceAll("%2C", ",").replaceAll("%3B", ";").replaceAll("%3A", ":");
 }
 
 /**
@@ -53,7 +55,14 @@ function planOf(parts) {
     n_samples: whole(parts.get("n")) || null,
     seed: whole(parts.get("s")) ?? 0,
     region: region?.length === 4 ? region : null,
+    settings: settingsOf(parts.get("o")),
   };
+}
+
+function settingsOf(text) {
+  const pairs = (text ?? "").split(",").map((part) => part.split(":"));
+  const found = pairs.filter(([name, value]) => name && value && Number.isFinite(Number(value)));
+  return Object.fromEntries(found.slice(0, MOST.settings).map(([name, value]) => [name, Number(value)]));
 }
 
 function strokeToText({ direction, amount, radius, points }) {

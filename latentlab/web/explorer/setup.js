@@ -1,6 +1,8 @@
-/** Neighborhood and finder, and the long work of searching again. */
+/** Neighborhood and finder with their settings, and the long work of searching again. */
 
 import { capital, field, find, make } from "./dom.js";
+
+const WITHOUT_OTHER = "needs a second image: choose one to blend with below “Another image”";
 
 /** Build the form and the progress of long work; return what takes scenes. */
 export function buildSetup(page) {
@@ -12,6 +14,7 @@ export function buildSetup(page) {
   });
   const take = (scene) => {
     const [fit] = scene.fits;
+    form.offer(Boolean(scene.other));
     if (fit) form.show(fit.plan);
     if (fit?.complete) showProgress(null);
   };
@@ -22,27 +25,26 @@ function buildForm({ engine, say }) {
   const element = find("setup");
   element.closest("section").hidden = !engine.can.fit;
   const { neighborhoods, finders } = engine.choices;
-  const neighborhood = selectOf("neighborhood", neighborhoods);
-  const finder = selectOf("finder", finders);
+  const neighborhood = buildChoice("neighborhood", neighborhoods);
+  const finder = buildChoice("finder", finders);
   const samples = make("input", { type: "number", id: "samples", min: 2, max: 4096, placeholder: "auto" });
   const seed = make("input", { type: "number", id: "seed", min: 0, value: 0 });
   const region = make("p", { className: "help" });
-  const about = [neighborhood, finder].map(() => make("p", { className: "help" }));
+  const settings = buildSettings();
   let rectangle = null;
   const describe = () => {
-    about[0].textContent = aboutOf(neighborhoods, neighborhood.value);
-    about[1].textContent = aboutOf(finders, finder.value);
+    settings.offer([...neighborhood.settings, ...finder.settings]);
     region.textContent = rectangle
       ? `In the region of ${rectangle[2]} × ${rectangle[3]} pixels from ${rectangle[0]}, ${rectangle[1]}.`
       : "";
   };
-  neighborhood.addEventListener("change", describe);
-  finder.addEventListener("change", describe);
+  for (const { select } of [neighborhood, finder]) select.addEventListener("change", describe);
   element.append(
-    field("Neighborhood", neighborhood),
-    about[0],
-    field("Finder", finder),
-    about[1],
+    field("Neighborhood", neighborhood.select),
+    ...neighborhood.told,
+    field("Finder", finder.select),
+    ...finder.told,
+    settings.element,
     field("Samples", samples),
     field("Seed", seed),
     region,
@@ -53,11 +55,12 @@ function buildForm({ engine, say }) {
     describe();
     say("Searching…");
     engine.fit({
-      neighborhood: neighborhood.value,
-      finder: finder.value,
+      neighborhood: neighborhood.select.value,
+      finder: finder.select.value,
       n_samples: samples.value ? samples.valueAsNumber : null,
       region: rectangle,
       seed: seed.valueAsNumber || 0,
+      settings: settings.values(),
     });
   };
   element.addEventListener("submit", (event) => {
@@ -68,24 +71,88 @@ function buildForm({ engine, say }) {
   const show = (plan) => {
     if (JSON.stringify(plan) === shown) return; // what was chosen since then stays
     shown = JSON.stringify(plan);
-    neighborhood.value = plan.neighborhood;
-    finder.value = plan.finder;
+    neighborhood.choose(plan.neighborhood);
+    finder.choose(plan.finder);
     samples.value = plan.n_samples ?? "";
     seed.value = plan.seed;
     rectangle = plan.region;
     describe();
+    settings.fill(plan.settings);
     say(`Directions found in the neighborhood ${plan.neighborhood}`);
   };
-  return { show, search };
+  const offer = (other) => finder.enable((one) => (one.blend && !other ? WITHOUT_OTHER : one.why));
+  offer(false);
+  neighborhood.enable((one) => one.why);
+  describe();
+  return { show, search, offer };
 }
 
-function aboutOf(choices, name) {
-  return choices.find((one) => one.name === name)?.about ?? "";
-}
-
-function selectOf(id, choices) {
+/** Build a list to choose from, with what is said of the choice, and of those that are not there. */
+function buildChoice(id, choices) {
   const options = choices.map(({ name }) => make("option", { value: name, textContent: name }));
-  return make("select", { id }, ...options);
+  const about = make("p", { className: "help", id: `${id}-about` });
+  const missing = make("p", { className: "help", id: `${id}-missing` });
+  const select = make("select", { id, "aria-describedby": `${about.id} ${missing.id}` }, ...options);
+  const current = () => choices.find((one) => one.name === select.value);
+  const tell = () => {
+    about.textContent = current()?.about ?? "";
+  };
+  select.addEventListener("change", tell);
+  return {
+    select,
+    told: [about, missing],
+    get settings() {
+      return current()?.settings ?? [];
+    },
+    choose(name) {
+      select.value = name;
+      tell();
+    },
+    /** @param {(choice: object) => string} why a choice is not there; empty if it is */
+    enable(why) {
+      const reasons = choices.map(why);
+      options.forEach((option, k) => {
+        option.disabled = Boolean(reasons[k]);
+      });
+      const lines = choices.flatMap(({ name }, k) => (reasons[k] ? [`${name} ${reasons[k]}.`] : []));
+      missing.textContent = lines.join(" ");
+      tell();
+    },
+  };
+}
+
+/** Build the fields of settings that are numbers; empty ones have their defaults. */
+function buildSettings() {
+  const list = make("div", {});
+  const element = make("details", { className: "settings", hidden: true }, make("summary", { textContent: "Settings" }), list);
+  let names = "";
+  const inputs = () => [...list.querySelectorAll("input")];
+  const values = () =>
+    Object.fromEntries(inputs().flatMap(({ name, value, valueAsNumber }) => (value ? [[name, valueAsNumber]] : [])));
+  const fill = (settings) => {
+    for (const input of inputs()) input.value = settings[input.name] ?? "";
+    if (Object.keys(settings).length) element.open = true;
+  };
+  return {
+    element,
+    values,
+    fill,
+    /** Show the fields of these; what was typed into fields of the same names stays. */
+    offer(settings) {
+      const now = settings.map(({ name }) => name).join();
+      if (now === names) return;
+      names = now;
+      const kept = values();
+      element.hidden = !settings.length;
+      list.replaceChildren(...settings.map(settingOf));
+      fill(kept);
+    },
+  };
+}
+
+function settingOf({ name, default: value }) {
+  const how = { type: "number", id: `setting-${name}`, name, step: "any", placeholder: value };
+  return field(name.replaceAll("_", " "), make("input", how));
 }
 
 function showProgress(progress) {

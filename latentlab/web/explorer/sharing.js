@@ -60,7 +60,8 @@ export function buildSharing(page) {
 
 function samePlan(one, other) {
   const key = (plan) =>
-    [plan.neighborhood, plan.finder, plan.n_samples ?? "", plan.seed, plan.region ?? ""].join();
+    [plan.neighborhood, plan.finder, plan.n_samples ?? "", plan.seed, plan.region ?? "", settingsOf(plan)].join();
+  const settingsOf = ({ settings }) => JSON.stringify(Object.entries(settings ?? {}).sort());
   return key(one) === key(other);
 }
 
