@@ -30,6 +30,7 @@ from latentlab.metrics.bootstrap import studentize_difference
 from latentlab.recipes import asking, contrasting
 from latentlab.recipes.contrasting import analyze_comparison, compare
 from latentlab.recipes.evaluating import Question, analyze_metrics
+from latentlab.store.opening import open_source
 from latentlab.testing.linear_vae import LinearVAE, smooth_image
 
 PLAIN = Protocol("plain", size=32)
@@ -205,7 +206,10 @@ def test_a_model_is_resumed_where_it_was_interrupted(
         if done == 9 and "darker" not in what and "(2)" in what + "(2)" * (command == "metrics"):
             raise KeyboardInterrupt
 
-    whole = run(tmp_path / "whole", known(LinearVAE()))
+    first = known(LinearVAE())
+    whole = run(tmp_path / "whole", first)
+    # One decode of each image and five with noise; the sheet shows the same reconstructions.
+    assert first.decoded == 12 * 6
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "out", known(LinearVAE()), stop)
     (partial,) = (tmp_path / "out").glob("measuring*.jsonl")
@@ -213,8 +217,10 @@ def test_a_model_is_resumed_where_it_was_interrupted(
         file.write('{"metric": "psnr", "pa')  # as a killed process leaves it
     again = known(LinearVAE())
     assert run(tmp_path / "out", again) == whole
-    # One decode and five with noise of each image that was left, and the sheet's six.
-    assert again.decoded == 4 * 6 + 6 * (command == "compare")
+    # Those of the sheet's six that the interrupted run had decoded are decoded once more.
+    before = [entry.path for entry in open_source(photos).entries()][:8]
+    shown = [one["path"] for one in whole.get("disputed", [])[: contrasting.SHOWN]]
+    assert again.decoded == 4 * 6 + len({*shown} & {*before})
     assert not [*(tmp_path / "out").glob("measuring*.jsonl")]
 
 
@@ -268,6 +274,10 @@ def test_the_sheet_of_images_of_two_sizes_names_the_images_that_it_shows(
     question = Question(Protocol("plain", crop="none", size=0), ("psnr",))
     vaes = [LinearVAE(), Darker()]
     analyze_comparison(vaes, tmp_path / "mixed", question, folder=tmp_path / "out")
+    kept = drawn["others"]
+    monkeypatch.setattr(contrasting, "_KEPT", 0)
+    analyze_comparison(vaes, tmp_path / "mixed", question, folder=tmp_path / "again")
+    assert all(np.array_equal(drawn["others"][name], kept[name]) for name in kept)
     assert len(drawn["images"]) == 3
     for image, decoded, label in zip(
         drawn["images"], drawn["others"]["linear"], drawn["labels"], strict=True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -140,6 +140,7 @@ def measure_images(
     *,
     total: int = 0,
     memory: ImageMemory | None = None,
+    keep: Callable[[Batch], None] | None = None,
     progress: Progress | None = None,
 ) -> Measured:
     """Return what metrics find over images, in one pass and in flat memory.
@@ -156,6 +157,7 @@ def measure_images(
     total : int, number of images, for progress
     memory : ImageMemory, optional; of an earlier pass that was interrupted. Metrics must have their
         own names then
+    keep : called with each batch that was decoded before the metrics take it
     progress : called as ``progress("measuring", done, total)``
 
     Raises
@@ -163,7 +165,7 @@ def measure_images(
     ImageError : no image can be measured.
     LatentlabError : no metric can be computed.
     """
-    run = _Pass(vae, protocol, measures, memory)
+    run = _Pass(vae, protocol, measures, memory, keep)
     for done, image in enumerate(images, 1):
         run.take(image)
         if progress:
@@ -181,8 +183,9 @@ class _Pass:
         protocol: Protocol,
         measures: Mapping[str, Measure],
         memory: ImageMemory | None = None,
+        keep: Callable[[Batch], None] | None = None,
     ) -> None:
-        self.vae, self.protocol, self.memory = vae, protocol, memory
+        self.vae, self.protocol, self.memory, self.keep = vae, protocol, memory, keep
         self.tallies: dict[str, tuple[Measure, Tally]] = {}
         self.paths: list[str] = []
         self.waiting: list[Prepared] = []
@@ -234,6 +237,8 @@ class _Pass:
         known = self.memory is not None and self.memory.recalled.issuperset(paths)
         if not known and any("reconstructions" in one.needs for one, _ in self.tallies.values()):
             _ = batch.decoded
+            if self.keep:
+                self.keep(batch)
         self.paths += paths
         for name, (measure, tally) in [*self.tallies.items()]:
             if measure.at_most and batch.first >= measure.at_most:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from latentlab.encoding.encoder import describe_model
 from latentlab.errors import UsageError, counted
@@ -34,8 +36,33 @@ from latentlab.results.comparisons import (
 from latentlab.results.folders import Saved, create_run
 from latentlab.store.opening import open_source
 
+Pixels = NDArray[np.uint8]
+
 SHOWN = 6
 """Reconstructions on the sheet, the most disputed images."""
+_KEPT = 2**26
+"""Bytes of reconstructions that wait for the sheet: those of a few hundred images of 256 pixels."""
+
+
+@dataclass(eq=False)
+class _Reconstructions:
+    """What a model made of the first images, some of which the sheet shows without another pass.
+
+    Parameters
+    ----------
+    room : int, bytes that are left
+    pixels : path → (H, W, 3), uint8
+    """
+
+    room: int
+    pixels: dict[str, Pixels] = field(default_factory=dict)
+
+    def keep(self, batch: Batch) -> None:
+        """Keep the reconstructions of a batch for which there is room."""
+        for path, decoded in zip(batch.paths, batch.decoded, strict=True):
+            if decoded.numel() <= self.room:
+                self.room -= decoded.numel()
+                self.pixels[path] = to_uint8(decoded).numpy()
 
 
 def compare(
@@ -86,6 +113,7 @@ def _compare(
     question: Question,
     *,
     folder: Path | None = None,
+    seen: dict[str, _Reconstructions] | None = None,
     say: Say = be_silent,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -95,6 +123,7 @@ def _compare(
     multiple = math.lcm(*(vae.spec.multiple for vae in vaes))
     names = names_of([vae.spec.name for vae in vaes])
     found: list[Measured] = []
+    seen = {} if seen is None else seen
     listing = hash_of_images(images, question.n_images) if folder else ""
     for number, (vae, name) in enumerate(zip(vaes, names, strict=True), 1):
         asked = describe_asked(vae, question.facts(), multiple=multiple, images=listing)
@@ -111,7 +140,16 @@ def _compare(
             memory = ImageMemory(unfinished, asked) if unfinished else None
             if memory and memory.recalled:
                 say(f"{name}: resumed, {counted(len(memory.recalled))} measured before")
-            known = ask(vae, images, question, multiple=multiple, memory=memory, progress=tell)
+            seen[name] = _Reconstructions(_KEPT // len(vaes))
+            known = ask(
+                vae,
+                images,
+                question,
+                multiple=multiple,
+                memory=memory,
+                keep=seen[name].keep,
+                progress=tell,
+            )
             if path and memory:
                 keep_measured(known, path, asked)
                 memory.forget()
@@ -144,11 +182,12 @@ def analyze_comparison(
     """
     say(question.protocol.describe())
     folder = folder or create_run(images.resolve().name, "compared")
-    found = _compare(vaes, images, question, folder=folder, say=say, progress=progress)
+    seen: dict[str, _Reconstructions] = {}
+    found = _compare(vaes, images, question, folder=folder, seen=seen, say=say, progress=progress)
     files = []
     if found.panels:
         files.append(write_figure(folder, "curves", found.plot(), figure_format))
-    if sheet := _draw_disputed(vaes, found, images, folder):
+    if sheet := _draw_disputed(vaes, found, images, folder, seen):
         files.append(sheet)
     run = {
         "command_line": command_line,
@@ -159,7 +198,11 @@ def analyze_comparison(
 
 
 def _draw_disputed(
-    vaes: Sequence[LatentVAE], found: Comparison, images: Path, folder: Path
+    vaes: Sequence[LatentVAE],
+    found: Comparison,
+    images: Path,
+    folder: Path,
+    seen: Mapping[str, _Reconstructions],
 ) -> Path | None:
     """Write the reconstructions of the images on which the models differ most; return the path."""
     most = found.disputed()[:SHOWN]
@@ -174,14 +217,13 @@ def _draw_disputed(
     ]
     # A sheet has tiles of one shape: that of the most disputed image.
     shown = [one for one in framed if one[0].shape == framed[0][0].shape]
-    decoded: dict[str, list[Any]] = {}
+    decoded: dict[str, list[Pixels]] = {}
     for name, vae, measured in zip(found.models, vaes, found.measured, strict=True):
+        known = seen[name].pixels if name in seen else {}
         numbers = {path: number for number, path in enumerate(measured.paths)}
         decoded[name] = [
-            to_uint8(
-                Batch(vae, protocol, from_uint8(one)[None], (path,), numbers[path]).decoded[0]
-            ).numpy()
-            for one, path, _ in shown
+            known[path] if path in known else _decode(vae, protocol, levels, path, numbers[path])
+            for levels, path, _ in shown
         ]
     unit = found.unit_of(found.disputed_by)
     sheet = compose_reconstructions(
@@ -191,3 +233,12 @@ def _draw_disputed(
         title="most disputed images first; error maps end at 25 % of the range",
     )
     return save_png(folder / "reconstructions.png", sheet)
+
+
+def _decode(
+    vae: LatentVAE, protocol: Protocol, levels: torch.Tensor, path: str, number: int
+) -> Pixels:
+    """Return the reconstruction (H, W, 3) of an image that was measured but not kept."""
+    batch = Batch(vae, protocol, from_uint8(levels)[None], (path,), number)
+    pixels: Pixels = to_uint8(batch.decoded[0]).numpy()
+    return pixels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,7 @@ from latentlab.loaders.base import LatentVAE
 from latentlab.loaders.tiles import describe_tiles
 from latentlab.measures import MEASURES
 from latentlab.measures.base import NEEDS, Measure
+from latentlab.measures.batch import Batch
 from latentlab.measures.memory import ImageMemory
 from latentlab.measures.protocols import DEFAULT_PROTOCOL, PROTOCOLS, Protocol, find_protocol
 from latentlab.measures.reconstruction import PSNR, SSIM
@@ -131,6 +132,7 @@ def ask(
     *,
     multiple: int = 0,
     memory: ImageMemory | None = None,
+    keep: Callable[[Batch], None] | None = None,
     progress: Progress | None = None,
 ) -> Measured:
     """Return the metrics of a question; parameters and errors as for :func:`measure`.
@@ -139,6 +141,7 @@ def ask(
     ----------
     multiple : int; sides are multiples of this; 0 for what the model takes
     memory : ImageMemory, optional; of an earlier pass that was interrupted
+    keep : called with each batch that was decoded
     """
     measures, left_out = question.measures(vae)
     if not measures:
@@ -155,6 +158,7 @@ def ask(
         question.protocol,
         total=total,
         memory=memory,
+        keep=keep,
         progress=progress,
     )
     return replace(found, skipped_metrics={**left_out, **found.skipped_metrics})
