@@ -36,8 +36,12 @@ def load_main() -> ModuleType:
 
 
 @pytest.mark.slow
-def test_whole_suite_on_tiny_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_whole_suite_on_tiny_sizes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     save_halves(tiny_taesd(), tmp_path)
+    models = importlib.import_module("models_bench")
+    monkeypatch.setattr(models, "batch_size", lambda *_: 2)  # at 32 pixels it would be a hundred
     markdown, figures = tmp_path / "docs" / "figures.md", tmp_path / "docs" / "figures.json"
     arguments = f"--quick --rounds 1 --shapes 24x96 --null-shapes 24x400 --no-memory --size 32 \
         --samples 4 --steps 3 --photos 3 --counts 5,40 --rank-photos 3 --metric-photos 2,3 \

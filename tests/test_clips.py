@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,12 +163,31 @@ def test_a_clip_too_large_for_memory_is_refused_before_it_is_encoded(
     vae, _ = load("AutoencoderKLWan", tmp_path)
     # Wan's encoder takes four frames at a time, so that more of them need no more memory.
     few, many = (vae.clip_activation_bytes(count, 64, 64) for count in (5, 17))
-    assert few == many > 0
+    assert 0 < few <= many < 1.2 * few
     video = save_clip(tmp_path / "clip.gif", 9)
     monkeypatch.setenv("LATENTLAB_MEMORY_GB", str(vae.clip_activation_bytes(9, 128, 128) / 2e9))
     with pytest.raises(MemoryLimitError, match=r"encoding 9 frames of 128×128 pixels.*n_frames"):
         latentlab.encode_clip(vae, video, 128)
     assert len(latentlab.encode_clip(vae, video, 64)) == 3
+
+
+def test_the_stride_in_time_is_found_on_the_smallest_images_that_the_model_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vae, _ = load("AutoencoderKLWan", tmp_path)
+    encode, sides = vae._encode_clip, []
+
+    def encode_above(least: int, clip: torch.Tensor) -> Any:
+        sides.append(clip.shape[-1])
+        if clip.shape[-1] < least:
+            raise ValueError("too small")
+        return encode(clip)
+
+    for least, expected in ((0, [vae.spec.multiple]), (64, [vae.spec.multiple, 64])):
+        monkeypatch.setattr(vae, "_encode_clip", partial(encode_above, least))
+        assert (vae.time_stride, sides) == (4, expected)
+        del vae.time_stride
+        sides.clear()
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("out of memory"), ValueError("no")])

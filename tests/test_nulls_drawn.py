@@ -181,11 +181,11 @@ def test_of_100_isotropic_samples_at_least_95_show_no_component(shape: tuple[int
 @pytest.mark.slow
 def test_five_components_at_twice_the_detection_edge_are_found() -> None:
     # Equal components spread as 1/√N: with fewer samples the weakest sinks into the noise.
-    for seed in range(12):
+    for seed in range(4):
         samples = spikes(1000, 2000, 5, 2.0, seed)
         spectrum = fit_pca(samples, n_components=6).spectrum
         assert isotropic_null(spectrum).count_above(spectrum) == 5, seed
-        if seed < 2:
+        if seed < 1:
             null = NULLS.make("parallel").draw(samples, spectrum, draws=40, seed=seed)
             assert null.count_above(spectrum) == 5, seed
 

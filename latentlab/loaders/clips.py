@@ -13,6 +13,7 @@ from latentlab.machine.memory import memory_errors
 _FRAMES = 48
 """Divisible by every number of frames that a published model makes one latent of."""
 _SIDE = 64
+"""Pixels that are enough for every layer, if a clip of the smallest images is refused."""
 _REFUSED = (RuntimeError, ValueError, NotImplementedError, IndexError)
 
 
@@ -25,16 +26,22 @@ class ClipVAE(DiffusersVAE):
 
         Configurations state it under five names, and some state what their layers do not do.
         """
-        side = self.spec.multiple * max(1, _SIDE // self.spec.multiple)
+        smallest = self.spec.multiple
+        for side in (smallest, smallest * max(2, _SIDE // smallest)):
+            try:
+                count = self._count_latents(side)
+            except _REFUSED:
+                continue
+            return _FRAMES // count if count > 0 and _FRAMES % count == 0 else 0
+        return 0
+
+    def _count_latents(self, side: int) -> int:
+        """Return how many latents a clip of black images has, without that of its first frame."""
         alone = int(self.first_frame_alone)
         clip = torch.zeros(1, 3, _FRAMES + alone, side, side, dtype=self.image_dtype)
-        try:
-            what = f"a clip of {_FRAMES + alone} frames of {side}×{side} pixels"
-            with torch.inference_mode(), memory_errors(what, "choose another --device"):
-                count = self._encode_clip(clip.to(self.device))[0].shape[2] - alone
-        except _REFUSED:
-            return 0
-        return _FRAMES // count if count > 0 and _FRAMES % count == 0 else 0
+        what = f"a clip of {_FRAMES + alone} frames of {side}×{side} pixels"
+        with torch.inference_mode(), memory_errors(what, "choose another --device"):
+            return self._encode_clip(clip.to(self.device))[0].shape[2] - alone
 
     @property
     def first_frame_alone(self) -> bool:
