@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, spearmanr
 from skimage import color
 
 from latentlab.components.fitting import fit_pca
@@ -95,6 +95,14 @@ def test_scores_of_unrelated_frames_and_of_a_circle() -> None:
     scores = score_path(circle, 0.1)
     assert abs(scores.monotonicity) < 0.1
     assert scores.flicker == pytest.approx(2 * math.sin(math.pi / 40), rel=1e-3)
+
+
+@pytest.mark.parametrize("levels", [[0, 1, 1, 3, 2, 2, 2, 5], [0, 0, 0, 1], [4, 3, 2, 2, 0]])
+def test_monotonicity_is_the_rank_correlation_that_scipy_finds(levels: list[int]) -> None:
+    frames = [torch.full((3, 4, 4), -level / 9) for level in levels]
+    distances = [abs(level - levels[0]) for level in levels]
+    expected = spearmanr(range(len(levels)), distances).statistic
+    assert score_path(frames, 1.0).monotonicity == pytest.approx(expected, rel=1e-12)
 
 
 def test_clipped_counts_values_beyond_the_range() -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -74,8 +76,8 @@ def _mean(values: list[float]) -> float:
 
 def _rank_correlation(values: list[float]) -> float:
     """Return Spearman's correlation of values with their position; 0 where all are equal."""
-    from scipy.stats import spearmanr
-
     if len(set(values)) < 2:
         return 0.0
-    return float(spearmanr(range(len(values)), values).statistic)
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = (counts.cumsum() - (counts - 1) / 2)[places]  # equal values share their mean rank
+    return float(np.corrcoef(np.arange(1, len(values) + 1), ranks)[0, 1])

@@ -161,11 +161,12 @@ def limit_of_quantile(values: Tensor) -> float:
     >>> limit_of_quantile(torch.arange(1.0, 101.0))
     99.0
     """
-    from scipy.stats import binom
+    from scipy.special import bdtr  # scipy.stats takes a second to import
 
     ordered = values.sort().values
     # The k-th smallest exceeds the quantile when fewer than k of all lie below it.
-    needed = int(binom.ppf(_CONFIDENCE, len(ordered), BAND[1])) + 1
+    chances = bdtr(range(len(ordered) + 1), len(ordered), BAND[1])
+    needed = int((chances < _CONFIDENCE).sum()) + 1
     return float(ordered[min(needed, len(ordered)) - 1])
 
 

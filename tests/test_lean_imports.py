@@ -1,0 +1,139 @@
+"""diffusers without the models that nobody asked for, and with all of its names."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latentlab.loaders.lean_imports import homes_of
+
+PACKAGES = ("models.autoencoders", "models.unets", "models.transformers", "hooks", "quantizers")
+_HEAVY = (
+    "torch._dynamo",
+    "transformers",
+    "scipy.stats",
+    "sklearn",
+    "sympy",
+    "diffusers.schedulers",
+)
+_LEAN = """
+import json, sys
+import latentlab
+latentlab.encode(latentlab.load_vae("mini"), "sample:flower", size=64)
+print(json.dumps(sorted(sys.modules)))
+"""
+_COMPLETE = """
+import importlib, json
+import latentlab
+latentlab.load_vae("mini")
+import diffusers
+from diffusers.loaders import lora_base, single_file_utils
+from diffusers.models.attention_processor import Attention
+from diffusers.hooks.group_offloading import ModuleGroup
+from diffusers.utils import import_utils
+import importlib.metadata
+import torch, torch._dynamo, transformers, diffusers.schedulers
+found = {}
+for name in json.loads(%r):
+    package = importlib.import_module(f"diffusers.{name}")
+    found[name] = [each for each in dir(package) if getattr(package, each).__name__ == each]
+stand_in, real = lora_base.PreTrainedModel, transformers.PreTrainedModel
+config = transformers.BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1,
+    intermediate_size=8, vocab_size=8)
+model = transformers.BertModel(config)
+scheduler = single_file_utils.DDIMScheduler()
+facts = {
+    "names": found,
+    "allowed": id(Attention) in torch._dynamo.trace_rules._allowed_callable_ids.function_ids,
+    "disabled": ModuleGroup.onload_.__wrapped__.__name__,
+    "is_a_model": [isinstance(model, stand_in), issubclass(type(model), stand_in)],
+    "is_none": [isinstance(3, stand_in), issubclass(int, stand_in)],
+    "doc": stand_in.from_pretrained.__doc__ == real.from_pretrained.__doc__,
+    "scheduler": type(scheduler) is diffusers.schedulers.DDIMScheduler,
+    "map": dict(import_utils._package_map) == importlib.metadata.packages_distributions(),
+}
+print(json.dumps(facts))
+"""
+
+
+def answer_of(program: str) -> Any:
+    """Return what a program prints as JSON in a new process."""
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    quiet = os.environ | {"OMP_NUM_THREADS": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    done = subprocess.run(command, env=quiet, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def source_of(package: str) -> str:
+    """Return the source of a package of diffusers."""
+    found = find_spec("diffusers")
+    assert found is not None
+    assert found.origin is not None
+    path = Path(found.origin).parent / package.replace(".", "/") / "__init__.py"
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_name_of_a_package_is_known(package: str) -> None:
+    source = source_of(package)
+    homes = homes_of(source)
+    assert homes is not None
+    # Lines and parentheses, not the syntax tree: "from .x import A, B" and "from .x import (".
+    body = re.sub(r"#.*", "", source)
+    pattern = r"^ *from \.([a-z_0-9]+) import (?:\(([^)]*)\)|(.*))$"
+    expected = {
+        name: module
+        for module, many, few in re.findall(pattern, body, re.MULTILINE)
+        for name in re.findall(r"\w+", many or few)
+    }
+    assert homes == expected
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from .x import *",
+        "from .x import a as b",
+        "x = 3",
+        "def f(): ...",
+        "if a: pass\nelse: pass",
+    ],
+)
+def test_a_package_that_does_anything_else_is_imported_as_it_is(source: str) -> None:
+    assert homes_of(source) is None
+
+
+def test_imports_from_elsewhere_and_comments_are_no_names() -> None:
+    source = '"""Text."""\nfrom ...utils import b\nimport c\nif b():\n    from .x import (\n  A, B)'
+    assert homes_of(source) == {"A": "x", "B": "x"}
+
+
+@pytest.mark.slow
+def test_one_autoencoder_is_imported_and_nothing_that_it_does_without() -> None:
+    imported = answer_of(_LEAN)
+    below = {name for name in imported if name.startswith("diffusers.models.autoencoders.")}
+    assert {name.rpartition(".")[2] for name in below} == {"autoencoder_kl", "vae"}
+    assert [name for name in _HEAVY if name in imported] == []
+
+
+@pytest.mark.slow
+def test_what_was_put_off_is_there_when_it_is_used() -> None:
+    pytest.importorskip("transformers")
+    facts = answer_of(_COMPLETE % json.dumps(PACKAGES))
+    for package, names in facts.pop("names").items():
+        assert names == sorted(homes_of(source_of(package)) or {}), package
+    yes = {"allowed": True, "doc": True, "scheduler": True, "map": True}
+    assert facts == yes | {
+        "disabled": "onload_",
+        "is_a_model": [True, True],
+        "is_none": [False, False],
+    }
