@@ -173,6 +173,84 @@ def levels_without_warning(path: Path) -> np.ndarray:
         return levels(path)[:, 0]
 
 
+# From linear sRGB, Display P3 and Rec. 2020 to XYZ under D65: CSS Color 4, section 17.
+TO_XYZ = {
+    1: [
+        [506752 / 1228815, 87881 / 245763, 12673 / 70218],
+        [87098 / 409605, 175762 / 245763, 12673 / 175545],
+        [7918 / 409605, 87881 / 737289, 1001167 / 1053270],
+    ],
+    12: [
+        [608311 / 1250200, 189793 / 714400, 198249 / 1000160],
+        [35783 / 156275, 247089 / 357200, 198249 / 2500400],
+        [0, 32229 / 714400, 5220557 / 5000800],
+    ],
+    9: [
+        [63426534 / 99577255, 20160776 / 139408157, 47086771 / 278816314],
+        [26158966 / 99577255, 472592308 / 697040785, 8267143 / 139408157],
+        [0, 19567812 / 697040785, 295819943 / 278816314],
+    ],
+}
+CURVES = {
+    1: lambda v: np.where(v < 0.081, v / 4.5, ((v + 0.099) / 1.099) ** (1 / 0.45)),
+    4: lambda v: v**2.2,
+    8: lambda v: v,
+    13: lambda v: np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4),
+    14: lambda v: np.where(v < 0.081, v / 4.5, ((v + 0.099) / 1.099) ** (1 / 0.45)),
+}
+COLORS = np.random.default_rng(0).integers(0, 256, (8, 64, 3), np.uint8)
+
+
+def save_coded(path: Path, pixels: Any, coding: list[int], *more: bytes) -> None:
+    Image.fromarray(pixels).save(path)
+    content = path.read_bytes()
+    chunks = chunk(b"cICP", bytes(coding)) + b"".join(more)
+    path.write_bytes(content[:33] + chunks + content[33:])
+
+
+def in_srgb(values: Any, primaries: int, transfer: int) -> Any:
+    """Return 8-bit sRGB, in closed form, of numbers (…, 3) within 0 and 1."""
+    matrix = np.linalg.inv(TO_XYZ[1]) @ TO_XYZ[primaries]
+    light = (CURVES[transfer](values) @ matrix.T).clip(0, 1)
+    return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+@pytest.mark.parametrize(
+    ("coding", "said"),
+    [
+        ([12, 13, 0, 1], "Display P3, sRGB's curve"),
+        ([9, 14, 0, 1], "Rec. 2020, Rec. 709's curve"),
+        ([1, 1, 0, 1], "sRGB's primaries, Rec. 709's curve"),
+        ([9, 8, 0, 1], "Rec. 2020, linear"),
+        ([12, 4, 0, 1], "Display P3, gamma 2.2"),
+        ([12, 13, 0, 0], "Display P3, sRGB's curve, narrow range"),
+    ],
+)
+def test_coded_colors_become_srgb(tmp_path: Path, coding: list[int], said: str) -> None:
+    save_coded(tmp_path / "a.png", COLORS, coding)
+    found = read_image(tmp_path / "a.png")
+    values = COLORS[0] / 255 if coding[3] else ((COLORS[0] - 16.0) / 219).clip(0, 1)
+    assert np.abs(levels(tmp_path / "a.png") - in_srgb(values, *coding[:2])).max() <= 0.51
+    assert found.preprocessing == f"cICP ({said}) to sRGB"
+
+
+def test_codings_come_before_profiles_and_hold_for_gray_and_transparency(tmp_path: Path) -> None:
+    curve = chunk(b"gAMA", struct.pack(">I", 100_000))
+    save_coded(tmp_path / "a.png", COLORS, [1, 13, 0, 1], curve)
+    assert np.array_equal(levels(tmp_path / "a.png"), COLORS[0])
+    gray = COLORS[..., 0].copy()
+    save_coded(tmp_path / "b.png", gray, [12, 8, 0, 1])
+    expected = in_srgb(gray[0, :, None].repeat(3, 1) / 255, 1, 8)
+    assert np.abs(levels(tmp_path / "b.png") - expected).max() <= 0.51
+    seen = np.dstack([COLORS, np.full((8, 64), 254, np.uint8)])
+    save_coded(tmp_path / "c.png", seen, [12, 13, 0, 1])
+    found = read_image(tmp_path / "c.png")
+    expected = in_srgb(COLORS[0] / 255, 12, 13)
+    assert np.abs(levels(tmp_path / "c.png") - expected).max() <= 2  # over white
+    assert found.rgba is not None
+    assert np.abs((found.rgba[:3, 0].T.numpy() + 1) * 127.5 - expected).max() <= 0.51
+
+
 P3 = (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
 SRGB = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 

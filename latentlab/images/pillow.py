@@ -14,8 +14,13 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from latentlab.errors import ImageError, MemoryLimitError
+from latentlab.images.declared import (
+    coded_colors,
+    declared_colors,
+    describe_coding,
+    is_convertible,
+)
 from latentlab.images.fit import MAX_PIXELS
-from latentlab.images.png import declared_colors, describe_coding
 from latentlab.images.tiff import honor_tags
 
 _TURNS = {
@@ -108,16 +113,17 @@ def load_upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
 
 def to_srgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
     """Return any decoded image as opaque 8-bit sRGB (over white), and what was done to it."""
-    profile, unread = image.info.get("icc_profile"), describe_coding(image.info.get("cicp"))
+    profile, coding = image.info.get("icc_profile"), image.info.get("cicp")
     if image.mode in ("F", "I") or image.mode.startswith("I;16"):
         image, notes = _to_8bit(image)
     else:
         notes = []
-    if unread:
+    if coding and not is_convertible(coding):
+        unread, coding = f"{describe_coding(coding)} read as sRGB", None
         warnings.warn(f"{unread}: convert the image to sRGB first", stacklevel=2)
         notes.append(unread)
     color, alpha = _split_alpha(image)
-    rgb, color_notes = _convert_color(color, profile)
+    rgb, color_notes = _convert_color(color, profile, coding)
     notes += color_notes
     if alpha is not None and alpha.getextrema() != (255, 255):
         white = Image.new("RGB", rgb.size, (255, 255, 255))
@@ -128,13 +134,14 @@ def to_srgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
 
 def to_rgba(image: Image.Image) -> Image.Image | None:
     """Return any decoded image as 8-bit sRGB with its opacity; None if it is opaque."""
-    profile = image.info.get("icc_profile")
+    profile, coding = image.info.get("icc_profile"), image.info.get("cicp")
     if image.mode in ("F", "I") or image.mode.startswith("I;16"):
         return None
     color, alpha = _split_alpha(image)
     if alpha is None or alpha.getextrema() == (255, 255):
         return None
-    rgb, _ = _convert_color(color, profile)
+    known = coding if coding and is_convertible(coding) else None
+    rgb, _ = _convert_color(color, profile, known)
     rgba = rgb.convert("RGBA")
     rgba.putalpha(alpha)
     return rgba
@@ -173,8 +180,15 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     return image, None
 
 
-def _convert_color(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, list[str]]:
-    """Return sRGB by the embedded profile, or by Pillow's formula if it is missing or unusable."""
+def _convert_color(
+    image: Image.Image, profile: bytes | None, coding: bytes | None
+) -> tuple[Image.Image, list[str]]:
+    """Return sRGB by the cICP chunk, which comes first, else by the embedded profile.
+
+    By Pillow's formula if both are missing or unusable.
+    """
+    if coding:
+        return coded_colors(image, coding)
     if image.mode == "LAB":
         lab = ImageCms.createProfile("LAB")
         moved = ImageCms.profileToProfile(

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -25,17 +24,8 @@ _UNUSABLE = b"none"
 _KEPT_TEXT = b"Raw profile type"  # where old programs keep EXIF, and with it the orientation
 _SMALL = 1 << 16
 
-_SRGB_CODING = bytes([1, 13, 0, 1])
-_PRIMARIES = {1: "sRGB's primaries", 9: "Rec. 2020", 12: "Display P3"}
-_TRANSFERS = {1: "Rec. 709's curve", 8: "linear", 13: "sRGB's curve", 16: "PQ", 18: "HLG"}
-"""Code point of ITU-T H.273 → its name."""
-
-_SRGB = np.array([[0.64, 0.33], [0.30, 0.60], [0.15, 0.06]])
-_D65 = np.array([0.3127, 0.3290])
-_BRADFORD = np.array(
-    [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
-)
-_USUAL_GAMMA = 1 / 2.2
+_CODING = 4
+"""Bytes of a cICP chunk."""
 
 
 def without_text(content: bytes) -> tuple[bytes, bytes | None]:
@@ -99,7 +89,7 @@ def coding_of(source: Any) -> bytes | None:
     """
     with _chunks_of(source) as chunks:
         for name, size, stream in chunks:
-            if name == b"cICP" and size == len(_SRGB_CODING):
+            if name == b"cICP" and size == _CODING:
                 found: bytes = stream.read(size)
                 return found if len(found) == size else None
             if name == b"IDAT":
@@ -131,27 +121,6 @@ def _walk_chunks(stream: Any) -> Iterator[tuple[bytes, int, Any]]:
         stream.seek(begun + size + 4)
 
 
-def describe_coding(coding: bytes | None) -> str | None:
-    """Return what a cICP chunk declares that is not honored; None if it declares sRGB.
-
-    Examples
-    --------
-    >>> describe_coding(bytes([9, 16, 0, 1]))
-    'cICP (Rec. 2020, PQ) read as sRGB'
-    >>> describe_coding(bytes([1, 13, 0, 1])) is describe_coding(None) is None
-    True
-    """
-    if coding is None or coding == _SRGB_CODING:
-        return None
-    primaries, transfer, _, full = coding
-    said = [
-        _PRIMARIES.get(primaries, f"primaries {primaries}"),
-        _TRANSFERS.get(transfer, f"transfer {transfer}"),
-        *([] if full else ["narrow range"]),
-    ]
-    return f"cICP ({', '.join(said)}) read as sRGB"
-
-
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
     """Yield name, whole chunk and contents of each chunk; a last one that breaks off, too."""
     place = 8 if content.startswith(SIGNATURE) else len(content)
@@ -170,63 +139,3 @@ def _unpack_profile(body: bytes) -> bytes:
     except zlib.error:
         return b""
     return b"" if reader.unconsumed_tail else found
-
-
-def declared_colors(image: Image.Image) -> tuple[Image.Image, str] | None:
-    """Return sRGB of an 8-bit gray or RGB image by its gAMA and cHRM chunks, and what was done.
-
-    None if there are none, if a sRGB chunk takes precedence, or if they say sRGB.
-
-    Parameters
-    ----------
-    image : mode L or RGB, with Pillow's ``info``
-    """
-    gamma, primaries = image.info.get("gamma"), image.info.get("chromaticity")
-    if image.mode not in ("L", "RGB") or "srgb" in image.info or not gamma:
-        return None
-    matrix = np.eye(3) if primaries is None or image.mode == "L" else _to_srgb_matrix(primaries)
-    curved = abs(gamma / _USUAL_GAMMA - 1) > 0.02
-    turned = matrix is not None and np.abs(matrix - np.eye(3)).max() > 0.02
-    if matrix is None or not 0.05 < gamma < 20 or not (curved or turned):
-        return None
-    levels = np.arange(256) / 255
-    linear = levels ** (1 / gamma) if curved else _decode_srgb(levels)
-    values = linear[np.asarray(image)]
-    if turned:
-        values = values @ matrix.T
-    encoded = (_encode_srgb(values.clip(0, 1)) * 255 + 0.5).astype(np.uint8)
-    said = [f"gamma {gamma:g}"] if curved else []
-    return Image.fromarray(encoded), " and ".join([*said, *(["primaries"] if turned else [])])
-
-
-def _to_srgb_matrix(primaries: tuple[float, ...]) -> Any:
-    """Return the matrix from linear RGB of these primaries to linear sRGB; None if singular."""
-    white, *corners = np.array(primaries, float).reshape(4, 2)
-    try:
-        own = _to_xyz(np.array(corners), white)
-        cones = _BRADFORD @ _white_xyz(_D65) / (_BRADFORD @ _white_xyz(white))
-        adapted = np.linalg.inv(_BRADFORD) @ np.diag(cones) @ _BRADFORD @ own
-        matrix = np.linalg.inv(_to_xyz(_SRGB, _D65)) @ adapted
-    except (np.linalg.LinAlgError, FloatingPointError, ZeroDivisionError):
-        return None
-    return matrix if np.isfinite(matrix).all() else None
-
-
-def _to_xyz(corners: Any, white: Any) -> Any:
-    columns = np.stack([_white_xyz(one) for one in corners], 1)
-    return columns * np.linalg.solve(columns, _white_xyz(white))
-
-
-def _white_xyz(point: Any) -> Any:
-    x, y = point
-    if y <= 0:
-        raise ZeroDivisionError
-    return np.array([x / y, 1.0, (1 - x - y) / y])
-
-
-def _decode_srgb(values: Any) -> Any:
-    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-
-
-def _encode_srgb(values: Any) -> Any:
-    return np.where(values <= 0.0031308, values * 12.92, 1.055 * values ** (1 / 2.4) - 0.055)
