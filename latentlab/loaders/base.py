@@ -273,7 +273,7 @@ class LatentVAE(ABC):
         models encode a clip a few frames at a time, and others all at once.
         """
         clip = torch.zeros(count, 3, self._small_side, self._small_side)
-        _ = self.time_stride  # the first time it encodes a clip of its own, which counts for nothing
+        _ = self.time_stride  # found first: it encodes a clip of its own
         largest = self._measure(lambda: self.encode_clip(clip))
         return int(2 * largest / self._small_side**2 * height * width)
 
