@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import io
 import logging
@@ -103,6 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     0 done; 1 failed while running; 2 wrong usage; 3 bad input image or file; 4 model not
     available; 5 out of memory; 130 interrupted.
     """
+    # Imports make many objects and no garbage: to look for some takes a tenth of a short run.
+    gc.set_threshold(50_000, 20, 50)
     _print_any_name()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 

@@ -157,14 +157,14 @@ def _interval(gram: Tensor, factors: Tensor, model: str) -> tuple[float, float]:
     enlarges; new samples have not, and groups left out with everything that is estimated have not
     either. The interval spans both shares.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit  # scipy.stats takes a second to import
 
     count = min(len(factors), _GROUPS)
     group = torch.arange(len(factors)) % count
     shares = [_part_of(gram, factors, model, group != number) for number in range(count)]
     without = torch.tensor(shares, dtype=torch.float64)
     deviation = float((without - without.mean()).square().sum() * (count - 1) / count) ** 0.5
-    half = float(t.ppf(0.975, count - 1)) * deviation
+    half = float(stdtrit(count - 1, 0.975)) * deviation
     parts = [_errors_of_new(gram, factors, model, group == number) for number in range(count)]
     apart = 1 - sum(errors for errors, _ in parts) / sum(whole for _, whole in parts)
     one = _part_of(gram, factors, model)

@@ -45,8 +45,8 @@ def fit(ax: Axes, *, first: Sequence[str] = ()) -> None:
     title = ax.title.get_text()
     _suit_width(ax)
     settle(figure)
-    _fit_title(ax)
-    settle(figure)
+    if _fit_title(ax):
+        settle(figure)
     lengths = ((ax.xaxis.label, ax.bbox.width), (ax.yaxis.label, ax.bbox.height))
     moved = [_place_legend(ax, first)]
     moved += [wrap_text(label, length, _LABEL_LINES) for label, length in lengths]
@@ -105,10 +105,10 @@ def fit_titles(figure: Figure) -> None:
         _fit_title(ax)
 
 
-def _fit_title(ax: Axes) -> None:
+def _fit_title(ax: Axes) -> bool:
     figure = figure_of(ax)
     width = 2 * _half_width(ax) if len(figure.axes) == 1 else ax.bbox.width
-    wrap_text(ax.title, width, _TITLE_LINES)
+    return wrap_text(ax.title, width, _TITLE_LINES)
 
 
 def fit_figure(figure: Figure, shown: Axes) -> None:
