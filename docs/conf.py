@@ -16,8 +16,13 @@ copyright = "the authors of latentlab, MIT License"
 language = "en"
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_gallery.gen_gallery"]
-exclude_patterns = ["examples/**", "README.md", "reference/parts/**", "gallery/**.ipynb"]
-exclude_patterns += ["concepts/**.ipynb", "**/sg_execution_times.rst", "sg_execution_times.rst"]
+exclude_patterns = ["examples/**", "README.md", "backreferences/**", "gallery/**.ipynb"]
+exclude_patterns += [
+    "concepts/**.ipynb",
+    "short_guides/**.ipynb",
+    "**/sg_execution_times.rst",
+    "sg_execution_times.rst",
+]
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb", ".ipynb": "myst-nb"}
 
 html_theme = "furo"
@@ -35,6 +40,8 @@ myst_heading_anchors = 3
 # Formulas are plain text, so no page needs a script to draw them.
 myst_update_mathjax = False
 nb_execution_mode = "off"  # `make docs EXECUTE=1` runs the notebooks
+# It compares with a model that has to be downloaded.
+nb_execution_excludepatterns = ["**/01_is_it_entangled.ipynb"]
 nb_execution_raise_on_error = True
 nb_execution_timeout = 900
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}
@@ -48,11 +55,11 @@ napoleon_use_rtype = False
 napoleon_use_ivar = True
 
 sphinx_gallery_conf = {
-    "examples_dirs": ["examples/concepts", "examples/gallery"],
-    "gallery_dirs": ["concepts", "gallery"],
+    "examples_dirs": ["examples/concepts", "examples/gallery", "examples/guides"],
+    "gallery_dirs": ["concepts", "gallery", "short_guides"],
     "filename_pattern": r"\.py$",
     "ignore_pattern": r"__init__",
-    "backreferences_dir": "reference/parts/examples",
+    "backreferences_dir": "backreferences",
     "doc_module": ("latentlab",),
     "image_scrapers": ("figures_scraper",),
     "reset_modules": (),

@@ -9,6 +9,7 @@ import numpy as np
 from oracles import Pair, oracle
 
 HEADING = "Disentanglement of codes"
+PLACE = 4
 
 
 @cache

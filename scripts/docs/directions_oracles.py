@@ -14,6 +14,7 @@ from spectrum_oracles import copies, planted
 import latentlab
 
 HEADING = "Directions, labels and walks"
+PLACE = 2
 
 
 @cache

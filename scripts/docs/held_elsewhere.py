@@ -109,6 +109,11 @@ HELD = (
         "test_store_statistics.py::test_dead_channels_outliers_and_what_is_not_finite_are_counted",
     ),
     Held(
+        ("spatial",),
+        "NumPy: means of the corners",
+        "test_store_statistics.py::test_merged_over_seven_uneven_shards_equals_numpy",
+    ),
+    Held(
         ("r2_held_out", "photos.*", "rank"),
         "NumPy: squared lengths inside the subspace; the linear control, where R² is 1",
         "test_palette.py::test_shares_are_of_the_total_variance",

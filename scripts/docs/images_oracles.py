@@ -14,6 +14,7 @@ from oracles import Pair, oracle
 import latentlab
 
 HEADING = "Images, latents and models"
+PLACE = 3
 SIDE = 48
 FAST = (
     "psnr",
@@ -192,7 +193,7 @@ def scale() -> Pair:
 @oracle(
     numbers=(
         *("channels.mean", "channels.std", "channels.skewness", "channels.excess_kurtosis"),
-        *("channels.correlation", "constants", "spatial"),
+        *("channels.correlation", "constants"),
     ),
     by="SciPy: `stats.skew` and `kurtosis`; NumPy: `corrcoef`",
     tolerance=1e-9,
@@ -286,7 +287,7 @@ def patches() -> Pair:
 
 @oracle(
     numbers=("sec", "low_pass", "spectrum"),
-    by="SciPy: `fft.dctn`",
+    by="SciPy: `fft.dctn`, of which they are sums",
     tolerance=1e-9,
     test="test_measures_latents.py::test_the_transform_is_scipys_and_keeps_energy",
 )
@@ -300,7 +301,7 @@ def transform() -> Pair:
 
 @oracle(
     numbers=("feature_distance", "interpolation", "rfid", "fdd"),
-    by="SciPy: `linalg.sqrtm` in the closed form for Gaussians",
+    by="SciPy: `linalg.sqrtm` in the closed form for Gaussians (the distance, not the features)",
     tolerance=1e-8,
     test="test_distances.py::test_the_distance_of_gaussians_is_the_closed_form",
 )
@@ -319,7 +320,7 @@ def frechet() -> Pair:
 
 @oracle(
     numbers=("semantics",),
-    by="scikit-learn: `NearestNeighbors` by cosine",
+    by="scikit-learn: `NearestNeighbors` by cosine (`lnc`; `viv` and the probe: white noise)",
     tolerance=1e-9,
     test="test_measures_behavior.py::test_neighbors_of_a_class_are_scikit_learns",
 )

@@ -81,12 +81,10 @@ def oracle(
 
 
 def all_oracles() -> dict[str, list[Oracle]]:
-    """Return heading → the comparisons of one file, in the order of the file."""
-    found = {}
-    for path in sorted(Path(__file__).parent.glob("*_oracles.py")):
-        module = import_module(path.stem)
-        found[module.HEADING] = _FOUND[module.__name__]
-    return found
+    """Return heading → the comparisons of one file, each in the order of the file."""
+    files = sorted(Path(__file__).parent.glob("*_oracles.py"))
+    modules = sorted((import_module(path.stem) for path in files), key=lambda one: one.PLACE)
+    return {one.HEADING: _FOUND[one.__name__] for one in modules}
 
 
 def compare() -> dict[str, list[Row]]:

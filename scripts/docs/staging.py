@@ -7,6 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "README.md")
+DRAWN = ("backreferences", "concepts", "gallery", "short_guides")
+"""Folders of what the examples drew; an example runs again only if it has changed."""
 MOVED = {
     "(docs/": "(",
     "(../docs/": "(../",
@@ -20,7 +22,10 @@ MOVED = {
 
 
 def stage(source: Path) -> None:
-    """Copy docs/, the notebooks and their pictures; files that did not change keep their times."""
+    """Copy docs/, the notebooks and their pictures; what examples drew before is kept."""
+    for path in source.glob("*"):
+        if path.name not in DRAWN:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     for path in (ROOT / "docs").rglob("*"):
         if path.is_file() and path.suffix not in (".json", ".pyc"):
             _copy(path, source / path.relative_to(ROOT / "docs"))
@@ -36,16 +41,14 @@ def stage(source: Path) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a page unless it is there already, so that Sphinx does not read it again."""
+    """Write a page, in a folder that need not exist."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
 
 
 def _copy(path: Path, to: Path) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
-    if not to.is_file() or path.read_bytes() != to.read_bytes():
-        shutil.copyfile(path, to)
+    shutil.copyfile(path, to)
 
 
 def _with_links_of_the_site(path: Path) -> str:

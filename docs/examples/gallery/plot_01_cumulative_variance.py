@@ -8,8 +8,8 @@ How much of a neighborhood the first components explain, beside what chance give
 import latentlab
 
 vae = latentlab.load_vae("mini")
-z = latentlab.encode(vae, "sample:flower", size=96)
-hood = latentlab.neighborhood(vae, z, "augment", n_samples=64)
+z = latentlab.encode(vae, "sample:flower", size=64)
+hood = latentlab.neighborhood(vae, z, "augment", n_samples=48)
 pca = latentlab.fit_pca(hood)
 judgment = latentlab.judge(hood, pca)
 pca.plot(judgment=judgment)
