@@ -22,7 +22,7 @@ from pathlib import Path
 from latentlab.cli.main import run
 
 assert run("digits traverse --steps 5 --out latents --quiet".split()) == 0
-written = [path for path in sorted(Path("latents").glob("*.png"))][:1]
+written = sorted(Path("latents").glob("*.png"))[:1]
 
 # %%
 # Which latent is the tilt? Its rank correlation with the slant stands beside what shuffled images reach.

@@ -32,7 +32,7 @@ assert run("store stats latents.npy --space model --quiet".split()) == 0
 # %%
 # The principal components need no model:
 
-command = "pca latents.npy --space model -m mini --nulls none --out of-latents --quiet"
+command = "pca latents.npy --space model -m mini --out of-latents --quiet"
 assert run(command.split()) == 0
 
 # %%
