@@ -58,7 +58,7 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, str(ROOT / "scripts/docs"), "--out", str(out)]
     variables = {**os.environ, "HOME": str(out), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=600, check=False
+        command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=1800, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return out / "html"

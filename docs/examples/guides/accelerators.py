@@ -12,7 +12,7 @@ from pathlib import Path
 
 from latentlab.cli.main import run
 
-command = "pca sample:flower --size 64 -n 16 --nulls none --out on-this-machine --quiet"
+command = "pca sample:flower --size 64 -n 16 --nulls none --out on-this-machine"
 assert run(command.split()) == 0
 
 # %%

@@ -27,12 +27,12 @@ np.save("latents.npy", np.stack([latentlab.encode(vae, crop).values.numpy() for 
 # What a trainer has to know: mean, deviation, tails and dead channels, and the constants that would give unit
 # scale, with intervals.
 
-assert run("store stats latents.npy --space model --quiet".split()) == 0
+assert run("store stats latents.npy --space model".split()) == 0
 
 # %%
 # The principal components need no model:
 
-command = "pca latents.npy --space model -m mini --out of-latents --quiet"
+command = "pca latents.npy --space model -m mini --out of-latents"
 assert run(command.split()) == 0
 
 # %%
