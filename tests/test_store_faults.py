@@ -223,7 +223,7 @@ DAMAGE = {
     "no latents": ("latents-00001.safetensors", Path.unlink, "is missing"),
     "short index": ("latents-00001.jsonl", cut, "damaged in line 4"),
     "empty index": ("latents-00001.jsonl", lambda path: path.write_bytes(b""), "first line"),
-    "another row": ("latents-00001.jsonl", edit(2, row=0), "contradicts itself"),
+    "another row": ("latents-00001.jsonl", edit(2, row=0), "with row 0 of"),
     "another hash": ("latents-00001.jsonl", edit(2, sha256="0" * 64), "contradicts itself"),
     "no shape": ("latents-00001.jsonl", edit(2, shape=None), "damaged in line 3"),
     "a number for a shape": ("latents-00001.jsonl", edit(2, shape=5), "damaged in line 3"),
@@ -256,7 +256,7 @@ def test_an_index_of_other_images_is_not_accepted(store: Path, photos: Path) -> 
     before = files_in(store)
     for suffix in ("safetensors", "jsonl"):
         shutil.copy(store / f"latents-00000.{suffix}", store / f"latents-00001.{suffix}")
-    with pytest.warns(UserWarning, match="does not list the images"):
+    with pytest.warns(UserWarning, match="is the index of shard 0"):
         fill(photos, store)
     assert files_in(store) == before
 
@@ -268,9 +268,44 @@ def test_an_index_that_contradicts_itself_is_not_accepted(store: Path, photos: P
     line = json.loads(lines[1])
     lines[1] = json.dumps({**line, "shape": [6, 1, 1]})
     index.write_text("\n".join(lines) + "\n")
-    with pytest.warns(UserWarning, match="contradicts itself"):
+    with pytest.warns(UserWarning, match="with row 1 of"):
         fill(photos, store)
     assert files_in(store) == before
+
+
+CONTRADICTIONS: dict[str, tuple[str, Callable[[Path], None], str]] = {
+    "a row twice": ("latents-00001.jsonl", edit(2, row=0), "row 0 of"),
+    "a row too early": ("latents-00001.jsonl", edit(1, row=1), "row 1 of"),
+    "another shard": ("latents-00001.jsonl", edit(2, shard=0), "damaged in line 3"),
+    "another head": ("latents-00001.jsonl", edit(0, shard=2), "index of shard 2"),
+    "fewer images": ("latents-00001.jsonl", edit(0, pictures=2), "2 images"),
+    "more skipped": ("latents-00001.jsonl", edit(0, skipped=1), "4 images"),
+    "fewer shards": ("store.json", lambda path: recount(path, pictures=3), "more than 1 shard"),
+    "other channels": ("store.json", lambda path: recount(path, channels=4), "of 6 channels"),
+}
+
+
+def recount(path: Path, *, pictures: int | None = None, channels: int | None = None) -> None:
+    facts = json.loads(path.read_text())
+    facts["pictures"] = pictures or facts["pictures"]
+    facts["spec"]["channels"] = channels or facts["spec"]["channels"]
+    path.write_text(json.dumps(facts))
+
+
+@pytest.mark.parametrize("kind", CONTRADICTIONS)
+def test_a_store_whose_files_contradict_each_other_is_not_read(kind: str, store: Path) -> None:
+    """Each way to read would tell something else: by path, by number, or in batches."""
+    name, change, words = CONTRADICTIONS[kind]
+    change(store / name)
+    with pytest.raises(FileError, match=words):
+        [*open_store(store).paths()]
+
+
+def test_an_index_with_a_line_less_is_not_read(store: Path) -> None:
+    path = store / "latents-00001.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(FileError, match="2 lines"):
+        [*open_store(store).paths()]
 
 
 def test_unfinished_and_damaged_stores_are_not_read(store: Path, cli: CommandLine) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from torch import Tensor
 
-from latentlab.errors import ShapeError, UsageError
+from latentlab.errors import ShapeError, UsageError, counted
 from latentlab.figures.tables import html_table
 from latentlab.latents import Latent, LatentSpec
 from latentlab.store.items import index_of, latents_at, latents_in_order, position_of, table_of
@@ -20,6 +20,7 @@ from latentlab.store.manifest import STORED_DTYPES, Manifest, read_manifest
 from latentlab.store.opening import MANIFEST
 from latentlab.store.shards import (
     INDEX,
+    Head,
     Shape,
     index_path,
     latents_path,
@@ -330,6 +331,10 @@ def open_store(path: str | Path) -> Store:
     there = [index_path(folder, shard).exists() for shard in range(manifest.shards)]
     if not all(there):
         raise damaged(f"{folder} with {sum(there):,} of {len(there):,} shards", "a finished store")
+    if index_path(folder, manifest.shards).exists():
+        raise damaged(
+            f"{folder} with more than {counted(manifest.shards, 'shards')}", f"what {MANIFEST} says"
+        )
     shapes: Counter[Shape] = Counter()
     counts, skipped, size = [], 0, 0
     for shard in range(manifest.shards):
@@ -337,8 +342,20 @@ def open_store(path: str | Path) -> Store:
         found = latents.stat().st_size if latents.is_file() else 0
         if found != head.bytes:
             raise damaged(f"{latents} with {found:,} bytes", f"{head.bytes:,} as its index says")
+        _check_counts(manifest, head, latents)
         shapes.update(head.shapes)
         counts.append(head.pictures)
         skipped += head.skipped
         size += head.bytes
     return Store(folder, manifest, dict(sorted(shapes.items())), skipped, size, tuple(counts))
+
+
+def _check_counts(manifest: Manifest, head: Head, latents: Path) -> None:
+    """Raise FileError if a shard holds other latents than the settings of its store allow."""
+    listed, whole = manifest.count([head.shard]), head.pictures + head.skipped
+    if whole != listed or sum(head.shapes.values()) != head.pictures:
+        raise damaged(f"{latents} of {whole:,} images", f"{listed:,} as {MANIFEST} says")
+    for shape in head.shapes:
+        if shape[0] != manifest.spec.channels:
+            got = f"{latents} with latents of {shape[0]} channels"
+            raise damaged(got, f"{manifest.spec.channels} as {MANIFEST} says")

@@ -12,7 +12,6 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -112,17 +111,25 @@ def read_head(folder: Path, shard: int) -> Head:
 
     Raises
     ------
-    FileError : the index is missing or damaged.
+    FileError : the index is missing or damaged, or that of another shard.
     """
     path = index_path(folder, shard)
+    head = _head_of(next(read_lines(path), None), path)
+    if head.shard != shard:
+        raise damaged(f"{path}, which is the index of shard {head.shard}", "its own")
+    return head
+
+
+def _head_of(facts: Mapping[str, Any] | None, path: Path) -> Head:
     try:
-        facts = next(read_lines(path))
+        if facts is None:
+            raise ValueError("no line")
         shapes = {(c, h, w): count for c, h, w, count in facts["shapes"]}
         head = Head(**{**facts, "shapes": shapes})
         counts = [(head.shard, head.bytes, head.pictures, head.skipped), *facts["shapes"]]
         if not all(map(_are_counts, counts)):
             raise ValueError("no counts")
-    except (StopIteration, *WRONG_FACTS) as error:
+    except WRONG_FACTS as error:
         raise damaged(f"{path} without its first line", "an index") from error
     return head
 
@@ -132,13 +139,25 @@ def read_images(folder: Path, shard: int) -> Iterator[dict[str, Any]]:
 
     Raises
     ------
-    FileError : the index is missing, or a line does not describe an image.
+    FileError : the index is missing, a line does not describe an image, or the lines do not
+        number the rows of each shape in order, or are not those that the first line counts.
     """
-    path = index_path(folder, shard)
-    for number, line in enumerate(islice(read_lines(path), 1, None), 2):
-        if not _is_of_image(line):
-            raise damaged(f"{path}, damaged in line {number}")
+    path, lines = index_path(folder, shard), read_lines(index_path(folder, shard))
+    head = _head_of(next(lines, None), path)
+    rows: Counter[Shape] = Counter()
+    count = 0
+    for count, line in enumerate(lines, 1):
+        if not _is_of_image(line) or line.get("shard", shard) != shard:
+            raise damaged(f"{path}, damaged in line {count + 1}")
+        if "skipped" not in line:
+            shape = tuple(line["shape"])
+            if line["row"] != rows[shape]:
+                got = f"{path} with row {line['row']} of {shape} in line {count + 1}"
+                raise damaged(got, f"row {rows[shape]}")
+            rows[shape] += 1
         yield line
+    if rows != +Counter(head.shapes) or count != rows.total() + head.skipped:
+        raise damaged(f"{path} with {count:,} lines", "those that its first line counts")
 
 
 def is_finished(folder: Path, shard: int, paths: Sequence[str]) -> bool:
