@@ -1,36 +1,55 @@
-"""An installed wheel works without a network and without a writable home."""
+"""An installed wheel, built from the sdist, works without npm, a network and a writable home."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import site
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from latentlab.web.pages import RUNTIME, RUNTIME_FOLDER
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ("latentlab", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = ("latentlab", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "CHANGELOG.md")
+SOURCES += ("CITATION.cff", "CONTRIBUTING.md", "constraints.txt", "constraints-lowest.txt")
+RUNTIME_LICENSE = "latentlab/web/onnxruntime-web.LICENSE.txt"
+LARGEST = 15e6
+"""Bytes of the wheel and of the sdist; README states them."""
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a wheel built from a copy of the sources, so that nothing is left among them."""
-    copy, out = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("wheel")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an sdist built from a copy of the sources, so that nothing is left among them."""
+    copy, out = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("sdist")
     for name in SOURCES:
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, copy)
+    build = "import sys; from setuptools.build_meta import build_sdist; build_sdist(sys.argv[1])"
+    command = [sys.executable, "-c", build, str(out)]
+    subprocess.run(command, cwd=copy, check=True, timeout=300, stdout=subprocess.DEVNULL)
+    (built,) = out.glob("latentlab-*.tar.gz")
+    return built
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the wheel that pip builds from the sdist."""
+    out = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*pip, "--wheel-dir", str(out), str(copy)], check=True, timeout=300)
+    subprocess.run([*pip, "--wheel-dir", str(out), str(sdist)], check=True, timeout=300)
     (built,) = out.glob("latentlab-*.whl")
     return built
 
@@ -49,20 +68,30 @@ def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "bin" / "latentlab"
 
 
+def alone(*command: str, loopback: bool = False) -> list[str]:
+    """Return a command that has no network, if this user may take it away."""
+    unshare, ip = shutil.which("unshare"), shutil.which("ip")
+    if os.geteuid() or not unshare or (loopback and not ip):
+        return [*command]
+    up = ["sh", "-c", f'{ip} link set lo up && exec "$@"', "sh"] if loopback else []
+    return [unshare, "--net", *up, *command]
+
+
+def variables_in(folder: Path, **variables: str) -> dict[str, str]:
+    """Return an environment without npm: its programs are those of the system's /bin, if any."""
+    nothing = folder / "no programs"
+    nothing.mkdir(exist_ok=True)
+    kept = {"LANG": os.environ["LANG"]} if "LANG" in os.environ else {}
+    fixed = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HOME": str(folder)}
+    return {**kept, "PATH": str(nothing), **fixed, **variables}
+
+
 def call(program: Path, folder: Path, *arguments: str, **variables: str) -> dict:
     """Return the JSON of a command that runs in a folder without a network."""
-    alone = ["unshare", "--net"] if os.geteuid() == 0 and shutil.which("unshare") else []
-    kept = {key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ}
     done = subprocess.run(
-        [*alone, str(program), *arguments, "--json"],
+        alone(str(program), *arguments, "--json"),
         cwd=folder,
-        env={
-            **kept,
-            "HF_HUB_OFFLINE": "1",
-            "OMP_NUM_THREADS": "1",
-            "HOME": str(folder),
-            **variables,
-        },
+        env=variables_in(folder, **variables),
         capture_output=True,
         text=True,
         timeout=300,
@@ -84,6 +113,57 @@ def test_the_wheel_holds_the_models_and_nothing_of_the_tests(wheel: Path) -> Non
         models |= {f"{folder}/config.json", f"{folder}/diffusion_pytorch_model.safetensors"}
     assert models | {"latentlab/py.typed"} <= names
     assert not [name for name in names if name.startswith(("tests/", "scripts/"))]
+
+
+def test_wheel_and_sdist_hold_the_web_runtime_and_its_license(wheel: Path, sdist: Path) -> None:
+    if not RUNTIME_FOLDER.is_dir():
+        pytest.skip("without npm there is no onnxruntime-web")
+    runtime = {f"latentlab/web/vendor/{name}" for name in RUNTIME}
+    packed = zipfile.ZipFile(wheel)
+    assert {*runtime, RUNTIME_LICENSE} <= set(packed.namelist())
+    for name, digest in RUNTIME.items():
+        content = packed.read(f"latentlab/web/vendor/{name}")
+        assert hashlib.sha256(content).hexdigest() == digest
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {*runtime, RUNTIME_LICENSE, "CITATION.cff", "CHANGELOG.md", "LICENSE"} <= names
+    assert max(wheel.stat().st_size, sdist.stat().st_size) < LARGEST
+    licenses = {Path(name).name for name in packed.namelist() if "/licenses/" in name}
+    assert licenses == {"LICENSE", "onnxruntime-web.LICENSE.txt"}
+
+
+_VISITOR = """
+import json, signal, subprocess, sys, urllib.request
+program, *names = sys.argv[1:]
+command = [program, "digits", "demo", "--no-browser", "--port", "0", "--json"]
+with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    address = json.loads(server.stdout.readline())["url"]
+    sizes = [len(urllib.request.urlopen(address + name, timeout=60).read()) for name in names]
+    server.send_signal(signal.SIGINT)
+print(json.dumps({"sizes": sizes, "code": server.returncode}))
+"""
+
+
+def test_the_digits_are_served_with_all_that_their_page_needs(
+    program: Path, tmp_path: Path
+) -> None:
+    if not RUNTIME_FOLDER.is_dir():
+        pytest.skip("without npm there is no onnxruntime-web")
+    names = ["index.html", "model/decoder.onnx", *(f"vendor/{name}" for name in RUNTIME)]
+    python = str(program.parent / "python")
+    done = subprocess.run(
+        alone(python, "-c", _VISITOR, str(program), *names, loopback=True),
+        cwd=tmp_path,
+        env=variables_in(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["sizes"][2:] == [(RUNTIME_FOLDER / name).stat().st_size for name in RUNTIME]
+    assert found["code"] in (0, 130)
 
 
 def test_pca_and_traverse_run_from_an_empty_folder_with_no_network(
