@@ -27,12 +27,16 @@ _HEAVY = (
 _LEAN = """
 import json, sys
 import latentlab
+from latentlab.loaders.lean_imports import import_only_what_is_used
+import_only_what_is_used()
 latentlab.encode(latentlab.load_vae("mini"), "sample:flower", size=64)
 print(json.dumps(sorted(sys.modules)))
 """
 _COMPLETE = """
 import importlib, json
 import latentlab
+from latentlab.loaders.lean_imports import import_only_what_is_used
+import_only_what_is_used()
 latentlab.load_vae("mini")
 import diffusers
 from diffusers.loaders import lora_base, single_file_utils

@@ -159,7 +159,7 @@ def test_the_model_of_the_pca_is_recorded(
 ) -> None:
     write_record(tmp_path, "pca", provenance(linear_vae, linear_latent, ["pca", "x.png"], seed=4))
     assert recorded_model(tmp_path) == {
-        "source": "tests",
+        "source": "latentlab.testing",
         "revision": None,
         "sha256": {},
         "dtype": "float32",

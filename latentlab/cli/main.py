@@ -35,6 +35,7 @@ from latentlab.cli.report import report
 from latentlab.cli.store import store
 from latentlab.cli.transfer import transfer
 from latentlab.cli.traverse import traverse
+from latentlab.loaders.lean_imports import import_only_what_is_used
 
 INTERRUPTED = 130
 
@@ -106,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     # Imports make many objects and no garbage: to look for some takes a tenth of a short run.
     gc.set_threshold(50_000, 20, 50)
+    import_only_what_is_used()
     _print_any_name()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 

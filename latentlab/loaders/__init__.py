@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from latentlab.loaders.lean_imports import import_only_what_is_used
 from latentlab.loaders.registered import FAMILIES as FAMILIES
 from latentlab.registry import lazy_names
 
@@ -21,5 +20,3 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy_names(
     __name__, {"LatentVAE": "base", "load_vae": "load", "wrap_vae": "callables"}
 )
-
-import_only_what_is_used()
