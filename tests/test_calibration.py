@@ -142,7 +142,14 @@ def names_of_claims() -> list[str]:
     return sorted(path.stem.removesuffix("_claim") for path in FOLDER.glob("*_claim.py"))
 
 
-@pytest.mark.parametrize("name", names_of_claims())
+LONGER = {"elbow", "count", "ica", "additivity", "dimension", "decay", "label"}
+"""Claims whose few seeds take more than two seconds."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in LONGER)) for name in names_of_claims()],
+)
 def test_a_few_seeds_of_every_claim_keep_its_bounds(
     name: str, calibration: SimpleNamespace
 ) -> None:

@@ -395,6 +395,7 @@ def test_fps_and_loop_reach_the_file(
     assert sum(delays) == 200 * frames
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_both_commands_on_real_weights(cli: CommandLine, shared: Path) -> None:
     photo, model = shared / "data/photos/n01518878_ostrich.jpg", shared / "models/taef2"

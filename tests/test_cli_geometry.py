@@ -53,6 +53,7 @@ def test_interpolate_writes_what_it_says(path: str, cli: CommandLine, place: Pat
         assert animation.size == (SIZE, SIZE)
 
 
+@pytest.mark.slow
 def test_interpolate_prints_a_summary_and_takes_other_formats(
     cli: CommandLine, place: Path
 ) -> None:
@@ -95,6 +96,7 @@ def test_a_missing_second_image_is_a_bad_file(cli: CommandLine) -> None:
     refused(called, 3, "nowhere.png")
 
 
+@pytest.mark.slow
 def test_a_curved_walk_says_how_it_turned(cli: CommandLine) -> None:
     options = ("--samples", 6, "--components", 1, "--steps", 3, "--out", "here")
     called = cli(

@@ -132,7 +132,7 @@ def test_factors_that_are_no_numbers_are_named() -> None:
 def test_whole_floats_are_classes() -> None:
     codes, factors = sample(150)
     factors = factors**4
-    only = ["mig", "dci", "sap", "infomec"]
+    only = ["mig", "sap"]
     found = measure_codes(codes, factors.astype(float), only=only)["metrics"]
     assert found == measure_codes(codes, factors, only=only)["metrics"]
     scores = dci(

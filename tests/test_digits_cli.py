@@ -123,6 +123,7 @@ def test_resume_ends_with_the_same_weights_and_refuses_other_options(
     assert (folder / "training.gif").read_bytes() == (trained / "training.gif").read_bytes()
 
 
+@pytest.mark.slow
 def test_interpolate_writes_its_film(latentlab: CommandLine, trained: Path) -> None:
     called = latentlab("digits", "interpolate", trained, "--steps", 4, "--json", "--out", "o")
     check_files(called)
@@ -175,6 +176,7 @@ def test_factors_say_which_latent_is_the_tilt(latentlab: CommandLine, trained: P
     assert set(facts["rotation_control"]) >= {"mig", "dci", "sap"}
 
 
+@pytest.mark.slow
 def test_sweep_reports_every_beta(latentlab: CommandLine) -> None:
     called = latentlab(
         *("digits", "sweep", "--betas", "0.5,4", "--seeds", 2, "--epochs", 1, "--latent", 2),
@@ -232,6 +234,7 @@ def test_what_makes_no_sense_is_one_line_and_leaves_nothing(
     assert not list(Path.cwd().iterdir())
 
 
+@pytest.mark.slow
 def test_summaries_are_printed_for_people(latentlab: CommandLine, trained: Path) -> None:
     told = latentlab("digits", "factors", trained, "--pictures", 120, "--out", "o")
     assert "no latent is the tilt: all have collapsed" in told.out

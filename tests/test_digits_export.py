@@ -70,6 +70,7 @@ def test_both_files_agree_with_pytorch_at_any_batch_size(exported: list[Path]) -
         np.testing.assert_allclose(logvar, expected[1], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", MODELS, ids=lambda config: config.model)
 def test_every_kind_of_model_can_be_exported(tmp_path: Path, config: DigitsConfig) -> None:
     mean = 3 * torch.randn(50, config.latent, generator=torch.Generator().manual_seed(0)) + 1
@@ -132,6 +133,7 @@ def test_ranges_hold_three_deviations_and_all_but_the_outermost_codes() -> None:
     assert facts["ranges"][1][0] == pytest.approx(np.floor((-1.855 - 3 * 1.361) * 10) / 10)
 
 
+@pytest.mark.slow
 def test_a_file_that_computes_something_else_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

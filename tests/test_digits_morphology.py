@@ -244,6 +244,7 @@ def test_a_factor_that_never_varies_within_a_label_is_left_out_by_name() -> None
         compare_factors(codes, dict.fromkeys(FACTORS, np.ones(len(labels))))
 
 
+@pytest.mark.slow
 def test_collapsed_latents_are_no_tilt_and_take_no_part_in_rotations() -> None:
     codes, values = planted(300)
     dead = torch.randn(300, 5, generator=torch.Generator().manual_seed(0)) * 1e-3

@@ -160,6 +160,7 @@ def test_a_damaged_run_is_one_clear_error(finished: Path, tmp_path: Path) -> Non
         load_run(tmp_path / "nowhere")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "recipe"),
     [

@@ -86,6 +86,7 @@ class Reading(LinearVAE):
         return mean, self.log_variances[:3, None, None].expand_as(mean)
 
 
+@pytest.mark.slow
 def test_a_code_that_reads_the_place_beats_its_rotations() -> None:
     how = {"n_samples": 400, "size": 32, "only": ["mig", "modularity"]}
     found = measure_disentanglement(Reading(), codes="channels", **how)
@@ -143,6 +144,7 @@ def test_one_factor_says_that_some_scores_mean_nothing() -> None:
     assert {"mig", "sap", "dci_informativeness"} <= set(found["metrics"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subject", ["sprites", "sample:flower"])
 def test_the_command_scores_sprites_and_images(
     subject: str, cli: CommandLine, tmp_path: Path

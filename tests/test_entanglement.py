@@ -22,6 +22,7 @@ def photos(tmp_path: Path) -> list[Path]:
     return [save_image(tmp_path / f"{index}.png", *shape) for index, shape in enumerate(sides)]
 
 
+@pytest.mark.slow
 def test_each_image_has_the_numbers_that_it_has_alone(photos: list[Path], tmp_path: Path) -> None:
     vae, how = LinearVAE(), {"n_samples": 16, "seed": 1}
     found, saved = entanglement(vae, photos, folder=tmp_path / "all", **how)

@@ -71,6 +71,7 @@ def search(model: str = "linear") -> tuple[Any, Any, Any]:
 # The folder
 
 
+@pytest.mark.slow
 def test_a_page_holds_its_files_and_their_sums(live: tuple[Path, ExportedExplorer]) -> None:
     folder, written = live
     sums = json.loads((folder / "latentlab-page.json").read_text())["files"]

@@ -476,6 +476,7 @@ def bombs() -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*bombs()])
 def test_bombs_and_what_is_no_image_are_refused(explorer: Explorer, name: str) -> None:
     with page_of(explorer) as page:

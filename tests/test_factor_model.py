@@ -97,6 +97,7 @@ def linear_share(n: int, seed: int) -> Share:
     return share_of(centered @ centered.T, factors, "linear")
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_share_of_many_samples() -> None:
     truth = linear_share(2000, 1000).value
     shares = [linear_share(80, seed) for seed in range(40)]

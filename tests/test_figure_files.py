@@ -52,6 +52,7 @@ def named(pca: PCA, name: str) -> PCA:
 # Files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("format", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")]
 )
@@ -159,6 +160,7 @@ def test_pca_writes_the_format_asked_for_and_replaces_the_other(cli: CommandLine
     }
 
 
+@pytest.mark.slow
 def test_other_commands_take_a_figure_format(cli: CommandLine, place: Path) -> None:
     save_image(place / "other.png", 80, 64)
     both = (cli.image, place / "other.png", "-m", cli.model, "--size", SIZE, "--json")

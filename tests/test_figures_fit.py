@@ -272,9 +272,13 @@ FIGURES: dict[str, dict[str, Callable[[Size], Figure]]] = {
 """Function → case → the figure of a size: what commands and ``plot`` draw."""
 
 CASES = [
-    pytest.param(draw, size, id=f"{function}-{case}-{size[0]}")
+    pytest.param(
+        *(draw, size),
+        id=f"{function}-{case}-{size[0]}",
+        marks=[pytest.mark.slow] * (size == COLUMN or n > 0),
+    )
     for function, cases in FIGURES.items()
-    for case, draw in cases.items()
+    for n, (case, draw) in enumerate(cases.items())
     for size in (DEFAULT, COLUMN)
 ]
 

@@ -251,6 +251,7 @@ def test_slow_name_resolution_is_not_waited_for(
     _fail(DownloadError, "no response within 1 s")
 
 
+@pytest.mark.slow
 def test_hub_that_never_responds(hub: HubStub) -> None:
     hub.fault = "api-hang"
     _fail(DownloadError, "no connection", "HF_HUB_ETAG_TIMEOUT")
@@ -368,6 +369,7 @@ def test_response_shorter_than_announced_leaves_nothing_behind(hub: HubStub) -> 
     assert not fetch(REPO, subfolder="vae").from_cache
 
 
+@pytest.mark.slow
 def test_server_that_always_cuts_a_file_off_is_given_up(hub: HubStub) -> None:
     # Larger than the client's chunk of 10 MiB: only then does it see progress and retry forever.
     hub.repos[REPO].files[f"vae/{WEIGHTS}"] = bytes(24 << 20)

@@ -217,6 +217,7 @@ def test_a_gray_image_has_no_hue_and_no_effect_on_it(complete_vae: LinearVAE) ->
     assert abs(float(turn)) < STATISTICS["hue"].visible
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("finder", ["pca", "supervised"])
 def test_shuffled_factors_give_a_label_in_one_of_twenty_runs(
     finder: str, linear_vae: LinearVAE, linear_latent: Latent
@@ -246,6 +247,7 @@ def test_all_that_is_measured_or_varied_has_a_just_visible_amount(linear_latent:
     assert Amount().visible == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_random_directions_on_the_built_in_model_get_no_label(seed: int) -> None:
     vae = load_vae("mini")

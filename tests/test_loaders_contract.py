@@ -255,6 +255,7 @@ for folder in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_every_family_loads_where_nothing_was_imported_before(tmp_path: Path) -> None:
     for name in TINY:
         save_tiny(name, tmp_path / name)

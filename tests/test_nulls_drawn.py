@@ -92,6 +92,7 @@ def test_every_column_keeps_its_values_and_sign_flips_keep_their_size() -> None:
     np.testing.assert_allclose(np.abs(flipped), np.abs(centered), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["parallel", "signflip"])
 @pytest.mark.parametrize("power", [0.0, 1.0])
 def test_draws_of_a_round_hardly_resemble_one_another(name: str, power: float) -> None:

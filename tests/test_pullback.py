@@ -204,7 +204,9 @@ def test_singular_values_of_a_linear_decoder_are_those_of_its_matrix(linear_late
     assert channels[:, 1].numpy() == pytest.approx(np.ones(8), abs=1e-3)
 
 
-@pytest.mark.parametrize("block", [pytest.param(1, marks=pytest.mark.slow), 3, 8])
+@pytest.mark.parametrize(
+    "block", [pytest.param(1, marks=pytest.mark.slow), 3, pytest.param(8, marks=pytest.mark.slow)]
+)
 def test_values_are_those_of_the_dense_jacobian(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

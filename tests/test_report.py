@@ -160,6 +160,7 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
     opened.quit()
 
 
+@pytest.mark.slow
 @NEEDS_BROWSER
 def test_a_browser_shows_it_on_a_phone_in_the_dark_and_on_paper(
     page: Path, browser: Browser

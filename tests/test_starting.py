@@ -102,12 +102,12 @@ def test_a_walk_through_a_store_starts_at_its_mean_or_at_any_latent(
     assert "2 · linear" in walk(store[2], store).title
 
 
-SAMPLERS: list[tuple[str, dict[str, Any]]] = [
+SAMPLERS: list[Any] = [
     ("gaussian", {"n_samples": 9, "radius": 0.3}),
     ("posterior", {"n_samples": 9, "seed": 5}),
-    ("tokens", {}),
+    pytest.param("tokens", {}, marks=pytest.mark.slow),
     ("tokens", {"n_samples": 20, "seed": 2}),
-    ("patches", {"region": (0, 0, 24, 24)}),
+    pytest.param("patches", {"region": (0, 0, 24, 24)}, marks=pytest.mark.slow),
 ]
 
 
@@ -141,8 +141,10 @@ def test_an_image_is_needed_where_it_is_changed_and_can_be_passed(
             latentlab.find_directions(VAE, start)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("size", [32, (24, 40), "native", "auto"])
-@pytest.mark.parametrize("name", ["augment", "crops", "reencode"])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("augment", 32), ("augment", "native"), ("crops", (24, 40)), ("reencode", "auto")],
+)
 def test_the_image_of_a_run_is_read_again(name: str, size: Any, tmp_path: Path) -> None:
     path = tmp_path / "photo.png"
     noise = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)

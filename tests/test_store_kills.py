@@ -131,6 +131,7 @@ def test_a_killed_command_ends_its_workers_and_can_be_resumed(photos: Path, tmp_
     assert len(open_store(tmp_path / "store")) == 57  # --size enlarges the tiny one
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_one_line(photos: Path, tmp_path: Path) -> None:
     process = start(photos, tmp_path / "store", "--workers", "1")
     wait_for(tmp_path / "store" / "latents-00000.jsonl")

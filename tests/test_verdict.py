@@ -84,6 +84,7 @@ def test_a_sentence_needs_the_name_of_a_claim() -> None:
         claim("nonsense", "The model is beautiful.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("power", [0.0, 1.0, 2.0, 3.0])
 def test_power_laws_have_no_elbow(power: float) -> None:
     for seed in range(3):
