@@ -14,6 +14,7 @@ import torch
 from command_line import CommandLine
 from safetensors.torch import save
 
+from latentlab.cli.foreign import holds_latents
 from latentlab.errors import FileError
 from latentlab.store import archives
 from latentlab.store.foreign import ForeignLatents, open_latents
@@ -174,6 +175,26 @@ def test_an_archive_in_a_zip_file_is_unpacked_once(
         np.testing.assert_array_equal(latent.values, values)
     # Once for its list of members, once for the content.
     assert len(opening) == 2
+
+
+def test_many_arrays_cost_as_much_as_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list of members is read once for all arrays, and a tar file is unpacked once."""
+    arrays = {f"latents_{8 + k}x8": np.zeros((4, 8 + k, 8), np.float16) for k in range(20)}
+    np.savez(tmp_path / "a.npz", **arrays)  # type: ignore[arg-type]
+    lists, unpacked = list[object](), list[object]()
+    read, gunzip = zipfile.ZipFile._RealGetContents, gzip.open  # type: ignore[attr-defined]
+    monkeypatch.setattr(
+        zipfile.ZipFile, "_RealGetContents", lambda one: (lists.append(one), read(one))[1]
+    )
+    monkeypatch.setattr(gzip, "open", lambda *how: (unpacked.append(how), gunzip(*how))[1])
+    path = pack(tmp_path / "x.tar.gz", {"a.npz": (tmp_path / "a.npz").read_bytes()})
+    unpacked.clear()
+    for place in (tmp_path / "a.npz", path):
+        lists.clear()
+        assert sum(len(latents) for latents in opened(place).blocks(64)) == 20
+        assert len(lists) == 1
+    assert holds_latents(str(path))
+    assert len(unpacked) == 1
 
 
 def test_an_archive_of_nothing_but_zeros_is_refused(tmp_path: Path, cli: CommandLine) -> None:

@@ -188,7 +188,7 @@ def _view_of(path: Path, module: str | None) -> tuple[_View, int, str]:
     if module is None:
         size = path.stat().st_size
         return lambda start, size: _Window(path.open("rb"), start, size), size, ""
-    shared, damage = _unpacked(path, module)
+    shared, damage = _unpacked(path, module, state_of(path))
     size = shared.file.seek(0, io.SEEK_END)
     return lambda start, size: _Window(shared.file, start, size, shared), size, damage
 
@@ -198,7 +198,7 @@ class _PackedError(Exception):
 
 
 class _Unpacked:
-    """An unnamed file for several readers, which disappears with the last of them."""
+    """An unnamed file for several readers, which disappears when none of them has it any more."""
 
     def __init__(self) -> None:
         self.file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115
@@ -208,7 +208,8 @@ class _Unpacked:
         self.file.close()
 
 
-def _unpacked(path: Path, module: str) -> tuple[_Unpacked, str]:
+@lru_cache(maxsize=1)
+def _unpacked(path: Path, module: str, _: FileState) -> tuple[_Unpacked, str]:
     """Return what a compressed file holds, in an unnamed file, and the damage that ended it."""
     found = _Unpacked()
     size, total = path.stat().st_size, 0

@@ -6,6 +6,7 @@ import io
 import math
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from tokenize import TokenError
 from typing import IO, Any, cast
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentlab.machine.files import FileState, state_of
 from latentlab.machine.memory import check_memory
 from latentlab.store.arrays import (
     Place,
@@ -107,8 +109,7 @@ def members_of(place: Place) -> list[zipfile.ZipInfo]:
     ------
     FileError : two have one name, or they expand like a zip bomb.
     """
-    with place.open() as file, zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
+    members = _zip_of(place).infolist()
     check_expansion(place, sum(member.file_size for member in members))
     names = [member.filename for member in members]
     if len({*names}) < len(names):
@@ -121,7 +122,7 @@ def arrays_of(place: Place, members: list[zipfile.ZipInfo]) -> list[StoredArray]
     """Return the arrays of a ``.npz``."""
 
     def opener(name: str) -> Callable[[], IO[bytes]]:
-        return lambda: _Member(place, name)
+        return lambda: _member(place, name)
 
     arrays = [member for member in members if member.filename.endswith(".npy")]
     return [
@@ -139,15 +140,15 @@ def _is_numbers(reopen: Callable[[], IO[bytes]], count: int) -> bool:
         return count == 1 or _header(file)[2].kind not in "US"
 
 
-class _Member(io.BufferedReader):
-    """A member of a zip file, which closes the zip file too."""
+def _member(place: Place, name: str) -> IO[bytes]:
+    return io.BufferedReader(_zip_of(place).open(name), 2**20)  # type: ignore[type-var]
 
-    def __init__(self, place: Place, name: str) -> None:
-        self._file = place.open()
-        self._archive = zipfile.ZipFile(self._file)
-        super().__init__(self._archive.open(name), 2**20)  # type: ignore[arg-type]
 
-    def close(self) -> None:
-        super().close()
-        self._archive.close()
-        self._file.close()
+def _zip_of(place: Place) -> zipfile.ZipFile:
+    """Return a zip file, whose list of members is not read again for each of them."""
+    return _opened(place, state_of(place.path))
+
+
+@lru_cache(maxsize=1)
+def _opened(place: Place, _: FileState) -> zipfile.ZipFile:
+    return zipfile.ZipFile(place.path if place.reopen is None else place.open())

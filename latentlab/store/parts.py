@@ -91,10 +91,11 @@ def parts_of(
             arrays = arrays_in(place)
             chosen = choose(arrays, key)
             forms = [form_of(array, layout) for array in chosen]
+            names = {array.name for array in chosen}
+            others = [array for array in arrays if array.name not in names]
             for array, form in zip(chosen, forms, strict=True):
                 if layout is None:
                     _check_means(array, form)
-                others = [one for one in arrays if one not in chosen]
                 fields = _fields(others, form, array.name)
                 raw = is_raw(arrays, form, array.name)
                 parts.append(Part(place, array, form, fields, len(chosen) == 1, raw))
