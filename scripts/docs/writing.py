@@ -9,8 +9,8 @@ from models_page import models_page
 from oracle_page import missing_tests, oracle_page, without_oracle
 from oracles import broken, compare
 from python_pages import python_pages
+from registry_pages import exit_codes_page, names_page
 from staging import write
-from tables import exit_codes_page, names_page
 
 
 def write_reference(source: Path) -> None:

@@ -29,20 +29,22 @@ def names_page() -> str:
         "[their own page](../metrics.md).\n",
     ]
     for heading, registry in sections.items():
-        parts += [f"## {heading}\n", "| name | what it is | options |", "|---|---|---|"]
-        parts += [
-            f"| `{name}` | {_about(registry[name])} | {_options(registry[name])} |"
-            for name in registry
-        ]
+        columns = "| name | what it is | what it can show, and what not | options |"
+        parts += [f"## {heading}\n", columns, "|---|---|---|---|"]
+        parts += [_row(name, registry[name]) for name in registry]
         parts.append("")
     return "\n".join(parts)
 
 
-def _about(entry: Any) -> str:
-    summary = " ".join((inspect.getdoc(entry) or "").split("\n\n")[0].split())
+def _row(name: str, entry: Any) -> str:
+    summary = (inspect.getdoc(entry) or "").split("\n\n")[0]
     statement = getattr(entry, "statement", "")
-    text = f"{summary} {statement if isinstance(statement, str) else ''}".strip()
-    return text.replace("|", "\\|").replace("``", "`")
+    told = statement if isinstance(statement, str) else ""
+    return f"| `{name}` | {_cell(summary)} | {_cell(told)} | {_options(entry)} |"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("``", "`")
 
 
 def _options(entry: Any) -> str:
