@@ -46,7 +46,7 @@ def test_whole_suite_on_tiny_sizes(
     arguments = f"--quick --rounds 1 --shapes 24x96 --null-shapes 24x400 --no-memory --size 32 \
         --samples 4 --steps 3 --photos 3 --counts 5,40 --rank-photos 3 --metric-photos 2,3 \
         --stream-shape 600x32 --stream-growing 200x16,800x16 --flux-sizes 32 --latents 40 \
-        --device cpu \
+        --device cpu --busy-samples 4 --overhead-samples 4 \
         --model {tmp_path} --markdown {markdown}"
     load_main().main(arguments.split())
     report = json.loads(figures.read_text())["sections"]
@@ -79,6 +79,7 @@ def test_whole_suite_on_tiny_sizes(
         assert first["encodes"] > 2 * 9
         assert 0 < found["metrics"]["whole"]["cpu_ratio"] < 20
     check_new_sections(found)
+    check_whole_runs(found)
     text = markdown.read_text()
     assert "| figure | measured | bound | kept |" in text
     assert all(f"## {name}\n" in text for name in report)
@@ -102,6 +103,25 @@ def check_new_sections(found: dict[str, Any]) -> None:
     assert set(stream["seconds"]) > {"fit", "products", "eigenpairs"}
     assert [way["name"] for way in found["gif"]["ways"]] == ["latentlab", "imageio"]
     assert all(way["psnr"] > 25 for way in found["gif"]["ways"])
+
+
+def check_whole_runs(found: dict[str, Any]) -> None:
+    """Check what holds on any machine of whole runs: the smallest, several at once, their model."""
+    torch_alone, smallest = found["smallest"]
+    assert (torch_alone["way"], smallest["way"]) == ("import torch", "latentlab")
+    assert smallest["processor_seconds_ratio"] > 1 == torch_alone["processor_seconds_ratio"]
+    ways = {row["way"]: row for row in found["busy"]["ways"]}
+    assert list(ways) == ["latentlab", "threads that spin", "one thread"]
+    assert all(0 < row["alone"] < row["together"] for row in ways.values())
+    pair, cold = found["overhead"]
+    assert 0 < pair["model_seconds"] < pair["seconds"]
+    assert 0 < cold["model_seconds"] < cold["seconds"] > cold["fixed"] / 2 > 0
+    for key in ("seconds", "model_seconds"):
+        assert sum(row[key] for row in pair["stages"]) == pytest.approx(pair[key])
+    assert all(-1e-9 < row["model_seconds"] <= row["seconds"] for row in pair["stages"])
+    stages = {row["stage"]: row for row in pair["stages"]}
+    assert len(stages) == 13
+    assert stages["samples"]["model_seconds"] > 0 == stages["components"]["model_seconds"]
 
 
 def test_missing_default_model_is_said_and_skipped(

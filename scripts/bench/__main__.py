@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 NAMES = (
-    "whole,models,pca,stream,nulls,vae,job,jacobian,gif,store,stats,metrics,ranks,start,explorer"
+    "whole,models,pca,stream,nulls,vae,job,jacobian,gif,store,stats,metrics,ranks,start,explorer,"
+    "smallest,busy,overhead"
 )
 SECTIONS = {name: import_module(f"{name}_bench") for name in NAMES.split(",")}
 
@@ -54,6 +55,8 @@ SIZES: dict[str, tuple[Callable[[str], Any], str, str, str]] = {
     "flux-sizes": (_numbers, "256,512", "64", "sides of images for FLUX.1's architecture"),
     "rounds": (int, "5", "2", "rounds of each job"),
     "samples": (int, "256", "16", "samples of the whole job"),
+    "busy-samples": (int, "24", "4", "samples of the runs at once"),
+    "overhead-samples": (int, "128", "8", "samples of the job that is compared with its model"),
     "components": (int, "5", "2", "components of the whole job"),
     "steps": (int, "16", "5", "frames for each component"),
     "photos": (int, "200", "16", "photos of the store"),

@@ -44,8 +44,8 @@ def measure(options: Options, say: Say) -> Row:
     pixels = read_image(IMAGE, size=size, multiple=vae.spec.multiple).pixels
     factors = Augment().draw_factors(samples, torch.Generator().manual_seed(0))
     walk = {"components": options.components, "steps": options.steps}
-    commands = partial(_in_fresh_folder, _run_commands, source, size, device=options.device)
-    naive = partial(_in_fresh_folder, run_naive, source, pixels, device=options.device)
+    commands = partial(in_fresh_folder, _run_commands, source, size, device=options.device)
+    naive = partial(in_fresh_folder, run_naive, source, pixels, device=options.device)
     jobs = {
         "latentlab": partial(commands, samples, **walk),
         "naive": partial(naive, factors, **walk),
@@ -70,7 +70,7 @@ def measure(options: Options, say: Say) -> Row:
     }
 
 
-def _in_fresh_folder(job: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+def in_fresh_folder(job: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Return the result of a job in a folder without earlier runs."""
     with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
         return job(*arguments, **options)
