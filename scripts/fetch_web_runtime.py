@@ -1,6 +1,6 @@
-"""Fetch what the pages need of onnxruntime-web: two files, checked, into ``latentlab/web/vendor``.
+"""Fetch what the pages need of onnxruntime-web: four files, checked, into ``latentlab/web/vendor``.
 
-``python scripts/fetch_web_runtime.py`` runs ``npm pack`` and unpacks the two files. With
+``python scripts/fetch_web_runtime.py`` runs ``npm pack`` and unpacks the files. With
 ``--if-possible`` a missing npm or network is only a warning: everything but the pages works without
 the files. Files other than the expected ones are an error in any case.
 """
@@ -22,8 +22,10 @@ from latentlab.machine.files import write_bytes
 from latentlab.web.pages import (
     RUNTIME,
     RUNTIME_FOLDER,
+    RUNTIME_GPU,
     RUNTIME_PACKAGE,
     RUNTIME_VERSION,
+    gpu_files,
     runtime_files,
 )
 
@@ -60,7 +62,7 @@ def unpack(archive: Path, folder: Path) -> None:
     """Write the files out of npm's archive, after comparing their SHA-256."""
     try:
         with tarfile.open(archive) as package:
-            for name, digest in RUNTIME.items():
+            for name, digest in (RUNTIME | RUNTIME_GPU).items():
                 member = package.extractfile(f"package/dist/{name}")
                 content = member.read() if member else b""
                 if hashlib.sha256(content).hexdigest() != digest:
@@ -81,11 +83,13 @@ def unpack(archive: Path, folder: Path) -> None:
 def fetch(folder: Path) -> None:
     """Make the folder hold the expected files."""
     try:
-        runtime_files(folder)
+        complete = bool(runtime_files(folder)) and (not RUNTIME_GPU or bool(gpu_files(folder)))
     except LatentlabError:
+        complete = False
+    if not complete:
         with tempfile.TemporaryDirectory() as scratch:
             unpack(pack(Path(scratch)), folder)
-    for name in RUNTIME:
+    for name in RUNTIME | RUNTIME_GPU:
         os.utime(folder / name)  # newer than this script, so that make leaves it alone
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from latentlab.explorer.fits import Plan
 from latentlab.explorer.state import State, Stroke, latent_of, matched
 from latentlab.images.arrays import to_uint8
 from latentlab.testing.linear_vae import LinearVAE
+from latentlab.web.pages import gpu_files
 from latentlab.web.serving import PageServer
 
 TOKENS = Plan("tokens")
@@ -259,9 +261,11 @@ def serving(folder: Path) -> Iterator[str]:
     ) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
-        yield server.address
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.address
+        finally:  # otherwise a test that fails keeps Python from ending
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -321,6 +325,8 @@ def test_the_browser_decodes_what_python_decodes(
                 assert np.ptp(expected) > 50
                 differences.append(np.abs(shown(browser, index) - expected).max())
         assert max(differences) <= 1, differences
+        if described(folder)["webgpu"]:
+            assert "in WebAssembly (this browser has no WebGPU" in browser.run(BACKEND)
         assert all(url.startswith((address, "data:", "blob:")) for url in browser.requests())
         assert errors(browser) == []
 
@@ -367,3 +373,87 @@ def test_images_decoded_before_are_shown_one_direction_at_a_time(
         assert "one direction at a time" in browser.run("return document.body.innerText")
         assert errors(browser) == []
         assert all(url.startswith((address, "data:", "blob:")) for url in browser.requests())
+
+
+def altered(folder: Path, copy: Path, *changes: tuple[str, str]) -> Path:
+    """Return a copy of a page whose worker has other lines."""
+    shutil.copytree(folder, copy)
+    worker = copy / "worker.js"
+    text = worker.read_text(encoding="utf-8")
+    for before, after in changes:
+        assert before in text
+        text = text.replace(before, after, 1)
+    worker.write_text(text, encoding="utf-8")
+    return copy
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_decoder_that_crashes_says_so_in_plain_words(
+    browser: Browser, live: tuple[Path, ExportedExplorer], tmp_path: Path
+) -> None:
+    crash = """self.addEventListener("message", (event) => {
+        if (event.data.type !== "show") return;
+        event.stopImmediatePropagation();
+        setTimeout(() => { throw new Error("out of memory"); });
+    });
+    const PROCESSOR"""
+    folder = altered(live[0], tmp_path / "site", ("const PROCESSOR", crash))
+    told = """
+        const ended = performance.now() + 20000;
+        for (;;) {
+            const text = document.getElementById('status').textContent;
+            if (/unexpectedly/.test(text) || performance.now() > ended) return text;
+            await new Promise((go) => setTimeout(go, 20));
+        }
+    """
+    with serving(folder) as address:
+        browser.visit(address)
+        browser.run(SHOW, {"alphas": [1]})
+        assert browser.run(told).startswith("The decoder ended unexpectedly")
+        browser.run(
+            "document.getElementById('status').textContent = ''; latentlab.state.move(0, 2)"
+        )
+        assert "Reload the page" in browser.run(told)  # also later, and at once
+
+
+WEBGPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
+BACKEND = """
+    const ended = performance.now() + 100000;
+    for (;;) {
+        const text = document.getElementById('facts').textContent;
+        if (/WebGPU/.test(text) || performance.now() > ended) return text;
+        await new Promise((go) => setTimeout(go, 50));
+    }
+"""
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(not gpu_files(), reason="`make setup` fetches the runtime for WebGPU")
+def test_webgpu_decodes_the_same_where_a_browser_has_it(
+    live: tuple[Path, ExportedExplorer], tmp_path: Path
+) -> None:
+    """On a processor that stands for a graphics card: it is slower, so speed does not count."""
+    folder = altered(live[0], tmp_path / "site", ("after >= before", "false"))
+    match = described(folder)["scene"]["match"]
+    browser = Browser(tmp_path / "profile", *WEBGPU)
+    try:
+        with serving(folder) as address:
+            browser.visit(address)
+            browser.run(SHOW + SETTLE, {"alphas": []})
+            told = browser.run(BACKEND)
+            found = re.search(r"on WebGPU: .* within ([\d.]+) levels of 255", told)
+            assert found is not None, told
+            assert float(found[1]) <= 1
+            for state in random_states(3, 8):
+                browser.run(SHOW + SETTLE, as_given(state))
+                other = matched(state, match["indices"], match["signs"])
+                for index, name in enumerate(MODELS):
+                    vae, z, directions = search(name)
+                    latent = latent_of(other if index else state, z.values, directions)
+                    expected = to_uint8(latentlab.decode(vae, latent)).numpy()
+                    assert np.abs(shown(browser, index) - expected).max() <= 1
+            assert errors(browser) == []
+    finally:
+        browser.quit()

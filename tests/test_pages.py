@@ -17,7 +17,7 @@ from command_line import files_in
 
 from latentlab.errors import DownloadError, FileError, MissingExtraError
 from latentlab.web import pages
-from latentlab.web.pages import WEB_FOLDER, export_page, page_files, runtime_files
+from latentlab.web.pages import WEB_FOLDER, export_page, gpu_files, page_files, runtime_files
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 fetch_web_runtime = importlib.import_module("fetch_web_runtime")
@@ -41,6 +41,8 @@ def small_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
     monkeypatch.setattr(pages, "RUNTIME", sums)
     monkeypatch.setattr(fetch_web_runtime, "RUNTIME", sums)
+    for module in (pages, fetch_web_runtime):
+        monkeypatch.setattr(module, "RUNTIME_GPU", {})
 
 
 def test_the_page_names_no_other_host() -> None:
@@ -152,6 +154,20 @@ def test_the_runtime_is_checked_before_it_is_used(tmp_path: Path) -> None:
     (tmp_path / "two.wasm").write_bytes(b"three")
     with pytest.raises(FileError, match="Remove it and run `make setup` again"):
         runtime_files(tmp_path)
+
+
+def test_files_for_webgpu_are_left_out_unless_all_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
+    monkeypatch.setattr(pages, "RUNTIME_GPU", sums)
+    (tmp_path / "one.mjs").write_bytes(b"one")
+    assert gpu_files(tmp_path) == {}
+    (tmp_path / "two.wasm").write_bytes(b"two")
+    assert gpu_files(tmp_path) == {f"vendor/{name}": tmp_path / name for name in CONTENT}
+    (tmp_path / "two.wasm").write_bytes(b"three")
+    with pytest.raises(FileError, match="not from onnxruntime-web"):
+        gpu_files(tmp_path)
 
 
 def test_the_license_of_the_runtime_comes_with_it() -> None:

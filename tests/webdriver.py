@@ -35,12 +35,19 @@ def find_programs() -> tuple[str, str] | None:
 
 
 class Browser:
-    """One browser with one tab and an empty profile; end it with :meth:`quit`."""
+    """One browser with one tab and an empty profile; end it with :meth:`quit`.
 
-    def __init__(self, profile: Path) -> None:
+    Parameters
+    ----------
+    profile : Path, a folder for its own files
+    more : flags of Chromium
+    """
+
+    def __init__(self, profile: Path, *more: str) -> None:
         programs = find_programs()
         assert programs is not None
         chromium, driver = programs
+        self._flags = (*FLAGS, *more)
         port = _free_port()
         self._driver = subprocess.Popen(
             [driver, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -66,7 +73,7 @@ class Browser:
             time.sleep(0.05)
 
     def _open(self, chromium: str, profile: Path) -> None:
-        options = {"binary": chromium, "args": [*FLAGS, f"--user-data-dir={profile}"]}
+        options = {"binary": chromium, "args": [*self._flags, f"--user-data-dir={profile}"]}
         wanted = {
             "browserName": "chrome",
             "goog:chromeOptions": options,

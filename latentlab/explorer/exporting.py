@@ -32,7 +32,13 @@ from latentlab.explorer.state import LARGEST_ALPHA
 from latentlab.explorer.studio import scenes_around
 from latentlab.explorer.subjects import read_subjects
 from latentlab.loaders.base import LatentVAE
-from latentlab.web.pages import check_export_folder, export_page, page_files, runtime_files
+from latentlab.web.pages import (
+    check_export_folder,
+    export_page,
+    gpu_files,
+    page_files,
+    runtime_files,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -174,7 +180,7 @@ def _write_decoders(scene: Scene, folder: Path, progress: Progress) -> dict[str,
         (folder / names["latent"]).write_bytes(_to_bytes(subject.latent.values))
         (folder / names["directions"]).write_bytes(_to_bytes(fit.directions.vectors))
         models.append({**names, "max_abs_diff": exported.max_abs_diff})
-    return {"engine": "decoder", "models": models}
+    return {"engine": "decoder", "webgpu": bool(gpu_files()), "models": models}
 
 
 def _to_bytes(values: Tensor) -> bytes:
@@ -209,7 +215,7 @@ def _page(engine: str, folder: Path) -> dict[str, Path]:
         name: path for name, path in page_files("explorer").items() if name not in _LEFT_OUT[engine]
     }
     page["main.js"] = page.pop("static.js")
-    runtime = runtime_files() if engine == "decoder" else {}
+    runtime = {**runtime_files(), **gpu_files()} if engine == "decoder" else {}
     written = {
         path.relative_to(folder).as_posix(): path
         for path in sorted(folder.rglob("*"))

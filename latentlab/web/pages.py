@@ -30,6 +30,13 @@ RUNTIME = {
     ),
 }
 """File of onnxruntime-web → SHA-256; all that a page with a model needs of it."""
+RUNTIME_GPU = {
+    "ort.jspi.bundle.min.mjs": "07ec090355e11b342c95436db54da2d0c2bd5b1d319745bfd3337e6bdcf170ac",
+    "ort-wasm-simd-threaded.jspi.wasm": (
+        "a54c76f86b0f0d9572380cf1c6292a7b3903716ffcbcd6b0e5c7050bf430eb93"
+    ),
+}
+"""Files of its build with WebGPU, which browsers with JavaScript Promise Integration can run."""
 
 _LICENSE = WEB_FOLDER / "onnxruntime-web.LICENSE.txt"
 _RECORD = "latentlab-page.json"
@@ -68,21 +75,37 @@ def runtime_files(folder: Path = RUNTIME_FOLDER) -> dict[str, Path]:
     MissingExtraError : they have not been fetched.
     FileError : they belong to another version than the pages are written for.
     """
-    for name, digest in RUNTIME.items():
-        path = folder / name
-        if not path.is_file():
+    for name in RUNTIME:
+        if not (folder / name).is_file():
             raise MissingExtraError(
                 f"no {name} in {folder}",
                 f"two files of {RUNTIME_PACKAGE} {RUNTIME_VERSION}",
                 "run `make setup` in a checkout (it needs npm)",
             )
-        if sha256_of_file(path) != digest:
+    return {**_checked(folder, RUNTIME), "vendor/LICENSE.txt": _LICENSE}
+
+
+def gpu_files(folder: Path = RUNTIME_FOLDER) -> dict[str, Path]:
+    """Return the files of onnxruntime-web for WebGPU, by address; none if one was not fetched.
+
+    Raises
+    ------
+    FileError : they belong to another version than the pages are written for.
+    """
+    if not all((folder / name).is_file() for name in RUNTIME_GPU):
+        return {}
+    return _checked(folder, RUNTIME_GPU)
+
+
+def _checked(folder: Path, sums: Mapping[str, str]) -> dict[str, Path]:
+    for name, digest in sums.items():
+        if sha256_of_file(folder / name) != digest:
             raise FileError(
-                f"{path}, which is not from {RUNTIME_PACKAGE} {RUNTIME_VERSION}",
+                f"{folder / name}, which is not from {RUNTIME_PACKAGE} {RUNTIME_VERSION}",
                 f"SHA-256 {digest[:12]}…",
                 "remove it and run `make setup` again",
             )
-    return {**{f"vendor/{name}": folder / name for name in RUNTIME}, "vendor/LICENSE.txt": _LICENSE}
+    return {f"vendor/{name}": folder / name for name in sums}
 
 
 def export_page(page: Page, folder: Path) -> list[Path]:

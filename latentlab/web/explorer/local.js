@@ -3,12 +3,16 @@
 import { Problem } from "./engine.js";
 import { StoredEngine } from "./stored.js";
 
+const QUIET = 700; // milliseconds
+
+/** Also tells "backend" ({name: "wasm" | "webgpu", why, difference, before, after}): what decodes. */
 export class LocalEngine extends StoredEngine {
   #worker = null;
   #loaded;
   #id = 0;
   #busy = null; // what the worker decodes now
   #next = null; // the newest state that waits for it
+  #crash = null; // what ended the worker
 
   async open() {
     if (typeof WebAssembly !== "object") {
@@ -29,6 +33,7 @@ export class LocalEngine extends StoredEngine {
   }
 
   show(state) {
+    if (this.#crash) return Promise.reject(this.#crash);
     this.#next?.resolve(null);
     this.#next = null;
     const id = ++this.#id;
@@ -51,6 +56,28 @@ export class LocalEngine extends StoredEngine {
     this.#worker.postMessage({ type: "show", id, state });
   }
 
+  /** Try WebGPU once nothing is decoded: that takes a moment. */
+  #compareSoon() {
+    if (!this.description.webgpu) return;
+    setTimeout(() => {
+      if (this.#busy) this.#compareSoon();
+      else this.#worker.postMessage({ type: "compare" });
+    }, QUIET);
+  }
+
+  /** Say that the worker has ended, to who waits and to who asks later. */
+  #end(text) {
+    this.#crash = new Problem(
+      "The decoder has stopped",
+      `The decoder ended unexpectedly${text ? ` (${text})` : ""}. Reload the page to start it again; the address keeps where you are.`,
+    );
+    this.#worker.terminate();
+    this.#busy?.reject(this.#crash);
+    this.#next?.reject(this.#crash);
+    this.#busy = this.#next = null;
+    this.tell("problem", { text: this.#crash.detail });
+  }
+
   #hear({ data }) {
     const { resolve, reject } = this.#busy;
     this.#busy = null;
@@ -64,10 +91,19 @@ export class LocalEngine extends StoredEngine {
     const place = (address) => new URL(address, document.baseURI).href;
     this.#worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
     return new Promise((resolve, reject) => {
+      let loaded = false;
       const fail = (text) => reject(new Problem("The decoder did not start", text));
-      this.#worker.addEventListener("error", (event) => fail(event.message || "worker.js cannot be loaded"));
+      this.#worker.addEventListener("error", (event) => {
+        if (loaded) this.#end(event.message);
+        else fail(event.message || "worker.js cannot be loaded");
+      });
+      this.#worker.addEventListener("messageerror", () => loaded && this.#end("an answer that cannot be read"));
       this.#worker.addEventListener("message", (event) => {
-        if (event.data.type === "loaded") resolve();
+        if (event.data.type === "loaded") {
+          loaded = true;
+          resolve();
+          this.#compareSoon();
+        } else if (event.data.type === "backend") this.tell("backend", event.data);
         else if (this.#busy) this.#hear(event);
         else fail(event.data.text);
       });

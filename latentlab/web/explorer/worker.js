@@ -2,40 +2,64 @@
 
 import { latentOf, matched } from "./latent.js";
 
-const RUNTIME = "vendor/ort.wasm.bundle.min.mjs";
-const BINARY = "vendor/ort-wasm-simd-threaded.wasm";
+const PROCESSOR = { code: "vendor/ort.wasm.bundle.min.mjs", binary: "vendor/ort-wasm-simd-threaded.wasm" };
+const GRAPHICS = { code: "vendor/ort.jspi.bundle.min.mjs", binary: "vendor/ort-wasm-simd-threaded.jspi.wasm" };
 const MOST_THREADS = 4;
+const CLOSE = 2 / 255; // in images of [−1, 1]: one level of 256
+const TRIED = 2.5; // steps of the state that both must agree on
+const TURNS = 3; // of which the quickest counts
 
-let ort = null;
+let root = "";
+let ort = null; // the runtime that decodes now
+let fallback = null; // what decoded before WebGPU: the runtime and its sessions
 let models = [];
 let match = null;
+let last = Promise.resolve(); // one thing after the other: a model decodes one latent at a time
 
-self.addEventListener("message", async ({ data }) => {
+self.addEventListener("message", ({ data }) => {
+  if (data.type === "compare") prepareGraphics();
+  else last = last.then(() => answer(data));
+});
+
+async function answer(data) {
   try {
     if (data.type === "load") await load(data);
     else await show(data);
   } catch (error) {
     self.postMessage({ type: "failed", text: String(error.message ?? error) });
   }
-});
+}
 
-async function load({ root, models: described, match: found }) {
+async function load({ root: place, models: described, match: found }) {
+  root = place;
+  match = found;
   const fetched = described.map((model) =>
     Promise.all([model.decoder, model.latent, model.directions].map(fetchBytes)),
   );
-  const [binary, ...files] = await Promise.all([fetchBytes(new URL(BINARY, root).href), ...fetched]);
-  ort = await import(new URL(RUNTIME, root).href);
-  ort.env.wasm.wasmBinary = binary;
-  ort.env.wasm.wasmPaths = { wasm: new URL(BINARY, root).href };
-  // Threads need headers that few static hosts send.
-  ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, MOST_THREADS) : 1;
-  match = found;
-  models = [];
-  for (const [k, [decoder, latent, directions]] of files.entries()) {
-    const session = await ort.InferenceSession.create(decoder, { executionProviders: ["wasm"] });
-    models.push({ ...described[k], session, start: floats(latent), vectors: floats(directions) });
-  }
+  const [runtime, ...files] = await Promise.all([startRuntime(PROCESSOR), ...fetched]);
+  ort = runtime;
+  models = files.map(([decoder, latent, directions], k) => ({
+    ...described[k],
+    content: decoder,
+    start: floats(latent),
+    vectors: floats(directions),
+  }));
+  for (const model of models) model.session = await sessionOf(ort, model, "wasm");
   self.postMessage({ type: "loaded" });
+}
+
+async function startRuntime({ code, binary }) {
+  const content = await fetchBytes(new URL(binary, root).href);
+  const runtime = await import(new URL(code, root).href);
+  runtime.env.wasm.wasmBinary = content;
+  runtime.env.wasm.wasmPaths = { wasm: new URL(binary, root).href };
+  // Threads need headers that few static hosts send.
+  runtime.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, MOST_THREADS) : 1;
+  return runtime;
+}
+
+function sessionOf(runtime, { content }, provider) {
+  return runtime.InferenceSession.create(content, { executionProviders: [provider] });
 }
 
 async function fetchBytes(address) {
@@ -49,23 +73,116 @@ function floats(bytes) {
   return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
 }
 
+/** Load the runtime for WebGPU, while others decode; then compare. */
+async function prepareGraphics() {
+  try {
+    const adapter = await navigator.gpu?.requestAdapter();
+    if (!adapter || !("Suspending" in WebAssembly)) {
+      tellBackend({ name: "wasm", why: "this browser has no WebGPU that the runtime can use" });
+      return;
+    }
+    const runtime = await startRuntime(GRAPHICS);
+    const sessions = [];
+    for (const model of models) sessions.push(await sessionOf(runtime, model, "webgpu"));
+    last = last.then(() => compare(runtime, sessions)).catch(tellFailure);
+  } catch (error) {
+    tellFailure(error);
+  }
+}
+
+/** Go on with WebGPU if it decodes the same as WebAssembly, and faster; say what decodes, and why. */
+async function compare(runtime, sessions) {
+  let [difference, before, after] = [0, 0, 0];
+  for (const [k, model] of models.entries()) {
+    const alphas = model.steps.map((_, place) => (place % 2 ? -TRIED : TRIED) / (1 + place));
+    const latent = latentOf(model, { alphas, strokes: [] });
+    const wanted = await timed(ort, model.session, model, latent);
+    const found = await timed(runtime, sessions[k], model, latent);
+    difference = Math.max(difference, largestDifference(wanted.values, found.values));
+    before += wanted.seconds;
+    after += found.seconds;
+  }
+  const facts = { difference: difference / CLOSE, before, after };
+  if (!(difference <= CLOSE)) {
+    tellBackend({ name: "wasm", why: "WebGPU decodes something else here", ...facts });
+  } else if (after >= before) {
+    tellBackend({ name: "wasm", why: "WebGPU is slower here", ...facts });
+  } else {
+    fallback = { runtime: ort, sessions: models.map((model) => model.session) };
+    decodeWith(runtime, sessions);
+    tellBackend({ name: "webgpu", why: "", ...facts });
+  }
+}
+
+function tellBackend(facts) {
+  for (const model of models) delete model.content; // needed no more
+  self.postMessage({ type: "backend", ...facts });
+}
+
+function tellFailure(error) {
+  tellBackend({ name: "wasm", why: `WebGPU does not start (${error.message ?? error})` });
+}
+
+function decodeWith(runtime, sessions) {
+  ort = runtime;
+  models.forEach((model, k) => Object.assign(model, { session: sessions[k] }));
+}
+
+async function timed(runtime, session, model, latent) {
+  let [seconds, values] = [Infinity, null];
+  for (let turn = 0; turn < TURNS; turn++) {
+    const begun = performance.now();
+    values = await run(runtime, session, model, latent);
+    seconds = Math.min(seconds, (performance.now() - begun) / 1000);
+  }
+  return { seconds, values };
+}
+
+function largestDifference(one, other) {
+  let largest = 0;
+  for (let place = 0; place < one.length; place++) {
+    const difference = Math.abs(one[place] - other[place]);
+    if (!(difference <= largest)) largest = difference; // also where it is not a number
+  }
+  return largest;
+}
+
 async function show({ id, state }) {
   const begun = performance.now();
-  const images = [];
-  for (const [k, model] of models.entries()) {
-    images.push(await decode(model, k && match ? matched(state, match) : state));
+  let images;
+  try {
+    images = await decodeAll(state);
+  } catch (error) {
+    if (!fallback) throw error;
+    decodeWith(fallback.runtime, fallback.sessions); // the graphics processor was lost, say
+    fallback = null;
+    self.postMessage({ type: "backend", name: "wasm", why: `WebGPU failed (${error.message ?? error})` });
+    images = await decodeAll(state);
   }
   const seconds = (performance.now() - begun) / 1000;
   self.postMessage({ type: "shown", id, images, seconds }, images);
 }
 
+async function decodeAll(state) {
+  const images = [];
+  for (const [k, model] of models.entries()) {
+    images.push(await decode(model, k && match ? matched(state, match) : state));
+  }
+  return images;
+}
+
 async function decode(model, state) {
-  const values = latentOf(model, state);
-  const latent = new ort.Tensor("float32", values, [1, ...model.shape]);
-  const { image } = await model.session.run({ latent });
-  const pixels = toPixels(image.data, model.size);
+  const values = await run(ort, model.session, model, latentOf(model, state));
+  return createImageBitmap(toPixels(values, model.size), { colorSpaceConversion: "none" });
+}
+
+/** Return the image of a latent: 3·H·W numbers in [−1, 1]. */
+async function run(runtime, session, { shape }, values) {
+  const latent = new runtime.Tensor("float32", values, [1, ...shape]);
+  const { image } = await session.run({ latent });
+  const found = image.data.slice();
   image.dispose();
-  return createImageBitmap(pixels, { colorSpaceConversion: "none" });
+  return found;
 }
 
 /** Return an image of 3·H·W numbers in [−1, 1], one color after the other, as pixels. */
