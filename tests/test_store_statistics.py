@@ -90,10 +90,14 @@ def test_all_percentiles_and_moments_of_16_bit_latents_are_exact(
         np.testing.assert_array_equal(found["percentiles"][f"P{p:g}"], right)
     check_moments(found, cells)
     assert (of["count"], of["of"]) == (1, 60 * 64)
+    norms = np.linalg.norm(values.float().numpy(), axis=1).astype(np.float16)
+    low, middle, high = np.percentile(norms, [25, 50, 75], method="higher").astype(np.float64)
+    assert of["norm_above"] == pytest.approx(middle + 8 * (high - low) / 1.349, rel=2e-3)
 
 
 def test_merged_shards_of_float16_equal_numpy_though_some_hold_nan() -> None:
-    values = torch.from_numpy(skewed(90, 4, 4, 6)).half()
+    centers = np.array([3, 0, 99, 150])[:, None, None]  # some means are near zero
+    values = torch.from_numpy(skewed(90, 4, 4, 6) - centers).half()
     values[[0, 33, 34], 2, 0, 1] = torch.tensor([math.nan, math.inf, -math.inf]).half()
     merged = Statistics(4, exact=torch.float16)
     for part in torch.tensor_split(values, [1, 3, 17, 34, 35, 70]):

@@ -26,12 +26,14 @@ class BlockSums:
     powers : Tensor, (k, n, C), sums of (x − shift)ᵏ over the cells of each latent, k = 1 … 2 or 4
     products : Tensor, (C, C), sums of products of two channels over all cells
     places : Tensor, (C, h, w), sums of x − shift over the latents
+    norms : Tensor, (n, h·w), float32, of each cell of 16-bit latents; None for others
     """
 
     shape: Shape
     powers: Tensor
     products: Tensor
     places: Tensor
+    norms: Tensor | None = None
 
     @classmethod
     def of(cls, latents: Tensor, shift: Tensor, *, powers: int = 4) -> BlockSums:
@@ -47,10 +49,12 @@ class BlockSums:
         found = torch.empty(powers, n, channels, dtype=torch.float64)
         products = torch.zeros(channels, channels, dtype=torch.float64)
         places = torch.zeros(1, channels * height * width, dtype=torch.float64)
+        norms = torch.empty(n, height * width)
         ones = torch.ones(1, together, dtype=torch.float64)
-        parts = torch.split(latents.flatten(2), together)
-        for part, sums in zip(parts, torch.split(found, together, 1), strict=True):
-            rest = space.shifted(part, shift)
+        shift = shift if shift.any() else torch.zeros(0)
+        parts = (torch.split(latents.flatten(2), together), torch.split(found, together, 1))
+        for part, sums, norm in zip(*parts, torch.split(norms, together), strict=True):
+            rest = space.shifted(part, shift, norm)
             pairs = torch.bmm(rest, rest.transpose(1, 2))
             products.add_(pairs.sum(0))
             torch.sum(rest, 2, out=sums[0])
@@ -61,7 +65,8 @@ class BlockSums:
                 torch.sum(rest.mul_(square), 2, out=sums[2])
                 torch.sum(square.square_(), 2, out=sums[3])
         shape = channels, height, width
-        return cls(shape, found, products, places.view(shape))
+        known = None if space.single is None else norms.sqrt_()
+        return cls(shape, found, products, places.view(shape), known)
 
     @property
     def cells(self) -> int:
@@ -88,9 +93,18 @@ class _Workspace:
         single = torch.empty(values.shape) if values.element_size() == 2 else None
         return cls(single, torch.empty(values.shape, dtype=torch.float64))
 
-    def shifted(self, values: Tensor, shift: Tensor) -> Tensor:
-        """Return values − shift (n, C, h·w), float64, until it is called again."""
+    def shifted(self, values: Tensor, shift: Tensor, norms: Tensor) -> Tensor:
+        """Return values − shift (n, C, h·w), float64, until it is called again.
+
+        An empty shift stands for zero. The squared norms of the cells (n, h·w) are written beside
+        where the values have 16 bits: they are in the cache now.
+        """
         n = len(values)
-        if self.single is not None:
-            values = self.single[:n].copy_(values)
-        return self.double[:n].copy_(values).sub_(shift[:, None])
+        double = self.double[:n]
+        if self.single is None:
+            double.copy_(values)
+        else:
+            single = self.single[:n].copy_(values)
+            double.copy_(single)
+            torch.sum(single.square_(), 1, out=norms)
+        return double.sub_(shift[:, None]) if len(shift) else double

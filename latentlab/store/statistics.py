@@ -81,13 +81,17 @@ class Statistics:
         return replace(found, third=third, fourth=fourth)
 
     def shift_for(self, latents: Tensor) -> Tensor:
-        """Return the point (C,) about which powers are summed: the mean of the first latent."""
+        """Return the point (C,) about which powers are summed: the mean of the first latent.
+
+        Zero where that is less than a deviation away, so that nothing has to be subtracted.
+        """
         if self.shift is None:
-            means = latents.double().flatten(2).mean(2)
+            deviations, means = torch.std_mean(latents.double().flatten(2), 2, correction=0)
             whole = means.isfinite().all(1)
             if not whole.any():
                 return torch.zeros(self.channels, dtype=torch.float64)
-            self.shift = means[whole][0]
+            first, spread = means[whole][0], deviations[whole][0]
+            self.shift = torch.where(first.abs() < spread, 0.0, first)
         return self.shift
 
     def add(self, latents: Tensor) -> None:

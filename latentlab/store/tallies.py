@@ -38,12 +38,12 @@ class Tally:
         """Return a tally of nothing, with the patterns of a 16-bit dtype as bins."""
         return cls(Histogram(channels, dtype), Histogram(1))
 
-    def add(self, latents: Tensor) -> None:
-        """Count finite latents (n, C, h, w)."""
+    def add(self, latents: Tensor, norms: Tensor | None = None) -> None:
+        """Count finite latents (n, C, h, w), and the norms (n, h·w) of their cells, if known."""
         if not len(latents):
             return
         self.values.add(latents.movedim(1, 0))
-        self.norms.add(_norms(latents).flatten()[None])
+        self.norms.add((_norms(latents) if norms is None else norms).flatten()[None])
 
     def merge(self, other: Tally) -> None:
         """Add the counts of another."""
@@ -69,13 +69,13 @@ class Tallies:
         self._empty = partial(Tally.empty, channels, dtype)
         self._free: deque[Tally] = deque()
 
-    def add(self, latents: Tensor) -> None:
+    def add(self, latents: Tensor, norms: Tensor | None = None) -> None:
         """Count finite latents (n, C, h, w), in a tally that no other thread uses now."""
         try:
             tally = self._free.pop()
         except IndexError:
             tally = self._empty()
-        tally.add(latents)
+        tally.add(latents, norms)
         self._free.append(tally)
 
     def merged(self) -> Tally:
@@ -128,8 +128,11 @@ class Summary:
             bad = int((~latents.isfinite()).sum())
             kept = latents[whole]
             sums = BlockSums.of(kept, shift, powers=powers) if len(kept) else None
-        counted = counted & whole
-        tallies.add(latents if counted.all() else latents[counted])
+        norms, chosen = sums.norms if sums else None, counted & whole
+        if chosen.all():
+            tallies.add(latents, norms)
+        else:
+            tallies.add(latents[chosen], None if norms is None else norms[counted[whole]])
         return cls(len(latents), latents.numel(), bad, whole, sums)
 
 
