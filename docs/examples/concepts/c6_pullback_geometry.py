@@ -26,13 +26,13 @@ def gains(rows):
     return around.push(unit.float()).flatten(1).norm(dim=1)
 
 
-leading = latentlab.find_directions(vae, z, hood, n_components=8, finder="jacobian").rows
-components = latentlab.fit_pca(hood).components[:8]
-random = torch.randn(8, components.shape[1], generator=torch.Generator().manual_seed(0))
+leading = latentlab.find_directions(vae, z, hood, n_components=5, finder="jacobian").rows
+components = latentlab.fit_pca(hood).components[:5]
+random = torch.randn(5, components.shape[1], generator=torch.Generator().manual_seed(0))
 
 figure, ax = plt.subplots(figsize=(6.8, 4.2), layout="constrained")
 for name, rows in {"Jacobian": leading, "PCA": components, "random": random}.items():
-    ax.plot(range(1, 9), gains(rows), "o-", label=name)
+    ax.plot(range(1, 6), gains(rows), "o-", label=name)
 ax.set(xlabel="direction", ylabel="change of the image for one unit", ylim=(0, None))
 ax.legend()
 plt.show()

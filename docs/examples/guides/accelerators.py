@@ -14,10 +14,12 @@ from latentlab.cli.main import run
 
 command = "pca sample:flower --size 64 -n 16 --nulls none --out on-this-machine"
 assert run(command.split()) == 0
+written = "on-this-machine/cumulative_variance.png"
 
 # %%
-record = json.loads(Path("on-this-machine/run.json").read_text())
-print({key: record[key] for key in ("device", "dtype") if key in record})
+record = json.loads(Path("on-this-machine/run.json").read_text())["pca"]
+print("device:", record["model"]["device"])
+print("encoded in", record["precision"]["encode"], "because", record["precision"]["reason"])
 
 # %%
 # What can be set

@@ -30,6 +30,8 @@ For a blog or a paper
 in the reader's browser. For larger ones, or with ``--frames``, the images are decoded now.
 """
 
+# sphinx_gallery_thumbnail_path = 'assets/explorer.webp'
+
 import json
 from pathlib import Path
 

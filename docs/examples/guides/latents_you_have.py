@@ -32,8 +32,8 @@ assert run("store stats latents.npy --space model".split()) == 0
 # %%
 # The principal components need no model:
 
-command = "pca latents.npy --space model -m mini --out of-latents"
-assert run(command.split()) == 0
+assert run("pca latents.npy --space model -m mini --out of-latents".split()) == 0
+written = "of-latents/cumulative_variance.png"
 
 # %%
 # With the model, ``latentlab traverse --run of-latents`` walks from the mean latent. In Python,
