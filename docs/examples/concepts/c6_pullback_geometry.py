@@ -34,6 +34,7 @@ figure, ax = plt.subplots(figsize=(6.8, 4.2), layout="constrained")
 for name, rows in {"Jacobian": leading, "PCA": components, "random": random}.items():
     ax.plot(range(1, 6), gains(rows), "o-", label=name)
 ax.set(xlabel="direction", ylabel="change of the image for one unit", ylim=(0, None))
+ax.set_xticks(range(1, 6))
 ax.legend()
 plt.show()
 

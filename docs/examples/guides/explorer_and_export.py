@@ -30,10 +30,10 @@ For a blog or a paper
 in the reader's browser. For larger ones, or with ``--frames``, the images are decoded now.
 """
 
-# sphinx_gallery_thumbnail_path = 'assets/explorer.webp'
-
 import json
 from pathlib import Path
+
+import matplotlib.pyplot as plt
 
 from latentlab.cli.main import run
 
@@ -48,6 +48,16 @@ scene = json.loads((page / "scene" / "scene.json").read_text())
 print("engine:", scene["engine"])
 print("files:", len([path for path in page.rglob("*") if path.is_file()]))
 print("images:", scene["frames"]["bytes"] // 1000, "kB, steps", scene["frames"]["alphas"][::4])
+
+# %%
+# Each direction has a folder of images. These are the ends of the first four:
+
+figure, axes = plt.subplots(2, 4, figsize=(6.4, 3.3), layout="constrained")
+for direction, column in enumerate(axes.T):
+    for ax, step in zip(column, (0, 16), strict=True):
+        ax.imshow(plt.imread(page / f"frames/0/{direction}-{step}.jpg"))
+        ax.set_axis_off()
+    column[0].set_title(f"PC {direction + 1}")
 
 # %%
 # In a notebook, ``latentlab.explore(vae, "photo.jpg")`` shows the same page in the cell. Its ``alphas``,
