@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 import latentlab
 from latentlab.errors import FileError, LatentlabError, UsageError
+from latentlab.machine.files import locked
 from latentlab.store.foreign import ForeignLatents, open_latents
 from latentlab.store.importing import import_latents
 from latentlab.store.reading import open_store
@@ -425,3 +426,14 @@ def test_buckets_are_analyzed_and_exported_one_by_one_and_cells_together(
     np.testing.assert_array_equal(bucket[1:3][1].values, tall[2])
     assert [one.values.shape for one in bucket] == [(4, 6, 4)] * 5
     assert cli("store", "export", store, "--out", out, "--bucket", "4x9x9").code == 2
+
+
+def test_what_a_killed_import_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    np.save(tmp_path / "latents.npy", np.zeros((3, 4, 2, 2), np.float32))
+    for name in (".out-0123abcd", ".out-89abcdef", ".out-mine", ".other-0123abcd"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "latents-00000.safetensors").write_bytes(b"half")
+    with locked(tmp_path / ".out-89abcdef"):  # as an import does that is still running
+        import_latents(open_latents(tmp_path / "latents.npy", space="model"), tmp_path / "out")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"latents.npy", "out", ".out-89abcdef", ".out-mine", ".other-0123abcd"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from latentlab.errors import FileError, UsageError
 from latentlab.latents import Progress
-from latentlab.machine.files import check_folder, open_durably
+from latentlab.machine.files import check_folder, locked, open_durably
 from latentlab.store.foreign import ForeignLatents
 from latentlab.store.lines import line_of
 from latentlab.store.listing import LIST
@@ -67,16 +68,29 @@ def import_latents(
     check_folder(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileError(f"{folder}, which is not empty", "a new folder", "choose another --out")
+    _remove_unfinished(folder)
     unfinished = folder.with_name(f".{folder.name}-{uuid4().hex[:8]}")
     unfinished.mkdir(parents=True)
     try:
-        _copy(source, unfinished, stored, per_shard, progress)
+        with locked(unfinished):
+            _copy(source, unfinished, stored, per_shard, progress)
         with suppress(OSError):
             folder.rmdir()
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return open_store(folder)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what imports into a folder left that were killed, but not what one is writing."""
+    name = re.compile(re.escape(f".{folder.name}-") + "[0-9a-f]{8}")
+    if not folder.parent.is_dir():
+        return
+    for path in folder.parent.iterdir():
+        if name.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            with suppress(FileError), locked(path):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _copy(
