@@ -31,7 +31,9 @@ _LATER = {
     "diffusers.utils.torch_utils": (_COMPILER,),
     "diffusers.hooks.group_offloading": (_COMPILER,),
     "diffusers.loaders.lora_base": ("transformers",),
-    "diffusers.loaders.single_file_utils": ("transformers", "diffusers.schedulers"),
+    "diffusers.loaders.single_file_utils": ("transformers", "diffusers.schedulers", "requests"),
+    "diffusers.utils.loading_utils": ("requests",),
+    "diffusers.utils.remote_utils": ("requests",),
 }
 """Module → modules of which it needs nothing but names until it is called."""
 
