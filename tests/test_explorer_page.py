@@ -254,6 +254,17 @@ def test_an_image_that_is_dropped_is_explored(opened: Browser) -> None:
     assert opened.run("return document.getElementById('restart').hidden") is True
 
 
+def test_an_image_of_another_height_has_its_own_overlay(opened: Browser) -> None:
+    shown = """
+        const scene = latentlab.scene();
+        const [model] = scene.models;
+        latentlab.engine.tell('scene', {...scene, models: [{...model, size: [64, 32]}]});
+        const {width, height} = document.querySelector('.overlay');
+        return [width, height];
+    """
+    assert opened.run(shown) == [128, 64]
+
+
 def test_what_is_no_image_is_refused_in_plain_words(opened: Browser) -> None:
     opened.run(DROP, [1, 2, 3], "notes.txt", "text/plain")
     assert opened.run(TEXT, "status") == ("notes.txt is no image. Choose a PNG, JPEG or WebP file.")
@@ -456,6 +467,21 @@ def test_curve_and_spectrum_can_be_read_with_keys(opened: Browser) -> None:
     assert opened.run("return document.getElementById('verdict').textContent.length") > 100
 
 
+def test_fields_that_make_no_sense_are_marked_and_nothing_is_sent(opened: Browser) -> None:
+    send = """
+        let sent = 0;
+        const count = () => { sent++; return new Promise(() => {}); };
+        latentlab.engine.record = latentlab.engine.fit = count;
+        for (const [id, value] of [['record-steps', ''], ['record-span', ''], ['samples', '1']]) {
+            document.getElementById(id).value = value;
+        }
+        document.querySelector('#record button').click();
+        document.querySelector('#setup button').click();
+        return [sent, document.querySelectorAll('input:invalid').length];
+    """
+    assert opened.run(send) == [0, 3]
+
+
 def test_a_walk_is_recorded(opened: Browser) -> None:
     name, size = opened.run(
         "const {name, blob} = await latentlab.engine.record({direction: 0, span: 2, steps: 4, "
@@ -510,6 +536,9 @@ def test_without_a_server_the_page_says_so(browser: Browser) -> None:
                 " await new Promise((go) => setTimeout(go, 20));")  # fmt: skip
     browser.run("latentlab.state.move(0, 1); await new Promise((go) => setTimeout(go, 100));")
     assert "Start latentlab explore again" in browser.run(TEXT, "status")
+    browser.run(DROP, list(png_of(np.zeros((8, 8, 3)))), "late.png", "image/png")
+    browser.run("while (!/^late.png was not/.test(document.getElementById('status').innerText))"
+                " await new Promise((go) => setTimeout(go, 20));")  # fmt: skip
 
 
 def test_two_models_are_moved_together(browser: Browser) -> None:
@@ -614,7 +643,7 @@ def test_a_map_is_colored_by_what_is_chosen(browser: Browser, mapped: Explorer) 
         const select = document.getElementById('map-color');
         select.value = arguments[0];
         select.dispatchEvent(new Event('change'));
-        while (!document.getElementById('map-color-about').textContent)
+        while (/^(Measuring…)?$/.test(document.getElementById('map-color-about').textContent))
             await new Promise((go) => setTimeout(go, 20));
         await new Promise(requestAnimationFrame);
         await new Promise(requestAnimationFrame);
@@ -638,11 +667,10 @@ def test_a_map_is_colored_by_what_is_chosen(browser: Browser, mapped: Explorer) 
     first = browser.run("return getComputedStyle(document.body).getPropertyValue('--scale-0')")
     lowest = [int(first.strip()[place : place + 2], 16) for place in (1, 3, 5)]
     assert (np.abs(dots - lowest).max(2) <= 2).sum() >= 9  # the dot of the image that has least
-    about, *_ = browser.run(
-        choose.replace("while (!", "while (!/finding/.test(").replace(
-            ".textContent)\n", ".textContent))\n", 1
-        ),
-        "finite",
-    )
+    about, *_ = browser.run(choose, "finite")
     assert about.endswith("A finding above 0: 0 of 40 images.")
+    browser.run("latentlab.engine.color = () => Promise.reject("
+                "Object.assign(new Error(), {detail: 'A shard is damaged.'}));")  # fmt: skip
+    assert browser.run(choose, "mean")[0] == "No colors: A shard is damaged."
+    assert browser.run("return document.getElementById('map-color').value") == ""
     assert browser.logs("browser") == []

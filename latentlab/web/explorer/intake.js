@@ -72,7 +72,9 @@ function offer({ engine, say }, file, role) {
     return;
   }
   say(`Encoding ${file.name || "the image"}…`);
-  engine.image(file, role);
+  Promise.resolve(engine.image(file, role)).catch((problem) => {
+    say(`${file.name || "The image"} was not sent. ${problem.detail ?? problem}`, "problem");
+  });
 }
 
 function megabytes(bytes) {

@@ -56,7 +56,9 @@ export class MapColors {
 
   async #choose(name) {
     this.#colors = null;
+    this.#show();
     if (name) {
+      find("map-color-about").textContent = "Measuring…";
       try {
         const found = await this.#page.engine.color(name);
         if (this.#select.value !== name) return; // another one was chosen since
@@ -64,7 +66,9 @@ export class MapColors {
       } catch (problem) {
         if (this.#select.value !== name) return;
         this.#select.value = "";
-        this.#page.say(`No colors: ${problem.detail ?? problem}`, "problem");
+        find("map-color-about").textContent = `No colors: ${problem.detail ?? problem}`;
+        this.#changed();
+        return;
       }
     }
     this.#show();

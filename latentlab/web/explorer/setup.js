@@ -51,6 +51,7 @@ function buildForm({ engine, say }) {
     make("div", { className: "buttons" }, make("button", { type: "submit", className: "primary", textContent: "Search again" })),
   );
   const search = (inside = rectangle) => {
+    if (!element.reportValidity()) return; // also for the button on the image
     rectangle = inside;
     describe();
     say("Searching…");

@@ -101,8 +101,8 @@ function buildRecord(page) {
   const form = find("record");
   form.closest("section").hidden = !engine.can.record.length;
   const direction = make("select", { id: "record-direction" });
-  const span = make("input", { type: "number", id: "record-span", min: 0.5, max: engine.limits.alpha, step: 0.5, value: 3 });
-  const steps = make("input", { type: "number", id: "record-steps", min: 2, max: 64, value: 16 });
+  const span = make("input", { type: "number", id: "record-span", min: 0.5, max: engine.limits.alpha, step: 0.5, value: 3, required: true });
+  const steps = make("input", { type: "number", id: "record-steps", min: 2, max: 64, value: 16, required: true });
   const format = make(
     "select",
     { id: "record-format" },

@@ -75,7 +75,8 @@ export class SocketEngine extends Announcer {
     new DataView(frame.buffer).setUint32(0, header.length);
     frame.set(header, HEADER);
     frame.set(content, HEADER + header.length);
-    if (this.#isOpen()) this.#socket.send(frame);
+    if (!this.#isOpen()) throw closedProblem();
+    this.#socket.send(frame);
   }
 
   pick(number) {

@@ -21,7 +21,10 @@ export function buildSpectrum() {
   find("chart-kinds").append(...buttons.map(([, button]) => button));
   const draw = () => {
     buttons.forEach(([name, button]) => button.setAttribute("aria-pressed", String(name === kind)));
-    find("chart").replaceChildren(...spectra.map((one) => chartOf(kind, one)));
+    const charts = find("chart");
+    const read = [...charts.children].findIndex((one) => one.contains(document.activeElement));
+    charts.replaceChildren(...spectra.map((one) => chartOf(kind, one)));
+    if (read >= 0) charts.children[read]?.querySelector("svg").focus(); // who reads with keys stays there
   };
   const take = ({ fits, models }) => {
     find("chart").closest("section").hidden = !fits.length;

@@ -43,7 +43,9 @@ class Tools {
     const frame = document.querySelector(".frame.now");
     if (this.#overlay.parentElement !== frame) frame.append(this.#overlay);
     const [width, height] = scene.models[0].size;
-    if (this.#overlay.width !== 2 * width) Object.assign(this.#overlay, { width: 2 * width, height: 2 * height });
+    if (this.#overlay.width !== 2 * width || this.#overlay.height !== 2 * height) {
+      Object.assign(this.#overlay, { width: 2 * width, height: 2 * height });
+    }
     find("tools").hidden = !scene.models.every((model) => model.latent.grid); // tokens have no place on the image
     this.#options.take(scene);
     this.#buttons.get("paint").disabled = !scene.fits.length;
