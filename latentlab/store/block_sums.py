@@ -36,6 +36,7 @@ class BlockSums:
     norms: Tensor | None = None
 
     @classmethod
+    @torch.inference_mode()  # a tenth of the time is that of starting operations
     def of(cls, latents: Tensor, shift: Tensor, *, powers: int = 4) -> BlockSums:
         """Return the sums of latents (n, C, h, w), n > 0, about a shift (C,).
 
