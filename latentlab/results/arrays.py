@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from latentlab.errors import FileError, ShapeError
 from latentlab.latents import Latent, LatentSpec, Sampling
 from latentlab.layouts import layout_from
-from latentlab.machine.files import write_bytes
+from latentlab.machine.files import sha256_of_file, write_bytes
 from latentlab.machine.parsing import WRONG_FACTS
 from latentlab.results.folders import Saved, finite, listed_files, read_json, write_json
 from latentlab.results.provenance import record_of_folder, write_record
@@ -29,6 +30,8 @@ _COMMANDS = {
 """Stem of a result's files → the command that writes them, where the two differ."""
 
 _FACTOR = "factor."
+ARRAYS = "arrays_sha256"
+"""Key of the SHA-256 of the arrays that a JSON file describes; versions before 0.2 wrote none."""
 
 
 def write_result(
@@ -62,7 +65,7 @@ def write_result(
         facts = {**sampling_facts(sampling), **facts}
     if arrays:
         written.append(_save_arrays(folder / f"{stem}.safetensors", arrays))
-        facts = {"format": FORMAT, **facts}
+        facts = {"format": FORMAT, ARRAYS: sha256_of_file(written[-1]), **facts}
     path = folder / f"{stem}.json"
     written.append(path)
     contents = finite({**facts, "files": [file.name for file in written]})
@@ -104,6 +107,8 @@ def open_result(
     path = folder / f"{stem}.safetensors"
     _check_version(facts, path, command)
     try:
+        if ARRAYS in facts and sha256_of_file(path) != facts[ARRAYS]:
+            raise ValueError(f"{path.name} is not the one that {stem}.json describes")
         yield facts, load_file(path), record_of_folder(folder, command)
     except (OSError, SafetensorError, ShapeError, *WRONG_FACTS) as error:
         raise FileError(
@@ -133,6 +138,32 @@ def check_shapes(arrays: Mapping[str, Tensor], expected: Mapping[str, tuple[int,
     for name, shape in expected.items():
         if tuple(arrays[name].shape) != shape:
             raise ValueError(f"{name} of shape {tuple(arrays[name].shape)} instead of {shape}")
+
+
+def check_facts(facts: Mapping[str, Any], derived: Mapping[str, Any]) -> None:
+    """Raise ValueError if facts contradict what follows from the arrays beside them.
+
+    Facts that only one of the two has are not compared; the last digits of numbers may differ.
+
+    Parameters
+    ----------
+    facts : contents of a JSON file
+    derived : what the result that was loaded says of itself
+    """
+    for name in derived:
+        if name in facts and not _agree(facts[name], finite(derived[name])):
+            raise ValueError(f"{name} contradicts the arrays")
+
+
+def _agree(stated: Any, derived: Any) -> bool:
+    if isinstance(derived, Mapping) and isinstance(stated, Mapping):
+        return all(_agree(stated[key], derived[key]) for key in stated.keys() & derived.keys())
+    if isinstance(derived, list) and isinstance(stated, list):
+        return len(stated) == len(derived) and all(map(_agree, stated, derived))
+    numbers = isinstance(derived, int | float) and isinstance(stated, int | float)
+    if numbers:
+        return math.isclose(stated, derived, rel_tol=1e-5, abs_tol=1e-9)
+    return bool(stated == derived)
 
 
 def sampling_arrays(sampling: Sampling) -> dict[str, Tensor | None]:

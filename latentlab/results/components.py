@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 from latentlab.components.pca import PCA
 from latentlab.latents import Spectrum
 from latentlab.layouts import TokenLayout
-from latentlab.results.arrays import check_shapes, load_sampling, open_result, write_result
+from latentlab.results.arrays import (
+    check_facts,
+    check_shapes,
+    load_sampling,
+    open_result,
+    write_result,
+)
 from latentlab.results.reconstructions import save_comparison
 
 if TYPE_CHECKING:
@@ -18,6 +24,10 @@ if TYPE_CHECKING:
     from latentlab.encoding.reconstruction import Reconstruction
     from latentlab.figures.curves import Band
     from latentlab.results.folders import Saved
+
+_FOLLOWS = ("explained_variance", "explained_variance_ratio", "cumulative")
+_FOLLOWS += ("k50", "k90", "k95", "k99")
+"""Facts that follow from the arrays alone; recipes correct others for what they know."""
 
 
 def save_pca(
@@ -111,9 +121,11 @@ def load_pca(folder: str | Path) -> PCA:
         layout, count = sampling.layout, len(arrays["components"])
         width = len(arrays["mean"]) if layout is None else layout.n_features
         check_shapes(arrays, {"mean": (width,), "components": (count, width)})
+        if int(facts["n_features"]) != width:
+            raise ValueError(f"n_features = {facts['n_features']} of components with {width}")
         if len(arrays["explained_variance"]) < count:
             raise ValueError(f"{count} components without their variances")
-        return PCA(
+        pca = PCA(
             spectrum=Spectrum(
                 arrays["explained_variance"],
                 float(facts["total_variance"]),
@@ -126,3 +138,6 @@ def load_pca(folder: str | Path) -> PCA:
             solver=str(facts.get("solver", "")),
             error_bounds=arrays.get("error_bounds"),
         )
+        told = pca.summary()
+        check_facts(facts, {name: told[name] for name in _FOLLOWS})
+        return pca

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 from latentlab.directions.transfer import Transfer
 from latentlab.images.reading import save_png
 from latentlab.latents import Directions
-from latentlab.results.arrays import check_shapes, load_sampling, open_result, write_result
+from latentlab.results.arrays import (
+    check_facts,
+    check_shapes,
+    load_sampling,
+    open_result,
+    write_result,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -168,7 +174,7 @@ def load_transfer(folder: str | Path) -> Transfer:
         expected = {name: (len(targets), *arrays[name].shape[1:]) for name in _TRANSFER_ARRAYS}
         frames = (1 + len(targets), len(labels), *arrays["frames"].shape[2:])
         check_shapes(arrays, {**expected, "cosines": (len(targets), len(labels)), "frames": frames})
-        return Transfer(
+        transfer = Transfer(
             labels=labels,
             origin=str(facts["origin"]),
             targets=targets,
@@ -179,3 +185,5 @@ def load_transfer(folder: str | Path) -> Transfer:
             seed=int(facts["seed"]),
             record=record,
         )
+        check_facts(facts, transfer.summary())
+        return transfer

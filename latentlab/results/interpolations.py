@@ -8,7 +8,7 @@ from typing import Any
 
 from latentlab.figures.animation import LONGEST_SIDE
 from latentlab.images.reading import save_png
-from latentlab.results.arrays import check_shapes, open_result, write_result
+from latentlab.results.arrays import check_facts, check_shapes, open_result, write_result
 from latentlab.results.folders import Saved
 from latentlab.walks.interpolation import Interpolation
 
@@ -73,7 +73,7 @@ def load_interpolation(folder: str | Path) -> Interpolation:
         steps = int(facts["steps"])
         expected = {name: (steps, *arrays[name].shape[1:]) for name in _ARRAYS}
         check_shapes(arrays, {**expected, "changes": (steps - 1,)})
-        return Interpolation(
+        found = Interpolation(
             path=str(facts["path"]),
             **{name: arrays[name] for name in _ARRAYS},
             straight=float(facts["straight"]),
@@ -81,3 +81,5 @@ def load_interpolation(folder: str | Path) -> Interpolation:
             decodes=int(facts["decodes"]),
             record=record,
         )
+        check_facts(facts, found.summary())
+        return found
