@@ -58,7 +58,7 @@ def write_elsewhere() -> None:
 
 FAULTS: dict[str, Callable[[], Any]] = {
     "traceback": fail,
-    "hang": lambda: time.sleep(5),
+    "hang": lambda: [None for _ in iter(int, 1)],
     "elsewhere in open": write_elsewhere,
     "elsewhere in subprocess.Popen": lambda: subprocess.run(["true"], check=True),
     "elsewhere in os.mkdir": lambda: os.rmdir(os.mkdir("/tmp/lh-test") or "/tmp/lh-test"),  # noqa: PTH102, PTH106
@@ -72,6 +72,14 @@ def test_the_watch_sees_every_kind_of_fault(
     with pytest.raises(hardening.probing.FaultError) as found:
         hardening.probing.probe(FAULTS[kind], tmp_path, seconds=0.3)
     assert found.value.signature.startswith(kind)
+
+
+def test_the_watch_sees_what_hangs_asleep(
+    hardening: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardening.probing, "ASLEEP", 1)
+    with pytest.raises(hardening.probing.FaultError, match="hang"):
+        hardening.probing.probe(lambda: time.sleep(5), tmp_path, seconds=0.2)
 
 
 def test_the_watch_lets_results_refusals_and_own_files_pass(

@@ -75,6 +75,7 @@ class Drawn:
     unit : str, what a case is, in the plural
     quick : int, cases of the quick form
     seconds : float, most seconds of one case
+    starts : bool, whether a case may start other programs, such as workers and ffmpeg
     """
 
     name: str
@@ -85,6 +86,7 @@ class Drawn:
     unit: str = "cases"
     quick: int = 20
     seconds: float = 10.0
+    starts: bool = False
 
 
 Campaign = Parser | Drawn

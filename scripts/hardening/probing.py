@@ -22,7 +22,9 @@ from latentlab.errors import LatentlabError
 
 _PACKAGE = f"{Path(latentlab.__file__).parent}{os.sep}"
 SECONDS = 10.0
-"""Most seconds of one input."""
+"""Most seconds of one input, on a processor: a busy machine is no hang."""
+ASLEEP = 60
+"""How many times as long it may take on the clock."""
 GROWTH = 2**30
 """Most bytes by which one input may raise the peak of memory."""
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -121,20 +123,23 @@ class Watch:
         return any(real == one or real.startswith(one + os.sep) for one in allowed)
 
 
-def probe(job: Callable[[], str | None], folder: Path, *, seconds: float = SECONDS) -> str:
+def probe(
+    job: Callable[[], str | None], folder: Path, seconds: float = SECONDS, *, starts: bool = False
+) -> str:
     """Return how a job ended: its own word, ``"accepted"``, or ``"refused"`` by a LatentlabError.
 
     Parameters
     ----------
     job : without arguments
     folder : the only one that it may write to
-    seconds : most that it may take
+    seconds : most that it may take of a processor; on the clock, :data:`ASLEEP` times as many
+    starts : whether it may start other programs
 
     Raises
     ------
     FaultError : another exception, too much time or memory, or something done elsewhere.
     """
-    peak, start = _peak(), time.monotonic()
+    peak, start = _peak(), time.process_time()
     # What Python puts into a temporary folder is put inside.
     tempfile.tempdir = str(folder)
     with Watch.get().over(folder), warnings.catch_warnings():
@@ -147,15 +152,17 @@ def probe(job: Callable[[], str | None], folder: Path, *, seconds: float = SECON
             word = "refused"
         except _Hang:
             raise FaultError(
-                "hang", _place_of(sys.exc_info()[2]), f"more than {seconds:g} s"
+                "hang", place_of(sys.exc_info()[2]), f"more than {seconds:g} s"
             ) from None
         except FaultError:
             raise
         except (Exception, RecursionError) as error:
-            where = f"{type(error).__name__} at {_place_of(error.__traceback__)}"
+            where = f"{type(error).__name__} at {place_of(error.__traceback__)}"
             raise FaultError("traceback", where, str(error)[:200]) from error
-    if (took := time.monotonic() - start) > seconds:
+    if (took := time.process_time() - start) > seconds:
         raise FaultError("hang", "a reader outside Python", f"{took:.1f} s")
+    if starts:
+        seen = [one for one in seen if one.partition(" ")[0] not in _STARTS]
     if seen:
         raise FaultError(
             "elsewhere", re.sub(r"[0-9a-f]{8,}|\d+", "#", seen[0]), "; ".join(seen[:3])
@@ -170,13 +177,19 @@ def _timer(seconds: float) -> Iterator[None]:
     def ring(*_: object) -> None:
         raise _Hang
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    clocks = {
+        (signal.SIGPROF, signal.ITIMER_PROF): seconds,
+        (signal.SIGALRM, signal.ITIMER_REAL): seconds * ASLEEP,
+    }
+    before = {name: signal.signal(name, ring) for name, _ in clocks}
+    for (_, timer), limit in clocks.items():
+        signal.setitimer(timer, limit)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for name, timer in clocks:
+            signal.setitimer(timer, 0)
+            signal.signal(name, before[name])
 
 
 def limit_memory(room: int = 4 * 2**30) -> None:
@@ -197,7 +210,7 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _place_of(trace: Any) -> str:
+def place_of(trace: Any) -> str:
     """Return the innermost line of latentlab's own code, and the function that raised."""
     frames = traceback.extract_tb(trace)
     own = [frame for frame in frames if frame.filename.startswith(_PACKAGE)]

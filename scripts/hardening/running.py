@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 from campaigns import Campaign, Drawn, Measured, Parser
 from mutating import mutated
 from probing import FaultError, probe
@@ -31,7 +33,9 @@ NEEDS = (
     "mutation."
 )
 _STALLED = 60.0
-"""Seconds without an execution after which a reader is taken to hang where no alarm reaches it."""
+"""Seconds of a processor without an execution after which a reader hangs where no alarm reaches."""
+_PATIENCE = 1800.0
+"""The same on the clock, for one that hangs asleep: a busy machine lets others go first."""
 Say = Callable[[str], None]
 
 
@@ -119,7 +123,7 @@ def _draw(
                 break
             seed = effort.seed + number
             try:
-                word = probe(lambda seed=seed: draw(seed), place, seconds=campaign.seconds)
+                word = probe(partial(draw, seed), place, campaign.seconds, starts=campaign.starts)
             except FaultError as fault:
                 word = "fault"
                 if fault.signature not in found.faults:
@@ -146,7 +150,7 @@ def _mutate(
             break
         content = mutated(seeds, number + effort.seed, campaign.words, campaign.longest)
         try:
-            word = probe(lambda content=content: campaign.read(content, inside), inside)
+            word = probe(partial(campaign.read, content, inside), inside)
         except FaultError as fault:
             word = "fault"
             if fault.signature not in found.faults:
@@ -197,17 +201,19 @@ def _guide(
 
 def _wait(child: subprocess.Popen[bytes], report: Path) -> int | None:
     """Return the exit code of a child; None if it stalled and was ended."""
-    changed, seen = time.monotonic(), 0.0
+    written, busy, since = 0.0, 0.0, time.monotonic()
     while True:
         try:
             return child.wait(1)
         except subprocess.TimeoutExpired:
             pass
-        written = report.stat().st_mtime if report.exists() else 0.0
-        if written != seen:
-            changed, seen = time.monotonic(), written
-        # Imports under instrumentation take minutes on a busy machine.
-        if time.monotonic() - changed > (_STALLED if seen else 10 * _STALLED):
+        times = psutil.Process(child.pid).cpu_times()
+        spent = times.user + times.system
+        last = report.stat().st_mtime if report.exists() else 0.0
+        # Without a report yet, it is importing.
+        if last != written or not last:
+            written, busy, since = last, spent, time.monotonic()
+        elif spent - busy > _STALLED or time.monotonic() - since > _PATIENCE:
             child.kill()
             child.wait()
             return None
