@@ -1,7 +1,7 @@
 """Runs that fill a store and are killed: a warm process forks children that die as planned.
 
-``python killed_runs.py random|steps IMAGES STORES`` prints a JSON list. Twenty kills are
-affordable because torch is imported only once for all children.
+``python killed_runs.py random|steps IMAGES STORES [KILLS]`` prints a JSON list. Twenty kills, or a
+thousand, are affordable because torch is imported only once for all children.
 """
 
 from __future__ import annotations
@@ -56,20 +56,20 @@ def faults(store: Path) -> list[str]:
     return [fault for fault in found if fault]
 
 
-def killed_at_random(images: Path, stores: Path) -> Iterator[dict[str, Any]]:
+def killed_at_random(images: Path, stores: Path, wanted: int) -> Iterator[dict[str, Any]]:
     """Kill runs until there are enough kills; resume each store until it is finished."""
     generator = random.Random(0)
     started = time.monotonic()
     assert status_of(in_child(lambda: fill(images, stores / "whole", **OPTIONS))) == 0
     longest = time.monotonic() - started
     kills = 0
-    for number in range(10 * KILLS):
+    for number in range(10 * wanted):
         store = stores / f"killed-{number}"
         workers = number % 3
         killed, wrong = 0, []
         while True:
             child = in_child(partial(fill, images, store, workers=workers, **OPTIONS))
-            if kills < KILLS:
+            if kills < wanted:
                 time.sleep(generator.uniform(0, longest))
                 os.kill(child, signal.SIGKILL)
             code = status_of(child)
@@ -79,11 +79,11 @@ def killed_at_random(images: Path, stores: Path) -> Iterator[dict[str, Any]]:
             kills, killed = kills + 1, killed + 1
             wrong += faults(store)
         yield {"kills": killed, "same": same_files(store, stores / "whole"), "faults": wrong}
-        if kills == KILLS:
+        if kills == wanted:
             return
 
 
-def killed_at_each_step(images: Path, stores: Path) -> Iterator[dict[str, Any]]:
+def killed_at_each_step(images: Path, stores: Path, _: int) -> Iterator[dict[str, Any]]:
     """Die just before each renaming, removal and fsync, one after another."""
     assert status_of(in_child(lambda: fill(images, stores / "whole", **OPTIONS))) == 0
     for step in range(1000):
@@ -122,5 +122,6 @@ def _fill_and_die(step: int, images: Path, store: Path) -> None:
 if __name__ == "__main__":
     ways = {"random": killed_at_random, "steps": killed_at_each_step}
     LinearVAE()
-    found = [*ways[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))]
+    kills = int(sys.argv[4]) if len(sys.argv) > 4 else KILLS
+    found = [*ways[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]), kills)]
     json.dump(found, sys.stdout)

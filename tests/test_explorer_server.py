@@ -402,6 +402,20 @@ def test_foreign_hosts_and_origins_are_refused(explorer: Explorer, headers: Any)
     assert b"<title>" not in body
 
 
+def test_no_route_answers_a_foreign_host_or_origin(explorer: Explorer) -> None:
+    files = sorted(explorer._server.page)
+    assert "index.html" in files
+    foreign = ({"Host": "evil.example"}, {"Origin": "http://evil.example"})
+    for path in ("/", "/TOKEN/", "/TOKEN/socket", "/x/", *(f"/TOKEN/{name}" for name in files)):
+        assert request(explorer, path)[0] in (200, 403, 404)
+        for method in ("GET", "HEAD", "POST", "OPTIONS"):
+            for headers in foreign:
+                status, answered, body = request(explorer, path, method, **headers)
+                assert status in (400, 403, 405), (path, method)
+                assert "access-control-allow-origin" not in answered
+                assert len(body) < 200
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
 def test_only_reading_is_allowed(explorer: Explorer, method: str) -> None:
     assert request(explorer, method=method)[0] in (400, 405)

@@ -119,6 +119,17 @@ def test_foreign_hosts_and_origins_are_refused(server: PageServer, lines: str) -
         assert "default-src 'none'" in headers["Content-Security-Policy"]
 
 
+def test_no_route_answers_a_foreign_host_or_origin(server: PageServer) -> None:
+    routes = ["/", "/missing", *OUTSIDE, *(f"/{name.replace(' ', '%20')}" for name in FILES)]
+    for path in routes:
+        for method in ("GET", "HEAD", "POST", "OPTIONS"):
+            for lines in ("Host: evil.example", "Host: localhost\r\nOrigin: http://evil.example"):
+                status, headers, body = ask(server, path, method, host=lines)
+                assert status in (400, 403, 405), (path, method)
+                assert "Access-Control-Allow-Origin" not in headers
+                assert b"this is" not in body
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "localhost:8000", "[::1]:80"])
 def test_names_of_this_machine_are_answered(server: PageServer, host: str) -> None:
     assert ask(server, "/", host=f"Host: {host}\r\nOrigin: http://{host}")[0] == 200

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from latentlab.figures.curves import Band
     from latentlab.results.folders import Saved
 
-_FOLLOWS = ("explained_variance", "explained_variance_ratio", "cumulative")
-_FOLLOWS += ("k50", "k90", "k95", "k99")
+_FOLLOWS = (
+    *("explained_variance", "explained_variance_ratio", "cumulative"),
+    *("k50", "k90", "k95", "k99"),
+)
 """Facts that follow from the arrays alone; recipes correct others for what they know."""
 
 

@@ -118,7 +118,13 @@ def main() -> None:
     limit_memory()
     # An alarm of libFuzzer's would replace the one of each input.
     settings = ["-timeout=0", f"-seed={options.seed}", f"-max_len={campaign.longest}"]
-    settings += ["-rss_limit_mb=0", "-print_final_stats=0", "-verbosity=0", f"-dict={words}"]
+    settings += [
+        f"-artifact_prefix={options.kept}/",
+        "-rss_limit_mb=0",
+        "-print_final_stats=0",
+        "-verbosity=0",
+        f"-dict={words}",
+    ]
     atheris.Setup([sys.argv[0], *settings, str(options.corpus)], execute)
     atheris.Fuzz()
 
