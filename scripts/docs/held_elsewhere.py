@@ -209,7 +209,8 @@ NO_RESULTS = {
         *("agreement.dimensions", "frames.bytes"),
     ),
     "files, and objects that contain the keys below them": (
-        *("files", "images", "decay", "null", "elbow", "effective_dimension", "intervals"),
+        *("files", "arrays_sha256", "webgpu"),
+        *("images", "decay", "null", "elbow", "effective_dimension", "intervals"),
         *("effective_dimension.corrected", "intervals.k90", "additivity", "additivity.shares"),
         *("controls", "controls.effective_dimension", "factors", "agreement", "alignment"),
         *("alignment.channels", "alignment.decoder", "alignment.decoder.within_cells"),
