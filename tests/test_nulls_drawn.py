@@ -15,7 +15,8 @@ from latentlab.chance.nulls.scrambled import ROUND, estimate_seconds, pays_in_ro
 from latentlab.chance.verdict import AFFORDABLE
 from latentlab.components.fitting import fit_pca
 from latentlab.errors import MemoryLimitError, NonFiniteError, ShapeError, UsageError
-from latentlab.testing.planted import noise, rotated, spikes
+from latentlab.layouts import TokenLayout, Window
+from latentlab.testing.planted import hood_of, noise, rotated, spikes, whole
 
 # Wide enough for rounds; wide; tall.
 SHAPES = [(12, 240), (20, 40), (90, 8)]
@@ -160,6 +161,25 @@ def test_an_interrupt_ends_the_drawing() -> None:
     samples = uneven(12, 240)
     with pytest.raises(KeyboardInterrupt):
         NULLS.make("parallel").draw(samples, fit_pca(samples).spectrum, progress=interrupt)
+
+
+def test_each_turned_channel_is_in_one_of_its_eight_positions_and_all_occur() -> None:
+    layout = TokenLayout((3, 5, 5), Window(0, 0, 5, 5))
+    latent = torch.arange(75.0).view(1, 3, 5, 5) ** 2
+    hood = hood_of(layout.flatten(latent), whole(latent).origin, layout, "tokens")
+    matrix = NULLS.make("turned").scramble(hood, fit_pca(hood).spectrum)
+    cells = latent[0].numpy() - latent[0].numpy().mean((1, 2), keepdims=True)
+    positions = [
+        [np.rot90(one, k).T if mirror else np.rot90(one, k) for k in range(4) for mirror in (0, 1)]
+        for one in cells
+    ]
+    seen = set()
+    generator = np.random.default_rng(0)
+    for _ in range(60):
+        for channel, row in enumerate(matrix.block(np.arange(3), generator)):
+            same = [np.allclose(row.reshape(5, 5), one) for one in positions[channel]]
+            seen.add((channel, same.index(True)))
+    assert len(seen) == 3 * 8
 
 
 # Calibration
@@ -334,7 +354,7 @@ def test_a_partial_spectrum_is_compared_as_far_as_it_is_known() -> None:
 
 
 def test_unknown_nulls_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="isotropic, parallel, shifted, signflip, stationary"):
+    with pytest.raises(UsageError, match="isotropic, parallel, signflip, stationary, turned"):
         NULLS.make("broken-stick")
 
 

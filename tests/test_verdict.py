@@ -191,7 +191,7 @@ def test_the_cells_of_one_latent_are_said_to_be_alike() -> None:
     origin = whole(fields(2, (6, 4, 4), 1.0)).origin
     hood = hood_of(layout.flatten(latents), origin, layout, "tokens")
     judgment = judge(hood, fit_pca(hood).spectrum)
-    assert judgment.main == "shifted"
+    assert judgment.main == "turned"
     # The grid has no half, so this null has no fit for half of the cells.
     assert re.search(r"R² \S+ at N = \S+ \([^)]+\) and \.\d+ at half of that\.", judgment.verdict)
     assert judgment.components_above >= 1

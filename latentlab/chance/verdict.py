@@ -56,7 +56,7 @@ class Judgment:
     spectrum : Spectrum that is judged
     nulls : those that were drawn, the isotropic one first; empty for two samples
     components_above : int, eigenvalues above the null named ``main``; None without nulls
-    main : str, name of the null that counts first: of those that were drawn, the first of shifted,
+    main : str, name of the null that counts first: of those that were drawn, the first of turned,
         parallel, signflip and isotropic
     uncounted : str, why these eigenvalues are not called components above chance; else empty
     elbow : Elbow beyond chance and beyond stationary fields; None if there is none, or if a

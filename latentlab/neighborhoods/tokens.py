@@ -33,7 +33,7 @@ class Tokens(_Parts):
     """Every cell of the latent as one sample of C numbers."""
 
     correlated = "neighboring cells are alike"
-    nulls = ("shifted",)
+    nulls = ("turned",)
     statement = (
         "The cells of one latent, C numbers each. It shows which mixtures of channels the image "
         "uses, well determined since C is small. Neighboring cells are alike, so the number of "

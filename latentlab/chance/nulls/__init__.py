@@ -12,7 +12,7 @@ from latentlab.registry import Registry
 if TYPE_CHECKING:
     from latentlab.chance.nulls.base import NullModel
 
-_BUILT_IN = ("isotropic", "parallel", "shifted", "signflip", "stationary")
+_BUILT_IN = ("isotropic", "parallel", "signflip", "stationary", "turned")
 
 NULLS: Registry[NullModel] = Registry(
     "null",
