@@ -40,7 +40,7 @@ IMAGE = "sample:flower"
 MODELS = ("linear", "mini")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # tests of other files may come between those of this one
 def live(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ExportedExplorer]:
     """Return a page with two decoders: a linear one, and one of a real model."""
     folder = tmp_path_factory.mktemp("live") / "site"
@@ -87,6 +87,7 @@ def test_a_page_holds_its_files_and_their_sums(live: tuple[Path, ExportedExplore
     assert not found & {"static.js", "socket.js", "widget.js"}
 
 
+@pytest.mark.slow
 def test_latent_and_directions_are_files_of_float32(live: tuple[Path, ExportedExplorer]) -> None:
     folder, _ = live
     _, z, found = search()
@@ -187,6 +188,7 @@ def test_frames_without_a_folder_are_refused(cli: CommandLine) -> None:
     assert "Add --export DIR" in done.err
 
 
+@pytest.mark.slow
 def test_every_key_of_a_scene_is_in_the_glossary(
     live: tuple[Path, ExportedExplorer], stills: tuple[Path, ExportedExplorer]
 ) -> None:

@@ -209,7 +209,11 @@ def test_an_image_whose_work_failed_is_forgotten(vae: LatentVAE) -> None:
         job.listen(lambda event, _: ended.set() if event == "failed" else None)
         del picture
         await ended.wait()
-        gc.collect()
+        for _ in range(100):  # the thread may still be on its way out
+            gc.collect()
+            if seen() is None:
+                break
+            await asyncio.sleep(0.05)
         studio.close()
         return seen() is None
 
