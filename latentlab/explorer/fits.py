@@ -97,7 +97,7 @@ class Plan:
                 raise UsageError(
                     "the finder difference without a second image",
                     "one to blend with",
-                    "choose it below “Another image”",
+                    "choose it under “Another image”",
                 )
             return replace(Difference(other=other), **options)
         return FINDERS.make(self.finder, options)

@@ -2,7 +2,7 @@
 
 import { capital, field, find, make } from "./dom.js";
 
-const WITHOUT_OTHER = "needs a second image: choose one to blend with below “Another image”";
+const WITHOUT_OTHER = "needs a second image: choose one to blend with under “Another image”";
 
 /** Build the form and the progress of long work; return what takes scenes. */
 export function buildSetup(page) {

@@ -116,7 +116,7 @@ function tellBackend(facts) {
 }
 
 function tellFailure(error) {
-  tellBackend({ name: "wasm", why: `WebGPU does not serve (${error.message ?? error})` });
+  tellBackend({ name: "wasm", why: `WebGPU cannot be used here: ${error.message ?? error}` });
 }
 
 function decodeWith(runtime, sessions) {
@@ -167,7 +167,7 @@ async function show({ id, state }) {
     if (!fallback) throw error;
     decodeWith(fallback.runtime, fallback.sessions); // the graphics processor was lost, say
     fallback = null;
-    self.postMessage({ type: "backend", name: "wasm", why: `WebGPU failed (${error.message ?? error})` });
+    self.postMessage({ type: "backend", name: "wasm", why: `WebGPU failed: ${error.message ?? error}` });
     images = await decodeAll(state);
   }
   const seconds = (performance.now() - begun) / 1000;
