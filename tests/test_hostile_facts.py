@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from command_line import save_model
 from PIL import Image
 
 import latentlab
@@ -26,6 +27,7 @@ from latentlab.images.reading import read_image
 from latentlab.loaders import load_vae
 from latentlab.loaders.configs import clean_config, read_config
 from latentlab.loaders.measured import read_measured
+from latentlab.loaders.recognize import describe_weights
 from latentlab.loaders.weights import read_metadata, read_tensors
 from latentlab.measures.protocols import find_protocol
 from latentlab.results.folders import read_json
@@ -121,6 +123,20 @@ def test_facts_of_another_kind_are_a_damaged_result(tmp_path: Path, key: str, va
     (tmp_path / "directions.json").write_text(json.dumps(facts))
     with pytest.raises(FileError):
         latentlab.load(tmp_path)
+
+
+def test_groups_fewer_than_one_are_refused_when_a_model_is_built(tmp_path: Path) -> None:
+    save_model(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for groups in (-1, 0):
+        (tmp_path / "config.json").write_text(json.dumps({**config, "norm_num_groups": groups}))
+        with pytest.raises(WeightsError, match=f"norm_num_groups = {groups}"):
+            load_vae(tmp_path)
+
+
+def test_weights_with_fewer_axes_are_described(tmp_path: Path) -> None:
+    tensors = {"decoder.conv_in.weight": torch.zeros(3), "encoder.conv_in.weight": torch.zeros(3)}
+    assert describe_weights(tensors)
 
 
 # Headers

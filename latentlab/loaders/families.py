@@ -311,7 +311,7 @@ def _say_assumption(assumption: str) -> str:
 
 
 def _unreasonable(config: Mapping[str, Any]) -> str:
-    """Return the first option with an absurdly large number; empty if there is none."""
+    """Return the first option with an absurdly large number, or groups fewer than one; or ""."""
     pending = list(config.items())
     while pending:
         key, value = pending.pop()
@@ -319,6 +319,8 @@ def _unreasonable(config: Mapping[str, Any]) -> str:
             pending += [(key, item) for item in value]
         elif isinstance(value, int) and abs(value) > LARGEST_NUMBER:
             return f"{key} = {value}"
+        elif isinstance(value, int) and key.endswith("num_groups") and value < 1:
+            return f"{key} = {value}"  # torch builds such a norm, and fails when it runs
     return ""
 
 

@@ -96,8 +96,9 @@ def describe_weights(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _describe_channels(tensors: Mapping[str, Tensor]) -> str:
-    if "decoder.conv_in.weight" not in tensors:
+    first = tensors.get("decoder.conv_in.weight")
+    if first is None or first.ndim < 2:
         return "its decoder missing"
-    channels = tensors["decoder.conv_in.weight"].shape[1]
+    channels = first.shape[1]
     kind = _KL_KINDS.get(channels) if count_levels(tensors) <= LEVELS else None
     return f"{channels} latent channels" + (f": this looks like {kind}" if kind else "")
