@@ -18,7 +18,7 @@ from latentlab.errors import UsageError
 FOLDER = Path(__file__).resolve().parents[1] / "scripts" / "hardening"
 OURS = {path.stem for path in FOLDER.glob("*.py")} - {"__main__"}
 NAMES = sorted(path.stem.removesuffix("_campaign") for path in FOLDER.glob("*_campaign.py"))
-EXECUTIONS = 120
+EXECUTIONS = 60
 """Of each parser."""
 
 

@@ -127,5 +127,5 @@ CAMPAIGN = Drawn(
     wanted=700,
     opened=_opened,
     unit="stores",
-    quick=10,
+    quick=6,
 )

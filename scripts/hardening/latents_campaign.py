@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from campaigns import Parser
 from members import BETWEEN, joined, safetensors_with_length, split, zipped
 from safetensors.torch import save
 
+from latentlab.errors import MissingExtraError
 from latentlab.store.foreign import open_latents
 
 _SUFFIXES = {
@@ -90,7 +92,8 @@ def _read(content: bytes, folder: Path) -> None:
         repr(found)
         for _ in islice(found.batches(2), 3):
             pass
-        found.to_frame()
+        with suppress(MissingExtraError):  # pandas is not needed here
+            found.to_frame()
     finally:
         path.unlink()
 

@@ -131,5 +131,5 @@ CAMPAIGN = Drawn(
     wanted=20_000,
     opened=_opened,
     unit="models",
-    quick=30,
+    quick=10,
 )

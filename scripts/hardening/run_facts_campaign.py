@@ -118,5 +118,5 @@ CAMPAIGN = Drawn(
     wanted=20_000,
     opened=_opened,
     unit="run folders",
-    quick=40,
+    quick=16,
 )

@@ -276,5 +276,5 @@ CAMPAIGN = Drawn(
     wanted=20_000,
     opened=_opened,
     unit="stores",
-    quick=44,
+    quick=22,
 )
