@@ -6,7 +6,7 @@ RUNTIME := latentlab/web/vendor/ort-wasm-simd-threaded.wasm
 
 DEMO_IMAGE ?= sample:flower
 
-.PHONY: setup demo test test-all lint docs bench calibration hardening clean
+.PHONY: setup demo test test-all lint docs bench calibration hardening test-lowest dist clean
 
 setup: $(READY) $(RUNTIME)
 
@@ -37,6 +37,29 @@ test: setup
 test-all: setup
 	$(PYTEST)
 
+# The essential tests in an environment of its own with the lowest version of each dependency. Some
+# of these versions warn of newer versions of what they depend on themselves, which is no error here.
+LOWEST := .venv-lowest
+LOWEST_TESTS := $(addprefix tests/test_,sklearn.py saving.py contracts.py pca.py images.py \
+	digits_export.py explorer_protocol.py explorer_server.py)
+
+test-lowest: $(LOWEST)/.ready
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2 --dist loadfile -q -W default \
+		-m "not slow and not shared and not browser" $(LOWEST_TESTS)
+
+$(LOWEST)/.ready: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --constraint constraints-lowest.txt \
+		--editable '.[video,digits]' hypothesis pytest pytest-xdist pytorch-msssim scikit-image
+	touch $@
+
+# Wheel and sdist. The wheel is built from the sdist, so that both hold the same.
+dist: setup
+	$(BIN)/python scripts/fetch_web_runtime.py
+	rm -rf dist && mkdir dist
+	$(BIN)/python -c "from setuptools.build_meta import build_sdist; build_sdist('dist')"
+	$(BIN)/python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
+
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -60,4 +83,4 @@ hardening: setup
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/hardening $(if $(QUICK),--quick)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(LOWEST) build dist *.egg-info

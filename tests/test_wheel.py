@@ -70,15 +70,15 @@ def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def alone(*command: str, loopback: bool = False) -> list[str]:
     """Return a command that has no network, if this user may take it away."""
-    unshare, ip = shutil.which("unshare"), shutil.which("ip")
-    if os.geteuid() or not unshare or (loopback and not ip):
+    unshare, ip, shell = (shutil.which(name) for name in ("unshare", "ip", "sh"))
+    if os.geteuid() or not unshare or (loopback and not (ip and shell)):
         return [*command]
-    up = ["sh", "-c", f'{ip} link set lo up && exec "$@"', "sh"] if loopback else []
+    up = [shell, "-c", f'{ip} link set lo up && exec "$@"', "sh"] if loopback else []
     return [unshare, "--net", *up, *command]
 
 
 def variables_in(folder: Path, **variables: str) -> dict[str, str]:
-    """Return an environment without npm: its programs are those of the system's /bin, if any."""
+    """Return an environment in which no program is found by its name, npm included."""
     nothing = folder / "no programs"
     nothing.mkdir(exist_ok=True)
     kept = {"LANG": os.environ["LANG"]} if "LANG" in os.environ else {}
