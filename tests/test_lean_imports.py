@@ -23,6 +23,8 @@ _HEAVY = (
     "sklearn",
     "sympy",
     "diffusers.schedulers",
+    "accelerate",
+    "requests",
 )
 _LEAN = """
 import json, sys
@@ -49,6 +51,11 @@ found = {}
 for name in json.loads(%r):
     package = importlib.import_module(f"diffusers.{name}")
     found[name] = [each for each in dir(package) if getattr(package, each).__name__ == each]
+import inspect, accelerate
+from accelerate import infer_auto_device_map
+from diffusers.models import model_loading_utils
+from diffusers.utils import accelerate_utils
+mapped = model_loading_utils.infer_auto_device_map
 stand_in, real = lora_base.PreTrainedModel, transformers.PreTrainedModel
 config = transformers.BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1,
     intermediate_size=8, vocab_size=8)
@@ -61,6 +68,9 @@ facts = {
     "is_a_model": [isinstance(model, stand_in), issubclass(type(model), stand_in)],
     "is_none": [isinstance(3, stand_in), issubclass(int, stand_in)],
     "doc": stand_in.from_pretrained.__doc__ == real.from_pretrained.__doc__,
+    "version": accelerate_utils.accelerate.__version__ == accelerate.__version__,
+    "signature": inspect.signature(mapped) == inspect.signature(infer_auto_device_map),
+    "mapped": mapped(torch.nn.Linear(2, 2)) == infer_auto_device_map(torch.nn.Linear(2, 2)),
     "scheduler": type(scheduler) is diffusers.schedulers.DDIMScheduler,
     "map": dict(import_utils._package_map) == importlib.metadata.packages_distributions(),
 }
@@ -136,6 +146,7 @@ def test_what_was_put_off_is_there_when_it_is_used() -> None:
     for package, names in facts.pop("names").items():
         assert names == sorted(homes_of(source_of(package)) or {}), package
     yes = {"allowed": True, "doc": True, "scheduler": True, "map": True}
+    yes |= {"version": True, "signature": True, "mapped": True}
     assert facts == yes | {
         "disabled": "onload_",
         "is_a_model": [True, True],

@@ -17,6 +17,7 @@ from importlib import import_module, metadata
 from importlib.abc import InspectLoader, Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import resolve_name
+from inspect import Signature, signature
 from types import ModuleType
 from typing import Any
 
@@ -27,13 +28,21 @@ _PACKAGES = {
     *("diffusers.hooks", "diffusers.quantizers"),
 }
 _COMPILER = "torch._dynamo"
+_ACCELERATE = ("accelerate", "accelerate.hooks", "accelerate.utils")
 _LATER = {
     "diffusers.utils.torch_utils": (_COMPILER,),
-    "diffusers.hooks.group_offloading": (_COMPILER,),
-    "diffusers.loaders.lora_base": ("transformers",),
-    "diffusers.loaders.single_file_utils": ("transformers", "diffusers.schedulers", "requests"),
+    "diffusers.utils.accelerate_utils": _ACCELERATE,
     "diffusers.utils.loading_utils": ("requests",),
     "diffusers.utils.remote_utils": ("requests",),
+    "diffusers.hooks.group_offloading": (_COMPILER, *_ACCELERATE),
+    "diffusers.models.model_loading_utils": _ACCELERATE,
+    "diffusers.models.modeling_utils": _ACCELERATE,
+    "diffusers.loaders.lora_base": ("transformers", *_ACCELERATE),
+    "diffusers.loaders.single_file_model": _ACCELERATE,
+    "diffusers.loaders.single_file_utils": (
+        *("transformers", "diffusers.schedulers", "requests"),
+        *_ACCELERATE,
+    ),
 }
 """Module → modules of which it needs nothing but names until it is called."""
 
@@ -219,6 +228,8 @@ class _StandIn(ModuleType):
     """A module whose names are classes that are imported when something is done with them."""
 
     def __getattr__(self, name: str) -> Any:
+        if name == "__version__":
+            return metadata.version(self.__name__)
         if name.startswith("_"):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         return _LaterClass(name, (), {"module": self.__name__})
@@ -231,6 +242,10 @@ class _LaterClass(type):
 
     def real(cls) -> Any:
         return getattr(import_module(cls.module), cls.__name__)
+
+    @property
+    def __signature__(cls) -> Signature:
+        return signature(cls.real())
 
     def __getattr__(cls, name: str) -> Any:
         return getattr(cls.real(), name)
