@@ -326,6 +326,6 @@ CAMPAIGN = Drawn(
     wanted=10_000,
     opened=_opened,
     unit="command lines",
-    quick=6,
+    quick=3,
     starts=True,
 )
