@@ -40,8 +40,8 @@ test-all: setup
 # The essential tests in an environment of its own with the lowest version of each dependency. Some
 # of these versions warn of newer versions of what they depend on themselves, which is no error here.
 LOWEST := .venv-lowest
-LOWEST_TESTS := $(addprefix tests/test_,sklearn.py saving.py contracts.py pca.py images.py \
-	digits_export.py explorer_protocol.py explorer_server.py)
+LOWEST_TESTS := $(addprefix tests/test_,sklearn.py saving.py contracts.py pca.py \
+	digits_export.py explorer_protocol.py)
 
 test-lowest: $(LOWEST)/.ready
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2 --dist loadfile -q -W default \
