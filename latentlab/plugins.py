@@ -54,6 +54,18 @@ class Plugin:
         """
         return f"the package {self.distribution} {self.version}"
 
+    def offers(self, entry: type) -> bool:
+        """Return whether a class is this one, in whichever module of its package it is.
+
+        Examples
+        --------
+        >>> Plugin("fractions", "fractions:Fraction", "numbers", "1").offers(int)
+        False
+        """
+        module, _, name = self.value.partition(":")
+        package, own = module.partition(".")[0], entry.__module__.partition(".")[0]
+        return (package, name.partition("[")[0].strip()) == (own, entry.__qualname__)
+
     def load(self, kind: str, base: type | None) -> Any:
         """Return the class, imported.
 

@@ -92,8 +92,8 @@ class Registry(Mapping[str, type[Entry]], Generic[Entry]):
         if name in self._modules:
             own = f"{self._package}.{self._modules[name]}"
             return "" if entry.__module__ == own else "latentlab itself"
-        if name in (self._offered or {}):
-            return self.plugins[name].source
+        if offered := (self._offered or {}).get(name):
+            return "" if offered.offers(entry) else offered.source
         other = self._entries.get(name, entry)
         same = (other.__module__, other.__qualname__) == (entry.__module__, entry.__qualname__)
         return "" if same else f"the class {other.__qualname__} of {other.__module__}"
@@ -124,7 +124,7 @@ class Registry(Mapping[str, type[Entry]], Generic[Entry]):
         if plugin.name in (self._offered or {}):
             return self.plugins[plugin.name].source
         other = self._entries.get(plugin.name)
-        if other is None or f"{other.__module__}:{other.__qualname__}" == plugin.value:
+        if other is None or plugin.offers(other):
             return ""
         return f"the class {other.__qualname__} of {other.__module__}"
 

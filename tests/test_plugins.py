@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +265,37 @@ def test_a_class_of_ones_own_does_not_replace_another(search: Callable[[Path], N
     assert FINDERS.register("mine")(again) is FINDERS["mine"]
     with pytest.raises(UsageError, match="'mine' is by the class Mine of notebook"):
         FINDERS.register("mine")(type("Mine", (FINDERS["pca"],), {"__module__": "other"}))
+
+
+DECORATED = """
+from latentlab.directions import FINDERS
+@FINDERS.register("one")
+class One(FINDERS["pca"]): pass
+@FINDERS.register("two")
+class Two(FINDERS["pca"]): pass
+"""
+
+
+@pytest.mark.parametrize("first", ["names", "import", "class"])
+def test_a_package_may_register_what_it_lists(
+    first: str, tmp_path: Path, search: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = "[latentlab.finders]\none = twice:One\ntwo = twice:Two\n"
+    (package(tmp_path / "site", "twice", groups) / "twice.py").unlink()
+    (tmp_path / "site/twice").mkdir()
+    (tmp_path / "site/twice/inside.py").write_text(DECORATED)
+    (tmp_path / "site/twice/__init__.py").write_text("from twice.inside import One, Two")
+    search(tmp_path / "site")
+    for name in ("twice", "twice.inside"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    if first == "names":
+        assert FINDERS.names()[-2:] == ["one", "two"]
+    if first != "class":
+        import_module("twice")
+    assert FINDERS["two"].__name__ == "Two"
+    assert FINDERS["one"].__name__ == "One"
+    assert FINDERS.source_of("one") == FINDERS.source_of("two") == "the package twice 3.0"
+    assert [one["name"] for one in used_plugins()] == ["one", "two"]
 
 
 def test_a_list_that_cannot_be_read_is_named(
