@@ -105,6 +105,13 @@ def test_monotonicity_is_the_rank_correlation_that_scipy_finds(levels: list[int]
     assert score_path(frames, 1.0).monotonicity == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("broken", [0, 2])
+def test_a_frame_with_nan_has_no_rank(broken: int) -> None:
+    frames = torch.arange(4.0)[:, None, None, None].expand(4, 3, 4, 4).clone()
+    frames[broken, 0, 0, 0] = torch.nan
+    assert math.isnan(score_path(frames, 1.0).monotonicity)
+
+
 def test_clipped_counts_values_beyond_the_range() -> None:
     frames = torch.zeros(2, 3, 4, 4)
     frames[0, 0] = 1.01

@@ -75,7 +75,12 @@ def _mean(values: list[float]) -> float:
 
 
 def _rank_correlation(values: list[float]) -> float:
-    """Return Spearman's correlation of values with their position; 0 where all are equal."""
+    """Return Spearman's correlation of values with their position.
+
+    0 where all are equal, and NaN where one is NaN.
+    """
+    if any(map(math.isnan, values)):
+        return math.nan
     if len(set(values)) < 2:
         return 0.0
     _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
