@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import tarfile
 import zipfile
 from pathlib import Path
@@ -437,3 +439,41 @@ def test_what_a_killed_import_left_is_removed_and_nothing_else(tmp_path: Path) -
         import_latents(open_latents(tmp_path / "latents.npy", space="model"), tmp_path / "out")
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"latents.npy", "out", ".out-89abcdef", ".out-mine", ".other-0123abcd"}
+
+
+@pytest.mark.parametrize("problem", [errno.ENOTSUP, errno.EACCES])
+def test_where_folders_cannot_be_held_nothing_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: int
+) -> None:
+    np.save(tmp_path / "latents.npy", np.zeros((3, 4, 2, 2), np.float32))
+    other = tmp_path / ".out-0123abcd"
+    other.mkdir()
+
+    def refuse(*_: object) -> None:
+        raise OSError(problem, os.strerror(problem))
+
+    opened = os.open
+    if problem == errno.ENOTSUP:  # a file system without locks
+        monkeypatch.setattr("fcntl.flock", refuse)
+    else:  # another user's folder
+        monkeypatch.setattr(
+            os, "open", lambda path, *how: refuse() if path == other else opened(path, *how)
+        )
+    import_latents(open_latents(tmp_path / "latents.npy", space="model"), tmp_path / "out")
+    assert other.is_dir()
+
+
+def test_an_import_holds_its_folder_until_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "latents.npy", np.zeros((3, 4, 2, 2), np.float32))
+    rename = Path.rename
+
+    def watched(path: Path, target: Path) -> Path:
+        if path.name.startswith(".out-"):
+            with pytest.raises(FileError), locked(path):
+                pass
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", watched)
+    import_latents(open_latents(tmp_path / "latents.npy", space="model"), tmp_path / "out")

@@ -161,27 +161,28 @@ def open_durably(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[bool]:
     """Hold a folder for this process inside the block; the lock ends with the process.
+
+    Yield whether it is held: not where the system or its file system has no locks.
 
     Raises
     ------
     FileError : another process holds it.
     """
     if os.name != "posix":
-        yield
+        yield False
         return
     import fcntl
 
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, folder)
-        yield
+        yield _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, folder)
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, operation: int, folder: Path) -> None:
+def _lock(descriptor: int, operation: int, folder: Path) -> bool:
     import fcntl
 
     try:
@@ -191,7 +192,8 @@ def _lock(descriptor: int, operation: int, folder: Path) -> None:
             f"{folder}, which another process is writing", "one writer at a time", "wait for it"
         ) from error
     except OSError:
-        return  # a file system without locks
+        return False  # a file system without locks
+    return True
 
 
 def read_ahead(path: Path, size: int = _AHEAD) -> None:

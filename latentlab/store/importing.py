@@ -74,23 +74,28 @@ def import_latents(
     try:
         with locked(unfinished):
             _copy(source, unfinished, stored, per_shard, progress)
-        with suppress(OSError):
-            folder.rmdir()
-        unfinished.rename(folder)
+            with suppress(OSError):
+                folder.rmdir()
+            unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return open_store(folder)
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Remove what imports into a folder left that were killed, but not what one is writing."""
+    """Remove what imports into a folder left that were killed, but not what one is writing.
+
+    Where nothing says whether one is writing, nothing is removed.
+    """
     name = re.compile(re.escape(f".{folder.name}-") + "[0-9a-f]{8}")
     if not folder.parent.is_dir():
         return
     for path in folder.parent.iterdir():
         if name.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
-            with suppress(FileError), locked(path):
-                shutil.rmtree(path, ignore_errors=True)
+            # It may be another user's, or be gone by now.
+            with suppress(FileError, OSError), locked(path) as held:
+                if held:
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def _copy(
