@@ -15,7 +15,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# Two files of onnxruntime-web, for the pages; without npm everything else works.
+# Four files of onnxruntime-web, for the pages; without npm everything else works.
 $(RUNTIME): scripts/fetch_web_runtime.py latentlab/web/pages.py | $(READY)
 	$(BIN)/python scripts/fetch_web_runtime.py --if-possible
 
