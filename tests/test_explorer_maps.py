@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -146,9 +148,31 @@ def test_findings_of_a_latent_are_those_of_the_doctor() -> None:
         finding = examine([latent], 8)
         assert colorings[name].measure(latent, 8) == finding.value
         assert colorings[name].threshold == finding.threshold
+    values = latent.double().flatten(1).numpy()
+    each = values.std(1, ddof=1)
+    typical = np.sqrt(values.std(ddof=1) * stats.gmean(each))
+    assert colorings["typical"].measure(latent, 8) == pytest.approx(typical)
     latent[0, 0, 0] = float("nan")
     assert colorings["finite"].measure(latent, 8) == 1
     assert np.isnan(colorings["droplets"].measure(latent, 8))
+    assert np.isnan(colorings["typical"].measure(latent, 8))
+
+
+def test_a_small_map_says_how_many_neighbors_umap_was_asked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def umap(**how: Any) -> Any:
+        asked.update(how)
+        return SimpleNamespace(fit_transform=lambda points: points[:, :2])
+
+    monkeypatch.setattr(embedding, "find_spec", lambda name: name == "umap")
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=umap))
+    store = latentlab.open_store(folder / "store")
+    drawn = StoreMap(latentlab.load_vae("linear"), store, method="umap")
+    scores = np.random.default_rng(0).normal(size=(20, 4))
+    assert drawn._places(scores, lambda *_: None)[1]["near"] == asked["n_neighbors"] == 10
 
 
 def test_maps_that_cannot_be_drawn_are_refused(folder: Path) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from latentlab.examinations.latents import (
+    LARGEST,
+    SMALLEST,
     examine_droplets,
     examine_outliers,
     typical_deviation,
@@ -88,6 +90,10 @@ def _value(examine: Callable[[list[Tensor], int], Finding], latent: Tensor, stri
     return math.nan if found is None else found
 
 
+def _typical(latent: Tensor, _: int) -> float:
+    return typical_deviation([latent]) if torch.isfinite(latent).all() else math.nan
+
+
 def _non_finite(latent: Tensor, _: int) -> float:
     return float((~torch.isfinite(latent)).sum())
 
@@ -116,9 +122,9 @@ _FINDINGS = (
         "typical",
         "typical σ",
         "latentlab doctor",
-        "The root of the deviation of all values times the geometric mean of the channels'. Models "
-        "have 0.4 to 1.7 over many images.",
-        lambda latent, _: typical_deviation([latent]),
+        "√(standard deviation of all values × geometric mean of those of the channels). Healthy "
+        f"models have {SMALLEST:g} to {LARGEST:g}, even in one photo.",
+        _typical,
     ),
     Coloring(
         "droplets",

@@ -53,7 +53,8 @@ class Plan:
     region : (x, y, width, height) in pixels, optional
     seed : int
     settings : (name, number) of options of the neighborhood and the finder
-    files : (name, text) of such options, which pages may neither give nor see
+    files : (name, text) of such options, which no page may give; only the Python that it copies
+        has them
     """
 
     neighborhood: str = "augment"
@@ -97,7 +98,7 @@ class Plan:
                 raise UsageError(
                     "the finder difference without a second image",
                     "one to blend with",
-                    "choose it under “Another image”",
+                    "choose it under “Another image”, or start with --set other=FILE",
                 )
             return replace(Difference(other=other), **options)
         return FINDERS.make(self.finder, options)

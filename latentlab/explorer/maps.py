@@ -24,9 +24,9 @@ from latentlab.images.arrays import to_uint8
 from latentlab.linalg.embedding import (
     EMBEDDINGS,
     FEWEST,
-    UMAP_NEIGHBORS,
     check_embedding,
     embed,
+    neighbors_of,
     perplexity_of,
 )
 
@@ -209,7 +209,7 @@ class StoreMap:
         if method == "pca" or count < FEWEST or not scores.any():
             return scores[:, :2], {"method": "pca", "seed": self.seed}
         progress(f"placing {count:,} images by {'t-SNE' if method == 'tsne' else 'UMAP'}", 0, 1)
-        near = perplexity_of(count) if method == "tsne" else UMAP_NEIGHBORS
+        near = perplexity_of(count) if method == "tsne" else neighbors_of(count)
         how = {"method": method, "seed": self.seed, "near": near}
         return embed(scores, method, self.seed), how
 

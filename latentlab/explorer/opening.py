@@ -123,7 +123,7 @@ def explore(
     map : where a store's images are on the map: ``"pca"`` (the first two components), ``"tsne"``
         or ``"umap"`` (extra ``umap``); these two place a random sample of 3,000 or 10,000 images
     options : of the neighborhood and the finder, such as ``{"rotation": 20}``, optional. The page
-        changes numbers. Names of files are not shown there, and hold for every search: ``folder``
+        changes numbers alone. Names of files hold for every search: ``folder``
         of the neighborhood ``knn``, ``video`` of ``frames``, ``other``, ``positive`` and
         ``negative`` of the finder ``difference``. The first two follow from the path of the image.
     widget : bool, whether to return a widget; by default in a notebook with anywidget installed

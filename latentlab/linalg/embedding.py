@@ -49,7 +49,8 @@ def embed(points: NDArray[np.float64], method: str, seed: int = 0) -> NDArray[np
     ----------
     points : array, (n, d), n at least 5
     method : ``"tsne"`` (van der Maaten and Hinton 2008; perplexity 30, or a third of the points)
-        or ``"umap"`` (McInnes, Healy and Melville 2018; 15 neighbors)
+        or ``"umap"`` (McInnes, Healy and Melville 2018; 15 neighbors, or half
+        of the points)
     seed : int
 
     Raises
@@ -79,6 +80,11 @@ def perplexity_of(count: int) -> float:
     return min(PERPLEXITY, (count - 1) / 3)
 
 
+def neighbors_of(count: int) -> int:
+    """Return how many neighbors UMAP keeps of so many points."""
+    return min(UMAP_NEIGHBORS, math.ceil(count / 2))
+
+
 def _tsne(count: int, seed: int) -> Any:
     from sklearn.manifold import TSNE
 
@@ -92,6 +98,5 @@ def _tsne(count: int, seed: int) -> Any:
 
 
 def _umap(count: int, seed: int) -> Any:
-    neighbors = min(UMAP_NEIGHBORS, math.ceil(count / 2))
     umap: Any = import_module("umap")
-    return umap.UMAP(n_neighbors=neighbors, random_state=seed % 2**32, n_jobs=1)
+    return umap.UMAP(n_neighbors=neighbors_of(count), random_state=seed % 2**32, n_jobs=1)
