@@ -32,7 +32,7 @@ from latentlab.explorer.fits import Plan
 from latentlab.explorer.state import State, Stroke, latent_of, matched
 from latentlab.images.arrays import to_uint8
 from latentlab.testing.linear_vae import LinearVAE
-from latentlab.web.pages import gpu_files
+from latentlab.web.pages import WEB_FOLDER, gpu_files
 from latentlab.web.serving import PageServer
 
 TOKENS = Plan("tokens")
@@ -417,6 +417,15 @@ def test_a_decoder_that_crashes_says_so_in_plain_words(
             "document.getElementById('status').textContent = ''; latentlab.state.move(0, 2)"
         )
         assert "Reload the page" in browser.run(told)  # also later, and at once
+
+
+@pytest.mark.browser
+def test_one_value_that_is_no_number_is_a_difference(browser: Browser) -> None:
+    worker = (WEB_FOLDER / "explorer/worker.js").read_text(encoding="utf-8")
+    (function,) = re.findall(r"^function largestDifference.*?^}$", worker, re.DOTALL | re.MULTILINE)
+    cases = "[[[0, 0, 0], [0, NaN, 0.5]], [[NaN, 0], [NaN, 0]], [[0, 1, 2], [0, 3, 1]]]"
+    found = f"{cases}.map((pair) => String(largestDifference(...pair)))"
+    assert browser.run(f"{function}\nreturn {found};") == ["NaN", "NaN", "2"]
 
 
 WEBGPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")

@@ -99,7 +99,9 @@ async function compare(runtime, sessions, found) {
   const difference = Math.max(...differences);
   const [before, after] = [wanted, found].map((all) => all.reduce((sum, { seconds }) => sum + seconds, 0));
   const facts = { difference: difference / CLOSE, before, after };
-  if (!(difference <= CLOSE)) {
+  if (Number.isNaN(difference)) {
+    tellBackend({ name: "wasm", why: "WebGPU decodes values that are not numbers here" });
+  } else if (difference > CLOSE) {
     tellBackend({ name: "wasm", why: "WebGPU decodes something else here", ...facts });
   } else if (after >= before) {
     tellBackend({ name: "wasm", why: "WebGPU is slower here", ...facts });
@@ -149,11 +151,13 @@ async function timed(runtime, session, model) {
   return { seconds, values };
 }
 
+/** Return the largest difference; NaN if a single one is not a number. */
 function largestDifference(one, other) {
   let largest = 0;
   for (let place = 0; place < one.length; place++) {
     const difference = Math.abs(one[place] - other[place]);
-    if (!(difference <= largest)) largest = difference; // also where it is not a number
+    if (Number.isNaN(difference)) return NaN;
+    if (difference > largest) largest = difference;
   }
   return largest;
 }
