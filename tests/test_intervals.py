@@ -7,8 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.stats import linregress
 from scipy.stats import t as student_t
 
+from latentlab.chance import intervals
 from latentlab.chance.intervals import find_intervals
 from latentlab.chance.ratio import intervals_of_ratio
 from latentlab.chance.row_groups import (
@@ -156,6 +158,20 @@ def test_gram_and_scatter_matrices_tell_the_same(shape: tuple[int, int]) -> None
     expected = np.linalg.svd(rows - rows.mean(0), compute_uv=False) ** 2
     for sums in (scatters, gram):
         np.testing.assert_allclose(sums.eigenvalues_of(kept)[:8], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(90, 8), (30, 60)], ids=str)
+def test_the_fit_to_halves_is_scipys_on_the_same_rows(shape: tuple[int, int]) -> None:
+    samples = power_law(*shape, 1.0) + 3
+    rows = sum_up_rows(samples, RowGroups(torch.arange(shape[0]), ""))
+    _, found = intervals._halves(rows, np.random.default_rng(5))
+    generator, expected = np.random.default_rng(5), []
+    for _ in range(intervals._HALVES):
+        half = samples.double().numpy()[generator.permutation(shape[0]) < shape[0] // 2]
+        values = np.linalg.svd(half - half.mean(0), compute_uv=False)[: len(half) - 1] ** 2
+        k = np.arange(1, len(values) + 1)
+        expected.append(linregress(np.log(k), values.cumsum()).rvalue ** 2)
+    assert found == pytest.approx(np.mean(expected), rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ import json
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import linregress
 
 from latentlab import judge
 from latentlab.chance.elbow import find_elbow, local_slopes
@@ -236,6 +238,23 @@ def test_facts_hold_every_number_and_are_json() -> None:
     assert facts["intervals"]["k90"]["lower"] <= facts["intervals"]["k90"]["value"]
     assert facts["nulls_left_out"] == {"other": "why"}
     assert facts["verdict"] == judgment.verdict
+
+
+def test_fits_of_nulls_for_half_the_rows_are_those_of_noise_of_so_many() -> None:
+    samples = noise(40, 2000, 0)
+    judgment = judge(samples, fit_pca(samples), nulls=("parallel",))
+
+    def fit_of_noise(rows: int) -> float:
+        generator, curves = np.random.default_rng(1), []
+        for _ in range(20):
+            drawn = generator.normal(size=(rows, 2000))
+            values = np.linalg.svd(drawn - drawn.mean(0), compute_uv=False)[: rows - 1] ** 2
+            curves.append(values.cumsum() / values.sum())
+        return float(linregress(np.log(np.arange(1, rows)), np.mean(curves, 0)).rvalue ** 2)
+
+    half, whole_sample = fit_of_noise(20), fit_of_noise(40)
+    assert abs(half - whole_sample) > 0.02
+    assert judgment.halves == pytest.approx({"isotropic": half, "parallel": half}, abs=0.003)
 
 
 def test_the_same_seed_judges_alike() -> None:

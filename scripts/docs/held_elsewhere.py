@@ -24,9 +24,14 @@ class Held:
 
 HELD = (
     Held(
-        ("log_fit_r2_half", "null.log_fit_r2_half"),
-        "means of fits to random halves; the fit itself is above",
-        "test_verdict.py::test_facts_hold_every_number_and_are_json",
+        ("null.log_fit_r2_half",),
+        "NumPy: noise of half as many rows; SciPy: `stats.linregress`",
+        "test_verdict.py::test_fits_of_nulls_for_half_the_rows_are_those_of_noise_of_so_many",
+    ),
+    Held(
+        ("log_fit_r2_half",),
+        "SciPy: `stats.linregress` on the same halves",
+        "test_intervals.py::test_the_fit_to_halves_is_scipys_on_the_same_rows",
     ),
     Held(
         ("decay.lower", "decay.upper", "decay.first", "decay.last"),
