@@ -37,8 +37,9 @@ test: setup
 test-all: setup
 	$(PYTEST)
 
-# The essential tests in an environment of its own with the lowest version of each dependency. Some
-# of these versions warn of newer versions of what they depend on themselves, which is no error here.
+# The essential tests in an environment of its own with the lowest versions of the dependencies, but
+# for torch (constraints-lowest.txt says why). Some of these versions warn of newer versions of what
+# they depend on themselves, which is no error here.
 LOWEST := .venv-lowest
 LOWEST_TESTS := $(addprefix tests/test_,sklearn.py saving.py contracts.py pca.py \
 	digits_export.py explorer_protocol.py)

@@ -106,7 +106,10 @@ def main(arguments: list[str] | None = None) -> int:
     except LatentlabError as error:
         unreachable = isinstance(error, MissingExtraError) or "from npm" in error.got
         if options.if_possible and unreachable:
-            print(f"going on without `latentlab digits demo`: {error}", file=sys.stderr)
+            print(
+                f"going on without decoders in pages (`digits demo`, `explore --export`): {error}",
+                file=sys.stderr,
+            )
             return 0
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

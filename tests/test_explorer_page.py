@@ -667,6 +667,17 @@ def test_a_map_is_colored_by_what_is_chosen(browser: Browser, mapped: Explorer) 
     first = browser.run("return getComputedStyle(document.body).getPropertyValue('--scale-0')")
     lowest = [int(first.strip()[place : place + 2], 16) for place in (1, 3, 5)]
     assert (np.abs(dots - lowest).max(2) <= 2).sum() >= 9  # the dot of the image that has least
+    late = """
+        const send = WebSocket.prototype.send;
+        const first = latentlab.engine.color('mean').catch(() => 'asked again');
+        WebSocket.prototype.send = function (data) {
+            setTimeout(() => send.call(this, data), 500);
+        };
+        const second = latentlab.engine.color('std');
+        WebSocket.prototype.send = send;
+        return [await first, (await second).name];
+    """
+    assert browser.run(late) == ["asked again", "std"]  # the first answer was on its way
     about, *_ = browser.run(choose, "finite")
     assert about.endswith("A finding above 0: 0 of 40 images.")
     browser.run("latentlab.engine.color = () => Promise.reject("

@@ -240,7 +240,9 @@ def test_without_npm_or_network_setup_goes_on_if_it_may(
     assert fetch_web_runtime.main([*out, "--if-possible"]) == 0
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2
-    assert said[1].startswith("going on without `latentlab digits demo`: Got no ")
+    assert said[1].startswith(
+        "going on without decoders in pages (`digits demo`, `explore --export`): Got no "
+    )
 
 
 def test_the_script_names_no_registry() -> None:

@@ -106,7 +106,11 @@ def _channel(latent: Tensor, _: int, *, channel: int, spread: bool) -> float:
 _STATISTICS = (
     Coloring("mean", "mean", "Latent", "The mean of all values of the latent.", _mean),
     Coloring(
-        "std", "standard deviation", "Latent", "That of all values of the latent.", _deviation
+        "std",
+        "standard deviation",
+        "Latent",
+        "The standard deviation of all values of the latent.",
+        _deviation,
     ),
     Coloring("largest", "largest value", "Latent", "The largest |value| of the latent.", _largest),
     Coloring(

@@ -15,6 +15,7 @@ export class SocketEngine extends Announcer {
   #first = Promise.withResolvers?.() ?? withResolvers();
   #shown = new Map(); // id → {resolve, reject} of states that wait for their image
   #answers = new Map(); // kind → {resolve, reject} of what was asked for once
+  #coloring = ""; // of the map, by its name: the newest that was asked for
   #id = 0;
   #latest = 0; // id of the newest frame
   #order = Promise.resolve(); // frames are unpacked one after the other
@@ -84,6 +85,7 @@ export class SocketEngine extends Announcer {
   }
 
   color(name) {
+    this.#coloring = name;
     return this.#ask("colors", { type: "color", name });
   }
 
@@ -160,6 +162,7 @@ export class SocketEngine extends Announcer {
         this.#answer("file", { name: parts[0].name, blob: new Blob([parts[0].bytes], parts[0]) });
         break;
       case "colors":
+        if (header.name !== this.#coloring) break; // it was on its way when another was asked for
         this.#answer("colors", { ...header, values: new Float32Array(parts[0].bytes.slice().buffer) });
         break;
       case "code":
