@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +91,9 @@ class Plugin:
         if inspect.isabstract(found):
             missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
             raise self._broken(kind, f"without {missing}", "a class with every abstract method")
+        if unset := _without_default(found):
+            fault = f"without a default of {', '.join(unset)}"
+            raise self._broken(kind, fault, "a default of every option")
         return found
 
     def _broken(self, kind: str, fault: str, expected: str) -> PluginError:
@@ -99,6 +102,16 @@ class Plugin:
             expected,
             f"update or uninstall {self.distribution}",
         )
+
+
+def _without_default(found: type) -> list[str]:
+    """Return the options that have to be given: a class must do without any."""
+    known = fields(found) if is_dataclass(found) else ()
+    return [
+        one.name
+        for one in known
+        if one.init and one.default is MISSING and one.default_factory is MISSING
+    ]
 
 
 @cache

@@ -201,6 +201,9 @@ class Registry(Mapping[str, type[Entry]], Generic[Entry]):
         self._loading = plugin.name
         try:
             self.register(plugin.name)(plugin.load(self.kind, parent))
+        except PluginError:
+            self._entries.pop(plugin.name, None)  # its module may have registered it
+            raise
         finally:
             self._loading = ""
 

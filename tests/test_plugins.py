@@ -197,6 +197,12 @@ BROKEN = {
         "from latentlab.directions.base import Finder\nclass Mine(Finder): pass",
         "without search",
     ),
+    "an option": (
+        "from dataclasses import dataclass\nfrom latentlab.directions import FINDERS\n"
+        "@FINDERS.register('mine')\n@dataclass(frozen=True)\n"
+        "class Mine(FINDERS['pca']):\n    level: float",
+        "without a default of level",
+    ),
 }
 
 
