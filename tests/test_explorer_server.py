@@ -94,10 +94,9 @@ def is_alive(explorer: Explorer) -> bool:
 # What a page sees
 
 
-def test_a_scene_has_pictures_then_directions_then_a_verdict_then_labels(
-    explorer: Explorer, vae: LatentVAE
-) -> None:
-    with page_of(explorer) as page:
+def test_a_scene_has_pictures_then_directions_then_a_verdict_then_labels(vae: LatentVAE) -> None:
+    # An explorer of its own: one that others have used sends everything at once.
+    with explore(vae, "sample:flower", **HOW) as explorer, page_of(explorer) as page:
         scene = page.wait_for("scene")
         z = latentlab.encode(vae, "sample:flower", size=64)
         assert z.image is not None

@@ -74,5 +74,7 @@ def test_a_notebook_runs_from_a_clean_kernel(path: Path) -> None:
             cell.outputs = []
             for full, small in SMALLER.items():
                 cell.source = cell.source.replace(full, small)
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": path.parent}}).execute()
+    NotebookClient(
+        notebook, timeout=300, iopub_timeout=60, resources={"metadata": {"path": path.parent}}
+    ).execute()
     assert {"image/png", "text/html"} <= shown_types(notebook)
