@@ -79,6 +79,17 @@ def test_pca_reports_them_where_there_are_copies(cli: CommandLine) -> None:
     )
 
 
+@pytest.mark.parametrize(("count", "regressions"), [(2, 0), (7, 0), (8, 3)])
+def test_so_few_copies_that_no_regression_is_possible(count: int, regressions: int) -> None:
+    vae = LinearVAE()
+    latent = latentlab.encode(vae, Image(smooth_image(32, 32), name="smooth"))
+    hood = latentlab.neighborhood(vae, latent, "augment", n_samples=count)
+    plan = SamplingPlan("augment", count)
+    found = draw_controls(latent, hood, "smooth.png", plan, say=pytest.fail)
+    assert [len(one.shares) for one in found] == [regressions] * 2
+    assert all(one.facts()["participation_ratio"] > 0 for one in found)
+
+
 def test_random_weights_are_drawn_like_those_of_new_layers() -> None:
     vae = latentlab.load_vae("mini")
     before = {name: one.clone() for name, one in vae.module.named_parameters()}

@@ -164,7 +164,12 @@ def factor_model(hood: Neighborhood, *, seed: int = 0) -> FactorModel:
 
 
 def explained_shares(samples: Tensor, hood: Neighborhood) -> dict[str, Share]:
-    """Return the shares of :func:`factor_model` for other rows (n, p), drawn with these factors."""
+    """Return the shares of :func:`factor_model` for other rows (n, p), drawn with these factors.
+
+    Empty for fewer than 8 samples, of which there is no regression.
+    """
+    if len(samples) < FEWEST:
+        return {}
     _, values = varying_factors(hood)
     return _shares(gram_matrix(samples)[1], values)
 
