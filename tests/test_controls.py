@@ -90,6 +90,13 @@ def test_so_few_copies_that_no_regression_is_possible(count: int, regressions: i
     assert all(one.facts()["participation_ratio"] > 0 for one in found)
 
 
+def test_so_few_copies_are_reported_without_a_regression(cli: CommandLine) -> None:
+    done = cli("pca", cli.image, "-m", cli.model, "--size", SIZE, "-n", 2, "--nulls", "none")
+    assert done.code == 0
+    line = next(line for line in done.out.splitlines() if line.startswith("same copies as pixels"))
+    assert line.endswith("k90 1")
+
+
 def test_random_weights_are_drawn_like_those_of_new_layers() -> None:
     vae = latentlab.load_vae("mini")
     before = {name: one.clone() for name, one in vae.module.named_parameters()}

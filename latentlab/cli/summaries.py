@@ -128,8 +128,8 @@ def _controls(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = []
     for name, found in facts.get("controls", {}).items():
         shares = ", ".join(f"{one['value']:.0%}" for one in found["additivity"])
-        size = _dimension_of(found)
-        parts = f"{size}, k90 {found['k90']}, factors explain {shares}"
+        parts = f"{_dimension_of(found)}, k90 {found['k90']}"
+        parts += f", factors explain {shares}" if shares else ""
         how = "as pixels" if name == "pixels" else f"through {name.replace('-', ' ')}"
         rows.append((f"same copies {how}", parts))
     return rows
