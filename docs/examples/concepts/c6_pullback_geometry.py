@@ -40,7 +40,7 @@ plt.show()
 
 # %%
 # The leading directions change the image more than twice as much as random ones. The components of the copies
-# change it hardly more than random ones do, for one unit: they say where the samples vary, not what the decoder
+# change it about a third more at most, for one unit: they say where the samples vary, not what the decoder
 # responds to.
 #
 # **What this does not show.** A large change is not a meaningful one. The leading directions of the Jacobian
