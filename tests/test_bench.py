@@ -43,12 +43,15 @@ def test_whole_suite_on_tiny_sizes(
     models = importlib.import_module("models_bench")
     monkeypatch.setattr(models, "batch_size", lambda *_: 2)  # at 32 pixels it would be a hundred
     markdown, figures = tmp_path / "docs" / "figures.md", tmp_path / "docs" / "figures.json"
+    bench = load_main()
+    # Fifteen runs and more of one command: `make bench QUICK=1` tries these two sections.
+    sections = ",".join(name for name in bench.SECTIONS if name not in ("smallest", "busy"))
     arguments = f"--quick --rounds 1 --shapes 24x96 --null-shapes 24x400 --no-memory --size 32 \
         --samples 4 --steps 3 --photos 3 --counts 5,40 --rank-photos 3 --metric-photos 2,3 \
         --stream-shape 600x32 --stream-growing 200x16,800x16 --flux-sizes 32 --latents 40 \
-        --device cpu --busy-samples 4 --overhead-samples 4 \
+        --device cpu --overhead-samples 4 --only {sections} \
         --model {tmp_path} --markdown {markdown}"
-    load_main().main(arguments.split())
+    bench.main(arguments.split())
     report = json.loads(figures.read_text())["sections"]
     run = report["pca"]["run"]
     assert run["versions"]["torch"] == torch.__version__
@@ -106,13 +109,7 @@ def check_new_sections(found: dict[str, Any]) -> None:
 
 
 def check_whole_runs(found: dict[str, Any]) -> None:
-    """Check what holds on any machine of whole runs: the smallest, several at once, their model."""
-    torch_alone, smallest = found["smallest"]
-    assert (torch_alone["way"], smallest["way"]) == ("import torch", "latentlab")
-    assert smallest["processor_seconds_ratio"] > 1 == torch_alone["processor_seconds_ratio"]
-    ways = {row["way"]: row for row in found["busy"]["ways"]}
-    assert list(ways) == ["latentlab", "threads that spin", "one thread"]
-    assert all(0 < row["alone"] < row["together"] for row in ways.values())
+    """Check what holds on any machine of whole runs beside their model."""
     pair, cold = found["overhead"]
     assert 0 < pair["model_seconds"] < pair["seconds"]
     assert 0 < cold["model_seconds"] < cold["seconds"] > cold["fixed"] / 2 > 0
