@@ -108,7 +108,8 @@ CLAIM = Claim(
     name="dimension",
     says="effective dimension 18.8 (16.9–20.8); intervals of the curve and of k90",
     assumes="independent rows, or rows of which each resembles the next",
-    breaks="rare rows of a kind of their own, which a sample may lack; sequences of long memory",
+    breaks="rare rows of a kind of their own, which a sample may lack; sequences of long memory; "
+    "in a sequence over a flat spectrum, shares of 20 components are covered too often (99 %)",
     cells=(
         *(
             Cell(
