@@ -25,7 +25,8 @@ demo: setup
 
 # All tests of a file run in one process, so that what they share is made once. Files with slow tests
 # come first, and that order is kept: nothing long is left for the end.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 \
+WORKERS ?= auto
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 \
 	--dist loadfile --no-loadscope-reorder
 
 # Everything that guards a user's result.

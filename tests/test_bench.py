@@ -20,6 +20,10 @@ from tiny_models import save_halves, tiny_taesd
 BENCH = Path(__file__).resolve().parents[1] / "scripts" / "bench"
 
 
+ONLY_COMMANDS = ("smallest", "busy", "overhead", "ranks")
+"""Sections that start one command dozens of times; `make bench QUICK=1` tries them."""
+
+
 @pytest.fixture(autouse=True)
 def bench_modules(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the benchmark's files find each other, as they do when their folder is run."""
@@ -44,12 +48,11 @@ def test_whole_suite_on_tiny_sizes(
     monkeypatch.setattr(models, "batch_size", lambda *_: 2)  # at 32 pixels it would be a hundred
     markdown, figures = tmp_path / "docs" / "figures.md", tmp_path / "docs" / "figures.json"
     bench = load_main()
-    # Fifteen runs and more of one command: `make bench QUICK=1` tries these two sections.
-    sections = ",".join(name for name in bench.SECTIONS if name not in ("smallest", "busy"))
+    sections = ",".join(name for name in bench.SECTIONS if name not in ONLY_COMMANDS)
     arguments = f"--quick --rounds 1 --shapes 24x96 --null-shapes 24x400 --no-memory --size 32 \
-        --samples 4 --steps 3 --photos 3 --counts 5,40 --rank-photos 3 --metric-photos 2,3 \
+        --samples 4 --steps 3 --photos 3 --counts 5,40 --metric-photos 2,3 \
         --stream-shape 600x32 --stream-growing 200x16,800x16 --flux-sizes 32 --latents 40 \
-        --device cpu --overhead-samples 4 --only {sections} \
+        --device cpu --only {sections} \
         --model {tmp_path} --markdown {markdown}"
     bench.main(arguments.split())
     report = json.loads(figures.read_text())["sections"]
@@ -75,14 +78,12 @@ def test_whole_suite_on_tiny_sizes(
     if found["store"]["throughput"]:  # where ../shared is
         assert found["store"]["throughput"]["pictures"] == 3
         assert 0 < found["store"]["throughput"]["ratio"] < 1.5
-        assert found["ranks"]["pictures"] == 3
     if "skipped" not in found["metrics"]:
         first, each = found["metrics"]["rows"]
         assert (first["photos"], each["encodes"], each["decodes"]) == (2, 3, 3)
         assert first["encodes"] > 2 * 9
         assert 0 < found["metrics"]["whole"]["cpu_ratio"] < 20
     check_new_sections(found)
-    check_whole_runs(found)
     text = markdown.read_text()
     assert "| figure | measured | bound | kept |" in text
     assert all(f"## {name}\n" in text for name in report)
@@ -106,19 +107,6 @@ def check_new_sections(found: dict[str, Any]) -> None:
     assert set(stream["seconds"]) > {"fit", "products", "eigenpairs"}
     assert [way["name"] for way in found["gif"]["ways"]] == ["latentlab", "imageio"]
     assert all(way["psnr"] > 25 for way in found["gif"]["ways"])
-
-
-def check_whole_runs(found: dict[str, Any]) -> None:
-    """Check what holds on any machine of whole runs beside their model."""
-    pair, cold = found["overhead"]
-    assert 0 < pair["model_seconds"] < pair["seconds"]
-    assert 0 < cold["model_seconds"] < cold["seconds"] > cold["fixed"] / 2 > 0
-    for key in ("seconds", "model_seconds"):
-        assert sum(row[key] for row in pair["stages"]) == pytest.approx(pair[key])
-    assert all(-1e-9 < row["model_seconds"] <= row["seconds"] for row in pair["stages"])
-    stages = {row["stage"]: row for row in pair["stages"]}
-    assert len(stages) == 13
-    assert stages["samples"]["model_seconds"] > 0 == stages["components"]["model_seconds"]
 
 
 def test_missing_default_model_is_said_and_skipped(
