@@ -90,7 +90,7 @@ def duration_in_words(claims: Mapping[str, Claim], folder: Path | None, jobs: in
     total = sum(seconds_of(claim, costs[name], jobs) for name, claim in claims.items())
     return (
         f"All runs take {total:,.0f} seconds of one core, {total / jobs / 3600:.1f} hours on "
-        f"{jobs} (`--estimate` measures it). Interrupted, they resume."
+        f"{jobs} (`--estimate` measures it). An interrupted calibration resumes."
     )
 
 
