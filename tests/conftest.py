@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,15 @@ from latentlab.testing.linear_vae import LinearVAE, smooth_image
 
 collect_ignore = ["plugin"]  # a package of its own, which test_plugins.py installs
 __all__ = ["pytest_collection_modifyitems", "pytest_runtest_logreport", "pytest_sessionfinish"]
+
+
+@pytest.fixture(autouse=True)
+def same_environment() -> Iterator[None]:
+    """Fail the test that leaves other variables behind than it found, for they change later tests."""
+    before = dict(os.environ)
+    yield
+    changed = {name for name, _ in before.items() ^ os.environ.items()} - {"PYTEST_CURRENT_TEST"}
+    assert not changed, f"the environment has changed: {sorted(changed)}"
 
 
 @pytest.fixture(scope="session")

@@ -25,8 +25,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=BUILD, help="folder (default build/docs)")
     parser.add_argument("--execute", action="store_true", help="run the notebooks again, all of it")
     options = parser.parse_args(arguments)
-    # Figures that the examples draw belong to no window, and nothing is asked of any host.
-    os.environ |= {"MPLBACKEND": "agg", "HF_HUB_OFFLINE": "1"}
     source = options.out / "source"
     stage(source)
     problems = write_oracles(source)
@@ -50,4 +48,6 @@ def build(source: Path, html: Path, *, execute: bool = False) -> int:
 
 
 if __name__ == "__main__":
+    # Figures that the examples draw belong to no window, and nothing is asked of any host.
+    os.environ |= {"MPLBACKEND": "agg", "HF_HUB_OFFLINE": "1"}
     sys.exit(main())
