@@ -69,6 +69,7 @@ def test_the_order_is_that_of_an_independent_psnr(photos: Path) -> None:
     vaes = [LinearVAE(), Wider(), Darker()]
     found = compare(vaes, photos, PLAIN, only=["psnr"])
     images = [torch.from_numpy(np.array(_read(path))) for path in sorted(photos.iterdir())]
+    everything = []
     for vae, measured in zip(vaes, found.measured, strict=True):
         decibels = []
         for levels in images:
@@ -79,6 +80,12 @@ def test_the_order_is_that_of_an_independent_psnr(photos: Path) -> None:
                 20 * math.log10(255) - 10 * math.log10((rounded - levels).square().mean())
             )
         assert measured.values["psnr"].value == pytest.approx(np.mean(decibels), abs=1e-3)
+        everything.append(decibels)
+    ranges = np.ptp(everything, axis=0)
+    assert [value for _, value in found.disputed()] == pytest.approx(
+        sorted(ranges, reverse=True), abs=1e-3
+    )
+    assert found.disputed()[0][0] == sorted(photos.iterdir())[int(ranges.argmax())].name
     assert found.best("psnr") == 1
     assert {(one.first, one.other): one.better for one in found.differences["psnr"]} == {
         (0, 1): 1,

@@ -1,13 +1,15 @@
-"""Progress when stderr is a file: occasional lines with the time left."""
+"""Progress when stderr is a file: occasional lines with the time left; and what errors say."""
 
 from __future__ import annotations
 
 import io
 import sys
 
+import numpy as np
 import pytest
 
 from latentlab.cli import console
+from latentlab.cli.failures import explain
 from latentlab.cli.main import main
 
 
@@ -88,3 +90,11 @@ def test_names_that_are_not_valid_text_are_printed(
     stdout.write("a\udcff.png ·\n")
     stdout.flush()
     assert stdout.buffer.getvalue() == printed  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("error", [np.linalg.LinAlgError("SVD did not converge."), OSError("x.")])
+def test_a_message_that_ends_in_a_period_gets_no_second_one(error: Exception) -> None:
+    told, code = explain(error)
+    assert code == 1
+    assert ".." not in told
+    assert ". " in told

@@ -200,6 +200,16 @@ def paired() -> Figure:
     return draw_paired(who, panels, percent=("explained by the factors",), title=f"6 of {LONG}")
 
 
+def spectrum_alone() -> Figure:
+    """Return the only panel of latents of few cells: less than a decade of frequencies."""
+    k = (np.arange(4) + 0.5) / 4
+    curves = {name: (k, 3 / k**power) for name, power in (("mini", 0.5), ("taef2", 0.6))}
+    name = "power of latents"
+    return draw_panels(
+        {name: curves}, axes={name: ("frequency / Nyquist", "power")}, logarithmic=(name,)
+    )
+
+
 def panels() -> Figure:
     k = np.arange(1, 65)
     curves = {name: (k, 100 / k**power) for name, power in (("mini", 1.0), ("taef2", 1.3))}
@@ -262,7 +272,7 @@ FIGURES: dict[str, dict[str, Callable[[Size], Figure]]] = {
     },
     "draw_diagnosis": {"two": diagnosis},
     "draw_paired": {"two": lambda size: paired()},
-    "draw_panels": {"two": lambda size: panels()},
+    "draw_panels": {"alone": lambda size: spectrum_alone(), "two": lambda size: panels()},
     "draw_scatter": {"one": on_axes(scatter)},
     "draw_pixels": {"one": on_axes(lambda ax: draw_pixels(ax, RGB, "an image"))},
     "draw_losses": {"one": on_axes(losses)},
@@ -310,7 +320,6 @@ def visible_texts(figure: Figure) -> list[Text]:
             outside = [tick for tick in ticks if not low <= tick.get_loc() <= high]
             gone = outside if ax.axison else ticks
             hidden |= {id(label) for tick in gone for label in (tick.label1, tick.label2)}
-            hidden |= {id(label) for label in axis.get_minorticklabels()}
             hidden |= set() if ax.axison else {id(axis.label)}
             hidden.add(id(axis.offsetText))
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from latentlab.directions import FINDERS
+from latentlab.directions import FINDERS, jacobian
 from latentlab.directions.base import Scene
 from latentlab.directions.factor_table import read_factors
 from latentlab.directions.ridge import fit_ridge, fold_of
@@ -24,6 +25,8 @@ from latentlab.latents import Directions, Latent, Neighborhood
 from latentlab.layouts import WholeLayout, Window
 from latentlab.loaders import load_vae
 from latentlab.neighborhoods.sampling import neighborhood, resample
+from latentlab.pullback.linearization import Linearization
+from latentlab.pullback.singular import top_singular
 from latentlab.recipes.starting import find_directions
 from latentlab.testing.linear_vae import LinearVAE, smooth_image
 from latentlab.testing.planted import hood_of, noise, whole
@@ -270,6 +273,32 @@ def test_jacobian_measures_change_where_it_is_told_to(linear_latent: Latent) -> 
     )
     with pytest.raises(UsageError, match="features 'nonsense'"):
         find_directions(vae, linear_latent, hood, 2, finder="jacobian", features="nonsense")
+
+
+def test_matvecs_are_the_rows_that_were_multiplied_in_the_search(
+    linear_latent: Latent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, searched = [0], list[int]()
+    for name in ("push", "pull"):
+        plain = getattr(Linearization, name)
+
+        def counted(self: Any, batch: Tensor, plain: Any = plain) -> Tensor:
+            rows[0] += len(batch)
+            return plain(self, batch)
+
+        monkeypatch.setattr(Linearization, name, counted)
+
+    def search(*args: Any, **options: Any) -> Any:
+        before, found = rows[0], top_singular(*args, **options)
+        searched.append(rows[0] - before)
+        return found
+
+    monkeypatch.setattr(jacobian, "top_singular", search)
+    vae = ScaledVAE()
+    hood = neighborhood(vae, linear_latent, "gaussian", n_samples=20)
+    found = find_directions(vae, linear_latent, hood, 4, finder="jacobian")
+    assert searched == [found.matvecs]
+    assert found.matvecs > 8
 
 
 def test_a_search_that_ends_early_says_so(linear_latent: Latent) -> None:

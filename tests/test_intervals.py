@@ -11,6 +11,7 @@ from scipy.stats import linregress
 from scipy.stats import t as student_t
 
 from latentlab.chance import intervals
+from latentlab.chance.decay import find_decay, last_rank
 from latentlab.chance.intervals import find_intervals
 from latentlab.chance.ratio import intervals_of_ratio
 from latentlab.chance.row_groups import (
@@ -348,3 +349,25 @@ def test_the_corrected_ratio_is_a_mean_over_four_distinct_rows() -> None:
     variances = np.linalg.svd(centered, compute_uv=False) ** 2 / 39
     found = participation_ratio_corrected(variances, 40, (centered**2).sum(1))
     assert found == pytest.approx(unbiased_ratio(rows))
+
+
+def test_a_decay_is_numpys_weighted_fit_over_the_ranks_that_it_names() -> None:
+    k = np.arange(1, 41)
+    values = k**-1.5 * (1 + 0.3 * np.sin(k))  # so that other ranks give another exponent
+    found = find_decay(torch.from_numpy(values), torch.from_numpy(values), 14, 0.1)
+    assert found is not None
+    ranks = np.arange(found.first, found.last + 1)
+    weights = np.sqrt(1 / ranks)
+    slope, _ = np.polyfit(np.log(ranks), np.log(values[ranks - 1]), 1, w=weights)
+    assert found.exponent == pytest.approx(-slope, rel=1e-9)
+    assert len(ranks) == 14
+
+
+@pytest.mark.parametrize(("falls_at", "expected"), [(400, 25), (20, 20), (12, 12), (11, 0)])
+def test_the_last_rank_of_a_decay_is_where_rows_held_out_have_too_little(
+    falls_at: int, expected: int
+) -> None:
+    shares = torch.full((200,), 1 / 200, dtype=torch.float64)
+    held_out = torch.where(torch.arange(200) < falls_at, 0.41, 0.39) * shares
+    held_out[30:] = shares[30:]  # what comes after the first rank of too little does not count
+    assert last_rank(shares, held_out) == expected

@@ -10,10 +10,14 @@ import pytest
 import torch
 from command_line import CommandLine
 from PIL import Image
+from skimage.measure import block_reduce
+from sklearn.decomposition import PCA
+from sklearn.metrics import r2_score
 
 import latentlab
 from latentlab.encoding.palette import find_palette
 from latentlab.errors import UsageError
+from latentlab.recipes import palettes
 from latentlab.testing.linear_vae import LinearVAE
 
 
@@ -59,8 +63,21 @@ def test_the_command_writes_factors_and_previews(tmp_path: Path, cli: CommandLin
     assert np.shape(factors["latent_rgb_factors"]) == (16, 3)
     assert factors["latent_rgb_factors"] == facts["rgb_factors"]
     assert set(facts["photos"]) == {"flower", "china"}
-    assert all(0 < photo["subspace_share"] < 1 for photo in facts["photos"].values())
-    assert all(photo["r2"] > 0.8 for photo in facts["photos"].values())
+    vae = latentlab.load_vae("mini")
+    subspace = PCA(3).fit(find_palette(vae, levels=3).latents.numpy()).components_
+    for name, photo in facts["photos"].items():
+        latent = latentlab.encode(vae, f"sample:{name}", size=palettes._SIDE)
+        assert latent.image is not None
+        cells = latent.values.double().flatten(1).numpy()
+        inside = subspace @ (cells - cells.mean(1, keepdims=True))
+        share = (inside**2).sum() / (len(cells[0]) * cells.var(1).sum())
+        assert photo["subspace_share"] == pytest.approx(share, rel=1e-5)
+        stride = vae.spec.stride
+        small = block_reduce(latent.image.pixels.double().numpy(), (1, stride, stride), np.mean)
+        preview = cells.T @ facts["rgb_factors"] + facts["rgb_bias"]
+        r2 = r2_score(small.reshape(3, -1).T, preview, multioutput="variance_weighted")
+        assert photo["r2"] == pytest.approx(r2, abs=1e-5)
+        assert r2 > 0.8
     with Image.open(out / "palette.png") as image:
         assert min(image.size) > 256
     assert "held-out colors" in cli("palette", "-m", "linear", "--levels", 3).out

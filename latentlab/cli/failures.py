@@ -21,7 +21,7 @@ _PLAINER = {
 
 def explain(error: Exception) -> tuple[str, int]:
     """Return an error's message, in one line, and its exit code."""
-    first = (str(error).splitlines() or [""])[0]
+    first = (str(error).splitlines() or [""])[0].rstrip(". ")
     match error:
         case LatentlabError():
             return str(error), error.exit_code

@@ -87,6 +87,7 @@ def draw_panels(
     title : str, of the figure
     """
     from latentlab.figures.fitting import fit_main_title, fit_titles
+    from latentlab.figures.log_axes import label_plainly
 
     rows = 1 if len(panels) <= _BESIDE else 2
     columns = -(-len(panels) // rows)
@@ -102,6 +103,8 @@ def draw_panels(
         if heading in logarithmic:
             ax.set_xscale("log")
             ax.set_yscale("log")
+            label_plainly(ax.xaxis)
+            label_plainly(ax.yaxis)
         elif all(float(value).is_integer() for x, _ in curves.values() for value in x):
             ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set_xlabel(axes[heading][0])
