@@ -160,6 +160,32 @@ def test_intervals_cover_the_truth_though_cells_are_alike() -> None:
     assert ((inside >= 0.89 * 200) & (inside <= 0.99 * 200)).all(), inside
 
 
+@pytest.mark.parametrize("about", [0, 30])
+def test_intervals_of_16_bit_latents_are_those_of_the_same_numbers_in_float64(about: int) -> None:
+    """Their sums in each latent have the precision of float32, whose error is far smaller."""
+    values = torch.from_numpy(skewed(60, 3, 8, 8) - [[[[3]], [[53]], [[103]]]]).add(about).half()
+    short, long = Statistics(3, keep=True, exact=torch.float16), Statistics(3, keep=True)
+    short.add(values)
+    long.add(values.double())
+    for name, right in long.facts()["constants"].items():
+        if isinstance(right, dict):
+            for end, numbers in right.items():
+                found = short.facts()["constants"][name][end]
+                np.testing.assert_allclose(found, numbers, rtol=1e-6, atol=1e-6, err_msg=name)
+    assert [k for k, _ in short.farthest(5)] == [k for k, _ in long.farthest(5)]
+
+
+def test_bfloat16_beyond_the_range_of_float32_when_squared_is_finite() -> None:
+    values = torch.randn(20, 2, 4, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
+    values[3] *= 2.0**100
+    values[5, 0, 0, 0] = math.nan
+    found = Statistics(2, exact=torch.bfloat16)
+    found.add(values)
+    facts, kept = found.facts(), np.delete(values.double().numpy(), 5, 0)
+    assert (facts["latents_non_finite"], facts["non_finite_share"]) == (1, 1 / values.numel())
+    np.testing.assert_allclose(facts["channels"]["std"], kept.std((0, 2, 3)), rtol=1e-10)
+
+
 def test_dead_channels_outliers_and_what_is_not_finite_are_counted(
     tmp_path: Path, cli: CommandLine
 ) -> None:

@@ -192,7 +192,8 @@ class Histogram:
                 end = start + one[row].numel()
                 wide[start:end].view(one[row].shape).copy_(one[row])
                 start = end
-            counts += torch.bincount(wide, minlength=self._BINS)
+            found = torch.bincount(wide)
+            counts[: len(found)] += found
 
     def quantiles(self, shares: Tensor) -> Tensor:
         """Return the quantiles (rows, len(shares)), float64, of all that was counted.

@@ -10,12 +10,12 @@ from torch import Tensor
 from latentlab.store.shards import Shape
 
 _CACHED_VALUES = 2**16
-"""Values that are summed at a time: in float64 and squared, they fit into a core's cache."""
+"""Values that are summed at a time: their copies in float32 and float64 fit into a core's cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class BlockSums:
-    """Sums over the cells of some latents about a shift of each channel, in float64.
+    """Sums over the cells of some latents about a shift of each channel.
 
     Computed in a few passes over a block that fits into the cache, so that several threads can
     each have a block.
@@ -23,10 +23,11 @@ class BlockSums:
     Parameters
     ----------
     shape : (C, h, w)
-    powers : Tensor, (k, n, C), sums of (x − shift)ᵏ over the cells of each latent, k = 1 … 2 or 4
-    products : Tensor, (C, C), sums of products of two channels over all cells
-    places : Tensor, (C, h, w), sums of x − shift over the latents
-    norms : Tensor, (n, h·w), float32, of each cell of 16-bit latents; None for others
+    powers : Tensor, (k, n, C), float64, sums of (x − shift)ᵏ over the cells of each latent,
+        k = 1 … 2 or 4; as precise as float32 where k is 2 and the latents have 16 bits
+    products : Tensor, (C, C), float64, sums of products of two channels over all cells
+    places : Tensor, (C, h, w), float64, sums of x − shift over the latents
+    norms : Tensor, (n, h·w), float32, of each cell of such latents; None for others
     """
 
     shape: Shape
@@ -46,28 +47,19 @@ class BlockSums:
         """
         n, channels, height, width = latents.shape
         together = max(1, _CACHED_VALUES // max(1, latents[:1].numel()))
-        space = _Workspace.like(latents[:together])
-        found = torch.empty(powers, n, channels, dtype=torch.float64)
-        products = torch.zeros(channels, channels, dtype=torch.float64)
-        places = torch.zeros(1, channels * height * width, dtype=torch.float64)
+        short = powers == 2 and latents.element_size() == 2
+        sums = _Sums(latents[:together], shift, powers, torch.float32 if short else torch.float64)
+        found = torch.empty(powers, n, channels, dtype=sums.plain.dtype)
         norms = torch.empty(n, height * width)
-        ones = torch.ones(1, together, dtype=torch.float64)
-        shift = shift if shift.any() else torch.zeros(0)
         parts = (torch.split(latents.flatten(2), together), torch.split(found, together, 1))
-        for part, sums, norm in zip(*parts, torch.split(norms, together), strict=True):
-            rest = space.shifted(part, shift, norm)
-            pairs = torch.bmm(rest, rest.transpose(1, 2))
-            products.add_(pairs.sum(0))
-            torch.sum(rest, 2, out=sums[0])
-            sums[1] = pairs.diagonal(dim1=1, dim2=2)
-            places.addmm_(ones[:, : len(rest)], rest.flatten(1))
-            if powers > 2:
-                square = rest.square()
-                torch.sum(rest.mul_(square), 2, out=sums[2])
-                torch.sum(square.square_(), 2, out=sums[3])
+        for part, out, norm in zip(*parts, torch.split(norms, together), strict=True):
+            sums.add(part, out, norm if short else None)
+        found = found.double()
+        if short:
+            _mend(found, latents, shift)
         shape = channels, height, width
-        known = None if space.single is None else norms.sqrt_()
-        return cls(shape, found, products, places.view(shape), known)
+        places = sums.places.view(-1, channels).T.reshape(shape)
+        return cls(shape, found, sums.products, places, norms.sqrt_() if short else None)
 
     @property
     def cells(self) -> int:
@@ -80,32 +72,68 @@ class BlockSums:
         return self.powers.isfinite().all(2).all(0)
 
 
-@dataclass(frozen=True, eq=False)
-class _Workspace:
-    """Memory for one part in float32 and in float64: new memory costs more than the sums in it."""
+def _mend(found: Tensor, latents: Tensor, shift: Tensor) -> None:
+    """Sum the latents again that are beyond the range of float32, though they may be finite."""
+    wrong = ~found.isfinite().all(2).all(0)
+    if wrong.any():
+        rest = latents[wrong].flatten(2).double() - shift[:, None]
+        found[:, wrong] = torch.stack([rest.sum(2), rest.square().sum(2)])
 
-    single: Tensor | None
-    double: Tensor
 
-    @classmethod
-    def like(cls, latents: Tensor) -> _Workspace:
-        values = latents.flatten(2)
+class _Sums:
+    """The sums over all latents so far, and memory for some of them.
+
+    New memory would cost more than the sums in it.
+
+    Parameters
+    ----------
+    latents : Tensor, (n, C, h, w), as many as are added at a time
+    shift : Tensor, (C,)
+    powers : 2 or 4
+    dtype : of the sums of each latent
+    """
+
+    def __init__(self, latents: Tensor, shift: Tensor, powers: int, dtype: torch.dtype) -> None:
+        n, channels, cells = latents.flatten(2).shape
+        self.shift, self.powers = (shift if shift.any() else None), powers
+        self.plain = torch.empty(n, channels, cells, dtype=dtype)
+        # Products of channels take a third of the time where these lie side by side.
+        self.sides = torch.empty(n, cells, channels, dtype=torch.float64)
+        self.products = torch.zeros(channels, channels, dtype=torch.float64)
+        self.places = torch.zeros(1, cells * channels, dtype=torch.float64)
+        self._views = self._views_of(n)
+
+    def _views_of(self, n: int) -> tuple[Tensor, ...]:
+        """Return the memory of n latents in the order of the passes over it."""
+        plain, sides = self.plain[:n], self.sides[:n]
+        flat, ones = sides.flatten(0, 1), torch.ones(1, n, dtype=torch.float64)
+        return plain, sides, plain.transpose(1, 2), flat, flat.T, ones, sides.flatten(1)
+
+    def add(self, values: Tensor, sums: Tensor, norms: Tensor | None) -> None:
+        """Add latents (n, C, h·w); write their sums (k, n, C), and squared norms (n, h·w)."""
+        whole = len(values) == len(self.plain)
+        views = self._views if whole else self._views_of(len(values))
+        plain, sides, turned, flat, across, ones, rows = views
         # torch converts 16 bits to 64 value by value, but quickly to 32 and from there.
-        single = torch.empty(values.shape) if values.element_size() == 2 else None
-        return cls(single, torch.empty(values.shape, dtype=torch.float64))
+        by_value = values.element_size() == 2 and plain.dtype == torch.float64
+        plain.copy_(values.float() if by_value else values)
+        sides.copy_(turned)
+        if self.shift is not None:
+            sides.sub_(self.shift)
+        self.products.addmm_(across, flat)
+        self.places.addmm_(ones, rows)
+        self._add_powers(plain, sums, norms)
 
-    def shifted(self, values: Tensor, shift: Tensor, norms: Tensor) -> Tensor:
-        """Return values − shift (n, C, h·w), float64, until it is called again.
-
-        An empty shift stands for zero. The squared norms of the cells (n, h·w) are written beside
-        where the values have 16 bits: they are in the cache now.
-        """
-        n = len(values)
-        double = self.double[:n]
-        if self.single is None:
-            double.copy_(values)
-        else:
-            single = self.single[:n].copy_(values)
-            double.copy_(single)
-            torch.sum(single.square_(), 1, out=norms)
-        return double.sub_(shift[:, None]) if len(shift) else double
+    def _add_powers(self, plain: Tensor, sums: Tensor, norms: Tensor | None) -> None:
+        if self.shift is not None:
+            if norms is not None:
+                torch.sum(plain.square(), 1, out=norms)
+            plain.sub_(self.shift.to(plain.dtype)[:, None])
+        torch.sum(plain, 2, out=sums[0])
+        square = plain.square_() if self.powers == 2 else plain.square()
+        torch.sum(square, 2, out=sums[1])
+        if norms is not None and self.shift is None:
+            torch.sum(square, 1, out=norms)
+        if self.powers > 2:
+            torch.sum(plain.mul_(square), 2, out=sums[2])
+            torch.sum(square.square_(), 2, out=sums[3])

@@ -134,7 +134,8 @@ class Statistics:
         assert self.shift is not None
         count, shape = len(sums.whole), sums.shape
         self._count += count * sums.cells
-        self._powers[: len(sums.powers)] += sums.powers.sum(1)
+        sides = sums.places.sum((1, 2)), sums.products.diagonal()
+        self._powers[: len(sums.powers)] += torch.stack([*sides, *sums.powers[2:].sum(1)])
         self._products += sums.products
         known, total = self.places.get(shape, (0, torch.zeros(shape, dtype=torch.float64)))
         total.add_(sums.places).add_(count * self.shift[:, None, None])
