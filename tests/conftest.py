@@ -26,7 +26,7 @@ __all__ = ["pytest_collection_modifyitems", "pytest_runtest_logreport", "pytest_
 
 @pytest.fixture(autouse=True)
 def same_environment() -> Iterator[None]:
-    """Fail the test that leaves other variables behind than it found, for they change later tests."""
+    """Fail a test that leaves the environment changed, for later tests would run in it."""
     before = dict(os.environ)
     yield
     changed = {name for name, _ in before.items() ^ os.environ.items()} - {"PYTEST_CURRENT_TEST"}
