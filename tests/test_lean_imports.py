@@ -1,4 +1,4 @@
-"""diffusers without the models that nobody asked for, and with all of its names."""
+"""Packages without what nobody asked for, and with all of their names."""
 
 from __future__ import annotations
 
@@ -25,22 +25,41 @@ _HEAVY = (
     "diffusers.schedulers",
     "accelerate",
     "requests",
+    "huggingface_hub.hf_api",
+    "huggingface_hub.file_download",
+    "numpy.f2py.crackfortran",
 )
 _LEAN = """
 import json, sys
 import latentlab
-from latentlab.loaders.lean_imports import import_only_what_is_used
-import_only_what_is_used()
+from latentlab.cli.main import import_lean
+import_lean()
+import_lean()  # twice is no more than once
 latentlab.encode(latentlab.load_vae("mini"), "sample:flower", size=64)
-print(json.dumps(sorted(sys.modules)))
+import matplotlib.lines, scipy.special
+imported = sorted(sys.modules)
+line = matplotlib.lines.Line2D([0], [0])
+line.set(lw=3, color="red")
+import numpy.f2py
+facts = {
+    "imported": imported,
+    "finders": sum("latentlab" in type(finder).__module__ for finder in sys.meta_path),
+    "documented": bool(type(line).set.__doc__),
+    "line": [line.get_linewidth(), line.get_color()],
+    "used later": numpy.f2py.get_include().endswith("src"),
+}
+print(json.dumps(facts))
 """
 _COMPLETE = """
 import importlib, json
 import latentlab
 from latentlab.loaders.lean_imports import import_only_what_is_used
 import_only_what_is_used()
+import huggingface_hub
+hub_finds = huggingface_hub.__getattr__
 latentlab.load_vae("mini")
 import diffusers
+from diffusers.utils import hub_utils
 from diffusers.loaders import lora_base, single_file_utils
 from diffusers.models.attention_processor import Attention
 from diffusers.hooks.group_offloading import ModuleGroup
@@ -61,6 +80,7 @@ config = transformers.BertConfig(hidden_size=8, num_hidden_layers=1, num_attenti
     intermediate_size=8, vocab_size=8)
 model = transformers.BertModel(config)
 scheduler = single_file_utils.DDIMScheduler()
+signature_of = inspect.signature
 facts = {
     "names": found,
     "allowed": id(Attention) in torch._dynamo.trace_rules._allowed_callable_ids.function_ids,
@@ -72,6 +92,9 @@ facts = {
     "signature": inspect.signature(mapped) == inspect.signature(infer_auto_device_map),
     "mapped": mapped(torch.nn.Linear(2, 2)) == infer_auto_device_map(torch.nn.Linear(2, 2)),
     "scheduler": type(scheduler) is diffusers.schedulers.DDIMScheduler,
+    "hub": signature_of(hub_utils.hf_hub_download) == signature_of(huggingface_hub.hf_hub_download),
+    "commit": hub_utils.extract_commit_hash(None, "0" * 40) == "0" * 40,
+    "hub is itself": hub_finds is huggingface_hub.__getattr__,
     "map": dict(import_utils._package_map) == importlib.metadata.packages_distributions(),
 }
 print(json.dumps(facts))
@@ -133,10 +156,13 @@ def test_imports_from_elsewhere_and_comments_are_no_names() -> None:
 
 @pytest.mark.slow
 def test_one_autoencoder_is_imported_and_nothing_that_it_does_without() -> None:
-    imported = answer_of(_LEAN)
+    facts = answer_of(_LEAN)
+    imported = facts.pop("imported")
     below = {name for name in imported if name.startswith("diffusers.models.autoencoders.")}
     assert {name.rpartition(".")[2] for name in below} == {"autoencoder_kl", "vae"}
     assert [name for name in _HEAVY if name in imported] == []
+    line = {"documented": False, "line": [3.0, "red"]}
+    assert facts == {"finders": 3, "used later": True, **line}
 
 
 @pytest.mark.slow
@@ -147,6 +173,7 @@ def test_what_was_put_off_is_there_when_it_is_used() -> None:
         assert names == sorted(homes_of(source_of(package)) or {}), package
     yes = {"allowed": True, "doc": True, "scheduler": True, "map": True}
     yes |= {"version": True, "signature": True, "mapped": True}
+    yes |= {"hub": True, "commit": True, "hub is itself": True}
     assert facts == yes | {
         "disabled": "onload_",
         "is_a_model": [True, True],

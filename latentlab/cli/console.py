@@ -127,13 +127,13 @@ def progress_bar(
     in_bytes : bool, whether what is counted are bytes
     shorten : str, how users can shorten the work, such as ``"lower --steps"``
     """
+    if quiet:
+        yield None
+        return
     from rich import progress as bars
     from rich.console import Console
 
     console = Console(stderr=True)
-    if quiet:
-        yield None
-        return
     if not console.is_terminal:
         yield _Diary() if in_bytes else _Teller(_Diary(), shorten)
         return

@@ -35,7 +35,9 @@ from latentlab.cli.report import report
 from latentlab.cli.store import store
 from latentlab.cli.transfer import transfer
 from latentlab.cli.traverse import traverse
+from latentlab.figures.lean_imports import import_without_documentation
 from latentlab.loaders.lean_imports import import_only_what_is_used
+from latentlab.machine.modules import execute_when_used
 
 INTERRUPTED = 130
 
@@ -107,12 +109,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     # Imports make many objects and no garbage: to look for some takes a tenth of a short run.
     gc.set_threshold(50_000, 20, 50)
-    import_only_what_is_used()
+    import_lean()
     _print_any_name()
     code = run(sys.argv[1:] if arguments is None else arguments)
     # Otherwise Python searches all modules for garbage while it exits, for half a second.
     gc.freeze()
     sys.exit(code)
+
+
+def import_lean() -> None:
+    """Let packages import no more than a command needs, from now on in this process."""
+    import_only_what_is_used()
+    import_without_documentation()
+    execute_when_used("numpy.f2py")  # scipy lists all modules of numpy, and needs no Fortran
 
 
 def _print_any_name() -> None:

@@ -71,10 +71,11 @@ def _place_legend(ax: Axes, first: Sequence[str]) -> bool:
     handles, labels = ax.get_legend_handles_labels()
     if not handles:
         return False
-    figure = figure_of(ax)
+    air = _AIR * _pixels(figure_of(ax))
+    legend: Any = _legend(ax, handles, labels, loc=_CORNERS[0])
     for place in dict.fromkeys((*first, *_CORNERS, *_TOUCHES)):
-        legend = _legend(ax, handles, labels, loc=place)
-        box = _padded(legend.get_window_extent(), _AIR * _pixels(figure))
+        legend.set_loc(place)
+        box = _padded(legend.get_window_extent(), air)
         if _lies_within(box, ax.bbox) and not any(_meets(box, ax)):
             return False
     _put_below(ax, handles, labels)

@@ -9,18 +9,19 @@ when it is first used. Nothing of diffusers is copied or changed, and every name
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from importlib import import_module, metadata
-from importlib.abc import InspectLoader, Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.abc import InspectLoader
 from importlib.util import resolve_name
 from inspect import Signature, signature
 from types import ModuleType
 from typing import Any
 
+from latentlab.machine.modules import Execute, execute_in_other_ways
 from latentlab.registry import lazy_names
 
 _PACKAGES = {
@@ -29,15 +30,19 @@ _PACKAGES = {
 }
 _COMPILER = "torch._dynamo"
 _ACCELERATE = ("accelerate", "accelerate.hooks", "accelerate.utils")
+_HUB = "huggingface_hub"
 _LATER = {
     "diffusers.utils.torch_utils": (_COMPILER,),
+    "diffusers.configuration_utils": (_HUB,),
     "diffusers.utils.accelerate_utils": _ACCELERATE,
+    "diffusers.utils.dynamic_modules_utils": (_HUB,),
+    "diffusers.utils.hub_utils": (_HUB, f"{_HUB}.file_download"),
     "diffusers.utils.loading_utils": ("requests",),
     "diffusers.utils.remote_utils": ("requests",),
     "diffusers.hooks.group_offloading": (_COMPILER, *_ACCELERATE),
     "diffusers.models.model_loading_utils": _ACCELERATE,
-    "diffusers.models.modeling_utils": _ACCELERATE,
-    "diffusers.loaders.lora_base": ("transformers", *_ACCELERATE),
+    "diffusers.models.modeling_utils": (_HUB, *_ACCELERATE),
+    "diffusers.loaders.lora_base": ("transformers", _HUB, *_ACCELERATE),
     "diffusers.loaders.single_file_model": _ACCELERATE,
     "diffusers.loaders.single_file_utils": (
         *("transformers", "diffusers.schedulers", "requests"),
@@ -45,8 +50,7 @@ _LATER = {
     ),
 }
 """Module → modules of which it needs nothing but names until it is called."""
-
-Execute = Callable[[InspectLoader, ModuleType], None]
+_FIRST_DEFINITION = re.compile(r"^(?:@|def |class |async )", re.MULTILINE)
 
 
 def import_only_what_is_used() -> None:
@@ -54,8 +58,7 @@ def import_only_what_is_used() -> None:
 
     Packages that are already imported stay as they are.
     """
-    if not any(isinstance(finder, _LeanFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _LeanFinder())
+    execute_in_other_ways(_Later().ways())
 
 
 def homes_of(source: str) -> dict[str, str] | None:
@@ -89,6 +92,17 @@ def homes_of(source: str) -> dict[str, str] | None:
     return homes
 
 
+def _head_of(source: str) -> ast.Module:
+    """Return the syntax tree of a module up to its first function or class.
+
+    To read all of a long module takes longer than to execute it.
+    """
+    try:
+        return ast.parse(_FIRST_DEFINITION.split(source, maxsplit=1)[0])
+    except SyntaxError:  # that line was part of a text
+        return ast.parse(source)
+
+
 def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
     for statement in body:
         if isinstance(statement, ast.If) and not statement.orelse:
@@ -97,27 +111,20 @@ def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
             yield statement
 
 
-class _LeanFinder(MetaPathFinder):
-    """Finds the modules that are executed in another way, and leaves all others to Python."""
+class _Later:
+    """Executes modules so that what they only name is imported when it is used."""
 
     def __init__(self) -> None:
         self.told_later: list[Any] = []
-        self.ways: dict[str, Execute] = {
+
+    def ways(self) -> dict[str, Execute]:
+        """Return the full name of each module → what executes it."""
+        return {
             **dict.fromkeys(_PACKAGES, _open_lazily),
             **dict.fromkeys(_LATER, self._execute_alone),
             "diffusers.utils.import_utils": _list_packages_later,
             _COMPILER: self._load_compiler,
         }
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname not in self.ways:
-            return None
-        spec = PathFinder.find_spec(fullname, path, target)
-        if spec is not None and isinstance(spec.loader, InspectLoader):
-            spec.loader = _OtherWay(spec.loader, self.ways[fullname])
-        return spec
 
     def _execute_alone(self, loader: InspectLoader, module: ModuleType) -> None:
         """Execute a module whose heavy imports are replaced by stand-ins.
@@ -125,7 +132,7 @@ class _LeanFinder(MetaPathFinder):
         Its other imports come first, so that they see the real modules.
         """
         heavy = _LATER[module.__name__]
-        for statement in _statements(ast.parse(loader.get_source(module.__name__) or "").body):
+        for statement in _statements(_head_of(loader.get_source(module.__name__) or "").body):
             if isinstance(statement, ast.ImportFrom) and statement.level and statement.module:
                 name = "." * statement.level + statement.module
                 if resolve_name(name, module.__package__ or "") not in heavy:
@@ -137,6 +144,10 @@ class _LeanFinder(MetaPathFinder):
 
     @contextmanager
     def _standing_in(self, name: str) -> Iterator[None]:
+        if name == _HUB:
+            with _naming_later(import_module(name)):
+                yield
+            return
         if name in sys.modules:
             yield
             return
@@ -161,22 +172,6 @@ class _LeanFinder(MetaPathFinder):
         loader.exec_module(compiler)
         while self.told_later:
             compiler.allow_in_graph(self.told_later.pop())
-
-
-class _OtherWay(Loader):
-    """Executes a module in another way, and leaves no trace in it."""
-
-    def __init__(self, loader: InspectLoader, execute: Execute) -> None:
-        self.loader, self.execute = loader, execute
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self.loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        module.__loader__ = self.loader
-        if module.__spec__ is not None:
-            module.__spec__.loader = self.loader
-        self.execute(self.loader, module)
 
 
 def _open_lazily(loader: InspectLoader, package: ModuleType) -> None:
@@ -222,6 +217,23 @@ def _disable(
     from torch._compile import _disable_dynamo
 
     return _disable_dynamo(function, recursive)
+
+
+@contextmanager
+def _naming_later(package: ModuleType) -> Iterator[None]:
+    """Let a package that imports its names one by one import them when something is done with them.
+
+    A package that has all of its names stays as it is.
+    """
+    find = vars(package).get("__getattr__")
+    if find is None:
+        yield
+        return
+    vars(package)["__getattr__"] = _StandIn(package.__name__).__getattr__
+    try:
+        yield
+    finally:
+        vars(package)["__getattr__"] = find
 
 
 class _StandIn(ModuleType):
