@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +22,9 @@ import pytest
 import torch
 from command_line import CommandLine
 from PIL import Image as PillowImage
-from torch import nn
-from torch.nn.functional import conv2d, interpolate
 from webdriver import Browser
 
 import latentlab
-from latentlab.encoding.onnx_files import fuse_doublings, to_onnx
 from latentlab.errors import FileError, UsageError
 from latentlab.explorer import exporting, frames
 from latentlab.explorer.decoders import products, quick_size, weights_of
@@ -208,36 +209,13 @@ def test_every_key_of_a_scene_is_in_the_glossary(
 # The decoder
 
 
-class _Doubling(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 5, 3, padding=1)
-
-    def forward(self, latent: torch.Tensor) -> tuple[torch.Tensor]:
-        return (self.conv(interpolate(latent, scale_factor=2.0, mode="nearest")),)
-
-
-def test_doubling_and_its_convolution_become_one_layer() -> None:
-    latent = torch.randn(1, 3, 5, 7, generator=torch.Generator().manual_seed(0))
-    module = _Doubling().eval()
-    content = to_onnx(module, {"latent": latent}, ("image",), {}, free_batch=False)
-    fused = fuse_doublings(content)
-    session = onnxruntime.InferenceSession(fused)
-    (image,) = session.run(["image"], {"latent": latent.numpy()})
-    doubled = latent.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    expected = conv2d(doubled, module.conv.weight, module.conv.bias, padding=1)
-    np.testing.assert_allclose(image, expected.detach().numpy(), atol=1e-5)
-    assert b"Resize" in content
-    assert b"Resize" not in fused
-
-
 def test_products_are_those_of_the_layers() -> None:
     vae = latentlab.load_vae("mini")
     quarter = products(vae, 64)
     assert products(vae, 128) == 4 * quarter  # every layer is a convolution
     first = 16 * 144 * 9 * 8 * 8
     assert quarter > 10 * first
-    assert quick_size(vae) == 176
+    assert quick_size(vae) == 256
     assert weights_of(vae) < 10_000_000
 
 
@@ -273,9 +251,9 @@ def serving(folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Return a browser for all tests of this file."""
-    opened = Browser(tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.quit()
+    started = Browser(tmp_path_factory.mktemp("profile"))
+    yield started
+    started.quit()
 
 
 def shown(browser: Browser, model: int = 0) -> np.ndarray:
@@ -328,7 +306,10 @@ def test_the_browser_decodes_what_python_decodes(
                 differences.append(np.abs(shown(browser, index) - expected).max())
         assert max(differences) <= 1, differences
         if described(folder)["webgpu"]:
-            assert "in WebAssembly (this browser has no WebGPU" in browser.run(BACKEND)
+            told = browser.run(BACKEND)
+            assert re.search(
+                r"in WebAssembly( on \d+ processors)? \(this browser has no WebGPU", told
+            )
         assert all(url.startswith((address, "data:", "blob:")) for url in browser.requests())
         assert errors(browser) == []
 
@@ -375,6 +356,72 @@ def test_images_decoded_before_are_shown_one_direction_at_a_time(
         assert "one direction at a time" in browser.run("return document.body.innerText")
         assert errors(browser) == []
         assert all(url.startswith((address, "data:", "blob:")) for url in browser.requests())
+
+
+class _PlainHost(SimpleHTTPRequestHandler):
+    """A static host that sends no headers of its own."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keep quiet."""
+
+
+@contextmanager
+def hosting(folder: Path) -> Iterator[str]:
+    """Yield the address of a folder below the root of a plain static host."""
+    handler = partial(_PlainHost, directory=str(folder.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/{folder.name}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+OPENED = """
+    const {type} = performance.getEntriesByType("navigation")[0];
+    return {isolated: crossOriginIsolated, type, threads: window.latentlab?.engine?.threads,
+        ready: /is ready/.test(document.getElementById("status")?.textContent)};
+"""
+
+
+def opened(browser: Browser) -> dict[str, Any]:
+    """Return how a page was opened, once its decoder is ready; it may reload before."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            found = browser.run(OPENED)
+        except AssertionError:  # it reloads just now
+            found = {"ready": False}
+        if found["ready"] or time.monotonic() > end:
+            assert isinstance(found, dict)
+            return found
+        time.sleep(0.05)
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_page_on_a_plain_host_gets_its_threads_by_one_reload(
+    browser: Browser, live: tuple[Path, ExportedExplorer], tmp_path: Path
+) -> None:
+    with hosting(live[0]) as address:
+        browser.visit(f"{address}#a=1")
+        first = opened(browser)
+        assert first["isolated"] is True
+        assert first["type"] == "reload"
+        assert first["threads"] == min(os.cpu_count() or 1, 4)
+        assert browser.run("return latentlab.state.alphas") == [1]
+        assert errors(browser) == []
+        browser.visit(address)
+        assert opened(browser) == {**first, "type": "navigate"}  # not again
+    site = tmp_path / "site"
+    shutil.copytree(live[0], site)
+    (site / "headers.js").unlink()
+    with hosting(site) as address:
+        browser.visit(address)
+        alone = {"isolated": False, "type": "navigate", "threads": 1, "ready": True}
+        assert opened(browser) == alone
 
 
 def altered(folder: Path, copy: Path, *changes: tuple[str, str]) -> Path:

@@ -19,7 +19,6 @@ from latentlab.errors import MissingExtraError, ParityError
 OPSET = 20
 
 _EXTRA = ("onnx", "onnxscript", "onnxruntime")
-_TRIPLE = [3, 3]
 
 
 def require_onnx() -> None:
@@ -139,71 +138,3 @@ def check_onnx(
             )
         found = max(found, difference)
     return found
-
-
-def fuse_doublings(content: bytes) -> bytes:
-    """Return an ONNX file in which doubling and the 3×3 convolution after it are one layer.
-
-    Every pixel that a convolution of a doubled image reads is repeated 2×2, so the sums of its
-    weights that meet the same pixel form the 4×4 kernel of a transposed convolution of stride 2.
-    That needs 16 products where the two layers need 36.
-    """
-    onnx = importlib.import_module("onnx")
-    proto = onnx.load_from_string(content)
-    graph = proto.graph
-    weights = {one.name: one for one in graph.initializer}
-    readers: dict[str, list[Any]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    for doubling in [node for node in graph.node if node.op_type == "Resize"]:
-        followers = readers.get(doubling.output[0], [])
-        if len(followers) == 1 and _can_fuse(doubling, followers[0], weights, onnx):
-            _fuse(graph, doubling, followers[0], weights, onnx)
-    used = {name for node in graph.node for name in node.input}
-    for unused in [one for one in graph.initializer if one.name not in used]:
-        graph.initializer.remove(unused)
-    return bytes(proto.SerializeToString(deterministic=True))
-
-
-def _can_fuse(doubling: Any, conv: Any, weights: Mapping[str, Any], onnx: Any) -> bool:
-    read = onnx.helper.get_attribute_value
-    how = {one.name: read(one) for one in doubling.attribute}
-    if how.get("mode", b"nearest") != b"nearest" or conv.op_type != "Conv":
-        return False
-    scales = weights.get(doubling.input[2]) if len(doubling.input) > 2 else None
-    if scales is None or onnx.numpy_helper.to_array(scales).tolist() != [1, 1, 2, 2]:
-        return False
-    does = {one.name: read(one) for one in conv.attribute}
-    plain = does.get("group", 1) == 1 and does.get("strides", [1, 1]) == [1, 1]
-    padded = does.get("pads") == [1, 1, 1, 1] and does.get("dilations", [1, 1]) == [1, 1]
-    kernel = weights.get(conv.input[1])
-    return plain and padded and kernel is not None and list(kernel.dims[2:]) == _TRIPLE
-
-
-def _fuse(graph: Any, doubling: Any, conv: Any, weights: Mapping[str, Any], onnx: Any) -> None:
-    kernel = onnx.numpy_helper.to_array(weights[conv.input[1]])
-    fused = np.ascontiguousarray(_transposed_kernel(kernel))
-    name = f"{conv.input[1]}.doubled"
-    graph.initializer.append(onnx.numpy_helper.from_array(fused, name))
-    made = onnx.helper.make_node(
-        "ConvTranspose",
-        [doubling.input[0], name, *conv.input[2:]],
-        list(conv.output),
-        strides=[2, 2],
-        pads=[1, 1, 1, 1],
-    )
-    place = list(graph.node).index(conv)
-    graph.node.remove(conv)
-    graph.node.insert(place, made)
-    graph.node.remove(doubling)
-
-
-def _transposed_kernel(kernel: Any) -> Any:
-    """Return the kernel (C, C', 4, 4) of the transposed convolution, of one (C', C, 3, 3)."""
-    turned = kernel.transpose(1, 0, 2, 3)[..., ::-1, ::-1].astype(np.float64)
-    wide = np.zeros((*turned.shape[:2], 4, 4))
-    for down in (0, 1):
-        for across in (0, 1):
-            wide[..., down : down + 3, across : across + 3] += turned
-    return wide.astype(kernel.dtype)

@@ -51,7 +51,7 @@ SCENE = "scene/scene.json"
 _SERVED = {"main.js", "socket.js", "widget.js", "embedded.js", "embedded.css"}
 _LEFT_OUT = {
     "decoder": _SERVED,
-    "frames": _SERVED | {"worker.js", "latent.js"},
+    "frames": _SERVED | {"worker.js", "latent.js", "headers.js"},
 }
 
 

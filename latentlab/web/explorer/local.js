@@ -7,6 +7,9 @@ const QUIET = 700; // milliseconds
 
 /** Also tells "backend" ({name: "wasm" | "webgpu", why, difference, before, after}): what decodes. */
 export class LocalEngine extends StoredEngine {
+  /** On how many processors WebAssembly decodes, once there is a decoder. */
+  threads = 1;
+
   #worker = null;
   #loaded;
   #id = 0;
@@ -101,6 +104,7 @@ export class LocalEngine extends StoredEngine {
       this.#worker.addEventListener("message", (event) => {
         if (event.data.type === "loaded") {
           loaded = true;
+          this.threads = event.data.threads;
           resolve();
           this.#compareSoon();
         } else if (event.data.type === "backend") this.tell("backend", event.data);

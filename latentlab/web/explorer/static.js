@@ -2,6 +2,7 @@
 
 import { find, make } from "./dom.js";
 import { FramesEngine } from "./frames.js";
+import { isolate } from "./isolate.js";
 import { LocalEngine } from "./local.js";
 import { run, say } from "./page.js";
 import { readDescription } from "./stored.js";
@@ -13,6 +14,7 @@ document.head.append(make("link", { rel: "stylesheet", href: "static.css" }));
 find("loading-text").textContent = "Loading the image…";
 try {
   const description = await readDescription();
+  if (description.engine === "decoder") await isolate();
   const engine = new ENGINES[description.engine](description);
   run(engine);
   window.latentlab.ready.then((page) => page && FINISH[description.engine](page, description));
@@ -22,20 +24,22 @@ try {
 
 async function finishLocal({ engine }, description) {
   tellFacts(description, "The decoder runs in this browser; nothing is sent anywhere.");
-  engine.listen("backend", (backend) => {
-    tellFacts(description, `${toldOf(backend)}; nothing is sent anywhere.`);
-  });
+  const tell = (backend) => {
+    tellFacts(description, `${toldOf(backend, engine.threads)}; nothing is sent anywhere.`);
+  };
+  engine.listen("backend", tell);
   say("Loading the decoder…");
   try {
     await engine.loaded;
     say("The decoder is ready");
+    if (!description.webgpu) tell({ name: "wasm", why: "" });
   } catch (problem) {
     say(`${problem.title}. ${problem.detail}`, "problem");
   }
 }
 
 /** Return what decodes, and what the comparison at the start found. */
-function toldOf({ name, why, difference, before, after }) {
+function toldOf({ name, why, difference, before, after }, threads) {
   const within = difference?.toFixed(difference < 0.1 ? 3 : 2);
   if (name === "webgpu") {
     return (
@@ -44,7 +48,8 @@ function toldOf({ name, why, difference, before, after }) {
     );
   }
   const told = difference === undefined ? "" : `, ${within} levels of 255 apart`;
-  return `The decoder runs in this browser, in WebAssembly${why && ` (${why}${told})`}`;
+  const processors = threads > 1 ? ` on ${threads} processors` : "";
+  return `The decoder runs in this browser, in WebAssembly${processors}${why && ` (${why}${told})`}`;
 }
 
 /** Leave one direction at a time, in the steps that there are images of. */

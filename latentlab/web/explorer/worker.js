@@ -46,7 +46,7 @@ async function load({ root: place, models: described, match: found }) {
     vectors: floats(directions),
   }));
   for (const model of models) model.session = await sessionOf(ort, model, "wasm");
-  self.postMessage({ type: "loaded" });
+  self.postMessage({ type: "loaded", threads: ort.env.wasm.numThreads });
 }
 
 async function startRuntime({ code, binary }) {
@@ -54,7 +54,7 @@ async function startRuntime({ code, binary }) {
   const runtime = await import(new URL(code, root).href);
   runtime.env.wasm.wasmBinary = content;
   runtime.env.wasm.wasmPaths = { wasm: new URL(binary, root).href };
-  // Threads need headers that few static hosts send.
+  // Threads need headers that few static hosts send; isolate.js adds them.
   runtime.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, MOST_THREADS) : 1;
   return runtime;
 }

@@ -1,0 +1,46 @@
+/** Several processors for a page of files: browsers allow them only with headers that few hosts send. */
+
+const WORKER = "headers.js";
+const PATIENCE = 5_000; // milliseconds for the service worker to start
+
+/**
+ * Reload the page once through a service worker that adds the headers; resolve at once where that
+ * is not needed or not possible. The page then decodes on one processor.
+ */
+export async function isolate() {
+  if (self.crossOriginIsolated || !isUseful()) return;
+  try {
+    if ((await isTaken()) || wasTried()) return;
+    await navigator.serviceWorker.register(new URL(WORKER, document.baseURI));
+    await within(PATIENCE, navigator.serviceWorker.ready);
+  } catch {
+    return; // a browser or a host that does not allow it
+  }
+  location.reload();
+  await new Promise(() => {}); // nothing is loaded twice
+}
+
+function isUseful() {
+  const framed = self !== self.top; // the page around it decides
+  return self.isSecureContext && "serviceWorker" in navigator && !framed && navigator.hardwareConcurrency > 1;
+}
+
+/** Return whether this folder has a service worker of somebody else's. */
+async function isTaken() {
+  const found = await navigator.serviceWorker.getRegistration();
+  if (found?.scope !== new URL(".", document.baseURI).href) return false;
+  return found.active?.scriptURL !== new URL(WORKER, document.baseURI).href;
+}
+
+/** Return whether this tab reloaded the page before; also if it cannot remember that. */
+function wasTried() {
+  const key = `latentlab reloaded ${location.pathname}`;
+  if (sessionStorage.getItem(key)) return true;
+  sessionStorage.setItem(key, "yes"); // it throws where nothing may be stored
+  return false;
+}
+
+function within(milliseconds, promise) {
+  const late = new Promise((_, reject) => setTimeout(reject, milliseconds));
+  return Promise.race([promise, late]);
+}
