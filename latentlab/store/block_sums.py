@@ -9,8 +9,11 @@ from torch import Tensor
 
 from latentlab.store.shards import Shape
 
-_CACHED_VALUES = 2**16
-"""Values that are summed at a time: their copies in float32 and float64 fit into a core's cache."""
+_CACHED_VALUES = 2**17
+"""Values that are summed at a time: few enough for a cache, and for threads to rarely meet.
+
+Of half as many, threads wait for one another when they start operations; more leave the cache.
+"""
 
 
 @dataclass(frozen=True, eq=False)
