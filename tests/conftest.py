@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
+import PIL.Image
 import pytest
 from command_line import CommandLine, save_image, save_model
 from guard import (
@@ -14,12 +16,14 @@ from guard import (
     pytest_runtest_logreport,
     pytest_sessionfinish,
 )
+from matplotlib.figure import Figure
 
 from latentlab.encoding.encoder import encode
 from latentlab.images.image import Image
 from latentlab.latents import Latent
 from latentlab.testing.linear_vae import LinearVAE, smooth_image
 
+savefig = Figure.savefig
 collect_ignore = ["plugin"]  # a package of its own, which test_plugins.py installs
 __all__ = ["pytest_collection_modifyitems", "pytest_runtest_logreport", "pytest_sessionfinish"]
 
@@ -64,6 +68,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def _save_blank(figure: Figure, file: BinaryIO, *, format: str, **settings: Any) -> None:
+    """Write a PNG of the figure's proportions with nothing in it, and other formats as usual."""
+    if format != "png":
+        savefig(figure, file, format=format, **settings)
+        return
+    width, height = (int(40 * inches) for inches in figure.get_size_inches())
+    PIL.Image.new("RGB", (width, height), "white").save(file, format)
+
+
 @pytest.fixture
 def cli(
     place: Path,
@@ -73,10 +86,11 @@ def cli(
 ) -> CommandLine:
     """Return a caller of commands in an empty working folder.
 
-    Its figures are drafts: to lay out their texts takes longer than all else that a small run does.
-    test_figures_fit.py lays out every one, and README's commands and the wheel write real ones.
+    Its figures are composed, but blank in their files: to lay them out and to draw them takes
+    longer than all else that a small run does. test_figures_fit.py lays out every one, and what
+    README's commands and the wheel write is real.
     """
     monkeypatch.setattr("latentlab.figures.fitting.settle", lambda _figure: None)
-    monkeypatch.setattr("latentlab.figures.canvas._DPI", 40)
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", _save_blank)
     monkeypatch.chdir(tmp_path)
     return CommandLine(place / "small", place / "photo.png", capfd)
