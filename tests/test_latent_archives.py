@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -12,11 +14,14 @@ import numpy as np
 import pytest
 import torch
 from command_line import CommandLine
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
 from latentlab.cli.foreign import holds_latents
 from latentlab.errors import FileError
-from latentlab.store import archives
+from latentlab.store import archives, safetensors_members, tensor_files
+from latentlab.store.arrays import Place
+from latentlab.store.containers import arrays_in
 from latentlab.store.foreign import ForeignLatents, open_latents
 
 KINDS = ("x.tar", "x.tar.gz", "x.tgz", "x.tar.bz2", "x.tar.xz", "x.zip", "x.cbz")
@@ -257,3 +262,113 @@ def test_archives_in_a_folder_are_read_beside_its_files(tmp_path: Path) -> None:
     pack(tmp_path / "c.zip", {"a.npy": members()["../../outside.npy"]})
     names = [*opened(tmp_path).paths()]
     assert names[::3] == ["a.npy#0", "b.tar.gz/a.npy#0", "c.zip/a.npy#0"]
+
+
+@pytest.mark.parametrize("kind", ["x.tar", "x.tar.gz", "x.zip"])
+def test_tensors_in_archives_are_never_in_memory_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Of safetensors a block is read at a time; a large file of torch is mapped from a copy."""
+    place = tmp_path / "temporary"
+    place.mkdir()
+    files = {name: members()[name] for name in ("c d/é.pt", "d.safetensors")}
+    path = pack(tmp_path / kind, files)
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    monkeypatch.setattr(tensor_files, "_SMALL_BYTES", 100)
+    monkeypatch.setattr(safetensors_members, "_BLOCK_BYTES", VALUES[0].nbytes)
+    monkeypatch.delattr(Place, "content")
+    found = opened(path)
+    blocks = [block.clone() for block in found.blocks(64)]
+    assert [len(block) for block in blocks] == [3, 1, 1, 1]
+    np.testing.assert_array_equal(torch.cat(blocks).numpy(), np.concatenate([VALUES] * 2))
+    np.testing.assert_array_equal(found[4].values, VALUES[1])
+    assert not [*place.iterdir()]
+
+
+def test_what_does_not_fit_into_the_temporary_folder_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
+) -> None:
+    path = pack(tmp_path / "x.tar", {"a.pt": members()["c d/é.pt"]})
+    monkeypatch.setattr(tensor_files, "_SMALL_BYTES", 100)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10}))
+    called = cli("store", "stats", path)
+    assert called.code == 3
+    assert "set TMPDIR to a larger disk" in called.error
+
+
+def test_a_file_of_torch_in_its_old_format_in_an_archive_is_read(tmp_path: Path) -> None:
+    old = io.BytesIO()
+    torch.save(torch.from_numpy(VALUES), old, _use_new_zipfile_serialization=False)
+    np.testing.assert_array_equal(
+        opened(pack(tmp_path / "x.tar", {"a.pt": old.getvalue()}))[2].values, VALUES[2]
+    )
+
+
+def tensors_of(tmp_path: Path, content: bytes) -> dict[str, torch.Tensor]:
+    """Return the tensors of a safetensors file that is read as a member of an archive."""
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(content)
+    place = Place(file, "x.tar/a.safetensors", len(content), lambda: file.open("rb"))
+    return {array.name: array.whole() for array in arrays_in(place)}
+
+
+def test_members_in_safetensors_equal_what_its_library_reads(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    floats = torch.randn(5, 3, 2, generator=generator)
+    names = ["float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64"]
+    names += ["uint8", "bool", "float8_e4m3fn"]
+    content = save(
+        {name: floats.mul(9).to(getattr(torch, name)) for name in names}
+        | {"one": torch.tensor(7.5), "none": torch.zeros(0, 4)},
+        {"format": "pt"},
+    )
+    found, right = tensors_of(tmp_path, content), load(content)
+    assert found.keys() == right.keys()
+    for name, values in right.items():
+        if name not in ("one", "none"):
+            assert torch.equal(found[name].view(torch.uint8), values.view(torch.uint8)), name
+            assert found[name].shape == values.shape
+
+
+BAD_HEADERS = {
+    "overlap": {"a": ("F32", [2], [0, 8]), "b": ("F32", [2], [4, 12])},
+    "gap": {"a": ("F32", [2], [0, 8]), "b": ("F32", [1], [12, 16])},
+    "size": {"a": ("F32", [3], [0, 8])},
+    "negative": {"a": ("F32", [-2], [0, 8])},
+    "backwards": {"a": ("F32", [2], [8, 0])},
+    "beyond": {"a": ("F32", [2000], [0, 8000])},
+    "text": {"a": ("F32", ["2"], [0, 8])},
+    "missing": {"a": ("F32", [2])},
+    "number": 7,
+    "list": [1, 2],
+}
+
+
+@pytest.mark.parametrize("name", BAD_HEADERS)
+def test_headers_that_the_library_of_safetensors_refuses_are_refused(
+    tmp_path: Path, name: str
+) -> None:
+    heads = BAD_HEADERS[name]
+    if isinstance(heads, dict):
+        keys = ("dtype", "shape", "data_offsets")
+        heads = {key: dict(zip(keys, head, strict=False)) for key, head in heads.items()}
+    header = json.dumps(heads).encode()
+    content = len(header).to_bytes(8, "little") + header + bytes(16 if name == "gap" else 8)
+    with pytest.raises(SafetensorError):
+        load(content)
+    with pytest.raises(FileError, match=r"x\.tar/a\.safetensors, which") as caught:
+        tensors_of(tmp_path, content)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"\x00" * 8, b"\xff" * 20, b"\x02" + bytes(7) + b"[[", b"abc"])
+def test_what_is_no_safetensors_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(FileError, match="cannot be read"):
+        tensors_of(tmp_path, content)
+
+
+def test_two_tensors_of_one_name_in_a_member_are_refused(tmp_path: Path) -> None:
+    head = b'"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}'
+    header = b"{" + head + b"," + head.replace(b"[0, 4]", b"[4, 8]") + b"}"
+    with pytest.raises(FileError, match="two arrays named a"):
+        tensors_of(tmp_path, len(header).to_bytes(8, "little") + header + bytes(8))

@@ -118,8 +118,9 @@ def _part(view: _View, start: int, size: int) -> IO[bytes]:
 
 
 def _member(path: Path, member: zipfile.ZipInfo) -> IO[bytes]:
-    if member.filename.lower().endswith(".npz") and member.compress_type != zipfile.ZIP_STORED:
-        # It is an archive itself: to seek in it, all before would be unpacked for each array.
+    whole = member.filename.lower().endswith(".npy")  # one array, which is read in its order
+    if not whole and member.compress_type != zipfile.ZIP_STORED:
+        # Several arrays: to seek in it, all before would be unpacked for each of them.
         shared = _unpacked_member(path, member.header_offset, state_of(path))
         view = _Window(shared.file, 0, member.file_size, shared)
         return io.BufferedReader(view, _CHUNK)
@@ -128,7 +129,10 @@ def _member(path: Path, member: zipfile.ZipInfo) -> IO[bytes]:
 
 @lru_cache(maxsize=1)
 def _unpacked_member(path: Path, offset: int, _: FileState) -> _Unpacked:
-    """Return an unnamed file with the content of the member at an offset of a zip file."""
+    """Return an unnamed file with the content of the member at an offset of a zip file.
+
+    It is kept until another member is unpacked.
+    """
     archive, found = open_zip(path), _Unpacked()
     member = next(one for one in archive.infolist() if one.header_offset == offset)
     with archive.open(member) as packed:
@@ -198,7 +202,11 @@ class _PackedError(Exception):
 
 
 class _Unpacked:
-    """An unnamed file for several readers, which disappears when none of them has it any more."""
+    """An unnamed file for several readers.
+
+    The last one of each kind stays on the disk until another archive is unpacked, or the process
+    ends; one before it as long as somebody reads it.
+    """
 
     def __init__(self) -> None:
         self.file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115
@@ -210,7 +218,10 @@ class _Unpacked:
 
 @lru_cache(maxsize=1)
 def _unpacked(path: Path, module: str, _: FileState) -> tuple[_Unpacked, str]:
-    """Return what a compressed file holds, in an unnamed file, and the damage that ended it."""
+    """Return what a compressed tar file holds, in an unnamed file, and the damage that ended it.
+
+    It is kept until another tar file is unpacked: its members are read one after the other.
+    """
     found = _Unpacked()
     size, total = path.stat().st_size, 0
     with import_module(module).open(path) as packed:

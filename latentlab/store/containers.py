@@ -1,7 +1,8 @@
 """Arrays in files that other programs wrote: names, shapes and rows, without running code.
 
 Only headers are read at first. Rows of ``.npy`` and ``.npz`` are then streamed, and those of
-``.pt`` and ``.safetensors`` mapped, so that memory does not depend on the size of a file.
+``.pt`` and ``.safetensors`` mapped, or streamed from archives, so that memory does not depend on
+the size of a file.
 """
 
 from __future__ import annotations

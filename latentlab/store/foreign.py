@@ -192,7 +192,8 @@ def open_latents(
     recognized by content. Files that cannot be read are left out and listed in ``faults``. Nothing
     but headers is read at first, and with ``vae`` a few latents: a warning says so where they are
     far from unit variance in its model space. Compressed tar files are unpacked into one unnamed
-    file, and so is each compressed ``.npz`` in a zip file.
+    file in the temporary folder (``TMPDIR``), and so are each compressed member of several arrays
+    in a zip file and each ``.pt`` of more than 64 MB in an archive.
 
     Parameters
     ----------

@@ -1,28 +1,40 @@
-"""Tensors in files of safetensors and of torch: mapped, unless they are members of archives."""
+"""Tensors in files of safetensors and torch: mapped; in archives streamed, or mapped from a copy.
+
+No more of a file is in memory at once than a block of rows, but for small members of archives and
+for files in torch's old format.
+"""
 
 from __future__ import annotations
 
 import io
+import shutil
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
 
 import torch
 from torch import Tensor
 
 from latentlab.loaders.pickles import MOST_ENTRIES, walk
+from latentlab.machine.files import FileState, state_of
 from latentlab.machine.memory import check_memory
 from latentlab.store.arrays import FLOATS, Place, Rows, StoredArray, fault_of, pieces, readable
+from latentlab.store.safetensors_members import streamed_tensors
+
+_SMALL_BYTES = 2**26
+"""A member of an archive that is not larger is read into memory."""
 
 
 def safetensors_of(place: Place) -> list[StoredArray]:
     """Return the tensors of a safetensors file."""
     from safetensors import safe_open
-    from safetensors.torch import load
 
     if place.reopen is not None:
-        return _reloaded(place, lambda: load(place.content()))
+        return streamed_tensors(place)
 
     def rows_of(name: str) -> Rows:
         def rows(most: int) -> Iterator[Tensor]:
@@ -58,13 +70,44 @@ def tensors_of(place: Place) -> list[StoredArray]:
 
 
 def _loaded(place: Place) -> dict[str, Tensor]:
+    if place.reopen is None:
+        return _tensors_in(place, place.path)
+    if place.size > _SMALL_BYTES:
+        return _mapped(place, state_of(place.path))
+    return _tensors_in(place, io.BytesIO(place.content()))
+
+
+@lru_cache(maxsize=1)
+def _mapped(place: Place, _: FileState) -> dict[str, Tensor]:
+    """Return the tensors of a large member of an archive, mapped from a copy.
+
+    The copy lies in the temporary folder (``TMPDIR``), where its name is removed once it is mapped.
+    Its content stays there until another large member is read.
+    """
+    top = tempfile.gettempdir()
+    free = shutil.disk_usage(top).free
+    if place.size > free:
+        raise fault_of(
+            place,
+            f"needs {place.size / 1e9:,.1f} GB in {top}, where {free / 1e9:,.1f} GB are free",
+            "unpack the archive yourself, or set TMPDIR to a larger disk",
+        )
+    with tempfile.TemporaryDirectory(prefix="latentlab-", ignore_cleanup_errors=True) as folder:
+        copy = Path(folder) / "tensors"
+        with place.open() as packed, copy.open("wb") as file:
+            shutil.copyfileobj(packed, file, 2**20)
+        return _tensors_in(place, copy)
+
+
+def _tensors_in(place: Place, source: Path | IO[bytes]) -> dict[str, Tensor]:
+    """Return the tensors of a file of torch: mapped if it is a file in its present format."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if place.reopen is None and zipfile.is_zipfile(place.path):
-            found = torch.load(place.path, "cpu", weights_only=True, mmap=True)
-        else:
-            content = io.BytesIO(place.content())
-            found = torch.load(content, "cpu", weights_only=True)
+        if isinstance(source, Path) and not zipfile.is_zipfile(source):
+            check_memory(place.size, f"{place.name}, which is read as a whole", "save it anew")
+            source = io.BytesIO(source.read_bytes())
+        mapped = isinstance(source, Path)
+        found = torch.load(source, "cpu", weights_only=True, mmap=mapped)
     refusal = fault_of(
         place,
         f"holds more than {MOST_ENTRIES:,} tensors, lists and mappings inside one another",
