@@ -57,16 +57,22 @@ def fit_pca(
         * an iterator of tensors (n_i, n_features), which is read once.
     n_components : int, optional; how many components to keep, at most the rank of the centered
         rows. Default: 64, or the rank if smaller. Or a float between 0 and 1: as many as it takes
-        for their share of the variance to exceed it, as in scikit-learn. The spectrum is complete
-        unless the solver is randomized.
+        for their share of the variance to exceed it, as in scikit-learn.
     solver : str
 
-        * ``"gram"``: exact, through the N×N Gram matrix;
-        * ``"covariance"``: exact, through the D×D covariance;
+        * ``"gram"``: exact, the complete spectrum through the N×N Gram matrix;
+        * ``"covariance"``: exact, the complete spectrum through the D×D covariance;
+        * ``"exact"``: the cheaper of these two;
+        * ``"krylov"``: the leading components of rows in memory by block Krylov iteration, with
+          ``error_bounds`` of at most 1e-6 of the largest eigenvalue; the exact solver with a
+          warning where no such bounds can be certified. The total variance is exact;
         * ``"randomized"``: the leading components by subspace iteration, with ``error_bounds``
           (Halko, Martinsson, Tropp, 0909.4061); the total variance is exact;
-        * ``"auto"``: the cheaper exact one; randomized for streams with min(N, D) above 20,000.
-    seed : int, of the randomized solver
+        * ``"auto"``: krylov if ``n_components`` is a whole number of at most a sixteenth of
+          min(N, D) ≥ 2,048 and the rows are in memory; randomized for streams with min(N, D) above
+          20,000; otherwise exact. Numbers that need the complete spectrum, such as the
+          participation ratio or k90, need ``"exact"`` there.
+    seed : int, of the krylov and the randomized solver
     vae : LatentVAE that an array of latents belongs to
 
     Returns
@@ -133,10 +139,10 @@ def _rows_of(x: Any) -> RowStream:
 
 def _solve_once(chunks: Iterator[Tensor], n_components: int | None, solver: str) -> PCA:
     """Return the PCA of chunks that can be read only once."""
-    if solver not in ("auto", "covariance"):
+    if solver not in ("auto", "exact", "covariance"):
         raise UsageError(
             f"solver={solver!r} for an iterator, which can be read only once",
-            "auto or covariance",
+            "auto, exact or covariance",
             "leave the solver out, or pass a RowStream",
         )
     filled = (chunk for chunk in chunks if len(chunk))

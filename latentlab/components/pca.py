@@ -34,13 +34,14 @@ class PCA:
 
     Parameters
     ----------
-    spectrum : Spectrum, every eigenvalue (solver ``"randomized"``: the first n_components)
+    spectrum : Spectrum, every eigenvalue (solvers ``"krylov"`` and ``"randomized"``: the first
+        n_components)
     components : Tensor, (n_components, n_features), float32, orthonormal rows
     mean : Tensor, (n_features,), float32
     sampling : Sampling, how the rows were drawn
-    solver : ``"covariance"``, ``"gram"`` or ``"randomized"``
+    solver : ``"covariance"``, ``"gram"``, ``"krylov"`` or ``"randomized"``
     error_bounds : Tensor, (n_components,), float64; each eigenvalue is within this distance of a
-        true one. None if all are exact.
+        true one (krylov: of the true one of the same rank). None if all are exact.
     """
 
     spectrum: Spectrum

@@ -50,7 +50,7 @@ def count_for_share(spectrum: Spectrum, share: float) -> int:
         f"n_components={share:g} with {len(spectrum.explained_variance)} known eigenvalues, which "
         f"hold {float(spectrum.cumulative[-1]):.1%} of the variance",
         "a share that they reach",
-        "pass a number of components, or solver='gram' or 'covariance'",
+        "pass a number of components, or solver='exact'",
     )
 
 

@@ -1,8 +1,10 @@
-"""Three solvers for the same components, chosen by the shape of the rows.
+"""Solvers for the same components, chosen by the shape of the rows and what is asked for.
 
-The D×D covariance takes one pass over the rows, the N×N Gram matrix a few. Randomized subspace
-iteration finds the leading components and measures their error. Sums are in float64. If several
-ranks share the rows, each reads a part of them, and their sums are added up.
+The D×D covariance takes one pass over the rows, the N×N Gram matrix a few. Block Krylov iteration
+finds few components of rows in memory and certifies them (:mod:`latentlab.components.leading`);
+randomized subspace iteration finds those of any rows and measures their error. Sums are in float64,
+if not said otherwise. If several ranks share the rows, each reads a part of them, and their sums
+are added up.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from latentlab.components.checks import (
     components_to_keep,
     spectrum_of,
 )
+from latentlab.components.leading import by_krylov, suits, warn_of_exact
 from latentlab.components.pca import PCA
 from latentlab.errors import UsageError
 from latentlab.latents import Spectrum
@@ -43,7 +46,7 @@ from latentlab.machine.memory import available_memory, check_memory
 LARGEST_SIDE = 20_000
 """Largest min(N, D) of a stream whose eigenvalues are all computed; 3.2 GB in float64."""
 
-SOLVERS = ("auto", "covariance", "gram", "randomized")
+SOLVERS = ("auto", "exact", "covariance", "gram", "krylov", "randomized")
 _OVERSAMPLING = 16
 _PASSES = 6
 
@@ -53,8 +56,9 @@ def solve(rows: RowStream, n_components: int | None, solver: str, seed: int) -> 
 
     Signs are arbitrary, and mean and components may be float64.
     """
-    chosen = choose_solver(rows) if solver == "auto" else solver
-    match chosen:
+    match _named(solver, rows, n_components):
+        case "krylov" if rows.matrix is not None:
+            return _leading_or_all(rows, rows.matrix, n_components, seed)
         case "covariance":
             return by_covariance(rows, n_components)
         case "gram" if rows.ranks.world == 1:
@@ -64,15 +68,29 @@ def solve(rows: RowStream, n_components: int | None, solver: str, seed: int) -> 
         case "randomized":
             return by_subspace(rows, n_components, seed)
     ranks = f" with {rows.ranks.world} ranks" if rows.ranks.world > 1 else ""
+    where = " for rows that are not in memory" if solver == "krylov" else ""
+    without = {name for name, reason in (("gram", ranks), ("krylov", where)) if reason}
     raise UsageError(
-        f"solver={solver!r}{ranks}",
-        f"one of {', '.join(SOLVERS)}" + (", without gram" if ranks else ""),
+        f"solver={solver!r}{where}{ranks}",
+        f"one of {', '.join(name for name in SOLVERS if name not in without)}",
         "leave the solver out",
     )
 
 
+def _named(solver: str, rows: RowStream, n_components: int | None) -> str:
+    """Return the solver that "auto" or "exact" stands for here."""
+    if solver == "auto" and suits(rows, n_components):
+        return "krylov"
+    if solver not in ("auto", "exact"):
+        return solver
+    chosen = choose_solver(rows)
+    if chosen == "randomized" and solver == "exact":
+        return "covariance" if rows.n_features <= rows.n_samples else "gram"
+    return chosen
+
+
 def choose_solver(rows: RowStream) -> str:
-    """Return the name of the cheapest solver for these rows."""
+    """Return the name of the cheapest solver for the spectrum of these rows."""
     n_samples, n_features = rows.n_samples, rows.n_features
     if rows.matrix is not None:
         return "gram" if n_samples <= n_features else "covariance"
@@ -83,6 +101,17 @@ def choose_solver(rows: RowStream) -> str:
     if n_features <= LARGEST_SIDE:
         return "covariance"
     return "gram" if n_samples <= LARGEST_SIDE and rows.whole is not None else "randomized"
+
+
+def _leading_or_all(rows: RowStream, matrix: Tensor, n_components: int | None, seed: int) -> PCA:
+    """Return certified leading components, or all of them where no certificate is found."""
+    limit = min(rows.n_samples - 1, rows.n_features)
+    wanted = min(KEPT_COMPONENTS, limit) if n_components is None else n_components
+    found = by_krylov(rows, matrix, wanted, seed)
+    if found is None:
+        found = solve(rows, n_components, "exact", seed)
+        warn_of_exact(found.solver)
+    return found
 
 
 def by_covariance(rows: RowStream, n_components: int | None) -> PCA:

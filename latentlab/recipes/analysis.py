@@ -137,7 +137,8 @@ def analyze(
     value_range : as for :func:`latentlab.encode`
     neighborhood, n_samples, region, seed : as for :func:`latentlab.neighborhood`
     options : of the sampler, such as ``{"rotation": 20}``
-    n_components, solver : as for :func:`latentlab.fit_pca`
+    n_components, solver : as for :func:`latentlab.fit_pca`, but ``"auto"`` is exact, because null
+        models and the participation ratio need the complete spectrum
     nulls : names of null models; by default those that match the neighborhood and take little time
     controls : more controls for copies of an image: ``"random-weights"``, the same architecture
         untrained, which takes as long again; pixels and an orthonormal transform are always drawn
@@ -183,7 +184,7 @@ def analyze(
     # Decoding before the long part lets a broken decoder fail early.
     reconstruction = reconstruct(vae, latent)
     hood, precision, key = draw_samples(vae, latent, image, plan, say=say, progress=progress)
-    pca = fit_pca(hood, n_components, solver, seed=seed)
+    pca = fit_pca(hood, n_components, "exact" if solver == "auto" else solver, seed=seed)
     keep(RUNS_FOLDER, key, hood, precision)
     drawn = draw_controls(latent, hood, image, plan, say=say, more=more, progress=progress)
     model = explain_factors(hood, seed=seed)

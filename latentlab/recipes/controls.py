@@ -163,7 +163,7 @@ def check_controls(names: Sequence[str], neighborhood: str) -> None:
 
 
 def _control(name: str, rows: Tensor, hood: Neighborhood) -> Control:
-    spectrum = fit_pca(rows, n_components=1).spectrum
+    spectrum = fit_pca(rows, n_components=1, solver="exact").spectrum
     return Control(name, spectrum, find_dimension(rows, spectrum), explained_shares(rows, hood))
 
 

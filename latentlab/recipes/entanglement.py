@@ -257,7 +257,9 @@ def _numbers(
     hood, precision, key = draw_samples(vae, latent, image, plan, say=say, progress=progress)
     keep(RUNS_FOLDER, key, hood, precision)
     drawn = draw_controls(latent, hood, image, plan, say=say, more=more, progress=progress)
-    own = _measures(fit_pca(hood, n_components=1).spectrum, factor_model(hood).shares)
+    own = _measures(
+        fit_pca(hood, n_components=1, solver="exact").spectrum, factor_model(hood).shares
+    )
     return {MODEL: own} | {one.name: _measures(one.spectrum, one.shares) for one in drawn}
 
 

@@ -102,12 +102,10 @@ def analyze_store(
     out = out or create_run(store.folder.resolve().name, store.spec.name)
     every = store_rows(store, parts, progress=progress)
     judgment, judged = _judge(every, pca, parts, seed, progress)
-    bounds = pca.error_bounds
     facts: dict[str, Any] = {
         "reconstruction_psnr": None,
         "store": str(store.folder),
         "method": pca.solver,
-        "eigenvalue_error_bounds": None if bounds is None else bounds.tolist(),
         "space": store.manifest.space,
         "layouts": list(store.manifest.layouts),
         **_spread_of_cells(pca),

@@ -82,9 +82,11 @@ def save_pca(
         "explained_variance": pca.spectrum.explained_variance,
         "error_bounds": pca.error_bounds,
     }
+    bounds = pca.error_bounds
     described = {
         "title": pca.title,
         "solver": pca.solver,
+        "eigenvalue_error_bounds": None if bounds is None else bounds.tolist(),
         **_spread(pca),
         **pca.summary(),
         **(judgment.facts() if judgment else {}),

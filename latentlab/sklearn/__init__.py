@@ -20,8 +20,8 @@ class LatentPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     Parameters
     ----------
     n_components : int, or a share of the variance between 0 and 1; by default 64 or the rank
-    solver : ``"auto"``, ``"gram"``, ``"covariance"`` or ``"randomized"``
-    random_state : int, seed of the randomized solver
+    solver : as for :func:`latentlab.fit_pca`
+    random_state : int, seed of the krylov and the randomized solver
 
     Attributes
     ----------
