@@ -436,9 +436,25 @@ def test_what_a_killed_import_left_is_removed_and_nothing_else(tmp_path: Path) -
         (tmp_path / name).mkdir()
         (tmp_path / name / "latents-00000.safetensors").write_bytes(b"half")
     with locked(tmp_path / ".out-89abcdef"):  # as an import does that is still running
-        import_latents(open_latents(tmp_path / "latents.npy", space="model"), tmp_path / "out")
+        source = open_latents(tmp_path / "latents.npy", space="model")
+        with pytest.warns(UserWarning, match=r"removed \.out-0123abcd beside .*out: left by 1 imp"):
+            made = import_latents(source, tmp_path / "out")
+    assert made.summary()["removed"] == [".out-0123abcd"]
+    assert open_store(tmp_path / "out").manifest.removed == (".out-0123abcd",)
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"latents.npy", "out", ".out-89abcdef", ".out-mine", ".other-0123abcd"}
+
+
+@pytest.mark.filterwarnings("default:removed")
+def test_an_import_says_once_what_it_removed(tmp_path: Path, cli: CommandLine) -> None:
+    np.save(tmp_path / "latents.npy", np.zeros((3, 4, 2, 2), np.float32))
+    (tmp_path / ".out-0123abcd").mkdir()
+    called = cli("store", "import", tmp_path / "latents.npy", tmp_path / "out", "--json")
+    assert called.facts["removed"] == [".out-0123abcd"]
+    assert called.err.count("warning: removed .out-0123abcd") == 1
+    again = cli("store", "import", tmp_path / "latents.npy", tmp_path / "two", "--json")
+    assert "removed" not in again.facts
+    assert "removed" not in again.err
 
 
 @pytest.mark.parametrize("problem", [errno.ENOTSUP, errno.EACCES])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,7 +17,7 @@ from uuid import uuid4
 import torch
 from torch import Tensor
 
-from latentlab.errors import FileError, UsageError
+from latentlab.errors import FileError, UsageError, counted
 from latentlab.latents import Progress
 from latentlab.machine.files import check_folder, locked, open_durably
 from latentlab.store.foreign import ForeignLatents
@@ -42,7 +43,8 @@ def import_latents(
 
     Labels, original sizes and crops become ``fields`` of the lines of its index. What cannot be
     read or holds NaN or infinity is listed there with the reason. The folder appears once it is
-    complete.
+    complete. Hidden folders beside it that killed imports into it left are removed: a warning names
+    them, and ``removed`` in the manifest.
 
     Parameters
     ----------
@@ -68,7 +70,14 @@ def import_latents(
     check_folder(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileError(f"{folder}, which is not empty", "a new folder", "choose another --out")
-    _remove_unfinished(folder)
+    removed = _remove_unfinished(folder)
+    if removed:
+        warnings.warn(
+            f"removed {', '.join(removed)} beside {folder}: left by "
+            f"{counted(len(removed), 'imports')} into it that did not end",
+            stacklevel=2,
+        )
+    source = replace(source, manifest=replace(source.manifest, removed=removed))
     unfinished = folder.with_name(f".{folder.name}-{uuid4().hex[:8]}")
     unfinished.mkdir(parents=True)
     try:
@@ -82,20 +91,21 @@ def import_latents(
     return open_store(folder)
 
 
-def _remove_unfinished(folder: Path) -> None:
-    """Remove what imports into a folder left that were killed, but not what one is writing.
+def _remove_unfinished(folder: Path) -> tuple[str, ...]:
+    """Remove what imports into a folder left that were killed; return the names of what is gone.
 
-    Where nothing says whether one is writing, nothing is removed.
+    What an import is writing stays. Where nothing says whether one is writing, nothing is removed.
     """
     name = re.compile(re.escape(f".{folder.name}-") + "[0-9a-f]{8}")
-    if not folder.parent.is_dir():
-        return
-    for path in folder.parent.iterdir():
+    removed: list[str] = []
+    for path in sorted(folder.parent.iterdir()) if folder.parent.is_dir() else ():
         if name.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
             # It may be another user's, or be gone by now.
             with suppress(FileError, OSError), locked(path) as held:
                 if held:
                     shutil.rmtree(path, ignore_errors=True)
+                    removed += [path.name] * (not path.exists())
+    return tuple(removed)
 
 
 def _copy(

@@ -64,6 +64,7 @@ class Manifest:
     layouts : how imported latents lay in their files
     left_out : kind → number of the files in the source that are no images, and of links that were
         not followed
+    removed : names of the leftovers of killed imports that were removed when it was written
     """
 
     model: Mapping[str, Any]
@@ -85,6 +86,7 @@ class Manifest:
     space: str = "model"
     layouts: tuple[str, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
 
     @property
     def shards(self) -> int:
@@ -178,9 +180,9 @@ def read_manifest(folder: Path) -> Manifest:
         facts = parse_json(path.read_text(encoding="ascii"))
         if facts.pop("format") != FORMAT:
             raise ValueError("another format")
-        layouts = tuple(map(str, facts.get("layouts", ())))
+        names = {name: tuple(map(str, facts.get(name, ()))) for name in ("layouts", "removed")}
         spec = LatentSpec(**facts["spec"])
-        manifest = Manifest(**{**facts, "spec": spec, "layouts": layouts})
+        manifest = Manifest(**{**facts, "spec": spec, **names})
         _check(manifest)
     except (OSError, LatentlabError, *WRONG_FACTS) as error:
         got = f"{path}, which cannot be used ({error})"

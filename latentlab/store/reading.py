@@ -168,6 +168,7 @@ class Store:
             "dtype": manifest.dtype,
             "store_dtype": manifest.stored,
             **{name: getattr(manifest, name) for name in _SHOWN},
+            **({"removed": list(manifest.removed)} if manifest.removed else {}),
         }
 
     def files(self) -> Iterator[Path]:

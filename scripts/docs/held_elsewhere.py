@@ -218,7 +218,7 @@ NO_RESULTS = {
         *("table.differences.better", "disputed", "disputed.path", "skipped*", "failed*"),
         *("sections", "engine", "version", "effective_dimension.method", "intervals.method"),
         *("intervals.target", "additivity.factors", "additivity.constant_factors"),
-        *("additivity.shares.model", "controls.additivity.model", "scene", "left_out"),
+        *("additivity.shares.model", "controls.additivity.model", "scene", "left_out", "removed"),
     ),
     "settings, which come from the command line or from the files": (
         *("format", "stride", "multiple", "has_logvar", "options", "seed", "layout*", "n_samples"),
