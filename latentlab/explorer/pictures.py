@@ -12,7 +12,7 @@ from PIL import Image
 from latentlab.errors import ImageError
 from latentlab.figures.latents import latent_rgb
 from latentlab.images.formats import open_image
-from latentlab.images.pillow import decoding, load_upright
+from latentlab.images.pillow import decoding
 from latentlab.images.reading import read_image
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ def read_upload(
 
     Raises
     ------
-    ImageError : no image, damaged, or more than 60 million pixels, by its header.
+    ImageError : no image, damaged, more than 60 million pixels by its header, or with
+        ``size="auto"`` a side shorter than ``multiple``.
     """
     title = plain_name(name)
     with decoding(title), open_image(io.BytesIO(content), title) as opened:
@@ -88,9 +89,14 @@ def read_upload(
                 f"at most {_MOST_PIXELS // 1_000_000} million pixels",
                 "shrink it first",
             )
-        upright, _ = load_upright(opened)
-        upright.filename = f"{title}.png"  # type: ignore[attr-defined]
-    return read_image(upright, size=size, longest=longest, multiple=multiple)
+        if size == "auto" and min(opened.size) < multiple:
+            raise ImageError(
+                f"{title}, an image of {opened.width}×{opened.height} pixels",
+                f"at least {multiple} pixels a side",
+                "choose a larger one",
+            )
+        opened.filename = f"{title}.png"
+        return read_image(opened, size=size, longest=longest, multiple=multiple)
 
 
 def plain_name(name: str) -> str:
