@@ -3,9 +3,11 @@
 import { make } from "./dom.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 640;
-const HEIGHT = 300;
+const SIZES = { wide: { width: 640, height: 300 }, narrow: { width: 360, height: 240 } };
 const MARGIN = { left: 52, right: 14, top: 10, bottom: 38 };
+
+/** Where a chart has less room, so that its words stay as large; what it says may change. */
+export const isNarrow = matchMedia("(max-width: 44rem)");
 
 /**
  * Return a chart as an element.
@@ -24,7 +26,7 @@ const MARGIN = { left: 52, right: 14, top: 10, bottom: 38 };
 export function drawChart(what) {
   const scales = scalesOf(what);
   const svg = element("svg", {
-    viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+    viewBox: `0 0 ${scales.width} ${scales.height}`,
     class: "chart",
     tabindex: 0,
     role: "img",
@@ -33,7 +35,7 @@ export function drawChart(what) {
   drawAxes(svg, what, scales);
   what.series.toReversed().forEach((one) => drawSeries(svg, one, what.k, scales));
   if (what.line) drawLine(svg, what.line, scales);
-  const cursor = element("line", { class: "cursor", y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom, visibility: "hidden" });
+  const cursor = element("line", { class: "cursor", y1: MARGIN.top, y2: scales.height - MARGIN.bottom, visibility: "hidden" });
   svg.append(cursor);
   const readout = make("p", { className: "readout", role: "status" });
   followPointer(svg, cursor, readout, what, scales);
@@ -41,18 +43,19 @@ export function drawChart(what) {
 }
 
 function scalesOf({ k, series, scales, top }) {
+  const { width, height } = SIZES[isNarrow.matches ? "narrow" : "wide"];
   const all = series.flatMap((one) => [...one.values, ...(one.ends ?? []).flat()]);
   const positive = all.filter((value) => value > 0);
   // Rounding errors at the end of a spectrum would squeeze all the rest.
   const floor = Math.max(Math.min(...positive), Math.max(...positive) * 1e-6);
   const y =
     scales.y === "log"
-      ? logarithmic(floor * 0.8, Math.max(...positive) * 1.25, HEIGHT - MARGIN.bottom, MARGIN.top)
-      : linear(0, top ?? Math.max(...all) * 1.05, HEIGHT - MARGIN.bottom, MARGIN.top);
+      ? logarithmic(floor * 0.8, Math.max(...positive) * 1.25, height - MARGIN.bottom, MARGIN.top)
+      : linear(0, top ?? Math.max(...all) * 1.05, height - MARGIN.bottom, MARGIN.top);
   const last = Math.max(k.at(-1), 2);
-  const range = [MARGIN.left, WIDTH - MARGIN.right];
+  const range = [MARGIN.left, width - MARGIN.right];
   const x = scales.x === "log" ? logarithmic(1, last, ...range) : linear(0, last, ...range);
-  return { x, y };
+  return { x, y, width, height };
 }
 
 function linear(low, high, from, to) {
@@ -85,17 +88,17 @@ function logarithmic(low, high, from, to) {
   return { place, ticks };
 }
 
-function drawAxes(svg, { format, xLabel }, { x, y }) {
-  const bottom = HEIGHT - MARGIN.bottom;
+function drawAxes(svg, { format, xLabel }, { x, y, width, height }) {
+  const bottom = height - MARGIN.bottom;
   for (const value of y.ticks) {
     const at = y.place(value);
-    svg.append(element("line", { class: "grid", x1: MARGIN.left, x2: WIDTH - MARGIN.right, y1: at, y2: at }));
+    svg.append(element("line", { class: "grid", x1: MARGIN.left, x2: width - MARGIN.right, y1: at, y2: at }));
     svg.append(text(format(value), { class: "tick", x: MARGIN.left - 6, y: at + 4, "text-anchor": "end" }));
   }
   for (const value of x.ticks) {
     svg.append(text(String(Math.round(value)), { class: "tick", x: x.place(value), y: bottom + 16, "text-anchor": "middle" }));
   }
-  svg.append(text(xLabel, { class: "axis", x: (MARGIN.left + WIDTH - MARGIN.right) / 2, y: HEIGHT - 4, "text-anchor": "middle" }));
+  svg.append(text(xLabel, { class: "axis", x: (MARGIN.left + width - MARGIN.right) / 2, y: height - 4, "text-anchor": "middle" }));
 }
 
 function drawSeries(svg, { values, ends, kind }, k, { x, y }) {
@@ -113,9 +116,9 @@ function drawSeries(svg, { values, ends, kind }, k, { x, y }) {
   }
 }
 
-function drawLine(svg, { value }, { y }) {
+function drawLine(svg, { value }, { y, width }) {
   const at = y.place(value);
-  svg.append(element("line", { class: "threshold", x1: MARGIN.left, x2: WIDTH - MARGIN.right, y1: at, y2: at }));
+  svg.append(element("line", { class: "threshold", x1: MARGIN.left, x2: width - MARGIN.right, y1: at, y2: at }));
 }
 
 function legendOf({ series, line }) {
@@ -126,7 +129,7 @@ function legendOf({ series, line }) {
   return make("ul", { className: "legend" }, ...entries);
 }
 
-function followPointer(svg, cursor, readout, what, { x }) {
+function followPointer(svg, cursor, readout, what, { x, width }) {
   const { k, series, format } = what;
   let at = -1;
   const show = (index) => {
@@ -145,8 +148,8 @@ function followPointer(svg, cursor, readout, what, { x }) {
     at = -1;
   };
   svg.addEventListener("pointermove", (event) => {
-    const { left, width } = svg.getBoundingClientRect();
-    const place = ((event.clientX - left) / width) * WIDTH;
+    const shown = svg.getBoundingClientRect();
+    const place = ((event.clientX - shown.left) / shown.width) * width;
     const distances = k.map((value) => Math.abs(x.place(value) - place));
     show(distances.indexOf(Math.min(...distances)));
   });

@@ -1,6 +1,7 @@
 /** Elements, and numbers in words. */
 
 const MINUS = "−";
+const THIN = "\u202f"; // a narrow space at which no line breaks
 
 export const find = (id) => document.getElementById(id);
 
@@ -20,6 +21,11 @@ export function field(text, input) {
   return make("label", { className: "field", htmlFor: input.id }, make("span", { textContent: text }), input);
 }
 
+/** Return a text as nodes, with what stands in backticks as code. */
+export function withCode(text) {
+  return text.replaceAll(" %", `${THIN}%`).split("`").map((part, place) => (place % 2 ? make("code", { textContent: part }) : part));
+}
+
 /** Return a text that begins with a capital. */
 export function capital(text) {
   return text && text[0].toUpperCase() + text.slice(1);
@@ -36,7 +42,7 @@ export function signed(value, digits = 2) {
 export function percent(share) {
   const value = 100 * share;
   if (!Number.isFinite(value)) return "–";
-  return `${value >= 99.95 || value === 0 ? value.toFixed(0) : value.toPrecision(value < 1 ? 2 : 3)} %`;
+  return `${value >= 99.95 || value === 0 ? value.toFixed(0) : value.toPrecision(value < 1 ? 2 : 3)}${THIN}%`;
 }
 
 /** Return a correlation or a cosine as papers write it: .97. */

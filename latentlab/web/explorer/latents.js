@@ -2,6 +2,8 @@
 
 import { drawBitmap, find, make, plain } from "./dom.js";
 
+const MOST_COLUMNS = 8;
+
 /** Return what takes scenes. */
 export function buildLatents() {
   let shown = [];
@@ -19,11 +21,14 @@ function partsOf(model, several) {
   const [channels, height, width] = shape;
   const colors = make("canvas", { className: "latent-rgb", role: "img", "aria-label": `${model.name}: the latent as colors` });
   drawBitmap(colors, model.pictures.latent);
+  colors.style.setProperty("--shape", width / height);
   const about =
     `${several ? `${model.name}: ` : ""}${channels} channels of ${width} × ${height} cells` +
     `${stride > 1 ? `, one for ${stride} × ${stride} pixels` : ""}, standard deviation ${plain(std)}. ` +
     "Colors are the first three components of the cells; in a channel, gray is 0.";
   const grid = make("div", { className: "channels" }, ...channelsOf(model));
+  grid.style.setProperty("--columns", Math.min(channels, MOST_COLUMNS));
+  grid.style.setProperty("--shape", width / height);
   return [make("p", { className: "help", textContent: about }), make("div", { className: "latent-pair" }, colors, grid)];
 }
 

@@ -1,6 +1,8 @@
 /** The map on its canvas: a picture where there is room, a dot for every other image. */
 
-const SMALLEST = 20; // pixels of a picture
+const SMALLEST = 20; // pixels of a picture, or more where there are few
+const FEW = 48;
+const FILLED = 0.35; // of the map's side, if all pictures lay in rows
 const LARGEST = 96;
 const ENLARGED = 56; // of the chosen one, at least
 const DOT = 2;
@@ -47,6 +49,13 @@ export class MapDrawing {
     this.#context.setTransform(ratio, 0, 0, ratio, 0, 0);
   }
 
+  /** The side of a picture while the whole map is seen. */
+  get #smallest() {
+    const { clientWidth, clientHeight } = this.#canvas;
+    const room = FILLED * Math.sqrt((clientWidth * clientHeight) / this.#map.count);
+    return Math.min(Math.max(room, SMALLEST), FEW);
+  }
+
   /**
    * Draw the map.
    *
@@ -59,7 +68,7 @@ export class MapDrawing {
     context.clearRect(0, 0, clientWidth, clientHeight);
     if (!this.#map) return;
     const style = getComputedStyle(this.#canvas);
-    const side = Math.min(SMALLEST * this.#view.zoom ** 0.45, LARGEST);
+    const side = Math.min(this.#smallest * this.#view.zoom ** 0.45, LARGEST);
     const pictures = this.#drawDots(style.getPropertyValue("--quiet"), side, colorOf);
     context.imageSmoothingQuality = "low";
     for (let place = 0; place < pictures.length; place += 3) {

@@ -60,7 +60,7 @@ export async function start(engine) {
     page.viewer.take(scene);
     if (other) {
       state.reset();
-      say(`${scene.image.name} is encoded`);
+      say(`${scene.image.name} is encoded${doneOf(scene)}`);
     } else if (turned) {
       state.set({ alphas: [], strokes: [] }, "search"); // they were steps along other directions
     }
@@ -86,12 +86,20 @@ function describe(scene) {
   document.title = `${scene.image.name} · ${names} · latentlab`;
   find("lead").textContent =
     "Each slider moves the latent along one direction, and the decoder shows what that changes.";
+  find("facts").textContent =
+    `${sizesOf(scene)} While something moves, images are compressed (JPEG); when it stops, they are exact. ` +
+    "Nothing leaves this machine.";
+}
+
+/** Return how large the image is, and what was done to it. */
+export function sizesOf(scene) {
   const [{ size, native }] = scene.models;
   const shrunk = native && native.join() !== size.join() ? `, from ${native.join(" × ")}` : "";
-  find("facts").textContent =
-    `${scene.image.name}: ${size.join(" × ")} pixels${shrunk}. ` +
-    "While something moves, images are compressed (JPEG); when it stops, they are exact. " +
-    "Nothing leaves this machine.";
+  return `${scene.image.name}: ${size.join(" × ")} pixels${shrunk}${doneOf(scene)}.`;
+}
+
+function doneOf({ models: [{ preprocessing }] }) {
+  return preprocessing && preprocessing !== "unchanged" ? ` (${preprocessing})` : "";
 }
 
 function buildButtons({ state, say, scene }) {

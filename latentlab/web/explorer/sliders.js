@@ -15,6 +15,7 @@ export function buildSliders(page) {
     const [fit] = scene.fits;
     find("directions-about").textContent = fit ? aboutOf(scene) : "";
     find("directions-notes").textContent = fit ? fit.notes.join(" ") : "";
+    find("directions-legend").hidden = !fit;
     if (!fit) {
       shown = null;
       rows = [];
@@ -88,7 +89,7 @@ function buildRow(page, k, fit) {
   };
   const tell = (direction, scale, scene) => {
     name.textContent = direction.label;
-    meaning.textContent = direction.meaning ?? (scene.fits[0].complete ? "" : "…");
+    meaning.textContent = direction.meaning?.replaceAll(" %", "\u202f%") ?? (scene.fits[0].complete ? "" : "…");
     facts.replaceChildren(...factsOf(direction, scale, scene, k));
   };
   return { element, show, tell };

@@ -1,7 +1,7 @@
 /** The curve and the eigenvalues of a neighborhood, with those of null models. */
 
-import { drawChart } from "./chart.js";
-import { find, make, percent, plain } from "./dom.js";
+import { drawChart, isNarrow } from "./chart.js";
+import { find, make, percent, plain, withCode } from "./dom.js";
 
 const KINDS = { curve: "cumulative", spectrum: "eigenvalues" };
 const COLORS = ["null-1", "null-2", "null-3", "null-4"];
@@ -26,6 +26,7 @@ export function buildSpectrum() {
     charts.replaceChildren(...spectra.map((one) => chartOf(kind, one)));
     if (read >= 0) charts.children[read]?.querySelector("svg").focus(); // who reads with keys stays there
   };
+  isNarrow.addEventListener("change", draw);
   const take = ({ fits, models }) => {
     find("chart").closest("section").hidden = !fits.length;
     spectra = fits.map((fit, index) => ({ ...fit, model: fits.length > 1 ? models[index].name : "" }));
@@ -72,10 +73,10 @@ function verdictOf({ spectrum, verdict, model }) {
   const ratio = summary.participation_ratio_corrected ?? summary.participation_ratio;
   const lines = [
     make("b", { textContent: model ? `${model}: ` : "" }),
-    `${summary.k50}, ${summary.k90} and ${summary.k99} components hold 50, 90 and 99 % of the variance` +
+    `${summary.k50}, ${summary.k90} and ${summary.k99} components hold 50, 90 and 99\u202f% of the variance` +
       (ratio ? `; participation ratio ${plain(ratio)}` : "") +
       ". ",
-    verdict ?? "",
+    ...withCode(verdict ?? ""),
   ];
   return make("p", {}, ...lines);
 }

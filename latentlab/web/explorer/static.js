@@ -4,7 +4,7 @@ import { find, make } from "./dom.js";
 import { FramesEngine } from "./frames.js";
 import { isolate } from "./isolate.js";
 import { LocalEngine } from "./local.js";
-import { run, say } from "./page.js";
+import { run, say, sizesOf } from "./page.js";
 import { readDescription } from "./stored.js";
 
 const ENGINES = { decoder: LocalEngine, frames: FramesEngine };
@@ -83,9 +83,7 @@ function onGrid(value, values) {
 }
 
 function tellFacts({ scene, version }, how) {
-  const [{ size, native }] = scene.models;
-  const shrunk = native && native.join() !== size.join() ? `, from ${native.join(" × ")}` : "";
-  find("facts").textContent = `${scene.image.name}: ${size.join(" × ")} pixels${shrunk}. ${how} Made with latentlab ${version}.`;
+  find("facts").textContent = `${sizesOf(scene)} ${how} Made with latentlab ${version}.`;
 }
 
 function megabytes(bytes) {

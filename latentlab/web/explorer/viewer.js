@@ -3,6 +3,8 @@
 import { drawBitmap, find, make, percent, pixelsOf } from "./dom.js";
 import { heatMap } from "./heat.js";
 
+const WIDE = 2.5;
+
 export class Viewer {
   #page;
   #models = [];
@@ -83,9 +85,9 @@ export class Viewer {
       const told = make("span", { className: "told" });
       const element = make(
         "div",
-        { className: "view" },
-        make("figure", {}, make("div", { className: "frame now" }, now), caption(several ? model.name : "now")),
-        make("figure", {}, make("div", { className: "frame" }, heat), caption("change", told)),
+        { className: isWide(model) ? "view wide" : "view" },
+        make("figure", {}, frameOf(now, "frame now"), caption(several ? model.name : "now")),
+        make("figure", {}, frameOf(heat), caption("change", told)),
       );
       return { element, now, heat, told };
     });
@@ -93,6 +95,7 @@ export class Viewer {
   }
 
   #buildOriginals() {
+    find("originals").classList.toggle("wide", isWide(this.#models[0]));
     find("originals").replaceChildren(
       ...this.#models.flatMap((model, index) => originalsOf(model, index, this.#models.length > 1)),
     );
@@ -118,11 +121,23 @@ function originalsOf(model, index, several) {
           make(
             "figure",
             {},
-            make("div", { className: "frame" }, canvas),
+            frameOf(canvas),
             caption(several && k ? `${model.name}: ${texts[k]}` : texts[k], make("span", { className: "told", textContent: told[k] })),
           ),
         ],
   );
+}
+
+/** Return whether an image has more room above another one than beside it. */
+function isWide({ size: [width, height] }) {
+  return width > WIDE * height;
+}
+
+/** Return a canvas in a frame of its shape, which a tall image does not stretch. */
+function frameOf(canvas, className = "frame") {
+  const frame = make("div", { className }, canvas);
+  frame.style.setProperty("--shape", canvas.width / canvas.height);
+  return frame;
 }
 
 function caption(text, ...more) {
