@@ -19,7 +19,7 @@ from latentlab.components.pca import PCA
 from latentlab.latents import Spectrum
 from latentlab.linalg.krylov import is_below, krylov_eigenpairs
 from latentlab.linalg.rows import RowStream, mean_of_rows
-from latentlab.linalg.sums import add_products, column_blocks, mirror_lower, rows_in_block
+from latentlab.linalg.sums import WIDE_BLOCK, add_products, column_blocks, mirror_lower
 
 LARGEST_BOUND = 1e-6
 """Largest error bound of an eigenvalue, over the largest eigenvalue."""
@@ -127,12 +127,12 @@ class _View:
         Of a wide matrix the mean is not read but written.
         """
         if self.is_wide:
-            for columns, block in column_blocks(self.matrix, dtype):
+            for columns, block in column_blocks(self.matrix, dtype, WIDE_BLOCK):
                 mean[columns] = block.mean(0)
                 block -= mean[columns]
                 yield columns, block
             return
-        count = rows_in_block(self.rows.n_features)
+        count = max(1, WIDE_BLOCK // self.rows.n_features)
         memory = torch.empty(count, self.rows.n_features, dtype=dtype)
         for start in range(0, self.rows.n_samples, count):
             part = self.matrix[start : start + count]

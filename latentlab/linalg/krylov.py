@@ -97,12 +97,12 @@ def _orthonormal_block(block: Tensor, basis: Tensor, generator: torch.Generator)
         block = block.clone()
         block[:, spent] = _without(drawn, basis)
         block = torch.linalg.qr(block)[0]
-    return torch.linalg.qr(_without(block, basis))[0]
+    orthonormal: Tensor = torch.linalg.qr(_without(block, basis))[0]
+    return orthonormal
 
 
 def _without(block: Tensor, basis: Tensor) -> Tensor:
-    left: Tensor = block - basis @ (basis.T @ block)
-    return left
+    return block - basis @ (basis.T @ block)
 
 
 def is_below(symmetric: Tensor, values: Tensor, vectors: Tensor, limit: float) -> bool:

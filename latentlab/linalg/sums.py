@@ -13,6 +13,7 @@ from torch import Tensor
 from latentlab.errors import NonFiniteError
 
 _BLOCK_VALUES = 2**20  # 8 MB in float64
+WIDE_BLOCK = 2**22
 _STRIP_ROWS, _STRIPS = 128, 8
 _LARGE = 2048
 
@@ -23,11 +24,14 @@ def rows_in_block(n_columns: int) -> int:
 
 
 def column_blocks(
-    matrix: Tensor, dtype: torch.dtype = torch.float64
+    matrix: Tensor, dtype: torch.dtype = torch.float64, values: int = _BLOCK_VALUES
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Yield slices of columns and those columns in a dtype, all in the same memory."""
+    """Yield slices of columns and those columns in a dtype, all in the same memory.
+
+    Wide blocks take less time of a machine that is busy, and more memory.
+    """
     n_rows, n_columns = matrix.shape
-    width = min(n_columns, max(64, _BLOCK_VALUES // n_rows))
+    width = min(n_columns, max(64, values // n_rows))
     memory = matrix.new_empty(n_rows * width, dtype=dtype)
     for start in range(0, n_columns, width):
         columns = slice(start, min(start + width, n_columns))
