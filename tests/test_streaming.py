@@ -144,14 +144,26 @@ def test_few_eigenvectors_are_right_at_any_scale(
     scale: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scatter, "_LARGE", 32)
-    samples = falling(300, 80).double()
+    samples = falling(900, 400).double()
     symmetric = scale * samples.T @ samples
+    # All vectors of a matrix are not needed for a few.
+    monkeypatch.setattr(scatter, "eigenpairs", None)
     values, vectors = leading_eigenpairs(symmetric, 5)
     _, exact_vectors = np.linalg.eigh(symmetric.numpy() / scale)
     overlaps = np.abs((vectors.numpy() * exact_vectors[:, :-6:-1]).sum(0))
     np.testing.assert_allclose(overlaps, 1, atol=1e-9)
     residuals = symmetric @ vectors - vectors * values[:5]
     assert float(residuals.norm(dim=0).max()) < 1e-12 * float(values[0])
+
+
+def test_all_eigenvectors_where_a_search_finds_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scatter, "_LARGE", 32)
+    values = torch.arange(200.0, 0, -1).double()
+    wrong = values[2:5].clone(), torch.eye(200, dtype=torch.float64)[:, 2:5]
+    monkeypatch.setattr(scatter, "krylov_eigenpairs", lambda *_, **__: (*wrong, 0.0))
+    found, vectors = leading_eigenpairs(values.diag(), 3)
+    np.testing.assert_allclose(found, values, rtol=1e-12)
+    np.testing.assert_allclose(vectors.diagonal().abs(), 1, rtol=1e-12)
 
 
 def test_few_eigenvectors_of_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

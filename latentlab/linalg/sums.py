@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from latentlab.errors import NonFiniteError
+from latentlab.linalg.krylov import krylov_eigenpairs
 
 _BLOCK_VALUES = 2**20  # 8 MB in float64
 WIDE_BLOCK = 2**22
 _STRIP_ROWS, _STRIPS = 128, 8
 _LARGE = 2048
+_CONVERGED, _SAME = 1e-13, 1e-10
 
 
 def rows_in_block(n_columns: int) -> int:
@@ -88,37 +90,23 @@ def eigenpairs(symmetric: Tensor) -> tuple[Tensor, Tensor]:
 def leading_eigenpairs(symmetric: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Return all eigenvalues, descending and not negative, and the first eigenvectors as columns.
 
-    For few vectors of a large matrix, the values are computed alone and Lanczos' method finds the
-    vectors. All vectors would take several times as long and twice the memory.
+    For few vectors of a large matrix, the values are computed alone and block Krylov iteration
+    finds the vectors. All vectors would take several times as long and twice the memory. They are
+    computed only where the iteration does not find the vectors of the largest values.
 
     Raises
     ------
     NonFiniteError : NaN or infinity in the matrix.
     """
     side = len(symmetric)
-    if side < _LARGE or not 0 < count <= side // 8:
-        values, vectors = eigenpairs(symmetric)
-        return values, vectors[:, :count]
-    from scipy.linalg.blas import dsymv
-    from scipy.sparse.linalg import LinearOperator, eigsh
-
-    check_finite(symmetric)
-    values = torch.linalg.eigvalsh(symmetric).flip(0).clamp_min(0)
-    largest = float(values[0])
-    if not largest:
-        return values, torch.eye(side, count, dtype=symmetric.dtype)
-    # Transposed, because BLAS reads columns. Reading one triangle takes a third of the time.
-    matrix = symmetric.numpy().T
-    # ARPACK takes eigenvalues below 1e-11 as converged, so the largest is scaled to 1.
-    scaled = LinearOperator(
-        matrix.shape,
-        matvec=lambda vector: dsymv(1 / largest, matrix, vector, lower=1),
-        dtype=matrix.dtype,
-    )
-    # A fixed start, because ARPACK would draw a different one each time.
-    start = torch.randn(side, dtype=symmetric.dtype, generator=torch.Generator().manual_seed(0))
-    leading, vectors = eigsh(scaled, count, which="LA", v0=start.numpy())
-    return values, torch.from_numpy(vectors[:, leading.argsort()[::-1]].copy())
+    if side >= _LARGE and 0 < count <= side // 8:
+        check_finite(symmetric)
+        values = torch.linalg.eigvalsh(symmetric).flip(0).clamp_min(0)
+        found = krylov_eigenpairs(symmetric, count, tolerance=_CONVERGED)
+        if found and bool(((found[0] - values[: len(found[0])]).abs() < _SAME * values[0]).all()):
+            return values, found[1][:, :count]
+    values, vectors = eigenpairs(symmetric)
+    return values, vectors[:, :count]
 
 
 def combine_rows(weights: Tensor, matrix: Tensor, mean: Tensor) -> Tensor:
