@@ -21,11 +21,19 @@ from sklearn.neighbors import NearestNeighbors
 import latentlab
 from latentlab.errors import UsageError
 from latentlab.examinations.latents import examine_droplets, examine_outliers
+from latentlab.examinations.places import examine_places
+from latentlab.examinations.reconstruction import (
+    examine_color,
+    examine_lattice,
+    examine_sharpness,
+)
 from latentlab.explorer.colorings import colorings_of
+from latentlab.explorer.comparisons import COMPARISONS, Comparer, compare
 from latentlab.explorer.maps import StoreMap, nearest
 from latentlab.explorer.opening import Explorer, explore
 from latentlab.explorer.thumbnails import SIDE, thumbnail
 from latentlab.linalg import embedding
+from latentlab.store.opening import open_source
 
 COUNT = 30
 HOW: dict[str, Any] = {"neighborhood": "tokens", "port": 0, "browser": False}
@@ -146,7 +154,9 @@ def test_findings_of_a_latent_are_those_of_the_doctor() -> None:
     colorings = {one.name: one for one in colorings_of(4)}
     for name, examine in (("droplets", examine_droplets), ("outliers", examine_outliers)):
         finding = examine([latent], 8)
-        assert colorings[name].measure(latent, 8) == finding.value
+        measure = colorings[name].measure
+        assert measure is not None
+        assert measure(latent, 8) == finding.value
         assert colorings[name].threshold == finding.threshold
     values = latent.double().flatten(1).numpy()
     each = values.std(1, ddof=1)
@@ -312,3 +322,76 @@ def test_few_images_and_equal_ones_have_a_place(tmp_path: Path, count: int) -> N
         found = page.wait_for("map", timeout=20)
         assert np.isfinite(np.frombuffer(found["files"]["places"], "<f4")).all()
         assert len(found["files"]["places"]) == 8 * count
+
+
+def test_findings_of_decoded_images_are_those_of_the_doctor() -> None:
+    image = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    decoded = (0.7 * image + 0.1).clamp(-1, 1)
+    decoded[:, ::8, ::8] += 0.2
+    pair = ([image], [decoded.clamp(-1, 1)])
+    findings = (
+        examine_lattice(*pair, 8),
+        examine_color(*pair),
+        *examine_sharpness(*pair),
+        *examine_places(*pair, 8),
+    )
+    found = compare(image, decoded, 8)
+    colorings = {one.name: one for one in COMPARISONS}
+    for finding in findings:
+        assert found[finding.name] == finding.value
+        coloring = colorings[finding.name]
+        assert coloring.threshold == pytest.approx(finding.threshold)
+        assert finding.value is not None
+        beyond = [finding.value < coloring.threshold, finding.value > coloring.threshold]
+        assert beyond[not coloring.below] is finding.found
+    error = float(((image - decoded.clamp(-1, 1)).double() ** 2).mean())
+    assert found["psnr"] == pytest.approx(10 * np.log10(4 / error))
+    assert found.keys() == colorings.keys()
+    decoded[0, 0, 0] = float("nan")
+    assert compare(image, decoded, 8) == {}
+
+
+def test_images_are_decoded_when_a_page_asks_for_them(page: Page, folder: Path) -> None:
+    offered = {one["name"]: one for one in page.wait_for("map")["colorings"]}
+    assert offered["psnr"]["decodes"] is True
+    vae = latentlab.load_vae("linear")
+
+    def ask(*numbers: int) -> tuple[np.ndarray, int]:
+        page.say("color", name="psnr", numbers=[*numbers])
+        found = page.wait_for("colors", name="psnr")
+        return np.frombuffer(found["files"]["values"], "<f4"), found["measured"]
+
+    values, measured = ask(3, 20)
+    assert measured == 2
+    assert np.flatnonzero(~np.isnan(values)).tolist() == [3, 20]
+    for number in (3, 20):
+        with Image.open(folder / "images" / f"{number:02d}.png") as opened:
+            image = np.asarray(opened) / 127.5 - 1
+        z = latentlab.encode(vae, folder / "images" / f"{number:02d}.png", size=64)
+        decoded = latentlab.decode(vae, z).clamp(-1, 1).permute(1, 2, 0).numpy()
+        wanted = 10 * np.log10(4 / ((image - decoded) ** 2).mean())
+        assert values[number] == pytest.approx(wanted, rel=1e-4)
+    again, measured = ask(5, COUNT + 7)  # a number that is none is left out
+    assert measured == 3
+    assert np.flatnonzero(~np.isnan(again)).tolist() == [3, 5, 20]
+    page.say("color", name="psnr", numbers=[*range(301)])
+    assert "at most 300" in page.wait_for("problem")["text"]
+
+
+def test_what_was_decoded_is_kept_when_the_work_is_stopped(folder: Path) -> None:
+    vae, store = latentlab.load_vae("linear"), latentlab.open_store(folder / "store")
+    comparer = Comparer(vae, store, open_source(folder / "images"))
+    places = {number: (number, f"{number:02d}.png") for number in (4, 9, 1)}
+
+    def stop(what: str, done: int, total: int) -> None:
+        assert (what, total) == ("decoding images", 3)
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        comparer.measure(places, stop)
+    assert comparer.measured() == [4, 9]
+    values = comparer.values("psnr", COUNT)
+    assert np.flatnonzero(~np.isnan(values)).tolist() == [4, 9]
+    comparer.measure({0: (0, "missing.png")}, lambda *_: None)
+    assert np.isnan(comparer.values("psnr", COUNT)[0])

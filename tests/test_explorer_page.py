@@ -657,7 +657,8 @@ def test_a_map_is_colored_by_what_is_chosen(browser: Browser, mapped: Explorer) 
     """
     before = browser.canvas("#map-canvas")
     groups = "return [...document.querySelectorAll('#map-color optgroup')].map((one) => one.label)"
-    assert browser.run(groups) == ["Latent", "latentlab doctor", "Channels"]
+    doctor = ["latentlab doctor", "Channels", "latentlab doctor, of decoded images"]
+    assert browser.run(groups) == ["Latent", *doctor]
     about, low, high = browser.run(choose, "std")
     assert about.startswith("The standard deviation")
     assert float(low) < float(high)
@@ -688,4 +689,32 @@ def test_a_map_is_colored_by_what_is_chosen(browser: Browser, mapped: Explorer) 
                 "Object.assign(new Error(), {detail: 'A shard is damaged.'}));")  # fmt: skip
     assert browser.run(choose, "mean")[0] == "No colors: A shard is damaged."
     assert browser.run("return document.getElementById('map-color').value") == ""
+    assert browser.logs("browser") == []
+
+
+def test_images_in_view_are_decoded_for_a_color_and_that_can_be_stopped(
+    browser: Browser, mapped: Explorer
+) -> None:
+    open_page(browser, mapped.address)
+    browser.run("while (!latentlab.map.sheets) await new Promise((go) => setTimeout(go, 20));")
+    choose = """
+        const select = document.getElementById('map-color');
+        const more = document.getElementById('map-more');
+        if (arguments[0]) {
+            select.value = arguments[0];
+            select.dispatchEvent(new Event('change'));
+        } else more.click();
+        if (arguments[1]) document.getElementById('map-stop').click();
+        await new Promise((go) => setTimeout(go, 20));
+        while (!document.getElementById('map-work').hidden)
+            await new Promise((go) => setTimeout(go, 20));
+        return [document.getElementById('map-color-about').textContent, more.hidden];
+    """
+    about, hidden = browser.run(choose, "psnr", True)  # stopped at once
+    assert re.search(r"Measured in \d+ of 40 images; the others have no color", about)
+    assert hidden is False
+    about, hidden = browser.run(choose, "", False)
+    assert hidden is True or "in 3" in about  # one beyond the edge of the map may be missing
+    about, _ = browser.run(choose, "lost detail", False)
+    assert "A finding below 0.4: " in about
     assert browser.logs("browser") == []

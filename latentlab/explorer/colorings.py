@@ -36,16 +36,21 @@ class Coloring:
     label : str, what it is, for people
     group : str, under which it is offered
     about : str, a sentence
-    measure : from a latent (C, h, w) and the stride to the number; NaN where it has none
+    measure : from a latent (C, h, w) and the stride to the number, NaN where it has none; None for
+        what needs the image and its reconstruction
     threshold : float, beyond which `doctor` calls it a finding; None for a statistic
+    below : bool, whether values below the threshold are findings
+    decodes : bool, whether images are decoded for it, so that some are measured at a time
     """
 
     name: str
     label: str
     group: str
     about: str
-    measure: Measure
+    measure: Measure | None
     threshold: float | None = None
+    below: bool = False
+    decodes: bool = False
 
     def describe(self) -> dict[str, Any]:
         """Return all but the measure, JSON-ready."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from latentlab.components.stores import store_rows
 from latentlab.encoding.encoder import decode
 from latentlab.errors import ShapeError, UsageError
 from latentlab.explorer.colorings import Coloring, colorings_of
+from latentlab.explorer.comparisons import COMPARISONS, Comparer
 from latentlab.explorer.messages import Picture
 from latentlab.explorer.pictures import plain_name, to_png
 from latentlab.explorer.protocol import pack, to_json
@@ -114,8 +115,14 @@ class StoreMap:
 
     @cached_property
     def colorings(self) -> tuple[Coloring, ...]:
-        """Return by what images can be colored."""
-        return colorings_of(self.shown.spec.channels)
+        """Return by what images can be colored; without images, by their latents alone."""
+        by_latent = colorings_of(self.shown.spec.channels)
+        return by_latent if self.images is None else (*by_latent, *COMPARISONS)
+
+    @cached_property
+    def _comparer(self) -> Comparer:
+        assert self.images is not None
+        return Comparer(self.vae, self.shown, self.images)
 
     def latents(self) -> Iterator[Tensor]:
         """Yield the latents that have a place, in blocks (n, C, h, w)."""
@@ -218,8 +225,14 @@ class StoreMap:
             return previews(self.vae, self.latents())
         return thumbnails(self.paths, self._content)
 
-    def color(self, name: str, progress: Progress) -> bytes:
+    def color(self, name: str, progress: Progress, numbers: Sequence[int] = ()) -> bytes:
         """Return the values of a coloring as a frame: one float32 an image, NaN where it has none.
+
+        Parameters
+        ----------
+        name : str
+        progress : called as ``progress(what, done, total)``
+        numbers : images to decode, for a coloring that needs it; others keep what they have
 
         Raises
         ------
@@ -228,16 +241,28 @@ class StoreMap:
         found = next((one for one in self.colorings if one.name == name), None)
         if found is None:
             raise UsageError(f"the color {name!r}", "one that the page offers", "reload the page")
-        stride = self.shown.spec.stride
-        values, done = [], 0
+        values, more = self._values_of(found, numbers, progress)
+        header = {"type": "colors", **found.describe(), **more}
+        content = np.asarray(values, "<f4").tobytes()
+        return pack(header, [("values", "application/octet-stream", content)])
+
+    def _values_of(
+        self, coloring: Coloring, numbers: Sequence[int], progress: Progress
+    ) -> tuple[Sequence[float] | NDArray[np.float64], dict[str, Any]]:
+        """Return a value an image, and of how many images it was measured."""
+        count, stride = len(self.paths), self.shown.spec.stride
+        if coloring.measure is None:
+            chosen = [one for one in numbers if one < count]
+            places = {one: (int(self.chosen[one]), self.paths[one]) for one in chosen}
+            self._comparer.measure(places, progress)
+            measured = len(self._comparer.measured())
+            return self._comparer.values(coloring.name, count), {"measured": measured}
+        values: list[float] = []
         for block in self.latents():
             for latent in block:
-                values.append(found.measure(latent, stride))
-                done += 1
-                progress(f"measuring {found.label}", done, len(self.paths))
-        content = np.asarray(values, "<f4").tobytes()
-        header = {"type": "colors", **found.describe()}
-        return pack(header, [("values", "application/octet-stream", content)])
+                values.append(coloring.measure(latent, stride))
+                progress(f"measuring {coloring.label}", len(values), count)
+        return values, {"measured": count}
 
 
 def nearest(points: Tensor, count: int = NEIGHBORS) -> NDArray[np.int64]:

@@ -74,9 +74,13 @@ class Pick:
 
 @dataclass(frozen=True)
 class Color:
-    """Measure what the images of the store are colored by, by its name."""
+    """Measure what the images of the store are colored by, by its name.
+
+    ``numbers`` are the images to decode, if it needs that.
+    """
 
     name: str
+    numbers: tuple[int, ...] = ()
 
 
 Message: TypeAlias = Show | Fit | Cancel | Picture | Restart | Record | Code | Pick | Color

@@ -95,7 +95,7 @@ def read_upload(
                 f"at least {multiple} pixels a side",
                 "choose a larger one",
             )
-        opened.filename = f"{title}.png"
+        opened.filename = f"{title}.png"  # type: ignore[attr-defined]
         return read_image(opened, size=size, longest=longest, multiple=multiple)
 
 

@@ -42,6 +42,7 @@ _MOST_STROKES = 128
 _MOST_POINTS = 512
 _MOST_SAMPLES = 4096
 _MOST_SETTINGS = 32
+_MOST_DECODED = 300
 _LONGEST_SETTING = 40
 _LARGEST_SETTING = 1e9
 _FORMATS = ("gif", "json", "mp4")
@@ -269,6 +270,12 @@ def _image_header(fields: _Fields) -> tuple[str, str]:
     return fields.word("role", ("image", "other")), fields.text("name", _NAME, "image")
 
 
+def _color(fields: _Fields) -> Color:
+    asked = fields.items("numbers", _MOST_DECODED)
+    numbers = (_whole(one, "an image's number", 0, _LARGEST_SAFE) for one in asked)
+    return Color(fields.text("name", 40), tuple(numbers))
+
+
 _READERS: Mapping[str, Callable[[_Fields], Message]] = {
     "show": _show,
     "fit": _fit,
@@ -276,7 +283,7 @@ _READERS: Mapping[str, Callable[[_Fields], Message]] = {
     "restart": lambda _: Restart(),
     "record": _record,
     "code": lambda fields: Code(_state(fields.take("state"))),
-    "color": lambda fields: Color(fields.text("name", 40)),
+    "color": _color,
     "pick": lambda fields: Pick(fields.whole("number", 0, _LARGEST_SAFE)),
 }
 

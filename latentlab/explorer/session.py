@@ -115,7 +115,7 @@ class Session:
             case messages.Pick():
                 self._take(await self.studio.paint(partial(self.studio.picture, message.number)))
             case messages.Color():
-                self._color(message.name)
+                self._color(message)
             case messages.Code():
                 text = python_code(self.scene, message.state, self.others) if self.scene else ""
                 await self._say({"type": "code", "text": text})
@@ -146,9 +146,9 @@ class Session:
 
         self._run(Job(read, self.studio.working), "other")
 
-    def _color(self, name: str) -> None:
+    def _color(self, asked: messages.Color) -> None:
         def measure(progress: Progress) -> Iterator[bytes]:
-            yield self.studio.colors(name, progress)
+            yield self.studio.colors(asked.name, progress, asked.numbers)
 
         self._run(Job(measure, self.studio.working), "colors")
 

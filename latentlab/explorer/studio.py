@@ -120,11 +120,11 @@ class Studio:
             raise UsageError("an image of a map", "a store", "start `latentlab explore STORE`")
         return self.map.picture(number)
 
-    def colors(self, name: str, progress: Progress) -> bytes:
+    def colors(self, name: str, progress: Progress, numbers: Sequence[int] = ()) -> bytes:
         """Return a coloring of the map as a frame; UsageError without a map."""
         if self.map is None:
             raise UsageError("a color of a map", "a store", "start `latentlab explore STORE`")
-        return self.map.color(name, progress)
+        return self.map.color(name, progress, numbers)
 
     async def paint(self, work: Callable[[], Result]) -> Result:
         """Run something in the thread that decodes."""

@@ -95,6 +95,19 @@ class Store:
         chosen = self._numbers([position_of(number, len(self))])
         return latents_at(self.folder, self.manifest, self.counts, chosen)[0]
 
+    def take(self, numbers: Sequence[int]) -> list[Latent]:
+        """Return some latents, float32, by their numbers from 0, in any order.
+
+        Only their own rows are read.
+
+        Raises
+        ------
+        StoreIndexError : there is no such latent.
+        FileError : a shard is missing or damaged.
+        """
+        positions = [position_of(number, len(self)) for number in numbers]
+        return latents_at(self.folder, self.manifest, self.counts, self._numbers(positions))
+
     def _numbers(self, positions: Sequence[int]) -> Sequence[int]:
         """Return the numbers in the whole store of latents of this bucket."""
         if self.only is None:

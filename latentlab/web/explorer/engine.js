@@ -20,7 +20,9 @@
  * engine.record(walk)          → Promise<{name, blob}>; walk {direction, span, steps, format, state}
  * engine.code(state)           → Promise<string>; Python that makes the image of a state
  * engine.pick(number)          explores an image of the map
- * engine.color(name)           → Promise<Colors>; a number of each image of the map
+ * engine.color(name, numbers)  → Promise<Colors>; a number of each image of the map. For a coloring
+ *                              that decodes, numbers are at most 300 images to measure now; rejects if
+ *                              that is canceled, and keeps what was measured
  * engine.listen(kind, listener)
  *      "scene"     (Scene)     a new image, or more about its directions
  *      "frame"     (Frame)     the last state again, now exact
@@ -64,8 +66,10 @@
  *         places: Float32Array (x, y, …), names: string[], neighbors: number, nearest: Uint32Array
  *         (neighbors of each), previews: boolean, other_shapes, shape: [C, h, w], side, columns,
  *         colorings: Coloring[]}   sheets hold columns² squares of this side, row by row
- * Coloring {name, label, group, about, threshold: number | null}   beyond the threshold is a finding
- * Colors {…Coloring, values: Float32Array}   one an image; NaN where there is none
+ * Coloring {name, label, group, about, threshold: number | null, below, decodes}   above the
+ *         threshold, or below it, is a finding; decodes: images are measured only when asked for
+ * Colors {…Coloring, values: Float32Array, measured}   one an image, NaN where there is none; of how
+ *         many images it was measured
  * Match  {indices: number[], signs: number[], correlations: number[]}   of the second model's
  *        directions, for each of the first
  */

@@ -2,7 +2,7 @@
 
 import { find, make, percent } from "./dom.js";
 import { MapColors } from "./mapcolors.js";
-import { MapDrawing, neighborsOf } from "./mapdrawing.js";
+import { MapDrawing, neighborsOf, shuffled } from "./mapdrawing.js";
 import { followHands } from "./maphands.js";
 import { MapView } from "./mapview.js";
 
@@ -38,9 +38,12 @@ class StoreMap {
     this.#canvas = canvas;
     this.#view = new MapView(canvas);
     this.#drawing = new MapDrawing(canvas, this.#view);
-    this.#colors = new MapColors(page, () => {
-      this.#tell();
-      this.redraw();
+    this.#colors = new MapColors(page, {
+      changed: () => {
+        this.#tell();
+        this.redraw();
+      },
+      inView: () => this.#inView(),
     });
     new ResizeObserver(() => {
       this.#drawing.resize();
@@ -139,6 +142,15 @@ class StoreMap {
   #placeOf(index) {
     const { places } = this.#map;
     return [places[2 * index], places[2 * index + 1]];
+  }
+
+  /** Return the numbers of the images that are in sight, in an order by chance that is always the same. */
+  #inView() {
+    const { places, count } = this.#map;
+    const [left, top] = this.#view.toMap(0, 0);
+    const [right, bottom] = this.#view.toMap(this.#canvas.clientWidth, this.#canvas.clientHeight);
+    const isSeen = (x, y) => x >= left && x <= right && y <= top && y >= bottom;
+    return [...shuffled(count)].filter((index) => isSeen(...this.#placeOf(index)));
   }
 
   /** Return the image at a place of the canvas, −1 if there is none. */

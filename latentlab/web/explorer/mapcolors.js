@@ -4,21 +4,36 @@ import { find, make, plain } from "./dom.js";
 
 const LEVELS = 64;
 const ENDS = 0.02; // share of the images beyond each end of the scale
+const MOST = 300; // images that are decoded at a time
 const STOPS = ["--scale-0", "--scale-1", "--scale-2", "--scale-3", "--scale-4"];
 
 export class MapColors {
   #page;
   #changed;
+  #inView;
   #select = find("map-color");
+  #offered = new Map(); // name → coloring
+  #stopped = false;
   #colors = null; // {label, values, …, low, high}
   #table = [];
   #none = "";
 
-  /** @param {() => void} changed called when images have other colors */
-  constructor(page, changed) {
+  /**
+   * @param {object} map
+   * @param {() => void} map.changed called when images have other colors
+   * @param {() => number[]} map.inView returns the images in sight, in an order by chance
+   */
+  constructor(page, { changed, inView }) {
     this.#page = page;
     this.#changed = changed;
+    this.#inView = inView;
     this.#select.addEventListener("change", () => this.#choose(this.#select.value));
+    find("map-more").addEventListener("click", () => this.#measure(this.#select.value));
+    find("map-stop").addEventListener("click", () => {
+      this.#stopped = true;
+      page.engine.cancel();
+    });
+    page.engine.listen("progress", (found) => found?.total && Object.assign(find("map-bar"), { max: found.total, value: found.done }));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#readTable());
     this.#readTable();
   }
@@ -26,6 +41,7 @@ export class MapColors {
   /** Offer what a map can be colored by. */
   offer(colorings) {
     const groups = new Map();
+    this.#offered = new Map(colorings.map((one) => [one.name, one]));
     for (const { name, label, group } of colorings) {
       const option = make("option", { value: name, textContent: label });
       groups.set(group, [...(groups.get(group) ?? []), option]);
@@ -57,35 +73,59 @@ export class MapColors {
   async #choose(name) {
     this.#colors = null;
     this.#show();
-    if (name) {
-      find("map-color-about").textContent = "Measuring…";
-      try {
-        const found = await this.#page.engine.color(name);
-        if (this.#select.value !== name) return; // another one was chosen since
-        this.#colors = { ...found, ...endsOf(found.values) };
-      } catch (problem) {
-        if (this.#select.value !== name) return;
-        this.#select.value = "";
-        find("map-color-about").textContent = `No colors: ${problem.detail ?? problem}`;
-        this.#changed();
-        return;
-      }
+    this.#changed();
+    if (name) await this.#measure(name);
+  }
+
+  /** Measure what is not known; of a coloring that decodes, of images in sight. */
+  async #measure(name) {
+    const { decodes } = this.#offered.get(name);
+    const unknown = (index) => !this.#colors || Number.isNaN(this.#colors.values[index]);
+    const numbers = decodes ? this.#inView().filter(unknown).slice(0, MOST) : [];
+    const about = find("map-color-about");
+    about.textContent = numbers.length ? `Decoding ${numbers.length} images in view…` : "Measuring…";
+    find("map-work").hidden = !decodes;
+    find("map-more").hidden = true;
+    try {
+      const found = await this.#ask(name, numbers);
+      if (this.#select.value !== name) return; // another one was chosen since
+      this.#colors = { ...found, ...endsOf(found.values) };
+      this.#show();
+    } catch (problem) {
+      if (this.#select.value !== name) return;
+      this.#colors = null;
+      this.#select.value = "";
+      this.#show();
+      about.textContent = `No colors: ${problem.detail ?? problem}`;
     }
-    this.#show();
     this.#changed();
   }
 
+  /** Return what was measured; if the work was stopped, what was measured until then. */
+  async #ask(name, numbers) {
+    const { engine } = this.#page;
+    this.#stopped = false;
+    find("map-bar").removeAttribute("value");
+    try {
+      return await engine.color(name, numbers);
+    } catch (problem) {
+      if (!this.#stopped) throw problem;
+      return engine.color(name);
+    }
+  }
+
   #show() {
-    const legend = find("map-legend");
-    legend.hidden = !this.#colors;
+    find("map-legend").hidden = !this.#colors;
+    find("map-work").hidden = true;
+    find("map-more").hidden = !this.#colors?.decodes || this.#colors.measured >= this.#colors.values.length;
     if (!this.#colors) {
       find("map-color-about").textContent = "";
       return;
     }
-    const { about, low, high, threshold, values, label } = this.#colors;
+    const { about, low, high, label } = this.#colors;
     find("map-low").textContent = written(low);
     find("map-high").textContent = written(high);
-    find("map-color-about").textContent = `${about} ${judged(values, threshold)}`;
+    find("map-color-about").textContent = `${about} ${judged(this.#colors)}`;
     this.#page.say(`The map is colored by ${label}`);
   }
 
@@ -111,11 +151,14 @@ function endsOf(values) {
   return { low: at(ENDS), high: at(1 - ENDS) };
 }
 
-function judged(values, threshold) {
-  if (threshold === null) return "";
-  const above = values.filter((value) => value > threshold).length;
-  const count = above.toLocaleString("en-US");
-  return `A finding above ${threshold}: ${count} of ${values.length.toLocaleString("en-US")} images.`;
+/** Return how many images were measured, and how many of them have a finding. */
+function judged({ values, measured, decodes, threshold, below }) {
+  const count = (number) => number.toLocaleString("en-US");
+  const part = decodes && measured < values.length;
+  const some = part ? `Measured in ${count(measured)} of ${count(values.length)} images; the others have no color. ` : "";
+  if (threshold === null) return some;
+  const found = values.filter((value) => (below ? value < threshold : value > threshold)).length;
+  return `${some}A finding ${below ? "below" : "above"} ${threshold}: ${count(found)} of ${count(measured)} images.`;
 }
 
 function written(value) {

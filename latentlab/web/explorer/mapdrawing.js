@@ -189,7 +189,7 @@ function inkOf(color, opacity) {
 }
 
 /** Return 0 to count − 1 in an order by chance that is always the same. */
-function shuffled(count) {
+export function shuffled(count) {
   const order = new Uint32Array(count).map((_, index) => index);
   let seed = 1;
   for (let index = count - 1; index > 0; index--) {

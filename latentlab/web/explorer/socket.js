@@ -84,9 +84,9 @@ export class SocketEngine extends Announcer {
     this.#say({ type: "pick", number });
   }
 
-  color(name) {
+  color(name, numbers = []) {
     this.#coloring = name;
-    return this.#ask("colors", { type: "color", name });
+    return this.#ask("colors", { type: "color", name, numbers });
   }
 
   restart() {
