@@ -13,6 +13,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import latentlab  # noqa: F401 (before torch, so that threads wait as those of commands do)
+
+# isort: split
 import torch
 from measuring import timed
 from report import Options, Report, describe_machine, describe_run, target_table

@@ -32,7 +32,7 @@ STAGES = {
     "figures, results": "analysis.save_pca",
     "walk, drift": "walking.walk_along",
     "random walks": "walking._with_random_walks",
-    "palette, animations": "walking.save_traversal",
+    "animations, as far as not drawn beside random walks": "walking.save_traversal",
 }
 _PAIR, _COLD = "pca + traverse", "pca, new process"
 
