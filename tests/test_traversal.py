@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import math
+import threading
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from scipy.stats import binomtest, spearmanr
 from skimage import color
 
 from latentlab.components.fitting import fit_pca
 from latentlab.components.pca import PCA
 from latentlab.errors import ShapeError, UsageError
+from latentlab.figures.animation import write_animation
 from latentlab.images.arrays import to_uint8
 from latentlab.images.colors import to_lab
 from latentlab.latents import Directions, Latent
 from latentlab.metrics.fidelity import psnr
 from latentlab.metrics.walks import score_path
 from latentlab.neighborhoods.sampling import neighborhood
+from latentlab.recipes import walking
 from latentlab.recipes.starting import traverse
+from latentlab.results.walks import DrawnTraversal, draw_traversal
 from latentlab.testing.linear_vae import LinearVAE
-from latentlab.walks.chance import compare_ranks, walk_at_random
-from latentlab.walks.traversal import walk_along
+from latentlab.walks.chance import RandomWalks, compare_ranks, walk_at_random
+from latentlab.walks.traversal import Traversal, walk_along
 
 
 @pytest.fixture
@@ -222,3 +229,34 @@ def test_lab_is_that_of_scikit_image() -> None:
     images[0, :, 0, 0] = 0.0
     expected = color.rgb2lab(images.permute(0, 2, 3, 1).double().numpy())
     np.testing.assert_allclose(to_lab(images.double()).permute(0, 2, 3, 1), expected, atol=2e-3)
+
+
+def test_animations_are_drawn_while_random_directions_are_walked(
+    linear_vae: LinearVAE, small_pca: PCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+
+    def draw(walk: Traversal, **how: Any) -> DrawnTraversal:
+        begun.set()
+        return draw_traversal(walk, **how)
+
+    def walk_later(*given: Any, **how: Any) -> RandomWalks | None:
+        assert begun.wait(30)
+        return walk_at_random(*given, **how)
+
+    monkeypatch.setattr(walking, "draw_traversal", draw)
+    monkeypatch.setattr(walking, "walk_at_random", walk_later)
+    how: dict[str, Any] = {"n_components": 2, "steps": 4}
+    saved = walking.walk_and_save(linear_vae, small_pca, tmp_path, **how)
+    # The files are those that are drawn and written one after the other.
+    walk = traverse(linear_vae, small_pca, **how)
+    expected = {"traversal.gif": walk.save(tmp_path / "all.gif")}
+    for index, path in enumerate(walk.paths, 1):
+        one = write_animation(tmp_path / f"{index}.gif", list(path.frames.numpy()))
+        expected[f"component_{index}.gif"] = one
+    for name, file in expected.items():
+        assert (tmp_path / name).read_bytes() == file.read_bytes()
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert np.array_equal(np.asarray(sheet), walk.sheet())
+    assert saved.facts["random"] is not None
+    assert saved.facts["frame_size"] == list(walk.paths[0].frames.shape[2:0:-1])

@@ -25,9 +25,11 @@ median cut; blurred 44.4 and 44.0 against 44.9 and 45.9 dB.
 
 from __future__ import annotations
 
+import io
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -38,9 +40,11 @@ from PIL import Image
 
 from latentlab.errors import ShapeError, UsageError
 from latentlab.images.video import ffmpeg_program, generate_palette, write_mp4
-from latentlab.machine.files import replace_when_done
+from latentlab.machine.files import replace_when_done, write_bytes
 
 Frame: TypeAlias = NDArray[np.uint8]
+Write: TypeAlias = Callable[[Path], Path]
+"""What writes a file to a path, and returns that."""
 
 # Suffix → format, clock ticks a second, options: what Pillow writes.
 _PILLOW: dict[str, tuple[str, int, dict[str, Any]]] = {
@@ -114,17 +118,30 @@ def write_animation(
     6
     """
     target = Path(path)
-    check_format(target.suffix, fps)
+    write = encode_animation(target.suffix, frames, fps=fps, loop=loop, ping_pong=ping_pong)
+    return write(target)
+
+
+def encode_animation(
+    suffix: str,
+    frames: Iterable[Frame],
+    *,
+    fps: float = 12,
+    loop: bool = True,
+    ping_pong: bool = True,
+) -> Write:
+    """Return what writes an animation to a path: encoded already, except MP4.
+
+    Everything is as for :func:`write_animation`, which writes it at once.
+    """
+    check_format(suffix, fps)
     shown = list(frames)
     _check_frames(shown)
     if ping_pong:
         shown = bounce(shown)
-    with replace_when_done(target) as temporary:
-        if target.suffix.lower() == ".mp4":
-            write_mp4(temporary, shown, fps)
-        else:
-            _write_pillow(temporary, target.suffix.lower(), shown, fps, loop)
-    return target
+    if suffix.lower() == ".mp4":
+        return partial(_write_video, frames=shown, fps=fps)
+    return partial(write_bytes, content=_encode_pillow(suffix.lower(), shown, fps, loop))
 
 
 def bounce(frames: Sequence[Any]) -> list[Any]:
@@ -179,15 +196,23 @@ def _delays(count: int, fps: float, per_second: int) -> list[int]:
     return [after - before for before, after in pairwise(ends)]
 
 
-def _write_pillow(path: Path, suffix: str, frames: list[Frame], fps: float, loop: bool) -> None:
+def _write_video(path: Path, frames: list[Frame], fps: float) -> Path:
+    with replace_when_done(path) as temporary:
+        write_mp4(temporary, frames, fps)
+    return path
+
+
+def _encode_pillow(suffix: str, frames: list[Frame], fps: float, loop: bool) -> bytes:
     format, per_second, options = _PILLOW[suffix]
     first, *rest = _quantized(frames) if format == "GIF" else map(Image.fromarray, frames)
     delays = [1000 // per_second * ticks for ticks in _delays(len(frames), fps, per_second)]
     # A GIF without the mark plays once; the other formats count how often.
     rounds = {"loop": 0} if loop else {} if format == "GIF" else {"loop": 1}
+    file = io.BytesIO()
     first.save(
-        path, format, save_all=True, append_images=rest, duration=delays, **rounds, **options
+        file, format, save_all=True, append_images=rest, duration=delays, **rounds, **options
     )
+    return file.getvalue()
 
 
 # 256 colors

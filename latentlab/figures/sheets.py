@@ -57,8 +57,12 @@ class Sheet:
         height, width = self.tile_size
         for top, row in zip(self.tops, rows, strict=False):
             for left, tile in zip(self.lefts, row, strict=False):
-                sheet[top : top + height, left : left + width] = _scale(tile, (height, width))
+                sheet[top : top + height, left : left + width] = self.scale(tile)
         return sheet
+
+    def scale(self, tile: Frame) -> Frame:
+        """Return a tile (h, w, 3) in its size on the sheet, which is then drawn as it is."""
+        return _scale(tile, self.tile_size)
 
 
 def thin(count: int, most: int = MOST_COLUMNS) -> list[int]:

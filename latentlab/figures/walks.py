@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latentlab.figures.animation import write_animation
+from latentlab.figures.animation import Write, encode_animation
 from latentlab.figures.sheets import compose_sheet, lay_out_sheet, thin
 from latentlab.figures.tables import html_image
 
@@ -65,7 +65,12 @@ def walk_sheet(walk: WalkFrames) -> NDArray[np.uint8]:
 
 
 def animate_walk(walk: WalkFrames, path: Path, *, fps: float, loop: bool) -> Path:
-    """Write one animation with a labeled row for each direction; return its path.
+    """Write one animation with a labeled row for each direction; return its path."""
+    return encode_walk(walk, path.suffix, fps=fps, loop=loop)(path)
+
+
+def encode_walk(walk: WalkFrames, suffix: str, *, fps: float, loop: bool) -> Write:
+    """Return what writes one animation with a labeled row for each direction to a path.
 
     A row shows the first frame, the moving one and the last.
     """
@@ -77,11 +82,12 @@ def animate_walk(walk: WalkFrames, path: Path, *, fps: float, loop: bool) -> Pat
         title=walk.title,
         tile=_TILE,
     )
+    rows = [[sheet.scale(frame) for frame in row] for row in walk.frames]
     frames = [
-        sheet.draw([(row[0], row[step], row[-1]) for row in walk.frames])
+        sheet.draw([(row[0], row[step], row[-1]) for row in rows])
         for step in range(len(walk.alphas))
     ]
-    return write_animation(path, frames, fps=fps, loop=loop, ping_pong=loop)
+    return encode_animation(suffix, frames, fps=fps, loop=loop, ping_pong=loop)
 
 
 def walk_html(walk: WalkFrames) -> str:

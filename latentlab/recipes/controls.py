@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -175,11 +176,14 @@ def _both(kept: int) -> LatentVAE:
     """
     linear = load_vae("linear", device="cpu", dtype="float32")
 
+    @cache
+    def chosen(shape: torch.Size) -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        return torch.rand(shape, generator=generator).argsort(0)[:kept]
+
     def transform(images: Tensor) -> Tensor:
         values = pixel_unshuffle(images, _STRIDE)
-        generator = torch.Generator().manual_seed(0)
-        chosen = torch.rand(values.shape[1:], generator=generator).argsort(0)[:kept]
-        pixels = values.gather(1, chosen.expand(len(values), -1, -1, -1))
+        pixels = values.gather(1, chosen(values.shape[1:]).expand(len(values), -1, -1, -1))
         return torch.cat([pixels, linear.encode(images).mean], 1)
 
     def back(latents: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from latentlab.neighborhoods import SAMPLERS
 from latentlab.recipes.starting import command_of, load_found, usual_count
 from latentlab.results.folders import Saved, latest_run
 from latentlab.results.provenance import asked_dtype, provenance, recorded_model
-from latentlab.results.walks import save_traversal
+from latentlab.results.walks import draw_traversal, save_traversal
 from latentlab.walks.chance import walk_at_random
 from latentlab.walks.curved import traverse_curved
 from latentlab.walks.traversal import Traversal, walk_along
@@ -114,15 +115,18 @@ def walk_and_save(
     if curved:
         how["seed"] = seed
     walk = (traverse_curved if curved else walk_along)(vae, latent, found, progress=progress, **how)
-    if not curved:
-        walk = _with_random_walks(vae, latent, found, walk, seed, progress)
+    # Random walks decode for as long as the walk did, and drawing has one thread.
+    with ThreadPoolExecutor(1) as pool:
+        drawn = pool.submit(draw_traversal, walk, **animation)
+        if not curved:
+            walk = _with_random_walks(vae, latent, found, walk, seed, progress)
     settings = {
         "alphas": walk.alphas.tolist(),
         "components": len(walk.paths),
         "precision": decode_precision(vae),
     }
     run = provenance(vae, latent, command_line, **settings)
-    return save_traversal(walk, folder, run=run, **animation)
+    return save_traversal(walk, folder, drawn=drawn, run=run)
 
 
 def _with_random_walks(

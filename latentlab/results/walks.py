@@ -3,14 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from latentlab.figures.animation import LONGEST_SIDE, Frame, shrink_frames, write_animation
+from latentlab.figures.animation import LONGEST_SIDE, encode_animation, shrink_frames
 from latentlab.images.reading import save_png
 from latentlab.results.arrays import write_result
 from latentlab.results.folders import Saved
 from latentlab.walks.traversal import Traversal
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from latentlab.figures.animation import Frame, Write
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnTraversal:
+    """What a traversal looks like, drawn and encoded, but in no file yet.
+
+    Parameters
+    ----------
+    animations : file name → what writes it: one of all directions, and one for each
+    sheet : (H, W, 3), uint8
+    frame_size : width and height of the frames for each direction
+    """
+
+    animations: Mapping[str, Write]
+    sheet: Frame
+    frame_size: tuple[int, int]
+
+
+def draw_traversal(
+    walk: Traversal,
+    *,
+    suffix: str = ".gif",
+    fps: float = 12,
+    loop: bool = True,
+    longest: int | None = LONGEST_SIDE,
+) -> DrawnTraversal:
+    """Return the animations and the sheet of a walk; options as for :func:`save_traversal`."""
+    drawn = {f"traversal{suffix}": walk.encode(suffix, fps=fps, loop=loop)}
+    frames: list[Frame] = []
+    for index, path in enumerate(walk.paths, 1):
+        frames = shrink_frames(list(path.frames.numpy()), longest)
+        how: dict[str, Any] = {"fps": fps, "loop": loop, "ping_pong": loop}
+        drawn[f"component_{index}{suffix}"] = encode_animation(suffix, frames, **how)
+    height, width = frames[0].shape[:2]
+    return DrawnTraversal(drawn, walk.sheet(), (width, height))
 
 
 def save_traversal(
@@ -22,6 +63,7 @@ def save_traversal(
     loop: bool = True,
     longest: int | None = LONGEST_SIDE,
     run: Mapping[str, Any] | None = None,
+    drawn: Future[DrawnTraversal] | None = None,
 ) -> Saved:
     """Write animations, sheet, ``traversal.json`` and ``run.json``; return what was written.
 
@@ -32,19 +74,17 @@ def save_traversal(
     suffix, fps, loop : of the animations: one of all directions, and one for each
     longest : longest side in pixels of the frames for each direction; None keeps their size
     run : for ``run.json``, instead of what the traversal records about model and image
+    drawn : what :func:`draw_traversal` will return, if that has begun
     """
-    files = [walk.save(folder / f"traversal{suffix}", fps=fps, loop=loop)]
-    frames: list[Frame] = []
-    for index, path in enumerate(walk.paths, 1):
-        frames = shrink_frames(list(path.frames.numpy()), longest)
-        file = folder / f"component_{index}{suffix}"
-        files.append(write_animation(file, frames, fps=fps, loop=loop, ping_pong=loop))
-    files.append(save_png(folder / "sheet.png", walk.sheet()))
+    how: dict[str, Any] = {"suffix": suffix, "fps": fps, "loop": loop, "longest": longest}
+    shown = draw_traversal(walk, **how) if drawn is None else drawn.result()
+    files = [write(folder / name) for name, write in shown.animations.items()]
+    files.append(save_png(folder / "sheet.png", shown.sheet))
     return write_result(
         folder,
         "traversal",
         files=files,
         arrays={},
-        facts={**walk.summary(), "frame_size": list(frames[0].shape[1::-1])},
+        facts={**walk.summary(), "frame_size": list(shown.frame_size)},
         run=run or walk.record,
     )

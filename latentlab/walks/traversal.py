@@ -17,7 +17,7 @@ from latentlab.encoding.encoder import decode_each, encode_batch
 from latentlab.errors import ShapeError, UsageError
 from latentlab.figures.canvas import axes_on_screen, draw_pixels
 from latentlab.figures.tables import frame_of
-from latentlab.figures.walks import WalkFrames, animate_walk, walk_html, walk_sheet
+from latentlab.figures.walks import WalkFrames, encode_walk, walk_html, walk_sheet
 from latentlab.images.arrays import to_uint8
 from latentlab.latents import Directions, Latent, Progress
 from latentlab.loaders.base import LatentVAE
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
+
+    from latentlab.figures.animation import Write
 
 _LARGEST_SPAN = 1e6
 
@@ -111,7 +113,11 @@ class Traversal:
 
     def save(self, path: str | Path, *, fps: float = 12, loop: bool = True) -> Path:
         """Write one animation of all directions; the suffix names the format. Return the path."""
-        return animate_walk(self._drawn, Path(path), fps=fps, loop=loop)
+        return self.encode(Path(path).suffix, fps=fps, loop=loop)(Path(path))
+
+    def encode(self, suffix: str, *, fps: float = 12, loop: bool = True) -> Write:
+        """Return what writes the animation of all directions to a path, encoded already."""
+        return encode_walk(self._drawn, suffix, fps=fps, loop=loop)
 
     def sheet(self) -> NDArray[np.uint8]:
         """Return all frames as one labeled grid (H, W, 3): directions by steps."""
