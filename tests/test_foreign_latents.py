@@ -307,6 +307,112 @@ def test_nothing_readable_is_an_error_without_a_store(
     assert {path.name for path in tmp_path.iterdir()} == set()
 
 
+ODD = {
+    "page.npy": "is a web page",
+    "cut.npz": "does not start as NumPy's files do",
+    "none.npy": "0×4×6×6 without a number",
+    "short.npy": "unnamed 7; pass another file",
+    "scalar.npy": "unnamed without axes",
+    "complex.npy": "unnamed 2×4×6×6 (complex64)",
+    "int8.safetensors": "an array of int8 (latents 2×4×6×6)",
+    "dots.pt": "two tensors named a.b",
+    "loop.npy": "leads to no file",
+    "with objects.npz:meta": "Python objects",
+}
+
+
+@pytest.fixture(scope="module")
+def odd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder, nested and with names in many scripts, of good latents and odd files."""
+    folder = tmp_path_factory.mktemp("odd") / "ünï 名前" / "a b"
+    folder.mkdir(parents=True)
+    np.save(folder / "l'atent 猫.npy", drawn(2, 4, 6, 6))
+    (folder / "page.npy").write_bytes(b"<!DOCTYPE html><p>not found")
+    (folder / "cut.npz").write_bytes(b"P")
+    for name, values in {
+        "none": drawn(0, 4, 6, 6),
+        "short": drawn(7),
+        "scalar": np.float32(1),
+        "complex": np.zeros((2, 4, 6, 6), np.complex64),
+    }.items():
+        np.save(folder / f"{name}.npy", values)
+    save_file({"latents": torch.ones(2, 4, 6, 6).char()}, folder / "int8.safetensors")
+    torch.save({"a": {"b": torch.zeros(4, 6, 6)}, "a.b": torch.zeros(4, 6, 6)}, folder / "dots.pt")
+    (folder / "loop.npy").symlink_to("loop.npy")
+    meta = np.array([{}], dtype=object)
+    np.savez(folder / "with objects.npz", latents=drawn(4, 6, 6), meta=meta)  # type: ignore[arg-type]
+    return folder
+
+
+def test_odd_files_below_a_folder_cost_one_sentence_each(
+    odd_folder: Path, tmp_path: Path, cli: CommandLine
+) -> None:
+    called = cli("store", "import", odd_folder.parents[1], tmp_path / "store", "--json")
+    assert called.facts["shapes"] == {"4x6x6": 3}
+    lines = (tmp_path / "store" / "index.jsonl").read_text().splitlines()
+    skipped = {
+        line["path"].rpartition("/")[2]: line["skipped"]
+        for line in map(json.loads, lines)
+        if "skipped" in line
+    }
+    assert skipped.keys() == ODD.keys()
+    for name, reason in ODD.items():
+        assert reason in skipped[name], name
+    paths = [*open_store(tmp_path / "store").paths()]
+    assert paths[0] == "ünï 名前/a b/l'atent 猫.npy#0"
+
+
+@pytest.mark.parametrize("name", sorted({*ODD} - {"with objects.npz:meta"}))
+def test_odd_files_alone_say_what_to_do(odd_folder: Path, cli: CommandLine, name: str) -> None:
+    called = cli("store", "stats", odd_folder / name)
+    assert called.code == (2 if name == "int8.safetensors" else 3)
+    assert called.error
+
+
+def test_numbers_that_are_no_floats_are_read_if_they_are_asked_for(
+    tmp_path: Path, cli: CommandLine
+) -> None:
+    values = np.random.default_rng(0).integers(-9, 9, (3, 4, 6, 6))
+    np.save(tmp_path / "a.npy", values)
+    asked = cli("store", "stats", tmp_path / "a.npy")
+    assert asked.code == 2
+    assert 'Pass --key "" if these numbers' in asked.error
+    facts = cli("store", "stats", tmp_path / "a.npy", "--key", "", "--json").facts
+    np.testing.assert_allclose(facts["channels"]["mean"], values.mean((0, 2, 3)), rtol=1e-12)
+
+
+def test_where_no_file_can_be_read_all_are_named(
+    odd_folder: Path, tmp_path: Path, cli: CommandLine
+) -> None:
+    for name in ("page.npy", "cut.npz", "short.npy"):
+        (tmp_path / name).write_bytes((odd_folder / name).read_bytes())
+    called = cli("store", "stats", tmp_path)
+    assert called.code == 3
+    assert "in 2 more (page.npy, short.npy)" in called.error
+    (tmp_path / "int8.safetensors").write_bytes((odd_folder / "int8.safetensors").read_bytes())
+    asked = cli("store", "stats", tmp_path)  # what an option can mend goes first
+    assert asked.code == 2
+    assert "--key latents" in asked.error
+    assert "in 3 more" in asked.error
+
+
+def test_a_folder_that_cannot_be_listed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "a.npy", drawn(4, 5, 5))
+    (tmp_path / "sub").mkdir()
+    listed = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("sub"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = open_latents(tmp_path)
+    assert found.faults == {"sub": "a folder that cannot be read (Permission denied)"}  # type: ignore[attr-defined]
+
+
 def test_all_infinite_is_an_error_too(tmp_path: Path, cli: CommandLine) -> None:
     np.save(tmp_path / "a.npy", np.full((2, 4, 3, 3), np.inf))
     assert cli("store", "import", tmp_path / "a.npy", tmp_path / "store", "-q").code == 3

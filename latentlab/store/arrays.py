@@ -21,6 +21,14 @@ Rows = Callable[[int], Iterator[Tensor]]
 
 FLOATS = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
 """Name in a safetensors file → name of the dtype."""
+OTHERS = (
+    {"BOOL": "bool", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
+    | {f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)}
+    | {f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)}
+)
+"""The same of numbers that are taken for latents only if they are asked for."""
+OBJECT = "object"
+"""Dtype of an array that NumPy would need a pickle for; its rows are not read."""
 _FREE_BYTES = 2**26
 _EXPANSION = 50
 """Numbers of latents hardly compress; an archive that expands more than this is no set of them."""

@@ -11,6 +11,9 @@ from latentlab.store.arrays import Place, StoredArray, fault_of, readable
 from latentlab.store.numpy_files import array_of, arrays_of, members_of
 from latentlab.store.tensor_files import safetensors_of, tensors_of
 
+_WEB_PAGES = (b"<!doctyp", b"<html", b"<?xml")
+_PICKLE = b"\x80"
+
 
 def arrays_in(place: Place) -> list[StoredArray]:
     """Return the arrays of a file, by its content; nothing but headers is read.
@@ -25,6 +28,8 @@ def arrays_in(place: Place) -> list[StoredArray]:
             start = file.read(8)
         if not start:
             raise fault_of(place, "is empty")
+        if start.lower().startswith(_WEB_PAGES):
+            raise fault_of(place, "is a web page", "download it again, if need be with a login")
         if start.startswith(b"version "):
             raise fault_of(place, "is a Git LFS pointer", "run `git lfs pull` in its folder")
         if start.startswith(b"\x93NUMPY"):
@@ -33,6 +38,8 @@ def arrays_in(place: Place) -> list[StoredArray]:
             members = members_of(place)
             of_torch = any(member.filename.endswith("data.pkl") for member in members)
             return tensors_of(place) if of_torch else arrays_of(place, members)
+        if place.suffix in (".npy", ".npz") and not start.startswith(_PICKLE):
+            raise fault_of(place, f"does not start as NumPy's files do, but with {start!r}")
         if place.suffix == ".safetensors":
             return safetensors_of(place)
         return tensors_of(place)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from latentlab.errors import FileError, UsageError
+from latentlab.errors import FileError, LatentlabError, UsageError
 from latentlab.latents import Latent, LatentSpec, Progress
 from latentlab.machine.versions import library_versions
 from latentlab.store.arrays import pieces
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 SPACES = ("raw", "model")
 UNSTATED = "unstated"
 _SHOWN = 1000
+_NAMED = 5
+"""Most files that an error names beside its own."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -232,8 +234,10 @@ def open_latents(
         return open_store(path)
     listed = places_at(Path(path), follow_links=follow_links)
     parts, faults, first = parts_of(listed, key, layout)
+    if not parts and first:
+        raise _with_others(first, faults)
     if not parts:
-        raise first or FileError(
+        raise FileError(
             f"{path}, with no file of latents" + listed.left_out() + listed.first_fault(),
             "files in .npy, .npz, .pt, .pth or .safetensors",
             "name the folder that holds them",
@@ -257,6 +261,16 @@ def open_latents(
     if vae is not None and known and (why := describe_contradiction(parts, vae, known)):
         warnings.warn(why, stacklevel=2)
     return _opened(Path(path), manifest, parts, faults, convert)
+
+
+def _with_others(error: LatentlabError, faults: Mapping[str, str]) -> LatentlabError:
+    """Return the error of one file, with the names of the others of which none could be read."""
+    others = [name for name in faults if name not in error.got]
+    if not others:
+        return error
+    names = ", ".join(others[:_NAMED]) + (", …" if len(others) > _NAMED else "")
+    got = f"{error.got}, nor a file of latents in {len(others):,} more ({names})"
+    return type(error)(got, error.expected, error.advice)
 
 
 def _of_one_model(

@@ -17,6 +17,7 @@ from torch import Tensor
 from latentlab.machine.files import FileState, state_of
 from latentlab.machine.memory import check_memory
 from latentlab.store.arrays import (
+    OBJECT,
     Place,
     StoredArray,
     check_expansion,
@@ -125,19 +126,21 @@ def arrays_of(place: Place, members: list[zipfile.ZipInfo]) -> list[StoredArray]
         return lambda: _member(place, name)
 
     arrays = [member for member in members if member.filename.endswith(".npy")]
-    return [
-        array_of(
-            place, member.filename.removesuffix(".npy"), opener(member.filename), member.file_size
-        )
-        for member in arrays
-        if _is_numbers(opener(member.filename), len(arrays))
-    ]
+    found = []
+    for member in arrays:
+        name, reopen = member.filename.removesuffix(".npy"), opener(member.filename)
+        with reopen() as file:
+            shape, _, dtype = _header(file)
+        if dtype.hasobject and len(arrays) > 1:
+            found.append(StoredArray(name, shape, OBJECT, _no_rows))
+        elif dtype.kind not in "US" or len(arrays) == 1:  # texts beside others are left out
+            found.append(array_of(place, name, reopen, member.file_size))
+    return found
 
 
-def _is_numbers(reopen: Callable[[], IO[bytes]], count: int) -> bool:
-    """Return whether a member is an array of numbers; texts beside others are left out."""
-    with reopen() as file:
-        return count == 1 or _header(file)[2].kind not in "US"
+def _no_rows(_: int) -> Iterator[Tensor]:
+    """Return the rows of an array of Python objects, which are never read."""
+    return iter(())
 
 
 def _member(place: Place, name: str) -> IO[bytes]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latentlab.errors import LatentlabError, UsageError
-from latentlab.store.arrays import Place, StoredArray
+from latentlab.store.arrays import OBJECT, Place, StoredArray
 from latentlab.store.containers import arrays_in
 from latentlab.store.places import Listed
 from latentlab.store.recognition import Form, choose, form_of, is_raw, whole_at_once
@@ -83,7 +83,10 @@ class Part:
 def parts_of(
     listed: Listed, key: str | None, layout: str | None
 ) -> tuple[list[Part], dict[str, str], LatentlabError | None]:
-    """Return the parts of all files, name → why one is left out, and the first such error."""
+    """Return the parts of all files, name → why one is left out, and the first such error.
+
+    One that an option can mend goes before others.
+    """
     parts: list[Part] = []
     faults, first = dict(listed.faults), None
     for place in listed.places:
@@ -103,7 +106,9 @@ def parts_of(
         except LatentlabError as error:
             named = error.got.startswith(place.name)
             got = error.got if named else f"{error.got} in {place.name}"
-            first = first or type(error)(got, error.expected, error.advice)
+            # What an option can mend says more than damage does.
+            if first is None or (isinstance(error, UsageError) > isinstance(first, UsageError)):
+                first = type(error)(got, error.expected, error.advice)
             faults[place.name] = sentence(place, error)
     return parts, faults, first
 
@@ -117,7 +122,7 @@ def _fields(others: Sequence[StoredArray], form: Form, key: str) -> dict[str, Te
     """Return small arrays beside latents: (N, …) one entry for each, or (1, …) one for all."""
     bucket = key.removeprefix("latents")  # kohya: original_size_32x32 beside latents_32x32
     fields = {}
-    for array in others:
+    for array in (one for one in others if one.dtype != OBJECT):
         size = math.prod(array.shape[1:])
         each = bool(array.shape) and array.shape[0] == form.count > 1 and size <= _FIELD_VALUES
         small = size * (array.shape[0] if array.shape else 1) <= _FIELD_VALUES
@@ -132,10 +137,14 @@ def _fields(others: Sequence[StoredArray], form: Form, key: str) -> dict[str, Te
 def _left_out(
     place: Place, others: Sequence[StoredArray], fields: Mapping[str, Tensor]
 ) -> dict[str, str]:
-    """Return a sentence about each large array of a file that is not read."""
+    """Return a sentence about each large array of a file, or one of objects, that is not read."""
     large = [a for a in others if a.is_float and len(a.shape) > 2 and a.name not in fields]
+    objects = [array for array in others if array.dtype == OBJECT]
     return {
         f"{place.name}:{array.name}": f"not read; --key {array.name} takes it" for array in large
+    } | {
+        f"{place.name}:{array.name}": "not read; it holds Python objects, which need a pickle"
+        for array in objects
     }
 
 

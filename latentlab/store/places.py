@@ -65,21 +65,28 @@ def places_at(path: Path, *, follow_links: bool = False) -> Listed:
 
 
 def _files_below(folder: Path, listed: Listed, *, follow_links: bool) -> Iterator[tuple[Path, str]]:
-    top = folder.resolve()
-    for place, folders, names in os.walk(folder, followlinks=follow_links):
+    top = Path(os.path.realpath(folder))
+
+    def unreadable(error: OSError) -> None:
+        name = os.path.relpath(error.filename or folder, folder)
+        listed.faults[name] = f"a folder that cannot be read ({error.strerror})"
+
+    for place, folders, names in os.walk(folder, onerror=unreadable, followlinks=follow_links):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             file = Path(place, name)
             inside = str(file.relative_to(folder))
             if name.startswith("."):
                 continue
-            outside = file.is_symlink() and not file.resolve().is_relative_to(top)
+            # Path.resolve raises RuntimeError for a link that leads to itself.
+            outside = file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(top)
             if outside and not follow_links:
                 listed.faults[inside] = "a link that leads out of the folder; see --follow-links"
             elif file.is_file():
                 yield file, inside
             else:
-                listed.faults[inside] = "a link that leads nowhere"
+                linked = file.is_symlink()
+                listed.faults[inside] = f"{'a link that leads to' if linked else 'is'} no file"
 
 
 def _add(file: Path, name: str, listed: Listed) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from latentlab.errors import UsageError
+from latentlab.errors import FileError, LatentlabError, UsageError
 from latentlab.store.arrays import StoredArray
 from latentlab.store.shards import Shape
 
@@ -131,11 +131,7 @@ def choose(arrays: Sequence[StoredArray], key: str | None) -> list[StoredArray]:
     if len(candidates) == 1:
         return candidates
     if not candidates:
-        raise UsageError(
-            f"no latents among {_names(arrays) or 'no arrays'}",
-            "an array of floats with 2 to 5 axes",
-            "pass another file, or --key NAME",
-        )
+        raise _no_floats(arrays)
     if len(candidates) > _MANY:
         raise UsageError(
             f"{len(candidates)} arrays, which look like the weights of a model",
@@ -149,8 +145,22 @@ def choose(arrays: Sequence[StoredArray], key: str | None) -> list[StoredArray]:
 
 def _names(arrays: Sequence[StoredArray]) -> str:
     return ", ".join(
-        f"{array.name or 'unnamed'} {'×'.join(map(str, array.shape))}" for array in arrays
+        f"{array.name or 'unnamed'} {'×'.join(map(str, array.shape)) or 'without axes'}"
+        for array in arrays
     )
+
+
+def _no_floats(arrays: Sequence[StoredArray]) -> LatentlabError:
+    """Return the error for a file without an array that would be taken unasked."""
+    wanted = "an array of floats with 2 to 5 axes"
+    for array in arrays:
+        if len(array.shape) > 1 and array.dtype.startswith(("int", "uint", "float8")):
+            key = array.name or '""'
+            got = f"an array of {array.dtype} ({_names([array])})"
+            return UsageError(got, wanted, f"pass --key {key} if these numbers are latents")
+    types = {array.dtype for array in arrays if not array.is_float}
+    listed = f"{_names(arrays) or 'no arrays'}" + (f" ({', '.join(sorted(types))})" * bool(types))
+    return FileError(f"no latents among {listed}", wanted, "pass another file")
 
 
 def is_raw(arrays: Sequence[StoredArray], form: Form, key: str) -> bool:
@@ -183,8 +193,11 @@ def form_of(array: StoredArray, layout: str | None = None) -> Form:
     if name not in FORMS:
         known = f"{', '.join(FORMS)}, packed=HxW or {MOMENTS}"
         raise UsageError(f"--layout {layout}", known, "choose one of these")
-    if len(array.shape) != _NDIM[name] or not all(array.shape):
+    if len(array.shape) != _NDIM[name]:
         raise _misfit(array.shape, name)
+    if not all(array.shape):
+        empty = "×".join(map(str, array.shape))
+        raise FileError(f"an array {empty} without a number", "at least one latent", "leave it out")
     form = _form(name, array.shape, grid)
     if moments:
         if form.shape[0] % 2:

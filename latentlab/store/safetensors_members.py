@@ -14,14 +14,9 @@ import torch
 from torch import Tensor
 
 from latentlab.machine.parsing import parse_json
-from latentlab.store.arrays import FLOATS, Place, Rows, StoredArray, fault_of, readable
+from latentlab.store.arrays import FLOATS, OTHERS, Place, Rows, StoredArray, fault_of, readable
 
-_OTHERS = (
-    {"BOOL": "bool", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
-    | {f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)}
-    | {f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)}
-)
-_DTYPES = {name: getattr(torch, dtype) for name, dtype in (FLOATS | _OTHERS).items()}
+_DTYPES = {name: getattr(torch, dtype) for name, dtype in (FLOATS | OTHERS).items()}
 _HEADER_BYTES = 100_000_000
 """As many as the library of safetensors trusts."""
 _BLOCK_BYTES = 2**28
@@ -81,7 +76,7 @@ def _check_offsets(place: Place, heads: dict[str, dict[str, Any]], size: int) ->
 def _array_of(place: Place, name: str, head: dict[str, Any], begin: int) -> StoredArray:
     shape, kind = tuple(head["shape"]), head["dtype"]
     rows = _rows_of(place, kind, shape, begin + head["data_offsets"][0])
-    return StoredArray(name, shape, FLOATS.get(kind, kind.lower()), rows)
+    return StoredArray(name, shape, (FLOATS | OTHERS).get(kind, kind.lower()), rows)
 
 
 def _rows_of(place: Place, kind: str, shape: tuple[int, ...], start: int) -> Rows:

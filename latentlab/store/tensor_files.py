@@ -22,7 +22,16 @@ from torch import Tensor
 from latentlab.loaders.pickles import MOST_ENTRIES, walk
 from latentlab.machine.files import FileState, state_of
 from latentlab.machine.memory import check_memory
-from latentlab.store.arrays import FLOATS, Place, Rows, StoredArray, fault_of, pieces, readable
+from latentlab.store.arrays import (
+    FLOATS,
+    OTHERS,
+    Place,
+    Rows,
+    StoredArray,
+    fault_of,
+    pieces,
+    readable,
+)
 from latentlab.store.safetensors_members import streamed_tensors
 
 _SMALL_BYTES = 2**26
@@ -54,7 +63,7 @@ def safetensors_of(place: Place) -> list[StoredArray]:
             StoredArray(
                 name,
                 tuple(head.get_shape()),
-                FLOATS.get(head.get_dtype(), head.get_dtype().lower()),
+                (FLOATS | OTHERS).get(head.get_dtype(), head.get_dtype().lower()),
                 rows_of(name),
             )
             for name, head in heads.items()
@@ -114,7 +123,13 @@ def _tensors_in(place: Place, source: Path | IO[bytes]) -> dict[str, Tensor]:
         "write each of its tensors once",
     )
     flat = ((".".join(path), value) for path, value in walk(found, _parts, refusal))
-    return {name: _stacked(place, value) for name, value in flat if _is_array(value)}
+    tensors: dict[str, Tensor] = {}
+    for name, value in flat:
+        if _is_array(value):
+            if name in tensors:
+                raise fault_of(place, f"holds two tensors named {name}", "write it with other keys")
+            tensors[name] = _stacked(place, value)
+    return tensors
 
 
 def _parts(_: tuple[str, ...], found: Any) -> list[tuple[Any, Any]]:
