@@ -54,9 +54,16 @@ async function startRuntime({ code, binary }) {
   const runtime = await import(new URL(code, root).href);
   runtime.env.wasm.wasmBinary = content;
   runtime.env.wasm.wasmPaths = { wasm: new URL(binary, root).href };
-  // Threads need headers that few static hosts send; isolate.js adds them.
-  runtime.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, MOST_THREADS) : 1;
+  runtime.env.wasm.numThreads = threads();
   return runtime;
+}
+
+/** Return how many threads decode. They need headers that few static hosts send; isolate.js adds them. */
+function threads() {
+  const cores = navigator.hardwareConcurrency;
+  if (!self.crossOriginIsolated || cores < 2) return 1;
+  // All wait for the slowest, so of three cores or more one is left to the page and to others.
+  return Math.min(Math.max(cores - 1, 2), MOST_THREADS);
 }
 
 function sessionOf(runtime, { content }, provider) {
