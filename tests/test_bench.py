@@ -47,7 +47,7 @@ def test_whole_suite_on_tiny_sizes(
     models = importlib.import_module("models_bench")
     monkeypatch.setattr(models, "batch_size", lambda *_: 2)  # at 32 pixels it would be a hundred
     # Ceilings and browsers take most of the time, and what they find here means nothing.
-    monkeypatch.setitem(importlib.import_module("measuring").SIDES, "cpu", (256,))
+    monkeypatch.setitem(importlib.import_module("measuring").SIDES, "cpu", (1024,))
     for name, few in (("MOVES", 3), ("POINTS", 400)):
         monkeypatch.setattr(importlib.import_module("explorer_bench"), name, few)
     markdown, figures = tmp_path / "docs" / "figures.md", tmp_path / "docs" / "figures.json"
