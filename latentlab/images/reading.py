@@ -7,6 +7,7 @@ Every file becomes upright, 8-bit, opaque sRGB before it is cropped to the model
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
 import os
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ from latentlab.images.formats import open_image
 from latentlab.images.image import Image
 from latentlab.images.pillow import decoding
 from latentlab.images.video import VIDEO_SUFFIXES, read_video
-from latentlab.machine.files import replace_when_done, sha256_of_file
+from latentlab.machine.files import sha256_of_file, write_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -162,6 +163,16 @@ def save_png(path: str | os.PathLike[str], array: NDArray[np.uint8]) -> Path:
     ShapeError : the array has the wrong shape or type.
     FileError : the file cannot be written.
     """
+    return write_bytes(Path(path), encode_png(array))
+
+
+def encode_png(array: NDArray[np.uint8]) -> bytes:
+    """Return a uint8 array (H, W, 3) or (H, W) as the bytes of a PNG file.
+
+    Raises
+    ------
+    ShapeError : the array has the wrong shape or type.
+    """
     pixels = np.asarray(array)
     if pixels.dtype != np.uint8 or pixels.shape[2:] not in ((), (3,)) or pixels.size == 0:
         raise ShapeError(
@@ -169,9 +180,9 @@ def save_png(path: str | os.PathLike[str], array: NDArray[np.uint8]) -> Path:
             "uint8 (H, W, 3) or (H, W)",
             "convert with latentlab.images.arrays.to_uint8",
         )
-    with replace_when_done(path) as temporary:
-        Pillow.fromarray(pixels).save(temporary, format="PNG")
-    return Path(path)
+    file = io.BytesIO()
+    Pillow.fromarray(pixels).save(file, format="PNG")
+    return file.getvalue()
 
 
 def _read_file(path: Path, fit: Fit) -> Image:

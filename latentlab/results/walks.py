@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentlab.figures.animation import LONGEST_SIDE, encode_animation, shrink_frames
-from latentlab.images.reading import save_png
+from latentlab.images.reading import encode_png
+from latentlab.machine.files import write_bytes
 from latentlab.results.arrays import write_result
 from latentlab.results.folders import Saved
 from latentlab.walks.traversal import Traversal
@@ -25,13 +27,11 @@ class DrawnTraversal:
 
     Parameters
     ----------
-    animations : file name → what writes it: one of all directions, and one for each
-    sheet : (H, W, 3), uint8
+    files : name → what writes it: animations of all directions and of each, and the sheet
     frame_size : width and height of the frames for each direction
     """
 
-    animations: Mapping[str, Write]
-    sheet: Frame
+    files: Mapping[str, Write]
     frame_size: tuple[int, int]
 
 
@@ -51,7 +51,8 @@ def draw_traversal(
         how: dict[str, Any] = {"fps": fps, "loop": loop, "ping_pong": loop}
         drawn[f"component_{index}{suffix}"] = encode_animation(suffix, frames, **how)
     height, width = frames[0].shape[:2]
-    return DrawnTraversal(drawn, walk.sheet(), (width, height))
+    drawn["sheet.png"] = partial(write_bytes, content=encode_png(walk.sheet()))
+    return DrawnTraversal(drawn, (width, height))
 
 
 def save_traversal(
@@ -78,8 +79,7 @@ def save_traversal(
     """
     how: dict[str, Any] = {"suffix": suffix, "fps": fps, "loop": loop, "longest": longest}
     shown = draw_traversal(walk, **how) if drawn is None else drawn.result()
-    files = [write(folder / name) for name, write in shown.animations.items()]
-    files.append(save_png(folder / "sheet.png", shown.sheet))
+    files = [write(folder / name) for name, write in shown.files.items()]
     return write_result(
         folder,
         "traversal",
