@@ -5,20 +5,26 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from statistics import median
 from time import process_time
+from typing import Any
 
 import numpy as np
 import torch
 from measuring import in_own_process, peak_of, timed
 from report import Options, Row, Say, Table, at_most, table_of
+from torch import Tensor
 
 from latentlab import open_store
+from latentlab.machine.files import read_ahead
 from latentlab.store.foreign import open_latents
 from latentlab.store.importing import import_latents
 from latentlab.store.measuring import measure_store
+from latentlab.store.reading import Store
+from latentlab.store.shards import latents_path
 
 _SHAPE = (16, 32, 32)
 _DIFFERENT = 256
@@ -67,6 +73,8 @@ def _measure_jobs(folder: Path, rounds: int) -> list[Row]:
     jobs: dict[str, Callable[[], object]] = {
         "plain": partial(_read_plainly, files),
         "reader": lambda: sum(map(len, store.batches(store.manifest.per_shard))),
+        "counts": partial(_on_threads, _count, store),
+        "products": partial(_on_threads, _multiply, store),
         "stats": partial(measure_store, store),
     }
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
@@ -88,6 +96,34 @@ def _measure_jobs(folder: Path, rounds: int) -> list[Row]:
         }
         for (name, cache), took in found.items()
     ]
+
+
+def _on_threads(job: Callable[[Tensor], object], store: Store) -> None:
+    """Call a job for the latents of each shard, a shard on each thread at a time."""
+    shape = store.shape
+    initializer: Any = partial(torch.set_num_threads, 1)
+
+    def of_shard(shard: int) -> None:
+        read_ahead(latents_path(store.folder, shard + 4))
+        for latents in store.stored_of(shard, shape, store.manifest.per_shard):
+            job(latents)
+
+    with ThreadPoolExecutor(torch.get_num_threads(), initializer=initializer) as pool:
+        list(pool.map(of_shard, range(len(store.counts))))
+
+
+def _count(latents: Tensor) -> None:
+    """Count the patterns of each channel: the least that exact percentiles need."""
+    for channel in latents.view(torch.uint16).movedim(1, 0):
+        torch.bincount(channel.to(torch.int32).flatten())
+
+
+def _multiply(latents: Tensor) -> None:
+    """Multiply the channels in float64: the least that their exact correlation needs."""
+    space = torch.empty(8, latents[0, 0].numel(), latents.shape[1], dtype=torch.float64)
+    for some in torch.split(latents.flatten(2), len(space)):
+        cells = space[: len(some)].copy_(some.float().transpose(1, 2)).flatten(0, 1)
+        torch.mm(cells.T, cells)
 
 
 def _read_plainly(files: Sequence[Path]) -> int:
@@ -122,6 +158,8 @@ def tables(report: Row) -> Table:
     what = {
         "plain": "reading plain bytes",
         "reader": "reading latents (batches of float32)",
+        "counts": "counting patterns alone (torch.bincount)",
+        "products": "products of channels alone (torch.mm, float64)",
         "stats": "latentlab store stats",
     }
     where = {"cold": "the disk", "warm": "the system's cache"}
