@@ -425,6 +425,16 @@ def test_a_page_on_a_plain_host_gets_its_threads_by_one_reload(
         assert opened(browser) == alone
 
 
+@pytest.mark.browser
+def test_a_page_that_is_opened_as_a_file_says_what_to_do(
+    browser: Browser, stills: tuple[Path, ExportedExplorer]
+) -> None:
+    browser.visit((stills[0] / "index.html").as_uri())
+    assert browser.run("return typeof window.latentlab") == "undefined"
+    told = browser.run("return document.querySelector('#loading .fallback').textContent")
+    assert "python -m http.server" in told
+
+
 def altered(folder: Path, copy: Path, *changes: tuple[str, str]) -> Path:
     """Return a copy of a page whose worker has other lines."""
     shutil.copytree(folder, copy)
