@@ -284,6 +284,21 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def test_latents_are_taken_by_their_numbers_in_any_order(mixed: Path) -> None:
+    store = latentlab.open_store(mixed / "store")
+    shapes = [(16, 8, 4) if index % 3 else (16, 4, 8) for index in range(8)]
+    assert [tuple(one.values.shape) for one in store.take([6, 1, 0])] == [
+        shapes[index] for index in (6, 1, 0)
+    ]
+    tall = store.bucket((16, 8, 4))  # images 1, 2, 4, 5 and 7
+    found = tall.take([4, 0, -1])
+    for latent, index in zip(found, (7, 1, 7), strict=True):
+        torch.testing.assert_close(latent.values, store[index].values, rtol=0, atol=0)
+    assert store.take([]) == []
+    with pytest.raises(IndexError):
+        tall.take([5])
+
+
 def test_of_several_shapes_the_commonest_is_shown_and_that_is_said(mixed: Path) -> None:
     vae = latentlab.load_vae("linear")
     with pytest.warns(UserWarning, match=r"5 latents of shape 16×8×4.* 3 of other shapes"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -216,3 +217,4 @@ def _export(
         f"host; images of {width}×{height} pixels",
         quiet=quiet,
     )
+    say(f"look at it: python -m http.server --directory {quote(str(folder))}", quiet=quiet)
