@@ -12,7 +12,6 @@ import torch
 from scipy.stats import linregress
 
 from latentlab import judge
-from latentlab.chance import verdict
 from latentlab.chance.elbow import find_elbow, local_slopes
 from latentlab.chance.nulls import NULLS
 from latentlab.chance.sentences import CLAIMS, claim
@@ -24,7 +23,6 @@ from latentlab.images.reading import read_image
 from latentlab.latents import Neighborhood, Spectrum
 from latentlab.layouts import TokenLayout, Window
 from latentlab.loaders import load_vae
-from latentlab.machine.threads import fixed_threads
 from latentlab.neighborhoods.sampling import neighborhood
 from latentlab.results.folders import finite
 from latentlab.testing.planted import fields, hood_of, noise, rotated, spikes, whole
@@ -337,21 +335,3 @@ def test_a_spectrum_without_noise_drops_after_its_last_component() -> None:
     variances = torch.tensor([4.0, 3.0, 2.0, *[0.0] * 20], dtype=torch.float64)
     spectrum = Spectrum(variances, 9.0, 24, 100)
     assert find_elbow(spectrum, []).index == 3
-
-
-def test_nulls_that_are_drawn_at_once_are_those_drawn_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    hood = planted_fields(2, 5.0)
-    spectrum = fit_pca(hood).spectrum
-    threads = torch.get_num_threads()
-    at_once = judge(hood, spectrum, nulls=BOTH, seed=3).nulls
-    assert torch.get_num_threads() == threads
-    with fixed_threads(1):
-        alone = [NULLS.make(name).draw(hood, spectrum, seed=3) for name in BOTH]
-    assert [null.name for null in at_once[1:]] == list(BOTH)
-    for one, other in zip(at_once[1:], alone, strict=True):
-        assert torch.equal(one.spectra, other.spectra)
-    monkeypatch.setattr(verdict, "_LARGEST_AT_ONCE", 0)
-    for one, other in zip(judge(hood, spectrum, nulls=BOTH, seed=3).nulls, at_once, strict=True):
-        assert torch.allclose(one.spectra, other.spectra, rtol=1e-6)

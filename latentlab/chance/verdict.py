@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,7 +23,6 @@ from latentlab.errors import LatentlabError
 from latentlab.figures.tables import frame_of, html_table
 from latentlab.latents import Neighborhood, Spectrum
 from latentlab.linalg.sums import column_moments
-from latentlab.machine.threads import fixed_threads, is_small
 from latentlab.neighborhoods import sampler_of
 from latentlab.neighborhoods.given import are_latents, latent_values
 
@@ -38,8 +36,6 @@ AFFORDABLE = 60.0
 """Seconds on two cores within which null models are drawn unasked."""
 _FEWEST_FOR_HALVES = 6
 _DRAWS_OF_HALF = 4
-_LARGEST_AT_ONCE = 2**24
-"""Numbers of which two null models may have copies at once: 64 MB each."""
 _COLUMNS = ("components_above", "log_fit_r2", "log_fit_r2_half", "p_of_curve", "draws")
 
 
@@ -203,7 +199,7 @@ def judge(
     nulls = default_nulls(samples) if nulls is None else nulls
     drawn = noise_nulls(spectrum)
     models = [NULLS.make(name) for name in matching_nulls(samples, spectrum, nulls)]
-    drawn += _draw_each(models, samples, spectrum, seed=seed, progress=progress)
+    drawn += [model.draw(samples, spectrum, seed=seed, progress=progress) for model in models]
     intervals = find_intervals(samples, spectrum, seed=seed, progress=progress) if drawn else None
     halves = _fits_of_half(samples, spectrum, models, seed) if intervals else {}
     words = Words(
@@ -235,27 +231,11 @@ def _fits_of_half(
     few = Spectrum(torch.full((1,), total, dtype=torch.float64), total, *part.shape)
     some = replace(samples, samples=part) if isinstance(samples, Neighborhood) else part
     found = {"isotropic": noise_nulls(few)[0].log_fit_r2}
-    chosen_models = [model for model in models if not model.whole_grid]
-    drawn = _draw_each(chosen_models, some, few, draws=_DRAWS_OF_HALF, seed=seed)
-    return found | {null.name: null.log_fit_r2 for null in drawn}
-
-
-def _draw_each(
-    models: Sequence[NullModel], samples: Neighborhood | Tensor, spectrum: Spectrum, **how: Any
-) -> list[Null]:
-    """Return what each model draws, two at once if that takes little memory.
-
-    Each then has one thread: the number of threads is that of all that a process computes.
-    """
-
-    def draw(model: NullModel) -> Null:
-        return model.draw(samples, spectrum, **how)
-
-    rows, columns = spectrum.n_samples, spectrum.n_features
-    if len(models) < 2 or not is_small(min(rows, columns)) or rows * columns > _LARGEST_AT_ONCE:
-        return [draw(model) for model in models]
-    with fixed_threads(1), ThreadPoolExecutor(2) as pool:
-        return list(pool.map(draw, models))
+    for model in models:
+        if not model.whole_grid:
+            drawn = model.draw(some, few, draws=_DRAWS_OF_HALF, seed=seed)
+            found[model.name] = drawn.log_fit_r2
+    return found
 
 
 def default_nulls(samples: Neighborhood | Tensor) -> tuple[str, ...]:
@@ -310,7 +290,7 @@ def judge_stream(
     drawn = noise_nulls(spectrum)
     if samples is not None:
         models = [NULLS.make(name) for name in nulls]
-        drawn += _draw_each(models, samples, spectrum, seed=seed, progress=progress)
+        drawn += [model.draw(samples, spectrum, seed=seed, progress=progress) for model in models]
     return _judgment(Words(spectrum, sampler_of(neighborhood), drawn, streamed=True), left_out)
 
 

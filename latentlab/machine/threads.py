@@ -25,12 +25,7 @@ def threads_for(side: int) -> AbstractContextManager[None]:
     >>> torch.get_num_threads() == before
     True
     """
-    return fixed_threads(1 if is_small(side) else None)
-
-
-def is_small(side: int) -> bool:
-    """Return whether symmetric matrices of this side gain nothing from more threads."""
-    return side < _SMALL
+    return fixed_threads(1 if side < _SMALL else None)
 
 
 @contextmanager
