@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import subprocess
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain, cycle
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from test_cli_bad_input import refused
 from torch import Tensor
 from torch.distributed import HashStore
 
+from latentlab.cli.console import progress_bar
 from latentlab.errors import (
     FileError,
     ImageError,
@@ -51,6 +54,36 @@ def photos(tmp_path: Path) -> Path:
 def store(photos: Path, tmp_path: Path) -> Path:
     fill(photos, tmp_path / "store")
     return tmp_path / "store"
+
+
+# Clocks
+
+
+def test_a_clock_that_jumps_changes_no_byte_and_no_time_left_is_negative(
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    encode_folder(LinearVAE(), photos, tmp_path / "steady", size=32, per_shard=3, workers=0)
+    moments = chain([1e9], cycle([0.0, 9e4, -3e4, -3e4 + 45, 0.0, 40.0, 100.0]))
+    for clock in ("time", "monotonic"):
+        monkeypatch.setattr(time, clock, lambda: next(moments))
+    with progress_bar() as progress:
+        out = tmp_path / "jumping"
+        filled = encode_folder(
+            LinearVAE(), photos, out, size=32, per_shard=3, workers=0, progress=progress
+        )
+        assert progress is not None
+        for done in range(1, 200):
+            progress("sampling", done, 200)
+    monkeypatch.undo()
+    assert filled.seconds >= 0
+    assert filled.images_per_second is None or filled.images_per_second > 0
+    assert same_files(tmp_path / "steady", out)
+    said = capsys.readouterr().err
+    assert "left" in said
+    assert "-" not in said.replace("about", "").replace("remaining", ""), said
 
 
 # Disks

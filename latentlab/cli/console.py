@@ -167,6 +167,8 @@ class _Pace:
 
     def seconds_left(self, now: float, done: int, total: int) -> float | None:
         """Return the time that the rest will take; None until that is known."""
+        if now < self.begun:  # the clock went back
+            self.begun, self.before = now, done
         if done <= self.before or now - self.begun < self.shortest:
             return None
         return (now - self.begun) / (done - self.before) * (total - done)
@@ -231,6 +233,7 @@ class _Diary:
     def __call__(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
         left = self.paces.setdefault(what, _Pace(now, done)).seconds_left(now, done, total)
+        self.said = min(self.said, now)  # less than before if the clock went back
         if now - self.said < self.interval or left is None or done >= total:
             return
         self.said = now

@@ -46,8 +46,8 @@ class Filled:
 
     @property
     def images_per_second(self) -> float | None:
-        """Return the rate of this rank; None if nothing was left to do."""
-        return self.computed / self.seconds if self.computed else None
+        """Return the rate of this rank; None if nothing was left to do, or no time passed."""
+        return self.computed / self.seconds if self.computed and self.seconds else None
 
 
 def encode_folder(
@@ -223,7 +223,7 @@ def _fill(
         for encoded in one_ahead(begun, ahead=vae.runs_aside):
             writer.write(encoded)
         writer.wait()
-    return Filled(folder, manifest.count(missing), time.monotonic() - started)
+    return Filled(folder, manifest.count(missing), max(0.0, time.monotonic() - started))
 
 
 def _begin_shards(
