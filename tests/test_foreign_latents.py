@@ -8,6 +8,7 @@ import json
 import os
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from safetensors.torch import save_file
 import latentlab
 from latentlab.errors import FileError, LatentlabError, UsageError
 from latentlab.machine.files import locked
+from latentlab.store.arrays import StoredArray
 from latentlab.store.foreign import ForeignLatents, open_latents
 from latentlab.store.importing import import_latents
 from latentlab.store.reading import open_store
@@ -599,3 +601,16 @@ def test_an_import_holds_its_folder_until_it_has_its_name(
 
     monkeypatch.setattr(Path, "rename", watched)
     import_latents(open_latents(tmp_path / "latents.npy", space="model"), tmp_path / "out")
+
+
+def test_an_array_that_claims_many_rows_without_a_number_is_not_read(tmp_path: Path) -> None:
+    def rows(most: int) -> Iterator[torch.Tensor]:
+        raise AssertionError(most)
+
+    assert StoredArray("none", (2**60, 0), "float32", rows).whole().numel() == 0
+    none = torch.zeros(2**60, 0)
+    torch.save({"latents": torch.from_numpy(drawn(4, 6, 6)), "none": none}, tmp_path / "a.pt")
+    np.savez(tmp_path / "b.npz", latents=drawn(4, 6, 6), none=none.numpy(), each=np.zeros((1, 0)))
+    for name in ("a.pt", "b.npz"):
+        found = open_latents(tmp_path / name)
+        assert found[0].values.shape == (4, 6, 6)

@@ -59,7 +59,8 @@ class StoredArray:
 
     def whole(self) -> Tensor:
         """Return the array; for small ones."""
-        return torch.cat([*self.rows(2**20)]) if self.shape and self.shape[0] else torch.zeros(0)
+        # Without a number it costs nothing to claim 2**60 rows, which would be read for ever.
+        return torch.cat([*self.rows(2**20)]) if self.shape and all(self.shape) else torch.zeros(0)
 
 
 @dataclass(frozen=True)

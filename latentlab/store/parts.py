@@ -124,7 +124,7 @@ def _fields(others: Sequence[StoredArray], form: Form, key: str) -> dict[str, Te
     fields = {}
     for array in (one for one in others if one.dtype != OBJECT):
         size = math.prod(array.shape[1:])
-        each = bool(array.shape) and array.shape[0] == form.count > 1 and size <= _FIELD_VALUES
+        each = bool(array.shape) and array.shape[0] == form.count > 1 and 0 < size <= _FIELD_VALUES
         small = size * (array.shape[0] if array.shape else 1) <= _FIELD_VALUES
         elsewhere = bucket and array.name[-1:].isdigit() and not array.name.endswith(bucket)
         if (each or small) and not elsewhere:
