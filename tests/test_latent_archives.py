@@ -341,6 +341,9 @@ BAD_HEADERS = {
     "missing": {"a": ("F32", [2])},
     "number": 7,
     "list": [1, 2],
+    "pairs": [["a", [["dtype", "F32"], ["shape", [2]], ["data_offsets", [0, 8]]]]],
+    "list of a tensor": {"a": [["dtype", "F32"], ["shape", [2]], ["data_offsets", [0, 8]]]},
+    "kind": {"a": (32, [2], [0, 8])},
 }
 
 
@@ -349,7 +352,7 @@ def test_headers_that_the_library_of_safetensors_refuses_are_refused(
     tmp_path: Path, name: str
 ) -> None:
     heads = BAD_HEADERS[name]
-    if isinstance(heads, dict):
+    if isinstance(heads, dict) and isinstance(heads["a"], tuple):
         keys = ("dtype", "shape", "data_offsets")
         heads = {key: dict(zip(keys, head, strict=False)) for key, head in heads.items()}
     header = json.dumps(heads).encode()
@@ -359,6 +362,14 @@ def test_headers_that_the_library_of_safetensors_refuses_are_refused(
     with pytest.raises(FileError, match=r"x\.tar/a\.safetensors, which") as caught:
         tensors_of(tmp_path, content)
     assert "\n" not in str(caught.value)
+    assert "attribute" not in str(caught.value)
+
+
+def test_what_a_header_says_beside_is_not_read(tmp_path: Path) -> None:
+    head = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8], "note": "x"}
+    header = json.dumps({"a": head}).encode()
+    content = len(header).to_bytes(8, "little") + header + np.float32([1, 2]).tobytes()
+    assert tensors_of(tmp_path, content)["a"].tolist() == load(content)["a"].tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("content", [b"\x00" * 8, b"\xff" * 20, b"\x02" + bytes(7) + b"[[", b"abc"])

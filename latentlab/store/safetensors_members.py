@@ -34,7 +34,7 @@ def streamed_tensors(place: Place) -> list[StoredArray]:
         length = int.from_bytes(file.read(8), "little")
         if not 0 < length <= min(_HEADER_BYTES, place.size - 8):
             raise ValueError(f"a header of {length:,} bytes")
-        pairs = parse_json(file.read(length), object_pairs_hook=list)
+        pairs = parse_json(file.read(length), object_pairs_hook=tuple)
         heads = _heads_of(place, pairs)
         _check_offsets(place, heads, place.size - 8 - length)
         return [_array_of(place, name, head, 8 + length) for name, head in heads.items()]
@@ -43,9 +43,13 @@ def streamed_tensors(place: Place) -> list[StoredArray]:
 def _heads_of(place: Place, pairs: Any) -> dict[str, dict[str, Any]]:
     """Return name → dtype, shape and offsets of each tensor."""
     heads: dict[str, dict[str, Any]] = {}
+    if not isinstance(pairs, tuple):  # as objects are read, of which keys are text
+        raise ValueError("a header that is no object")
     for name, head in pairs:
         if name == "__metadata__":
             continue
+        if not isinstance(head, tuple):
+            raise ValueError(f"a damaged header of {name}")
         if name in heads:
             raise fault_of(place, f"holds two arrays named {name}", "write one name for each")
         heads[name] = dict(head)
@@ -54,10 +58,11 @@ def _heads_of(place: Place, pairs: Any) -> dict[str, dict[str, Any]]:
     return heads
 
 
-def _is_sound(dtype: str, shape: Sequence[int], data_offsets: Sequence[int]) -> bool:
+def _is_sound(dtype: str, shape: Sequence[int], data_offsets: Sequence[int], **_: Any) -> bool:
     """Return whether the size of a tensor is that of its shape, as far as its dtype is known."""
     start, end = data_offsets
     whole = all(type(number) is int and number >= 0 for number in (*shape, start, end))
+    whole = whole and isinstance(dtype, str)
     size = _DTYPES[dtype].itemsize if dtype in _DTYPES else 0
     return whole and (not size or end - start == size * math.prod(shape))
 
