@@ -231,6 +231,26 @@ def test_lab_is_that_of_scikit_image() -> None:
     np.testing.assert_allclose(to_lab(images.double()).permute(0, 2, 3, 1), expected, atol=2e-3)
 
 
+def test_an_interrupt_does_not_wait_for_animations(
+    linear_vae: LinearVAE, small_pca: PCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, ended = threading.Event(), threading.Event()
+
+    def draw(*_: Any, **__: Any) -> None:
+        goes_on.wait(2)
+        ended.set()
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(walking, "draw_traversal", draw)
+    monkeypatch.setattr(walking, "walk_at_random", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        walking.walk_and_save(linear_vae, small_pca, tmp_path, n_components=1, steps=2)
+    assert not ended.is_set()
+    goes_on.set()
+
+
 def test_animations_are_drawn_while_random_directions_are_walked(
     linear_vae: LinearVAE, small_pca: PCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

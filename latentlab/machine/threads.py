@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
+from threading import Thread
+from typing import TypeVar
 
 _SMALL = 1024
+
+Result = TypeVar("Result")
 
 
 def threads_for(side: int) -> AbstractContextManager[None]:
@@ -42,3 +47,26 @@ def fixed_threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def begin(work: Callable[[], Result]) -> Future[Result]:
+    """Return what will be the result of work that another thread does from now on.
+
+    Nothing waits for that thread, not even the end of the process, so that an interrupt ends it at
+    once. The work must write no files.
+
+    Examples
+    --------
+    >>> begin(lambda: 6 * 7).result()
+    42
+    """
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 (raised where the result is asked for)
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return future

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from latentlab.errors import FileError, UsageError
 from latentlab.latents import Directions, Latent, Progress
 from latentlab.loaders.base import LatentVAE
 from latentlab.machine.files import check_folder
+from latentlab.machine.threads import begin
 from latentlab.neighborhoods import SAMPLERS
 from latentlab.recipes.starting import command_of, load_found, usual_count
 from latentlab.results.folders import Saved, latest_run
@@ -116,10 +117,9 @@ def walk_and_save(
         how["seed"] = seed
     walk = (traverse_curved if curved else walk_along)(vae, latent, found, progress=progress, **how)
     # Random walks decode for as long as the walk did, and drawing has one thread.
-    with ThreadPoolExecutor(1) as pool:
-        drawn = pool.submit(draw_traversal, walk, **animation)
-        if not curved:
-            walk = _with_random_walks(vae, latent, found, walk, seed, progress)
+    drawn = begin(partial(draw_traversal, walk, **animation))
+    if not curved:
+        walk = _with_random_walks(vae, latent, found, walk, seed, progress)
     settings = {
         "alphas": walk.alphas.tolist(),
         "components": len(walk.paths),
