@@ -614,3 +614,11 @@ def test_an_array_that_claims_many_rows_without_a_number_is_not_read(tmp_path: P
     for name in ("a.pt", "b.npz"):
         found = open_latents(tmp_path / name)
         assert found[0].values.shape == (4, 6, 6)
+
+
+def test_an_error_counts_the_other_files_whatever_their_names(tmp_path: Path) -> None:
+    for name in ("1.npy", "2.npy"):
+        (tmp_path / name).touch()
+    np.save(tmp_path / "11.npy", np.zeros((4, 4, 6, 6), np.int32))
+    with pytest.raises(UsageError, match=r"in 11\.npy, and no latents in 2 more \(1.npy, 2.npy\)"):
+        open_latents(tmp_path)

@@ -265,11 +265,14 @@ def open_latents(
 
 def _with_others(error: LatentlabError, faults: Mapping[str, str]) -> LatentlabError:
     """Return the error of one file, with the names of the others of which none could be read."""
-    others = [name for name in faults if name not in error.got]
+    got = error.got
+    named = [name for name in faults if got.startswith(name) or got.endswith(f" in {name}")]
+    own = max(named, key=len, default=None)
+    others = [name for name in faults if name != own]
     if not others:
         return error
     names = ", ".join(others[:_NAMED]) + (", …" if len(others) > _NAMED else "")
-    got = f"{error.got}, nor a file of latents in {len(others):,} more ({names})"
+    got = f"{got}, and no latents in {len(others):,} more ({names})"
     return type(error)(got, error.expected, error.advice)
 
 
