@@ -137,8 +137,9 @@ def test_what_needs_the_complete_spectrum_gets_it(
 @pytest.mark.parametrize(("name", "count"), [("almost equal", 3), ("log-like", 100)])
 def test_all_eigenvalues_where_none_can_be_certified(name: str, count: int) -> None:
     rows = planted(WIDE, SPECTRA[name])
-    with pytest.warns(UserWarning, match="All eigenvalues were computed"):
+    with pytest.warns(UserWarning, match="All eigenvalues were computed") as told:
         found = latentlab.fit_pca(rows, count, "krylov")
+    assert told[0].filename == __file__
     assert (found.solver, found.spectrum.is_complete, found.error_bounds) == ("gram", True, None)
     np.testing.assert_allclose(found.explained_variance, eigenvalues(rows, count), rtol=1e-9)
 

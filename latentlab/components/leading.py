@@ -88,7 +88,7 @@ def warn_of_exact(solver: str) -> None:
         f"The leading eigenvalues could not be bounded to {LARGEST_BOUND:g} of the largest, for "
         "example because many are almost equal or most were asked for. All eigenvalues were "
         f"computed instead (solver={solver!r}).",
-        stacklevel=4,
+        stacklevel=6,  # where fit_pca is called, behind its decorator
     )
 
 
