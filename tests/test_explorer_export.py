@@ -405,7 +405,10 @@ def opened(browser: Browser) -> dict[str, Any]:
 def test_a_page_on_a_plain_host_gets_its_threads_by_one_reload(
     browser: Browser, live: tuple[Path, ExportedExplorer], tmp_path: Path
 ) -> None:
-    with hosting(live[0]) as address:
+    site = tmp_path / "site"
+    shutil.copytree(live[0], site)
+    (site / "other.html").write_text("<!doctype html><title>Of others</title>", encoding="utf-8")
+    with hosting(site) as address:
         browser.visit(f"{address}#a=1")
         first = opened(browser)
         assert first["isolated"] is True
@@ -416,8 +419,13 @@ def test_a_page_on_a_plain_host_gets_its_threads_by_one_reload(
         assert errors(browser) == []
         browser.visit(address)
         assert opened(browser) == {**first, "type": "navigate"}  # not again
-    site = tmp_path / "site"
-    shutil.copytree(live[0], site)
+        browser.visit(f"{address}other.html")  # a page that only lies beside it
+        assert browser.run(
+            "return [!!navigator.serviceWorker.controller, crossOriginIsolated]"
+        ) == [
+            True,
+            False,
+        ]
     (site / "headers.js").unlink()
     with hosting(site) as address:
         browser.visit(address)
