@@ -689,6 +689,21 @@ def test_a_map_is_colored_by_what_is_chosen(browser: Browser, mapped: Explorer) 
                 "Object.assign(new Error(), {detail: 'A shard is damaged.'}));")  # fmt: skip
     assert browser.run(choose, "mean")[0] == "No colors: A shard is damaged."
     assert browser.run("return document.getElementById('map-color').value") == ""
+    twice = """
+        const select = document.getElementById('map-color');
+        const asked = [];
+        latentlab.engine.color = (name) => new Promise((resolve, reject) => {
+            asked.at(-1)?.reject({detail: 'Asked again'});
+            asked.push({resolve, reject});
+        });
+        for (const name of ['std', '', 'std']) {
+            select.value = name;
+            select.dispatchEvent(new Event('change'));
+        }
+        await new Promise((go) => setTimeout(go, 20));
+        return [select.value, document.getElementById('map-color-about').textContent];
+    """
+    assert browser.run(twice) == ["std", "Measuring…"]  # the first answer has no say any more
     assert browser.logs("browser") == []
 
 

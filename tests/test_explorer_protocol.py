@@ -43,6 +43,7 @@ GOOD: list[dict[str, Any]] = [
     {"type": "record", **WALK},
     {"type": "code", "state": STATE},
     {"type": "cancel"},
+    {"type": "cancel", "errand": "colors"},
     {"type": "restart"},
     {"type": "pick", "number": 12},
 ]
@@ -62,6 +63,7 @@ def test_every_message_is_read() -> None:
         Record(0, 3.0, 9, "gif", State()),
         Code(READ),
         Cancel(),
+        Cancel("colors"),
         Restart(),
         Pick(12),
     ]
@@ -73,7 +75,13 @@ def test_every_message_is_read() -> None:
     "text",
     [
         *("", "null", "[]", "7", '"show"', "{", "{}", '{"type": 1}', '{"type": "quit"}', "NaN"),
-        *('{"type": ["show"]}', '{"type": "cancel", "more": 1}', "[" * 100_000, " " * 3_000_000),
+        *(
+            '{"type": ["show"]}',
+            '{"type": "cancel", "more": 1}',
+            '{"type": "cancel", "errand": ""}',
+            "[" * 100_000,
+            " " * 3_000_000,
+        ),
         '{"type": "show", "id": 1, "state": {"alphas": [1e999]}}',
         '{"type": "show", "id": 1, "state": {"alphas": [NaN]}}',
         '{"type": "show", "id": 1, "state": {"blend": Infinity}}',

@@ -30,7 +30,9 @@ class Fit:
 
 @dataclass(frozen=True)
 class Cancel:
-    """Stop the long work that this page asked for."""
+    """Stop the long work that this page asked for, or of it only the colors."""
+
+    errand: str = ""
 
 
 @dataclass(frozen=True)

@@ -270,6 +270,10 @@ def _image_header(fields: _Fields) -> tuple[str, str]:
     return fields.word("role", ("image", "other")), fields.text("name", _NAME, "image")
 
 
+def _cancel(fields: _Fields) -> Cancel:
+    return Cancel(fields.word("errand", ("colors",)) if "errand" in fields.left else "")
+
+
 def _color(fields: _Fields) -> Color:
     asked = fields.items("numbers", _MOST_DECODED)
     numbers = (_whole(one, "an image's number", 0, _LARGEST_SAFE) for one in asked)
@@ -279,7 +283,7 @@ def _color(fields: _Fields) -> Color:
 _READERS: Mapping[str, Callable[[_Fields], Message]] = {
     "show": _show,
     "fit": _fit,
-    "cancel": lambda _: Cancel(),
+    "cancel": _cancel,
     "restart": lambda _: Restart(),
     "record": _record,
     "code": lambda fields: Code(_state(fields.take("state"))),

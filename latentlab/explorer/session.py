@@ -109,7 +109,7 @@ class Session:
             case messages.Restart():
                 self._follow(self.studio.explore())
             case messages.Cancel():
-                self._leave()
+                self._cancel(message.errand)
             case messages.Record():
                 self._record(message)
             case messages.Pick():
@@ -212,6 +212,12 @@ class Session:
             self._job = None
         for errand in self._errands.values():
             errand.stop()
+
+    def _cancel(self, errand: str) -> None:
+        if not errand:
+            self._leave()
+        elif errand in self._errands:
+            self._errands[errand].stop()
 
     def _put(self, kind: str, value: Any) -> None:
         if kind == "progress" and self._outbox and self._outbox[-1][0] == "progress":

@@ -13,7 +13,7 @@
  * engine.scene()               → Promise<Scene>; the scene, as soon as there is one
  * engine.show(state)           → Promise<Frame | null>; the latest state wins: null for a state that
  *                              a newer one has overtaken. Rejects with a Problem.
- * engine.cancel()              stops a search or a recording
+ * engine.cancel(errand)        stops "colors" alone; without an errand, a search and all that runs
  * engine.fit(plan)             searches other directions; scenes follow as events
  * engine.image(file, role)     takes a File or Blob, role "image" or "other"; scenes follow
  * engine.restart()             goes back to the first image

@@ -1,6 +1,6 @@
 /** What the images of the map are colored by: a number of each, on a scale with its ends. */
 
-import { find, make, plain } from "./dom.js";
+import { find, make, plain, withCode } from "./dom.js";
 
 const LEVELS = 64;
 const ENDS = 0.02; // share of the images beyond each end of the scale
@@ -13,6 +13,9 @@ export class MapColors {
   #inView;
   #select = find("map-color");
   #offered = new Map(); // name → coloring
+  #tried = new Set(); // numbers of images that were decoded, also those without a value
+  #turn = 0; // counts choices, so that nothing older is shown
+  #measuring = false;
   #stopped = false;
   #colors = null; // {label, values, …, low, high}
   #table = [];
@@ -31,7 +34,10 @@ export class MapColors {
     find("map-more").addEventListener("click", () => this.#measure(this.#select.value));
     find("map-stop").addEventListener("click", () => {
       this.#stopped = true;
-      page.engine.cancel();
+      page.engine.cancel("colors");
+    });
+    find("cancel").addEventListener("click", () => {
+      this.#stopped = true; // it ends all work
     });
     page.engine.listen("progress", (found) => found?.total && Object.assign(find("map-bar"), { max: found.total, value: found.done }));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#readTable());
@@ -71,7 +77,10 @@ export class MapColors {
   }
 
   async #choose(name) {
+    this.#turn++;
     this.#colors = null;
+    if (!name && this.#measuring) this.#page.engine.cancel("colors");
+    this.#measuring = false;
     this.#show();
     this.#changed();
     if (name) await this.#measure(name);
@@ -79,37 +88,43 @@ export class MapColors {
 
   /** Measure what is not known; of a coloring that decodes, of images in sight. */
   async #measure(name) {
+    const turn = ++this.#turn;
     const { decodes } = this.#offered.get(name);
-    const unknown = (index) => !this.#colors || Number.isNaN(this.#colors.values[index]);
+    const unknown = (index) => !this.#colors || (Number.isNaN(this.#colors.values[index]) && !this.#tried.has(index));
     const numbers = decodes ? this.#inView().filter(unknown).slice(0, MOST) : [];
     const about = find("map-color-about");
     about.textContent = numbers.length ? `Decoding ${numbers.length} images in view…` : "Measuring…";
     find("map-work").hidden = !decodes;
     find("map-more").hidden = true;
+    this.#keepFocus();
+    this.#measuring = true;
     try {
-      const found = await this.#ask(name, numbers);
-      if (this.#select.value !== name) return; // another one was chosen since
+      const found = await this.#ask(name, numbers, decodes);
+      if (turn !== this.#turn) return; // another one was chosen since
       this.#colors = { ...found, ...endsOf(found.values) };
       this.#show();
     } catch (problem) {
-      if (this.#select.value !== name) return;
+      if (turn !== this.#turn) return;
       this.#colors = null;
       this.#select.value = "";
       this.#show();
       about.textContent = `No colors: ${problem.detail ?? problem}`;
     }
+    this.#measuring = false;
     this.#changed();
   }
 
   /** Return what was measured; if the work was stopped, what was measured until then. */
-  async #ask(name, numbers) {
+  async #ask(name, numbers, decodes) {
     const { engine } = this.#page;
     this.#stopped = false;
     find("map-bar").removeAttribute("value");
     try {
-      return await engine.color(name, numbers);
+      const found = await engine.color(name, numbers);
+      numbers.forEach((number) => this.#tried.add(number));
+      return found;
     } catch (problem) {
-      if (!this.#stopped) throw problem;
+      if (!this.#stopped || !decodes) throw problem;
       return engine.color(name);
     }
   }
@@ -118,6 +133,7 @@ export class MapColors {
     find("map-legend").hidden = !this.#colors;
     find("map-work").hidden = true;
     find("map-more").hidden = !this.#colors?.decodes || this.#colors.measured >= this.#colors.values.length;
+    this.#keepFocus();
     if (!this.#colors) {
       find("map-color-about").textContent = "";
       return;
@@ -125,8 +141,13 @@ export class MapColors {
     const { about, low, high, label } = this.#colors;
     find("map-low").textContent = written(low);
     find("map-high").textContent = written(high);
-    find("map-color-about").textContent = `${about} ${judged(this.#colors)}`;
+    find("map-color-about").replaceChildren(...withCode(`${about} ${judged(this.#colors)}`));
     this.#page.say(`The map is colored by ${label}`);
+  }
+
+  /** Who pressed a button that is hidden now stays beside it. */
+  #keepFocus() {
+    if (document.activeElement?.closest("#map-coloring [hidden]")) this.#select.focus();
   }
 
   #readTable() {

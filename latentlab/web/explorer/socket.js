@@ -60,8 +60,8 @@ export class SocketEngine extends Announcer {
     return waiting.promise;
   }
 
-  cancel() {
-    this.#say({ type: "cancel" });
+  cancel(errand) {
+    this.#say({ type: "cancel", ...(errand && { errand }) });
   }
 
   fit(plan) {
