@@ -217,4 +217,5 @@ def _export(
         f"host; images of {width}×{height} pixels",
         quiet=quiet,
     )
-    say(f"look at it: python -m http.server --directory {quote(str(folder))}", quiet=quiet)
+    serve = f"python -m http.server --directory {quote(str(folder))}"
+    say(f"look at it: {serve}, then http://localhost:8000", quiet=quiet)
