@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 16
 _DOCTOR = "latentlab doctor, of decoded images"
-_ONE = " In one image, what it shows counts as well: a finding of `doctor` is of many."
+_ONE = " In a single image its content counts as well; `doctor` judges many images together."
 
 
 def _finding(
@@ -62,7 +62,12 @@ COMPARISONS = (
         below=True,
     ),
     _finding(
-        *("lost detail", "kept detail", "The share of the energy of fine detail.", 0.4),
+        *(
+            "lost detail",
+            "kept detail",
+            "The share of the energy of fine detail that is kept.",
+            0.4,
+        ),
         below=True,
     ),
     _finding(
