@@ -99,7 +99,7 @@ def export_explorer(
     image : anything that :func:`latentlab.encode` takes
     folder : new, empty, or an unchanged earlier export
     size : as for :func:`latentlab.encode`; by default the image keeps its shape and is shrunk to at
-        most 256 pixels, or to fewer at which a browser needs 0.4 s for an image
+        most 256 pixels, or to fewer at which a browser needs 0.3 s for an image
     plan : Plan of neighborhood and finder, optional
     frames : bool, whether to decode images now even if the decoder is small
     progress : called as ``progress(what, done, total)``, optional
