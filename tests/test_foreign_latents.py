@@ -312,7 +312,7 @@ def test_nothing_readable_is_an_error_without_a_store(
 ODD = {
     "page.npy": "is a web page",
     "cut.npz": "does not start as NumPy's files do",
-    "none.npy": "0×4×6×6 without a number",
+    "none.npy": "0×4×6×6 that holds no numbers",
     "short.npy": "unnamed 7; pass another file",
     "scalar.npy": "unnamed without axes",
     "complex.npy": "unnamed 2×4×6×6 (complex64)",

@@ -75,8 +75,8 @@ def save_traversal(
     suffix, fps, loop : of the animations: one of all directions, and one for each
     longest : longest side in pixels of the frames for each direction; None keeps their size
     run : for ``run.json``, instead of what the traversal records about model and image
-    drawn : what :func:`draw_traversal` will return, if that has begun; it was given suffix, fps, loop and
-        longest then, and those given here are not used
+    drawn : what :func:`draw_traversal` will return, if that has begun: with its own suffix, fps,
+        loop and longest, so that those given here are not used
     """
     how: dict[str, Any] = {"suffix": suffix, "fps": fps, "loop": loop, "longest": longest}
     shown = draw_traversal(walk, **how) if drawn is None else drawn.result()

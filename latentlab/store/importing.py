@@ -74,7 +74,7 @@ def import_latents(
     if removed:
         warnings.warn(
             f"removed {', '.join(removed)} beside {folder}: left by "
-            f"{counted(len(removed), 'imports')} into it that did not end",
+            f"{counted(len(removed), 'imports')} that did not end",
             stacklevel=2,
         )
     source = replace(source, manifest=replace(source.manifest, removed=removed))

@@ -197,7 +197,9 @@ def form_of(array: StoredArray, layout: str | None = None) -> Form:
         raise _misfit(array.shape, name)
     if not all(array.shape):
         empty = "×".join(map(str, array.shape))
-        raise FileError(f"an array {empty} without a number", "at least one latent", "leave it out")
+        raise FileError(
+            f"an array {empty} that holds no numbers", "at least one latent", "leave it out"
+        )
     form = _form(name, array.shape, grid)
     if moments:
         if form.shape[0] % 2:

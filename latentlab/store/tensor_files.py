@@ -98,7 +98,7 @@ def _mapped(place: Place, _: FileState) -> dict[str, Tensor]:
     if place.size > free:
         raise fault_of(
             place,
-            f"needs {place.size / 1e9:,.1f} GB in {top}, where {free / 1e9:,.1f} GB are free",
+            f"needs {place.size / 1e9:,.1f} GB in {top}, where {free / 1e9:,.1f} GB is free",
             "unpack the archive yourself, or set TMPDIR to a larger disk",
         )
     with tempfile.TemporaryDirectory(prefix="latentlab-", ignore_cleanup_errors=True) as folder:
