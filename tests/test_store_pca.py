@@ -94,6 +94,7 @@ def test_the_command_writes_a_run_that_traverse_resumes(cli: CommandLine, store:
     assert (facts["method"], facts["eigenvalue_error_bounds"]) == ("gram", None)
     assert facts["components_above_null_of"] == "parallel"
     assert facts["null"].keys() == {"isotropic", "parallel", "stationary"}
+    assert facts["components_not_counted"] == "latents of different images contain no noise"
     assert facts["subsample"] is None
     rows = matrix_of(store)
     assert facts["latent_std"] == pytest.approx(rows.std(), rel=1e-6)

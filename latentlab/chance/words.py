@@ -77,7 +77,7 @@ class Words:
         if self.sampler.uncounted or self.main is None:
             return self.sampler.uncounted
         if self.streamed:
-            return "latents are no isotropic noise, the only null that a stream is compared with"
+            return "latents of different images contain no noise"
         apart = not self.sampler.whole and not self.main.model.keeps_neighbors
         return self.sampler.correlated if apart else ""
 
