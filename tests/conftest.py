@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import hypothesis
 import PIL.Image
 import pytest
 from command_line import CommandLine, save_image, save_model
@@ -22,6 +23,12 @@ from latentlab.encoding.encoder import encode
 from latentlab.images.image import Image
 from latentlab.latents import Latent
 from latentlab.testing.linear_vae import LinearVAE, smooth_image
+
+# CI draws the same examples for the same tests, so that it judges the change and not the draw.
+# Other runs draw new ones. Under load a single example may take a second.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 savefig = Figure.savefig
 collect_ignore = ["plugin"]  # a package of its own, which test_plugins.py installs

@@ -46,7 +46,7 @@ def small_mnist(folder: Path, *, packed: bool = True) -> dict[str, np.ndarray]:
 
 
 @given(arrays.arrays(np.uint8, arrays.array_shapes(min_dims=3, max_dims=3, max_side=6)))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_images_come_back_as_they_were_written(images: np.ndarray) -> None:
     import tempfile
 
@@ -59,7 +59,7 @@ def test_images_come_back_as_they_were_written(images: np.ndarray) -> None:
 
 
 @given(st.binary(max_size=64))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_other_bytes_are_a_file_error(content: bytes) -> None:
     import tempfile
 

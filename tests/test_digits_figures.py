@@ -54,7 +54,7 @@ VECTORS = st.lists(st.floats(-3, 3), min_size=3, max_size=3)
 
 
 @given(VECTORS, VECTORS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_slerp_is_scipys_on_the_sphere_and_shoemakes_formula_beside_it(
     first: list[float], last: list[float]
 ) -> None:

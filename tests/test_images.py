@@ -422,16 +422,17 @@ def seeds() -> list[bytes]:
 SEEDS = seeds()
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_damage_anywhere_is_a_image_or_one_clear_error(tmp_path: Path, data: st.DataObject) -> None:
+def test_damage_anywhere_is_an_image_or_one_clear_error(
+    tmp_path: Path, data: st.DataObject
+) -> None:
     content = bytearray(data.draw(st.sampled_from(SEEDS)))
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     (tmp_path / "a").write_bytes(content[: data.draw(st.integers(1, len(content)))])
-    with suppress(ImageError):
+    # What is left may begin as JPEG XL does: with two bytes, FF 0A.
+    with suppress(ImageError, MissingExtraError):
         assert read_image(tmp_path / "a", size=16).pixels.shape == (3, 16, 16)
 
 

@@ -56,7 +56,7 @@ SPECTRA = {
 }
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     name=st.sampled_from(sorted(SPECTRA)),
     wide=st.booleans(),

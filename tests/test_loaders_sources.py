@@ -396,7 +396,7 @@ WHOLE = {"weight": torch.linspace(0, 1, 40), "bias": torch.ones(3)}
 
 
 @pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(place=st.floats(0, 1), byte=st.integers(0, 255), cut=st.booleans())
 def test_any_damage_is_read_or_refused_in_one_line(
     kind: str, place: float, byte: int, cut: bool

@@ -147,7 +147,7 @@ def test_rotating_the_space_changes_nothing_but_the_directions() -> None:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     hnp.arrays(
         np.float32,

@@ -26,7 +26,7 @@ def rows(k: int, dimensions: int, seed: int) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).standard_normal((k, dimensions)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 99))
 def test_angles_are_those_of_scipy(k: int, m: int, seed: int) -> None:
     a, b = rows(k, 9, seed), rows(m, 9, seed + 100)

@@ -51,7 +51,7 @@ def position_vae(tops: list[float]) -> LatentVAE:
 # exact
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     height=st.integers(1, 40),
     width=st.integers(1, 40),
