@@ -196,6 +196,17 @@ def test_blur_equals_scipys_gaussian_filter() -> None:
     torch.testing.assert_close(blurred[1], image)
 
 
+def test_a_copy_does_not_depend_on_those_made_with_it() -> None:
+    image = smooth_image() + 0.1 * torch.randn(
+        3, 32, 40, generator=torch.Generator().manual_seed(0)
+    )
+    factors = Augment().draw_factors(11, torch.Generator().manual_seed(1))
+    together = change_image(image, factors)
+    for index, copy in enumerate(together):
+        alone = {name: values[index : index + 1] for name, values in factors.items()}
+        torch.testing.assert_close(change_image(image, alone)[0], copy, atol=2e-6, rtol=0)
+
+
 def test_images_are_encoded_a_batch_at_a_time(
     linear_vae: LinearVAE, linear_latent: Latent, monkeypatch: pytest.MonkeyPatch
 ) -> None:

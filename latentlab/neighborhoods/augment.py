@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import ClassVar
 
 import torch
@@ -21,6 +22,9 @@ from latentlab.loaders.image_channels import to_rgb
 from latentlab.neighborhoods import SAMPLERS
 from latentlab.neighborhoods.amounts import Amount
 from latentlab.neighborhoods.base import Draws, Sampler, encoded_image, is_encoded_with_alpha
+
+_CHANGED_AT_ONCE = 8
+"""Copies that are made together: threads share them out, which one copy would not occupy."""
 
 
 @SAMPLERS.register("augment")
@@ -86,11 +90,11 @@ class Augment(Sampler):
         pixels = self._pixels(latent)
         factors = self.draw_factors(samples, generator)
         together = batch_size(vae, pixels.shape[1], pixels.shape[2])
-        some = [
-            {name: values[start : start + together] for name, values in factors.items()}
-            for start in range(0, samples, together)
-        ]
-        batches = (change_image(pixels, few) for few in some)
+        some = _parts_of(factors, together)
+        changed = _parts_of(factors, together * max(1, _CHANGED_AT_ONCE // together))
+        batches = chain.from_iterable(
+            torch.split(change_image(pixels, few), together) for few in changed
+        )
         yield from zip(encode_each(vae, batches), some, strict=True)
 
     def draw_factors(self, samples: int, generator: Generator) -> dict[str, Tensor]:
@@ -122,6 +126,12 @@ class Augment(Sampler):
         if image is not None and image.rgba is not None and is_encoded_with_alpha(image):
             return image.rgba
         return encoded_image(latent, self.name).pixels
+
+
+def _parts_of(factors: Mapping[str, Tensor], count: int) -> list[dict[str, Tensor]]:
+    """Return the factors of each ``count`` samples in turn."""
+    parts = zip(*(torch.split(values, count) for values in factors.values()), strict=True)
+    return [dict(zip(factors, values, strict=True)) for values in parts]
 
 
 def change_image(pixels: Tensor, factors: Mapping[str, Tensor]) -> Tensor:
@@ -193,6 +203,8 @@ def blur(images: Tensor, deviations: Tensor) -> Tensor:
         return images
     offsets = torch.arange(-radius, radius + 1, dtype=images.dtype)
     kernels = torch.exp(-0.5 * (offsets / deviations.clamp_min(1e-3)[:, None]).square())
+    # Each kernel ends where it would alone, so that no copy depends on the others of its batch.
+    kernels *= offsets.abs() <= (3 * deviations).ceil().clamp_min(1)[:, None]
     kernels = (kernels / kernels.sum(1, keepdim=True)).repeat_interleave(channels, 0)[:, None]
     planes = images.reshape(1, count * channels, height, width)
     padded = nnf.pad(planes, (radius, radius, 0, 0), mode="reflect")
