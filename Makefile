@@ -10,9 +10,12 @@ DEMO_IMAGE ?= sample:flower
 
 setup: $(READY) $(RUNTIME)
 
+# To compile every module takes longer than the installation. Those that are used are compiled when
+# they are first imported.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt \
+		--editable '.[dev]'
 	touch $@
 
 # Four files of onnxruntime-web, for the pages; without npm everything else works.
@@ -51,7 +54,7 @@ test-lowest: $(LOWEST)/.ready
 
 $(LOWEST)/.ready: pyproject.toml constraints-lowest.txt
 	$(PYTHON) -m venv $(LOWEST)
-	$(LOWEST)/bin/python -m pip install --quiet --constraint constraints-lowest.txt \
+	$(LOWEST)/bin/python -m pip install --quiet --no-compile --constraint constraints-lowest.txt \
 		--editable '.[video,digits]' hypothesis pytest pytest-xdist pytorch-msssim scikit-image
 	touch $@
 
