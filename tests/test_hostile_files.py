@@ -7,6 +7,7 @@ import pickle
 import resource
 import tarfile
 import zipfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,23 @@ import pytest
 import torch
 from PIL import Image
 
-from latentlab.errors import FileError, ImageError, MemoryLimitError, WeightsError
+from latentlab.errors import (
+    FileError,
+    ImageError,
+    LatentlabError,
+    MemoryLimitError,
+    WeightsError,
+)
 from latentlab.images.fit import Fit
 from latentlab.loaders import load_vae, pickles
 from latentlab.loaders.weights import read_tensors
+from latentlab.results.saving import load
 from latentlab.store.arrays import Place
 from latentlab.store.containers import arrays_in
+from latentlab.store.foreign import open_latents
 from latentlab.store.opening import open_source
 from latentlab.store.preparing import prepare
+from latentlab.store.reading import open_store
 from latentlab.store.sources import Entry, left_out
 
 
@@ -250,3 +260,12 @@ def test_a_list_of_tensors_that_does_not_fit_is_refused_before_it_is_stacked(
         arrays_in(place(tmp_path / "a.pt"))
     monkeypatch.delenv("LATENTLAB_MEMORY_GB")
     assert arrays_in(place(tmp_path / "a.pt"))[0].shape == (1000, 16, 25, 25)
+
+
+@pytest.mark.parametrize(
+    "name", ["~\0", "a\0b", "a" * 300, "a/" * 3000], ids=["home", "null", "long", "deep"]
+)
+@pytest.mark.parametrize("read", [load_vae, load, open_latents, open_source, open_store])
+def test_names_that_no_file_can_have_are_refused(read: Callable[[str], Any], name: str) -> None:
+    with pytest.raises(LatentlabError):
+        read(name)

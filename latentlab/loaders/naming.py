@@ -65,7 +65,7 @@ def looks_like_path(source: str) -> bool:
 def absolute_path(source: str | Path) -> Path:
     """Return a path without ``~``, ``..`` and its dependence on the current folder."""
     path = Path(source)
-    with suppress(RuntimeError):  # ~name of a user who does not exist
+    with suppress(RuntimeError, ValueError):  # ~name of no user, or with a null byte
         path = path.expanduser()
     # Symbolic links are kept: the hub's cache links to files without telling names.
     return Path(os.path.normpath(path.absolute()))

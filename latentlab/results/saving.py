@@ -12,7 +12,7 @@ from latentlab.directions.transfer import Transfer
 from latentlab.encoding.reconstruction import Reconstruction
 from latentlab.errors import FileError, UsageError
 from latentlab.latents import Directions
-from latentlab.machine.files import check_folder
+from latentlab.machine.files import check_folder, exists
 from latentlab.results.components import load_pca, save_pca
 from latentlab.results.directions import (
     FACTS,
@@ -123,7 +123,7 @@ def load(folder: str | Path) -> Result:
     """
     place = Path(folder)
     for name, loader in _LOADERS.items():
-        if (place / name).is_file():
+        if exists(place / name) and (place / name).is_file():
             return loader(place)
     raise FileError(
         f"{place} without a result",

@@ -7,6 +7,7 @@ from shlex import quote
 
 from latentlab.errors import ImageError
 from latentlab.machine.archives import PACKED, PARQUET, TAR, ZIPS
+from latentlab.machine.files import exists
 from latentlab.store.hub_datasets import MARK_OF_SPLITS, MARKS, DatasetRows
 from latentlab.store.parquets import Parquets
 from latentlab.store.sources import Folder, Source
@@ -19,7 +20,8 @@ MANIFEST = "store.json"
 
 def is_store(path: str | Path) -> bool:
     """Return whether a path is a folder with a store's ``store.json``."""
-    return (Path(path) / MANIFEST).is_file()
+    manifest = Path(path) / MANIFEST
+    return exists(manifest) and manifest.is_file()
 
 
 def open_source(path: str | Path, *, follow_links: bool = False) -> Source:
@@ -41,6 +43,8 @@ def open_source(path: str | Path, *, follow_links: bool = False) -> Source:
         each of which is a source of its own.
     """
     place = Path(path)
+    if not exists(place):
+        raise _no_source(place)
     if place.is_file():
         return _archives(place.parent, (place.name,), place)
     if not place.is_dir():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from latentlab.errors import FileError
 from latentlab.machine.archives import ARRAYS, is_archive
+from latentlab.machine.files import exists
 from latentlab.store.archives import members_of_archive
 from latentlab.store.arrays import Place
 
@@ -50,11 +51,11 @@ def places_at(path: Path, *, follow_links: bool = False) -> Listed:
     ------
     FileError : it does not exist, or is neither a file of latents, a folder nor an archive.
     """
-    listed = Listed()
-    if path.is_dir():
+    listed, there = Listed(), exists(path)
+    if there and path.is_dir():
         for file, name in _files_below(path, listed, follow_links=follow_links):
             _add(file, name, listed)
-    elif path.is_file():
+    elif there and path.is_file():
         _add(path, path.name, listed)
     else:
         raise FileError(f"{path}, which does not exist", "latents", "check the path")
