@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -110,16 +113,64 @@ def test_what_was_found_is_added_to_and_stands_in_the_page(
     measure, effort = hardening.running.measure, hardening.running.Effort
     said: list[str] = []
     for cases in (30, 50):
-        found = measure(
-            parser, tmp_path, effort(cases, 60, 0, False), tmp_path / "kept", say=said.append
-        )
+        found = measure(parser, tmp_path, effort(cases, 60, 0, False), tmp_path, say=said.append)
         assert found.executions == sum(found.ends.values()) == cases
     (signature,) = found.faults
     assert signature.startswith("traceback in IndexError")
-    assert b"\xff" in (tmp_path / "kept" / "toy-1").read_bytes()
+    assert b"\xff" in (tmp_path / "faults" / "toy-1").read_bytes()
     text = hardening.page.to_markdown({"toy": parser}, {"toy": found})
     assert f"| 50 | 1,000,000 | {found.ends['accepted']} accepted, " in text
     assert f"- toy: {signature}" in text
+
+
+def test_a_killed_run_is_counted_up_to_its_last_checkpoint(
+    hardening: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(_: bytes, __: Path) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 40:
+            raise KeyboardInterrupt  # as unexpected as a kill, but it leaves this process alive
+
+    calls = 0
+    running, checkpoints = hardening.running, tmp_path / "results"
+    monkeypatch.setattr(running, "CHECKPOINT", 0.0)
+    parser = hardening.campaigns.Parser("toy", "toys", lambda _: [b"abc"], read)
+    drawn = hardening.campaigns.Drawn("cases", "c", "h", 99, lambda _: nullcontext(read_case))
+
+    def read_case(seed: int) -> str:
+        read(b"", tmp_path)
+        return "equal"
+
+    for campaign in (parser, drawn):
+        calls = 0
+        with pytest.raises(KeyboardInterrupt):
+            running.measure(campaign, checkpoints, running.Effort(99, 60, 0, False), tmp_path)
+        found = running.furthest(campaign.name, tmp_path / "none", checkpoints)
+        assert found.executions == sum(found.ends.values()) == 40
+    older = hardening.campaigns.Measured(executions=39)
+    running.write("toy", older, tmp_path / "older")
+    assert running.furthest("toy", tmp_path / "older", checkpoints).executions == 40
+    assert running.furthest("toy", checkpoints, tmp_path / "older").executions == 40
+
+
+def test_what_a_guided_child_reports_is_added_to_earlier_runs(
+    hardening: SimpleNamespace, tmp_path: Path
+) -> None:
+    before = hardening.campaigns.Measured(executions=5, seconds=1.0, ends=Counter(refused=5))
+    report = tmp_path / "report.json"
+    assert hardening.running._with_report(before, report) == before
+    facts = {
+        "executions": 3,
+        "seconds": 0.5,
+        "ends": {"fault": 1, "refused": 2},
+        "faults": {"a": "b"},
+    }
+    report.write_text(json.dumps(facts))
+    found = hardening.running._with_report(before, report)
+    assert (found.executions, found.seconds, found.faults) == (8, 1.5, {"a": "b"})
+    assert found.ends == {"fault": 1, "refused": 7}
+    assert before.executions == 5
 
 
 def test_a_missing_atheris_is_said_with_the_way_to_get_it(

@@ -1,25 +1,25 @@
 """``python scripts/hardening``: files, messages, commands and kills that latentlab must survive.
 
-Results are kept in one file a campaign and added to: interrupt it at any time. The full form over
-parsers is guided by coverage, for which atheris is needed: ``pip install atheris`` into an
-environment with latentlab. ``--quick`` does without. A new campaign is a file: see
-``campaigns.py``. The page is ``docs/hardening.md``.
+Counts are written into the cache while a campaign runs, so interrupt or kill it at any time: the
+next call, also ``--only none``, puts them into the results and the page, ``docs/hardening.md``. The
+full form over parsers is guided by coverage, for which atheris is needed: ``pip install atheris``
+into an environment with latentlab. ``--quick`` does without. A new campaign is a file: see
+``campaigns.py``.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from campaigns import Drawn, all_campaigns
+from campaigns import Campaign, Drawn, Measured, all_campaigns
 from page import to_markdown
-from running import QUICK, Effort, measure, read
+from running import CACHE, QUICK, Effort, furthest, measure, write
 
 from latentlab.machine.files import write_bytes
 
@@ -31,23 +31,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     campaigns = all_campaigns()
     options = _parse(arguments, list(campaigns))
     torch.set_num_threads(1)
-    found = {}
-    for name, campaign in campaigns.items():
-        if name not in options.only:
-            found[name] = read(name, options.results)
-            continue
-        if options.again and options.results:
-            (options.results / f"{name}.json").unlink(missing_ok=True)
-        quick = campaign.quick if isinstance(campaign, Drawn) else QUICK
-        cases = options.executions or (quick if options.quick else campaign.wanted)
-        effort = Effort(cases, 60 * options.minutes, options.seed, not options.quick)
-        found[name] = measure(campaign, options.results, effort, options.kept)
+    checkpoints = options.cache / "results" if options.results else None
+    ran = {name: _run(campaigns[name], options, checkpoints) for name in options.only}
+    found = {name: furthest(name, options.results, checkpoints) for name in campaigns} | ran
+    if options.results:
+        for name, measured in found.items():
+            if measured.executions:
+                write(name, measured, options.results)
     text = to_markdown(campaigns, found)
     if options.page:
         write_bytes(options.page, text.encode())
         print(f"page in {options.page}")
     else:
         print(text)
+
+
+def _run(campaign: Campaign, options: argparse.Namespace, checkpoints: Path | None) -> Measured:
+    """Return what a campaign found in all, with a run of it now."""
+    if checkpoints is not None:
+        begun = (
+            Measured() if options.again else furthest(campaign.name, options.results, checkpoints)
+        )
+        write(campaign.name, begun, checkpoints)
+    quick = campaign.quick if isinstance(campaign, Drawn) else QUICK
+    cases = options.executions or (quick if options.quick else campaign.wanted)
+    effort = Effort(cases, 60 * options.minutes, options.seed, not options.quick)
+    return measure(campaign, checkpoints, effort, options.cache)
 
 
 def _parse(arguments: Sequence[str] | None, names: list[str]) -> argparse.Namespace:
@@ -61,13 +70,12 @@ def _parse(arguments: Sequence[str] | None, names: list[str]) -> argparse.Namesp
     add("--again", action="store_true", help="forget what was measured of those in --only")
     add("--results", type=Path, help="folder of results (default docs/hardening)")
     add("--page", type=Path, help="where to write the page (default docs/hardening.md)")
-    add("--kept", type=Path, help="where inputs that show a fault are put")
+    add("--cache", type=Path, default=CACHE, help=f"corpora, counts, faults (default {CACHE})")
     options = parser.parse_args(arguments)
     chosen = names if options.only is None else options.only.split(",")
     options.only = [] if chosen == ["none"] else chosen
     if unknown := set(options.only) - set(names):
         parser.error(f"{', '.join(sorted(unknown))}: expected some of {', '.join(names)}, or none")
-    options.kept = options.kept or Path(tempfile.gettempdir()) / "latentlab-hardening" / "faults"
     if not options.quick:
         options.results = options.results or DOCS / "hardening"
         options.page = options.page or DOCS / "hardening.md"

@@ -1,12 +1,13 @@
 """``python scripts/hardening/guided.py NAME …``: one parser under atheris, in a process of its own.
 
 Faults do not end it: each is counted by its signature, the first input of each is kept, and the
-count of executions is written every second.
+count of executions is written every second. It ends when its parent does.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import sys
@@ -49,6 +50,7 @@ class Tally:
         self.ends: Counter[str] = Counter()
         self.faults: dict[str, str] = {}
         self.started = self.written = time.monotonic()
+        self.parent = os.getppid()
 
     def add(self, word: str) -> None:
         """Count an execution that ended in this word; end the process when it was the last."""
@@ -57,6 +59,8 @@ class Tally:
         now = time.monotonic()
         enough = self.executions >= self.options.executions
         late = now - self.started >= self.options.seconds
+        if now - self.written > 1 and os.getppid() != self.parent:
+            os._exit(1)  # nobody counts any more
         if enough or late or now - self.written > 1:
             self.write(now - self.started)
             self.written = now
@@ -68,7 +72,8 @@ class Tally:
         """Keep the first input of a fault."""
         if fault.signature not in self.faults:
             self.faults[fault.signature] = fault.what
-            kept = self.options.kept / f"{self.options.name}-{len(self.faults)}"
+            mark = hashlib.sha256(fault.signature.encode()).hexdigest()[:12]
+            kept = self.options.kept / f"{self.options.name}-{mark}"
             kept.write_bytes(content)
             print(f"{fault.signature}: {fault.what} ({kept})", flush=True)
         self.add("fault")
@@ -99,7 +104,10 @@ def main() -> None:
     with atheris.instrument_imports(include=FOLLOWED):
         campaign = all_campaigns()[options.name]
         assert isinstance(campaign, Parser)
-        for number, content in enumerate(campaign.seeds(options.place / "seeds")):
+        # Inputs of earlier faults are seeds too: no run forgets a fault that is still there.
+        faults = [path for path in options.kept.glob(f"{options.name}-*") if path.is_file()]
+        seeds = [*campaign.seeds(options.place / "seeds"), *(one.read_bytes() for one in faults)]
+        for number, content in enumerate(seeds):
             (options.corpus / f"seed-{number:03d}").write_bytes(content)
             with suppress(Exception):
                 campaign.read(content, inside)

@@ -25,8 +25,14 @@ from probing import FaultError, probe
 
 from latentlab.machine.files import write_bytes
 
+CACHE = Path(tempfile.gettempdir()) / "latentlab-hardening"
+"""What is kept between runs outside of the repository: corpora, checkpoints, inputs of faults."""
 QUICK = 300
 """Executions over a parser in the quick form."""
+FAULTS = "faults"
+"""Folder of the cache where the first input of each fault is kept."""
+CHECKPOINT = 20.0
+"""Seconds after which a running campaign writes its counts, which count even if it is killed."""
 NEEDS = (
     "atheris is missing, which guides the full form over parsers. It is no dependency of "
     "latentlab: pip install atheris, into an environment with latentlab, or pass --quick for plain "
@@ -73,30 +79,52 @@ def write(name: str, found: Measured, folder: Path) -> None:
 
 
 def measure(
-    campaign: Campaign, results: Path | None, effort: Effort, kept: Path, *, say: Say = print
+    campaign: Campaign, results: Path | None, effort: Effort, cache: Path, *, say: Say = print
 ) -> Measured:
     """Return what a campaign found, earlier runs included.
 
     Parameters
     ----------
     campaign : Campaign
-    results : folder of results, which are added to; None writes nothing
+    results : folder of results, which are added to every :data:`CHECKPOINT` seconds; None writes
+        nothing
     effort : Effort
-    kept : folder where inputs that show a fault are put
+    cache : folder where a corpus and inputs that show a fault are kept
     """
     before = read(campaign.name, results)
     found = replace(before, ends=Counter(before.ends), faults={})
     found.date, found.seed = date.today().isoformat(), effort.seed
+    checkpoint = _Checkpoint(campaign.name, results)
     with _workplace() as place:
         if isinstance(campaign, Drawn):
-            _draw(campaign, found, effort, place, results, say)
+            _draw(campaign, found, effort, place, checkpoint, say)
         elif effort.guided:
-            _guide(campaign, found, effort, place, kept, say)
+            _guide(campaign, found, effort, place, cache, checkpoint, say)
         else:
-            _mutate(campaign, found, effort, place, kept, say)
+            _mutate(campaign, found, effort, place, cache, checkpoint, say)
     if results is not None:
         write(campaign.name, found, results)
     return found
+
+
+class _Checkpoint:
+    """Writes what a running campaign has found so far, now and then."""
+
+    def __init__(self, name: str, results: Path | None) -> None:
+        self.name, self.results = name, results
+        self.written = time.monotonic()
+
+    def __call__(self, found: Measured) -> None:
+        now = time.monotonic()
+        if self.results is not None and now - self.written >= CHECKPOINT:
+            write(self.name, found, self.results)
+            self.written = now
+
+
+def furthest(name: str, results: Path | None, checkpoints: Path | None) -> Measured:
+    """Return what a campaign found, from the folder that has more executions of it."""
+    one, other = read(name, results), read(name, checkpoints)
+    return other if other.executions > one.executions else one
 
 
 @contextmanager
@@ -112,7 +140,12 @@ def _workplace() -> Iterator[Path]:
 
 
 def _draw(
-    campaign: Drawn, found: Measured, effort: Effort, place: Path, results: Path | None, say: Say
+    campaign: Drawn,
+    found: Measured,
+    effort: Effort,
+    place: Path,
+    checkpoint: _Checkpoint,
+    say: Say,
 ) -> None:
     found.how = "drawn"
     start = time.monotonic()
@@ -132,16 +165,21 @@ def _draw(
             found.ends[word] += 1
             found.executions += 1
             found.seconds = earlier + time.monotonic() - start
-            if results is not None and number % 50 == 0:
-                write(campaign.name, found, results)
+            checkpoint(found)
     say(f"{campaign.name}: {found.executions:,} {campaign.unit}, {len(found.faults)} faults")
 
 
 def _mutate(
-    campaign: Parser, found: Measured, effort: Effort, place: Path, kept: Path, say: Say
+    campaign: Parser,
+    found: Measured,
+    effort: Effort,
+    place: Path,
+    cache: Path,
+    checkpoint: _Checkpoint,
+    say: Say,
 ) -> None:
     found.how = "mutated"
-    start = time.monotonic()
+    start, earlier = time.monotonic(), found.seconds
     seeds = campaign.seeds(place / "seeds")
     inside = place / "inputs"
     inside.mkdir()
@@ -156,57 +194,75 @@ def _mutate(
             if fault.signature not in found.faults:
                 found.faults[fault.signature] = fault.what
                 say(f"{campaign.name}: {fault.signature}: {fault.what}")
-                write_bytes(kept / f"{campaign.name}-{len(found.faults)}", content)
+                write_bytes(cache / FAULTS / f"{campaign.name}-{len(found.faults)}", content)
         found.ends[word] += 1
         found.executions += 1
-    found.seconds += time.monotonic() - start
+        found.seconds = earlier + time.monotonic() - start
+        checkpoint(found)
 
 
 def _guide(
-    campaign: Parser, found: Measured, effort: Effort, place: Path, kept: Path, say: Say
+    campaign: Parser,
+    found: Measured,
+    effort: Effort,
+    place: Path,
+    cache: Path,
+    checkpoint: _Checkpoint,
+    say: Say,
 ) -> None:
     """Run atheris in a child; start it again if a reader ends or stalls it, which is a fault."""
     if find_spec("atheris") is None:
         raise SystemExit(NEEDS)
     found.how = "guided"
-    corpus = Path(tempfile.gettempdir()) / "latentlab-hardening" / campaign.name
+    kept, report = cache / FAULTS, place / "report.json"
     begun, deadline = found.executions, time.monotonic() + effort.seconds
     while found.executions < effort.cases and time.monotonic() + 5 < deadline:
-        report = place / "report.json"
         report.unlink(missing_ok=True)
         numbers = {
             "executions": effort.cases - found.executions,
             "seconds": int(deadline - time.monotonic()),
             "seed": effort.seed + found.executions - begun + 1,
         }
+        corpus = cache / campaign.name
         folders = {"corpus": corpus, "place": place / "child", "report": report, "kept": kept}
         words = [str(word) for k, v in {**numbers, **folders}.items() for word in (f"--{k}", v)]
         script = Path(__file__).with_name("guided.py")
         child = subprocess.Popen([sys.executable, str(script), campaign.name, *words])
-        ended = _wait(child, report)
-        facts = json.loads(report.read_text()) if report.exists() else {}
-        found.executions += facts.get("executions", 0)
-        found.seconds += facts.get("seconds", 0.0)
-        found.ends.update(facts.get("ends", {}))
-        found.faults.update(facts.get("faults", {}))
+        earlier = replace(found)
+        ended = _wait(child, report, earlier, checkpoint)
+        vars(found).update(vars(_with_report(earlier, report)))
         if ended != 0:
             signature = f"the process ended with {ended}" if ended else "a reader hangs in C"
             found.faults[signature] = f"see the last input in {kept}"
             _keep_last(place / "child" / "inputs", kept / f"{campaign.name}-last")
             say(f"{campaign.name}: {signature}")
-        if not facts.get("executions"):
+        if found.executions == earlier.executions:
             break
     say(f"{campaign.name}: {found.executions:,} executions, {len(found.faults)} faults")
 
 
-def _wait(child: subprocess.Popen[bytes], report: Path) -> int | None:
+def _with_report(before: Measured, report: Path) -> Measured:
+    """Return what was found before and what a child reports so far."""
+    facts = json.loads(report.read_text()) if report.exists() else {}
+    return replace(
+        before,
+        executions=before.executions + facts.get("executions", 0),
+        seconds=before.seconds + facts.get("seconds", 0.0),
+        ends=before.ends + Counter(facts.get("ends", {})),
+        faults={**before.faults, **facts.get("faults", {})},
+    )
+
+
+def _wait(
+    child: subprocess.Popen[bytes], report: Path, before: Measured, checkpoint: _Checkpoint
+) -> int | None:
     """Return the exit code of a child; None if it stalled and was ended."""
     written, busy, since = 0.0, 0.0, time.monotonic()
     while True:
         try:
             return child.wait(1)
         except subprocess.TimeoutExpired:
-            pass
+            checkpoint(_with_report(before, report))
         times = psutil.Process(child.pid).cpu_times()
         spent = times.user + times.system
         last = report.stat().st_mtime if report.exists() else 0.0
