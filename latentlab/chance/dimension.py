@@ -13,6 +13,7 @@ from latentlab.chance.intervals import interval_of_dimension
 from latentlab.chance.reach import Interval
 from latentlab.latents import Neighborhood, Spectrum
 from latentlab.linalg.sums import gram_matrix
+from latentlab.machine.threads import threads_for
 from latentlab.metrics.spectrum import participation_ratio_corrected
 
 _FEWEST = 4
@@ -70,5 +71,6 @@ def dimension_of_half(matrix: Tensor) -> float | None:
 
 def _dimension(rows: Tensor) -> float:
     _, gram = gram_matrix(rows)
-    values = torch.linalg.eigvalsh(gram).clamp_min(0) / (len(rows) - 1)
+    with threads_for(len(gram)):
+        values = torch.linalg.eigvalsh(gram).clamp_min(0) / (len(rows) - 1)
     return participation_ratio_corrected(values, len(rows), gram.diagonal())

@@ -67,7 +67,8 @@ def share_of(gram: Tensor, factors: Tensor, model: str) -> Share:
     factors : Tensor, (n, m)
     model : one of :data:`MODELS`
     """
-    whole, (low, high) = _part_of(gram, factors, model), _interval(gram, factors, model)
+    whole = _part_of(gram, factors, model)
+    low, high = _interval(gram, factors, model, whole)
     terms = terms_of(factors[:2], model).shape[1]
     # A symmetric interval of a share near 1 reaches beyond all that there is to explain.
     return Share(whole, low, max(whole, min(1.0, high)), terms, _half(gram, factors, model))
@@ -85,8 +86,7 @@ def _part_of(gram: Tensor, factors: Tensor, model: str, kept: Tensor | None = No
     """Return the share of left-out samples that a regression on some of the samples explains."""
     if kept is not None:
         gram, factors = centered(gram[kept][:, kept]), factors[kept]
-    fit = leave_one_out(gram, terms_of(standardize(factors), model))
-    return 1 - float(fit.errors.sum() / fit.whole.sum())
+    return leave_one_out(gram, terms_of(standardize(factors), model)).share
 
 
 def standardize(columns: Tensor) -> Tensor:
@@ -115,11 +115,20 @@ class LeftOut:
     ----------
     errors, whole : Tensor, (n,), float64, of the regression and of the mean alone
     penalty : float, added to the squared singular values of the terms; None if the mean was best
+    basis, values, axes : Tensor, (n, r), (r,), (r, p), singular vectors and values of the terms
     """
 
     errors: Tensor
     whole: Tensor
     penalty: float | None
+    basis: Tensor
+    values: Tensor
+    axes: Tensor
+
+    @property
+    def share(self) -> float:
+        """Return the share of the variance that the regression explains, at most 1."""
+        return 1 - float(self.errors.sum() / self.whole.sum())
 
 
 def leave_one_out(gram: Tensor, terms: Tensor) -> LeftOut:
@@ -129,9 +138,9 @@ def leave_one_out(gram: Tensor, terms: Tensor) -> LeftOut:
     (Allen 1974); that of the mean alone is its distance from the mean over 1 − 1/n.
     """
     n = len(terms)
-    basis, values, _ = torch.linalg.svd(terms, full_matrices=False)
-    basis = basis[:, values > 1e-9 * values[0]]
-    values = values[values > 1e-9 * values[0]]
+    basis, values, axes = torch.linalg.svd(terms, full_matrices=False)
+    kept = values > 1e-9 * values[0]
+    basis, values, axes = basis[:, kept], values[kept], axes[kept]
     whole = gram.diagonal() / (1 - 1 / n) ** 2
     projected = gram @ basis
     penalties = _PENALTIES * n
@@ -145,11 +154,11 @@ def leave_one_out(gram: Tensor, terms: Tensor) -> LeftOut:
     errors[leverage.amax(1) > 1 - _LEAST] = math.inf
     best = int(errors.sum(1).argmin())
     if float(errors[best].sum()) >= float(whole.sum()):
-        return LeftOut(whole, whole, None)
-    return LeftOut(errors[best], whole, float(penalties[best]))
+        return LeftOut(whole, whole, None, basis, values, axes)
+    return LeftOut(errors[best], whole, float(penalties[best]), basis, values, axes)
 
 
-def _interval(gram: Tensor, factors: Tensor, model: str) -> tuple[float, float]:
+def _interval(gram: Tensor, factors: Tensor, model: str, whole: float) -> tuple[float, float]:
     """Return a 95 % interval of a share: groups left out in turn (jackknife), Student's t.
 
     Each part is fitted again, since other samples give another regression, too. Samples that are
@@ -161,33 +170,32 @@ def _interval(gram: Tensor, factors: Tensor, model: str) -> tuple[float, float]:
 
     count = min(len(factors), _GROUPS)
     group = torch.arange(len(factors)) % count
-    shares = [_part_of(gram, factors, model, group != number) for number in range(count)]
-    without = torch.tensor(shares, dtype=torch.float64)
+    parts = [_without(gram, factors, model, group == number) for number in range(count)]
+    without, errors, distances = torch.tensor(parts, dtype=torch.float64).unbind(1)
     deviation = float((without - without.mean()).square().sum() * (count - 1) / count) ** 0.5
     half = float(stdtrit(count - 1, 0.975)) * deviation
-    parts = [_errors_of_new(gram, factors, model, group == number) for number in range(count)]
-    apart = 1 - sum(errors for errors, _ in parts) / sum(whole for _, whole in parts)
-    one = _part_of(gram, factors, model)
-    return min(one, apart) - half, max(one, apart) + half
+    apart = 1 - float(errors.sum() / distances.sum())
+    return min(whole, apart) - half, max(whole, apart) + half
 
 
-def _errors_of_new(gram: Tensor, factors: Tensor, model: str, new: Tensor) -> tuple[float, float]:
-    """Return the squared errors of a regression and of the mean, on samples (n,) of no part in it.
+def _without(gram: Tensor, factors: Tensor, model: str, new: Tensor) -> tuple[float, float, float]:
+    """Return the share of a regression without some samples, and its errors on just those.
 
     Means and scales of factors and terms, the penalty and the mean are those of the other samples.
+    The errors are summed and squared; beside them stand those of the mean alone.
     """
     known, inner = factors[~new], gram[~new][:, ~new]
     mean, scale = known.mean(0), _scales_of(known)
     columns, others = (_columns_of((one - mean) / scale, model) for one in (known, factors[new]))
-    terms, fit = standardize(columns), leave_one_out(centered(inner), standardize(columns))
+    fit = leave_one_out(centered(inner), standardize(columns))
     weights = torch.full((len(others), len(known)), 1 / len(known), dtype=gram.dtype)
     whole = _distances(gram, weights, new)
     if fit.penalty is None:
-        return whole, whole
-    basis, values, axes = torch.linalg.svd(terms, full_matrices=False)
-    shrunk = values / (values.square() + fit.penalty) * (values > 1e-9 * values[0])
+        return fit.share, whole, whole
+    shrunk = fit.values / (fit.values.square() + fit.penalty)
     place = (others - columns.mean(0)) / _scales_of(columns)
-    return _distances(gram, weights + (place @ axes.T * shrunk) @ basis.T, new), whole
+    weights = weights + (place @ fit.axes.T * shrunk) @ fit.basis.T
+    return fit.share, _distances(gram, weights, new), whole
 
 
 def _distances(gram: Tensor, weights: Tensor, new: Tensor) -> float:

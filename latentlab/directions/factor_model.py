@@ -21,6 +21,7 @@ from latentlab.errors import ShapeError
 from latentlab.figures.tables import frame_of, html_table
 from latentlab.latents import Directions, Neighborhood
 from latentlab.linalg.sums import column_moments, combine_rows, gram_matrix, project_rows
+from latentlab.machine.threads import threads_for
 from latentlab.neighborhoods import sampler_of
 
 
@@ -175,7 +176,8 @@ def explained_shares(samples: Tensor, hood: Neighborhood) -> dict[str, Share]:
 
 
 def _shares(gram: Tensor, factors: Tensor) -> dict[str, Share]:
-    return {name: share_of(gram, factors, name) for name in MODELS}
+    with threads_for(len(gram)):
+        return {name: share_of(gram, factors, name) for name in MODELS}
 
 
 def explain_factors(hood: Neighborhood, *, seed: int = 0) -> FactorModel | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from latentlab.machine.threads import threads_for
+
 FOLDS = 5
 # As multiples of the rows' mean squared length.
 _PENALTIES = torch.logspace(-6, 2, 17, dtype=torch.float64)
@@ -32,11 +34,12 @@ def fit_ridge(
     penalties : Tensor, (m,), in units of the Gram matrix
     """
     penalties = _PENALTIES * float(gram.diagonal().mean())
-    everything = _out_of_fold(gram, targets, penalties, generator)
+    centered = gram - gram.mean(0) - gram.mean(1, keepdim=True) + gram.mean()
+    with threads_for(len(gram)):
+        everything = _out_of_fold(gram, targets, penalties, generator)
+        dual = _solve(centered, targets - targets.mean(0), penalties)
     best = (everything - targets).square().mean(1).argmin(0)
     columns = torch.arange(targets.shape[1])
-    centered = gram - gram.mean(0) - gram.mean(1, keepdim=True) + gram.mean()
-    dual = _solve(centered, targets - targets.mean(0), penalties)
     return dual[best, :, columns].T, everything[best, :, columns].T, penalties[best]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from latentlab.errors import NonFiniteError
 from latentlab.linalg.krylov import krylov_eigenpairs
+from latentlab.machine.threads import threads_for
 
 _BLOCK_VALUES = 2**20  # 8 MB in float64
 WIDE_BLOCK = 2**22
@@ -83,7 +84,8 @@ def eigenpairs(symmetric: Tensor) -> tuple[Tensor, Tensor]:
     NonFiniteError : NaN or infinity in the matrix.
     """
     check_finite(symmetric)
-    values, vectors = torch.linalg.eigh(symmetric)
+    with threads_for(len(symmetric)):
+        values, vectors = torch.linalg.eigh(symmetric)
     return values.flip(0).clamp_min(0), vectors.flip(1)
 
 
