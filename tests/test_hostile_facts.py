@@ -111,7 +111,11 @@ def test_a_record_of_another_kind_leaves_the_precision_to_the_model(
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("seed", math.inf), ("neighborhood", "window"), ("directions", 7), ("layout", [1])],
+    [
+        *(("seed", math.inf), ("neighborhood", "window"), ("directions", 7), ("layout", [1])),
+        *(("directions", [{}, {}]), ("meanings", [0, 1]), ("notes", "x"), ("matvecs", "x")),
+        *(("baseline_strength", "x"), ("n_samples", [4])),
+    ],
 )
 def test_facts_of_another_kind_are_a_damaged_result(tmp_path: Path, key: str, value: Any) -> None:
     vae = load_vae("linear")
@@ -123,6 +127,15 @@ def test_facts_of_another_kind_are_a_damaged_result(tmp_path: Path, key: str, va
     (tmp_path / "directions.json").write_text(json.dumps(facts))
     with pytest.raises(FileError):
         latentlab.load(tmp_path)
+
+
+@pytest.mark.parametrize("count", [[4], {}, "x", "UpDecoderBlock2D"])
+def test_channels_that_are_no_number_are_refused(tmp_path: Path, count: Any) -> None:
+    save_model(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "latent_channels": count}))
+    with pytest.raises(LatentlabError):
+        load_vae(tmp_path)
 
 
 def test_groups_fewer_than_one_are_refused_when_a_model_is_built(tmp_path: Path) -> None:

@@ -107,7 +107,9 @@ def read_configured(given: Given, config: Mapping[str, Any], home: Path | None) 
 
 def _choose(given: Given, family: str, config: Mapping[str, Any]) -> tuple[Affine | None, str]:
     """Return the normalization that the user or the file states, if any, and the reason."""
-    channels = int(config.get("latent_channels") or 0) if family == "AutoencoderKL" else 0
+    stated_channels = config.get("latent_channels") if family == "AutoencoderKL" else 0
+    # What is no number is refused when the model is built.
+    channels = stated_channels if isinstance(stated_channels, int) else 0
     wanted, open_ways = given.wanted, FORKS.get(family, {})
     if wanted in NORMALIZATIONS and family == "AutoencoderKL" and not _is_fork(config, wanted):
         if wanted not in CANDIDATES.get(channels, ()):

@@ -140,6 +140,13 @@ def check_shapes(arrays: Mapping[str, Tensor], expected: Mapping[str, tuple[int,
             raise ValueError(f"{name} of shape {tuple(arrays[name].shape)} instead of {shape}")
 
 
+def texts(values: Any) -> tuple[str, ...]:
+    """Return a list of texts of a JSON file as a tuple; raise ValueError for anything else."""
+    if isinstance(values, list) and all(isinstance(one, str) for one in values):
+        return tuple(values)
+    raise ValueError(f"{values!r:.60} instead of a list of texts")
+
+
 def check_facts(facts: Mapping[str, Any], derived: Mapping[str, Any]) -> None:
     """Raise ValueError if facts contradict what follows from the arrays beside them.
 
@@ -246,5 +253,5 @@ def load_sampling(
             if key.startswith(_FACTOR)
         },
         statement=str(facts.get("statement", "")),
-        n_samples=facts.get("n_samples"),
+        n_samples=None if facts.get("n_samples") is None else int(facts["n_samples"]),
     )

@@ -14,6 +14,7 @@ from latentlab.results.arrays import (
     check_shapes,
     load_sampling,
     open_result,
+    texts,
     write_result,
 )
 
@@ -107,14 +108,19 @@ def load_directions(folder: str | Path) -> Directions:
         sampling = load_sampling({**facts, "statement": statement}, arrays, name, record)
         _check(arrays, sampling.layout, len(facts["directions"]))
         known: dict[str, Any] = {name: arrays.get(name) for name in _ARRAYS}
+        chance = facts["baseline_strength"]
         return Directions(
             **known,
-            **{name: facts[name] for name in _FACTS},
-            labels=tuple(facts["directions"]),
+            finder=str(facts["finder"]),
+            strength_name=str(facts["strength_name"]),
+            baseline_strength=None if chance is None else float(chance),
+            matvecs=int(facts["matvecs"]),
+            step_unit=str(facts["step_unit"]),
+            labels=texts(facts["directions"]),
             basis=str(facts.get("basis", str(facts["title"]).splitlines()[-1])),
             sampling=sampling,
-            meanings=tuple(facts["meanings"]),
-            notes=tuple(facts["notes"]),
+            meanings=texts(facts["meanings"]),
+            notes=texts(facts["notes"]),
         )
 
 
@@ -169,8 +175,8 @@ def load_transfer(folder: str | Path) -> Transfer:
     FileError : a file is missing, damaged or inconsistent with the other.
     """
     with open_result(folder, "transfer") as (facts, arrays, record):
-        labels = tuple(facts["directions"])
-        targets = tuple(pair["target"] for pair in facts["pairs"])
+        labels = texts(facts["directions"])
+        targets = texts([pair["target"] for pair in facts["pairs"]])
         expected = {name: (len(targets), *arrays[name].shape[1:]) for name in _TRANSFER_ARRAYS}
         frames = (1 + len(targets), len(labels), *arrays["frames"].shape[2:])
         check_shapes(arrays, {**expected, "cosines": (len(targets), len(labels)), "frames": frames})
