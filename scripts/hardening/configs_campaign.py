@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from campaigns import Parser
-from members import BETWEEN, joined, split
+from members import BETWEEN, joined, split, write_members
 
 from latentlab.errors import LatentlabError
 from latentlab.loaders.load import load_vae
@@ -60,14 +59,12 @@ def _read(content: bytes, folder: Path) -> None:
     if not _WEIGHTS:
         raise LatentlabError("no weights", "those of the seeds", "make the seeds first")
     config, index = split(rest, 2)
-    place = folder / "model" / "vae"
-    shutil.rmtree(place.parent, ignore_errors=True)
-    place.mkdir(parents=True)
-    (place / "config.json").write_bytes(config or b"")
-    if index is not None:
-        (place.parent / "model_index.json").write_bytes(index)
-    source = _WEIGHTS["linear" if kind == b"l" else "kl"]
-    (place / "diffusion_pytorch_model.safetensors").symlink_to(source)
+    source = "linear" if kind == b"l" else "kl"
+    place = folder / source / "vae"
+    if not place.is_dir():
+        place.mkdir(parents=True)
+        (place / "diffusion_pytorch_model.safetensors").symlink_to(_WEIGHTS[source])
+    write_members(place.parent, {"vae/config.json": config or b"", "model_index.json": index})
     load_vae(place.parent if index is not None else place)
 
 

@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import os
+import random
 import sys
 import time
 from collections import Counter
@@ -33,6 +34,7 @@ from torch import _weights_only_unpickler
 FOLLOWED = ["PIL", "latentlab"]
 with atheris.instrument_imports(include=FOLLOWED):
     from campaigns import Parser, all_campaigns
+    from mutating import change_json
     from probing import FaultError, limit_memory, probe
 
 for function in (np.lib.format.read_magic, np.lib.format.read_array_header_1_0):
@@ -128,12 +130,22 @@ def main() -> None:
     settings = ["-timeout=0", f"-seed={options.seed}", f"-max_len={campaign.longest}"]
     settings += [
         f"-artifact_prefix={options.kept}/",
+        "-close_fd_mask=2",  # libtiff alone would fill a disk
         "-rss_limit_mb=0",
         "-print_final_stats=0",
         "-verbosity=0",
         f"-dict={words}",
     ]
-    atheris.Setup([sys.argv[0], *settings, str(options.corpus)], execute)
+
+    def mutate(content: bytes, most: int, seed: int) -> bytes:
+        draw = random.Random(seed)
+        changed = change_json(content, draw) if draw.random() < 0.5 else None
+        if changed is None or len(changed) > most:
+            return bytes(atheris.Mutate(content, most))
+        return changed
+
+    arguments = [sys.argv[0], *settings, str(options.corpus)]
+    atheris.Setup(arguments, execute, custom_mutator=mutate)
     atheris.Fuzz()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from campaigns import Parser
+from members import BETWEEN, joined, split
 
 from latentlab.explorer.protocol import pack, read_frame, read_text, to_json
 
@@ -29,12 +30,19 @@ _MESSAGES = (
 
 def _seeds(_: Path) -> Sequence[bytes]:
     header = json.dumps({"type": "image", "role": "other", "name": "cat.png"}).encode()
-    frame = len(header).to_bytes(4, "big") + header + b"\x89PNG"
-    return [*(b"T" + json.dumps(one).encode() for one in _MESSAGES), b"F" + frame]
+    texts = (b"T" + json.dumps(one).encode() for one in _MESSAGES)
+    return [*texts, b"F" + _frame(header, b"\x89PNG"), b"H" + joined([header, b"\x89PNG"])]
+
+
+def _frame(header: bytes, content: bytes) -> bytes:
+    return len(header).to_bytes(4, "big") + header + content
 
 
 def _read(content: bytes, _: Path) -> None:
     kind, rest = content[:1], content[1:]
+    if kind == b"H":
+        header, picture_file = split(rest, 2)
+        kind, rest = b"F", _frame(header or b"", picture_file or b"")
     if kind == b"F":
         picture = read_frame(rest)
         pack({"name": picture.name, "role": picture.role}, [("image", "image/png", rest)])
@@ -63,7 +71,7 @@ CAMPAIGN = Parser(
             b"-0",
             b"\\ud800",
         ),
-        *(b"[" * 2000, b"9" * 40),
+        *(b"[" * 2000, b"9" * 40, BETWEEN),
     ],
     longest=4096,
 )

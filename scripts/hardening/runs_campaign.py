@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -37,8 +38,9 @@ def _seeds(folder: Path) -> Sequence[bytes]:
 
 def _read(content: bytes, folder: Path) -> None:
     stem = _KINDS.get(content[:1], "pca")
-    for kind in _KINDS.values():
-        (folder / f"{kind}.json").unlink(missing_ok=True)
+    for name in os.listdir(folder):  # noqa: PTH208, four times as fast as Path.iterdir
+        if name.partition(".")[0] not in (stem, "run"):
+            (folder / name).unlink()
     facts, record, arrays = split(content[1:], 3)
     arrays = None if arrays is None else safetensors_with_length(arrays)
     write_members(

@@ -16,7 +16,7 @@ from members import BETWEEN, joined, safetensors_with_length, split, zipped
 from safetensors.torch import save
 
 from latentlab.errors import LatentlabError
-from latentlab.loaders.single_files import read_file
+from latentlab.loaders.single_files import read_set
 from latentlab.loaders.weights import check_finite, read_metadata, read_tensors
 
 
@@ -88,9 +88,10 @@ def _read(content: bytes, folder: Path) -> None:
             rest = _torch_zip(rest)
     path.write_bytes(rest)
     read_metadata(path)
-    check_finite(read_tensors(path), path.name)
+    tensors = read_tensors(path)
+    check_finite(tensors, path.name)
     with suppress(LatentlabError):  # whole tensors, but not those of a VAE
-        read_file(path)
+        read_set(tensors, path, normalization=None, weights=None, digests={})
 
 
 CAMPAIGN = Parser(
