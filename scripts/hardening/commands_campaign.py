@@ -164,7 +164,7 @@ _QUIET: Mapping[str, tuple[str, ...]] = {
 """What is passed mostly, so that a command is quick."""
 _LEFT_OUT = {"compiled", "help", "install_completion", "show_completion"}
 _SEVERAL = {"pca", "directions", "reconstruct", "transfer"}
-_SLOW = {"digits train", "digits sweep", "digits factors", "digits export"}
+_SLOW = {"digits train", "digits sweep", "digits factors", "digits export", "report"}
 """Commands of seconds, drawn ten times less often."""
 
 
@@ -262,7 +262,10 @@ def _opened(folder: Path) -> Iterator[Callable[[int], str]]:
         with redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
             prepare_inputs(inputs)
         os.chdir(before)
-        commands = [*_commands(typer.main.get_command(entry.app))]
+        whole = typer.main.get_command(entry.app)
+        # typer would build all commands again for each command line.
+        stack.enter_context(patch.object(typer.main, "get_command", lambda _: whole))
+        commands = [*_commands(whole)]
         yield partial(_call, commands, inputs, work)
 
 

@@ -23,8 +23,8 @@ from latentlab.errors import LatentlabError
 _PACKAGE = f"{Path(latentlab.__file__).parent}{os.sep}"
 SECONDS = 10.0
 """Most seconds of one input, on a processor: a busy machine is no hang."""
-ASLEEP = 60
-"""How many times as long it may take on the clock."""
+ASLEEP = 360
+"""How many times as long it may take on the clock, where a busy machine lets others go first."""
 GROWTH = 2**30
 """Most bytes by which one input may raise the peak of memory."""
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND

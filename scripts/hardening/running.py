@@ -40,7 +40,7 @@ NEEDS = (
 )
 _STALLED = 60.0
 """Seconds of a processor without an execution after which a reader hangs where no alarm reaches."""
-_PATIENCE = 1800.0
+_PATIENCE = 7200.0
 """The same on the clock, for one that hangs asleep: a busy machine lets others go first."""
 Say = Callable[[str], None]
 
