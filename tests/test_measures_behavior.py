@@ -14,9 +14,10 @@ import torch
 from scipy import stats
 from scipy.spatial import distance
 from sklearn.datasets import load_digits
-from sklearn.neighbors import NearestNeighbors
+from sklearn.model_selection import LeaveOneOut, cross_val_predict
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
-from latentlab.errors import FileError, ShapeError
+from latentlab.errors import FileError, ShapeError, UsageError
 from latentlab.images.arrays import from_uint8, to_uint8
 from latentlab.latents import LatentSpec
 from latentlab.loaders.base import LatentVAE, ModelOrigin
@@ -358,6 +359,11 @@ def test_neighbors_of_a_class_are_scikit_learns() -> None:
     theirs = NearestNeighbors(n_neighbors=5, metric="cosine").fit(rows)
     nearest = theirs.kneighbors(return_distance=False)
     assert np.allclose(found, (labels[nearest] == labels[:, None]).mean(1))
+    for k, names in ((5, np.array(["b", "c", "a"])), (10, np.arange(3))):
+        voting = KNeighborsClassifier(k, metric="cosine", algorithm="brute")
+        expected = cross_val_predict(voting, rows, names[labels], cv=LeaveOneOut())
+        found = locality.neighbors_hit(rows, names[labels], k)
+        assert found.tolist() == (expected == names[labels]).tolist()
 
 
 def test_classes_are_read_off_and_shuffled_ones_are_not(linear_vae: LinearVAE) -> None:
@@ -374,6 +380,31 @@ def test_classes_are_read_off_and_shuffled_ones_are_not(linear_vae: LinearVAE) -
     assert values["lnc_5"].low > 0.7
     assert 0.25 < values["probe_chance"].value < 0.75
     assert values["lnc_5_chance"].low < 0.5 < values["lnc_5_chance"].high + 0.05
+    assert values["knn_10"].low > 0.9
+    assert values["knn_10_chance"].low < 0.6
+
+
+def test_classes_are_read_off_normalized_channels(linear_vae: LinearVAE) -> None:
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(40, 6, 4, 4, generator=generator)
+    latents[::2, 0] += 2
+
+    def values(latents: torch.Tensor) -> dict[str, float]:
+        paths = tuple(f"{k % 2}/{k}.png" for k in range(len(latents)))
+        tally = MEASURES.make("semantics", {"labels": "folders"}).begin(PLAIN)
+        batch = Batch(linear_vae, PLAIN, torch.zeros(len(latents), 3, 16, 16), paths)
+        batch.latents = latents
+        tally.add(batch)
+        return {name: one.value for name, one in tally.finish().values.items()}
+
+    plain = values(latents)
+    assert {"lnc_5", "knn_10", "knn_10_chance", "viv"} < set(plain)
+    # A loud channel that says nothing, shifted, and a dead one.
+    loud = latents * torch.tensor([1.0, 1, 1, 1, 1, 300])[:, None, None] + 3
+    with_dead = torch.cat([loud, torch.full((40, 1, 4, 4), 7.0)], 1)
+    assert values(with_dead) == pytest.approx(plain, abs=1e-3)
+    with pytest.raises(UsageError, match="never vary"):
+        values(torch.ones(40, 6, 4, 4))
 
 
 def test_labels_of_a_file(tmp_path: Path) -> None:
@@ -409,7 +440,9 @@ def test_values_of_labeled_images_are_theirs(linear_vae: LinearVAE, tmp_path: Pa
         batch.first, batch.latents = first, latents[some]
         tally.add(batch)
     found = tally.finish()
-    rows = latents[1:].flatten(1).double().numpy()
+    units = latents[1:].double().numpy()
+    units = (units - units.mean((0, 2, 3), keepdims=True)) / units.std((0, 2, 3), keepdims=True)
+    rows = units.reshape(24, -1)
     theirs = NearestNeighbors(n_neighbors=5, metric="cosine").fit(rows - rows.mean(0))
     labels = np.arange(1, 25) % 2
     nearest = theirs.kneighbors(return_distance=False)

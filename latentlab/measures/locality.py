@@ -25,7 +25,13 @@ from latentlab.measures.base import (
 from latentlab.measures.batch import Batch
 from latentlab.measures.protocols import Protocol
 from latentlab.metrics.bootstrap import Array
-from latentlab.metrics.locality import interpolation_information, locality, same_class_neighbors
+from latentlab.metrics.locality import (
+    interpolation_information,
+    locality,
+    neighbors_hit,
+    same_class_neighbors,
+)
+from latentlab.metrics.moments import alive_channels
 
 SIDE = 16
 """Of larger latents every second cell, or every third and so on, is compared with all others."""
@@ -109,10 +115,11 @@ class Semantics(PerImage):
     needs = ("latents", "labels")
     cost = "cosines between all latents, up to 64 MB of them; one logistic regression"
     formula = (
-        "`lnc_5`, `lnc_10` share of one class among the nearest by cosine; `probe` accuracy of a "
-        "linear classifier on the channels' means, deviations and a 4×4 grid, five folds; "
-        "`…_chance` the same with shuffled classes; `viv` (π/2) Σ√λ of the within-class "
-        "covariance Σ_s ⊗ Σ_c, scaled to its total variance"
+        "each channel that is not dead with mean 0 and variance 1 over these images; `lnc_5`, "
+        "`lnc_10` share of one class among the nearest by cosine; `knn_5`, `knn_10` accuracy of "
+        "the majority among them; `probe` accuracy of a linear classifier on the channels' means, "
+        "deviations and a 4×4 grid, five folds; `…_chance` the same with shuffled classes; `viv` "
+        "(π/2) Σ√λ of the within-class covariance Σ_s ⊗ Σ_c, scaled to its total variance"
     )
     reference = "arXiv 2606.03578"
     evidence = "how far classes can be read off the latent without a network"
@@ -168,7 +175,7 @@ class _LabeledTally(Tally):
         if counts.min() < FEWEST_OF_CLASS:
             name = names[counts.argmin()]
             raise TooFewError(int(counts.min()), FEWEST_OF_CLASS, f"images of the class {name}")
-        latents = torch.cat(self._rows)[having].double().numpy()
+        latents = _normalized(torch.cat(self._rows)[having])
         values, columns = self._neighbors(latents, classes, [self._numbers[k] for k in having])
         values |= _probe(latents, classes)
         try:
@@ -188,12 +195,23 @@ class _LabeledTally(Tally):
         for k in NEIGHBORS:
             if len(rows) <= k:
                 continue
-            for name, some in ((f"lnc_{k}", classes), (f"lnc_{k}_chance", shuffled)):
-                found = np.full((self._count, 1), np.nan)
-                found[numbers, 0] = same_class_neighbors(rows, some, k)
-                columns[name] = Columns(found, self._measure, name)
-                values[name] = value_of(columns[name])
+            for kind, of_rows in (("lnc", same_class_neighbors), ("knn", neighbors_hit)):
+                for name, some in ((f"{kind}_{k}", classes), (f"{kind}_{k}_chance", shuffled)):
+                    found = np.full((self._count, 1), np.nan)
+                    found[numbers, 0] = of_rows(rows, some, k)
+                    columns[name] = Columns(found, self._measure, name)
+                    values[name] = value_of(columns[name])
         return values, columns
+
+
+def _normalized(latents: Tensor) -> Array:
+    """Return latents (n, C, h, w) without dead channels, the others of mean 0 and variance 1."""
+    variance, mean = torch.var_mean(latents.double(), (0, 2, 3), correction=0, keepdim=True)
+    alive = alive_channels(variance.sqrt().flatten())
+    if not alive.any():
+        raise UsageError("latents that never vary", "channels that do", "pass other images")
+    found = (latents.double() - mean)[:, alive] / variance.sqrt()[:, alive]
+    return np.asarray(found.numpy())
 
 
 def _probe(latents: Array, classes: np.ndarray) -> dict[str, Value]:
