@@ -22,7 +22,7 @@ from latentlab.images.arrays import from_uint8, to_uint8
 from latentlab.latents import LatentSpec
 from latentlab.loaders.base import LatentVAE, ModelOrigin
 from latentlab.measures import MEASURES
-from latentlab.measures.base import Columns, Value
+from latentlab.measures.base import Columns, PerImage, Value
 from latentlab.measures.batch import Batch
 from latentlab.measures.locality import read_labels
 from latentlab.measures.protocols import Protocol
@@ -66,8 +66,31 @@ def test_average_pooling_is_equivariant() -> None:
     for kind in ("flips", "turns", "shift"):
         assert values[f"encoder_{kind}"].value < 1e-10, kind
         assert values[f"decoder_{kind}"].value < 1e-10, kind
-    assert 1e-6 < values["encoder_half_shift"].value < 0.05
+    for kind in ("half_shift", "pixel_shift"):
+        assert 1e-6 < values[f"encoder_{kind}"].value < 0.05
+        # Repeated pixels are moved, and cells in steps.
+        assert 0.05 < values[f"decoder_{kind}"].value < 0.5
     assert values["encoder_scales"].value < 0.05
+
+
+def test_a_decoder_that_interpolates_moves_by_fractions_of_a_cell() -> None:
+    vae, images = Pooling(), torch.stack([smooth_image(48, 48, seed=seed) for seed in range(2)])
+    # Of a latent that changes along one axis alone linearly, every fraction of a cell is exact.
+    ramp = torch.linspace(-0.5, 0.5, 12).expand(2, 3, 12, 12).clone()
+
+    def upsampled(latents: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.interpolate(latents, scale_factor=4, mode="bilinear")
+
+    vae._decode = upsampled  # type: ignore[method-assign]
+    batch = Batch(vae, PLAIN, images, ("0", "1"))
+    batch.latents = ramp
+    found = MEASURES.make("equivariance").columns(batch)
+    plain, inner = upsampled(ramp).numpy(), slice(8, -8)
+    for name, pixels in (("half_shift", 2), ("pixel_shift", 1), ("shift", 4)):
+        apart, size = found[f"decoder_{name}"].numpy().T
+        assert (apart / size).max() < 1e-10, name
+        moved = np.roll(plain, (pixels, pixels), (2, 3))[..., inner, inner]
+        assert size == pytest.approx(np.square(moved.astype(np.float64)).sum((1, 2, 3)), rel=1e-5)
 
 
 def test_an_unsymmetric_model_is_not_equivariant(linear_vae: LinearVAE) -> None:
@@ -189,6 +212,24 @@ def test_intervals_of_shares_stay_within_0_and_1(metric: str, name: str, hits: i
     low, high = Columns(rows, measure, name).interval()
     assert 0 <= low <= hits / 8 <= high <= 1
     assert high - low > 0.2
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"),
+    [
+        *(("equivariance", "decoder_flips"), ("seams", "tiled_decode"), ("lpips", "lpips")),
+        *(("reach", "decoder_reach"), ("precision", "float16_encode"), ("loops", "loop_settles")),
+    ],
+)
+def test_intervals_of_what_cannot_be_negative_end_at_0(metric: str, name: str) -> None:
+    heavy = np.array([[0.02, 1], [0.05, 1], [0.01, 1], [3.0, 1], [0.02, 1], [0.04, 1]])
+    measure = MEASURES.make(metric)
+    assert isinstance(measure, PerImage)
+    rows = heavy if metric in ("equivariance", "seams", "precision", "loops") else heavy[:, :1]
+    low, high = Columns(rows, measure, name).interval()
+    assert low == 0
+    assert high is not None
+    assert high > 0.5
 
 
 def test_loops_that_are_settled_at_once_keep_their_psnr(linear_vae: LinearVAE) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,7 @@ from latentlab.metrics.equivariance import (
     normalized_residual,
     residual,
     resized,
+    rolled,
     shifted,
 )
 from latentlab.metrics.moments import Moments, alive_channels
@@ -37,16 +39,17 @@ class Equivariance(PerImage):
 
     label = "equivariance"
     span = "0 (equivariant) to about 2 (unrelated)"
+    bounds = (0.0, math.inf)
     better = "lower"
     needs = ("latents", "vae")
-    cost = "about 9 encodes and 8 decodes of each image"
+    cost = "about 10 encodes and 10 decodes of each image"
     at_most = 32
     formula = (
         "encoder: Σ‖τE(x) − E(τx)‖² / Σ‖E(τx)‖², each channel that is not dead with mean 0 and "
         "variance 1 over these images; decoder: Σ‖τD(z) − D(τz)‖² / Σ‖D(τz)‖², images in [−1, 1]; "
         "summed over images and transforms: `encoder_flips`, `_turns` (90°, 180°, 270°), `_scales` "
-        "(½ and ¾, bilinear, latents too), `_shift` (one stride) and `_half_shift` (half a stride, "
-        "where the latent is interpolated), and `decoder_…` of the same"
+        "(½ and ¾, bilinear, latents too), `_shift` (one stride), `_half_shift` (half a stride) and "
+        "`_pixel_shift` (one pixel), where the latent is interpolated, and `decoder_…` of the same"
     )
     reference = "EQ-VAE (arXiv 2502.09509), AF-LDM (arXiv 2503.09419)"
     evidence = "whether the latent is an image of the image, which diffusion models profit from"
@@ -113,15 +116,19 @@ def _of_encoder(batch: Batch) -> dict[str, Tensor]:
             for size in sizes
         )
     if vae.only_side is None:
-        for kind, cells in (("shift", 1.0), ("half_shift", 0.5)):
-            found[f"encoder_{kind}"] = _shift_of_encoder(batch, cells)
+        for kind, pixels in _shifts(vae.spec.stride).items():
+            found[f"encoder_{kind}"] = _shift_of_encoder(batch, pixels)
     return found
 
 
-def _shift_of_encoder(batch: Batch, cells: float) -> Tensor:
-    """Return the sums of a shift; the image moves by whole pixels, the latent by cells."""
+def _shifts(stride: int) -> dict[str, int]:
+    """Return name of a shift → how many pixels it moves an image."""
+    return {"shift": stride, "half_shift": round(stride / 2), "pixel_shift": 1}
+
+
+def _shift_of_encoder(batch: Batch, pixels: int) -> Tensor:
+    """Return the sums of a shift; the image moves by whole pixels, the latent by their cells."""
     stride, multiple = batch.vae.spec.stride, batch.vae.spec.multiple
-    pixels = round(cells * stride)
     moved = batch.images.roll((pixels, pixels), (2, 3))
     found = encode_batch(batch.vae, moved.contiguous()).mean
     latents = shifted(batch.posterior.mean, pixels / stride)
@@ -153,11 +160,12 @@ def _of_decoder(batch: Batch) -> dict[str, Tensor]:
         )
     if vae.only_side is None:
         stride = vae.spec.stride
-        moved = decoded(latents.roll((1, 1), (2, 3)))
-        frame = 2 * stride
-        inner = slice(frame, -frame)
-        rolled = images.roll((stride, stride), (2, 3))
-        found["decoder_shift"] = residual(rolled[..., inner, inner], moved[..., inner, inner])
+        # What the roll brings in from the other side is within this frame.
+        inner = slice(2 * stride, -2 * stride)
+        for kind, pixels in _shifts(stride).items():
+            moved = decoded(rolled(latents, pixels / stride))[..., inner, inner]
+            expected = images.roll((pixels, pixels), (2, 3))[..., inner, inner]
+            found[f"decoder_{kind}"] = residual(expected, moved)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -27,6 +28,7 @@ class _Perceptual(PerImage):
 
     package: ClassVar[str]
     on_request = True
+    bounds = (0.0, math.inf)
 
     def begin(self, protocol: Protocol) -> Tally:
         self.network()

@@ -91,6 +91,7 @@ class Loops(PerImage):
     label = "encode–decode loops"
     unit = "dB"
     span = "0 to ∞"
+    bounds = (0.0, math.inf)
     better = "higher"
     needs = ("reconstructions", "latents", "vae")
     cost = "3 encodes and decodes of each image"
@@ -139,6 +140,7 @@ class PrecisionLoss(PerImage):
 
     label = "precision"
     span = "0 to ∞"
+    bounds = (0.0, math.inf)
     needs = ("reconstructions", "latents", "vae")
     cost = "2 encodes and decodes of each image, and two copies of the weights"
     at_most = 8

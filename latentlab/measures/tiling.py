@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ class Reach(PerImage):
     label = "reach"
     unit = "cells"
     span = "0 to half the side of the latent"
+    bounds = (0.0, math.inf)
     needs = ("reconstructions", "latents", "vae")
     cost = "an encode and a decode of each image"
     at_most = 8
@@ -74,6 +76,7 @@ class TileSeams(PerImage):
 
     label = "tiles"
     span = "0 (nothing) to about 1"
+    bounds = (0.0, math.inf)
     better = "lower"
     needs = ("reconstructions", "latents", "vae")
     cost = "an encode and a decode of each image"

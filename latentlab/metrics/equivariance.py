@@ -81,6 +81,25 @@ def shifted(values: Tensor, cells: float) -> Tensor:
     return found
 
 
+def rolled(values: Tensor, cells: float) -> Tensor:
+    """Return values (n, c, H, W) moved right and down by cells, bilinear, around the edges.
+
+    Examples
+    --------
+    >>> import torch
+    >>> rolled(torch.tensor([[[[0.0, 4.0], [0.0, 0.0]]]]), 0.5).flatten().tolist()
+    [1.0, 1.0, 1.0, 1.0]
+    """
+    import math
+
+    whole = math.floor(cells)
+    part = cells - whole
+    for axis in (-2, -1):
+        moved = values.roll(whole, axis)
+        values = (1 - part) * moved + part * moved.roll(1, axis) if part else moved
+    return values
+
+
 def residual(expected: Tensor, found: Tensor) -> Tensor:
     """Return ‖expected − found‖² and ‖found‖² (n, 2), float64, of each of values (n, …)."""
     import torch
