@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import ndimage, stats
 from scipy.spatial import distance
+from skimage.color import rgb2lab
 from sklearn.datasets import load_digits
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
@@ -159,6 +160,38 @@ def test_loops_of_a_projection_settle(linear_vae: LinearVAE) -> None:
     values = measured(linear_vae, "loops").values
     assert values["loop_settles"].value == pytest.approx(0.25, rel=1e-4)
     assert values["loops_1"].value > values["loops_2"].value > values["loops_4"].value
+
+
+def test_where_loops_drift_is_scikit_images_and_scipys(linear_vae: LinearVAE) -> None:
+    plain = linear_vae._decode
+    linear_vae._decode = lambda latents: (
+        0.8 * plain(latents) + torch.tensor([0.1, 0, 0])[:, None, None]
+    )
+    found = measured(linear_vae, "loops", n=3)
+    colors, gained, lost, moved = [], [], [], []
+    for seed in range(3):
+        levels = to_uint8(smooth_image(48, 48, seed=seed))
+        latents = first = linear_vae.encode(from_uint8(levels)[None]).mean
+        images = begun = linear_vae.decode(latents).clamp(-1, 1)
+        for _ in range(3):
+            latents = linear_vae.encode(images).mean
+            images = linear_vae.decode(latents).clamp(-1, 1)
+        pair = [(one[0].movedim(0, -1).double().numpy() + 1) / 2 for one in (begun, images)]
+        before, after = (rgb2lab(one).mean((0, 1)) for one in pair)
+        colors.append(np.linalg.norm(after - before))
+        for energies, one in zip((lost, gained), pair, strict=True):
+            luma = one @ [0.299, 0.587, 0.114]
+            slopes = [ndimage.sobel(luma, axis)[1:-1, 1:-1] for axis in (0, 1)]
+            energies.append(np.square(slopes).sum())
+        moved.append((latents - first)[0].double().square().mean((1, 2)).numpy())
+    values = found.values
+    assert values["loop_color"].value == pytest.approx(np.mean(colors), rel=1e-3)
+    assert values["loop_color"].value > 2
+    assert values["loop_detail"].value == pytest.approx(np.sum(gained) / np.sum(lost), rel=1e-4)
+    assert values["loop_detail"].value < 0.5
+    expected = np.sqrt(np.mean(moved, 0))
+    np.testing.assert_allclose(found.curves["loop_channels"], expected, rtol=1e-4)
+    assert "loop_channels" not in found.columns
 
 
 def test_precision_is_pytorchs_rounding() -> None:

@@ -48,8 +48,8 @@ class Equivariance(PerImage):
         "encoder: Σ‖τE(x) − E(τx)‖² / Σ‖E(τx)‖², each channel that is not dead with mean 0 and "
         "variance 1 over these images; decoder: Σ‖τD(z) − D(τz)‖² / Σ‖D(τz)‖², images in [−1, 1]; "
         "summed over images and transforms: `encoder_flips`, `_turns` (90°, 180°, 270°), `_scales` "
-        "(½ and ¾, bilinear, latents too), `_shift` (one stride), `_half_shift` (half a stride) and "
-        "`_pixel_shift` (one pixel), where the latent is interpolated, and `decoder_…` of the same"
+        "(½ and ¾, bilinear, latents too), `_shift` (one stride), `_half_shift` (half a stride), "
+        "`_pixel_shift` (one pixel; latents are interpolated in both), and `decoder_…` of the same"
     )
     reference = "EQ-VAE (arXiv 2502.09509), AF-LDM (arXiv 2503.09419)"
     evidence = "whether the latent is an image of the image, which diffusion models profit from"

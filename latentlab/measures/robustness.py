@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from latentlab.encoding.encoder import decode_each, encode_batch
 from latentlab.errors import UsageError
+from latentlab.images.colors import to_lab, to_yiq
 from latentlab.measures import MEASURES
 from latentlab.measures.base import Finished, ImageTally, PerImage, Tally
 from latentlab.measures.batch import Batch
 from latentlab.measures.protocols import Protocol
-from latentlab.metrics.bootstrap import Array, root_quotient
+from latentlab.metrics.bootstrap import Array, quotient, root_quotient
+from latentlab.metrics.detail import gradient_products
 from latentlab.metrics.fidelity import squared_errors
 
 NOISE = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Standard deviations of the noise, in model space."""
 LOOPS = 4
+CHANNELS = "loop_channels"
 HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -40,6 +44,16 @@ class _CurveTally(ImageTally):
             if name.startswith(prefix) and _is_number(name.removeprefix(prefix))
         }
         return Finished(found.values, found.columns, {self._curve: points})
+
+
+class _LoopsTally(_CurveTally):
+    """Numbers of images, and how far each channel drifted, which is a curve."""
+
+    def finish(self) -> Finished:
+        channels = np.array([*self._rows.pop(CHANNELS, {}).values()])
+        found = super().finish()
+        drift = np.sqrt(channels.mean(0)).tolist()
+        return replace(found, curves={**found.curves, CHANNELS: drift})
 
 
 def _is_number(text: str) -> bool:
@@ -98,15 +112,21 @@ class Loops(PerImage):
     at_most = 32
     formula = (
         "xₙ = D(E(xₙ₋₁)), clamped, not rounded: `loops_n` the PSNR of xₙ against the image, n = 1 "
-        "to 4; `loop_settles` ‖zₙ − zₙ₋₁‖ / ‖z₂ − z₁‖ for the last n: below 1 it settles"
+        "to 4; `loop_settles` ‖zₙ − zₙ₋₁‖ / ‖z₂ − z₁‖ for the last n: below 1 it settles. Where it "
+        "drifts between the first and the last reconstruction: `loop_color` the distance of the "
+        "mean Lab, `loop_detail` Σ|∇xₙ|² / Σ|∇x₁|² of luma (below 1 it blurs, above 1 it invents), and "
+        "the curve `loop_channels` the RMS change of each channel of the latent"
     )
     reference = "diffusers #10204"
     evidence = "whether editing in rounds degrades an image, and whether that stops"
     not_evidence = "quality after one reconstruction"
-    oracle = "an orthonormal linear model, which is settled after one loop"
+    oracle = (
+        "an orthonormal linear model, which is settled after one loop; one that darkens, by hand; "
+        "scikit-image's `rgb2lab`, SciPy's `ndimage.sobel`"
+    )
 
     def begin(self, protocol: Protocol) -> Tally:
-        return _CurveTally(self, "loops")
+        return _LoopsTally(self, "loops")
 
     def columns(self, batch: Batch) -> Mapping[str, Tensor]:
         latents, images, found = batch.latents, batch.decoded.clamp(-1, 1), {}
@@ -119,18 +139,26 @@ class Loops(PerImage):
             images = torch.stack([*decode_each(batch.vae, latents)]).clamp(-1, 1)
             found[f"loops_{number}"] = 10 * (4 / squared_errors(images, batch.images)).log10()
         found["loop_settles"] = torch.stack([steps[-1], steps[0]], 1)
+        ends = [(one.clamp(-1, 1) + 1) / 2 for one in (batch.decoded, images)]
+        before, after = (to_lab(one).mean((2, 3), dtype=torch.float64) for one in ends)
+        found["loop_color"] = (after - before).norm(dim=1)
+        edges = gradient_products(*(to_yiq(one)[:, :1] for one in ends))
+        found["loop_detail"] = edges[:, [2, 1]]
+        found[CHANNELS] = (latents - batch.latents).double().square().mean((2, 3))
         return found
 
     def statistic(self, name: str, means: Array) -> Array:
         if name == "loop_settles":
             return root_quotient(means)
-        return means[..., 0]
+        return quotient(means) if name == "loop_detail" else means[..., 0]
 
     def better_of(self, name: str) -> str:
-        return "lower" if name == "loop_settles" else "higher"
+        return {"loop_settles": "lower", "loop_color": "lower", "loop_detail": ""}.get(
+            name, "higher"
+        )
 
     def unit_of(self, name: str) -> str:
-        return "" if name == "loop_settles" else "dB"
+        return {"loop_settles": "", "loop_color": "ΔE", "loop_detail": ""}.get(name, "dB")
 
 
 @MEASURES.register("precision")
