@@ -127,12 +127,23 @@ def test_mistakes_are_told_and_leave_the_state(widget: ExplorerWidget) -> None:
     widget._handle_custom_msg({"view": 3, "open": True}, [])
 
 
-def test_outside_of_a_notebook_it_is_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+def in_jupyter() -> tuple[str, SimpleNamespace]:
+    return "IPython", SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=object()))
+
+
+def in_marimo(*, running: bool = True) -> tuple[str, SimpleNamespace]:
+    return "marimo", SimpleNamespace(running_in_notebook=lambda: running)
+
+
+@pytest.mark.parametrize("notebook", [in_jupyter(), in_marimo()], ids=lambda one: str(one[0]))
+def test_outside_of_a_notebook_it_is_a_page(
+    monkeypatch: pytest.MonkeyPatch, notebook: tuple[str, SimpleNamespace]
+) -> None:
     vae = latentlab.load_vae("linear")
+    monkeypatch.setitem(sys.modules, *in_marimo(running=False))
     with explore(vae, IMAGE, size=64, port=0, browser=False) as running:
         assert isinstance(running, Explorer)
-    shell = SimpleNamespace(kernel=object())
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, *notebook)
     made = explore(vae, IMAGE, size=64)
     assert isinstance(made, ExplorerWidget)
     made.close()

@@ -169,9 +169,10 @@ def explore(
 
 
 def in_notebook() -> bool:
-    """Return whether Python runs for a notebook that can show widgets."""
+    """Return whether Python runs for a notebook that can show widgets, Jupyter's or marimo's."""
     shell: Any = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    if not hasattr(shell, "kernel"):
+    is_marimo = getattr(sys.modules.get("marimo"), "running_in_notebook", lambda: False)
+    if not hasattr(shell, "kernel") and not is_marimo():
         return False
     if find_spec("anywidget") is None:
         warnings.warn(
