@@ -175,19 +175,24 @@ def test_the_front_end_is_one_module_with_all_that_its_page_imports() -> None:
 
 STUB = """<!doctype html><title>notebook</title><body><div id="cell"></div><script type="module">
 import widget from "./widget.mjs";
-const heard = [];
+const listeners = { "msg:custom": [], comm_live_update: [] };
+const heard = listeners["msg:custom"];
 window.model = {
   outbox: [],
-  on: (_, listener) => heard.push(listener),
-  off: (_, listener) => heard.splice(heard.indexOf(listener), 1),
+  on: (event, listener) => listeners[event].push(listener),
+  off: (event, listener) => listeners[event].splice(listeners[event].indexOf(listener), 1),
   send: (content, _, buffers = []) => model.outbox.push({ content, buffers: buffers.map(encoded) }),
   deliver: (content, buffers) =>
     heard.forEach((listener) => listener(content, buffers.map(decoded))),
+  restart_kernel: () => listeners.comm_live_update.forEach((listener) => listener()),
 };
 const encoded = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer)));
 const decoded = (text) =>
   new DataView(Uint8Array.from(atob(text), (one) => one.charCodeAt(0)).buffer);
-window.leave = await widget.render({ model, el: document.getElementById("cell") });
+window.show = async () => {
+  window.leave = await widget.render({ model, el: document.getElementById("cell") });
+};
+await window.show();
 </script>"""
 INSIDE = """
     const inside = document.querySelector('iframe').contentWindow;
@@ -270,5 +275,20 @@ def test_the_page_runs_in_a_cell(widget: ExplorerWidget, notebook: tuple[Browser
     assert all(
         "127.0.0.1" in url or url.startswith(("blob:", "data:")) for url in browser.requests()
     )
+    # A notebook that moves a cell renders it anew, or loads its frame anew.
+    first = widget._last
+    browser.run("document.getElementById('cell').append(document.querySelector('iframe'));")
+    courier.until("return latentlab.state.alphas.length && latentlab.viewer.settled;")
+    assert courier.until("return latentlab.state.alphas;") == [1.5, 0, -2]
+    assert widget._last is not first
+    assert len(widget._views) == 1
     browser.run("window.leave()")
     assert browser.run("return model.outbox.at(-1).content.closed") is True
+    browser.run("await window.show();")
+    courier.until("return latentlab.state.alphas.length && latentlab.viewer.settled;")
+    assert courier.until("return latentlab.state.alphas;") == [1.5, 0, -2]
+    assert browser.run("return location.href") == address
+    browser.run("model.restart_kernel(); model.send = () => { throw new Error('Cannot send'); };")
+    told = courier.until("return inside.document.getElementById('status').textContent;")
+    assert told == "The notebook's kernel has ended. Run the cell again."
+    assert [one for one in browser.logs("browser") if one["level"] == "SEVERE"] == []

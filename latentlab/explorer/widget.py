@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 MOST_UNSEEN = 4
 """Messages that a page may have before it, before it gets more."""
+LARGEST_PLACE = 100_000
+"""Characters of the longest link that is kept for the next page."""
 _ELSEWHERE = {"main.js", "widget.js", "static.js", "stored.js", "local.js", "worker.js"}
 _ELSEWHERE |= {"latent.js", "frames.js", "static.css", "icon.svg"}
 
@@ -123,6 +125,7 @@ class ExplorerWidget(anywidget.AnyWidget):
         self._views: dict[str, _View] = {}
         self._last: Session | None = None
         self._state = State()
+        self._place = ""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="latentlab-widget", daemon=True
@@ -184,7 +187,8 @@ class ExplorerWidget(anywidget.AnyWidget):
 
     def _begin(self, name: str) -> None:
         wire = Wire(name, self._post)
-        session = Session(cast("WebSocket", wire), self._studio, self._greeting)
+        greeting = {**self._greeting, "place": self._place}
+        session = Session(cast("WebSocket", wire), self._studio, greeting)
         self._views[name] = _View(wire, session)
         self._last = session
         task = self._loop.create_task(session.run())
@@ -194,11 +198,13 @@ class ExplorerWidget(anywidget.AnyWidget):
         view = self._views.get(name)
         if view is None:
             return
-        text = content.get("text")
+        text, place = content.get("text"), content.get("place")
         if content.get("closed"):
             view.wire.put({"type": "websocket.disconnect"})
         elif "seen" in content:
             view.wire.make_room()
+        elif isinstance(place, str):
+            self._place = place[:LARGEST_PLACE]
         elif buffers:
             view.wire.put({"type": "websocket.receive", "bytes": buffers[0]})
         elif isinstance(text, str):

@@ -6,15 +6,23 @@ import { run } from "./page.js";
 import { SocketEngine } from "./socket.js";
 
 class WidgetEngine extends SocketEngine {
+  ended = new Problem("The notebook's kernel has ended", "Run the cell again.");
+
   async open() {
     try {
       await super.open();
     } catch {
       throw new Problem("The notebook's kernel does not answer", "Run the cell again.");
     }
+    // A cell that is moved gets a new page, which begins where the last one was.
+    if (this.place) history.replaceState(null, "", this.place);
+  }
+
+  keep(place) {
+    frame.latentlabChannel.keep(place);
   }
 }
 
-const { latentlabChannel } = window.frameElement;
+const frame = window.frameElement;
 find("loading-text").textContent = "Waiting for the notebook's kernel…";
-run(new WidgetEngine(() => latentlabChannel.open()));
+run(new WidgetEngine(() => frame.latentlabChannel.open()));

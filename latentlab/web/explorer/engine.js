@@ -10,6 +10,8 @@
  * engine.limits                after open(): {alpha, imageBytes, samples}
  * engine.can                   after open(): {fit, image, record: string[], code, map}; what is false
  *                              or empty has no controls on the page, and its methods are not called
+ * engine.ended                 a Problem: what is said after "closed"
+ * engine.keep(place)           takes note of the address's part after #; only where it is there
  * engine.scene()               → Promise<Scene>; the scene, as soon as there is one
  * engine.show(state)           → Promise<Frame | null>; the latest state wins: null for a state that
  *                              a newer one has overtaken. Rejects with a Problem.

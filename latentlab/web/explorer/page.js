@@ -50,7 +50,7 @@ export async function start(engine) {
   ];
   engine.listen("problem", ({ text }) => say(text, "problem"));
   engine.listen("closed", () => {
-    say("The server has stopped. Start latentlab explore again and open its new address.", "problem");
+    say(`${engine.ended.title}. ${engine.ended.detail}`, "problem");
   });
   const take = (scene) => {
     const other = shown && shown.image.sha256 !== scene.image.sha256;

@@ -13,7 +13,11 @@ export function buildSharing(page) {
   const hash = () => `#${toHash(page.scene(), state)}`;
   const write = () => {
     clearTimeout(timer);
-    timer = setTimeout(() => waiting || history.replaceState(null, "", hash()), SETTLED);
+    timer = setTimeout(() => waiting || keep(), SETTLED);
+  };
+  const keep = () => {
+    history.replaceState(null, "", hash());
+    engine.keep?.(location.hash);
   };
   state.listen(write);
   addEventListener("hashchange", () => {

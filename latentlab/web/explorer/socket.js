@@ -8,6 +8,8 @@ export class SocketEngine extends Announcer {
   choices = { neighborhoods: [], finders: [] };
   limits = { alpha: 12, imageBytes: 0, samples: 64 };
   can = { fit: false, image: false, record: [], code: false, map: false };
+  /** What is said once nobody answers any more. */
+  ended = new Problem("The server has stopped", "Start latentlab explore again and open its new address.");
 
   #address;
   #socket = null;
@@ -54,7 +56,7 @@ export class SocketEngine extends Announcer {
   show(state) {
     const id = ++this.#id;
     const waiting = withResolvers();
-    if (!this.#isOpen()) return Promise.reject(closedProblem());
+    if (!this.#isOpen()) return Promise.reject(this.ended);
     this.#shown.set(id, waiting);
     this.#say({ type: "show", id, state });
     return waiting.promise;
@@ -76,7 +78,7 @@ export class SocketEngine extends Announcer {
     new DataView(frame.buffer).setUint32(0, header.length);
     frame.set(header, HEADER);
     frame.set(content, HEADER + header.length);
-    if (!this.#isOpen()) throw closedProblem();
+    if (!this.#isOpen()) throw this.ended;
     this.#socket.send(frame);
   }
 
@@ -110,7 +112,7 @@ export class SocketEngine extends Announcer {
   }
 
   #ask(kind, message) {
-    if (!this.#isOpen()) return Promise.reject(closedProblem());
+    if (!this.#isOpen()) return Promise.reject(this.ended);
     this.#answers.get(kind)?.reject(new Problem("Asked again", "The newer request counts."));
     const waiting = withResolvers();
     this.#answers.set(kind, waiting);
@@ -180,7 +182,8 @@ export class SocketEngine extends Announcer {
   }
 
   #greet(hello) {
-    const { neighborhoods, finders, limits, formats, map } = hello;
+    const { neighborhoods, finders, limits, formats, map, place } = hello;
+    this.place = place; // of the page before this one, in a notebook
     this.choices = { neighborhoods, finders };
     this.limits = { ...limits, imageBytes: limits.image_bytes };
     this.can = { fit: true, image: true, record: formats, code: true, map: map > 0 };
@@ -211,9 +214,9 @@ export class SocketEngine extends Announcer {
   }
 
   #end() {
-    for (const waiting of this.#shown.values()) waiting.reject(closedProblem());
+    for (const waiting of this.#shown.values()) waiting.reject(this.ended);
     this.#shown.clear();
-    for (const kind of [...this.#answers.keys()]) this.#fail(kind, closedProblem());
+    for (const kind of [...this.#answers.keys()]) this.#fail(kind, this.ended);
     this.tell("closed");
   }
 }
@@ -255,10 +258,6 @@ function mapOf(header, [places, near, names]) {
     nearest: new Uint32Array(near.bytes.slice().buffer),
     names: JSON.parse(new TextDecoder().decode(names.bytes)),
   };
-}
-
-function closedProblem() {
-  return new Problem("The server has stopped", "Start latentlab explore again.");
 }
 
 function withResolvers() {

@@ -3,9 +3,11 @@
  * its styles, addresses and keys are its own, too.
  *
  * The page talks to Python through the widget's messages. Each view of the widget is one page:
- *   to Python    {view, open: true}, {view, text}, {view} with a buffer, {view, seen}, {view, closed: true}
+ *   to Python    {view, open: true}, {view, text}, {view} with a buffer, {view, seen}, {view, place},
+ *                {view, closed: true}
  *   from Python  {view, text}, or {view} with a buffer
- * `seen` answers each message, so that Python sends no more than the page can show.
+ * `seen` answers each message, so that Python sends no more than the page can show. `place` is where
+ * the page is, as in a link; Python tells it to the next page of the widget.
  */
 
 const PATIENCE = 20_000; // milliseconds in which the kernel must answer
@@ -61,7 +63,7 @@ function renamed(source) {
 class Channel extends EventTarget {
   readyState = WebSocket.CONNECTING;
   #model;
-  #view = Math.random().toString(36).slice(2);
+  #view = "";
   #timer = 0;
   #seen = 0;
 
@@ -69,11 +71,17 @@ class Channel extends EventTarget {
     super();
     this.#model = model;
     model.on("msg:custom", this.#hear);
+    model.on("comm_live_update", this.#lose); // Jupyter's word for a kernel that was restarted
   }
 
-  /** Begin to talk; the page calls it once it listens. */
+  /** Begin to talk; the page calls it once it listens, and anew when its frame has moved. */
   open() {
+    if (this.readyState === WebSocket.CLOSED) throw new Error("the kernel has ended");
+    if (this.#view) this.#model.send({ view: this.#view, closed: true });
+    this.#view = Math.random().toString(36).slice(2);
+    this.#seen = 0;
     this.readyState = WebSocket.OPEN;
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.close(), PATIENCE);
     this.#model.send({ view: this.#view, open: true });
     return this;
@@ -84,14 +92,24 @@ class Channel extends EventTarget {
     else this.#model.send({ view: this.#view }, undefined, [data.buffer]);
   }
 
+  /** Tell Python where the page is. */
+  keep(place) {
+    if (this.readyState === WebSocket.OPEN) this.#model.send({ view: this.#view, place });
+  }
+
   close() {
     if (this.readyState === WebSocket.CLOSED) return;
+    this.#model.send({ view: this.#view, closed: true });
+    this.#lose();
+  }
+
+  #lose = () => {
     this.readyState = WebSocket.CLOSED;
     clearTimeout(this.#timer);
     this.#model.off("msg:custom", this.#hear);
-    this.#model.send({ view: this.#view, closed: true });
+    this.#model.off("comm_live_update", this.#lose);
     this.dispatchEvent(new Event("close"));
-  }
+  };
 
   #hear = (message, buffers) => {
     if (message?.view !== this.#view) return;
