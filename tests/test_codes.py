@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -163,3 +164,21 @@ def test_the_command_takes_codes(cli: CommandLine) -> None:
     printed = cli("metrics", "mine.npz", "--only", "mig").out
     assert "axes rotated" in printed
     assert "never vary, left out: 3" in printed
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '(,)f4', 'fortran_order': False, 'shape': (3,)}",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (3,",
+        b"'''",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (999999999999999,)}",
+    ],
+)
+def test_codes_with_a_damaged_header_are_refused(tmp_path: Path, header: bytes) -> None:
+    content = np.lib.format.magic(1, 0) + len(header).to_bytes(2, "little") + header + bytes(64)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("codes.npy", content)
+        archive.writestr("factors.npy", content)
+    with pytest.raises(FileError, match=r"a\.npz .*numpy\.savez"):
+        read_codes(tmp_path / "a.npz")

@@ -155,8 +155,14 @@ def test_weights_with_fewer_axes_are_described(tmp_path: Path) -> None:
 # Headers
 
 
-@pytest.mark.parametrize("tail", [b"{'descr': '<f4', 'shape': (", b"'''", b"{\n  'a': (1,\n"])
-def test_a_header_of_numpy_that_breaks_off_names_its_file(tmp_path: Path, tail: bytes) -> None:
+@pytest.mark.parametrize(
+    "tail",
+    [
+        *(b"{'descr': '<f4', 'shape': (", b"'''", b"{\n  'a': (1,\n"),
+        b"{'descr': '(,)f4', 'fortran_order': False, 'shape': (3,)}",
+    ],
+)
+def test_a_damaged_header_of_numpy_names_its_file(tmp_path: Path, tail: bytes) -> None:
     path = tmp_path / "a.npy"
     head = np.lib.format.magic(1, 0) + len(tail).to_bytes(2, "little") + tail
     path.write_bytes(head + bytes(64))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,8 @@ def read_codes(path: Path) -> Codes:
                 raise ValueError("one array, as numpy.save writes it")
             with arrays:
                 return Codes(arrays["codes"], arrays["factors"], path.stem)
-    except ARCHIVE_DAMAGE as error:
+    # NumPy evaluates headers, and reserves what they claim.
+    except (*ARCHIVE_DAMAGE, MemoryError, SyntaxError, TokenError) as error:
         raise FileError(
             f"{path} ({error})",
             "an .npz file with the arrays codes (N, L) and factors (N, K)",

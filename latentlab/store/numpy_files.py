@@ -86,7 +86,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         raise ValueError(f"a header of {length:,} bytes")
     try:
         return readers[version](file)
-    except TokenError as error:
+    except (SyntaxError, TokenError) as error:  # also of a type such as "(f4"
         raise ValueError(f"a damaged header ({error.args[0]})") from error
 
 
