@@ -189,7 +189,7 @@ def draw_line(commands: list[tuple[tuple[str, ...], Any]], draw: random.Random) 
         if not opts or not opts[0].startswith("-"):
             count = draw.choice((1, 1, 1, 2, 0)) if one.nargs == -1 else int(draw.random() < 0.97)
             line += [_argument(one.name, draw, tame) for _ in range(count)]
-        elif draw.random() < 0.12:
+        elif draw.random() < (0.04 if tame else 0.12):
             line += _option(one, opts, draw)
         elif one.name in _QUIET and (tame or draw.random() < 0.9):
             line += _QUIET[one.name]

@@ -21,11 +21,11 @@ import atheris
 
 # Coverage is that of Python code; C code such as Pillow's decoders is not seen. atheris takes whole
 # packages, and torch and NumPy as a whole would take minutes.
-with atheris.instrument_imports(include=["pickle", "tarfile", "tomllib", "zipfile"]):
+with atheris.instrument_imports(include=["pickle", "tarfile", "tomllib"]):
     import pickle  # noqa: F401
     import tarfile  # noqa: F401
     import tomllib  # noqa: F401
-    import zipfile  # noqa: F401
+import zipfile
 
 import numpy as np
 import torch
@@ -37,10 +37,16 @@ with atheris.instrument_imports(include=FOLLOWED):
     from mutating import change_json
     from probing import FaultError, limit_memory, probe
 
-for function in (np.lib.format.read_magic, np.lib.format.read_array_header_1_0):
-    setattr(np.lib.format, function.__name__, atheris.instrument_func(function))
-_Unpickler = _weights_only_unpickler.Unpickler
-_Unpickler.load = atheris.instrument_func(_Unpickler.load)
+# Of what inputs are also written with, only what reads: following it twice halves the rate.
+for place, names in (
+    (np.lib.format, ("read_magic", "read_array_header_1_0")),
+    (zipfile, ("_EndRecData", "_EndRecData64")),
+    (zipfile.ZipFile, ("_RealGetContents", "open")),
+    (zipfile.ZipInfo, ("_decodeExtra",)),
+    (_weights_only_unpickler.Unpickler, ("load",)),
+):
+    for name in names:
+        setattr(place, name, atheris.instrument_func(getattr(place, name)))
 
 
 class Tally:

@@ -16,6 +16,7 @@ from members import BETWEEN, joined, safetensors_with_length, split, zipped
 from safetensors.torch import save
 
 from latentlab.errors import MissingExtraError
+from latentlab.recipes.codes import read_codes
 from latentlab.store.foreign import open_latents
 
 _SUFFIXES = {
@@ -25,7 +26,9 @@ _SUFFIXES = {
     b"s": ".safetensors",
     b"t": ".tar",
     b"a": ".zip",
+    b"c": ".npz",
 }
+"""First byte of an input → the kind of file; ``c`` are codes for metrics, not latents."""
 
 
 def _seeds(_: Path) -> Sequence[bytes]:
@@ -48,6 +51,7 @@ def _seeds(_: Path) -> Sequence[bytes]:
         b"s" + save(tensors),
         b"s" + save(kohya),
         b"t" + _tar({"a/x.npy": _npy(latents), "y.safetensors": save(kohya)}),
+        b"c" + joined([b"codes", _npy(latents[:, 0, 0]), b"factors", _npy(labels[:, None])]),
         b"a" + joined([b"x.npy", _npy(latents), b"b/y.npy", _npy(latents[0])]),
     ]
 
@@ -79,7 +83,7 @@ def _read(content: bytes, folder: Path) -> None:
     kind, rest = content[:1], content[1:]
     suffix = _SUFFIXES.get(kind, ".npy")
     match kind:
-        case b"z":
+        case b"z" | b"c":
             rest = _archive(rest, ".npy")
         case b"a":
             rest = _archive(rest, "")
@@ -88,6 +92,9 @@ def _read(content: bytes, folder: Path) -> None:
     path = folder / f"latents{suffix}"
     path.write_bytes(rest)
     try:
+        if kind == b"c":
+            read_codes(path)
+            return
         found = open_latents(path, space="model")
         repr(found)
         for _ in islice(found.batches(2), 3):
@@ -100,7 +107,7 @@ def _read(content: bytes, folder: Path) -> None:
 
 CAMPAIGN = Parser(
     name="latents",
-    reads="latents in .npy, .npz, .pt, safetensors, tar and zip, opened and read",
+    reads="latents in .npy, .npz, .pt, safetensors, tar and zip, opened and read; codes in .npz",
     seeds=_seeds,
     read=_read,
     words=[
