@@ -114,8 +114,8 @@ class Loops(PerImage):
         "xₙ = D(E(xₙ₋₁)), clamped, not rounded: `loops_n` the PSNR of xₙ against the image, n = 1 "
         "to 4; `loop_settles` ‖zₙ − zₙ₋₁‖ / ‖z₂ − z₁‖ for the last n: below 1 it settles. Where it "
         "drifts between the first and the last reconstruction: `loop_color` the distance of the "
-        "mean Lab, `loop_detail` Σ|∇xₙ|² / Σ|∇x₁|² of luma (below 1 it blurs, above 1 it invents), and "
-        "the curve `loop_channels` the RMS change of each channel of the latent"
+        "mean Lab, `loop_detail` Σ|∇xₙ|² / Σ|∇x₁|² of luma (below 1 it blurs, above 1 it invents), "
+        "and the curve `loop_channels` the RMS change of each channel of the latent"
     )
     reference = "diffusers #10204"
     evidence = "whether editing in rounds degrades an image, and whether that stops"
