@@ -26,6 +26,9 @@ _CODES = """## Disentanglement
 are classes, and so are floats that are whole if at most 20 of them differ; other factors are binned.
 Every score lies between 0 and 1, but for `dci_informativeness` of factors that are no classes (R², which
 may be below 0), and higher is better.
+No score depends on the order, the signs or the units of the codes, but FactorVAE leaves out latents
+whose deviation is below a twentieth of the largest.
+
 Intervals are jackknives over eight groups of rows. Beside each score stand two controls: the same codes
 rotated at random, and the factors shuffled. A score is evidence for disentangled axes only as far as it
 exceeds both, and no evidence that the axes mean something to people.
@@ -33,11 +36,11 @@ exceeds both, and no evidence that the axes mean something to people.
 | scores | formula | reference | oracle in the tests |
 |---|---|---|---|
 | `mig` | mean over factors of (I₁ − I₂) / H | Chen et al. 2018 | a re-implementation |
-| `dci_disentanglement`, `dci_completeness`, `dci_informativeness` | entropies of the importances of boosted trees, and their accuracy | Eastwood and Williams 2018 | closed forms |
-| `sap` | gap of the two best latents in predicting a factor | Kumar et al. 2018 | closed forms |
-| `factor_vae` | majority vote of the latent of least variance while a factor is fixed | Kim and Mnih 2018 | closed forms |
-| `beta_vae` | accuracy of a linear classifier on mean absolute differences | Higgins et al. 2017 | closed forms |
-| `modularity` | 1 − Σ I² of the other factors / (I²max (K − 1)) | Ridgeway and Mozer 2018 | closed forms |
+| `dci_disentanglement`, `dci_completeness`, `dci_informativeness` | entropies of the importances of boosted trees, and their accuracy | Eastwood and Williams 2018 | a re-implementation, closed forms |
+| `sap` | gap of the two best latents in predicting a factor | Kumar et al. 2018 | a re-implementation |
+| `factor_vae` | majority vote of the latent of least variance while a factor is fixed | Kim and Mnih 2018 | a re-implementation |
+| `beta_vae` | accuracy of a linear classifier on mean absolute differences | Higgins et al. 2017 | a re-implementation |
+| `modularity` | 1 − Σ I² of the other factors / (I²max (K − 1)) | Ridgeway and Mozer 2018 | a re-implementation, closed forms |
 | `info_modularity`, `info_compactness`, `info_explicitness` | share of a latent's information that is about one factor, and the converse, scaled to 0 for an even spread; information that a linear classifier reads | Hsu et al. 2023 | scikit-learn's mutual information |
 """
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import entropy as scipy_entropy
+from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import mutual_info_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 from latentlab.digits.objective import total_correlation
 from latentlab.errors import UsageError
 from latentlab.metrics.beta_vae import beta_vae_score
 from latentlab.metrics.dci import DCI, completeness_of, dci, disentanglement_of
 from latentlab.metrics.factor_vae import factor_vae_score
+from latentlab.metrics.fixed_factor import agreeing_batches
 from latentlab.metrics.mig import corrected_gaps, information_gaps, mig
 from latentlab.metrics.modularity import modularity, modularity_of
 from latentlab.metrics.mutual_information import discretize, entropy, mutual_information
@@ -220,3 +227,140 @@ def test_the_total_correlation_of_independent_latents_is_the_constant_that_is_do
     logvar = torch.full_like(mean, 2 * math.log(deviation))
     found = float(total_correlation(z, mean, logvar, 60_000))
     assert found == pytest.approx(3 * math.log(batch * 60_000), rel=0.002)
+
+
+# Independent implementations, which share nothing but the rows that were drawn
+
+
+@pytest.fixture(scope="module")
+def mixed() -> tuple[np.ndarray, np.ndarray]:
+    """Return codes (400, 4) that mix the classes (400, 3) of factors, and a latent of noise."""
+    rng = np.random.default_rng(11)
+    factors = np.stack([rng.integers(levels, size=400) for levels in (2, 3, 4)], axis=1)
+    codes = factors @ np.array([[1, 0.4, 0, 0], [0, 1, 0.3, 0], [0.2, 0, 1, 0]])
+    return codes + 0.3 * rng.normal(size=(400, 4)), factors
+
+
+def test_modularity_is_an_independent_implementation(
+    mixed: tuple[np.ndarray, np.ndarray],
+) -> None:
+    codes, factors = mixed
+    binned = np.stack([np.digitize(z, np.histogram(z, 20)[1][1:-1]) for z in codes.T], 1)
+
+    def information(z: np.ndarray, v: np.ndarray) -> float:
+        table = np.histogram2d(z, v, (range(21), range(v.max() + 2)))[0] / len(z)
+        return float(
+            scipy_entropy(table.sum(0)) + scipy_entropy(table.sum(1)) - scipy_entropy(table.ravel())
+        )
+
+    def informations(v: np.ndarray) -> np.ndarray:
+        return np.array([[information(z, one) for one in v.T] for z in binned.T])
+
+    rng = np.random.default_rng(0)
+    by_chance = np.stack([informations(rng.permutation(factors)) for _ in range(100)])
+    table, scores = informations(factors), []
+    for row, chance in zip(table, by_chance.mean(0), strict=True):
+        if row.max() <= np.quantile(by_chance.max((1, 2)), 0.95):
+            scores.append(0.0)
+            continue
+        squares = sorted(max(0.0, one) ** 2 for one in row - chance)
+        scores.append(1 - sum(squares[:-1]) / squares[-1] / (len(squares) - 1))
+    assert scores[-1] == 0 < min(scores[:-1])
+    assert modularity(codes, factors) == pytest.approx(np.mean(scores), abs=1e-6)
+
+
+def test_sap_is_an_independent_implementation(mixed: tuple[np.ndarray, np.ndarray]) -> None:
+    codes, factors = mixed
+    gaps = []
+    for v in factors.T:
+        accuracies = []
+        for z in codes.T:
+            reader = make_pipeline(
+                StandardScaler(), LinearSVC(C=0.01, class_weight="balanced", random_state=0)
+            )
+            reader.fit(z[:250, None], v[:250])
+            accuracies.append(np.mean(reader.predict(z[250:, None]) == v[250:]))
+        gaps.append(sorted(accuracies)[-1] - sorted(accuracies)[-2])
+    found = sap(codes[:250], factors[:250], codes[250:], factors[250:])
+    assert found == pytest.approx(np.mean(gaps), abs=1e-6)
+    noise = np.random.default_rng(0).normal(size=(400, 1))
+    values = factors + noise
+    squares = np.corrcoef(codes.T, values.T)[:4, 4:] ** 2
+    ranked = np.sort(squares, 0)
+    assert sap(codes, values) == pytest.approx((ranked[-1] - ranked[-2]).mean(), abs=1e-6)
+
+
+def test_dci_is_an_independent_implementation(mixed: tuple[np.ndarray, np.ndarray]) -> None:
+    codes, factors = mixed
+    scaler = StandardScaler().fit(codes[:250])
+    z, test_z = scaler.transform(codes[:250]), scaler.transform(codes[250:])
+    # Trees that may choose between equal splits depend on order and sign, which are fixed so.
+    signs = [1 if one.max() > -one.min() else -1 for one in z.T]
+    order = np.argsort((z * signs)[0])
+    z, test_z = (z * signs)[:, order], (test_z * signs)[:, order]
+    trees = [
+        GradientBoostingClassifier(n_estimators=10, random_state=0).fit(z, v[:250])
+        for v in factors.T
+    ]
+    table = np.stack([one.feature_importances_ for one in trees], 1)
+    shares = table.sum(1) / table.sum(), table.sum(0) / table.sum()
+    apart = 1 - scipy_entropy(table, base=3, axis=1), 1 - scipy_entropy(table, base=4, axis=0)
+    found = dci(codes[:250], factors[:250], codes[250:], factors[250:], trees=10)
+    assert found.disentanglement == pytest.approx(shares[0] @ apart[0], abs=1e-6)
+    assert found.completeness == pytest.approx(shares[1] @ apart[1], abs=1e-6)
+    hits = [one.score(test_z, v[250:]) for one, v in zip(trees, factors.T, strict=True)]
+    assert found.informativeness == pytest.approx(np.mean(hits), abs=1e-6)
+
+
+def test_factor_vae_is_an_independent_implementation(
+    mixed: tuple[np.ndarray, np.ndarray],
+) -> None:
+    codes, factors = mixed
+    lively = codes[:, :3] @ np.array([[1, 0.9, 0.8], [-0.9, 1, 0.7], [0.3, -0.8, 1]])
+    codes = np.hstack((lively, 0.01 * codes[:, 3:]))  # the last keeps too still to vote
+    rng = np.random.default_rng(0)
+
+    def votes(count: int) -> list[tuple[int, int]]:
+        return [
+            (int(np.argmin(np.var(lively[rows], 0) / np.var(lively, 0))), factor)
+            for factor, rows in agreeing_batches(factors, count, rng)
+        ]
+
+    learned, checked = votes(300), votes(200)
+    meant = [
+        Counter(k for latent, k in learned if latent == one).most_common(1) for one in range(3)
+    ]
+    right = [bool(meant[latent]) and meant[latent][0][0] == k for latent, k in checked]
+    found = factor_vae_score(codes, factors, train=300, test=200)
+    assert found == pytest.approx(np.mean(right), abs=1e-6)
+    assert 0.4 < found < 1
+
+
+def test_beta_vae_is_an_independent_implementation(
+    mixed: tuple[np.ndarray, np.ndarray],
+) -> None:
+    codes, factors = mixed
+    z, rng = (codes - codes.mean(0)) / codes.std(0), np.random.default_rng(0)
+
+    def pairs(count: int) -> tuple[np.ndarray, list[int]]:
+        drawn = [*agreeing_batches(factors, count, rng, batch=128)]
+        means = [np.mean([abs(z[r[k]] - z[r[k + 64]]) for k in range(64)], 0) for _, r in drawn]
+        return np.array(means), [factor for factor, _ in drawn]
+
+    reader = LogisticRegression(max_iter=1000).fit(*pairs(300))
+    means, shared = pairs(200)
+    expected = np.mean(reader.predict(means) == shared)
+    assert beta_vae_score(codes, factors, train=300, test=200) == pytest.approx(expected, abs=1e-6)
+
+
+def test_batches_agree_in_one_factor_whose_values_come_as_often_as_they_occur() -> None:
+    factors = np.array([[0, 0]] * 30 + [[0, 1]] * 30 + [[1, 2]] * 40)
+    drawn = [*agreeing_batches(factors, 400, np.random.default_rng(0))]
+    for factor, rows in drawn:
+        assert len(np.unique(factors[rows, factor])) == 1
+        assert len(rows) == 64
+    of_first = [factors[rows[0], 0] for factor, rows in drawn if factor == 0]
+    assert 150 < len(of_first) < 250
+    assert np.mean(of_first) == pytest.approx(0.4, abs=0.1)
+    every = np.concatenate([rows for factor, rows in drawn if factor == 0])
+    assert len(np.unique(every)) == 100

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from latentlab.metrics.fixed_factor import BATCH, agreeing_batches
 from latentlab.metrics.mutual_information import discretize
-from latentlab.metrics.varying import keep_varying
+from latentlab.metrics.varying import keep_varying, standardized
 
 
 def beta_vae_score(
@@ -20,7 +20,8 @@ def beta_vae_score(
 ) -> float:
     """Return the accuracy of a linear classifier that names the factor which pairs share.
 
-    It sees the mean of |z₁ − z₂| over 64 pairs of rows that agree in one factor.
+    It sees the mean of |z₁ − z₂| over 64 pairs of rows that agree in one factor, each latent with
+    the variance 1: its penalty depends on the unit.
     Factors that never vary are left out.
 
     Parameters
@@ -37,7 +38,7 @@ def beta_vae_score(
     """
     from sklearn.linear_model import LogisticRegression
 
-    z, classes = np.asarray(codes, float), discretize(keep_varying(factors))
+    (z,), classes = standardized(codes), discretize(keep_varying(factors))
     rng = np.random.default_rng(seed)
     differences, shared = _differences(z, classes, train, rng)
     reader = LogisticRegression(max_iter=1000).fit(differences, shared)

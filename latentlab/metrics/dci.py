@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latentlab.metrics.varying import are_classes, keep_varying, varying
+from latentlab.metrics.varying import are_classes, keep_varying, standardized, varying
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def dci(
     """
     from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
 
-    z, test_z = np.asarray(codes), np.asarray(test_codes)
+    z, test_z = _in_order(*standardized(codes, test_codes))
     v, test_v = keep_varying(factors), np.asarray(test_factors)[:, varying(factors)]
     importance, scores = np.empty((z.shape[1], v.shape[1])), []
     for k, classes in enumerate(are_classes(v)):
@@ -65,6 +65,19 @@ def dci(
         scores.append(float(reader.score(test_z, test_column)))
     quality = float(np.mean(scores))
     return DCI(disentanglement_of(importance), completeness_of(importance), quality)
+
+
+def _in_order(
+    z: NDArray[np.float64], test_z: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return latents whose largest value is positive, sorted by their first rows.
+
+    Where several splits are equally good, trees take the first: order and sign would decide.
+    """
+    signs = np.sign(z[np.abs(z).argmax(0), np.arange(z.shape[1])])
+    signs[signs == 0] = 1
+    order = np.lexsort((z * signs)[:8][::-1])
+    return (z * signs)[:, order], (test_z * signs)[:, order]
 
 
 def disentanglement_of(importance: NDArray[np.float64]) -> float:

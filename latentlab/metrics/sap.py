@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latentlab.metrics.varying import are_classes, keep_varying, varying
+from latentlab.metrics.varying import are_classes, keep_varying, standardized, varying
 
 _SVM_WEIGHT = 0.01
 
@@ -26,7 +26,7 @@ def sap(
 
     A continuous factor is predicted with r², the squared correlation; classes (integers,
     and floats that are whole and few) with the accuracy of a linear support vector classifier
-    (C = 0.01) on the test rows.
+    (C = 0.01) on the test rows, each latent with the variance 1: its penalty depends on the unit.
 
     Parameters
     ----------
@@ -50,7 +50,8 @@ def sap(
     if classes.any():
         test_z = z if test_codes is None else np.asarray(test_codes)
         test_v = v if test_factors is None else np.asarray(test_factors)[:, varying(factors)]
-        pairs = (z, v[:, classes]), (test_z, test_v[:, classes])
+        unit, test_unit = standardized(z, test_z)
+        pairs = (unit, v[:, classes]), (test_unit, test_v[:, classes])
         scores[:, classes] = _accuracies(*pairs, seed)
     ordered = np.sort(scores, axis=0)
     second = ordered[-2] if len(ordered) > 1 else np.zeros(v.shape[1])

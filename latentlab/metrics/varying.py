@@ -47,6 +47,24 @@ def keep_varying(factors: ArrayLike) -> NDArray[Any]:
     return kept
 
 
+def standardized(codes: ArrayLike, *more: ArrayLike) -> tuple[NDArray[np.float64], ...]:
+    """Return codes (N, L) with mean 0 and variance 1, columns that never vary with 0, and more.
+
+    Further rows (M, L) are shifted and scaled as the first ones are, so that a score that learns
+    from the first and is checked on the others does not depend on the units of the codes.
+
+    Examples
+    --------
+    >>> first, more = standardized([[0.0, 7], [2, 7]], [[4.0, 8]])
+    >>> first.tolist(), more.tolist()
+    ([[-1.0, 0.0], [1.0, 0.0]], [[3.0, 1.0]])
+    """
+    first = np.asarray(codes, np.float64)
+    spread = np.where(varying(first), first.std(0), 1.0)
+    mean = np.where(varying(first), first.mean(0), first[0])
+    return tuple((np.asarray(one, np.float64) - mean) / spread for one in (first, *more))
+
+
 def are_classes(factors: ArrayLike) -> NDArray[np.bool_]:
     """Return which columns (K,) of factors (N, K) are classes.
 
