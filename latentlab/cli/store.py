@@ -155,10 +155,12 @@ def stats(
     quiet: options.Quiet = False,
 ) -> None:
     """Print statistics and the constants that a trainer needs."""
-    from latentlab.store.measuring import measure_store
+    from latentlab.store.measuring import gains_from_fast_loops, has_fast_loops, measure_store
 
     how = {"follow_links": follow_links, "quiet": quiet}
     opened = open_foreign(source, key, layout, space, model, **how)
+    if gains_from_fast_loops(opened) and not has_fast_loops(opened):
+        say("Half the time with compiled loops: pip install 'latentlab[fast]'", quiet=quiet)
     with progress_bar(quiet=quiet) as progress:
         facts = measure_store(opened, worst=worst, progress=progress)
     for name, why in facts.get("damaged", {}).items():

@@ -166,13 +166,18 @@ class Histogram:
 
     def add(self, values: Tensor) -> None:
         """Count finite values (rows, …); those beyond the dtype count as its largest."""
-        if values.dtype != self.dtype:
-            largest = torch.finfo(self.dtype).max
-            values = values.float().clamp(-largest, largest).to(self.dtype)
+        values = self.rounded(values)
         counts = values[0].numel() + sum(one[0].numel() for one in self._waiting) >= 4 * self._BINS
         self._waiting.append(values if counts else values.clone())
         if counts:
             self._count()
+
+    def rounded(self, values: Tensor) -> Tensor:
+        """Return the numbers that values are counted as, in the histogram's dtype."""
+        if values.dtype == self.dtype:
+            return values
+        largest = torch.finfo(self.dtype).max
+        return values.float().clamp(-largest, largest).to(self.dtype)
 
     def merge(self, other: Histogram) -> None:
         """Add the counts of another of the same dtype."""

@@ -34,12 +34,14 @@ class Statistics:
     keep : bool, whether two numbers of each latent and channel are kept, to find the farthest
     exact : torch.float16 or torch.bfloat16, where all latents have this dtype: their histograms
         are complete then, and give the third and fourth moment too
+    compiled : bool, whether loops that numba compiles sum and count latents of such a dtype
     """
 
     channels: int
     every: int = 1
     keep: bool = False
     exact: torch.dtype | None = None
+    compiled: bool = False
     latents: int = 0
     values: int = 0
     non_finite: int = 0
@@ -55,7 +57,8 @@ class Statistics:
                 "every=1, as moments come from complete histograms",
                 "leave out exact or every",
             )
-        self.tallies = Tallies(self.channels, self.exact or torch.float16)
+        compiled = self.compiled and self.exact is not None
+        self.tallies = Tallies(self.channels, self.exact or torch.float16, compiled=compiled)
         self._begun = 0
         # Σw², Σw²v and Σw²vvᵀ of v = (mean, mean square) of each latent, w its cells; the last
         # column is that of all channels together.

@@ -18,6 +18,8 @@ from latentlab.store.block_sums import BlockSums
 
 _CACHED_LATENTS = 2**17
 """Values whose norms are computed at a time, so that they stay in a core's cache."""
+_LOOPED_CELLS = 64
+"""Compiled loops sum latents of at least this many cells."""
 
 
 @dataclass(eq=False)
@@ -28,22 +30,31 @@ class Tally:
     ----------
     values : Histogram of C rows
     norms : Histogram of one row
+    compiled : bool, whether compiled loops count
     """
 
     values: Histogram
     norms: Histogram
+    compiled: bool = False
 
     @classmethod
-    def empty(cls, channels: int, dtype: torch.dtype) -> Tally:
+    def empty(cls, channels: int, dtype: torch.dtype, *, compiled: bool = False) -> Tally:
         """Return a tally of nothing, with the patterns of a 16-bit dtype as bins."""
-        return cls(Histogram(channels, dtype), Histogram(1))
+        return cls(Histogram(channels, dtype), Histogram(1), compiled)
 
     def add(self, latents: Tensor, norms: Tensor | None = None) -> None:
         """Count finite latents (n, C, h, w), and the norms (n, h·w) of their cells, if known."""
         if not len(latents):
             return
-        self.values.add(latents.movedim(1, 0))
-        self.norms.add((_norms(latents) if norms is None else norms).flatten()[None])
+        norms = _norms(latents) if norms is None else norms
+        if self.compiled:
+            from latentlab.store.compiled import count_into
+
+            count_into(self.values, latents.flatten(2))
+            count_into(self.norms, norms[:, None])
+        else:
+            self.values.add(latents.movedim(1, 0))
+            self.norms.add(norms.flatten()[None])
 
     def merge(self, other: Tally) -> None:
         """Add the counts of another."""
@@ -65,8 +76,9 @@ def _norms(latents: Tensor) -> Tensor:
 class Tallies:
     """A tally for each of several threads. Counts do not depend on which thread took a block."""
 
-    def __init__(self, channels: int, dtype: torch.dtype) -> None:
-        self._empty = partial(Tally.empty, channels, dtype)
+    def __init__(self, channels: int, dtype: torch.dtype, *, compiled: bool = False) -> None:
+        self.compiled = compiled
+        self._empty = partial(Tally.empty, channels, dtype, compiled=compiled)
         self._free: deque[Tally] = deque()
 
     def add(self, latents: Tensor, norms: Tensor | None = None) -> None:
@@ -121,19 +133,31 @@ class Summary:
         counted : Tensor, (n,), which latents are counted in ``tallies``, if they are finite
         powers : 2 or 4, how many powers are summed
         """
-        sums: BlockSums | None = BlockSums.of(latents, shift, powers=powers)
+        sums_of = _sums_of(latents, shift, powers, tallies.compiled)
+        sums: BlockSums | None = sums_of(latents)
         assert sums is not None
         whole, bad = sums.whole, 0
         if not whole.all():
             bad = int((~latents.isfinite()).sum())
             kept = latents[whole]
-            sums = BlockSums.of(kept, shift, powers=powers) if len(kept) else None
+            sums = sums_of(kept) if len(kept) else None
         norms, chosen = sums.norms if sums else None, counted & whole
         if chosen.all():
             tallies.add(latents, norms)
         else:
             tallies.add(latents[chosen], None if norms is None else norms[counted[whole]])
         return cls(len(latents), latents.numel(), bad, whole, sums)
+
+
+def _sums_of(
+    latents: Tensor, shift: Tensor, powers: int, compiled: bool
+) -> Callable[[Tensor], BlockSums]:
+    """Return what sums latents of one shape; few cells are quicker as one product of matrices."""
+    if compiled and latents.shape[2] * latents.shape[3] >= _LOOPED_CELLS:
+        from latentlab.store.compiled import fused_sums
+
+        return partial(fused_sums, shift=shift)
+    return partial(BlockSums.of, shift=shift, powers=powers)
 
 
 def summarized(

@@ -239,6 +239,7 @@ NO_RESULTS = {
         *("format", "stride", "multiple", "has_logvar", "options", "seed", "layout*", "n_samples"),
         *("n_features", "subsample*", "n_colors", "n_images", "latents", "shapes", "cells"),
         *("percentiles_of_every", "null.draws", "null.quantiles", "protocol*", "curved", "frame"),
+        *("compiled",),
         *("effective_dimension.level", "intervals.level", "alignment.decoder.cells"),
         *("frame_size", "limits", "frames.alphas", "controls.n_features", "components.index"),
     ),
