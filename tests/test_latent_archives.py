@@ -296,6 +296,40 @@ def test_what_does_not_fit_into_the_temporary_folder_is_said(
     assert "set TMPDIR to a larger disk" in called.error
 
 
+def test_a_packed_member_that_does_not_fit_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = pack(
+        tmp_path / "x.zip",
+        {"a.npz": members()["/absolute/b.npz"], "b.npy": members()["../../outside.npy"]},
+    )
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10}))
+    found = opened(path)
+    assert len(found) == len(VALUES)
+    assert "set TMPDIR to a larger disk" in found.faults["x.zip/a.npz"]
+
+
+@pytest.mark.parametrize("kind", ["x.tar", "a.safetensors"])
+def test_numbers_of_an_unknown_type_are_named_and_the_rest_is_read(
+    tmp_path: Path, kind: str
+) -> None:
+    """Torch has no tensor of single F4 numbers, of which two share a byte."""
+    content = save({"latents": torch.from_numpy(VALUES)})
+    end = len(content) - 8 - int.from_bytes(content[:8], "little")
+    head = json.loads(content[8 : len(content) - end])
+    head["quantized"] = {"dtype": "F4", "shape": [3, 8], "data_offsets": [end, end + 12]}
+    header = json.dumps(head).encode()
+    content = len(header).to_bytes(8, "little") + header + content[-end:] + bytes(12)
+    if kind == "x.tar":
+        path, name = pack(tmp_path / kind, {"a.safetensors": content}), "x.tar/a.safetensors"
+    else:
+        path, name = tmp_path / kind, kind
+        path.write_bytes(content)
+    found = opened(path)
+    np.testing.assert_array_equal(torch.cat([*found.blocks(64)]).numpy(), VALUES)
+    assert found.faults[f"{name}:quantized"] == "not read; it has numbers of type F4"
+
+
 def test_a_file_of_torch_in_its_old_format_in_an_archive_is_read(tmp_path: Path) -> None:
     old = io.BytesIO()
     torch.save(torch.from_numpy(VALUES), old, _use_new_zipfile_serialization=False)

@@ -18,7 +18,7 @@ from typing import IO, Any, BinaryIO
 
 from latentlab.machine.archives import ARRAYS, TAR, compression_of
 from latentlab.machine.files import ARCHIVE_DAMAGE, FileState, state_of
-from latentlab.store.arrays import Place, expands_too_much
+from latentlab.store.arrays import Place, check_temporary, expands_too_much
 from latentlab.store.tars import check_end
 from latentlab.store.zips import open_zip
 
@@ -102,8 +102,9 @@ def _in_zip(path: Path, name: str, others: Counter[str], fault: Fault) -> Iterat
         elif member.flag_bits & _ENCRYPTED:
             fault(f"{name}/{member.filename}", "is encrypted; unpack it with its password")
         else:
-            inside = partial(_member, path, member)
-            yield Place(path, f"{name}/{member.filename}", member.file_size, inside)
+            shown = f"{name}/{member.filename}"
+            inside = partial(_member, path, member, shown)
+            yield Place(path, shown, member.file_size, inside)
 
 
 def _kind(member: str) -> str | None:
@@ -117,24 +118,30 @@ def _part(view: _View, start: int, size: int) -> IO[bytes]:
     return io.BufferedReader(view(start, size), _CHUNK)
 
 
-def _member(path: Path, member: zipfile.ZipInfo) -> IO[bytes]:
+def _member(path: Path, member: zipfile.ZipInfo, shown: str) -> IO[bytes]:
     whole = member.filename.lower().endswith(".npy")  # one array, which is read in its order
     if not whole and member.compress_type != zipfile.ZIP_STORED:
         # Several arrays: to seek in it, all before would be unpacked for each of them.
-        shared = _unpacked_member(path, member.header_offset, state_of(path))
+        shared = _unpacked_member(path, member.header_offset, shown, state_of(path))
         view = _Window(shared.file, 0, member.file_size, shared)
         return io.BufferedReader(view, _CHUNK)
     return io.BufferedReader(open_zip(path).open(member), _CHUNK)  # type: ignore[type-var]
 
 
 @lru_cache(maxsize=1)
-def _unpacked_member(path: Path, offset: int, _: FileState) -> _Unpacked:
+def _unpacked_member(path: Path, offset: int, shown: str, _: FileState) -> _Unpacked:
     """Return an unnamed file with the content of the member at an offset of a zip file.
 
     It is kept until another member is unpacked.
+
+    Raises
+    ------
+    FileError : the temporary folder has no room for it; ``shown`` is its name in the message.
     """
-    archive, found = open_zip(path), _Unpacked()
+    archive = open_zip(path)
     member = next(one for one in archive.infolist() if one.header_offset == offset)
+    check_temporary(shown, member.file_size)
+    found = _Unpacked()
     with archive.open(member) as packed:
         shutil.copyfileobj(packed, found.file, _CHUNK)
     return found

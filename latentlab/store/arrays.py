@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,8 +29,6 @@ OTHERS = (
     | {f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)}
 )
 """The same of numbers that are taken for latents only if they are asked for."""
-OBJECT = "object"
-"""Dtype of an array that NumPy would need a pickle for; its rows are not read."""
 _FREE_BYTES = 2**26
 _EXPANSION = 50
 """Numbers of latents hardly compress; an archive that expands more than this is no set of them."""
@@ -45,12 +45,14 @@ class StoredArray:
     shape : as it is stored
     dtype : str, such as ``"float16"``
     rows : n → iterator of Tensors of at most n entries along the first axis, in their own dtype
+    unread : str, why its rows cannot be read; "" if they can
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     rows: Rows
+    unread: str = ""
 
     @property
     def is_float(self) -> bool:
@@ -128,6 +130,26 @@ def readable(place: Place) -> Iterator[None]:
 def fault_of(place: Place, what: str, advice: str = _COPY) -> FileError:
     """Return the error for a place whose content is not what it should be."""
     return FileError(f"{place.name}, which {what}", "a whole file of plain arrays", advice)
+
+
+def stored_as(name: str, shape: tuple[int, ...], kind: str, rows: Rows) -> StoredArray:
+    """Return a tensor of a safetensors file, whose kind is such as ``"F16"``."""
+    dtype = (FLOATS | OTHERS).get(kind, kind.lower())
+    known = kind in FLOATS or kind in OTHERS
+    return StoredArray(name, shape, dtype, rows, "" if known else f"it has numbers of type {kind}")
+
+
+def check_temporary(name: str, size: int) -> None:
+    """Raise FileError if the temporary folder has no room for so many bytes of a member."""
+    top = tempfile.gettempdir()
+    free = shutil.disk_usage(top).free
+    if size > free:
+        raise FileError(
+            f"{name}, which needs {size / 1e9:,.1f} GB in {top}, where {free / 1e9:,.1f} GB "
+            "is free",
+            "a whole file of plain arrays",
+            "unpack the archive yourself, or set TMPDIR to a larger disk",
+        )
 
 
 def expands_too_much(size: int, total: int) -> bool:

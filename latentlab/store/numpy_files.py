@@ -17,7 +17,6 @@ from torch import Tensor
 from latentlab.machine.files import FileState, state_of
 from latentlab.machine.memory import check_memory
 from latentlab.store.arrays import (
-    OBJECT,
     Place,
     StoredArray,
     check_expansion,
@@ -28,6 +27,7 @@ from latentlab.store.arrays import (
 
 _HEADER_BYTES = 10_000
 """As many as NumPy trusts."""
+_OBJECTS = "it holds Python objects, which need a pickle"
 _ENTRY_BYTES = 2**30
 """Most bytes of one entry along the first axis, which is read at once."""
 
@@ -132,7 +132,7 @@ def arrays_of(place: Place, members: list[zipfile.ZipInfo]) -> list[StoredArray]
         with reopen() as file:
             shape, _, dtype = _header(file)
         if dtype.hasobject and len(arrays) > 1:
-            found.append(StoredArray(name, shape, OBJECT, _no_rows))
+            found.append(StoredArray(name, shape, "object", _no_rows, _OBJECTS))
         elif dtype.kind not in "US" or len(arrays) == 1:  # texts beside others are left out
             found.append(array_of(place, name, reopen, member.file_size))
     return found

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latentlab.errors import LatentlabError, UsageError
-from latentlab.store.arrays import OBJECT, Place, StoredArray
+from latentlab.store.arrays import Place, StoredArray
 from latentlab.store.containers import arrays_in
 from latentlab.store.places import Listed
 from latentlab.store.recognition import Form, choose, form_of, is_raw, whole_at_once
@@ -122,7 +122,7 @@ def _fields(others: Sequence[StoredArray], form: Form, key: str) -> dict[str, Te
     """Return small arrays beside latents: (N, …) one entry for each, or (1, …) one for all."""
     bucket = key.removeprefix("latents")  # kohya: original_size_32x32 beside latents_32x32
     fields = {}
-    for array in (one for one in others if one.dtype != OBJECT):
+    for array in (one for one in others if not one.unread):
         size = math.prod(array.shape[1:])
         each = bool(array.shape) and array.shape[0] == form.count > 1 and 0 < size <= _FIELD_VALUES
         small = size * (array.shape[0] if array.shape else 1) <= _FIELD_VALUES
@@ -139,13 +139,10 @@ def _left_out(
 ) -> dict[str, str]:
     """Return a sentence about each large array of a file, or one of objects, that is not read."""
     large = [a for a in others if a.is_float and len(a.shape) > 2 and a.name not in fields]
-    objects = [array for array in others if array.dtype == OBJECT]
+    unread = [array for array in others if array.unread]
     return {
         f"{place.name}:{array.name}": f"not read; --key {array.name} takes it" for array in large
-    } | {
-        f"{place.name}:{array.name}": "not read; it holds Python objects, which need a pickle"
-        for array in objects
-    }
+    } | {f"{place.name}:{array.name}": f"not read; {array.unread}" for array in unread}
 
 
 def _check_means(array: StoredArray, form: Form) -> None:

@@ -14,7 +14,16 @@ import torch
 from torch import Tensor
 
 from latentlab.machine.parsing import parse_json
-from latentlab.store.arrays import FLOATS, OTHERS, Place, Rows, StoredArray, fault_of, readable
+from latentlab.store.arrays import (
+    FLOATS,
+    OTHERS,
+    Place,
+    Rows,
+    StoredArray,
+    fault_of,
+    readable,
+    stored_as,
+)
 
 _DTYPES = {name: getattr(torch, dtype) for name, dtype in (FLOATS | OTHERS).items()}
 _HEADER_BYTES = 100_000_000
@@ -80,8 +89,9 @@ def _check_offsets(place: Place, heads: dict[str, dict[str, Any]], size: int) ->
 
 def _array_of(place: Place, name: str, head: dict[str, Any], begin: int) -> StoredArray:
     shape, kind = tuple(head["shape"]), head["dtype"]
-    rows = _rows_of(place, kind, shape, begin + head["data_offsets"][0])
-    return StoredArray(name, shape, (FLOATS | OTHERS).get(kind, kind.lower()), rows)
+    return stored_as(
+        name, shape, kind, _rows_of(place, kind, shape, begin + head["data_offsets"][0])
+    )
 
 
 def _rows_of(place: Place, kind: str, shape: tuple[int, ...], start: int) -> Rows:

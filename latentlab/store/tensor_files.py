@@ -23,14 +23,14 @@ from latentlab.loaders.pickles import MOST_ENTRIES, walk
 from latentlab.machine.files import FileState, state_of
 from latentlab.machine.memory import check_memory
 from latentlab.store.arrays import (
-    FLOATS,
-    OTHERS,
     Place,
     Rows,
     StoredArray,
+    check_temporary,
     fault_of,
     pieces,
     readable,
+    stored_as,
 )
 from latentlab.store.safetensors_members import streamed_tensors
 
@@ -60,12 +60,7 @@ def safetensors_of(place: Place) -> list[StoredArray]:
     with safe_open(place.path, framework="pt") as file:
         heads = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
         return [
-            StoredArray(
-                name,
-                tuple(head.get_shape()),
-                (FLOATS | OTHERS).get(head.get_dtype(), head.get_dtype().lower()),
-                rows_of(name),
-            )
+            stored_as(name, tuple(head.get_shape()), head.get_dtype(), rows_of(name))
             for name, head in heads.items()
         ]
 
@@ -93,14 +88,7 @@ def _mapped(place: Place, _: FileState) -> dict[str, Tensor]:
     The copy lies in the temporary folder (``TMPDIR``), where its name is removed once it is mapped.
     Its content stays there until another large member is read.
     """
-    top = tempfile.gettempdir()
-    free = shutil.disk_usage(top).free
-    if place.size > free:
-        raise fault_of(
-            place,
-            f"needs {place.size / 1e9:,.1f} GB in {top}, where {free / 1e9:,.1f} GB is free",
-            "unpack the archive yourself, or set TMPDIR to a larger disk",
-        )
+    check_temporary(place.name, place.size)
     with tempfile.TemporaryDirectory(prefix="latentlab-", ignore_cleanup_errors=True) as folder:
         copy = Path(folder) / "tensors"
         with place.open() as packed, copy.open("wb") as file:
