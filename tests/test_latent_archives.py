@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shutil
 import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -282,6 +284,31 @@ def test_tensors_in_archives_are_never_in_memory_as_a_whole(
     assert [len(block) for block in blocks] == [3, 1, 1, 1]
     np.testing.assert_array_equal(torch.cat(blocks).numpy(), np.concatenate([VALUES] * 2))
     np.testing.assert_array_equal(found[4].values, VALUES[1])
+    assert not [*place.iterdir()]
+
+
+def test_a_copy_is_removed_when_it_is_no_longer_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a system that refuses to remove what is mapped, as Windows does."""
+    maps, place = Path("/proc/self/maps"), tmp_path / "temporary"
+    if not maps.exists():
+        pytest.skip("the system does not say what is mapped")
+    place.mkdir()
+    remove = shutil.rmtree
+
+    def refuse(folder: Path, **how: Any) -> None:
+        if str(folder) not in maps.read_text():
+            remove(folder, **how)
+
+    names = ("a.pt", "b.pt", "c.pt")
+    path = pack(tmp_path / "x.tar", dict.fromkeys(names, members()["c d/é.pt"]))
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    monkeypatch.setattr(tensor_files, "_SMALL_BYTES", 100)
+    assert sum(len(block) for block in opened(path).blocks(64)) == 3 * len(VALUES)
+    assert len([*place.iterdir()]) <= 2  # a block of the one before was held meanwhile
+    tensor_files._forget_copies()
     assert not [*place.iterdir()]
 
 

@@ -6,6 +6,7 @@ for files in torch's old format.
 
 from __future__ import annotations
 
+import atexit
 import io
 import shutil
 import tempfile
@@ -36,6 +37,8 @@ from latentlab.store.safetensors_members import streamed_tensors
 
 _SMALL_BYTES = 2**26
 """A member of an archive that is not larger is read into memory."""
+_COPIES: set[Path] = set()
+"""Folders of copies that are still there: Windows removes no file that is mapped."""
 
 
 def safetensors_of(place: Place) -> list[StoredArray]:
@@ -77,7 +80,10 @@ def _loaded(place: Place) -> dict[str, Tensor]:
     if place.reopen is None:
         return _tensors_in(place, place.path)
     if place.size > _SMALL_BYTES:
-        return _mapped(place, state_of(place.path))
+        try:
+            return _mapped(place, state_of(place.path))
+        finally:
+            _remove_copies()
     return _tensors_in(place, io.BytesIO(place.content()))
 
 
@@ -89,11 +95,26 @@ def _mapped(place: Place, _: FileState) -> dict[str, Tensor]:
     Its content stays there until another large member is read.
     """
     check_temporary(place.name, place.size)
-    with tempfile.TemporaryDirectory(prefix="latentlab-", ignore_cleanup_errors=True) as folder:
-        copy = Path(folder) / "tensors"
-        with place.open() as packed, copy.open("wb") as file:
-            shutil.copyfileobj(packed, file, 2**20)
-        return _tensors_in(place, copy)
+    folder = Path(tempfile.mkdtemp(prefix="latentlab-"))
+    _COPIES.add(folder)
+    copy = folder / "tensors"
+    with place.open() as packed, copy.open("wb") as file:
+        shutil.copyfileobj(packed, file, 2**20)
+    return _tensors_in(place, copy)
+
+
+def _remove_copies() -> None:
+    """Remove the names of copies; where the system refuses, those that are no longer mapped."""
+    for folder in [*_COPIES]:
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            _COPIES.discard(folder)
+
+
+@atexit.register
+def _forget_copies() -> None:
+    _mapped.cache_clear()
+    _remove_copies()
 
 
 def _tensors_in(place: Place, source: Path | IO[bytes]) -> dict[str, Tensor]:
