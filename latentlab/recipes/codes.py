@@ -102,7 +102,10 @@ def read_codes(path: Path) -> Codes:
             if isinstance(arrays, np.ndarray):
                 raise ValueError("one array, as numpy.save writes it")
             with arrays:
-                return Codes(arrays["codes"], arrays["factors"], path.stem)
+                found = [arrays["codes"], arrays["factors"]]
+            if not all(isinstance(one, np.ndarray) for one in found):  # bytes of another format
+                raise ValueError("members that are no arrays")
+            return Codes(*found, path.stem)
     # NumPy evaluates headers, and reserves what they claim.
     except (*ARCHIVE_DAMAGE, MemoryError, SyntaxError, TokenError) as error:
         raise FileError(
