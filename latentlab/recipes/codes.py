@@ -102,10 +102,10 @@ def read_codes(path: Path) -> Codes:
             if isinstance(arrays, np.ndarray):
                 raise ValueError("one array, as numpy.save writes it")
             with arrays:
-                found = [arrays["codes"], arrays["factors"]]
-            if not all(isinstance(one, np.ndarray) for one in found):  # bytes of another format
+                codes, factors = arrays["codes"], arrays["factors"]
+            if isinstance(codes, bytes) or isinstance(factors, bytes):  # members of other formats
                 raise ValueError("members that are no arrays")
-            return Codes(*found, path.stem)
+            return Codes(codes, factors, path.stem)
     # NumPy evaluates headers, and reserves what they claim.
     except (*ARCHIVE_DAMAGE, MemoryError, SyntaxError, TokenError) as error:
         raise FileError(
