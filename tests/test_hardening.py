@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -192,6 +193,19 @@ def test_mutations_depend_on_their_number_alone(hardening: SimpleNamespace) -> N
     assert first[:2] == seeds
     assert len(set(first)) > 150
     assert max(map(len, first)) <= 64
+
+
+def test_changes_of_json_leave_json_and_the_bytes_around_it(hardening: SimpleNamespace) -> None:
+    change, facts = hardening.mutating.change_json, {"a": [1, {"b": "x"}], "c": {"d": 0.5}}
+    content = b"\xff{" + json.dumps(facts).encode() + b"\0}"
+    found = {change(content, random.Random(seed)) for seed in range(300)} - {None}
+    assert len(found) > 50
+    for one in found:
+        assert (one[:2], one[-2:]) == (b"\xff{", b"\0}")
+        assert isinstance(json.loads(one[2:-2]), dict)
+    for content in (b"no object", b"{", b"{{{", b"{" * 5000):
+        assert change(content, random.Random(0)) is None
+    assert change(b"{}", random.Random(0)) not in (None, b"{}")
 
 
 @pytest.mark.slow

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -51,7 +52,26 @@ def _seeds(folder: Path) -> Sequence[bytes]:
     ]
 
 
+@contextmanager
+def _no_random_weights() -> Iterator[None]:
+    """Leave layers as they are allocated: the weights of the file replace what is drawn anyway."""
+    layers = (torch.nn.modules.conv._ConvNd, torch.nn.Linear)
+    before = [layer.reset_parameters for layer in layers]
+    for layer in layers:
+        layer.reset_parameters = lambda _: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for layer, method in zip(layers, before, strict=True):
+            layer.reset_parameters = method  # type: ignore[method-assign]
+
+
 def _read(content: bytes, folder: Path) -> None:
+    with _no_random_weights():
+        _load(content, folder)
+
+
+def _load(content: bytes, folder: Path) -> None:
     kind, rest = content[:1], content[1:]
     if kind == b"n":
         load_vae(rest.decode("utf-8", errors="replace"), offline=True)
