@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from scipy import stats
 
 from latentlab.errors import ShapeError, UsageError
+from latentlab.machine.files import read_ahead
 from latentlab.machine.threads import fixed_threads
 from latentlab.store import measuring
 from latentlab.store.foreign import open_latents
@@ -257,6 +259,21 @@ def test_shards_are_read_before_they_are_needed(
     assert measure_store(store)["latents"] == 12
     latents = sorted((tmp_path / "s").glob("*.safetensors"))
     assert [path for path in asked if path.exists()] == latents[4:]
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system takes no such hint")
+def test_a_whole_file_is_read_ahead_in_pieces_that_no_device_cuts_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(bytes(300_000))
+    asked: list[range] = []
+    monkeypatch.setattr(
+        os, "posix_fadvise", lambda _, start, size, __: asked.append(range(start, start + size))
+    )
+    read_ahead(path)
+    assert sorted({place for piece in asked for place in piece})[:300_000] == [*range(300_000)]
+    assert max(map(len, asked)) <= 2**17  # what Linux reads ahead of a device by default
 
 
 def test_what_is_before_damage_counts_and_the_rest_is_read(

@@ -31,6 +31,8 @@ FileState = tuple[int, int, int]
 
 _AHEAD = 2**25
 """Bytes of a file that are read before they are needed."""
+_AHEAD_PIECE = 2**17
+"""Linux reads no more at a time than a device's read-ahead, and forgets the rest of a request."""
 
 
 def state_of(path: Path) -> FileState:
@@ -208,7 +210,8 @@ def read_ahead(path: Path, size: int = _AHEAD) -> None:
     if not hasattr(os, "posix_fadvise"):
         return
     with suppress(OSError), path.open("rb") as file:
-        os.posix_fadvise(file.fileno(), 0, size, os.POSIX_FADV_WILLNEED)
+        for start in range(0, min(size, os.fstat(file.fileno()).st_size), _AHEAD_PIECE):
+            os.posix_fadvise(file.fileno(), start, _AHEAD_PIECE, os.POSIX_FADV_WILLNEED)
 
 
 def sha256_of_file(path: str | os.PathLike[str]) -> str:
