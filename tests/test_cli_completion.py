@@ -69,6 +69,20 @@ def test_descriptions_list_the_names(
     assert told.startswith("pca, jacobian, ")
 
 
+@pytest.mark.parametrize("words", ["latentlab ", "latentlab store ", "latentlab digits "])
+def test_what_a_command_does_is_a_whole_sentence_beside_its_name(
+    words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_LATENTLAB_COMPLETE", "complete_fish")
+    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", words)
+    with pytest.raises(SystemExit):
+        run([])
+    told = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert len(told) >= 5
+    assert [name for name, sentence in told if not re.fullmatch(r"[A-Z].*[^.]\.", sentence)] == []
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 def test_every_shell_gets_its_script(shell: str, cli: CommandLine) -> None:
     called = cli("completion", shell)
@@ -167,3 +181,4 @@ def test_no_option_is_lost_in_a_group(cli: CommandLine) -> None:
             shown = cli(name, "--help").out
             options = [each for each in command.params if each.param_type_name == "option"]
             assert [each.opts[0] for each in options if each.opts[0] not in shown] == []
+            assert "list[" not in shown

@@ -61,6 +61,33 @@ OPTIONS = {
     "pca photo.png --steps 3": "it belongs to `latentlab traverse`",
     "pca --image photo.png": "latentlab pca photo.jpg",
     "pca photo.png --plot": "writes its figures there",
+    "pca photo.png --scree": "writes its figures there",
+    "pca photo.png --dim 64": "Pass --components 3",
+    "pca photo.png -s 256": "in full: --size, --samples, --set, --seed or --space.",
+    "pca photo.png -d cuda": "in full: --device or --dtype",
+    "pca photo.png -f pdf": "--figure-format",
+    "pca photo.png -c 5": "--components",
+    "pca photo.png --size 0": "a number of pixels or native",
+    "pca photo.png --size -8": "--size 256",
+    "pca photo.png --csv": "scores.csv",
+    "pca photo.png --title Flower": "plot(ax)",
+    "pca photo.png --tokens": "Pass --neighborhood tokens.",
+    "pca photo.png --quick": "--samples 64 --size 128",
+    "pca photo.png --prompt cat": "without text",
+    "pca photo.png --layer 3": "encoder and decoder",
+    "pca photo.png --umap": "latentlab explore STORE --map umap",
+    "pca photo.png --config x.toml": "LATENTLAB_MODEL",
+    "pca photo.png --dry-run": "said before it",
+    "pca photo.png --model": "See `latentlab pca --help`.",
+    "traverse photo.png --pc 3": "Pass --components 3",
+    "traverse photo.png --direction 2": "Pass --components 3",
+    "traverse photo.png --video": "--format gif, webp, apng or mp4",
+    "metrics photo.png --metric psnr": "--only psnr",
+    "models --list": "lists all of them",
+    "models --download": "See `latentlab models --help`.",
+    "digits demo --model x": "and 10 other commands",
+    "--model flux1 pca photo.png": "Write it after the command, as in `latentlab pca … --model`.",
+    "--verbose pca photo.png": "progress is shown anyway",
     "traverse --num-frames 9": "Pass --steps 16.",
     "traverse --range 3": "Pass --span.",
     "traverse --duration 3": "Pass --fps 12.",
@@ -88,6 +115,13 @@ COMMANDS = {
     "train": "latentlab digits train",
     "help": "latentlab --help",
     "version": "latentlab --version",
+    "gui": "latentlab explore IMAGE",
+    "serve": "latentlab explore IMAGE",
+    "sample flower": "latentlab pca sample:flower",
+    "digit": "Did you mean 'digits'? See",
+    "store ls": "Write one of info, ",
+    "store photos": "`latentlab store info photos`",
+    "digits mnist": "Write one of train, ",
     "embed photos": "latentlab encode FOLDER",
     "diagnose photos": "latentlab doctor FOLDER",
     "morph a.png b.png": "latentlab interpolate A B",
@@ -112,9 +146,13 @@ ARGUMENTS = {
     "nowhere/cat.jpg": ("in nowhere, which does not exist", "path"),
     "nothing-like-it.gif": ("does not exist", "path"),
     "empty": ("no image directly in it", "latentlab encode"),
-    "photos": ("a folder with 2 images", "latentlab encode photos --out photos-latents"),
+    "photos": ("a folder with 2 images", "Pass images in it, such as photos/a.png."),
     "store": ("a store of latents", "latentlab pca store"),
     "run": ("a run folder", "latentlab traverse --run run"),
+    "run/pca.json": ("a result of `latentlab`", "latentlab traverse --run run"),
+    "runs": ("a folder of runs", "--run runs/cat"),
+    "PHOTO.PNG": ("does not exist", "Pass photo.png."),
+    "help": ("does not exist", "Write --help."),
     "walks": ("a folder of results", "the image itself"),
     "model": ("the folder of a model", "--model model"),
     "notes.txt": ("no image that Pillow can read", "PNG"),
@@ -150,6 +188,8 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for folder, mark in marks.items():
         (place / folder).mkdir()
         (place / folder / mark).write_text("{}")
+    (place / "runs" / "cat").mkdir(parents=True)
+    (place / "runs" / "cat" / "run.json").write_text("{}")
     (place / "empty").mkdir()
     (place / "photos").mkdir()
     for name in ("a.png", "b.png"):
@@ -185,10 +225,20 @@ def test_what_is_no_image_gets_the_sentence_that_helps(argument: str, mess: Path
         assert words in str(caught.value)
 
 
+def test_the_name_of_a_run_gets_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("latentlab-runs") / "cat-mini-1"
+    folder.mkdir(parents=True)
+    (folder / "pca.json").touch()
+    with pytest.raises(ImageError, match=f"latentlab traverse --run {folder}"):
+        check_image("cat-mini-1")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "answer"),
     [
         ("pca photos", 3, "latentlab encode photos --out photos-latents"),
+        ("reconstruct photos", 3, "Pass images in it, such as photos/a.png."),
         ("traverse store", 3, "latentlab pca store"),
         ("traverse --run store", 3, "latentlab pca store"),
         ("traverse --run photo.png", 3, "latentlab traverse photo.png"),

@@ -13,6 +13,14 @@ from latentlab.cli.failures import explain
 from latentlab.cli.main import main
 
 
+def test_a_paragraph_is_one_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    paragraph = "no line of a pipe breaks " * 200
+    console.print_parts([paragraph, console.table([["a" * 3000, "b"]])])
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == paragraph.rstrip()
+    assert second.split() == ["a" * 3000, "b"]
+
+
 def test_a_log_gets_a_line_for_each_interval_with_the_time_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -114,6 +114,20 @@ def test_what_is_compared_gets_the_shape_of_the_first(tmp_path: Path) -> None:
     assert native[0].values.shape != native[1].values.shape
 
 
+def test_what_is_behind_transparency_and_which_frame_was_taken_is_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    window = Pillow.new("RGBA", (64, 48), (20, 90, 160, 128))
+    window.save(tmp_path / "window.png")
+    plain = photo(tmp_path / "plain.png", 64, 48)
+    frames = [Pillow.new("RGB", (64, 48), (level, 0, 0)) for level in (0, 120, 240)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    encode_alike(
+        LinearVAE(), [plain, tmp_path / "window.png", tmp_path / "moving.gif"], say=said.append
+    )
+    assert said[:2] == ["window: transparency over white", "moving: first of 3 frames"]
+    assert not [line for line in said if line.startswith("plain")]
+
+
 def test_the_command_says_it_once_and_native_says_nothing(cli: CommandLine, tmp_path: Path) -> None:
     path = photo(tmp_path / "a.jpg", 640, 320)
     how = ["-m", "linear", "-k", "tokens", "--nulls", "none", "--json"]

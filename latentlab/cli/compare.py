@@ -40,7 +40,7 @@ class Machines(Machine):
     model: Annotated[
         list[str] | None,
         typer.Option(
-            "--model", "-m", autocompletion=names_of(model_names),
+            "--model", "-m", metavar="NAME", autocompletion=names_of(model_names),
             help="A model to compare: name (see `latentlab models`), hub id, folder or file. "
             "Give it once for each model.",
         ),

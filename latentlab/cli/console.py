@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from latentlab.latents import Progress
 
-_PIPE_WIDTH = 1000
+_PIPE_WIDTH = 100_000
 SHORTEN_SAMPLING = "lower --size (half the side takes a quarter of the time) or --samples"
 
 

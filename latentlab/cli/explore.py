@@ -38,7 +38,7 @@ class OneOrTwo(Machine):
     model: Annotated[
         list[str] | None,
         typer.Option(
-            "--model", "-m", autocompletion=names_of(model_names),
+            "--model", "-m", metavar="NAME", autocompletion=names_of(model_names),
             help="Name (see `latentlab models`), hub id, folder or file. Twice for two models "
             "side by side. Default: LATENTLAB_MODEL, else [tool.latentlab] in pyproject.toml, "
             "else mini.",

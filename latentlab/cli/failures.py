@@ -31,7 +31,10 @@ def explain(error: Exception) -> tuple[str, int]:
                 told = told.replace(theirs, ours)
             context = getattr(error, "ctx", None)
             command = context.command_path if context else "latentlab"
-            return f"{told.rstrip('.')}. See `{command} --help`.", error.exit_code
+            return (
+                f"{told.rstrip('.')}{'' if told.endswith('?') else '.'} See `{command} --help`.",
+                error.exit_code,
+            )
         case MemoryError():
             return _NO_MEMORY, OUT_OF_MEMORY
         case RuntimeError() if "out of memory" in first or "allocate memory" in first:

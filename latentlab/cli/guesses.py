@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from latentlab.arguments import option_for
-from latentlab.errors import UsageError
+from latentlab.directions import FINDERS
+from latentlab.errors import UsageError, counted
+from latentlab.neighborhoods import SAMPLERS
 
 _MODEL = "pass --model NAME; see `latentlab models`"
 _FILES = "open the files of the run folder; every run writes its figures there"
@@ -17,7 +19,7 @@ _KEPT = "leave it out: results go into a new folder, and --out replaces those of
 _SETTING = "write it as a setting, such as --set radius=0.1; each neighborhood has its own"
 _COMPLETION = "run `latentlab completion bash`, or zsh, or fish"
 _OPTIONS: Mapping[str, Sequence[str]] = {
-    "outdir save save-to dest d": ("pass --out",),
+    "outdir save save-to dest": ("pass --out",),
     "approximate fast": ("pass --randomized",),
     "whiten scale standardize normalize center": (
         "leave it out: samples are centered and never scaled, so variances keep the latent's units",
@@ -49,9 +51,27 @@ _OPTIONS: Mapping[str, Sequence[str]] = {
     "verbose v vv log-level progress": (
         "leave it out: progress is shown anyway, and --quiet turns it off",
     ),
-    "silent no-progress s": ("pass --quiet",),
     "version v": ("run `latentlab --version`",),
-    "force overwrite f exist-ok yes y": (_KEPT,),
+    "verbose": ("leave it out: progress is shown anyway",),
+    "silent no-progress": ("pass --quiet",),
+    "force overwrite exist-ok yes y": (_KEPT,),
+    "dim dims num-pcs pcs pc": ("pass --components 3, for the first three",),
+    "direction directions": ("pass --components 3, for the first three",),
+    "quick preview draft": ("pass less, such as --samples 64 --size 128",),
+    "dry-run": ("leave it out: the time that long work will take is said before it",),
+    "config": ("leave it out: LATENTLAB_MODEL sets the default model, and all else is an option",),
+    "prompt text caption guidance cfg": ("leave it out: latentlab looks at the VAE, without text",),
+    "layer layers timestep": ("leave it out: the latent between encoder and decoder is analyzed",),
+    "umap tsne": ("run `latentlab explore STORE --map umap`, on the latents of a folder",),
+    "title xlabel ylabel cmap style": (
+        "leave it out: in Python, plot(ax) of a result draws on axes of your own",
+    ),
+    "metric metrics": ("pass --only, such as --only psnr",),
+    "csv tsv parquet scores": (
+        "pass --per-image csv, or parquet",
+        "leave it out: `latentlab pca` writes scores.csv into its run folder",
+    ),
+    "list ls": ("run `latentlab models`, which lists all of them",),
     "radius epsilon eps noise rotation strength hue zoom shift": (_SETTING,),
     "sigma std": ("pass --span 3", _SETTING),
     "method algorithm type kind mode": (
@@ -62,9 +82,9 @@ _OPTIONS: Mapping[str, Sequence[str]] = {
     "baseline permutations n-permutations n-perm bootstrap": ("pass --nulls NAME",),
     "no-nulls no-null": ("pass --nulls none",),
     "range alpha extent max": ("pass --span",),
-    "gif mp4 webp": ("pass --format gif, webp, apng or mp4",),
+    "gif mp4 webp video movie animation": ("pass --format gif, webp, apng or mp4",),
     "pdf svg png": ("pass --figure-format pdf, or svg",),
-    "plot show figure view open no-plot": (_FILES,),
+    "plot show figure view open no-plot scree eigenvalues curve": (_FILES,),
     "crop roi mask box bbox": ("pass --region x,y,width,height",),
     "label annotate": ("pass --labels",),
     "output-format as-json to-json": ("pass --json",),
@@ -82,10 +102,12 @@ Names that mean an argument in Python too are in :mod:`latentlab.arguments`.
 """
 
 _COMMANDS: Mapping[str, str] = {
-    "analyze analyse analysis fit run components spectrum explain umap tsne": (
-        "run `latentlab pca IMAGE`"
+    "analyze analyse analysis fit run components spectrum explain": "run `latentlab pca IMAGE`",
+    "gui ui app view web browse serve slider sliders interactive map": (
+        "run `latentlab explore IMAGE`, or with a store"
     ),
-    "walk traversal explore sweep edit animate": "run `latentlab traverse`, after `latentlab pca`",
+    "umap tsne": "run `latentlab pca IMAGE`, or `latentlab explore STORE --map umap`",
+    "walk traversal sweep edit animate": "run `latentlab traverse`, after `latentlab pca`",
     "direction find label labels finders": "run `latentlab directions IMAGE`",
     "morph blend slerp lerp": "run `latentlab interpolate A B`",
     "decode roundtrip reconstruction psnr": "run `latentlab reconstruct IMAGE`",
@@ -95,12 +117,14 @@ _COMMANDS: Mapping[str, str] = {
     "list ls model": "run `latentlab models`",
     "download pull fetch": "run `latentlab models --download NAME`",
     "info verify export": "run `latentlab store info STORE`, or verify, or export",
-    "train demo factors mnist serve": "run `latentlab digits train` or `latentlab digits demo`",
+    "train demo factors mnist": "run `latentlab digits train` or `latentlab digits demo`",
     "version": "run `latentlab --version`",
     "help": "run `latentlab --help`, or `latentlab pca --help`",
     "completions generate-shell-completion": _COMPLETION,
-    "compare": "run `latentlab transfer A B`",
     "plot show open": _FILES,
+    "sample samples example examples flower china": (
+        "run `latentlab pca sample:flower`, or with sample:china"
+    ),
     "init config": "run `latentlab pca sample:flower`; nothing needs to be configured",
 }
 """Names → what to run."""
@@ -142,7 +166,7 @@ def answer(error: Any) -> UsageError | None:
     if message.startswith("No such option"):
         return _of_option(error.option_name, context)
     if named := re.match("No such command '(.*?)'", message):
-        return _of_command(named[1])
+        return _of_command(named[1], context)
     if extra := re.match(r"Got unexpected extra argument.*? \((.*)\)", message):
         path = context.command_path.split()
         advice = next((_EXTRA[word] for word in path[1:] if word in _EXTRA), "leave it out")
@@ -183,6 +207,9 @@ def _exact(plain: str, known: Collection[str]) -> str:
     """Return what to write for an option that this command has under this or another name."""
     if f"--{plain}" in known:
         return f"write --{plain}"
+    for option, registry in (("--neighborhood", SAMPLERS), ("--finder", FINDERS)):
+        if option in known and plain in registry:
+            return f"pass {option} {plain}"
     if told := _sentence(plain, known):
         return told
     example = option_for(plain.replace("-", "_"), known)
@@ -201,8 +228,19 @@ def _sentence(plain: str, known: Collection[str]) -> str:
 
 
 def _similar(plain: str, known: Sequence[str]) -> str:
-    near = get_close_matches(f"--{plain}", [name for name in known if name[:2] == "--"], n=1)
+    long = [name for name in known if name[:2] == "--"]
+    if len(plain) == 1:
+        fitting = [name for name in long if name[2] == plain]
+        if not fitting:
+            return ""
+        listed = " or ".join(part for part in (", ".join(fitting[:-1]), fitting[-1]) if part)
+        return f"write the option in full: {listed}"
+    near = get_close_matches(f"--{plain}", long, n=1)
     return f"the closest option is {near[0]}" if near and plain else ""
+
+
+_LISTED = 3
+"""Commands named in a sentence."""
 
 
 def _elsewhere(plain: str, context: Any) -> str:
@@ -213,11 +251,17 @@ def _elsewhere(plain: str, context: Any) -> str:
         for name, command in root.command.commands.items()
         if any(f"--{plain}" in parameter.opts for parameter in command.params)
     ]
-    commands = ", ".join(f"`latentlab {name}`" for name in having)
-    return f"leave it out here; it belongs to {commands}" if having else ""
+    if having and context.parent is None:
+        return f"write it after the command, as in `latentlab {having[0]} … --{plain}`"
+    first, others = having[:_LISTED], having[_LISTED:]
+    commands = ", ".join(f"`latentlab {name}`" for name in first)
+    more = f" and {counted(len(others), 'other commands')}" if others else ""
+    return f"leave it out here; it belongs to {commands}{more}" if having else ""
 
 
-def _of_command(word: str) -> UsageError | None:
+def _of_command(word: str, context: Any) -> UsageError | None:
+    if context.parent is not None:
+        return _of_group(word, context)
     got = word, "a command"
     plain = word.lower().replace("_", "-")
     for names, advice in _COMMANDS.items():
@@ -226,3 +270,19 @@ def _of_command(word: str) -> UsageError | None:
     if Path(word).exists() or re.match(r"\w+://|sample:", word):
         return UsageError(*got, f"write the command first, such as `latentlab pca {word}`")
     return None
+
+
+def _of_group(word: str, context: Any) -> UsageError | None:
+    """Return what to write instead of a word after ``latentlab store`` or ``latentlab digits``."""
+    names = [*context.command.commands]
+    if get_close_matches(word, names):  # the parser names those
+        return None
+    example = f"`{context.command_path} {_EXAMPLES.get(context.info_name, names[0])} {word}`"
+    advice = f"write one of {', '.join(names)}"
+    if Path(word).exists():
+        advice = f"write the command first, such as {example}"
+    return UsageError(word, f"a command of `{context.command_path}`", advice)
+
+
+_EXAMPLES = {"store": "info", "digits": "demo"}
+"""Group → its command that is tried first on a folder."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from copy import copy
 from typing import Any
 
+from typer import TyperException
 from typer.core import TyperCommand
 
 from latentlab.chance.nulls import NULLS
@@ -24,6 +26,10 @@ _GROUPS = {
 """Heading → names of the parameters below it; the others are a command's own options."""
 
 
+_SENTENCE = 80
+"""More characters than the first sentence of any command has."""
+
+
 class GroupedCommand(TyperCommand):
     """A command whose help has its own options first, then the shared ones in groups.
 
@@ -34,7 +40,15 @@ class GroupedCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command line, which may hold no long option with a single hyphen."""
         check_hyphens(args, ctx)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except TyperException as error:
+            error.ctx = getattr(error, "ctx", None) or ctx  # type: ignore[attr-defined]
+            raise
+
+    def get_short_help_str(self, limit: int = 0) -> str:
+        """Return the first sentence of the help, whole: shells show it beside the command."""
+        return super().get_short_help_str(max(limit, _SENTENCE))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help with the names filled in."""
@@ -63,7 +77,7 @@ class GroupedCommand(TyperCommand):
         }
         for parameter in self.get_params(ctx):
             if record := parameter.get_help_record(ctx):
-                groups[_group_of(parameter)].append(record)
+                groups[_group_of(parameter)].append(_without_types(record))
         for name in _GROUPS:
             if len(groups[name]) == 1:
                 groups["Options"] += groups.pop(name)
@@ -71,6 +85,11 @@ class GroupedCommand(TyperCommand):
             if records:
                 with formatter.section(name):
                     formatter.write_dl(records)
+
+
+def _without_types(record: tuple[str, str]) -> tuple[str, str]:
+    """Return an entry of the help without Python's name for a list, which ``...`` says already."""
+    return re.sub(r" ?<list\[\w+\]>", "", record[0]), record[1]
 
 
 def _group_of(parameter: Any) -> str:

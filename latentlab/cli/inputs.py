@@ -45,8 +45,13 @@ def _matches(argument: str) -> list[str]:
     return sorted(glob(argument, recursive=True))  # noqa: PTH207 (absolute patterns too)
 
 
-def check_image(argument: str) -> None:
+def check_image(argument: str, command: str | None = None) -> None:
     """Raise what is wrong with an argument where an image belongs; one frame is decoded.
+
+    Parameters
+    ----------
+    argument : as it was typed
+    command : ``"pca"``, which means more by a folder than the others do
 
     Raises
     ------
@@ -57,7 +62,10 @@ def check_image(argument: str) -> None:
         return
     path = Path(argument)
     if path.is_dir():
-        raise _folder_as_image(path)
+        raise _folder_as_image(path, command)
+    if path.name in _RESULTS and path.is_file():
+        resume = f"run `latentlab traverse --run {quote(str(path.parent))}`"
+        raise ImageError(f"{path}, a result of `latentlab`", "an image", resume)
     if not path.exists():
         raise _missing(argument, "an image")
     advice = _UNREADABLE.get(path.suffix.lower())
@@ -135,7 +143,7 @@ def check_run(path: Path | None) -> None:
     raise FileError(f"--run {folder}", "a folder with a pca.json or directions.json", advice)
 
 
-def _folder_as_image(path: Path) -> ImageError:
+def _folder_as_image(path: Path, command: str | None) -> ImageError:
     """Return the error for a folder in the place of an image: what it is, and its commands."""
     from latentlab.store.opening import is_store
 
@@ -151,12 +159,17 @@ def _folder_as_image(path: Path) -> ImageError:
         got, advice = "the folder of a model", f"pass an image, and --model {name}"
     elif found := _images_in(path):
         got = f"a folder with {counted(len(found))}"
-        pattern = f"{name}/*{found[0].suffix}"
-        advice = (
-            f"for all of them together run {_encoding(path)}; for some of them pass images, such "
-            f"as {pattern}; for means over all of them add -k augment; for one image and its "
-            "nearest neighbors pass that image with -k knn"
-        )
+        advice = f"pass images in it, such as {quote(str(path / found[0].name))}"
+        if command == "pca":
+            pattern = f"{name}/*{found[0].suffix}"
+            advice = (
+                f"for all of them together run {_encoding(path)}; for some of them pass images, "
+                f"such as {pattern}; for means over all of them add -k augment; for one image and "
+                "its nearest neighbors pass that image with -k knn"
+            )
+    elif runs := sorted(path.glob("*/run.json")):
+        got = "a folder of runs"
+        advice = f"pass an image, or the run to resume, such as --run {quote(str(runs[0].parent))}"
     else:
         got = "a folder with no image directly in it"
         advice = "pass an image file; `latentlab encode` also reads the folders inside a folder"
@@ -181,7 +194,7 @@ def _encoding(path: Path) -> str:
 
 
 def _missing(argument: str, wanted: str, kind: type[LatentlabError] = ImageError) -> LatentlabError:
-    for guess in (_as_address, _as_word, _as_setting, _as_misspelled):
+    for guess in (_as_address, _as_word, _as_setting, _as_run, _as_misspelled):
         if told := guess(argument):
             return kind(f"{argument}, {told[0]}", wanted, told[1])
     return kind(f"{argument}, which does not exist", wanted, "check the path")
@@ -220,6 +233,8 @@ def _as_word(argument: str) -> _Told:
         return "the name of a neighborhood", f"write --neighborhood {argument}"
     if argument in FINDERS:
         return "the name of a finder", f"write --finder {argument}"
+    if argument == "help":
+        return "which does not exist", "write --help"
     return None
 
 
@@ -232,11 +247,21 @@ def _as_setting(argument: str) -> _Told:
     return None
 
 
+def _as_run(argument: str) -> _Told:
+    from latentlab.results.folders import RUNS_FOLDER
+
+    folder = Path(RUNS_FOLDER) / argument
+    if not any((folder / name).is_file() for name in _RESULTS):
+        return None
+    return "the name of a run", f"run `latentlab traverse --run {quote(str(folder))}`"
+
+
 def _as_misspelled(argument: str) -> _Told:
     path = Path(argument)
     try:
         names = [other.name for other in path.parent.iterdir()]
     except OSError:
         return f"in {path.parent}, which does not exist", "check the path"
-    near = get_close_matches(path.name, names, n=1, cutoff=0.8)
+    plain = {name.lower(): name for name in names}
+    near = [plain[name] for name in get_close_matches(path.name.lower(), plain, n=1, cutoff=0.8)]
     return ("which does not exist", f"pass {quote(str(path.with_name(near[0])))}") if near else None

@@ -140,6 +140,7 @@ class Samples:
         list[str] | None,
         typer.Option(
             "--set",
+            metavar="NAME=VALUE",
             help="A setting of the neighborhood or the finder, NAME=VALUE, such as rotation=20.",
         ),
     ] = None
@@ -186,7 +187,8 @@ def parse_size(size: str) -> Any:
     sides = size.lower().replace("×", "x").removesuffix("px").split("x")
     if len(sides) <= 2 and all(re.fullmatch(r"\s*-?\d{1,9}\s*", side) for side in sides):
         numbers = [int(side) for side in sides]
-        return numbers[0] if len(numbers) == 1 else (numbers[1], numbers[0])
+        if min(numbers) > 0:
+            return numbers[0] if len(numbers) == 1 else (numbers[1], numbers[0])
     raise UsageError(
         f"--size {size}", "a number of pixels or native", "write --size 256, or --size native"
     )

@@ -52,10 +52,11 @@ def run_each(
     brief : print no more than the files of each of several images before the table
     """
     if len(images) == 1:
-        check_image(images[0])
+        check_image(images[0], context.info_name)
         _show_one(begin(images[0], None)(images[0], output.out), output, show)
         return
-    failures = _Failures(bool(context.find_root().params.get("debug")))
+    debug = bool(context.find_root().params.get("debug"))
+    failures = _Failures(debug, context.info_name)
     readable = [index for index, image in enumerate(images) if failures.passes(image)]
     done: list[tuple[str, Facts]] = []
     run: RunOne | None = None
@@ -98,9 +99,9 @@ def folder_of(index: int, images: Sequence[str], out: Path | None) -> Path | Non
 class _Failures:
     """What went wrong with which image."""
 
-    def __init__(self, debug: bool) -> None:
+    def __init__(self, debug: bool, command: str | None) -> None:
         self.failed: list[dict[str, Any]] = []
-        self._debug = debug
+        self._debug, self._command = debug, command
 
     @contextmanager
     def noted(self, image: str) -> Iterator[None]:
@@ -118,7 +119,7 @@ class _Failures:
         """Return whether an argument is an image that can be read; if not, its error is noted."""
         before = len(self.failed)
         with self.noted(image):
-            check_image(image)
+            check_image(image, self._command)
         return len(self.failed) == before
 
 

@@ -15,6 +15,7 @@ from latentlab.cli.inputs import check_store
 
 store = typer.Typer(
     help="Import, inspect, verify and export stores of latents.",
+    short_help="Import, inspect, verify and export stores of latents.",  # shells cut help off
     rich_markup_mode=None,
 )
 Folder = Annotated[Path, typer.Argument(help="A store.")]

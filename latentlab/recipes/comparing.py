@@ -34,7 +34,7 @@ def encode_alike(
     first = encode_fitting(vae, images[0], size, say, scales=scales)
     height, width = vae.spec.image_size(first.values.shape[-2:])
     shape = size if size == NATIVE else (height, width)
-    rest = [encode_fitting(vae, image, shape, scales=scales) for image in images[1:]]
+    rest = [encode_fitting(vae, image, shape, say, scales=scales) for image in images[1:]]
     scales.close()
     for latent in rest if size == AUTO else ():
         had = latent.image.native if latent.image else None

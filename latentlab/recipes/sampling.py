@@ -13,6 +13,7 @@ from latentlab.encoding.scale import Scales, describe_scale
 from latentlab.encoding.sizes import describe_shrinking
 from latentlab.errors import UsageError
 from latentlab.images.fit import AUTO
+from latentlab.images.pillow import OVER_WHITE
 from latentlab.latents import Latent
 from latentlab.machine.files import check_folder
 from latentlab.neighborhoods import DEFAULT_NEIGHBORHOOD, SAMPLERS
@@ -79,6 +80,17 @@ def check_plan(plan: SamplingPlan, image: Any, folder: Path | None) -> None:
     check_folder(folder or RUNS_FOLDER)
 
 
+_CHOSEN = (OVER_WHITE, "first of ", "frame ")
+"""What is done to an image although another choice was possible, as ``preprocessing`` begins it."""
+
+
+def describe_choices(latent: Latent) -> str:
+    """Return a line that says which frame was taken and what is behind transparency; "" if none."""
+    done = latent.image.preprocessing.split("; ") if latent.image else []
+    told = [note for note in done if note.startswith(_CHOSEN)]
+    return f"{latent.name}: {', '.join(told)}" if told else ""
+
+
 def encode_fitting(
     vae: LatentVAE,
     image: Any,
@@ -98,6 +110,8 @@ def encode_fitting(
     if shrunk := describe_shrinking(loaded, size):
         say(shrunk)
     latent = encode(vae, loaded)
+    if done := describe_choices(latent):
+        say(done)
     deviation = float(latent.values.std())
     if scales is None:
         say(describe_scale(deviation, latent.name, normalization=vae.origin.normalization))

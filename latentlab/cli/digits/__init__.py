@@ -15,6 +15,7 @@ from latentlab.cli.help import GroupedCommand
 
 digits = typer.Typer(
     help="Handwritten digits: train and explore small autoencoders.",
+    short_help="Handwritten digits: train and explore small autoencoders.",  # shells cut help off
     rich_markup_mode=None,
 )
 for command in (train, interpolate, traverse, factors, sweep, export, demo):
