@@ -400,6 +400,9 @@ def opened(browser: Browser) -> dict[str, Any]:
         time.sleep(0.05)
 
 
+REFUSAL = 'if (self.crossOriginIsolated) throw new Error("not here");'
+
+
 @pytest.mark.browser
 @pytest.mark.slow
 def test_a_page_on_a_plain_host_gets_its_threads_by_one_reload(
@@ -426,10 +429,17 @@ def test_a_page_on_a_plain_host_gets_its_threads_by_one_reload(
             True,
             False,
         ]
+    alone = {"isolated": False, "type": "navigate", "threads": 1, "ready": True}
+    # A browser, such as WebKit, that isolates the page and then loads no worker.
+    refusing = altered(
+        site, tmp_path / "refused", ("const PROCESSOR", f"{REFUSAL}\nconst PROCESSOR")
+    )
+    with hosting(refusing) as address:
+        browser.visit(address)
+        assert opened(browser) == {**alone, "type": "reload"}
     (site / "headers.js").unlink()
     with hosting(site) as address:
         browser.visit(address)
-        alone = {"isolated": False, "type": "navigate", "threads": 1, "ready": True}
         assert opened(browser) == alone
 
 

@@ -10,7 +10,7 @@ const PATIENCE = 5_000; // milliseconds for the service worker to start
 export async function isolate() {
   if (self.crossOriginIsolated || !isUseful()) return;
   try {
-    if ((await isTaken()) || wasTried()) return;
+    if ((await isTaken()) || was("reloaded")) return;
     await navigator.serviceWorker.register(new URL(WORKER, document.baseURI));
     await within(PATIENCE, navigator.serviceWorker.ready);
   } catch {
@@ -18,6 +18,24 @@ export async function isolate() {
   }
   location.reload();
   await new Promise(() => {}); // nothing is loaded twice
+}
+
+/**
+ * Reload the page without the service worker, once in a tab; resolve at once if it has none. For a
+ * browser that isolates the page and then does not let its decoder start: WebKit loads no worker
+ * that way.
+ */
+export async function undoIsolation() {
+  const address = new URL(WORKER, document.baseURI).href;
+  try {
+    if (navigator.serviceWorker?.controller?.scriptURL !== address || was("undone")) return;
+    was("reloaded"); // so that isolate leaves it
+    await (await navigator.serviceWorker.getRegistration())?.unregister();
+  } catch {
+    return;
+  }
+  location.reload();
+  await new Promise(() => {});
 }
 
 function isUseful() {
@@ -32,9 +50,9 @@ async function isTaken() {
   return found.active?.scriptURL !== new URL(WORKER, document.baseURI).href;
 }
 
-/** Return whether this tab reloaded the page before; also if it cannot remember that. */
-function wasTried() {
-  const key = `latentlab reloaded ${location.pathname}`;
+/** Return whether this tab did something with the page before, and remember it; throw if it cannot. */
+function was(done) {
+  const key = `latentlab ${done} ${location.pathname}`;
   if (sessionStorage.getItem(key)) return true;
   sessionStorage.setItem(key, "yes"); // it throws where nothing may be stored
   return false;

@@ -2,7 +2,7 @@
 
 import { find, make } from "./dom.js";
 import { FramesEngine } from "./frames.js";
-import { isolate } from "./isolate.js";
+import { isolate, undoIsolation } from "./isolate.js";
 import { LocalEngine } from "./local.js";
 import { run, say, sizesOf } from "./page.js";
 import { readDescription } from "./stored.js";
@@ -34,6 +34,7 @@ async function finishLocal({ engine }, description) {
     say("The decoder is ready");
     if (!description.webgpu) tell({ name: "wasm", why: "" });
   } catch (problem) {
+    await undoIsolation();
     say(`${problem.title}. ${problem.detail}`, "problem");
   }
 }

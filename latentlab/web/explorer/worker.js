@@ -61,7 +61,7 @@ async function startRuntime({ code, binary }) {
 /** Return how many threads decode. They need headers that few static hosts send; isolate.js adds them. */
 function threads() {
   const cores = navigator.hardwareConcurrency;
-  if (!self.crossOriginIsolated || cores < 2) return 1;
+  if (!self.crossOriginIsolated || typeof SharedArrayBuffer === "undefined" || cores < 2) return 1;
   // All wait for the slowest, so of three cores or more one is left to the page and to others.
   return Math.min(Math.max(cores - 1, 2), MOST_THREADS);
 }
