@@ -213,7 +213,8 @@ def test_changes_of_json_leave_json_and_the_bytes_around_it(hardening: SimpleNam
 def test_the_quick_form_of_a_campaign_finds_no_fault(
     hardening: SimpleNamespace, tmp_path: Path, name: str
 ) -> None:
-    campaign = hardening.campaigns.all_campaigns()[name]
+    campaign = hardening.campaigns.campaign_of(name)
+    assert campaign.name == name
     is_parser = isinstance(campaign, hardening.campaigns.Parser)
     cases = EXECUTIONS if is_parser else campaign.quick
     effort = hardening.running.Effort(cases, 60, 0, False)

@@ -17,7 +17,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from campaigns import Campaign, Drawn, Measured, all_campaigns
+from campaigns import Campaign, Drawn, Measured, all_campaigns, campaign_names, campaign_of
 from page import to_markdown
 from running import CACHE, QUICK, Effort, furthest, measure, write
 
@@ -28,11 +28,11 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is chosen and write the page."""
-    campaigns = all_campaigns()
-    options = _parse(arguments, list(campaigns))
+    options = _parse(arguments, campaign_names())
     torch.set_num_threads(1)
     checkpoints = options.cache / "results" if options.results else None
-    ran = {name: _run(campaigns[name], options, checkpoints) for name in options.only}
+    ran = {name: _run(campaign_of(name), options, checkpoints) for name in options.only}
+    campaigns = all_campaigns()
     found = {name: furthest(name, options.results, checkpoints) for name in campaigns} | ran
     if options.results:
         for name, measured in found.items():

@@ -1,8 +1,8 @@
 """What a campaign is, and where all of them are.
 
 **Adding a campaign.** Write a file ``NAME_campaign.py`` in this folder with one constant
-``CAMPAIGN``; it is found by its name, and results and page follow by themselves. There are two
-kinds.
+``CAMPAIGN`` of that name, by which it is found; results and page follow by themselves. There are
+two kinds.
 
 A :class:`Parser` is a reader of foreign bytes. Give it small valid inputs that latentlab's own code
 makes, and a function that reads any bytes::
@@ -116,8 +116,18 @@ class Measured:
     faults: dict[str, str] = field(default_factory=dict)
 
 
-def all_campaigns() -> Mapping[str, Campaign]:
-    """Return name → campaign of every file ``*_campaign.py`` of this folder, in order."""
+def campaign_of(name: str) -> Campaign:
+    """Return the campaign of the file ``NAME_campaign.py``; the others are not imported."""
+    found: Campaign = import_module(f"{name}_campaign").CAMPAIGN
+    return found
+
+
+def campaign_names() -> list[str]:
+    """Return the name of every file ``*_campaign.py`` of this folder, in order."""
     files = sorted(Path(__file__).parent.glob("*_campaign.py"))
-    found = [import_module(path.stem).CAMPAIGN for path in files]
-    return {campaign.name: campaign for campaign in found}
+    return [path.stem.removesuffix("_campaign") for path in files]
+
+
+def all_campaigns() -> Mapping[str, Campaign]:
+    """Return name → campaign of every name, which imports all that they try."""
+    return {name: campaign_of(name) for name in campaign_names()}

@@ -33,7 +33,7 @@ from torch import _weights_only_unpickler
 
 FOLLOWED = ["PIL", "latentlab"]
 with atheris.instrument_imports(include=FOLLOWED):
-    from campaigns import Parser, all_campaigns
+    from campaigns import Parser, campaign_of
     from mutating import change_json
     from probing import FaultError, limit_memory, probe
 
@@ -110,7 +110,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
     # Most modules are imported where they are used: by the first inputs.
     with atheris.instrument_imports(include=FOLLOWED):
-        campaign = all_campaigns()[options.name]
+        campaign = campaign_of(options.name)
         assert isinstance(campaign, Parser)
         # Inputs of earlier faults are seeds too: no run forgets a fault that is still there.
         faults = [path for path in options.kept.glob(f"{options.name}-*") if path.is_file()]
