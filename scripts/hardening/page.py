@@ -11,8 +11,9 @@ _INTRODUCTION = """# Hardening
 Written by `python scripts/hardening`; one campaign again, or longer, with `--only NAME`. Numbers
 are what was reached, not what is wanted, and add up over runs. *Guided* campaigns are steered by
 the coverage of Python code (atheris), *mutated* ones change valid files at random; both start from
-small files that latentlab itself writes. *Drawn* campaigns make one case for each seed. A fault is
-counted once for each place in the code, and stands here until a run no longer sees it.
+small files that latentlab itself writes, and change bytes or values inside of JSON. *Drawn*
+campaigns make one case for each seed. A fault is counted once for each place in the code, and
+stands here until a run no longer sees it.
 """
 
 
