@@ -132,8 +132,8 @@ def main() -> None:
             tally.add(word)
 
     limit_memory()
-    # An alarm of libFuzzer's would replace the one of each input.
-    settings = ["-timeout=0", f"-seed={options.seed}", f"-max_len={campaign.longest}"]
+    # Each input has a timer of its own; atheris' would end a process that had to wait for a second.
+    settings = ["-timeout=1000000", f"-seed={options.seed}", f"-max_len={campaign.longest}"]
     settings += [
         f"-artifact_prefix={options.kept}/",
         "-close_fd_mask=2",  # libtiff alone would fill a disk
