@@ -14,6 +14,7 @@ import pytest
 import torch
 from command_line import CommandLine
 from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
 
 from latentlab.cli.compare import _differences
 from latentlab.errors import UsageError
@@ -97,6 +98,36 @@ def test_the_order_is_that_of_an_independent_psnr(photos: Path) -> None:
 def _read(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         return np.array(image.resize((32, 32), Image.Resampling.LANCZOS))
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_three_real_models_are_ordered_as_by_an_independent_psnr(
+    shared: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "some"
+    folder.mkdir()
+    paths = sorted((shared / "data" / "photos").iterdir())[:120:40]
+    for path in paths:
+        (folder / path.name).write_bytes(path.read_bytes())
+    names = ["mini", "linear", str(shared / "models" / "taef2")]
+    vaes = [load_vae(name, device="cpu", dtype="float32") for name in names]
+    found = compare(vaes, folder, Protocol("96", size=96), only=["psnr"])
+    expected = []
+    for vae in vaes:
+        decibels = []
+        for path in paths:
+            with Image.open(path) as image:
+                levels = np.array(image.convert("RGB").resize((96, 96), Image.Resampling.LANCZOS))
+            batch = torch.from_numpy(levels / 127.5 - 1).movedim(-1, 0)[None].float()
+            with torch.inference_mode():
+                decoded = vae.decode(vae.encode(batch).mean)[0].movedim(0, -1).numpy()
+            back = np.rint((decoded.clip(-1, 1) + 1) * 127.5).astype(np.uint8)
+            decibels.append(peak_signal_noise_ratio(levels, back))
+        expected.append(np.mean(decibels))
+    values = [one.values["psnr"].value for one in found.measured]
+    assert values == pytest.approx(expected, abs=0.05)
+    assert np.argsort(values).tolist() == np.argsort(expected).tolist() == [1, 2, 0]
 
 
 def test_equal_models_are_never_better_and_intervals_are_joint(photos: Path) -> None:
@@ -312,6 +343,19 @@ def test_tables_carry_the_protocol_and_mark_the_best(photos: Path) -> None:
     row["values"]["linear"] |= {"value": 1.0, "low": 0.9, "high": 4.0}
     assert r"1\ [0.9, 4]" in latex(facts)
     assert facts["disputed"][0]["range"] >= facts["disputed"][-1]["range"]
+
+
+def test_names_with_signs_of_markup_stand_in_the_tables_as_they_are(photos: Path) -> None:
+    vaes = [LinearVAE(), Darker()]
+    found = compare(vaes, photos, PLAIN, only=["psnr"])
+    facts = replace(found, models=("a|b", r"c:\new_~^1")).facts()
+    head, _, row = markdown(facts).splitlines()[:3]
+    assert head.startswith(r"| metric | a\|b | c:\new_~^1 |")
+    assert row.endswith(r"| a\|b |")
+    escaped = r"c:\textbackslash{}new\_\textasciitilde{}\textasciicircum{}1"
+    assert f"metric & a|b & {escaped}" in latex(facts)
+    assert "interval excludes 0.\n" in markdown(facts)
+    assert "excludes 0, jointly for all 2 comparisons." in markdown({**facts, "comparisons": 2})
 
 
 def test_one_model_is_no_comparison(photos: Path) -> None:

@@ -27,22 +27,30 @@ def markdown(facts: Mapping[str, Any]) -> str:
     """Return the table in Markdown, with the protocol below it."""
     models = facts["models"]
     lines = [
-        f"| metric | {' | '.join(models)} | better |",
+        f"| metric | {' | '.join(map(_in_cell, models))} | better |",
         f"|---|{'---:|' * len(models)}---|",
     ]
     for row in facts["table"]:
         cells = [cell_of(row, model) for model in models]
         unit = f" ({row['unit']})" if row["unit"] else ""
-        lines.append(f"| {row['metric']}{unit} | {' | '.join(cells)} | {row['best'] or ''} |")
+        best = _in_cell(row["best"] or "")
+        lines.append(f"| {row['metric']}{unit} | {' | '.join(cells)} | {best} |")
     return "\n".join([*lines, "", *footnotes(facts), ""])
+
+
+def _in_cell(text: str) -> str:
+    """Return text for a cell of Markdown, which a bar would end."""
+    return text.replace("|", r"\|")
 
 
 def footnotes(facts: Mapping[str, Any]) -> list[str]:
     """Return what has to stand below every table: protocol, images, and how differences count."""
+    count = facts["comparisons"]
+    jointly = f", jointly for all {count:,} comparisons" if count > 1 else ""
     return [
         f"{counted(facts['n_images'])}, protocol {Protocol(**facts['protocol']).describe()}.",
         f"Intervals: 95 % over images. Better: in a paired difference over the same images whose "
-        f"interval excludes 0, jointly for all {facts['comparisons']:,} comparisons.",
+        f"interval excludes 0{jointly}.",
     ]
 
 
@@ -81,9 +89,19 @@ def _is_unknown(value: Any) -> bool:
 
 
 def _escaped(text: str) -> str:
-    for plain in "&%$#_{}":
-        text = text.replace(plain, f"\\{plain}")
-    return text.replace("σ", r"$\sigma$").replace("Δ", r"$\Delta$").replace("²", "$^2$")
+    return "".join(_LATEX.get(sign, sign) for sign in text)
+
+
+_LATEX = {
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "σ": r"$\sigma$",
+    "Δ": r"$\Delta$",
+    "²": "$^2$",
+}
+"""Sign → what LaTeX prints as it."""
 
 
 def rows_of(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
