@@ -18,6 +18,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
+from latentlab.components.fitting import fit_pca
 from latentlab.errors import FileError, ShapeError, UsageError
 from latentlab.images.arrays import from_uint8, to_uint8
 from latentlab.latents import LatentSpec
@@ -298,6 +299,22 @@ def test_dimensions_of_the_digits_are_scikit_dimensions() -> None:
     for k, expected in ((5, 8.1099), (10, 7.4195), (20, 6.8448)):
         inverse = dimension.inverse_dimensions(distances, k)
         assert 1 / inverse.mean() == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_spectrum_of_the_digits_is_numpys() -> None:
+    digits = load_digits().data
+    variances = np.linalg.eigvalsh(np.cov(digits.T))
+    facts = fit_pca(torch.from_numpy(digits)).summary()
+    expected = variances.sum() ** 2 / np.square(variances).sum()
+    assert facts["participation_ratio"] == pytest.approx(expected, abs=1e-3)
+    assert facts["participation_ratio"] == pytest.approx(13.1685, abs=1e-3)
+    assert (facts["k90"], facts["k95"]) == (21, 29)
+
+
+@pytest.mark.slow
+def test_cubes_of_many_dimensions_read_low() -> None:
+    rows = np.random.default_rng(0).random((5000, 20))
+    assert dimension.two_nn(dimension.neighbor_distances(rows, 2)) == pytest.approx(15.8, rel=0.04)
 
 
 def test_a_planted_dimension_and_too_few_images(linear_vae: LinearVAE) -> None:
