@@ -26,6 +26,7 @@ from latentlab.loaders.base import LatentVAE, ModelOrigin
 from latentlab.measures import MEASURES
 from latentlab.measures.base import Columns, PerImage, Value
 from latentlab.measures.batch import Batch
+from latentlab.measures.comparison import Comparison
 from latentlab.measures.locality import read_labels
 from latentlab.measures.protocols import Protocol
 from latentlab.measures.running import Measured, measure_images
@@ -355,6 +356,43 @@ def test_the_dimension_of_changed_copies_is_numpys(linear_vae: LinearVAE) -> Non
     np.testing.assert_allclose(found.curves["augment_variance"], np.mean(curves, 0), atol=1e-4)
 
 
+def test_parts_of_a_dimension_are_those_without_each_row() -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 4))
+    near, others = dimension.nearest_others(rows, 6)
+    theirs = NearestNeighbors(n_neighbors=6).fit(rows).kneighbors()
+    assert np.allclose(near, theirs[0])
+    assert np.array_equal(others, theirs[1])
+
+    def estimate(some: np.ndarray) -> float:
+        lengths = np.log(NearestNeighbors(n_neighbors=5).fit(some).kneighbors()[0])
+        return float(1 / (lengths[:, [4]] - lengths[:, :4]).mean(1).mean())
+
+    whole = estimate(rows)
+    expected = [60 * whole - 59 * estimate(np.delete(rows, k, 0)) for k in range(60)]
+    expected = np.array(expected) - np.mean(expected) + whole
+    np.testing.assert_allclose(dimension.jackknifed_dimensions(near, others, 5), expected)
+
+
+def test_dimensions_of_two_models_differ_by_more_than_chance() -> None:
+    rng = np.random.default_rng(0)
+    shared, more = rng.random((2, 80, 3))
+    kept = []
+    for rows in (shared, np.hstack([shared, more])):
+        tally = MEASURES.make("dimension").begin(PLAIN)
+        tally.add(Rows(torch.from_numpy(rows[:50])[:, None, None]))  # type: ignore[arg-type]
+        tally.add(Rows(torch.from_numpy(rows[50:])[:, None, None], 50))  # type: ignore[arg-type]
+        found, measure = tally.finish(), MEASURES.make("dimension")
+        named = dict.fromkeys(found.values, measure)
+        paths = tuple(map(str, range(80)))
+        kept.append(Measured("x", PLAIN, paths, found.values, found.columns, {}, named))
+    (difference,) = Comparison(("three", "six"), tuple(kept)).differences["mle_10"]
+    values = [one.values["mle_10"].value for one in kept]
+    assert difference.value == pytest.approx(values[0] - values[1])
+    assert difference.low < difference.value < difference.high < -0.5
+    assert difference.better is None, "nothing is better there"
+    assert np.mean(kept[0].columns["mle_10"].each()) == pytest.approx(values[0])
+
+
 def test_intervals_of_dimensions_are_as_wide_as_estimates_vary() -> None:
     rng = np.random.default_rng(0)
     turn = np.linalg.qr(rng.normal(size=(20, 3)))[0].T
@@ -388,6 +426,7 @@ class Rows:
     """As much of a batch as the metric reads."""
 
     latents: torch.Tensor
+    first: int = 0
 
     def __len__(self) -> int:
         return len(self.latents)

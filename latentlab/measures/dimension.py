@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latentlab.errors import counted
 from latentlab.measures import MEASURES
-from latentlab.measures.base import Finished, Measure, Tally, TooFewError, Value
+from latentlab.measures.base import Columns, Finished, PerImage, Tally, TooFewError, Value
 from latentlab.measures.batch import Batch
 from latentlab.measures.protocols import Protocol
 from latentlab.metrics.bootstrap import Array
@@ -23,7 +23,8 @@ from latentlab.metrics.dimension import (
     interval_of_log,
     inverse_dimensions,
     jackknife_interval,
-    neighbor_distances,
+    jackknifed_dimensions,
+    nearest_others,
     two_nn,
 )
 from latentlab.metrics.spectrum import participation_ratio_corrected
@@ -36,7 +37,7 @@ KEPT_VALUES = 2**24
 
 @MEASURES.register("dimension")
 @dataclass(frozen=True)
-class Dimension(Measure):
+class Dimension(PerImage):
     """Intrinsic dimension of the latents of images, from neighbors and from the spectrum."""
 
     label = "intrinsic dimension"
@@ -46,7 +47,8 @@ class Dimension(Measure):
     formula = (
         "`two_nn`: −ln(1 − F) regressed on ln(r₂/r₁), without the largest tenth; `mle_k` for k = "
         "5, 10, 20: [mean of 1/(k − 1) Σ ln(T_k/T_j)]⁻¹; `participation_ratio`: (tr Σ)² / tr Σ², "
-        "both unbiased in the number of images"
+        "both unbiased in the number of images. `mle_k` of an image is its pseudo-value of the "
+        "jackknife, from which differences between models have intervals that are rather too wide"
     )
     reference = "Facco et al. 2017; Levina and Bickel 2004; Himeno and Yamada 2014"
     evidence = "in how many ways the latents of these images vary"
@@ -60,6 +62,9 @@ class Dimension(Measure):
     def begin(self, protocol: Protocol) -> Tally:
         return _RowsTally(self)
 
+    def columns(self, batch: Batch) -> Mapping[str, Tensor]:
+        raise NotImplementedError
+
 
 class _RowsTally(Tally):
     """The latents of the first images, all of one shape."""
@@ -67,21 +72,23 @@ class _RowsTally(Tally):
     def __init__(self, measure: Dimension) -> None:
         self._measure = measure
         self._rows: list[Tensor] = []
-        self._images = self._kept = 0
+        self._numbers: list[int] = []
+        self._count = self._kept = 0
 
     def add(self, batch: Batch) -> None:
-        self._images += len(batch)
+        self._count = batch.first + len(batch)
         rows = batch.latents.flatten(1).float()
         same = not self._rows or self._rows[0].shape[1] == rows.shape[1]
         if same and (self._kept + len(rows)) * rows.shape[1] <= KEPT_VALUES:
             self._rows.append(rows)
+            self._numbers += range(batch.first, self._count)
             self._kept += len(rows)
 
     def finish(self) -> Finished:
         if self._kept < FEWEST:
             raise TooFewError(self._kept, FEWEST, "images of one size")
         rows = torch.cat(self._rows).double().numpy()
-        distances = neighbor_distances(rows, max(NEIGHBORS))
+        distances, others = nearest_others(rows, max(NEIGHBORS) + 1)
         estimates = _estimates()
         errors, freedom = errors_of_logs(rows, estimates, max(NEIGHBORS))
         values = {}
@@ -93,7 +100,15 @@ class _RowsTally(Tally):
                 note = "; ".join(filter(None, [note, "no interval: too few images differ"]))
             values[name] = _warned(Value(value, low, high, n, note))
         values["participation_ratio"] = _spectral(rows)
-        return Finished(values)
+        if (distances[:, 0] == 0).any():
+            return Finished(values)
+        each = {k: jackknifed_dimensions(distances, others, k) for k in NEIGHBORS}
+        return Finished(values, {f"mle_{k}": self._columns(k, each[k]) for k in NEIGHBORS})
+
+    def _columns(self, k: int, each: Array) -> Columns:
+        rows = np.full((self._count, 1), np.nan)
+        rows[self._numbers, 0] = each
+        return Columns(rows, self._measure, f"mle_{k}")
 
 
 def _mle(distances: Array, *, k: int) -> float:
