@@ -114,6 +114,7 @@ def test_a_large_store_is_measured_by_compiled_loops_on_any_number_of_threads(
     store = import_latents(open_latents(tmp_path / "a.npy"), tmp_path / "s", per_shard=8)
     plain = measure_store(store, worst=3)
     monkeypatch.setattr(measuring, "_COMPILED_VALUES", 1)
+    assert measure_store(store, compiled=False)["compiled"] is False
     with fixed_threads(1):
         loops = measure_store(store, worst=3)
     with fixed_threads(3):

@@ -49,7 +49,11 @@ def _values(store: Store) -> int:
 
 
 def measure_store(
-    store: Store, *, worst: int = 0, progress: Progress | None = None
+    store: Store,
+    *,
+    worst: int = 0,
+    compiled: bool | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Return the statistics of all latents of a store, of any shapes, JSON-ready.
 
@@ -59,6 +63,8 @@ def measure_store(
     ----------
     store : Store, or what ``open_latents`` returns
     worst : int, how many of the latents farthest from the rest to name
+    compiled : bool, whether compiled loops sum and count 16-bit latents (extra ``fast``); by
+        default where they gain
     progress : called as ``progress("measuring", done, total)``, in latents
 
     Raises
@@ -68,7 +74,9 @@ def measure_store(
     """
     exact = store.exact_dtype
     every = 1 if exact else max(1, -(-_values(store) // _COUNTED))
-    compiled = has_fast_loops(store)
+    if compiled is None:
+        compiled = has_fast_loops(store)
+    compiled = compiled and exact is not None
     found = Statistics(store.spec.channels, every, worst > 0, exact, compiled)
     largest = max((c * h * w for c, h, w in store.shapes), default=1)
     faults: dict[str, str] = {}

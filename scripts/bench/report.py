@@ -14,6 +14,7 @@ import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
@@ -39,7 +40,7 @@ speed may double and halve within seconds. Convolutions can do better than these
 their share is above 100 %. In brackets stand the smallest and largest of the rounds. FLUX.1's
 architecture has random weights, on which speed does not depend.
 """
-_PACKAGES = ("latentlab", "torch", "diffusers", "scikit-learn", "numpy", "imageio")
+_PACKAGES = ("latentlab", "torch", "diffusers", "scikit-learn", "numpy", "numba", "imageio")
 _FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 _RUN_ONLY = ("date", "load_average", "rounds", "quick", "seconds")
 
@@ -164,9 +165,13 @@ def describe_run() -> dict[str, Any]:
         },
         "load_average": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in _PACKAGES},
+        "versions": {name: metadata.version(name) for name in _PACKAGES if _is_there(name)},
         "threads": torch.get_num_threads(),
     }
+
+
+def _is_there(package: str) -> bool:
+    return package != "numba" or find_spec(package) is not None  # an extra
 
 
 def _of_processor(name: str) -> str:

@@ -22,7 +22,7 @@ from latentlab import open_store
 from latentlab.machine.files import read_ahead
 from latentlab.store.foreign import open_latents
 from latentlab.store.importing import import_latents
-from latentlab.store.measuring import measure_store
+from latentlab.store.measuring import has_fast_loops, measure_store
 from latentlab.store.reading import Store
 from latentlab.store.shards import latents_path
 
@@ -75,8 +75,11 @@ def _measure_jobs(folder: Path, rounds: int) -> list[Row]:
         "reader": lambda: sum(map(len, store.batches(store.manifest.per_shard))),
         "counts": partial(_on_threads, _count, store),
         "products": partial(_on_threads, _multiply, store),
+        "torch": partial(measure_store, store, compiled=False),
         "stats": partial(measure_store, store),
     }
+    if not has_fast_loops(store):  # it is the next job
+        del jobs["torch"]
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for _ in range(rounds):
         for cache in ("cold", "warm"):
@@ -160,6 +163,7 @@ def tables(report: Row) -> Table:
         "reader": "reading latents (batches of float32)",
         "counts": "counting patterns alone (torch.bincount)",
         "products": "products of channels alone (torch.mm, float64)",
+        "torch": "latentlab store stats without the extra `fast`",
         "stats": "latentlab store stats",
     }
     where = {"cold": "the disk", "warm": "the system's cache"}
