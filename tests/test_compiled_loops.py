@@ -46,12 +46,15 @@ def latents_of(dtype: torch.dtype, *shape: int) -> torch.Tensor:
 
 @pytest.mark.usefixtures("_loops")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("shape", [(2, 3, 9, 30), (3, 2, 8, 8)])
+@pytest.mark.parametrize("shape", [(2, 5, 9, 30), (3, 4, 8, 8)])
 def test_sums_and_counts_are_those_of_numpy(
     dtype: torch.dtype, shape: tuple[int, int, int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled, "_TOGETHER", 400)
-    latents, shift = latents_of(dtype, *shape), torch.tensor([0.0, 37.5, 77.25][: shape[1]])
+    latents, shift = (
+        latents_of(dtype, *shape),
+        torch.tensor([0.0, 37.5, 77.25, 0.0, 155.0][: shape[1]]),
+    )
     found = compiled.fused_sums(latents, shift.double())
     values = latents.double().numpy()
     rest = values - shift.numpy()[None, :, None, None]
