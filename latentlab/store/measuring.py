@@ -25,7 +25,7 @@ _STREAMED_VALUES = 2**19
 _COUNTED = 2**25
 """float32 values whose histogram is complete; of more, evenly spaced latents are counted."""
 _COMPILED_VALUES = 2**30
-"""Compiled loops save 2.5 ns a value, and two seconds pass until they are compiled."""
+"""Compiled loops save 2 ns a value, and two seconds pass until they are compiled."""
 _SHARDS_AHEAD = 4
 """The disk reads this shard while threads compute, instead of when they touch its values."""
 
