@@ -34,7 +34,8 @@ Folders of images
     other programs wrote.
 What the commands do
     ``analyze`` an image, ``analyze_directions``, ``analyze_store``; ``save`` any result into a
-    folder and ``load`` it again.
+    folder and ``load`` it again. ``measure`` a model on a folder, ``compare`` several, and
+    ``explore`` an image by hand.
 Errors
     Everything raised on purpose is a ``LatentlabError``: what was found, expected, and what to do.
 
@@ -137,6 +138,9 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("latentlab")
-    from latentlab.arguments import naming_arguments
+    from latentlab.arguments import naming_arguments, other_name
 
-    return naming_arguments(_find(name))
+    try:
+        return naming_arguments(_find(name))
+    except AttributeError as error:
+        raise AttributeError(f"{error}{other_name(name, [*_HOMES, *_ALSO])}") from None

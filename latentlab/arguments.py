@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable
+import os
+from collections.abc import Callable, Collection, Iterable, Sequence
 from difflib import get_close_matches
 from functools import cache, wraps
 from typing import Any
@@ -188,6 +189,55 @@ def check_arguments(function: Callable[..., Any], given: Iterable[str], name: st
             raise unknown_argument(one, known, f"argument {one!r} for {name}")
 
 
+_FUNCTIONS = {
+    "fit_pca": "pca principal_components decompose",
+    "load_vae": "load_model from_pretrained load_autoencoder vae model models",
+    "neighborhood": "sample samples sampling neighbourhood augment perturb",
+    "find_directions": "directions finder ica",
+    "traverse": "walk traversal animate traversals",
+    "interpolate": "slerp lerp morph interpolation",
+    "encode": "encode_image encode_images embed",
+    "decode": "decode_latent decode_latents",
+    "open_store": "store load_store",
+    "encode_folder": "encode_dataset encode_directory",
+}
+"""Our function → names that people try."""
+
+
+def other_name(name: str, names: Collection[str]) -> str:
+    """Return a question about what a name that does not exist may have meant; "" if unknown.
+
+    Examples
+    --------
+    >>> other_name("load_model", ["load_vae"]), other_name("travers", ["traverse"])
+    (': did you mean load_vae?', ': did you mean traverse?')
+    """
+    if name.startswith("_"):
+        return ""
+    meant = [own for own, others in _FUNCTIONS.items() if name in others.split()]
+    near = meant or get_close_matches(name, names, n=1, cutoff=0.75)
+    return f": did you mean {near[0]}?" if near else ""
+
+
+def _check_model(given: object, rest: Sequence[object]) -> None:
+    """Raise ArgumentError for something else in the place of a model, with how to get one."""
+    if _is_model(given) or (isinstance(given, list | tuple) and all(map(_is_model, given))):
+        return
+    kind = type(given).__name__
+    if rest and _is_model(rest[0]):
+        got, advice = f"a {kind} before the model", "write the model first, then the image"
+    elif isinstance(given, str | os.PathLike):
+        got, advice = repr(given), f"pass latentlab.load_vae({given!r})"
+    else:
+        got, advice = f"a {kind}", "pass what latentlab.load_vae or latentlab.wrap_vae returns"
+    raise ArgumentError(got, "a model that latentlab has opened", advice)
+
+
+def _is_model(given: object) -> bool:
+    # By its attributes: to import the class would import torch.
+    return hasattr(given, "spec") and hasattr(given, "encode") and hasattr(given, "decode")
+
+
 @cache
 def naming_arguments(function: Any) -> Any:
     """Return a public function that answers wrong names of arguments with the right ones.
@@ -197,10 +247,13 @@ def naming_arguments(function: Any) -> Any:
     if not inspect.isfunction(function):
         return function
     name = function.__name__
+    takes_model = next(iter(inspect.signature(function).parameters), "") == "vae"
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         check_arguments(function, kwargs, f"latentlab.{name}")
+        if takes_model and (args or "vae" in kwargs):
+            _check_model(args[0] if args else kwargs["vae"], args[1:])
         return function(*args, **kwargs)
 
     # So that help() and pickle find it where users do.

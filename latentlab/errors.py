@@ -33,7 +33,8 @@ class LatentlabError(Exception):
         self.expected = expected
         self.advice = advice
         advice = advice.rstrip(".")
-        message = f"Got {got}, but expected {expected}. {advice[:1].upper()}{advice[1:]}."
+        end = "" if advice.endswith("?") else "."
+        message = f"Got {got}, but expected {expected}. {advice[:1].upper()}{advice[1:]}{end}"
         super().__init__(" ".join(message.split()))
 
 

@@ -387,13 +387,13 @@ class Directions:
         columns, chance = self._columns(), self.baseline_strength
         strength = f"Strength: {self.strength_name}" if self.strength_name else ""
         notes = [strength if chance is None else f"{strength}, {chance:.4g} for random directions"]
-        rows = zip(*columns.values(), strict=True)
-        where, origin = self.basis or self.finder, self.sampling.origin
-        title = f"{origin.title}\n{where}" if origin else where
+        rows, found = zip(*columns.values(), strict=True), self.basis or self.finder
+        title = f"{self.sampling.origin.title}\n{found}" if self.sampling.origin else found
         return html_table([*columns], rows, title=title, notes=[*notes, *self.notes])
 
     def __repr__(self) -> str:
-        return f"Directions({len(self.labels)} by {self.finder}: {', '.join(self.labels[:3])} …)"
+        shown = ", ".join(self.labels[:3]) + " …" * (len(self.labels) > 3)
+        return f"Directions({len(self.labels)} by {self.finder}: {shown})"
 
 
 def _shape(tensor: Tensor) -> str:

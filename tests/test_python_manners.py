@@ -21,6 +21,7 @@ from latentlab.arguments import _CALLED
 from latentlab.errors import (
     ArgumentError,
     FileError,
+    ImageError,
     LatentlabError,
     MissingExtraError,
     ShapeError,
@@ -260,6 +261,58 @@ def test_the_version_and_the_first_page_of_the_manual() -> None:
 def test_errors_of_a_store_are_ours_too(store: Store) -> None:
     with pytest.raises(LatentlabError):
         store[99]
+    with pytest.raises(TypeError, match=r"Write store\[store\.index\('3\.png'\)\]"):
+        store["3.png"]  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("given", "answer"),
+    [
+        (("mini", "photo.jpg"), r"Pass latentlab\.load_vae\('mini'\)\.$"),
+        (("photo.jpg", LinearVAE()), "Got a str before the model.* Write the model first"),
+        ((torch.nn.Linear(2, 2), "photo.jpg"), "Got a Linear, .*latentlab.wrap_vae"),
+        ((None, "photo.jpg"), "Got a NoneType"),
+    ],
+)
+@pytest.mark.parametrize("name", ["encode", "analyze", "encode_folder", "traverse", "explore"])
+def test_what_is_no_model_is_answered_with_how_to_get_one(
+    name: str, given: tuple[object, ...], answer: str
+) -> None:
+    with pytest.raises(ArgumentError, match=answer):
+        getattr(latentlab, name)(*given)
+    with pytest.raises(ArgumentError, match=r"latentlab\.load_vae"):
+        latentlab.encode(vae="mini", image="photo.jpg")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("guess", "meant"),
+    [("pca", "fit_pca"), ("load_model", "load_vae"), ("reconstuct", "reconstruct")],
+)
+def test_a_name_that_does_not_exist_is_answered_with_one_that_does(guess: str, meant: str) -> None:
+    with pytest.raises(AttributeError, match=f"'{guess}': did you mean {meant}\\?$"):
+        getattr(latentlab, guess)
+    assert not hasattr(latentlab, "__nonsense__")
+
+
+def test_one_of_something_is_told_in_the_singular_and_questions_end_once() -> None:
+    vae = LinearVAE()
+    latent = latentlab.encode(vae, "sample:flower", 32)
+    hood = latentlab.neighborhood(vae, latent, "gaussian", n_samples=4)
+    walk = latentlab.traverse(vae, latent, latentlab.fit_pca(hood), n_components=1, steps=3)
+    assert repr(walk).endswith(": 1 direction × 3 steps)")
+    found = latentlab.find_directions(vae, hood, n_components=2)
+    assert repr(found) == "Directions(2 by pca: PC 1, PC 2)"
+    with pytest.raises(ArgumentError, match=r"Did you mean rotation\?$"):
+        latentlab.neighborhood(vae, latent, "augment", rotaton=2)
+
+
+def test_a_batch_and_a_url_are_answered_with_the_users_own_value() -> None:
+    vae = LinearVAE()
+    batch = torch.zeros(1, vae.spec.channels, 4, 4)
+    with pytest.raises(ShapeError, match=r"shape \(1, \d+, 4, 4\).* Pass one latent"):
+        latentlab.decode(vae, batch)
+    with pytest.raises(ImageError, match=r"Got https://x\.org/a\.jpg, a URL.* Download it first"):
+        latentlab.encode(vae, "https://x.org/a.jpg")
 
 
 def latents_of(vae: LatentVAE, count: int = 12) -> torch.Tensor:

@@ -268,7 +268,7 @@ def check_targets(origin: Latent, targets: Sequence[Latent]) -> None:
             raise ShapeError(
                 f"images of different size: {target.title} and {origin.title}",
                 "images of one size",
-                "pass --size 256, or another size for all",
+                "pass size=256 (--size 256), or another size for all",
             )
 
 

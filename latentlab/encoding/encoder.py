@@ -21,7 +21,7 @@ from latentlab.encoding.batches import (
 )
 from latentlab.encoding.precision import dtype_name
 from latentlab.encoding.sizes import longest_side
-from latentlab.errors import NonFiniteError
+from latentlab.errors import NonFiniteError, ShapeError
 from latentlab.images.pillow import OVER_WHITE
 from latentlab.images.reading import read_image
 from latentlab.latents import Latent, Posterior
@@ -264,6 +264,12 @@ def decode(vae: LatentVAE, latent: Latent | Tensor) -> Tensor:
     torch.Size([3, 64, 64])
     """
     values = latent.values if isinstance(latent, Latent) else latent
+    if values.ndim != 3:
+        raise ShapeError(
+            f"a latent of shape {tuple(values.shape)}",
+            f"({vae.spec.channels}, height, width)",
+            "pass one latent, or latents (B, C, h, w) to vae.decode",
+        )
     return next(decode_each(vae, values[None]))
 
 

@@ -10,6 +10,7 @@ import hashlib
 import io
 import itertools
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image as Pillow
 
-from latentlab.errors import ShapeError, UsageError
+from latentlab.errors import ImageError, ShapeError, UsageError
 from latentlab.images.arrays import ValueRange, channels_last, from_uint8, image_of, pixels_of
 from latentlab.images.checking import check_file
 from latentlab.images.cropping import crop_box, fit_image, fit_rgba, grid_notes
@@ -100,6 +101,8 @@ def read_image(
         )
     if isinstance(source, str) and source.startswith(PREFIX):
         return replace(_read_file(Path(sample_path(source)), fit), path=source, fit=fit)
+    if isinstance(source, str) and re.match(r"[a-z][a-z0-9+.-]*://", source):
+        raise ImageError(f"{source}, a URL", "an image file", "download it first and pass its path")
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         return replace(_read_file(path, fit), path=str(path.absolute()), fit=fit)

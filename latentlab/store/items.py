@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, count
@@ -9,7 +10,7 @@ from operator import index as as_int
 from pathlib import Path, PurePath
 from typing import Any
 
-from latentlab.errors import FileError, StoreIndexError
+from latentlab.errors import ArgumentError, FileError, StoreIndexError
 from latentlab.figures.tables import frame_of
 from latentlab.latents import Latent
 from latentlab.store.lines import damaged
@@ -27,7 +28,12 @@ def position_of(number: int, count: int) -> int:
     Raises
     ------
     StoreIndexError : the store has no such latent; it is an IndexError too.
+    ArgumentError : a path, or anything else that is no number; it is a TypeError too.
     """
+    if isinstance(number, str | os.PathLike):
+        raise ArgumentError(
+            f"store[{number!r}]", "a number or a slice", f"write store[store.index({number!r})]"
+        )
     position = as_int(number) + (count if number < 0 else 0)
     if not 0 <= position < count:
         raise StoreIndexError(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from latentlab.components.pca import PCA
 from latentlab.encoding.encoder import decode_each, encode_batch
-from latentlab.errors import ShapeError, UsageError
+from latentlab.errors import ShapeError, UsageError, counted
 from latentlab.figures.canvas import axes_on_screen, draw_pixels
 from latentlab.figures.tables import frame_of
 from latentlab.figures.walks import WalkFrames, encode_walk, walk_html, walk_sheet
@@ -139,7 +139,8 @@ class Traversal:
 
     def __repr__(self) -> str:
         where = self.title.replace("\n", ", ")
-        return f"Traversal({where}: {len(self.paths)} directions × {len(self.alphas)} steps)"
+        extent = f"{counted(len(self.paths), 'directions')} × {counted(len(self.alphas), 'steps')}"
+        return f"Traversal({where}: {extent})"
 
     def _repr_html_(self) -> str:
         return walk_html(self._drawn)
