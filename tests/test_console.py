@@ -76,6 +76,26 @@ def test_reports_that_come_all_at_once_give_no_estimate(
         assert capsys.readouterr().err == "null: 21 of 50, about 58 s left\n"
 
 
+def test_a_step_that_comes_again_is_measured_and_told_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    with console.progress_bar(shorten="lower --size") as progress:
+        assert progress is not None
+        for pace in (1.0, 100.0):  # seconds a sample: ten of them once, and then ten slow ones
+            for done in range(1, 11):
+                progress("sampling", done, 10)
+                now += pace
+    told, *lines = capsys.readouterr().err.splitlines()
+    assert told.startswith("sampling: about 13 min for the remaining 8, ")
+    assert told.endswith("; to shorten it, lower --size")
+    assert lines[:2] == [
+        "sampling: 2 of 10, about 13 min left",
+        "sampling: 3 of 10, about 12 min left",
+    ]
+
+
 def test_quiet_has_no_progress() -> None:
     with console.progress_bar(quiet=True) as progress:
         assert progress is None

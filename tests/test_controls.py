@@ -32,7 +32,13 @@ def drawn() -> tuple[Latent, Neighborhood, dict[str, Control]]:
     latent = latentlab.encode(vae, Image(smooth_image(64, 96), name="smooth"))
     hood = latentlab.neighborhood(vae, latent, "augment", n_samples=COPIES, seed=3)
     plan = SamplingPlan("augment", COPIES, seed=3)
-    found = draw_controls(latent, hood, "smooth.png", plan, say=pytest.fail)
+    steps: set[str] = set()
+    found = draw_controls(
+        *(latent, hood, "smooth.png", plan),
+        say=pytest.fail,
+        progress=lambda what, done, total: steps.add(what),
+    )
+    assert steps == {"sampling augment for the controls"}  # not again what was drawn before
     return latent, hood, {control.name: control for control in found}
 
 

@@ -151,6 +151,8 @@ def progress_bar(
         def show(what: str, done: int, total: int) -> None:
             if what not in tasks:
                 tasks[what] = shown_bars.add_task(what, total=total)
+            if done < shown_bars.tasks[tasks[what]].completed:
+                shown_bars.reset(tasks[what])
             shown_bars.update(tasks[what], completed=done, total=total)
 
         yield show if in_bytes else _Teller(show, shorten)
@@ -163,12 +165,17 @@ class _Pace:
     """Seconds to measure before anything is said: the first reports may come all at once."""
 
     def __init__(self, now: float, done: int) -> None:
-        self.begun, self.before = now, done
+        self.begun, self.before, self.last = now, done, done
+
+    def is_over(self, done: int) -> bool:
+        """Return whether this report begins another step of the same name."""
+        return done < self.last
 
     def seconds_left(self, now: float, done: int, total: int) -> float | None:
         """Return the time that the rest will take; None until that is known."""
         if now < self.begun:  # the clock went back
             self.begun, self.before = now, done
+        self.last = done
         if done <= self.before or now - self.begun < self.shortest:
             return None
         return (now - self.begun) / (done - self.before) * (total - done)
@@ -191,6 +198,9 @@ class _Teller:
     def __call__(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
         pace = self.paces.setdefault(what, _Pace(now, done))
+        if pace.is_over(done):
+            pace = self.paces[what] = _Pace(now, done)
+            self.told.discard(what)
         left = pace.seconds_left(now, done, total)
         if left is not None and what not in self.told:
             self.told.add(what)
@@ -232,7 +242,10 @@ class _Diary:
 
     def __call__(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        left = self.paces.setdefault(what, _Pace(now, done)).seconds_left(now, done, total)
+        pace = self.paces.setdefault(what, _Pace(now, done))
+        if pace.is_over(done):
+            pace = self.paces[what] = _Pace(now, done)
+        left = pace.seconds_left(now, done, total)
         self.said = min(self.said, now)  # less than before if the clock went back
         if now - self.said < self.interval or left is None or done >= total:
             return

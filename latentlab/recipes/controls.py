@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -121,7 +121,8 @@ def draw_controls(
     for name, vae in {PIXELS: _both(kept), **(more or {})}.items():
         try:
             own = encode(vae, latent.image)
-            rows = draw_neighborhood(vae, own, image, plan, progress=progress).samples
+            told = progress and partial(_report, progress)
+            rows = draw_neighborhood(vae, own, image, plan, progress=told).samples
         except MemoryLimitError as error:
             say(f"no {name} control: {error}")
             continue
@@ -131,6 +132,11 @@ def draw_controls(
         else:
             drawn[name] = rows
     return tuple(_control(name, rows, hood) for name, rows in drawn.items())
+
+
+def _report(progress: Progress, what: str, done: int, total: int) -> None:
+    """Report progress under a name of its own: the samples themselves were drawn before."""
+    progress(f"{what} for the controls", done, total)
 
 
 def controls_on_request(

@@ -147,7 +147,7 @@ def find_directions(
     >>> z = encode(vae, "sample:flower", size=64)
     >>> found = find_directions(vae, z, neighborhood(vae, z, "tokens"), n_components=2)
     >>> found, bool(found.strengths[0] > 3 * found.baseline_strength)
-    (Directions(2 by pca: PC 1, PC 2 …), True)
+    (Directions(2 by pca: PC 1, PC 2), True)
     """
     begun = open_start(latent, vae)
     around = begun if neighborhood is None else open_start(neighborhood, vae)
