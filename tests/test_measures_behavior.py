@@ -507,6 +507,8 @@ def test_classes_are_read_off_and_shuffled_ones_are_not(linear_vae: LinearVAE) -
     tally.add(batch)
     values = tally.finish().values
     assert values["probe"].value > 0.95
+    assert values["probe"].note.startswith("five folds")
+    assert 0.85 < values["probe"].low <= values["probe"].value <= values["probe"].high <= 1
     assert values["lnc_5"].low > 0.7
     assert 0.25 < values["probe_chance"].value < 0.75
     assert values["lnc_5_chance"].low < 0.5 < values["lnc_5_chance"].high + 0.05

@@ -176,8 +176,13 @@ class _LabeledTally(Tally):
             name = names[counts.argmin()]
             raise TooFewError(int(counts.min()), FEWEST_OF_CLASS, f"images of the class {name}")
         latents = _normalized(torch.cat(self._rows)[having])
-        values, columns = self._neighbors(latents, classes, [self._numbers[k] for k in having])
-        values |= _probe(latents, classes)
+        hits = {**_hits_of_neighbors(latents, classes), **_hits_of_probe(latents, classes)}
+        numbers = [self._numbers[k] for k in having]
+        columns = {name: self._columns(name, one, numbers) for name, one in hits.items()}
+        values = {
+            name: value_of(one, "five folds" if name.startswith("probe") else "")
+            for name, one in columns.items()
+        }
         try:
             viv = interpolation_information(latents, classes)
             values["viv"] = Value(viv, n=len(latents), note="white noise has 1.571")
@@ -185,23 +190,25 @@ class _LabeledTally(Tally):
             values["viv"] = Value(float("nan"), n=len(latents), note=str(error))
         return Finished(values, columns)
 
-    def _neighbors(
-        self, latents: Array, classes: np.ndarray, numbers: list[int]
-    ) -> tuple[dict[str, Value], dict[str, Columns]]:
-        rows = latents.reshape(len(latents), -1)
-        rows = rows - rows.mean(0)
-        shuffled = np.random.default_rng(0).permutation(classes)
-        values, columns = {}, {}
-        for k in NEIGHBORS:
-            if len(rows) <= k:
-                continue
-            for kind, of_rows in (("lnc", same_class_neighbors), ("knn", neighbors_hit)):
-                for name, some in ((f"{kind}_{k}", classes), (f"{kind}_{k}_chance", shuffled)):
-                    found = np.full((self._count, 1), np.nan)
-                    found[numbers, 0] = of_rows(rows, some, k)
-                    columns[name] = Columns(found, self._measure, name)
-                    values[name] = value_of(columns[name])
-        return values, columns
+    def _columns(self, name: str, hits: Array, numbers: list[int]) -> Columns:
+        found = np.full((self._count, 1), np.nan)
+        found[numbers, 0] = hits
+        return Columns(found, self._measure, name)
+
+
+def _hits_of_neighbors(latents: Array, classes: np.ndarray) -> dict[str, Array]:
+    """Return name of a value → what nearest neighbors make of each image, 0 to 1."""
+    rows = latents.reshape(len(latents), -1)
+    rows = rows - rows.mean(0)
+    shuffled = np.random.default_rng(0).permutation(classes)
+    found = {}
+    for k in NEIGHBORS:
+        if len(rows) <= k:
+            continue
+        for kind, of_rows in (("lnc", same_class_neighbors), ("knn", neighbors_hit)):
+            found[f"{kind}_{k}"] = of_rows(rows, classes, k)
+            found[f"{kind}_{k}_chance"] = of_rows(rows, shuffled, k)
+    return found
 
 
 def _normalized(latents: Tensor) -> Array:
@@ -214,8 +221,8 @@ def _normalized(latents: Tensor) -> Array:
     return np.asarray(found.numpy())
 
 
-def _probe(latents: Array, classes: np.ndarray) -> dict[str, Value]:
-    """Return the accuracy of a linear probe over five folds, and that with shuffled classes."""
+def _hits_of_probe(latents: Array, classes: np.ndarray) -> dict[str, Array]:
+    """Return where a linear probe is right (1) over five folds, and so with shuffled classes."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
@@ -225,11 +232,10 @@ def _probe(latents: Array, classes: np.ndarray) -> dict[str, Value]:
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, C=0.1))
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     shuffled = np.random.default_rng(0).permutation(classes)
-    found = {}
-    for name, some in (("probe", classes), ("probe_chance", shuffled)):
-        hits = cross_val_predict(model, features, some, cv=folds) == some
-        found[name] = Value(float(hits.mean()), n=len(hits), note="five folds")
-    return found
+    return {
+        name: np.asarray(cross_val_predict(model, features, some, cv=folds) == some, np.float64)
+        for name, some in (("probe", classes), ("probe_chance", shuffled))
+    }
 
 
 def _features(latents: Array) -> Array:
