@@ -69,7 +69,7 @@ def test_pca_reports_them_where_there_are_copies(cli: CommandLine) -> None:
     facts = cli.pca(samples=12).facts
     assert set(facts["controls"]) == {"pixels", "linear"}
     first, second = facts["verdict"].split(". ")[:2]
-    assert first.startswith("Varied were shift_x ±")
+    assert first.startswith("Varied were horizontal shift ±")
     ours = {one["model"]: one["value"] for one in facts["additivity"]["shares"]}
     pixels = facts["controls"]["pixels"]["additivity"][0]["value"]
     assert f"explains {100 * ours['linear']:.0f} %".replace("-", "−") in second

@@ -85,6 +85,19 @@ def test_what_moves_nothing_is_called_nothing_known(
     assert nothing.factor in nothing.text
 
 
+def test_labels_are_plain_words_and_facts_have_the_names_of_factors(
+    linear_vae: LinearVAE, linear_latent: Latent
+) -> None:
+    hood = neighborhood(linear_vae, linear_latent, "augment", n_samples=40)
+    found = find_directions(linear_vae, linear_latent, hood, finder="patterns")
+    labels = label_directions(linear_vae, linear_latent, found, hood)
+    told = {one.factor: one.text for one in labels}
+    assert "horizontal shift (ρ" in told["shift_x"]
+    assert "vertical shift (ρ" in told["shift_y"]
+    assert {"shift_x", "shift_y"} <= set(labels[0].effects)
+    assert not any("_" in one.text for one in labels)
+
+
 def test_what_changes_regularly_but_invisibly_is_no_label(
     complete_vae: LinearVAE, gray_latent: Latent
 ) -> None:

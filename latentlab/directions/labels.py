@@ -167,13 +167,13 @@ def _label(
     source, one = (visible or regular or ranked)[0]
     if visible:
         says = verb if source.source == "factor" else "≈"
-        text = f"{says} {_name(source, one)} ({_say(one)})"
+        text = f"{says} {_words(source, one)} ({_say(one)})"
     elif regular and source.source == "factor":
-        text = f"reads {_name(source, one)} ({_say(one)})"
+        text = f"reads {_words(source, one)} ({_say(one)})"
     elif regular:
         text = "no measured statistic changes visibly"
     else:
-        text = f"no known factor (largest ρ {short(one.rho)}, {_name(source, one)})"
+        text = f"no known factor (largest ρ {short(one.rho)}, {_words(source, one)})"
     rhos = {source.source: source.of(k) for source in sources}
     return Label(
         direction,
@@ -199,6 +199,10 @@ def _effects(sources: list[Correlations], k: int) -> dict[str, float]:
 
 def _name(source: Correlations, one: Association) -> str:
     return _MEASURED[source.source] + one.name
+
+
+def _words(source: Correlations, one: Association) -> str:
+    return _MEASURED[source.source] + (one.amount.words or one.name)
 
 
 def _say(one: Association) -> str:

@@ -16,6 +16,7 @@ class Amount:
     scale : float, by which a change is multiplied to be in this unit
     relative : bool, whether a change is first divided by the mean
     gain : bool, whether the factor multiplies, so that its natural scale is logarithmic
+    words : str, what sentences and pages call the factor; empty if its name is a plain word
     """
 
     unit: str = ""
@@ -23,6 +24,7 @@ class Amount:
     scale: float = 1.0
     relative: bool = False
     gain: bool = False
+    words: str = ""
 
     def write(self, effect: float) -> str:
         """Return a change in both directions as labels show it, with two significant digits.

@@ -59,8 +59,8 @@ class Augment(Sampler):
     uncounted = "copies of one image contain no noise"
     nulls = ("parallel", "stationary")
     amounts: ClassVar = {
-        "shift_x": Amount("% of the width", 0.1, 100),
-        "shift_y": Amount("% of the height", 0.1, 100),
+        "shift_x": Amount("% of the width", 0.1, 100, words="horizontal shift"),
+        "shift_y": Amount("% of the height", 0.1, 100, words="vertical shift"),
         "rotation": Amount("°", 0.2),
         "zoom": Amount("% of its own", 0.5, 100, gain=True),
         "brightness": Amount("% of its own", 2, 100, gain=True),

@@ -34,8 +34,8 @@ class Crops(Sampler):
     nulls = ("parallel", "stationary")
     amounts: ClassVar = {
         "scale": Amount("% of its own", 0.5, 100, gain=True),
-        "x": Amount("% of the width", 0.5, 100),
-        "y": Amount("% of the height", 0.5, 100),
+        "x": Amount("% of the width", 0.5, 100, words="horizontal position"),
+        "y": Amount("% of the height", 0.5, 100, words="vertical position"),
     }
     statement = (
         "Random crops, enlarged and encoded. It shows what varies between parts of the image "

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from latentlab.chance.sentences import Sentence, claim, fact
 from latentlab.neighborhoods import SAMPLERS
+from latentlab.neighborhoods.amounts import Amount
 
 if TYPE_CHECKING:
     from latentlab.directions.additivity import Share
     from latentlab.directions.factor_model import FactorModel
     from latentlab.latents import Neighborhood
-    from latentlab.neighborhoods.amounts import Amount
     from latentlab.recipes.controls import Control
 
 
@@ -34,8 +34,8 @@ def _ranges(hood: Neighborhood, names: Sequence[str]) -> str:
     sampler = SAMPLERS.make(hood.name, options)
     ranges = sampler.ranges()
     words = [
-        f"{name} {_range(*ranges[name], sampler.amounts[name])}" if name in ranges else name
-        for name in names
+        f"{amount.words or name} {_range(*ranges[name], amount)}" if name in ranges else name
+        for name, amount in ((name, sampler.amounts.get(name, Amount())) for name in names)
     ]
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
