@@ -726,10 +726,20 @@ def test_images_in_view_are_decoded_for_a_color_and_that_can_be_stopped(
         return [document.getElementById('map-color-about').textContent, more.hidden];
     """
     about, hidden = browser.run(choose, "psnr", True)  # stopped at once
-    assert re.search(r"Measured in \d+ of 40 images; the others have no color", about)
+    stopped = re.search(r"Measured in (\d+) of 40 images; the others have no color", about)
+    assert stopped is not None
     assert hidden is False
+    bar = """
+        latentlab.engine.tell("progress", {what: "sampling", done: 3, total: 7, ...arguments[0]});
+        return document.getElementById("map-bar").max;
+    """
+    assert browser.run(bar, {"errand": ""}) != 7  # of a search, which is no work of the map
+    assert browser.run(bar, {"errand": "colors"}) == 7
     about, hidden = browser.run(choose, "", False)
-    assert hidden is True or "in 3" in about  # one beyond the edge of the map may be missing
+    part = re.search(r"Measured in (\d+) of 40 images", about)
+    measured = int(part[1]) if part else 40
+    assert measured >= 39 > int(stopped[1])  # one beyond the edge of the map may be missing
+    assert hidden is (measured == 40)
     about, _ = browser.run(choose, "lost detail", False)
     assert "A finding below 0.4: " in about
     assert browser.logs("browser") == []

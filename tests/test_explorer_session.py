@@ -68,7 +68,7 @@ def test_a_search_that_was_asked_for_twice_is_canceled_once(
     calls = slow_down(vae, monkeypatch)
     for _ in range(2):
         page.say("fit", **PLAN)
-        page.wait_for("progress", what="sampling augment")
+        page.wait_for("progress", what="sampling augment", errand="")
     page.say("cancel")
     page.wait_for("idle")
     time.sleep(0.2)
@@ -119,7 +119,7 @@ def test_a_recording_goes_on_while_another_image_is_read(
     page.say("record", **walk)
     while not {"file", "other"} <= {one["type"] for one in page.heard[before:]}:
         page.receive()
-    assert not any("errand" in one for one in page.heard[before:])
+    assert not any(one["type"] == "idle" and "errand" in one for one in page.heard[before:])
 
 
 def test_work_that_is_stopped_says_which_it_was(
@@ -133,7 +133,7 @@ def test_work_that_is_stopped_says_which_it_was(
 
     monkeypatch.setattr(vae, "decode", slowly)
     page.say("record", direction=0, span=2, steps=64, format="gif", state={})
-    page.wait_for("progress", what="recording")
+    page.wait_for("progress", what="recording", errand="file")
     page.say("cancel")
     assert page.wait_for("idle", errand="file")["why"] == "The work was stopped."
 

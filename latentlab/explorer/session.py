@@ -199,6 +199,8 @@ class Session:
                 return
             if event in ("failed", "canceled"):
                 self._put(f"errand {event}", (kind, value))
+            elif event == "progress":
+                self._put(event, (*value, kind))
             else:
                 self._put(kind if event == "stage" else event, value)
 
@@ -248,8 +250,9 @@ class Session:
             case "file":
                 await self._send(pack({"type": "file"}, [value]))
             case "progress":
-                what, done, total = value
-                await self._say({"type": kind, "what": what, "done": done, "total": total})
+                what, done, total, *errand = value
+                facts = {"what": what, "done": done, "total": total, "errand": "".join(errand)}
+                await self._say({"type": kind, **facts})
             case "failed":
                 await self._complain(value)
                 await self._say({"type": "idle"})

@@ -28,7 +28,8 @@
  * engine.listen(kind, listener)
  *      "scene"     (Scene)     a new image, or more about its directions
  *      "frame"     (Frame)     the last state again, now exact
- *      "progress"  ({what, done, total} | null)   of long work; null when there is none
+ *      "progress"  ({what, done, total, errand} | null)   of long work; null when there is none.
+ *                              errand: "colors", "file" or "other"; empty for a search
  *      "problem"   ({text})    something the user asked for went wrong
  *      "map"       (Map)       of a store, once
  *      "thumbnails" ({first, count, picture: ImageBitmap})   the next sheet of the map's pictures

@@ -39,7 +39,10 @@ export class MapColors {
     find("cancel").addEventListener("click", () => {
       this.#stopped = true; // it ends all work
     });
-    page.engine.listen("progress", (found) => found?.total && Object.assign(find("map-bar"), { max: found.total, value: found.done }));
+    page.engine.listen("progress", (found) => {
+      if (found?.errand !== "colors" || !found.total) return;
+      Object.assign(find("map-bar"), { max: found.total, value: found.done });
+    });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#readTable());
     this.#readTable();
   }
