@@ -116,6 +116,9 @@ def test_what_was_found_is_added_to_and_stands_in_the_page(
     for cases in (30, 50):
         found = measure(parser, tmp_path, effort(cases, 60, 0, False), tmp_path, say=said.append)
         assert found.executions == sum(found.ends.values()) == cases
+    assert found == measure(
+        parser, tmp_path, effort(50, 60, 9, False), tmp_path, say=said.append
+    ), "a campaign that has enough stays as it is"
     (signature,) = found.faults
     assert signature.startswith("traceback in IndexError")
     assert b"\xff" in (tmp_path / "faults" / "toy-1").read_bytes()

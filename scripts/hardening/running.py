@@ -92,6 +92,9 @@ def measure(
     cache : folder where a corpus and inputs that show a fault are kept
     """
     before = read(campaign.name, results)
+    if before.executions >= effort.cases:
+        say(f"{campaign.name}: {before.executions:,} {campaign.unit} already")
+        return before
     found = replace(before, ends=Counter(before.ends), faults={})
     found.date, found.seed = date.today().isoformat(), effort.seed
     checkpoint = _Checkpoint(campaign.name, results)
