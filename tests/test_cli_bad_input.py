@@ -277,7 +277,7 @@ def test_a_command_line_that_does_not_parse_is_wrong_usage(
     assert called.code == 2
     assert words in called.error
     command = arguments.split()[0]
-    where = f"latentlab {command}" if command in ("pca", "traverse") else "latentlab"
+    where = f"latentlab {command}" if command != "nonsense" else "latentlab"
     assert called.error.endswith(f"See `{where} --help`.")
 
 

@@ -67,7 +67,7 @@ OPTIONS = {
     "pca photo.png -d cuda": "in full: --device or --dtype",
     "pca photo.png -f pdf": "--figure-format",
     "pca photo.png -c 5": "--components",
-    "pca photo.png --size 0": "a number of pixels or native",
+    "pca photo.png --size 0": "a positive number of pixels, or native",
     "pca photo.png --size -8": "--size 256",
     "pca photo.png --csv": "scores.csv",
     "pca photo.png --title Flower": "plot(ax)",

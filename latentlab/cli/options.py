@@ -190,7 +190,9 @@ def parse_size(size: str) -> Any:
         if min(numbers) > 0:
             return numbers[0] if len(numbers) == 1 else (numbers[1], numbers[0])
     raise UsageError(
-        f"--size {size}", "a number of pixels or native", "write --size 256, or --size native"
+        f"--size {size}",
+        "a positive number of pixels, or native",
+        "write --size 256, or --size native",
     )
 
 
