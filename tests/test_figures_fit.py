@@ -14,7 +14,7 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 import latentlab
@@ -70,9 +70,11 @@ def shares(values: np.ndarray) -> np.ndarray:
     return np.cumsum(values) / values.sum()
 
 
-def cumulative(ax: Axes, *kinds: str, name: str = "flower", complete: bool = True) -> None:
+def cumulative(
+    ax: Axes, *kinds: str, name: str = "flower", complete: bool = True, count: int = 63
+) -> None:
     for index, kind in enumerate(kinds):
-        values = eigenvalues(kind)
+        values = eigenvalues(kind, count)
         curve = shares(values) * (1 if complete else 0.4)
         draw_cumulative(
             curve,
@@ -235,6 +237,7 @@ FIGURES: dict[str, dict[str, Callable[[Size], Figure]]] = {
         "one": on_axes(lambda ax: cumulative(ax, "power")),
         "long name": on_axes(lambda ax: cumulative(ax, "power", name=LONG)),
         "no structure": on_axes(lambda ax: cumulative(ax, "flat")),
+        "few, k90 on the right": on_axes(lambda ax: cumulative(ax, "flat", count=7)),
         "one large": on_axes(lambda ax: cumulative(ax, "spike")),
         "partial": on_axes(lambda ax: cumulative(ax, "power", complete=False)),
         "three": on_axes(lambda ax: cumulative(ax, "power", "flat", "spike")),
@@ -376,6 +379,10 @@ def check(figure: Figure) -> None:
         if ax.get_label() == "<colorbar>":
             continue
         assert min(ax.bbox.width, ax.bbox.height) > 0.2 * min(figure.bbox.width, figure.bbox.height)
+        for note in (text for text in ax.texts if isinstance(text, Annotation)):
+            frame = note.get_window_extent()
+            x, y = points_of(ax).T
+            assert not ((frame.x0 < x) & (x < frame.x1) & (frame.y0 < y) & (y < frame.y1)).any()
         if legend := ax.get_legend():
             frame = legend.get_window_extent()
             x, y = points_of(ax).T

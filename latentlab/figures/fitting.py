@@ -11,7 +11,7 @@ from matplotlib.collections import Collection
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox, ScaledTranslation
 
 from latentlab.figures.fonts import dress
@@ -28,6 +28,8 @@ _HANDLE = 40
 _AIR = 3
 """Points between a legend and what it must not cover."""
 _CORNERS = ("lower right", "upper left", "lower left", "upper right", "center right")
+_HEIGHTS = (0.85, 0.7, 0.55, 0.4, 0.25, 0.1)
+"""Where a note may stand along its vertical mark, as shares of the mark."""
 _TOUCHES = ("upper center", "lower center", "center left", "center")
 
 
@@ -48,11 +50,13 @@ def fit(ax: Axes, *, first: Sequence[str] = ()) -> None:
     if _fit_title(ax):
         settle(figure)
     lengths = ((ax.xaxis.label, ax.bbox.width), (ax.yaxis.label, ax.bbox.height))
+    _place_notes(ax)
     moved = [_place_legend(ax, first)]
     moved += [wrap_text(label, length, _LABEL_LINES) for label, length in lengths]
     if any(moved):
         # What takes more room beside the axis has moved it away from the middle.
         settle(figure)
+        _place_notes(ax)
         ax.title.set_text(title)
         _fit_title(ax)
 
@@ -64,6 +68,28 @@ def settle(figure: Figure) -> None:
         figure.draw_without_rendering()
     else:
         engine.execute(figure)
+
+
+def _place_notes(ax: Axes) -> None:
+    """Move every note down along its vertical mark, on either side, until it covers no curve."""
+    for note in ax.texts:
+        if isinstance(note, Annotation):
+            _uncover(ax, note)
+
+
+def _uncover(ax: Axes, note: Annotation) -> None:
+    (x, y), offset, side = note.xy, note.xyann, note.get_horizontalalignment()
+    spots = [(y, offset, side)]
+    for height in _HEIGHTS:
+        spots += [(y * height, (8, 0), "left"), (y * height, (-8, 0), "right")]
+    for height, shift, aligned in spots:
+        note.xy, note.xyann = (x, height), shift
+        note.set_horizontalalignment(aligned)
+        box = note.get_window_extent()
+        if _lies_within(box, ax.bbox) and not any(_crosses(line, box) for line in ax.lines):
+            return
+    note.xy, note.xyann = (x, y), offset
+    note.set_horizontalalignment(side)
 
 
 def _place_legend(ax: Axes, first: Sequence[str]) -> bool:
