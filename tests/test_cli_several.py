@@ -45,6 +45,7 @@ def test_the_table_comes_last_and_failures_are_in_it(three: CommandLine) -> None
     runs = [str(Path("latentlab-runs", f"{name}-linear-1")) for name in "ab"]
     assert [first.split()[0], first.split()[-1]] == ["a.png", runs[0]]
     assert [second.split()[0], second.split()[-1]] == ["b.png", runs[1]]
+    assert max(map(len, (heading, first, second))) < 160  # each run has said why nothing is claimed
     assert third.split()[0] == "c.png"
     assert fourth.split()[0] == "missing.png"
     assert third.endswith("failed, code 3")

@@ -144,8 +144,8 @@ def _dimension_of(control: Mapping[str, Any]) -> str:
     return f"effective dimension {shown(found['value'], '.1f')} ({ends})"
 
 
-def count_above(facts: Mapping[str, Any]) -> str:
-    """Return what every null that was drawn counts, or why nothing is counted."""
+def count_above(facts: Mapping[str, Any], *, why: bool = True) -> str:
+    """Return what every null that was drawn counts, and why it is not claimed where it is not."""
     first = facts["components_above_null_of"]
     if first is None:
         return "–"
@@ -157,7 +157,9 @@ def count_above(facts: Mapping[str, Any]) -> str:
     if some := facts.get("subsample"):
         counts += f", of {some['n_samples']:,} rows chosen at random"
     reason = facts["components_not_counted"]
-    return counts if reason is None else f"not claimed, since {reason}: {counts}"
+    if reason is None:
+        return counts
+    return f"not claimed, since {reason}: {counts}" if why else f"not claimed: {counts}"
 
 
 def _at_least(facts: Mapping[str, Any], count: int) -> str:

@@ -88,6 +88,7 @@ def describe_choices(latent: Latent) -> str:
     """Return a line that says which frame was taken and what is behind transparency; "" if none."""
     done = latent.image.preprocessing.split("; ") if latent.image else []
     told = [note for note in done if note.startswith(_CHOSEN)]
+    told = ["first frame of the video" if note == "frame 0" else note for note in told]
     return f"{latent.name}: {', '.join(told)}" if told else ""
 
 
