@@ -63,5 +63,34 @@ for direction, column in enumerate(axes.T):
 # In a notebook, ``latentlab.explore(vae, "photo.jpg")`` shows the same page in the cell. Its ``alphas``,
 # ``latent`` and ``image`` are where the page is.
 #
+# **Tried in**, on 1 December 2026, on Linux, with ``mini``. A slider was moved, and the image of the page
+# compared with Python's.
+#
+# .. list-table::
+#    :header-rows: 1
+#
+#    * - program
+#      - explorer
+#      - exported page
+#    * - Chromium 156
+#      - the same image
+#      - at most 1 level of 255 apart; several processors
+#    * - Firefox 153 (ESR)
+#      - the same image
+#      - at most 1 level of 255 apart; several processors, or one where service workers are turned off
+#    * - WebKitGTK 2.50
+#      - the same image
+#      - at most 1 level of 255 apart; one processor
+#    * - JupyterLab 4.6 in Chromium
+#      - the same image; ``alphas``, ``latent`` and ``image`` in Python; themes light and dark
+#      -
+#    * - marimo 0.25 in Chromium
+#      - the same image; ``alphas``, ``latent`` and ``image`` in Python; the theme of the system
+#      -
+#
+# Chromium is tried by the tests, the others were tried by hand. Not tried: Safari, phones, VS Code, Colab,
+# and WebGPU on a graphics processor. On one that Chromium imitates (SwiftShader), WebGPU decoded within
+# 0.001 levels of 255 of WebAssembly, but took longer, so the page kept WebAssembly and said so.
+#
 # **What it does not show.** What a slider does to one image holds for this image.
 # ``latentlab transfer A B`` tests it on another.
