@@ -11,6 +11,7 @@ import pytest
 from latentlab.cli import console
 from latentlab.cli.failures import explain
 from latentlab.cli.main import main
+from latentlab.cli.summaries import _MEASURES, _additivity
 
 
 def test_a_paragraph_is_one_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,6 +20,17 @@ def test_a_paragraph_is_one_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -
     first, second = capsys.readouterr().out.splitlines()
     assert first == paragraph.rstrip()
     assert second.split() == ["a" * 3000, "b"]
+
+
+def test_shares_have_no_negative_zero_and_no_dash_after_a_minus_sign() -> None:
+    share = {"value": -0.001, "lower": -0.12, "upper": 0.4, "model": "linear"}
+    facts = {"additivity": {"factors": ["blur"], "shares": [share]}}
+    assert _additivity(facts) == [("explained by the 1 factor", "0% (-12% to 40%) linearly")]
+    positive = {**share, "value": 0.5, "lower": 0.48, "upper": 0.52}
+    facts = {"additivity": {"factors": ["blur"], "shares": [positive]}}
+    assert _additivity(facts)[0][1] == "50% (48%–52%) linearly"
+    assert format(-0.0004, _MEASURES["linear"][1]) == "0%"
+    assert format(-0.0004, _MEASURES["k90"][1]) == "0.0"
 
 
 def test_a_log_gets_a_line_for_each_interval_with_the_time_left(

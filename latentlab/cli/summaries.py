@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from latentlab.cli.console import shown, styled, table, tiling
+from latentlab.errors import counted
 
 _MEASURES = {
-    "participation_ratio": ("participation ratio", ".1f"),
-    "k90": ("k90", ".1f"),
-    "linear": ("explained linearly", ".0%"),
-    "cubic": ("with squares and cubes", ".0%"),
-    "pairwise": ("with products of pairs", ".0%"),
+    "participation_ratio": ("participation ratio", "z.1f"),
+    "k90": ("k90", "z.1f"),
+    "linear": ("explained linearly", "z.0%"),
+    "cubic": ("with squares and cubes", "z.0%"),
+    "pairwise": ("with products of pairs", "z.0%"),
 }
 """Measure → its name for people, and its format."""
 
@@ -117,17 +118,23 @@ def _additivity(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         return []
     said = {"linear": "linearly", "cubic": "with cubes", "pairwise": "with products of pairs"}
     parts = [
-        f"{one['value']:.0%} ({one['lower']:.0%}–{one['upper']:.0%}) {said[one['model']]}"
+        f"{one['value']:z.0%} ({_range(one['lower'], one['upper'])}) {said[one['model']]}"
         for one in facts["additivity"]["shares"]
     ]
-    return [(f"explained by the {len(facts['additivity']['factors'])} factors", ", ".join(parts))]
+    factors = counted(len(facts["additivity"]["factors"]), "factors")
+    return [(f"explained by the {factors}", ", ".join(parts))]
+
+
+def _range(lower: float, upper: float) -> str:
+    """Return an interval of shares; a dash after a minus sign would be one more of them."""
+    return f"{lower:z.0%}{'–' if lower >= 0 else ' to '}{upper:z.0%}"
 
 
 def _controls(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what the same copies show without the VAE, where there are copies."""
     rows = []
     for name, found in facts.get("controls", {}).items():
-        shares = ", ".join(f"{one['value']:.0%}" for one in found["additivity"])
+        shares = ", ".join(f"{one['value']:z.0%}" for one in found["additivity"])
         parts = f"{_dimension_of(found)}, k90 {found['k90']}"
         parts += f", factors explain {shares}" if shares else ""
         how = "as pixels" if name == "pixels" else f"through {name.replace('-', ' ')}"
