@@ -161,7 +161,10 @@ def stats(
     how = {"follow_links": follow_links, "quiet": quiet}
     opened = open_foreign(source, key, layout, space, model, **how)
     if gains_from_fast_loops(opened) and not has_fast_loops(opened):
-        say("Compiled loops would take half the time: pip install 'latentlab[fast]'.", quiet=quiet)
+        say(
+            "Compiled loops would save a third of the time: pip install 'latentlab[fast]'.",
+            quiet=quiet,
+        )
     with progress_bar(quiet=quiet) as progress:
         facts = measure_store(opened, worst=worst, progress=progress)
     for name, why in facts.get("damaged", {}).items():
