@@ -250,6 +250,8 @@ def test_the_name_of_a_run_gets_its_folder(tmp_path: Path, monkeypatch: pytest.M
         ("reconstruct https://x.org/a.jpg", 3, "curl"),
         ("encode photo.png --out new", 3, "latentlab pca photo.png"),
         ("encode store --out new", 3, "a store of latents"),
+        ("encode photos --out photos", 3, "holds other files, such as a.png"),
+        ("encode photos --out photo.png", 3, "where nothing can be written"),
         ("encode empty --out new", 3, "no image"),
         ("encode phtos --out new", 3, "Pass photos."),
         ("store info photos", 3, "latentlab encode photos"),

@@ -67,7 +67,7 @@ def encode(
     from latentlab.encoding.precision import for_data_set
     from latentlab.machine.distributed import joined_ranks
     from latentlab.recipes.encoding import describe_filled, loading_options
-    from latentlab.store.filling import encode_folder
+    from latentlab.store.filling import check_new_store, encode_folder
     from latentlab.store.manifest import check_options
     from latentlab.store.opening import open_source
 
@@ -75,6 +75,8 @@ def encode(
     check_options(stored=store_dtype, **counts)
     with joined_ranks() as ranks:
         quiet = quiet or not ranks.is_first  # one process speaks for all
+        if ranks.is_first:
+            check_new_store(out)
         how = loading_options(out, machine.dtype, machine.tile, machine.compiled)
         vae = machine.load(quiet=quiet, device=ranks.device(machine.device), **how)
         if how["dtype"] == "auto":

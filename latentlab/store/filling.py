@@ -135,7 +135,8 @@ def encode_folder(
     planned = plan(vae, source, size, store_dtype, counts)
     with ExitStack() as stack:
         if ranks.is_first:
-            _make_folder(folder)
+            check_new_store(folder)
+            folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(folder))
             remove_unfinished(folder)
             if (folder / MANIFEST).exists():
@@ -153,7 +154,14 @@ def encode_folder(
     return filled
 
 
-def _make_folder(folder: Path) -> None:
+def check_new_store(folder: Path) -> None:
+    """Raise what keeps a folder from becoming a store, or from being filled further.
+
+    Raises
+    ------
+    FileError : it cannot be written, or holds files of something else.
+    UsageError : its name is not valid text.
+    """
     check_folder(folder)
     try:
         str(folder.resolve()).encode()
@@ -163,8 +171,8 @@ def _make_folder(folder: Path) -> None:
             "a folder that safetensors can open",
             "choose another --out",
         ) from error
-    folder.mkdir(parents=True, exist_ok=True)
-    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    held = folder.iterdir() if folder.exists() else ()
+    names = {path.name for path in held if not path.name.startswith(".")}
     foreign = names - {LIST, "lost+found"}
     if foreign and MANIFEST not in names:
         raise FileError(
