@@ -34,6 +34,7 @@ _OPTIONS: Mapping[str, Sequence[str]] = {
     "token hf-token": ("set the variable HF_TOKEN, or run `hf auth login`",),
     "cache-dir": ("set the variable HF_HOME",),
     "no-download no-network": ("pass --offline",),
+    "images photos": ("pass --pictures FOLDER",),
     "image images i input input-image img file path": (
         "pass the image without an option, such as `latentlab pca photo.jpg`",
     ),
@@ -249,10 +250,11 @@ def _elsewhere(plain: str, context: Any) -> str:
     having = [
         name
         for name, command in root.command.commands.items()
-        if any(f"--{plain}" in parameter.opts for parameter in command.params)
+        if any({f"-{plain}", f"--{plain}"} & {*parameter.opts} for parameter in command.params)
     ]
     if having and context.parent is None:
-        return f"write it after the command, as in `latentlab {having[0]} … --{plain}`"
+        hyphens = "-" if len(plain) == 1 else "--"
+        return f"write it after the command, as in `latentlab {having[0]} … {hyphens}{plain}`"
     first, others = having[:_LISTED], having[_LISTED:]
     commands = ", ".join(f"`latentlab {name}`" for name in first)
     more = f" and {counted(len(others), 'other commands')}" if others else ""
