@@ -8,8 +8,8 @@ from collections.abc import Callable
 Measure = Callable[[str], float]
 """What returns the width of a line."""
 
-# "N = 64" stays together, and no line begins with a dot.
-_BREAKS = re.compile(r"(?<!=)\s+(?![=·])")
+# "N = 64" and "1.6 %" stay together, and no line begins with a dot.
+_BREAKS = re.compile(r"(?<!=)\s+(?![=·%])")
 
 
 def wrap(text: str, measure: Measure, width: float, most: int) -> list[str]:
@@ -23,6 +23,8 @@ def wrap(text: str, measure: Measure, width: float, most: int) -> list[str]:
     ['three short', 'words']
     >>> wrap("IMG_2024_holiday_0001.jpg · mini", len, 15, 3)
     ['IMG_202…1.jpg ·', 'mini']
+    >>> wrap("zoom (ρ .70, ±1.6 %)", len, 18, 3)
+    ['zoom (ρ .70,', '±1.6 %)']
     """
     lines: list[str] = []
     for paragraph in text.splitlines():
