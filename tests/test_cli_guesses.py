@@ -313,6 +313,12 @@ def test_h_is_help(command: str, cli: CommandLine) -> None:
     assert "-h, --help" in asked.out
 
 
+def test_a_command_longer_than_any_name_is_unknown(cli: CommandLine) -> None:
+    failed = cli("a" * 300)
+    assert failed.code == 2
+    assert "No such command" in failed.error
+
+
 def test_out_has_the_names_that_other_tools_give_it() -> None:
     outs = [each.opts for command in commands() for each in command.params if each.name == "out"]
     assert len(outs) > 10

@@ -11,6 +11,7 @@ from typing import Any
 from latentlab.arguments import option_for
 from latentlab.directions import FINDERS
 from latentlab.errors import UsageError, counted
+from latentlab.machine.files import exists
 from latentlab.neighborhoods import SAMPLERS
 
 _MODEL = "pass --model NAME; see `latentlab models`"
@@ -269,7 +270,7 @@ def _of_command(word: str, context: Any) -> UsageError | None:
     for names, advice in _COMMANDS.items():
         if plain in names.split():
             return UsageError(*got, advice)
-    if Path(word).exists() or re.match(r"\w+://|sample:", word):
+    if exists(Path(word)) or re.match(r"\w+://|sample:", word):
         return UsageError(*got, f"write the command first, such as `latentlab pca {word}`")
     return None
 
@@ -281,7 +282,7 @@ def _of_group(word: str, context: Any) -> UsageError | None:
         return None
     example = f"`{context.command_path} {_EXAMPLES.get(context.info_name, names[0])} {word}`"
     advice = f"write one of {', '.join(names)}"
-    if Path(word).exists():
+    if exists(Path(word)):
         advice = f"write the command first, such as {example}"
     return UsageError(word, f"a command of `{context.command_path}`", advice)
 
