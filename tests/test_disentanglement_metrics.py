@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -310,6 +311,15 @@ def test_dci_is_an_independent_implementation(mixed: tuple[np.ndarray, np.ndarra
     assert found.completeness == pytest.approx(shares[1] @ apart[1], abs=1e-6)
     hits = [one.score(test_z, v[250:]) for one, v in zip(trees, factors.T, strict=True)]
     assert found.informativeness == pytest.approx(np.mean(hits), abs=1e-6)
+
+
+def test_dci_of_codes_on_a_grid_does_not_depend_on_units_and_signs() -> None:
+    factors = np.stack(np.unravel_index(np.random.default_rng(0).permutation(60), (5, 4, 3)), 1)
+    codes = factors @ np.array([[1, 1, 0], [1, 0, 1], [0, 1, -1]])  # −max is as large as max
+    plain = dci(codes, factors, codes, factors, trees=5)
+    for unit in (0.1, 1 / 3, -0.7):
+        other = dci(codes * unit, factors, codes * unit, factors, trees=5)
+        assert asdict(other) == pytest.approx(asdict(plain), abs=1e-9), unit
 
 
 def test_factor_vae_is_an_independent_implementation(

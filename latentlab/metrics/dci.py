@@ -74,9 +74,10 @@ def _in_order(
 
     Where several splits are equally good, trees take the first: order and sign would decide.
     """
-    signs = np.sign(z[np.abs(z).argmax(0), np.arange(z.shape[1])])
+    rounded = z.round(9)  # of codes on a grid -max is as large, and units change last digits
+    signs = np.sign(rounded[np.abs(rounded).argmax(0), np.arange(z.shape[1])])
     signs[signs == 0] = 1
-    order = np.lexsort((z * signs)[:8][::-1])
+    order = np.lexsort((rounded * signs)[:8][::-1])
     return (z * signs)[:, order], (test_z * signs)[:, order]
 
 
