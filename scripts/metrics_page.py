@@ -17,7 +17,7 @@ this page from the classes in `latentlab/measures`; a test fails if it is not cu
 Intervals are for other images of the same kind: symmetric studentized bootstraps over images, 95 %,
 logarithmic for sizes and ratios. Fewer than five images have none. Differences between models are
 paired by image, and their intervals hold jointly for all comparisons of a table.
-Values that no single image has a part in, such as Fréchet distances, have differences without an
+Values that cannot be divided among images, such as Fréchet distances, have differences without an
 interval, and no model is called better by them.
 """
 
