@@ -76,6 +76,18 @@ def test_average_pooling_is_equivariant() -> None:
     assert values["encoder_scales"].value < 0.05
 
 
+def test_cells_of_one_pixel_are_not_moved_by_half() -> None:
+    vae, images = Pooling(), torch.stack([smooth_image(32, 32, seed=0)])
+    vae.spec = LatentSpec("pixels", 3, 1)
+    vae._encode = lambda images: (images, None)  # type: ignore[method-assign]
+    vae._decode = lambda latents: latents  # type: ignore[method-assign]
+    batch = Batch(vae, PLAIN, images, ("0",))
+    found = MEASURES.make("equivariance").columns(batch)
+    assert {name for name in found if "shift" in name} == {
+        *("encoder_shift", "encoder_pixel_shift", "decoder_shift", "decoder_pixel_shift")
+    }
+
+
 def test_a_decoder_that_interpolates_moves_by_fractions_of_a_cell() -> None:
     vae, images = Pooling(), torch.stack([smooth_image(48, 48, seed=seed) for seed in range(2)])
     # Of a latent that changes along one axis alone linearly, every fraction of a cell is exact.

@@ -48,8 +48,9 @@ class Equivariance(PerImage):
         "encoder: Σ‖τE(x) − E(τx)‖² / Σ‖E(τx)‖², each channel that is not dead with mean 0 and "
         "variance 1 over these images; decoder: Σ‖τD(z) − D(τz)‖² / Σ‖D(τz)‖², images in [−1, 1]; "
         "summed over images and transforms: `encoder_flips`, `_turns` (90°, 180°, 270°), `_scales` "
-        "(½ and ¾, bilinear, latents too), `_shift` (one stride), `_half_shift` (half a stride), "
-        "`_pixel_shift` (one pixel; latents are interpolated in both), and `decoder_…` of the same"
+        "(½ and ¾, bilinear, latents too), `_shift` (one stride), `_half_shift` (half a stride, "
+        "where a stride is more than a pixel), `_pixel_shift` (one pixel; latents are "
+        "interpolated in both), and `decoder_…` of the same"
     )
     reference = "EQ-VAE (arXiv 2502.09509), AF-LDM (arXiv 2503.09419)"
     evidence = "whether the latent is an image of the image, which diffusion models profit from"
@@ -122,8 +123,9 @@ def _of_encoder(batch: Batch) -> dict[str, Tensor]:
 
 
 def _shifts(stride: int) -> dict[str, int]:
-    """Return name of a shift → how many pixels it moves an image."""
-    return {"shift": stride, "half_shift": round(stride / 2), "pixel_shift": 1}
+    """Return name of a shift → how many pixels it moves an image; cells of one have no half."""
+    half = {"half_shift": round(stride / 2)} if stride > 1 else {}
+    return {"shift": stride, **half, "pixel_shift": 1}
 
 
 def _shift_of_encoder(batch: Batch, pixels: int) -> Tensor:
